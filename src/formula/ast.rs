@@ -1,0 +1,235 @@
+//! The tree that a text becomes, and the few things every reader of it needs.
+
+use super::functions::Function;
+
+/// A place in the source text, as byte offsets.
+pub type Span = std::ops::Range<usize>;
+
+/// An expression and the place it was written at.
+///
+/// A subexpression that a `with` definition supplied keeps the place of its definition, so a
+/// report about it points at what the user wrote.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expr {
+    /// What the expression is.
+    pub kind: ExprKind,
+    /// Where it stands in the source text.
+    pub span: Span,
+}
+
+/// The forms of an expression. The boolean ones arise only from conditions.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExprKind {
+    /// A literal, or the constant `pi`. The parser makes only finite, non-negative ones.
+    Number(f64),
+    /// `'text'`; only in conditions.
+    Text(String),
+    /// `true` or `false`; only in conditions.
+    Bool(bool),
+    /// An identifier or a `"quoted column"`; which of the two is not kept.
+    Name(String),
+    /// Unary minus.
+    Negate(Box<Expr>),
+    /// Arithmetic of two operands.
+    Binary(BinaryOp, Box<Expr>, Box<Expr>),
+    /// A function of numbers; the parser has checked the number of arguments.
+    Call(Function, Vec<Expr>),
+    /// A comparison of two values of one type.
+    Compare(CompareOp, Box<Expr>, Box<Expr>),
+    /// Conjunction in SQL's three-valued logic.
+    And(Box<Expr>, Box<Expr>),
+    /// Disjunction in SQL's three-valued logic.
+    Or(Box<Expr>, Box<Expr>),
+    /// Negation in SQL's three-valued logic.
+    Not(Box<Expr>),
+    /// `operand in (list)`, or `operand not in (list)`.
+    In {
+        /// The value looked for.
+        operand: Box<Expr>,
+        /// The values it is compared with; never empty when parsed.
+        list: Vec<Expr>,
+        /// Whether `not` was written.
+        negated: bool,
+    },
+    /// `operand is null`, or `operand is not null`.
+    IsNull {
+        /// The value asked about.
+        operand: Box<Expr>,
+        /// Whether `not` was written.
+        negated: bool,
+    },
+}
+
+/// The arithmetic operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BinaryOp {
+    /// `+`
+    Add,
+    /// `-`
+    Sub,
+    /// `*`
+    Mul,
+    /// `/`
+    Div,
+    /// `^`
+    Pow,
+}
+
+impl BinaryOp {
+    /// The operator as it is written.
+    #[must_use]
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Pow => "^",
+        }
+    }
+
+    /// The operation in float64: one IEEE operation, or `f64::powf`.
+    #[must_use]
+    #[inline]
+    pub fn apply(self, a: f64, b: f64) -> f64 {
+        match self {
+            Self::Add => a + b,
+            Self::Sub => a - b,
+            Self::Mul => a * b,
+            Self::Div => a / b,
+            Self::Pow => a.powf(b),
+        }
+    }
+}
+
+/// The comparisons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CompareOp {
+    /// `=` or `==`
+    Eq,
+    /// `!=` or `<>`
+    Ne,
+    /// `<`
+    Lt,
+    /// `<=`
+    Le,
+    /// `>`
+    Gt,
+    /// `>=`
+    Ge,
+}
+
+impl CompareOp {
+    /// The comparison as it is printed.
+    #[must_use]
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Eq => "=",
+            Self::Ne => "!=",
+            Self::Lt => "<",
+            Self::Le => "<=",
+            Self::Gt => ">",
+            Self::Ge => ">=",
+        }
+    }
+
+    /// Whether it holds. For float64 this is IEEE's order: NaN is unequal to everything.
+    #[must_use]
+    #[inline]
+    pub fn holds<T: PartialOrd + ?Sized>(self, a: &T, b: &T) -> bool {
+        match self {
+            Self::Eq => a == b,
+            Self::Ne => a != b,
+            Self::Lt => a < b,
+            Self::Le => a <= b,
+            Self::Gt => a > b,
+            Self::Ge => a >= b,
+        }
+    }
+}
+
+/// Where a parameter may lie.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Domain {
+    /// A closed range; an edge may be infinite, and `low < high`.
+    Range {
+        /// The lower edge, which is itself allowed.
+        low: f64,
+        /// The upper edge, which is itself allowed.
+        high: f64,
+    },
+    /// Held at one finite value.
+    Fixed(f64),
+}
+
+/// A law as typed: `response ~ prediction with … where …`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Formula {
+    /// The text as given.
+    pub source: String,
+    /// The left side.
+    pub response: Expr,
+    /// The right side, with the `with` definitions put in.
+    pub prediction: Expr,
+    /// The domains given in `where`, in order of writing; each name once.
+    pub domains: Vec<(String, Domain, Span)>,
+}
+
+impl Expr {
+    /// An expression at a place.
+    #[must_use]
+    pub fn new(kind: ExprKind, span: Span) -> Self {
+        Self { kind, span }
+    }
+
+    /// The operands, in the order they are written.
+    #[must_use]
+    pub fn children(&self) -> Vec<&Expr> {
+        match &self.kind {
+            ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) | ExprKind::Name(_) => {
+                Vec::new()
+            }
+            ExprKind::Negate(a) | ExprKind::Not(a) | ExprKind::IsNull { operand: a, .. } => vec![a],
+            ExprKind::Binary(_, a, b)
+            | ExprKind::Compare(_, a, b)
+            | ExprKind::And(a, b)
+            | ExprKind::Or(a, b) => vec![a, b],
+            ExprKind::Call(_, arguments) => arguments.iter().collect(),
+            ExprKind::In { operand, list, .. } => {
+                std::iter::once(operand.as_ref()).chain(list).collect()
+            }
+        }
+    }
+}
+
+/// The distinct names in an expression, in order of first appearance.
+#[must_use]
+pub fn names(expr: &Expr) -> Vec<&str> {
+    let mut seen = std::collections::HashSet::new();
+    let mut found = Vec::new();
+    let mut open = vec![expr];
+    while let Some(expr) = open.pop() {
+        if let ExprKind::Name(name) = &expr.kind {
+            if seen.insert(name.as_str()) {
+                found.push(name.as_str());
+            }
+        } else {
+            open.extend(expr.children().into_iter().rev());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{parse_condition, parse_expression};
+    use super::*;
+
+    #[test]
+    fn names_come_once_and_in_order() {
+        let expr = parse_expression("b * a + max(c, b, \"eval/x\") ^ -a").expect("parses");
+        assert_eq!(names(&expr), ["b", "a", "c", "eval/x"]);
+        let expr = parse_condition("not x in (y, 2) or z is null").expect("parses");
+        assert_eq!(names(&expr), ["x", "y", "z"]);
+    }
+}

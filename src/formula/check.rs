@@ -1,0 +1,267 @@
+//! Types, before any data is read.
+//!
+//! Numbers go into arithmetic and functions; a comparison takes two values of one type; logic
+//! takes what is true or false; anything may be asked whether it is null. Truth values have no
+//! order. Nothing is converted silently.
+
+use super::ast::{CompareOp, Expr, ExprKind};
+use super::columns::Type;
+use super::error::TypeError;
+use super::suggest::nearest;
+
+/// The type of an expression, or the first place that does not fit.
+///
+/// `lookup` gives the type of a name; `known` are the names to suggest instead of one it lacks.
+pub fn check(
+    expr: &Expr,
+    lookup: &dyn Fn(&str) -> Option<Type>,
+    known: &[String],
+) -> Result<Type, TypeError> {
+    Checker { lookup, known }.type_of(expr)
+}
+
+/// Checks that an expression is a condition: true, false or null for every row.
+pub fn check_condition(
+    expr: &Expr,
+    lookup: &dyn Fn(&str) -> Option<Type>,
+    known: &[String],
+) -> Result<(), TypeError> {
+    match check(expr, lookup, known)? {
+        Type::Bool => Ok(()),
+        found => {
+            let message = format!(
+                "{} is {found}, and a condition is true or false",
+                described(expr)
+            );
+            Err(TypeError::new(message, expr.span.clone()))
+        }
+    }
+}
+
+/// Checks that an expression is a number for every row.
+pub fn check_number(
+    expr: &Expr,
+    lookup: &dyn Fn(&str) -> Option<Type>,
+    known: &[String],
+) -> Result<(), TypeError> {
+    match check(expr, lookup, known)? {
+        Type::Number => Ok(()),
+        found => {
+            let message = format!("{} is {found}, and a number is needed", described(expr));
+            Err(TypeError::new(message, expr.span.clone()))
+        }
+    }
+}
+
+/// The expression in backquotes, shortened if it is long.
+fn described(expr: &Expr) -> String {
+    let text = expr.to_string();
+    if text.chars().count() <= 40 {
+        return format!("`{text}`");
+    }
+    let beginning: String = text.chars().take(37).collect();
+    format!("`{beginning}…`")
+}
+
+struct Checker<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<Type>,
+    known: &'a [String],
+}
+
+impl Checker<'_> {
+    fn type_of(&self, expr: &Expr) -> Result<Type, TypeError> {
+        match &expr.kind {
+            ExprKind::Number(_) => Ok(Type::Number),
+            ExprKind::Text(_) => Ok(Type::Text),
+            ExprKind::Bool(_) => Ok(Type::Bool),
+            ExprKind::Name(name) => (self.lookup)(name).ok_or_else(|| self.unknown(expr, name)),
+            ExprKind::Negate(a) => self.needs(Type::Number, "-", [a.as_ref()]),
+            ExprKind::Binary(op, a, b) => {
+                self.needs(Type::Number, op.symbol(), [a.as_ref(), b.as_ref()])
+            }
+            ExprKind::Call(function, arguments) => {
+                self.needs(Type::Number, function.name(), arguments)
+            }
+            ExprKind::Compare(op, a, b) => {
+                let types = (self.side(a, b)?, self.side(b, a)?);
+                if types.0 != types.1 {
+                    return Err(mismatch(op.symbol(), a, types.0, b, types.1));
+                }
+                let equality = matches!(op, CompareOp::Eq | CompareOp::Ne);
+                if types.0 == Type::Bool && !equality {
+                    let message = format!(
+                        "{} is true or false, which `{}` cannot order",
+                        described(a),
+                        op.symbol()
+                    );
+                    return Err(TypeError::new(message, a.span.clone()));
+                }
+                Ok(Type::Bool)
+            }
+            ExprKind::And(a, b) => self.needs(Type::Bool, "and", [a.as_ref(), b.as_ref()]),
+            ExprKind::Or(a, b) => self.needs(Type::Bool, "or", [a.as_ref(), b.as_ref()]),
+            ExprKind::Not(a) => self.needs(Type::Bool, "not", [a.as_ref()]),
+            ExprKind::In { operand, list, .. } => {
+                let sought = self.type_of(operand)?;
+                for value in list {
+                    let found = self.side(value, operand)?;
+                    if found != sought {
+                        return Err(mismatch("in", operand, sought, value, found));
+                    }
+                }
+                Ok(Type::Bool)
+            }
+            ExprKind::IsNull { operand, .. } => self.type_of(operand).map(|_| Type::Bool),
+        }
+    }
+
+    /// Checks the operands of an operator or function that keeps their type.
+    fn needs<'e>(
+        &self,
+        needed: Type,
+        by: &str,
+        operands: impl IntoIterator<Item = &'e Expr>,
+    ) -> Result<Type, TypeError> {
+        for operand in operands {
+            let found = self.type_of(operand)?;
+            if found != needed {
+                let plural = match needed {
+                    Type::Number => "numbers",
+                    Type::Text => "texts",
+                    Type::Bool => "conditions",
+                };
+                let message = format!("{} is {found}, `{by}` needs {plural}", described(operand));
+                return Err(TypeError::new(message, operand.span.clone()));
+            }
+        }
+        Ok(needed)
+    }
+
+    /// The type of one side of a comparison. SQL's dialects differ on what double quotes mean, so
+    /// an unknown name in quotes beside a text was probably meant to be a text.
+    fn side(&self, expr: &Expr, other: &Expr) -> Result<Type, TypeError> {
+        self.type_of(expr).map_err(|mut error| {
+            if let ExprKind::Name(name) = &expr.kind
+                && self.type_of(other) == Ok(Type::Text)
+            {
+                error.message += &format!(" (a text is written '{name}')");
+            }
+            error
+        })
+    }
+
+    fn unknown(&self, expr: &Expr, name: &str) -> TypeError {
+        let mut message = format!("there is no column {}", described(expr));
+        if let Some(near) = nearest(name, self.known.iter().map(String::as_str)) {
+            message += &format!(": did you mean `{near}`?");
+        }
+        TypeError::new(message, expr.span.clone())
+    }
+}
+
+fn mismatch(by: &str, a: &Expr, type_a: Type, b: &Expr, type_b: Type) -> TypeError {
+    let message = format!(
+        "{} is {type_a} and {} is {type_b}, `{by}` needs both of one type",
+        described(a),
+        described(b)
+    );
+    let span = a.span.start.min(b.span.start)..a.span.end.max(b.span.end);
+    TypeError::new(message, span)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{parse_condition, parse_expression};
+    use super::*;
+
+    fn lookup(name: &str) -> Option<Type> {
+        match name {
+            "loss" | "N" => Some(Type::Number),
+            "learner" => Some(Type::Text),
+            "done" => Some(Type::Bool),
+            _ => None,
+        }
+    }
+
+    fn known() -> Vec<String> {
+        ["loss", "N", "learner", "done"].map(String::from).to_vec()
+    }
+
+    fn refused(text: &str) -> (String, std::ops::Range<usize>) {
+        let expr = parse_condition(text).expect(text);
+        let error = check_condition(&expr, &lookup, &known()).expect_err(text);
+        (error.message, error.span)
+    }
+
+    #[test]
+    fn well_typed_conditions_pass() {
+        for text in [
+            "done",
+            "not done and loss < 3",
+            "learner = 'mamba' or learner in ('a', 'b')",
+            "done = true",
+            "done in (true, false)",
+            "learner is not null",
+            "(loss > 1) = done",
+            "'a' < learner",
+        ] {
+            let expr = parse_condition(text).expect(text);
+            assert_eq!(check_condition(&expr, &lookup, &known()), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn misfits_are_named_and_placed() {
+        for (text, message, span) in [
+            (
+                "1 + learner > 2",
+                "`learner` is text, `+` needs numbers",
+                4..11,
+            ),
+            (
+                "log(done) > 2",
+                "`done` is true or false, `log` needs numbers",
+                4..8,
+            ),
+            (
+                "lerner = 'x'",
+                "there is no column `lerner`: did you mean `learner`?",
+                0..6,
+            ),
+            ("learner = \"mamba\"", "(a text is written 'mamba')", 10..17),
+            (
+                "learner = 5",
+                "`learner` is text and `5` is a number, `=` needs both of one type",
+                0..11,
+            ),
+            ("loss in (1, 'a')", "`in` needs both of one type", 0..15),
+            ("done > false", "which `>` cannot order", 0..4),
+            (
+                "loss and done",
+                "`loss` is a number, `and` needs conditions",
+                0..4,
+            ),
+            (
+                "loss + 1",
+                "`loss + 1` is a number, and a condition is true or false",
+                0..8,
+            ),
+            (
+                "not learner",
+                "`learner` is text, `not` needs conditions",
+                4..11,
+            ),
+        ] {
+            let (found, place) = refused(text);
+            assert!(found.contains(message), "{text}: {found}");
+            assert_eq!(place, span, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_definition_of_text_is_no_number() {
+        let expr = parse_expression("learner").expect("parses");
+        assert_eq!(check(&expr, &lookup, &known()), Ok(Type::Text));
+        assert!(check_number(&expr, &lookup, &known()).is_err());
+    }
+}

@@ -1,0 +1,372 @@
+//! Values of an expression for every row of a batch.
+//!
+//! Arithmetic is float64, one operation for each that is written, in the order that is written:
+//! nothing is regrouped. A null makes what is computed from it null, as in SQL; a NaN is no null,
+//! and follows IEEE (unequal to everything, neither less nor greater). Texts compare by code point,
+//! which for UTF-8 is the order of the bytes.
+
+use std::borrow::Cow;
+
+use super::ast::{BinaryOp, CompareOp, Expr, ExprKind};
+use super::check::check;
+use super::columns::{Column, Columns};
+use super::error::TypeError;
+use super::functions::Function;
+
+/// Evaluates an expression for every row.
+///
+/// The types are checked first, so that a wrong one is reported in the same words as by [`check`].
+pub fn evaluate(expr: &Expr, columns: &dyn Columns) -> Result<Column, TypeError> {
+    let known = columns.names();
+    check(
+        expr,
+        &|name| columns.column(name).map(Column::data_type),
+        &known,
+    )?;
+    let batch = Batch {
+        columns,
+        rows: columns.rows(),
+    };
+    Ok(batch.value(expr)?.into_column(batch.rows))
+}
+
+/// Numbers: one for all rows, or one per row, borrowed or owned.
+enum Numbers<'a> {
+    One(f64),
+    Lent(&'a [f64]),
+    Many(Vec<f64>),
+}
+
+impl Numbers<'_> {
+    fn at(&self, row: usize) -> f64 {
+        match self {
+            Self::One(x) => *x,
+            Self::Lent(values) => values[row],
+            Self::Many(values) => values[row],
+        }
+    }
+}
+
+enum Texts<'a> {
+    One(&'a str),
+    Lent(&'a [String]),
+}
+
+impl<'a> Texts<'a> {
+    fn at(&self, row: usize) -> &'a str {
+        match self {
+            Self::One(text) => text,
+            Self::Lent(values) => &values[row],
+        }
+    }
+}
+
+/// Three-valued truth: null is `None`.
+enum Truths {
+    One(Option<bool>),
+    Many(Vec<Option<bool>>),
+}
+
+impl Truths {
+    fn at(&self, row: usize) -> Option<bool> {
+        match self {
+            Self::One(truth) => *truth,
+            Self::Many(truths) => truths[row],
+        }
+    }
+}
+
+type Valid<'a> = Option<Cow<'a, [bool]>>;
+
+fn is_valid(valid: &Valid<'_>, row: usize) -> bool {
+    valid.as_ref().is_none_or(|valid| valid[row])
+}
+
+fn both_valid<'a>(a: Valid<'a>, b: Valid<'a>) -> Valid<'a> {
+    match (a, b) {
+        (None, other) | (other, None) => other,
+        (Some(a), Some(b)) => {
+            let mut both = a.into_owned();
+            for (a, b) in both.iter_mut().zip(b.iter()) {
+                *a &= *b;
+            }
+            Some(Cow::Owned(both))
+        }
+    }
+}
+
+enum Value<'a> {
+    Number(Numbers<'a>, Valid<'a>),
+    Text(Texts<'a>, Valid<'a>),
+    Truth(Truths),
+}
+
+impl Value<'_> {
+    fn is_valid(&self, row: usize) -> bool {
+        match self {
+            Self::Number(_, valid) | Self::Text(_, valid) => is_valid(valid, row),
+            Self::Truth(truths) => truths.at(row).is_some(),
+        }
+    }
+
+    fn into_column(self, rows: usize) -> Column {
+        match self {
+            Self::Number(numbers, valid) => Column::Number {
+                values: match numbers {
+                    Numbers::One(x) => vec![x; rows],
+                    Numbers::Lent(values) => values.to_vec(),
+                    Numbers::Many(values) => values,
+                },
+                valid: valid.map(Cow::into_owned),
+            },
+            Self::Text(texts, valid) => Column::Text {
+                values: (0..rows).map(|row| texts.at(row).to_owned()).collect(),
+                valid: valid.map(Cow::into_owned),
+            },
+            Self::Truth(truths) => {
+                let any_null = (0..rows).any(|row| truths.at(row).is_none());
+                let valid = || (0..rows).map(|row| truths.at(row).is_some()).collect();
+                Column::Bool {
+                    values: (0..rows).map(|row| truths.at(row) == Some(true)).collect(),
+                    valid: any_null.then(valid),
+                }
+            }
+        }
+    }
+}
+
+struct Batch<'a> {
+    columns: &'a dyn Columns,
+    rows: usize,
+}
+
+impl<'a> Batch<'a> {
+    // Every arm hands over to a function of its own: the frames of this one are what a high tree
+    // stacks up, so they are kept small.
+    fn value(&self, expr: &'a Expr) -> Result<Value<'a>, TypeError> {
+        match &expr.kind {
+            ExprKind::Number(x) => Ok(Value::Number(Numbers::One(*x), None)),
+            ExprKind::Text(text) => Ok(Value::Text(Texts::One(text), None)),
+            ExprKind::Bool(truth) => Ok(Value::Truth(Truths::One(Some(*truth)))),
+            ExprKind::Name(name) => self.column(expr, name),
+            ExprKind::Negate(a) => self.map(a, |x| -x),
+            ExprKind::Binary(op, a, b) => self.binary(*op, a, b),
+            ExprKind::Call(function, arguments) => self.call(expr, *function, arguments),
+            ExprKind::Compare(op, a, b) => self.compare(*op, a, b),
+            ExprKind::And(a, b) => self.logic(a, b, and),
+            ExprKind::Or(a, b) => self.logic(a, b, or),
+            ExprKind::Not(a) => self.not(a),
+            ExprKind::In {
+                operand,
+                list,
+                negated,
+            } => self.is_in(operand, list, *negated),
+            ExprKind::IsNull { operand, negated } => self.is_null(operand, *negated),
+        }
+    }
+
+    fn column(&self, expr: &Expr, name: &str) -> Result<Value<'a>, TypeError> {
+        let wrong = |message: String| TypeError::new(message, expr.span.clone());
+        let column = self
+            .columns
+            .column(name)
+            .ok_or_else(|| wrong(format!("there is no column `{name}`")))?;
+        let lengths = [
+            column.len(),
+            column.valid().map_or(self.rows, <[bool]>::len),
+        ];
+        if lengths != [self.rows; 2] {
+            let message = format!("the column `{name}` does not have {} rows", self.rows);
+            return Err(wrong(message));
+        }
+        let valid = column.valid().map(Cow::Borrowed);
+        Ok(match column {
+            Column::Number { values, .. } => Value::Number(Numbers::Lent(values), valid),
+            Column::Text { values, .. } => Value::Text(Texts::Lent(values), valid),
+            Column::Bool { values, .. } => {
+                let truth = |(row, truth): (usize, &bool)| is_valid(&valid, row).then_some(*truth);
+                Value::Truth(Truths::Many(values.iter().enumerate().map(truth).collect()))
+            }
+        })
+    }
+
+    fn numbers(&self, expr: &'a Expr) -> Result<(Numbers<'a>, Valid<'a>), TypeError> {
+        match self.value(expr)? {
+            Value::Number(numbers, valid) => Ok((numbers, valid)),
+            _ => Err(misfit(expr)),
+        }
+    }
+
+    fn truths(&self, expr: &'a Expr) -> Result<Truths, TypeError> {
+        match self.value(expr)? {
+            Value::Truth(truths) => Ok(truths),
+            _ => Err(misfit(expr)),
+        }
+    }
+
+    fn map(&self, a: &'a Expr, f: impl Fn(f64) -> f64) -> Result<Value<'a>, TypeError> {
+        let (numbers, valid) = self.numbers(a)?;
+        let numbers = match numbers {
+            Numbers::One(x) => Numbers::One(f(x)),
+            Numbers::Lent(values) => Numbers::Many(values.iter().map(|x| f(*x)).collect()),
+            Numbers::Many(mut values) => {
+                values.iter_mut().for_each(|x| *x = f(*x));
+                Numbers::Many(values)
+            }
+        };
+        Ok(Value::Number(numbers, valid))
+    }
+
+    fn binary(&self, op: BinaryOp, a: &'a Expr, b: &'a Expr) -> Result<Value<'a>, TypeError> {
+        let a = self.numbers(a)?;
+        let b = self.numbers(b)?;
+        // One loop for each operator, rather than a choice in every row.
+        let (numbers, valid) = match op {
+            BinaryOp::Add => self.zip(a, b, |a, b| a + b),
+            BinaryOp::Sub => self.zip(a, b, |a, b| a - b),
+            BinaryOp::Mul => self.zip(a, b, |a, b| a * b),
+            BinaryOp::Div => self.zip(a, b, |a, b| a / b),
+            BinaryOp::Pow => self.zip(a, b, f64::powf),
+        };
+        Ok(Value::Number(numbers, valid))
+    }
+
+    #[inline(never)]
+    fn zip(
+        &self,
+        (a, valid_a): (Numbers<'a>, Valid<'a>),
+        (b, valid_b): (Numbers<'a>, Valid<'a>),
+        f: impl Fn(f64, f64) -> f64,
+    ) -> (Numbers<'a>, Valid<'a>) {
+        let numbers = match (a, b) {
+            (Numbers::One(a), Numbers::One(b)) => Numbers::One(f(a, b)),
+            (Numbers::Many(mut values), b) => {
+                for (row, a) in values.iter_mut().enumerate() {
+                    *a = f(*a, b.at(row));
+                }
+                Numbers::Many(values)
+            }
+            (a, Numbers::Many(mut values)) => {
+                for (row, b) in values.iter_mut().enumerate() {
+                    *b = f(a.at(row), *b);
+                }
+                Numbers::Many(values)
+            }
+            (a, b) => Numbers::Many((0..self.rows).map(|row| f(a.at(row), b.at(row))).collect()),
+        };
+        (numbers, both_valid(valid_a, valid_b))
+    }
+
+    fn call(
+        &self,
+        expr: &Expr,
+        function: Function,
+        arguments: &'a [Expr],
+    ) -> Result<Value<'a>, TypeError> {
+        let Some((first, rest)) = arguments.split_first() else {
+            return Err(misfit(expr));
+        };
+        if rest.is_empty() {
+            return self.map(first, |x| function.of_one(x));
+        }
+        let mut all = self.numbers(first)?;
+        for argument in rest {
+            let next = self.numbers(argument)?;
+            all = self.zip(all, next, |a, b| function.apply(&[a, b]));
+        }
+        Ok(Value::Number(all.0, all.1))
+    }
+
+    fn each(&self, truth: impl FnMut(usize) -> Option<bool>) -> Value<'a> {
+        Value::Truth(Truths::Many((0..self.rows).map(truth).collect()))
+    }
+
+    fn compare(&self, op: CompareOp, a: &'a Expr, b: &'a Expr) -> Result<Value<'a>, TypeError> {
+        let (a, b) = (self.value(a)?, self.value(b)?);
+        Ok(self.each(|row| holds(op, &a, &b, row)))
+    }
+
+    fn logic(
+        &self,
+        a: &'a Expr,
+        b: &'a Expr,
+        f: fn(Option<bool>, Option<bool>) -> Option<bool>,
+    ) -> Result<Value<'a>, TypeError> {
+        let (a, b) = (self.truths(a)?, self.truths(b)?);
+        Ok(self.each(|row| f(a.at(row), b.at(row))))
+    }
+
+    fn not(&self, a: &'a Expr) -> Result<Value<'a>, TypeError> {
+        let a = self.truths(a)?;
+        Ok(self.each(|row| a.at(row).map(|truth| !truth)))
+    }
+
+    /// `x in (a, b)` is `x = a or x = b`, in SQL's logic.
+    fn is_in(
+        &self,
+        operand: &'a Expr,
+        list: &'a [Expr],
+        negated: bool,
+    ) -> Result<Value<'a>, TypeError> {
+        let sought = self.value(operand)?;
+        let mut found = vec![Some(false); self.rows];
+        for value in list {
+            let value = self.value(value)?;
+            for (row, found) in found.iter_mut().enumerate() {
+                *found = or(*found, holds(CompareOp::Eq, &sought, &value, row));
+            }
+        }
+        if negated {
+            found
+                .iter_mut()
+                .for_each(|truth| *truth = truth.map(|truth| !truth));
+        }
+        Ok(Value::Truth(Truths::Many(found)))
+    }
+
+    fn is_null(&self, a: &'a Expr, negated: bool) -> Result<Value<'a>, TypeError> {
+        let a = self.value(a)?;
+        Ok(self.each(|row| Some(a.is_valid(row) == negated)))
+    }
+}
+
+/// Whether a comparison holds in a row; null if either side is.
+fn holds(op: CompareOp, a: &Value<'_>, b: &Value<'_>, row: usize) -> Option<bool> {
+    if !(a.is_valid(row) && b.is_valid(row)) {
+        return None;
+    }
+    match (a, b) {
+        (Value::Number(a, _), Value::Number(b, _)) => Some(op.holds(&a.at(row), &b.at(row))),
+        (Value::Text(a, _), Value::Text(b, _)) => Some(op.holds(a.at(row), b.at(row))),
+        (Value::Truth(a), Value::Truth(b)) => Some(op.holds(&a.at(row), &b.at(row))),
+        // Values of different types are refused before any row is read.
+        _ => None,
+    }
+}
+
+/// Conjunction: false wins over null.
+fn and(a: Option<bool>, b: Option<bool>) -> Option<bool> {
+    match (a, b) {
+        (Some(false), _) | (_, Some(false)) => Some(false),
+        (Some(true), Some(true)) => Some(true),
+        _ => None,
+    }
+}
+
+/// Disjunction: true wins over null.
+fn or(a: Option<bool>, b: Option<bool>) -> Option<bool> {
+    match (a, b) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (Some(false), Some(false)) => Some(false),
+        _ => None,
+    }
+}
+
+/// For what the check before has ruled out.
+fn misfit(expr: &Expr) -> TypeError {
+    TypeError::new("this has the wrong type", expr.span.clone())
+}
+
+#[cfg(test)]
+#[path = "evaluate_tests.rs"]
+mod tests;

@@ -1,0 +1,288 @@
+//! The functions of the language: one table, read by the parser, the evaluator and the listing.
+//!
+//! Each is the standard library's float64 function of that name, except `sigmoid`, which the
+//! standard library lacks. `min` and `max` are `f64::min` and `f64::max`, which pass over a NaN.
+
+use super::suggest::nearest;
+
+/// A function of numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Function {
+    /// eˣ
+    Exp,
+    /// Natural logarithm
+    Log,
+    /// Logarithm to base 10
+    Log10,
+    /// Logarithm to base 2
+    Log2,
+    /// Square root
+    Sqrt,
+    /// Absolute value
+    Abs,
+    /// Sine of radians
+    Sin,
+    /// Cosine of radians
+    Cos,
+    /// Tangent of radians
+    Tan,
+    /// Inverse tangent in radians
+    Atan,
+    /// Hyperbolic tangent
+    Tanh,
+    /// Logistic function
+    Sigmoid,
+    /// Smallest argument
+    Min,
+    /// Largest argument
+    Max,
+}
+
+/// How many arguments a function takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arity {
+    /// This many.
+    Exactly(usize),
+    /// This many or more.
+    AtLeast(usize),
+}
+
+impl Arity {
+    /// Whether a call with `count` arguments is right.
+    #[must_use]
+    pub fn accepts(self, count: usize) -> bool {
+        match self {
+            Self::Exactly(n) => count == n,
+            Self::AtLeast(n) => count >= n,
+        }
+    }
+}
+
+impl std::fmt::Display for Arity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exactly(1) => write!(f, "1 argument"),
+            Self::Exactly(n) => write!(f, "{n} arguments"),
+            Self::AtLeast(n) => write!(f, "{n} or more arguments"),
+        }
+    }
+}
+
+/// One line of the reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The function.
+    pub function: Function,
+    /// Its name in formulas.
+    pub name: &'static str,
+    /// How many arguments it takes.
+    pub arity: Arity,
+    /// What it is, in one line.
+    pub meaning: &'static str,
+}
+
+const fn one(function: Function, name: &'static str, meaning: &'static str) -> Entry {
+    Entry {
+        function,
+        name,
+        arity: Arity::Exactly(1),
+        meaning,
+    }
+}
+
+const fn many(function: Function, name: &'static str, meaning: &'static str) -> Entry {
+    Entry {
+        function,
+        name,
+        arity: Arity::AtLeast(2),
+        meaning,
+    }
+}
+
+// In the order of `Function`'s variants: `Function::entry` indexes it.
+static TABLE: [Entry; 14] = [
+    one(Function::Exp, "exp", "e to the power x"),
+    one(Function::Log, "log", "natural logarithm"),
+    one(Function::Log10, "log10", "logarithm to base 10"),
+    one(Function::Log2, "log2", "logarithm to base 2"),
+    one(Function::Sqrt, "sqrt", "square root"),
+    one(Function::Abs, "abs", "absolute value"),
+    one(Function::Sin, "sin", "sine of x in radians"),
+    one(Function::Cos, "cos", "cosine of x in radians"),
+    one(Function::Tan, "tan", "tangent of x in radians"),
+    one(Function::Atan, "atan", "inverse tangent, in radians"),
+    one(Function::Tanh, "tanh", "hyperbolic tangent"),
+    one(
+        Function::Sigmoid,
+        "sigmoid",
+        "logistic function 1 / (1 + exp(-x))",
+    ),
+    many(Function::Min, "min", "smallest of the arguments"),
+    many(Function::Max, "max", "largest of the arguments"),
+];
+
+// What other languages call these; too far by spelling for an edit distance to find.
+const ELSEWHERE: [(&str, &str); 8] = [
+    ("ln", "log"),
+    ("lg", "log10"),
+    ("logistic", "sigmoid"),
+    ("expit", "sigmoid"),
+    ("arctan", "atan"),
+    ("fabs", "abs"),
+    ("minimum", "min"),
+    ("maximum", "max"),
+];
+
+/// Every function of the language, in the order of the reference.
+#[must_use]
+pub fn reference() -> &'static [Entry] {
+    &TABLE
+}
+
+impl Function {
+    /// The function of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        TABLE
+            .iter()
+            .find(|entry| entry.name == name)
+            .map(|entry| entry.function)
+    }
+
+    /// Its line in the reference.
+    #[must_use]
+    pub fn entry(self) -> &'static Entry {
+        &TABLE[self as usize]
+    }
+
+    /// Its name in formulas.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.entry().name
+    }
+
+    /// How many arguments it takes.
+    #[must_use]
+    pub fn arity(self) -> Arity {
+        self.entry().arity
+    }
+
+    /// Its value; arguments beyond the arity are ignored, and a missing one makes it NaN.
+    #[must_use]
+    pub fn apply(self, arguments: &[f64]) -> f64 {
+        let Some((&x, rest)) = arguments.split_first() else {
+            return f64::NAN;
+        };
+        match self {
+            Self::Min => rest.iter().fold(x, |low, &next| low.min(next)),
+            Self::Max => rest.iter().fold(x, |high, &next| high.max(next)),
+            one => one.of_one(x),
+        }
+    }
+
+    /// Its value at one number; `min` and `max` of one number are that number.
+    #[must_use]
+    #[inline]
+    pub fn of_one(self, x: f64) -> f64 {
+        match self {
+            Self::Exp => x.exp(),
+            Self::Log => x.ln(),
+            Self::Log10 => x.log10(),
+            Self::Log2 => x.log2(),
+            Self::Sqrt => x.sqrt(),
+            Self::Abs => x.abs(),
+            Self::Sin => x.sin(),
+            Self::Cos => x.cos(),
+            Self::Tan => x.tan(),
+            Self::Atan => x.atan(),
+            Self::Tanh => x.tanh(),
+            Self::Sigmoid => sigmoid(x),
+            Self::Min | Self::Max => x,
+        }
+    }
+}
+
+/// The logistic function.
+///
+/// The exponential is always of a non-positive number: it cannot overflow, and the lower tail
+/// keeps its relative accuracy down to the smallest subnormal.
+#[must_use]
+pub fn sigmoid(x: f64) -> f64 {
+    let small = (-x.abs()).exp();
+    if x >= 0.0 {
+        1.0 / (1.0 + small)
+    } else {
+        small / (1.0 + small)
+    }
+}
+
+/// What to tell someone who called a function that does not exist.
+#[must_use]
+pub fn unknown(name: &str) -> String {
+    if name == "pow" || name == "power" {
+        return format!("there is no function `{name}`: a power is written `x^y`");
+    }
+    let near = ELSEWHERE
+        .iter()
+        .find(|(elsewhere, _)| elsewhere.eq_ignore_ascii_case(name))
+        .map(|&(_, here)| here)
+        .or_else(|| nearest(name, TABLE.iter().map(|entry| entry.name)));
+    match near {
+        Some(near) => format!("there is no function `{name}`: did you mean `{near}`?"),
+        None => {
+            let all: Vec<_> = TABLE.iter().map(|entry| entry.name).collect();
+            format!(
+                "there is no function `{name}` (a product is written `{name} * (…)`; the functions are {})",
+                all.join(", ")
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_variants() {
+        for entry in reference() {
+            assert_eq!(entry.function.entry(), entry);
+            assert_eq!(Function::named(entry.name), Some(entry.function));
+        }
+    }
+
+    #[test]
+    fn sigmoid_keeps_both_tails() {
+        assert_eq!(sigmoid(0.0), 0.5);
+        // 1/(1+exp(40)) and 1/(1+exp(-1)) in 40-digit decimal arithmetic.
+        let lower = 4.248_354_255_291_589e-18;
+        assert!((sigmoid(-40.0) / lower - 1.0).abs() < 1e-15);
+        assert!((sigmoid(1.0) - 0.731_058_578_630_004_9).abs() < 1e-16);
+        assert_eq!(sigmoid(800.0), 1.0);
+        assert_eq!(sigmoid(-800.0), 0.0);
+        assert!(sigmoid(-740.0) > 0.0);
+        assert_eq!(sigmoid(f64::INFINITY), 1.0);
+        assert_eq!(sigmoid(f64::NEG_INFINITY), 0.0);
+        assert!(sigmoid(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn values_are_the_standard_library_s() {
+        assert_eq!(Function::Log.apply(&[std::f64::consts::E]), 1.0);
+        assert_eq!(Function::Log2.apply(&[8.0]), 3.0);
+        assert_eq!(Function::Log10.apply(&[1000.0]), 3.0);
+        assert_eq!(Function::Max.apply(&[1.0, 3.0, 2.0]), 3.0);
+        assert_eq!(Function::Min.apply(&[1.0, -3.0, 2.0]), -3.0);
+        assert!(Function::Exp.apply(&[]).is_nan());
+    }
+
+    #[test]
+    fn unknown_names_get_a_suggestion() {
+        assert!(unknown("lgo").contains("did you mean `log`"));
+        assert!(unknown("Exp").contains("did you mean `exp`"));
+        assert!(unknown("ln").contains("did you mean `log`"));
+        assert!(unknown("sigmod").contains("did you mean `sigmoid`"));
+        assert!(unknown("pow").contains("x^y"));
+        assert!(unknown("alpha").contains("a product is written"));
+    }
+}

@@ -1,0 +1,202 @@
+//! The statement around the expressions: `response ~ prediction with … where …`.
+
+use std::collections::HashMap;
+
+use super::ast::{CompareOp, Domain, Expr, ExprKind, Formula, Span, names};
+use super::domain::where_domains;
+use super::lex::{Fault, Grammar, Kind, Token, tokens};
+use super::node::MAX_NODES;
+use super::parse::{node, whole};
+use super::stream::{Definition, Input, Parsed, accept, fault_of, here, input, new_name, next};
+use super::suggest::nearest;
+
+/// A part of the statement: its tokens, and the place just after them.
+#[derive(Clone)]
+struct Section<'t> {
+    tokens: &'t [Token],
+    end: Span,
+}
+
+impl<'t> Section<'t> {
+    /// Splits at the first token of a kind; the second part lacks that token.
+    fn split(&self, kind: &Kind) -> (Section<'t>, Option<Section<'t>>) {
+        let Some(at) = self.tokens.iter().position(|token| token.kind == *kind) else {
+            return (self.clone(), None);
+        };
+        let before = Section {
+            tokens: &self.tokens[..at],
+            end: self.tokens[at].span.clone(),
+        };
+        let after = Section {
+            tokens: &self.tokens[at + 1..],
+            end: self.end.clone(),
+        };
+        (before, Some(after))
+    }
+
+    fn input(&self, definitions: &'t [Definition]) -> Input<'t> {
+        input(self.tokens, self.end.clone(), Grammar::Formula, definitions)
+    }
+}
+
+/// Parses a law.
+pub(super) fn law(text: &str) -> Result<Formula, Fault> {
+    let tokens = tokens(text, Grammar::Formula)?;
+    let all = Section {
+        tokens: &tokens,
+        end: text.len()..text.len(),
+    };
+    let (left, Some(right)) = all.split(&Kind::Tilde) else {
+        return Err(no_tilde(&tokens, text.len()));
+    };
+    let (right, domains) = right.split(&Kind::Where);
+    let (right, definitions) = right.split(&Kind::With);
+    if let Some(domains) = &domains
+        && let Some(with) = domains.tokens.iter().find(|token| token.kind == Kind::With)
+    {
+        return Err(Fault::new("`with` comes before `where`", with.span.clone()));
+    }
+
+    let definitions = match definitions {
+        Some(section) => with(&section)?,
+        None => Vec::new(),
+    };
+    let response = whole(left.input(&definitions))?.expr;
+    let prediction = whole(right.input(&definitions))?.expr;
+    let domains = match domains {
+        Some(section) => where_domains(section.input(&[])).map_err(fault_of)?,
+        None => Vec::new(),
+    };
+    check_domain_names(&domains, &definitions, &response, &prediction)?;
+    Ok(Formula {
+        source: text.to_owned(),
+        response,
+        prediction,
+        domains,
+    })
+}
+
+fn no_tilde(tokens: &[Token], end: usize) -> Fault {
+    let form = "a law is written `response ~ expression`";
+    let equals = tokens
+        .iter()
+        .take_while(|token| !matches!(token.kind, Kind::With | Kind::Where))
+        .find(|token| token.kind == Kind::Compare(CompareOp::Eq));
+    match (equals, tokens.is_empty()) {
+        (Some(token), _) => Fault::new(format!("expected `~`: {form}"), token.span.clone()),
+        (None, true) => Fault::new(format!("nothing is written here: {form}"), 0..end),
+        (None, false) => Fault::new(format!("expected `~`: {form}"), end..end),
+    }
+}
+
+/// Parses `a = EXPR, b = EXPR, …`.
+fn with(section: &Section<'_>) -> Result<Vec<Definition>, Fault> {
+    let mut definitions: Vec<Definition> = Vec::new();
+    // Names that were not defined where they were used, and the index of the definition using them.
+    let mut undefined: HashMap<String, (usize, Span)> = HashMap::new();
+    let mut rest = section.clone();
+    loop {
+        let mut i = rest.input(&definitions);
+        let (definition, left) = definition(&mut i).map_err(fault_of)?;
+        note_names(&definition.node.expr, definitions.len(), &mut undefined);
+        if definitions.iter().any(|d| d.name == definition.name) {
+            let message = format!("`{}` is defined twice", definition.name);
+            return Err(Fault::new(message, definition.span));
+        }
+        if let Some((user, span)) = undefined.get(&definition.name) {
+            let message = if *user == definitions.len() {
+                format!("`{}` is used in its own definition", definition.name)
+            } else {
+                format!("`{}` is defined only after this place", definition.name)
+            };
+            return Err(Fault::new(message, span.clone()));
+        }
+        definitions.push(definition);
+        // Each may be a copy of the one before: together they could fill the memory.
+        if definitions.iter().map(|d| d.nodes).sum::<usize>() > MAX_NODES {
+            let message = format!("these definitions have more than {MAX_NODES} parts");
+            return Err(Fault::new(message, definitions.swap_remove(0).span));
+        }
+        match left {
+            Some(left) => rest.tokens = &section.tokens[section.tokens.len() - left..],
+            None => return Ok(definitions),
+        }
+    }
+}
+
+/// Parses `a = EXPR`, and says how many tokens are left if a comma follows.
+fn definition(i: &mut Input<'_>) -> Parsed<(Definition, Option<usize>)> {
+    let (name, span) = new_name(i, "a name to define")?;
+    if accept(i, &Kind::Compare(CompareOp::Eq)).is_none() {
+        return Fault::cut(
+            "expected `=`: a definition is written `name = expression`",
+            here(i),
+        );
+    }
+    let node = node(i)?;
+    let nodes = count(&node.expr);
+    let more = accept(i, &Kind::Comma).is_some();
+    if !more && next(i).is_some() {
+        return Fault::cut("expected an operator, `,` or `where`", here(i));
+    }
+    let left = more.then(|| i.input.len());
+    let definition = Definition {
+        name,
+        span,
+        node,
+        nodes,
+    };
+    Ok((definition, left))
+}
+
+fn count(expr: &Expr) -> usize {
+    let mut open = vec![expr];
+    let mut count = 0;
+    while let Some(expr) = open.pop() {
+        count += 1;
+        open.extend(expr.children());
+    }
+    count
+}
+
+/// Notes the first use of each plain name, by the definition that uses it.
+fn note_names(expr: &Expr, user: usize, found: &mut HashMap<String, (usize, Span)>) {
+    let mut open = vec![expr];
+    while let Some(expr) = open.pop() {
+        if let ExprKind::Name(name) = &expr.kind {
+            // A name in quotes is longer in the text than in the tree: it is a column in any case.
+            if expr.span.len() == name.len() && !found.contains_key(name) {
+                found.insert(name.clone(), (user, expr.span.clone()));
+            }
+        }
+        open.extend(expr.children().into_iter().rev());
+    }
+}
+
+/// A domain makes its name a parameter: it must be one of the right side's, and only of that.
+fn check_domain_names(
+    domains: &[(String, Domain, Span)],
+    definitions: &[Definition],
+    response: &Expr,
+    prediction: &Expr,
+) -> Result<(), Fault> {
+    let (left, right) = (names(response), names(prediction));
+    for (name, _, span) in domains {
+        let place = span.start..span.start + name.len();
+        let defined = definitions.iter().any(|d| d.name == *name);
+        let message = if defined {
+            format!("`{name}` is defined by `with`, so it has no domain of its own")
+        } else if left.contains(&name.as_str()) {
+            format!("`{name}` is on the left side, where there are no parameters")
+        } else if right.contains(&name.as_str()) {
+            continue;
+        } else {
+            match nearest(name, right.iter().copied()) {
+                Some(near) => format!("`{name}` is not in the law: did you mean `{near}`?"),
+                None => format!("`{name}` is not in the law"),
+            }
+        };
+        return Err(Fault::new(message, place));
+    }
+    Ok(())
+}

@@ -1,0 +1,366 @@
+//! From characters to tokens.
+//!
+//! Which words are keywords depends on the grammar: `with` and `where` in formulas, `and or not in
+//! is null true false` in conditions, none elsewhere. Keywords are recognised in any case; a column
+//! so named is written in double quotes.
+
+use winnow::ascii::{digit0, digit1};
+use winnow::combinator::{alt, cut_err, dispatch, fail, opt, peek, repeat, terminated};
+use winnow::error::{ErrMode, ParserError};
+use winnow::prelude::*;
+use winnow::stream::{LocatingSlice, Location, Stream};
+use winnow::token::{any, one_of, take_till, take_while};
+
+use super::ast::{CompareOp, Span};
+
+/// Which of the three languages a text is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grammar {
+    /// `response ~ prediction …`
+    Formula,
+    /// Arithmetic alone.
+    Expression,
+    /// Arithmetic, comparisons and logic.
+    Condition,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Kind {
+    Number(f64),
+    Text(String),
+    Name(String),
+    /// A name in double quotes: never a keyword, a function, a constant or a definition.
+    Quoted(String),
+    Compare(CompareOp),
+    Plus,
+    Minus,
+    Star,
+    Slash,
+    Caret,
+    Open,
+    Close,
+    OpenBracket,
+    CloseBracket,
+    Comma,
+    Tilde,
+    With,
+    Where,
+    And,
+    Or,
+    Not,
+    In,
+    Is,
+    Null,
+    True,
+    False,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Token {
+    pub kind: Kind,
+    pub span: Span,
+}
+
+/// A reason and its place, before the source text is put to it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Fault {
+    pub message: String,
+    pub span: Span,
+}
+
+impl Fault {
+    pub fn new(message: impl Into<String>, span: Span) -> Self {
+        Self {
+            message: message.into(),
+            span,
+        }
+    }
+
+    /// As an error that no alternative can repair.
+    pub fn cut<T>(message: impl Into<String>, span: Span) -> ModalResult<T, Self> {
+        Err(ErrMode::Cut(Self::new(message, span)))
+    }
+}
+
+// Alternatives that do not match carry no message: the parser that gives up on all of them says
+// what was expected.
+impl<I: Stream> ParserError<I> for Fault {
+    type Inner = Self;
+
+    fn from_input(_input: &I) -> Self {
+        Self::default()
+    }
+
+    fn into_inner(self) -> Result<Self::Inner, Self> {
+        Ok(self)
+    }
+}
+
+const FORMULA_WORDS: [(&str, Kind); 2] = [("with", Kind::With), ("where", Kind::Where)];
+
+const CONDITION_WORDS: [(&str, Kind); 8] = [
+    ("and", Kind::And),
+    ("or", Kind::Or),
+    ("not", Kind::Not),
+    ("in", Kind::In),
+    ("is", Kind::Is),
+    ("null", Kind::Null),
+    ("true", Kind::True),
+    ("false", Kind::False),
+];
+
+fn keyword(word: &str, words: &[(&str, Kind)]) -> Option<Kind> {
+    words
+        .iter()
+        .find(|(keyword, _)| keyword.eq_ignore_ascii_case(word))
+        .map(|(_, kind)| kind.clone())
+}
+
+fn starts_name(c: char) -> bool {
+    c == '_' || c.is_alphabetic()
+}
+
+fn continues_name(c: char) -> bool {
+    c == '_' || c.is_alphanumeric()
+}
+
+/// Whether a name means itself without quotes, in every grammar.
+pub(super) fn is_plain_name(name: &str) -> bool {
+    name.starts_with(starts_name)
+        && name.chars().all(continues_name)
+        && name != "pi"
+        && keyword(name, &FORMULA_WORDS).is_none()
+        && keyword(name, &CONDITION_WORDS).is_none()
+}
+
+type Input<'s> = LocatingSlice<&'s str>;
+
+/// The tokens of a text.
+pub(super) fn tokens(text: &str, grammar: Grammar) -> Result<Vec<Token>, Fault> {
+    let mut input = LocatingSlice::new(text);
+    let all: ModalResult<Vec<Token>, Fault> = (|i: &mut Input<'_>| {
+        space(i)?;
+        repeat(
+            0..,
+            terminated(|i: &mut Input<'_>| token(i, grammar), space),
+        )
+        .parse_next(i)
+    })
+    .parse_next(&mut input);
+    match all {
+        Ok(tokens) if input.is_empty() => Ok(tokens),
+        Ok(_) => Err(stray(&input)),
+        Err(ErrMode::Cut(fault) | ErrMode::Backtrack(fault)) => Err(fault),
+        Err(ErrMode::Incomplete(_)) => Err(stray(&input)),
+    }
+}
+
+fn space(i: &mut Input<'_>) -> ModalResult<(), Fault> {
+    take_while(0.., char::is_whitespace).void().parse_next(i)
+}
+
+fn token(i: &mut Input<'_>, grammar: Grammar) -> ModalResult<Token, Fault> {
+    // `repeat` must see a plain failure at the end of the text, not an error.
+    let first = peek(any).parse_next(i)?;
+    let (kind, span) = if first == '"' {
+        (|i: &mut Input<'_>| quoted(i, '"'))
+            .map(Kind::Quoted)
+            .with_span()
+            .parse_next(i)?
+    } else if first == '\'' {
+        (|i: &mut Input<'_>| quoted(i, '\''))
+            .map(Kind::Text)
+            .with_span()
+            .parse_next(i)?
+    } else if starts_name(first) {
+        word.map(|word: &str| {
+            let known = match grammar {
+                Grammar::Formula => keyword(word, &FORMULA_WORDS),
+                Grammar::Expression => None,
+                Grammar::Condition => keyword(word, &CONDITION_WORDS),
+            };
+            known.unwrap_or_else(|| Kind::Name(word.to_owned()))
+        })
+        .with_span()
+        .parse_next(i)?
+    } else {
+        alt((number, symbol)).with_span().parse_next(i)?
+    };
+    Ok(Token { kind, span })
+}
+
+fn word<'s>(i: &mut Input<'s>) -> ModalResult<&'s str, Fault> {
+    take_while(1.., continues_name).parse_next(i)
+}
+
+fn number(i: &mut Input<'_>) -> ModalResult<Kind, Fault> {
+    let start = i.current_token_start();
+    let digits = alt(((digit1, opt(('.', digit0))).void(), ('.', digit1).void()));
+    let exponent = (one_of(['e', 'E']), opt(one_of(['+', '-'])), digit1);
+    let literal = (digits, opt(exponent)).take().parse_next(i)?;
+    let end = i.current_token_start();
+    if let Some(tail) = opt(word).parse_next(i)? {
+        let message = format!(
+            "`{literal}{tail}` is neither a number nor a name (a product is written `{literal} * {tail}`)"
+        );
+        return Fault::cut(message, start..i.current_token_start());
+    }
+    match literal.parse::<f64>() {
+        Ok(value) if value.is_finite() => Ok(Kind::Number(value)),
+        _ => Fault::cut(
+            "this number is too large for float64, which ends near 1.8e308",
+            start..end,
+        ),
+    }
+}
+
+/// Text between two quotes, where a doubled quote stands for one.
+fn quoted(i: &mut Input<'_>, quote: char) -> ModalResult<String, Fault> {
+    let start = i.current_token_start();
+    quote.void().parse_next(i)?;
+    let mut text = String::new();
+    loop {
+        text.push_str(take_till(0.., quote).parse_next(i)?);
+        if opt(quote).parse_next(i)?.is_none() {
+            // Only the quote: carets under the whole rest of the text would hide the place.
+            return Fault::cut("this quote is never closed", start..start + 1);
+        }
+        if opt(quote).parse_next(i)?.is_none() {
+            return Ok(text);
+        }
+        text.push(quote);
+    }
+}
+
+fn symbol(i: &mut Input<'_>) -> ModalResult<Kind, Fault> {
+    dispatch! {any;
+        '+' => ().value(Kind::Plus),
+        '-' => ().value(Kind::Minus),
+        '*' => cut_err(power_is_a_caret).value(Kind::Star),
+        '/' => ().value(Kind::Slash),
+        '^' => ().value(Kind::Caret),
+        '(' => ().value(Kind::Open),
+        ')' => ().value(Kind::Close),
+        '[' => ().value(Kind::OpenBracket),
+        ']' => ().value(Kind::CloseBracket),
+        ',' => ().value(Kind::Comma),
+        '~' => ().value(Kind::Tilde),
+        '=' => opt('=').value(Kind::Compare(CompareOp::Eq)),
+        '!' => '='.value(Kind::Compare(CompareOp::Ne)),
+        '<' => alt((
+            '='.value(Kind::Compare(CompareOp::Le)),
+            '>'.value(Kind::Compare(CompareOp::Ne)),
+            ().value(Kind::Compare(CompareOp::Lt)),
+        )),
+        '>' => alt((
+            '='.value(Kind::Compare(CompareOp::Ge)),
+            ().value(Kind::Compare(CompareOp::Gt)),
+        )),
+        _ => fail,
+    }
+    .parse_next(i)
+}
+
+fn power_is_a_caret(i: &mut Input<'_>) -> ModalResult<(), Fault> {
+    let start = i.current_token_start();
+    if opt('*').parse_next(i)?.is_some() {
+        return Fault::cut("a power is written `x^y`, not `x**y`", start - 1..start + 1);
+    }
+    Ok(())
+}
+
+/// What to say of a character that begins no token.
+fn stray(input: &Input<'_>) -> Fault {
+    let start = input.current_token_start();
+    let Some(c) = input.chars().next() else {
+        return Fault::new("the text ends here", start..start);
+    };
+    let message = match c {
+        '!' => "a single `!` means nothing here (unequal is `!=`, negation is `not`)".to_owned(),
+        '&' => "a conjunction is written `and`".to_owned(),
+        '|' => "a disjunction is written `or`".to_owned(),
+        '.' => "a `.` stands only in numbers (a name with a dot goes in double quotes)".to_owned(),
+        '−' | '–' => "a minus sign is written `-`".to_owned(),
+        '×' | '·' => "a product is written `*`".to_owned(),
+        '“' | '”' | '„' => "quotes are written `\"`".to_owned(),
+        '‘' | '’' => "quotes are written `'`".to_owned(),
+        other => format!("the character {other:?} means nothing here"),
+    };
+    Fault::new(message, start..start + c.len_utf8())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(text: &str, grammar: Grammar) -> Vec<Kind> {
+        let tokens = tokens(text, grammar).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
+        tokens.into_iter().map(|token| token.kind).collect()
+    }
+
+    #[test]
+    fn numbers_of_every_shape() {
+        for (text, value) in [
+            ("1.", 1.0),
+            (".5", 0.5),
+            ("1e5", 1e5),
+            ("1.e-5", 1e-5),
+            ("6.4E+13", 6.4e13),
+            ("0", 0.0),
+            ("1e-400", 0.0),
+        ] {
+            assert_eq!(kinds(text, Grammar::Expression), [Kind::Number(value)]);
+        }
+    }
+
+    #[test]
+    fn keywords_depend_on_the_grammar() {
+        assert_eq!(kinds("WHERE", Grammar::Formula), [Kind::Where]);
+        assert_eq!(kinds("In", Grammar::Condition), [Kind::In]);
+        assert_eq!(kinds("in", Grammar::Formula), [Kind::Name("in".into())]);
+        assert_eq!(
+            kinds("\"in\"", Grammar::Condition),
+            [Kind::Quoted("in".into())]
+        );
+        assert_eq!(
+            kinds("ψ_1", Grammar::Expression),
+            [Kind::Name("ψ_1".into())]
+        );
+    }
+
+    #[test]
+    fn a_doubled_quote_is_one() {
+        assert_eq!(
+            kinds("\"a\"\"b\"", Grammar::Formula),
+            [Kind::Quoted("a\"b".into())]
+        );
+        assert_eq!(
+            kinds("'it''s'", Grammar::Condition),
+            [Kind::Text("it's".into())]
+        );
+        assert_eq!(
+            kinds("\"\"", Grammar::Formula),
+            [Kind::Quoted(String::new())]
+        );
+    }
+
+    #[test]
+    fn what_is_no_token_is_named_and_placed() {
+        for (text, span, part) in [
+            ("a + 2x", 4..6, "2 * x"),
+            ("1e", 0..2, "neither a number"),
+            ("1e999", 0..5, "too large"),
+            ("a ** b", 2..4, "x^y"),
+            ("a & b", 2..3, "and"),
+            ("a ! b", 2..3, "!="),
+            ("\"open", 0..1, "never closed"),
+            ("a − b", 2..5, "`-`"),
+            ("a § b", 2..4, "§"),
+            ("a.b", 1..2, "double quotes"),
+        ] {
+            let fault = tokens(text, Grammar::Condition).expect_err(text);
+            assert_eq!(fault.span, span, "{text}");
+            assert!(fault.message.contains(part), "{text}: {}", fault.message);
+        }
+    }
+}

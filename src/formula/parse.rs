@@ -1,0 +1,272 @@
+//! From tokens to an expression: a Pratt parser over the operators' binding powers.
+
+use winnow::combinator::{Infix, Postfix, Prefix, expression, separated};
+use winnow::error::ErrMode;
+use winnow::prelude::*;
+use winnow::token::any;
+
+use super::ast::{BinaryOp, CompareOp, Expr, ExprKind, Span};
+use super::functions::{self, Function};
+use super::lex::{Fault, Grammar, Kind};
+use super::node::{MAX_NODES, Node, binary, compare, join, leaf, two};
+use super::power;
+use super::stream::{Input, Parsed, accept, backtrack, enter, fault_of, here, leave, next};
+
+/// Parses all of the tokens as one expression.
+pub(super) fn whole(mut i: Input<'_>) -> Result<Node, Fault> {
+    let parsed = node(&mut i).and_then(|node| match next(&i) {
+        None => Ok(node),
+        Some(token) => Fault::cut(unexpected(&i, &token.kind), token.span.clone()),
+    });
+    parsed.map_err(fault_of)
+}
+
+/// Parses an expression, and stops where it ends.
+pub(super) fn node(i: &mut Input<'_>) -> Parsed<Node> {
+    expression(operand)
+        .prefix(prefix)
+        .postfix(postfix)
+        .infix(infix)
+        .parse_next(i)
+}
+
+fn operand(i: &mut Input<'_>) -> Parsed<Node> {
+    let Some(token) = next(i) else {
+        return backtrack(i);
+    };
+    let span = token.span.clone();
+    let kind = match &token.kind {
+        Kind::Number(value) => ExprKind::Number(*value),
+        Kind::True => ExprKind::Bool(true),
+        Kind::False => ExprKind::Bool(false),
+        Kind::Text(text) if i.state.grammar == Grammar::Condition => ExprKind::Text(text.clone()),
+        Kind::Quoted(name) => ExprKind::Name(name.clone()),
+        Kind::Name(name) => {
+            any.parse_next(i)?;
+            return named(i, name, span);
+        }
+        Kind::Open => {
+            any.parse_next(i)?;
+            enter(i, &span)?;
+            let mut inner = node(i)?;
+            inner.place = span.start..close(i, &span)?;
+            leave(i);
+            return Ok(inner);
+        }
+        _ => return backtrack(i),
+    };
+    any.parse_next(i)?;
+    Ok(leaf(kind, span))
+}
+
+/// What an identifier stands for: a call, a constant, a definition, or a name.
+fn named(i: &mut Input<'_>, name: &str, span: Span) -> Parsed<Node> {
+    if let Some(open) = accept(i, &Kind::Open) {
+        return call(i, name, span, &open.span);
+    }
+    if name == "pi" {
+        return Ok(leaf(ExprKind::Number(std::f64::consts::PI), span));
+    }
+    let Some(definition) = i.state.definitions.iter().find(|d| d.name == name) else {
+        return Ok(leaf(ExprKind::Name(name.to_owned()), span));
+    };
+    i.state.copied += definition.nodes;
+    if i.state.copied > MAX_NODES {
+        let message = format!("with its definitions put in, this has more than {MAX_NODES} parts");
+        return Fault::cut(message, span);
+    }
+    Ok(Node {
+        place: span,
+        ..definition.node.clone()
+    })
+}
+
+fn call(i: &mut Input<'_>, name: &str, span: Span, open: &Span) -> Parsed<Node> {
+    let Some(function) = Function::named(name) else {
+        return Fault::cut(functions::unknown(name), span);
+    };
+    enter(i, open)?;
+    let arguments = if next(i).is_some_and(|token| token.kind == Kind::Close) {
+        Vec::new()
+    } else {
+        list(i)?
+    };
+    let place = span.start..close(i, open)?;
+    leave(i);
+    let given = arguments.len();
+    if !function.arity().accepts(given) {
+        let verb = if given == 1 { "is" } else { "are" };
+        let message = format!("`{name}` takes {}, here {verb} {given}", function.arity());
+        return Fault::cut(message, place);
+    }
+    let heights: Vec<_> = arguments.iter().map(|node| node.height).collect();
+    let arguments = arguments.into_iter().map(|node| node.expr).collect();
+    join(ExprKind::Call(function, arguments), place, &heights)
+}
+
+/// One or more expressions with commas between.
+fn list(i: &mut Input<'_>) -> Parsed<Vec<Node>> {
+    let comma = |i: &mut Input<'_>| match accept(i, &Kind::Comma) {
+        Some(_) => Ok(()),
+        None => backtrack(i),
+    };
+    separated(1.., node, comma).parse_next(i)
+}
+
+/// The end of the parenthesis that closes the one opened at `open`.
+fn close(i: &mut Input<'_>, open: &Span) -> Parsed<usize> {
+    if let Some(token) = accept(i, &Kind::Close) {
+        return Ok(token.span.end);
+    }
+    match next(i) {
+        None => Fault::cut("this `(` is never closed", open.clone()),
+        Some(token) => Fault::cut("expected an operator, `,` or `)`", token.span.clone()),
+    }
+}
+
+/// Reads a prefix operator. It comes after [`operand`] failed, so it reports for both.
+fn prefix<'t>(i: &mut Input<'t>) -> Parsed<Prefix<Input<'t>, Node, ErrMode<Fault>>> {
+    let span = here(i);
+    let operator = match next(i).map(|token| &token.kind) {
+        Some(Kind::Minus) => Prefix(power::NEGATE, |i: &mut Input<'t>, a: Node| {
+            unary(i, a, ExprKind::Negate)
+        }),
+        Some(Kind::Not) => Prefix(power::NOT, |i: &mut Input<'t>, a: Node| {
+            unary(i, a, ExprKind::Not)
+        }),
+        found => return Fault::cut(no_operand(i.state.grammar, found), span),
+    };
+    any.parse_next(i)?;
+    enter(i, &span)?;
+    i.state.prefixes.push(span.start);
+    Ok(operator)
+}
+
+fn unary(i: &mut Input<'_>, a: Node, make: fn(Box<Expr>) -> ExprKind) -> Parsed<Node> {
+    leave(i);
+    let start = i.state.prefixes.pop().unwrap_or(a.place.start);
+    let (place, height) = (start..a.place.end, a.height);
+    join(make(a.boxed()), place, &[height])
+}
+
+fn postfix<'t>(i: &mut Input<'t>) -> Parsed<Postfix<Input<'t>, Node, ErrMode<Fault>>> {
+    if accept(i, &Kind::Is).is_some() {
+        return Ok(Postfix(power::COMPARE, is_null));
+    }
+    if accept(i, &Kind::In).is_some() {
+        return Ok(Postfix(power::COMPARE, |i, a| in_list(i, a, false)));
+    }
+    // The caller takes `not` back if no `in` follows.
+    if accept(i, &Kind::Not).is_some() && accept(i, &Kind::In).is_some() {
+        return Ok(Postfix(power::COMPARE, |i, a| in_list(i, a, true)));
+    }
+    backtrack(i)
+}
+
+fn is_null(i: &mut Input<'_>, a: Node) -> Parsed<Node> {
+    let negated = accept(i, &Kind::Not).is_some();
+    let Some(null) = accept(i, &Kind::Null) else {
+        return Fault::cut("expected `null` or `not null`", here(i));
+    };
+    let (place, height) = (a.place.start..null.span.end, a.height);
+    let operand = a.boxed();
+    join(ExprKind::IsNull { operand, negated }, place, &[height])
+}
+
+fn in_list(i: &mut Input<'_>, a: Node, negated: bool) -> Parsed<Node> {
+    let Some(open) = accept(i, &Kind::Open) else {
+        return Fault::cut(
+            "expected `(`: a list of values is written `in (a, b)`",
+            here(i),
+        );
+    };
+    enter(i, &open.span)?;
+    let values = list(i)?;
+    let place = a.place.start..close(i, &open.span)?;
+    leave(i);
+    let mut heights = vec![a.height];
+    heights.extend(values.iter().map(|node| node.height));
+    let list = values.into_iter().map(|node| node.expr).collect();
+    let operand = a.boxed();
+    let kind = ExprKind::In {
+        operand,
+        list,
+        negated,
+    };
+    join(kind, place, &heights)
+}
+
+fn infix<'t>(i: &mut Input<'t>) -> Parsed<Infix<Input<'t>, Node, ErrMode<Fault>>> {
+    let Some(token) = next(i) else {
+        return backtrack(i);
+    };
+    let comparing = i.state.grammar == Grammar::Condition;
+    let operator = match token.kind {
+        Kind::Plus => Infix::Left(power::ADD, |_, a, b| binary(BinaryOp::Add, a, b)),
+        Kind::Minus => Infix::Left(power::ADD, |_, a, b| binary(BinaryOp::Sub, a, b)),
+        Kind::Star => Infix::Left(power::MULTIPLY, |_, a, b| binary(BinaryOp::Mul, a, b)),
+        Kind::Slash => Infix::Left(power::MULTIPLY, |_, a, b| binary(BinaryOp::Div, a, b)),
+        // Nothing binds tighter, so the caller never takes this one back: the depth counted here
+        // is always given back by the fold.
+        Kind::Caret => {
+            enter(i, &token.span)?;
+            Infix::Right(power::POW, |i: &mut Input<'t>, a, b| {
+                leave(i);
+                binary(BinaryOp::Pow, a, b)
+            })
+        }
+        Kind::And => Infix::Left(power::AND, |_, a, b| two(ExprKind::And, a, b)),
+        Kind::Or => Infix::Left(power::OR, |_, a, b| two(ExprKind::Or, a, b)),
+        Kind::Compare(op) if comparing => Infix::Neither(
+            power::COMPARE,
+            match op {
+                CompareOp::Eq => |_, a, b| compare(CompareOp::Eq, a, b),
+                CompareOp::Ne => |_, a, b| compare(CompareOp::Ne, a, b),
+                CompareOp::Lt => |_, a, b| compare(CompareOp::Lt, a, b),
+                CompareOp::Le => |_, a, b| compare(CompareOp::Le, a, b),
+                CompareOp::Gt => |_, a, b| compare(CompareOp::Gt, a, b),
+                CompareOp::Ge => |_, a, b| compare(CompareOp::Ge, a, b),
+            },
+        ),
+        _ => return backtrack(i),
+    };
+    any.parse_next(i)?;
+    Ok(operator)
+}
+
+/// What to say where an operand should stand and something else, or nothing, does.
+fn no_operand(grammar: Grammar, found: Option<&Kind>) -> String {
+    let expected = if grammar == Grammar::Condition {
+        "expected a number, a text, a name or `(`"
+    } else {
+        "expected a number, a name or `(`"
+    };
+    match found {
+        None => format!("{expected}, but nothing follows"),
+        Some(Kind::Text(_)) => {
+            format!(
+                "{expected}: a text stands only in conditions, a column's name in double quotes"
+            )
+        }
+        Some(Kind::Null) => "null equals nothing: write `is null` or `is not null`".to_owned(),
+        Some(_) => expected.to_owned(),
+    }
+}
+
+/// What to say of a token after a complete expression.
+fn unexpected(i: &Input<'_>, found: &Kind) -> String {
+    let comparing = i.state.grammar == Grammar::Condition;
+    match found {
+        Kind::Close => "this `)` closes nothing".to_owned(),
+        Kind::Compare(_) if comparing => {
+            "comparisons do not chain: write `a < b and b < c`".to_owned()
+        }
+        Kind::Compare(_) => "a comparison stands only in a condition".to_owned(),
+        Kind::Tilde if i.state.grammar == Grammar::Formula => "a law has only one `~`".to_owned(),
+        Kind::Tilde => "`~` stands only in a law".to_owned(),
+        Kind::Number(_) | Kind::Name(_) | Kind::Quoted(_) | Kind::Open => {
+            "expected an operator (a product is written with `*`)".to_owned()
+        }
+        _ => "expected an operator or the end".to_owned(),
+    }
+}

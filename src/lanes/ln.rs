@@ -1,0 +1,166 @@
+//! Logarithms to the bases e, 2 and 10, and the double-double one behind the power.
+
+use super::exp::{LN_2, LN_2_LOW};
+use super::pairs::{fast_two_sum, two_product};
+use super::{LaneBits, Lanes};
+
+const MANTISSA: u64 = (1 << 52) - 1;
+/// sqrt(1/2), the least mantissa after the reduction.
+const ROOT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
+/// 2^52: or-ing a small integer into its bits adds that integer to it.
+const TWO_52: f64 = 4503599627370496.0;
+
+/// (ln((1+s)/(1-s))/s - 2) / s^2 in z = s^2, minimax by the Remez exchange on the reduced range;
+/// as a part of the logarithm its error is below 2^-59.
+const FAST: [f64; 7] = [
+    0.6666666666666734,
+    0.39999999999413965,
+    0.28571428742561567,
+    0.22222198553836411,
+    0.1818356540488061,
+    0.153140211743806,
+    0.14796260646852763,
+];
+/// ((ln((1+s)/(1-s))/2s - 1)/z - 1/3) / z, to 2^-80 of the logarithm.
+const FINE: [f64; 9] = [
+    0.2,
+    0.14285714285714188,
+    0.111111111111453,
+    0.0909090908462407,
+    0.07692308376878694,
+    0.06666620200885218,
+    0.0588433750389682,
+    0.05211440608924491,
+    0.055067452796294936,
+];
+const THIRD: (f64, f64) = (0.3333333333333333, 1.850371707708594e-17);
+const LOG2_E: (f64, f64) = (core::f64::consts::LOG2_E, 2.0355273740931033e-17);
+const LOG10_E: (f64, f64) = (core::f64::consts::LOG10_E, 1.098319650216765e-17);
+/// log10 2 and ln 2, the first parts short enough for their product with an exponent to be exact.
+const LOG10_2: (f64, f64) = (0.30102999566361177, 3.694239077158931e-13);
+const LN_2_SHORT: (f64, f64) = (0.6931471805598903, 5.497923018708371e-14);
+
+/// Whether the lane is a positive, finite, normal number.
+#[inline(always)]
+pub(super) fn is_plain<L: Lanes>(x: L) -> L::Mask {
+    x.ge(x.fill(f64::MIN_POSITIVE)) & x.le(x.fill(f64::MAX))
+}
+
+/// k and m with x = 2^k m and m from sqrt(1/2) to sqrt(2), for a plain `x`.
+#[inline(always)]
+pub(super) fn split<L: Lanes>(x: L) -> (L, L) {
+    let bits = x.to_bits().plus(x.fill_bits((1023 << 52) - ROOT_HALF));
+    let biased = L::from_bits((bits >> 52) | x.fill_bits(f64::to_bits(TWO_52)));
+    let m = (bits & x.fill_bits(MANTISSA)).plus(x.fill_bits(ROOT_HALF));
+    (biased - x.fill(TWO_52 + 1023.0), L::from_bits(m))
+}
+
+/// The same for any positive finite `x`.
+#[inline(always)]
+pub(super) fn split_any<L: Lanes>(x: L) -> (L, L) {
+    let small = x.lt(x.fill(f64::MIN_POSITIVE));
+    let (k, m) = split(L::select(small, x * x.fill(TWO_52), x));
+    (L::select(small, k - x.fill(52.0), k), m)
+}
+
+/// The values of a logarithm outside the positive finite numbers, `value` inside.
+#[inline(always)]
+fn edges<L: Lanes>(x: L, value: L) -> L {
+    let zero = x.fill(0.0);
+    let value = L::select(x.eq(zero), x.fill(f64::NEG_INFINITY), value);
+    let value = L::select(x.lt(zero), x.fill(f64::NAN), value);
+    L::select(x.le(x.fill(f64::MAX)), value, x)
+}
+
+/// The natural logarithm.
+///
+/// Error below 1 ulp, next to one and on subnormal numbers too. The series of the inverse
+/// hyperbolic tangent in f/(2+f), arranged so that the leading f stays unrounded (Ng, in the
+/// FDLIBM notes of Sun Microsystems, 1993).
+#[inline(always)]
+pub fn ln<L: Lanes>(x: L) -> L {
+    if L::all(is_plain(x)) {
+        let (k, m) = split(x);
+        return fast(k, m);
+    }
+    let (k, m) = split_any(x);
+    edges(x, fast(k, m))
+}
+
+/// k ln 2 + ln m.
+#[inline(always)]
+fn fast<L: Lanes>(k: L, m: L) -> L {
+    let c = |i: usize| m.fill(FAST[i]);
+    let f = m - m.fill(1.0);
+    let s = f / (m + m.fill(1.0));
+    let z = s * s;
+    let z2 = z * z;
+    let low = c(3).mul_add(z, c(2)).mul_add(z2, c(1).mul_add(z, c(0)));
+    let high = c(6).mul_add(z2, c(5).mul_add(z, c(4)));
+    let series = high.mul_add(z2 * z2, low);
+    let half_square = f * f * m.fill(0.5);
+    let inner = s.mul_add(series.mul_add(z, half_square), k * m.fill(LN_2_LOW));
+    k.mul_add(m.fill(LN_2), f - (half_square - inner))
+}
+
+/// ln m as a double-double, its error below 2^-64 of itself.
+#[inline(always)]
+fn fine<L: Lanes>(m: L) -> (L, L) {
+    let c = |i: usize| m.fill(FINE[i]);
+    let one = m.fill(1.0);
+    let f = m - one;
+    let sum = m + one;
+    let sum_low = m - (sum - one);
+    let reciprocal = one / sum;
+    let s = f * reciprocal;
+    let s_low = (-s).mul_add(sum_low, (-s).mul_add(sum, f)) * reciprocal;
+    let (z, z_low) = two_product(s, s);
+    let z_low = (s + s).mul_add(s_low, z_low);
+    let z2 = z * z;
+    let z4 = z2 * z2;
+    let low = c(3).mul_add(z, c(2)).mul_add(z2, c(1).mul_add(z, c(0)));
+    let high = c(7).mul_add(z, c(6)).mul_add(z2, c(5).mul_add(z, c(4)));
+    let series = c(8).mul_add(z4, high).mul_add(z4, low);
+    // 1/3 + z * series, and that times z, each with its rounding error kept.
+    let (a, a_low) = fast_two_sum(m.fill(THIRD.0), z * series);
+    let a_low = z_low.mul_add(series, a_low + m.fill(THIRD.1));
+    let (b, b_low) = two_product(z, a);
+    let b_low = z_low.mul_add(a, z.mul_add(a_low, b_low));
+    let (s, s_low) = (s + s, s_low + s_low);
+    let (t, t_low) = two_product(s, b);
+    let t_low = s_low.mul_add(b, s.mul_add(b_low, t_low));
+    let (value, value_low) = fast_two_sum(s, t);
+    fast_two_sum(value, value_low + (s_low + t_low))
+}
+
+/// k ln 2 + ln m as a double-double, its error below 2^-64 of itself.
+#[inline(always)]
+pub(super) fn ln_fine<L: Lanes>(k: L, m: L) -> (L, L) {
+    let (part, part_low) = fine(m);
+    let (value, value_low) = fast_two_sum(k * m.fill(LN_2_SHORT.0), part);
+    let low = k.mul_add(m.fill(LN_2_SHORT.1), value_low + part_low);
+    fast_two_sum(value, low)
+}
+
+/// k * unit + ln m * factor, for a `unit` whose first part times k is exact.
+#[inline(always)]
+fn rebase<L: Lanes>(x: L, unit: (f64, f64), factor: (f64, f64)) -> L {
+    let (k, m) = split_any(x);
+    let (part, part_low) = fine(m);
+    let (p, p_low) = two_product(part, x.fill(factor.0));
+    let p_low = part.mul_add(x.fill(factor.1), part_low.mul_add(x.fill(factor.0), p_low));
+    let (value, value_low) = fast_two_sum(k * x.fill(unit.0), p);
+    edges(x, value + k.mul_add(x.fill(unit.1), value_low + p_low))
+}
+
+/// The logarithm to base 2. Error below 0.51 ulp, so that powers of two are exact.
+#[inline(always)]
+pub fn log2<L: Lanes>(x: L) -> L {
+    rebase(x, (1.0, 0.0), LOG2_E)
+}
+
+/// The logarithm to base 10. Error below 0.51 ulp, so that powers of ten are exact.
+#[inline(always)]
+pub fn log10<L: Lanes>(x: L) -> L {
+    rebase(x, LOG10_2, LOG10_E)
+}

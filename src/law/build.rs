@@ -1,0 +1,161 @@
+//! From syntax to graph: a law's formula becomes nodes, data expressions become leaves.
+
+use crate::formula::{BinaryOp, Expr, ExprKind, Function, names};
+
+use super::coordinates::CentringPlan;
+use super::graph::{Graph, Id, Recipe, Unary};
+use super::model::{Coordinate, Scale};
+use super::{Domain, Law};
+
+/// A law's graph while it is being built.
+pub struct Build<'a> {
+    law: &'a Law,
+    pub graph: Graph,
+    /// Data expressions met so far; `Recipe::Source(i)` is the i-th.
+    pub sources: Vec<Expr>,
+    source_texts: Vec<String>,
+    /// What each parameter of the law stands for at present.
+    pub parameters: Vec<Id>,
+}
+
+impl<'a> Build<'a> {
+    pub fn new(law: &'a Law) -> Self {
+        let mut graph = Graph::default();
+        let parameters = law
+            .parameters
+            .iter()
+            .map(|p| match p.domain {
+                Domain::Fixed(value) => graph.constant(value),
+                Domain::Range { .. } => graph.constant(f64::NAN),
+            })
+            .collect();
+        Build { law, graph, sources: Vec::new(), source_texts: Vec::new(), parameters }
+    }
+
+    /// Free parameters become coordinates in the order of the law, untransformed.
+    pub fn declare_natural(&mut self) {
+        let mut next = 0;
+        for (i, parameter) in self.law.parameters.iter().enumerate() {
+            if matches!(parameter.domain, Domain::Range { .. }) {
+                self.parameters[i] = self.graph.coordinate(next);
+                next += 1;
+            }
+        }
+    }
+
+    /// Free parameters become functions of the coordinates; gives each coordinate's shift.
+    pub fn declare(&mut self, coordinates: &[Coordinate], plan: &CentringPlan) -> Vec<Id> {
+        let mut shifts = Vec::with_capacity(coordinates.len());
+        for (i, coordinate) in coordinates.iter().enumerate() {
+            let shift = plan.shift(&mut self.graph, i);
+            shifts.push(shift);
+            let free = self.graph.coordinate(i);
+            self.parameters[coordinate.parameter] = match coordinate.scale {
+                Scale::Linear => free,
+                Scale::Log => {
+                    let log = self.graph.add(free, shift);
+                    self.graph.exp(log)
+                }
+            };
+        }
+        shifts
+    }
+
+    /// Redeclares the amplitudes as plain factors (coordinate n + i), or as zero.
+    pub fn declare_plain(
+        &mut self,
+        coordinates: &[Coordinate],
+        amplitudes: &[usize],
+        shifts: &[Id],
+        zero: bool,
+    ) {
+        for &i in amplitudes {
+            let factor = if zero {
+                self.graph.constant(0.0)
+            } else {
+                self.graph.coordinate(coordinates.len() + i)
+            };
+            self.parameters[coordinates[i].parameter] = match coordinates[i].scale {
+                Scale::Linear => factor,
+                Scale::Log => {
+                    let unit = self.graph.exp(shifts[i]);
+                    self.graph.mul(factor, unit)
+                }
+            };
+        }
+    }
+
+    /// The node of an expression, parameters as declared at present.
+    pub fn expression(&mut self, expr: &Expr) -> Id {
+        let used = names(expr);
+        if !used.is_empty() && used.iter().all(|name| self.law.parameter(name).is_none()) {
+            return self.data(expr);
+        }
+        match &expr.kind {
+            ExprKind::Number(value) => self.graph.constant(*value),
+            ExprKind::Name(name) => match self.law.parameter(name) {
+                Some(i) => self.parameters[i],
+                None => self.data(expr),
+            },
+            ExprKind::Negate(a) => {
+                let a = self.expression(a);
+                self.graph.neg(a)
+            }
+            ExprKind::Binary(op, a, b) => {
+                let (a, b) = (self.expression(a), self.expression(b));
+                match op {
+                    BinaryOp::Add => self.graph.add(a, b),
+                    BinaryOp::Sub => self.graph.sub(a, b),
+                    BinaryOp::Mul => self.graph.mul(a, b),
+                    BinaryOp::Div => self.graph.div(a, b),
+                    BinaryOp::Pow => self.graph.pow(a, b),
+                }
+            }
+            ExprKind::Call(function, arguments) => {
+                let nodes: Vec<Id> = arguments.iter().map(|a| self.expression(a)).collect();
+                self.call(*function, &nodes)
+            }
+            // The parser lets conditions through only where a condition is asked for.
+            _ => self.graph.constant(f64::NAN),
+        }
+    }
+
+    fn data(&mut self, expr: &Expr) -> Id {
+        let text = expr.to_string();
+        let source = match self.source_texts.iter().position(|t| *t == text) {
+            Some(known) => known,
+            None => {
+                self.source_texts.push(text);
+                self.sources.push(expr.clone());
+                self.sources.len() - 1
+            }
+        };
+        self.graph.data(Recipe::Source(source as u32))
+    }
+
+    fn call(&mut self, function: Function, arguments: &[Id]) -> Id {
+        let g = &mut self.graph;
+        let a = arguments[0];
+        let scaled_log = |g: &mut Graph, base: f64| {
+            let log = g.ln(a);
+            let scale = g.constant(1.0 / base.ln());
+            g.mul(log, scale)
+        };
+        match function {
+            Function::Exp => g.exp(a),
+            Function::Log => g.ln(a),
+            Function::Log10 => scaled_log(g, 10.0),
+            Function::Log2 => scaled_log(g, 2.0),
+            Function::Sqrt => g.unary(Unary::Sqrt, a),
+            Function::Abs => g.unary(Unary::Abs, a),
+            Function::Sin => g.unary(Unary::Sin, a),
+            Function::Cos => g.unary(Unary::Cos, a),
+            Function::Tan => g.unary(Unary::Tan, a),
+            Function::Atan => g.unary(Unary::Atan, a),
+            Function::Tanh => g.unary(Unary::Tanh, a),
+            Function::Sigmoid => g.unary(Unary::Sigmoid, a),
+            Function::Min => arguments[1..].iter().fold(a, |least, &b| g.min(least, b)),
+            Function::Max => arguments[1..].iter().fold(a, |most, &b| g.max(most, b)),
+        }
+    }
+}

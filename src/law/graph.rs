@@ -1,0 +1,598 @@
+//! The expression graph: hash-consed nodes built through constructors that simplify.
+//!
+//! A node is built once: asking for the same operation on the same operands gives the same [`Id`], so
+//! common subexpressions are shared by construction, first and second derivatives included. The
+//! constructors apply only rewrites that are exact in real arithmetic and never widen the set of inputs
+//! that overflow: products of exponentials become the exponential of a sum, powers become exponentials of
+//! a multiple of a logarithm, `log(exp(a) + exp(b))` and `1/(1 + exp(-x))` take their stable forms.
+//!
+//! Expressions of data alone are leaves here: they are evaluated once per sweep, as written.
+
+use std::collections::HashMap;
+
+use super::linear_form::LinearForm;
+
+/// A node's place in its [`Graph`]; operands always have smaller ids than the nodes that use them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Id(pub u32);
+
+impl Id {
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One operation of the graph.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Node {
+    /// A constant, by its bits.
+    Constant(u64),
+    /// A value per observation: an index into the law's data columns.
+    Data(u32),
+    /// A value per sweep: the mean of a data column (see `centre`).
+    Centre(u32),
+    /// A coordinate of the solver.
+    Coordinate(u32),
+    Add(Id, Id),
+    Sub(Id, Id),
+    Mul(Id, Id),
+    Div(Id, Id),
+    Unary(Unary, Id),
+    Min(Id, Id),
+    Max(Id, Id),
+    /// `log(exp(a) + exp(b))`.
+    LogAddExp(Id, Id),
+    /// `1` where `a < b`, else `0`: the derivative of `min`, `max` and `abs`.
+    Less(Id, Id),
+    /// IEEE power; only where the base is not known to be positive.
+    Pow(Id, Id),
+}
+
+/// Operations of one operand.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Unary {
+    Neg,
+    Exp,
+    Ln,
+    /// Logarithm of the base of a power: a zero base gives a large negative number instead of `-inf`, so
+    /// that `0^c` and its derivatives with respect to `c` are 0 rather than NaN.
+    LnBase,
+    Sqrt,
+    Abs,
+    Sin,
+    Cos,
+    Tan,
+    Atan,
+    Tanh,
+    Sigmoid,
+}
+
+/// What stands for the logarithm of a zero base: `exp(c·L)` is 0 for every `c` above 1e-147, and neither
+/// `L` nor `L²` overflows, so derivatives of first and second order stay finite.
+pub const LN_ZERO: f64 = -1e150;
+
+/// How a data column comes about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Recipe {
+    /// The value of the law's n-th data expression.
+    Source(u32),
+    /// An operation on another column, done once per sweep.
+    Unary(Unary, u32),
+    /// Another column less its weighted mean over the sweep, which is `Node::Centre` of that column.
+    Centred(u32),
+}
+
+/// The graph and its index.
+#[derive(Clone, Default, Debug)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    index: HashMap<Node, Id>,
+    recipes: Vec<Recipe>,
+    /// Columns that are written as (centred column) + (mean) wherever they are used.
+    centred: Vec<u32>,
+}
+
+impl Graph {
+    pub fn node(&self, id: Id) -> Node {
+        self.nodes[id.index()]
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    fn intern(&mut self, node: Node) -> Id {
+        if let Some(&id) = self.index.get(&node) {
+            return id;
+        }
+        let id = Id(self.nodes.len() as u32);
+        self.nodes.push(node);
+        self.index.insert(node, id);
+        id
+    }
+
+    /// The operands of a node, in order.
+    pub fn operands(&self, id: Id) -> impl Iterator<Item = Id> + use<> {
+        let (a, b) = match self.node(id) {
+            Node::Constant(_) | Node::Data(_) | Node::Centre(_) | Node::Coordinate(_) => {
+                (None, None)
+            }
+            Node::Unary(_, a) => (Some(a), None),
+            Node::Add(a, b)
+            | Node::Sub(a, b)
+            | Node::Mul(a, b)
+            | Node::Div(a, b)
+            | Node::Min(a, b)
+            | Node::Max(a, b)
+            | Node::LogAddExp(a, b)
+            | Node::Less(a, b)
+            | Node::Pow(a, b) => (Some(a), Some(b)),
+        };
+        a.into_iter().chain(b)
+    }
+
+    pub fn constant(&mut self, value: f64) -> Id {
+        // One zero: the sign of an exact zero carries no meaning in a law.
+        let value = if value == 0.0 { 0.0 } else { value };
+        self.intern(Node::Constant(value.to_bits()))
+    }
+
+    pub fn as_constant(&self, id: Id) -> Option<f64> {
+        match self.node(id) {
+            Node::Constant(bits) => Some(f64::from_bits(bits)),
+            _ => None,
+        }
+    }
+
+    pub fn is_zero(&self, id: Id) -> bool {
+        self.as_constant(id) == Some(0.0)
+    }
+
+    fn is_one(&self, id: Id) -> bool {
+        self.as_constant(id) == Some(1.0)
+    }
+
+    /// The columns that the graph's `Data` nodes index.
+    pub fn recipes(&self) -> &[Recipe] {
+        &self.recipes
+    }
+
+    /// From here on, writes the given columns as centred column plus mean.
+    pub fn centre_columns(&mut self, columns: &[u32]) {
+        self.centred = columns.to_vec();
+    }
+
+    /// A data column as a value.
+    pub fn data(&mut self, recipe: Recipe) -> Id {
+        let column = self.column(recipe);
+        if self.centred.contains(&column) {
+            let deviation = self.column(Recipe::Centred(column));
+            let deviation = self.intern(Node::Data(deviation));
+            let mean = self.intern(Node::Centre(column));
+            return self.add(deviation, mean);
+        }
+        self.intern(Node::Data(column))
+    }
+
+    fn column(&mut self, recipe: Recipe) -> u32 {
+        if let Some(known) = self.recipes.iter().position(|&r| r == recipe) {
+            return known as u32;
+        }
+        self.recipes.push(recipe);
+        self.recipes.len() as u32 - 1
+    }
+
+    /// The mean of a column.
+    pub fn centre(&mut self, column: u32) -> Id {
+        self.intern(Node::Centre(column))
+    }
+
+    pub fn coordinate(&mut self, index: usize) -> Id {
+        self.intern(Node::Coordinate(index as u32))
+    }
+
+    pub fn neg(&mut self, a: Id) -> Id {
+        match self.node(a) {
+            Node::Constant(bits) => self.constant(-f64::from_bits(bits)),
+            Node::Unary(Unary::Neg, inner) => inner,
+            Node::Sub(x, y) => self.sub(y, x),
+            _ => self.intern(Node::Unary(Unary::Neg, a)),
+        }
+    }
+
+    pub fn add(&mut self, a: Id, b: Id) -> Id {
+        if let (Some(x), Some(y)) = (self.as_constant(a), self.as_constant(b)) {
+            return self.constant(x + y);
+        }
+        if self.is_zero(a) {
+            return b;
+        }
+        if self.is_zero(b) {
+            return a;
+        }
+        match (self.node(a), self.node(b)) {
+            (_, Node::Unary(Unary::Neg, y)) => self.sub(a, y),
+            (Node::Unary(Unary::Neg, x), _) => self.sub(b, x),
+            // (x − y) + y and its mirror: centred columns cancel this way.
+            (Node::Sub(x, y), _) if y == b => x,
+            (_, Node::Sub(x, y)) if y == a => x,
+            _ => {
+                let (a, b) = if a <= b { (a, b) } else { (b, a) };
+                self.intern(Node::Add(a, b))
+            }
+        }
+    }
+
+    pub fn sub(&mut self, a: Id, b: Id) -> Id {
+        if a == b {
+            return self.constant(0.0);
+        }
+        if let (Some(x), Some(y)) = (self.as_constant(a), self.as_constant(b)) {
+            return self.constant(x - y);
+        }
+        if self.is_zero(b) {
+            return a;
+        }
+        if self.is_zero(a) {
+            return self.neg(b);
+        }
+        match (self.node(a), self.node(b)) {
+            (_, Node::Unary(Unary::Neg, y)) => self.add(a, y),
+            (Node::Unary(Unary::Neg, x), _) => {
+                let sum = self.add(x, b);
+                self.neg(sum)
+            }
+            (Node::Add(x, y), _) if y == b => x,
+            (Node::Add(x, y), _) if x == b => y,
+            _ => self.intern(Node::Sub(a, b)),
+        }
+    }
+
+    pub fn mul(&mut self, a: Id, b: Id) -> Id {
+        if let (Some(x), Some(y)) = (self.as_constant(a), self.as_constant(b)) {
+            return self.constant(x * y);
+        }
+        if self.is_zero(a) || self.is_zero(b) {
+            return self.constant(0.0);
+        }
+        if self.is_one(a) {
+            return b;
+        }
+        if self.is_one(b) {
+            return a;
+        }
+        if self.as_constant(a) == Some(-1.0) {
+            return self.neg(b);
+        }
+        if self.as_constant(b) == Some(-1.0) {
+            return self.neg(a);
+        }
+        match (self.node(a), self.node(b)) {
+            (Node::Unary(Unary::Neg, x), Node::Unary(Unary::Neg, y)) => self.mul(x, y),
+            (Node::Unary(Unary::Neg, x), _) => {
+                let product = self.mul(x, b);
+                self.neg(product)
+            }
+            (_, Node::Unary(Unary::Neg, y)) => {
+                let product = self.mul(a, y);
+                self.neg(product)
+            }
+            (Node::Unary(Unary::Exp, x), Node::Unary(Unary::Exp, y)) => {
+                let sum = self.add(x, y);
+                self.exp(sum)
+            }
+            // Bring exponentials of one product together: (x·exp(y))·exp(z).
+            (Node::Mul(x, y), Node::Unary(Unary::Exp, _)) if self.is_exp(y) => {
+                let e = self.mul(y, b);
+                self.mul(x, e)
+            }
+            (Node::Mul(x, y), Node::Unary(Unary::Exp, _)) if self.is_exp(x) => {
+                let e = self.mul(x, b);
+                self.mul(y, e)
+            }
+            (Node::Unary(Unary::Exp, _), Node::Mul(x, y)) if self.is_exp(x) || self.is_exp(y) => {
+                self.mul(b, a)
+            }
+            _ => {
+                let (a, b) = if a <= b { (a, b) } else { (b, a) };
+                self.intern(Node::Mul(a, b))
+            }
+        }
+    }
+
+    fn is_exp(&self, id: Id) -> bool {
+        matches!(self.node(id), Node::Unary(Unary::Exp, _))
+    }
+
+    pub fn div(&mut self, a: Id, b: Id) -> Id {
+        if let (Some(x), Some(y)) = (self.as_constant(a), self.as_constant(b)) {
+            return self.constant(x / y);
+        }
+        if self.is_one(b) {
+            return a;
+        }
+        if self.is_zero(a) {
+            return a;
+        }
+        match (self.node(a), self.node(b)) {
+            (_, Node::Unary(Unary::Exp, y)) => {
+                let negative = self.neg(y);
+                let inverse = self.exp(negative);
+                self.mul(a, inverse)
+            }
+            (Node::Unary(Unary::Neg, x), _) => {
+                let quotient = self.div(x, b);
+                self.neg(quotient)
+            }
+            (_, Node::Unary(Unary::Neg, y)) => {
+                let quotient = self.div(a, y);
+                self.neg(quotient)
+            }
+            // 1/(1 + exp(z)) is a sigmoid: right in both tails, derivatives included.
+            (_, Node::Add(x, y)) if self.is_one(x) && self.is_exp(y) => {
+                self.sigmoid_quotient(a, y)
+            }
+            (_, Node::Add(x, y)) if self.is_one(y) && self.is_exp(x) => {
+                self.sigmoid_quotient(a, x)
+            }
+            (_, Node::Mul(x, y)) if self.is_exp(x) => {
+                let numerator = self.div(a, x);
+                self.div(numerator, y)
+            }
+            (_, Node::Mul(x, y)) if self.is_exp(y) => {
+                let numerator = self.div(a, y);
+                self.div(numerator, x)
+            }
+            _ => self.intern(Node::Div(a, b)),
+        }
+    }
+
+    fn sigmoid_quotient(&mut self, numerator: Id, exponential: Id) -> Id {
+        let Node::Unary(Unary::Exp, z) = self.node(exponential) else {
+            unreachable!("called with an exponential")
+        };
+        let negative = self.neg(z);
+        let s = self.unary(Unary::Sigmoid, negative);
+        self.mul(numerator, s)
+    }
+
+    pub fn exp(&mut self, a: Id) -> Id {
+        match self.node(a) {
+            Node::Constant(bits) => self.constant(f64::from_bits(bits).exp()),
+            Node::Unary(Unary::Ln, x) => x,
+            _ => {
+                let a = self.cancel_centres(a);
+                self.intern(Node::Unary(Unary::Exp, a))
+            }
+        }
+    }
+
+    /// Multiplies out an exponent that mentions a mean, so that `(a + α·m) − α·(u + m)` loses its `m`.
+    fn cancel_centres(&mut self, a: Id) -> Id {
+        if self.centred.is_empty() {
+            return a;
+        }
+        let form = LinearForm::expand(self, a);
+        let mentions_mean =
+            |f: &Id| matches!(self.node(*f), Node::Centre(_)) || matches!(self.node(*f), Node::Add(..));
+        if form.terms.iter().any(|t| t.factors.iter().any(mentions_mean)) || form.cancelled {
+            form.rebuild(self)
+        } else {
+            a
+        }
+    }
+
+    /// Natural logarithm of a value.
+    pub fn ln(&mut self, a: Id) -> Id {
+        if let Some(sum) = self.log_of_exponentials(a) {
+            return sum;
+        }
+        match self.node(a) {
+            Node::Constant(bits) => self.constant(f64::from_bits(bits).ln()),
+            Node::Unary(Unary::Exp, x) => x,
+            Node::Unary(Unary::Sigmoid, x) => {
+                // log σ(x) = −log(1 + exp(−x)): finite where σ underflows.
+                let zero = self.constant(0.0);
+                let negative = self.neg(x);
+                let softplus = self.log_add_exp(zero, negative);
+                self.neg(softplus)
+            }
+            // log(k·exp(x)) with a constant factor.
+            Node::Mul(x, y) => match (self.as_constant(x), self.node(y), self.node(x)) {
+                (Some(k), Node::Unary(Unary::Exp, e), _) if k > 0.0 => {
+                    let log_k = self.constant(k.ln());
+                    self.add(log_k, e)
+                }
+                (_, _, Node::Unary(Unary::Exp, e)) if self.as_constant(y).is_some_and(|k| k > 0.0) => {
+                    let log_k = self.ln(y);
+                    self.add(log_k, e)
+                }
+                _ => self.intern(Node::Unary(Unary::Ln, a)),
+            },
+            Node::Data(column) => self.data(Recipe::Unary(Unary::Ln, column)),
+            _ => self.intern(Node::Unary(Unary::Ln, a)),
+        }
+    }
+
+    /// The stable form of `log(exp(a) + exp(b) + …)`, where every term is an exponential or a positive
+    /// constant and at least one is an exponential.
+    fn log_of_exponentials(&mut self, a: Id) -> Option<Id> {
+        let Node::Add(..) = self.node(a) else {
+            return None;
+        };
+        let mut terms = Vec::new();
+        let mut stack = vec![a];
+        while let Some(id) = stack.pop() {
+            match self.node(id) {
+                Node::Add(x, y) => stack.extend([x, y]),
+                Node::Unary(Unary::Exp, x) => terms.push(x),
+                Node::Constant(bits) if f64::from_bits(bits) > 0.0 => {
+                    let log = self.constant(f64::from_bits(bits).ln());
+                    terms.push(log);
+                }
+                _ => return None,
+            }
+        }
+        terms.sort();
+        terms.into_iter().reduce(|sum, term| self.log_add_exp(sum, term))
+    }
+
+    pub fn log_add_exp(&mut self, a: Id, b: Id) -> Id {
+        let (a, b) = (self.cancel_centres(a), self.cancel_centres(b));
+        let (a, b) = if a <= b { (a, b) } else { (b, a) };
+        self.intern(Node::LogAddExp(a, b))
+    }
+
+    pub fn unary(&mut self, op: Unary, a: Id) -> Id {
+        match op {
+            Unary::Neg => return self.neg(a),
+            Unary::Exp => return self.exp(a),
+            Unary::Ln => return self.ln(a),
+            _ => {}
+        }
+        if let Some(x) = self.as_constant(a) {
+            return self.constant(op.apply(x));
+        }
+        match self.node(a) {
+            // Work on data alone is done once per sweep.
+            Node::Data(column) => self.data(Recipe::Unary(op, column)),
+            _ => self.intern(Node::Unary(op, a)),
+        }
+    }
+
+    pub fn min(&mut self, a: Id, b: Id) -> Id {
+        if a == b {
+            return a;
+        }
+        match (self.as_constant(a), self.as_constant(b)) {
+            (Some(x), Some(y)) => self.constant(if x < y { x } else { y }),
+            _ => self.intern(Node::Min(a, b)),
+        }
+    }
+
+    pub fn max(&mut self, a: Id, b: Id) -> Id {
+        if a == b {
+            return a;
+        }
+        match (self.as_constant(a), self.as_constant(b)) {
+            (Some(x), Some(y)) => self.constant(if x > y { x } else { y }),
+            _ => self.intern(Node::Max(a, b)),
+        }
+    }
+
+    pub fn less(&mut self, a: Id, b: Id) -> Id {
+        match (self.as_constant(a), self.as_constant(b)) {
+            (Some(x), Some(y)) => self.constant(f64::from(u8::from(x < y))),
+            _ => self.intern(Node::Less(a, b)),
+        }
+    }
+
+    /// `base^exponent`.
+    ///
+    /// Small whole constant exponents become products, which are right for negative bases; a constant
+    /// exponent of ½ a square root; all else `exp(exponent·log(base))`, with the logarithm of a product
+    /// taken apart where its factors are known to be positive.
+    pub fn pow(&mut self, base: Id, exponent: Id) -> Id {
+        if let Some(e) = self.as_constant(exponent) {
+            if let Some(b) = self.as_constant(base) {
+                return self.constant(b.powf(e));
+            }
+            if e == 0.5 {
+                return self.unary(Unary::Sqrt, base);
+            }
+            if e.fract() == 0.0 && e.abs() <= 16.0 && !self.is_exp(base) {
+                return self.whole_power(base, e as i32);
+            }
+            if e.fract() == 0.0 && !self.known_positive(base) {
+                return self.intern(Node::Pow(base, exponent));
+            }
+        }
+        let log = self.ln_base(base);
+        let product = self.mul(exponent, log);
+        self.exp(product)
+    }
+
+    fn whole_power(&mut self, base: Id, exponent: i32) -> Id {
+        let one = self.constant(1.0);
+        let mut result = one;
+        let mut square = base;
+        let mut rest = exponent.unsigned_abs();
+        while rest > 0 {
+            if rest & 1 == 1 {
+                result = self.mul(result, square);
+            }
+            rest >>= 1;
+            if rest > 0 {
+                square = self.mul(square, square);
+            }
+        }
+        if exponent < 0 { self.div(one, result) } else { result }
+    }
+
+    /// Whether the node is positive wherever it is finite.
+    pub fn known_positive(&self, id: Id) -> bool {
+        match self.node(id) {
+            Node::Constant(bits) => f64::from_bits(bits) > 0.0,
+            Node::Unary(Unary::Exp | Unary::Sigmoid, _) => true,
+            Node::Mul(a, b) | Node::Div(a, b) | Node::Add(a, b) => {
+                self.known_positive(a) && self.known_positive(b)
+            }
+            _ => false,
+        }
+    }
+
+    /// Logarithm of a power's base.
+    fn ln_base(&mut self, base: Id) -> Id {
+        match self.node(base) {
+            Node::Constant(bits) => {
+                let value = f64::from_bits(bits);
+                self.constant(if value == 0.0 { LN_ZERO } else { value.ln() })
+            }
+            Node::Unary(Unary::Exp, x) => x,
+            Node::Mul(a, b) if self.known_positive(a) || self.known_positive(b) => {
+                let (x, y) = (self.ln_base(a), self.ln_base(b));
+                self.add(x, y)
+            }
+            Node::Div(a, b) if self.known_positive(a) || self.known_positive(b) => {
+                let (x, y) = (self.ln_base(a), self.ln_base(b));
+                self.sub(x, y)
+            }
+            _ if self.known_positive(base) => self.ln(base),
+            _ => self.unary(Unary::LnBase, base),
+        }
+    }
+}
+
+impl Unary {
+    /// The operation on one number: the reference that the compiled programs are tested against, and what
+    /// folds constants.
+    pub fn apply(self, x: f64) -> f64 {
+        match self {
+            Unary::Neg => -x,
+            Unary::Exp => x.exp(),
+            Unary::Ln => x.ln(),
+            Unary::LnBase => {
+                if x == 0.0 {
+                    LN_ZERO
+                } else {
+                    x.ln()
+                }
+            }
+            Unary::Sqrt => x.sqrt(),
+            Unary::Abs => x.abs(),
+            Unary::Sin => x.sin(),
+            Unary::Cos => x.cos(),
+            Unary::Tan => x.tan(),
+            Unary::Atan => x.atan(),
+            Unary::Tanh => x.tanh(),
+            Unary::Sigmoid => {
+                let e = (-x.abs()).exp();
+                if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Scaling laws: from text to compiled programs with exact derivatives.
+//!
+//! | file | its one idea |
+//! | --- | --- |
+//! | this one | [`Law`]: a formula whose names are sorted into parameters and variables |
+//! | [`catalogue`] | the published laws, read from `catalogue.toml` |
+//! | `graph` | hash-consed expressions that simplify as they are built |
+//! | `linear_form` | exponents multiplied out |
+//! | `derive` | exact first and second derivatives |
+//! | `coordinates` | the solver's coordinates, read off the law's structure |
+//! | `build` | syntax to graph |
+//! | [`model`] | all of the above put together: a law compiled for a residual space |
+//! | `program`, `execute` | straight-line programs over packs of eight lanes |
+//!
+//! There is no hand-written path for the famous laws: catalogue and typed formulas run the same way.
+
+mod build;
+pub mod catalogue;
+mod coordinates;
+mod derive;
+mod execute;
+mod graph;
+mod linear_form;
+pub mod model;
+mod program;
+mod roles;
+
+pub use catalogue::{Catalogue, CatalogueError, Source as Citation};
+pub use execute::{BLOCK, Block, LANES, Pack, Source};
+pub use graph::{LN_ZERO, Recipe, Unary};
+pub use model::{Coordinate, Metric, Model, Role, Scale};
+pub use program::{Operand, ParameterProgram, Program};
+pub use roles::{StartRule, start_rules};
+
+pub use crate::formula::Domain;
+use crate::formula::{Expr, Formula, names};
+
+/// The space of residuals, `T` in `T(prediction) − T(response)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Residual {
+    /// Natural logarithm.
+    Log,
+    /// Identity.
+    Linear,
+}
+
+impl std::fmt::Display for Residual {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Residual::Log => "log",
+            Residual::Linear => "linear",
+        })
+    }
+}
+
+/// A parameter of a law.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    pub name: String,
+    pub domain: Domain,
+    /// Where starts are drawn, in natural units; read off the formula's structure where none is given.
+    pub start: Option<(f64, f64)>,
+}
+
+/// A formula whose names are sorted into parameters and variables.
+#[derive(Clone, Debug)]
+pub struct Law {
+    /// The catalogue's name, or the formula as given.
+    pub name: String,
+    /// The formula's text.
+    pub formula: String,
+    pub response: Expr,
+    pub prediction: Expr,
+    /// In order of first appearance in the prediction.
+    pub parameters: Vec<Parameter>,
+    /// Columns that the prediction reads, in order of first appearance.
+    pub variables: Vec<String>,
+    /// The residual space where the user asks for none.
+    pub residual: Residual,
+    /// Where the law was published.
+    pub citation: Option<Citation>,
+}
+
+/// Why a formula is no law of these columns.
+#[derive(Debug, thiserror::Error)]
+pub enum LawError {
+    #[error("{0}")]
+    Formula(#[from] crate::formula::FormulaError),
+    #[error("`{law}`: {reason}")]
+    Names { law: String, reason: String },
+}
+
+impl Law {
+    /// Sorts the names of a typed formula: those with a domain are parameters, those that are columns are
+    /// variables, the rest are parameters.
+    pub fn from_formula(formula: Formula, columns: &[String]) -> Result<Law, LawError> {
+        let fail = |reason: String| LawError::Names { law: formula.source.clone(), reason };
+        let used = names(&formula.prediction);
+        let domain_of = |name: &str| {
+            formula.domains.iter().find(|(n, ..)| n == name).map(|(_, domain, _)| domain.clone())
+        };
+        let mut parameters = Vec::new();
+        let mut variables = Vec::new();
+        for name in &used {
+            if let Some(domain) = domain_of(name) {
+                parameters.push(Parameter { name: (*name).to_string(), domain, start: None });
+            } else if columns.iter().any(|c| c == name) {
+                variables.push((*name).to_string());
+            } else {
+                if let Some(column) = near_miss(name, columns) {
+                    return Err(fail(format!(
+                        "`{name}` is neither a column nor a parameter with a domain; did you mean the column \
+                         `{column}`? If it is a parameter, say so: `where {name} in [-inf, inf]`"
+                    )));
+                }
+                let domain = Domain::Range { low: f64::NEG_INFINITY, high: f64::INFINITY };
+                parameters.push(Parameter { name: (*name).to_string(), domain, start: None });
+            }
+        }
+        if let Some((name, ..)) =
+            formula.domains.iter().find(|(n, ..)| !used.contains(&n.as_str()))
+        {
+            return Err(fail(format!(
+                "`{name}` has a domain but the formula's right side does not use it"
+            )));
+        }
+        if variables.is_empty() {
+            return Err(fail(format!(
+                "no name on the right side is a column of the input, so there is nothing to fit against; \
+                 the columns are {}",
+                list(columns)
+            )));
+        }
+        if parameters.is_empty() {
+            return Err(fail(
+                "every name on the right side is a column, so there is no parameter to fit".to_string(),
+            ));
+        }
+        Ok(Law {
+            name: formula.source.clone(),
+            formula: formula.source.clone(),
+            response: formula.response,
+            prediction: formula.prediction,
+            parameters,
+            variables,
+            residual: Residual::Linear,
+            citation: None,
+        })
+    }
+
+    /// A parameter's place.
+    pub fn parameter(&self, name: &str) -> Option<usize> {
+        self.parameters.iter().position(|p| p.name == name)
+    }
+
+    /// The parameters that are not fixed: index, lower and upper edge of the domain.
+    pub fn free_parameters(&self) -> impl Iterator<Item = (usize, f64, f64)> + '_ {
+        self.parameters.iter().enumerate().filter_map(|(i, p)| match p.domain {
+            Domain::Range { low, high } => Some((i, low, high)),
+            Domain::Fixed(_) => None,
+        })
+    }
+
+    /// The law with one parameter held at a value.
+    pub fn with_fixed(&self, parameter: usize, value: f64) -> Law {
+        let mut law = self.clone();
+        law.parameters[parameter].domain = Domain::Fixed(value);
+        law
+    }
+}
+
+/// A column one edit away from a name of three letters or more.
+fn near_miss<'a>(name: &str, columns: &'a [String]) -> Option<&'a str> {
+    if name.chars().count() < 3 {
+        return None;
+    }
+    columns
+        .iter()
+        .find(|column| strsim::damerau_levenshtein(name, column) == 1)
+        .map(String::as_str)
+}
+
+/// Names for a sentence, cut where there are many.
+pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
+    const MOST: usize = 12;
+    let mut text: Vec<String> =
+        names.iter().take(MOST).map(|n| format!("`{}`", n.as_ref())).collect();
+    if names.len() > MOST {
+        text.push(format!("and {} more", names.len() - MOST));
+    }
+    if text.is_empty() { "none".to_string() } else { text.join(", ") }
+}

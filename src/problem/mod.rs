@@ -1,0 +1,228 @@
+//! A law bound to a sweep: the objective and its derivatives in the solver's coordinates.
+//!
+//! * [`observations`]: which rows of a sweep a law can use, and why not the others;
+//! * [`Problem`]: the numbers a compiled model needs, ready for the lanes;
+//! * [`objective`]: objective, gradient and Hessian over lanes;
+//! * [`loss`]: the losses ρ.
+
+pub mod loss;
+pub mod objective;
+pub mod observations;
+
+pub use loss::{Loss, LossTerms};
+pub use objective::{
+    LaneData, Order, Sums, Workspace, evaluate, evaluate_scalar, outputs_lanes,
+    outputs_scalar, triangle,
+};
+pub use observations::{Binding, Observations, Rejection};
+
+use std::sync::Arc;
+
+use crate::law::{Metric, Model, Pack, Recipe, Residual, Scale, Unary, LANES};
+
+/// A compiled model with the data of one sweep.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    pub model: Arc<Model>,
+    pub loss: Loss,
+    /// One value per observation, per column of the model.
+    pub columns: Vec<Vec<f64>>,
+    /// Weighted mean of each column.
+    pub means: Vec<f64>,
+    pub observations: Arc<Observations>,
+    /// T(response).
+    pub target: Vec<f64>,
+    /// Diagonal of the trust region's metric; 0 where it follows the Jacobian's columns.
+    pub metric: Vec<f64>,
+    /// What rounding of the responses alone can change in the objective.
+    pub floor: f64,
+    pub total_weight: f64,
+}
+
+impl Problem {
+    /// Binds a model to observations that were found usable for it.
+    pub fn new(model: Arc<Model>, observations: Arc<Observations>, loss: Loss) -> Problem {
+        let weight = &observations.weight;
+        let (columns, means) = observations.columns(&model);
+        let target: Vec<f64> = match model.residual {
+            Residual::Log => observations.response.iter().map(|y| y.ln()).collect(),
+            Residual::Linear => observations.response.clone(),
+        };
+        let scale = |i: usize| 1.0 / observations.sigma_at(i);
+        let n = target.len();
+        let total_weight: f64 = weight.iter().sum();
+        // A relative change of the response by one is worth this much curvature.
+        let unit: f64 = (0..n)
+            .map(|i| {
+                let size = match model.residual {
+                    Residual::Log => 1.0,
+                    Residual::Linear => target[i],
+                };
+                weight[i] * (scale(i) * size).powi(2)
+            })
+            .sum();
+        let metric = model
+            .coordinates
+            .iter()
+            .map(|coordinate| match &coordinate.metric {
+                Metric::Unit => unit,
+                Metric::Spread(spread) => {
+                    let mean_square: f64 = spread
+                        .iter()
+                        .map(|&k| {
+                            let column = &columns[k as usize];
+                            let sum: f64 = column.iter().zip(weight).map(|(u, w)| w * u * u).sum();
+                            sum / total_weight
+                        })
+                        .sum();
+                    unit * mean_square
+                }
+                Metric::Column => 0.0,
+            })
+            .collect();
+        let floor = (0..n)
+            .map(|i| {
+                let rounding = f64::EPSILON * target[i].abs().max(1.0) * scale(i);
+                weight[i] * rounding * rounding
+            })
+            .sum();
+        Problem { model, loss, columns, means, observations, target, metric, floor, total_weight }
+    }
+
+    /// Number of observations.
+    pub fn n(&self) -> usize {
+        self.target.len()
+    }
+
+    /// Number of free coordinates.
+    pub fn p(&self) -> usize {
+        self.model.coordinates.len()
+    }
+
+    /// Parameters in natural units at `theta`.
+    pub fn natural(&self, theta: &[f64]) -> Vec<f64> {
+        let mut values = self.model.natural.evaluate(theta, &self.means);
+        values.truncate(self.n_parameters());
+        values
+    }
+
+    /// `∂ parameter / ∂ coordinate`, one row of p entries per parameter of the law.
+    pub fn natural_jacobian(&self, theta: &[f64]) -> Vec<f64> {
+        self.model.natural.evaluate(theta, &self.means).split_off(self.n_parameters())
+    }
+
+    fn n_parameters(&self) -> usize {
+        self.model.natural.outputs.len() / (1 + self.p())
+    }
+
+    /// Coordinates of free parameters given in natural units, in the coordinates' order. Values outside
+    /// the domain give the nearest coordinate inside.
+    pub fn coordinates(&self, natural: &[f64]) -> Vec<f64> {
+        let mut theta: Vec<f64> = self
+            .model
+            .coordinates
+            .iter()
+            .zip(natural)
+            .map(|(coordinate, &value)| match coordinate.scale {
+                Scale::Linear => value.clamp(coordinate.low, coordinate.high),
+                // Zero has no logarithm: a term of 1e-300 is as good as none.
+                Scale::Log => value.max(1e-300).ln(),
+            })
+            .collect();
+        // Shifts depend on linear coordinates only, which are final by now.
+        let shifts = self.model.shift.evaluate(&theta, &self.means);
+        for (i, coordinate) in self.model.coordinates.iter().enumerate() {
+            if coordinate.scale == Scale::Log {
+                theta[i] = (theta[i] - shifts[i]).clamp(coordinate.low, coordinate.high);
+            }
+        }
+        theta
+    }
+}
+
+impl LaneData {
+    /// Room for eight fits of up to `n` observations of a model.
+    pub fn for_fits(model: &Model, n: usize, has_sigma: bool) -> LaneData {
+        let column = vec![Pack::ZERO; n];
+        LaneData {
+            n_packs: n,
+            stride: n,
+            columns: vec![Pack::ZERO; n * model.recipes.len()],
+            target: column.clone(),
+            weight: column.clone(),
+            inverse_sigma: if has_sigma { column } else { Vec::new() },
+            means: vec![Pack::ZERO; model.recipes.len()],
+        }
+    }
+
+    /// Puts one fit's data into a lane. Observations of weight zero are left out; the rest of the lane is
+    /// filled with the first observation at weight zero, which adds exact zeros to every sum.
+    pub fn load_lane(&mut self, lane: usize, problem: &Problem, weight: &[f64]) {
+        let mut used = 0;
+        let first = weight.iter().position(|&w| w != 0.0).unwrap_or(0);
+        for i in 0..weight.len() {
+            if weight[i] != 0.0 {
+                self.set_observation(lane, used, problem, i, weight[i]);
+                used += 1;
+            }
+        }
+        for k in used..self.stride {
+            self.set_observation(lane, k, problem, first, 0.0);
+        }
+        for (mean, &value) in self.means.iter_mut().zip(&problem.means) {
+            mean.0[lane] = value;
+        }
+    }
+
+    fn set_observation(&mut self, lane: usize, k: usize, problem: &Problem, i: usize, weight: f64) {
+        for (c, column) in problem.columns.iter().enumerate() {
+            self.columns[c * self.stride + k].0[lane] = column[i];
+        }
+        self.target[k].0[lane] = problem.target[i];
+        self.weight[k].0[lane] = weight;
+        if !self.inverse_sigma.is_empty() {
+            self.inverse_sigma[k].0[lane] = 1.0 / problem.observations.sigma_at(i);
+        }
+    }
+
+    /// One fit spread over the lanes: observation i sits in lane i mod 8 of pack i / 8.
+    pub fn spread(problem: &Problem, weight: &[f64]) -> LaneData {
+        let n = problem.n();
+        let packs = n.div_ceil(LANES);
+        let has_sigma = problem.observations.sigma.is_some();
+        let mut data = LaneData::for_fits(&problem.model, packs, has_sigma);
+        for slot in 0..packs * LANES {
+            let i = if slot < n { slot } else { 0 };
+            let w = if slot < n { weight[i] } else { 0.0 };
+            data.set_observation(slot % LANES, slot / LANES, problem, i, w);
+        }
+        for (mean, &value) in data.means.iter_mut().zip(&problem.means) {
+            *mean = Pack::splat(value);
+        }
+        data
+    }
+}
+
+/// One data column from the columns before it.
+pub(crate) fn derive_column(
+    recipe: Recipe,
+    columns: &[Vec<f64>],
+    weight: &[f64],
+) -> Option<(Vec<f64>, f64)> {
+    let mean = |values: &[f64]| {
+        let total: f64 = weight.iter().sum();
+        let sum: f64 = values.iter().zip(weight).map(|(x, w)| w * x).sum();
+        if total > 0.0 { sum / total } else { 0.0 }
+    };
+    let values: Vec<f64> = match recipe {
+        Recipe::Source(_) => return None,
+        Recipe::Unary(op, from) => columns[from as usize].iter().map(|&x| Unary::apply(op, x)).collect(),
+        Recipe::Centred(from) => {
+            let column = &columns[from as usize];
+            let centre = mean(column);
+            column.iter().map(|x| x - centre).collect()
+        }
+    };
+    let centre = mean(&values);
+    Some((values, centre))
+}

@@ -1,0 +1,304 @@
+//! The objective and its derivatives, eight lanes at a time.
+//!
+//! For `f(θ) = Σ w·ρ(s·(m(θ) − t))`, `m = T(prediction)`, `t = T(response)`, `s = 1/σ`:
+//!
+//! * gradient `Σ w·s·ρ′·∂m`,
+//! * Hessian `Σ w·s²·ρ″·∂m ∂mᵀ` (Gauss–Newton with the loss's own curvature), plus
+//!   `Σ w·s·ρ′·∂²m` where the exact Hessian is asked for.
+
+use std::cell::Cell;
+
+use fearless_simd::{Level, dispatch};
+
+use crate::lanes::Lanes;
+use crate::law::{BLOCK, Block, LANES, Model, Pack, Program, Source};
+
+use super::Loss;
+
+/// What is summed besides the objective.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing.
+    Value,
+    /// Gradient and Gauss–Newton Hessian.
+    GaussNewton,
+    /// Gradient and exact Hessian.
+    Exact,
+}
+
+impl Order {
+    fn program(self, model: &Model) -> &Program {
+        match self {
+            Order::Value => &model.value,
+            Order::GaussNewton => &model.gradient,
+            Order::Exact => &model.hessian,
+        }
+    }
+}
+
+/// Data of up to eight fits, or of one fit spread over the lanes.
+#[derive(Clone, Debug, Default)]
+pub struct LaneData {
+    /// Packs in use per column.
+    pub n_packs: usize,
+    /// Packs allocated per column.
+    pub stride: usize,
+    pub columns: Vec<Pack>,
+    pub target: Vec<Pack>,
+    pub weight: Vec<Pack>,
+    /// `1/σ`; empty where every σ is 1.
+    pub inverse_sigma: Vec<Pack>,
+    /// Means of the columns, one pack per column.
+    pub means: Vec<Pack>,
+}
+
+/// Scratch space of an [`evaluate`] call; reused, so that evaluations allocate nothing.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    slots: Vec<Pack>,
+    registers: Vec<Cell<Pack>>,
+    /// Program whose constants the slots hold.
+    constants_of: Option<u64>,
+}
+
+/// The sums of one evaluation: objective, gradient (p), Hessian (lower triangle by rows), per lane.
+#[derive(Clone, Debug, Default)]
+pub struct Sums {
+    pub packs: Vec<Pack>,
+}
+
+/// Number of entries in a lower triangle.
+pub fn triangle(p: usize) -> usize {
+    p * (p + 1) / 2
+}
+
+/// Evaluates at `coordinates` (one pack per coordinate) and leaves the sums in `sums`.
+pub fn evaluate(
+    level: Level,
+    model: &Model,
+    loss: Loss,
+    order: Order,
+    data: &LaneData,
+    coordinates: &[Pack],
+    workspace: &mut Workspace,
+    sums: &mut Sums,
+) {
+    let program = order.program(model);
+    workspace.prepare(program, coordinates, &data.means);
+    let p = coordinates.len();
+    let n_sums = if order == Order::Value { 1 } else { 1 + p + triangle(p) };
+    sums.packs.clear();
+    sums.packs.resize(n_sums, Pack::ZERO);
+    dispatch!(level, simd => sum_blocks::<fearless_simd::f64x8<_>>(
+        simd, model, program, loss, order, data, workspace, &mut sums.packs
+    ));
+}
+
+/// The same one lane at a time: the reference for the tests, and the path of the reference solver.
+pub fn evaluate_scalar(
+    model: &Model,
+    loss: Loss,
+    order: Order,
+    data: &LaneData,
+    coordinates: &[Pack],
+    workspace: &mut Workspace,
+    sums: &mut Sums,
+) {
+    let program = order.program(model);
+    workspace.prepare(program, coordinates, &data.means);
+    let p = coordinates.len();
+    let n_sums = if order == Order::Value { 1 } else { 1 + p + triangle(p) };
+    sums.packs.clear();
+    sums.packs.resize(n_sums, Pack::ZERO);
+    sum_blocks::<f64>((), model, program, loss, order, data, workspace, &mut sums.packs);
+}
+
+/// Registers beyond the program's own: slope weights, curvature weights, one weighted Jacobian column.
+const EXTRA_REGISTERS: usize = 3;
+
+impl Workspace {
+    fn prepare(&mut self, program: &Program, coordinates: &[Pack], means: &[Pack]) {
+        let parameter = &program.parameter;
+        if self.constants_of != Some(program.id) {
+            self.slots.clear();
+            self.slots.resize(parameter.n_slots, Pack::ZERO);
+            parameter.set_constants(&mut self.slots);
+            self.constants_of = Some(program.id);
+        }
+        let registers = (program.n_registers + EXTRA_REGISTERS) * BLOCK;
+        if self.registers.len() < registers {
+            self.registers.resize(registers, Cell::new(Pack::ZERO));
+        }
+        self.slots[..coordinates.len()].copy_from_slice(coordinates);
+        self.slots[coordinates.len()..coordinates.len() + means.len()].copy_from_slice(means);
+    }
+
+    /// The block of packs from `start` on.
+    #[inline(always)]
+    fn block<'a>(&'a self, data: &'a LaneData, start: usize) -> Block<'a> {
+        Block {
+            slots: &self.slots,
+            columns: &data.columns,
+            stride: data.stride,
+            start,
+            len: BLOCK.min(data.n_packs - start),
+            registers: &self.registers,
+        }
+    }
+}
+
+/// Values of a program's outputs for every pack, one lane at a time: `out[output][pack]`.
+pub fn outputs_scalar(
+    program: &Program,
+    data: &LaneData,
+    coordinates: &[Pack],
+    workspace: &mut Workspace,
+) -> Vec<Vec<Pack>> {
+    workspace.prepare(program, coordinates, &data.means);
+    let mut out = vec![Vec::with_capacity(data.n_packs); program.outputs.len()];
+    collect::<f64>((), program, data, workspace, &mut out);
+    out
+}
+
+/// Values of a program's outputs for every pack: `out[output][pack]`, computed eight lanes wide.
+pub fn outputs_lanes(
+    program: &Program,
+    data: &LaneData,
+    coordinates: &[Pack],
+    workspace: &mut Workspace,
+) -> Vec<Vec<Pack>> {
+    workspace.prepare(program, coordinates, &data.means);
+    let mut out = vec![Vec::with_capacity(data.n_packs); program.outputs.len()];
+    dispatch!(Level::new(), simd => collect::<fearless_simd::f64x8<_>>(
+        simd, program, data, workspace, &mut out
+    ));
+    out
+}
+
+#[inline(always)]
+fn collect<L: Lanes>(
+    token: L::Token,
+    program: &Program,
+    data: &LaneData,
+    workspace: &mut Workspace,
+    out: &mut [Vec<Pack>],
+) {
+    program.parameter.run::<L>(token, &mut workspace.slots);
+    for start in (0..data.n_packs).step_by(BLOCK) {
+        let block = workspace.block(data, start);
+        program.run::<L>(token, &block);
+        for (values, &output) in out.iter_mut().zip(&program.outputs) {
+            let source = block.source(output);
+            for k in 0..block.len {
+                values.push(source.pack(k));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn sum_blocks<L: Lanes>(
+    token: L::Token,
+    model: &Model,
+    program: &Program,
+    loss: Loss,
+    order: Order,
+    data: &LaneData,
+    workspace: &mut Workspace,
+    sums: &mut [Pack],
+) {
+    let p = model.coordinates.len();
+    program.parameter.run::<L>(token, &mut workspace.slots);
+    for start in (0..data.n_packs).step_by(BLOCK) {
+        let block = workspace.block(data, start);
+        program.run::<L>(token, &block);
+        let len = block.len;
+        let extra = &block.registers[program.n_registers * BLOCK..];
+        let (slope_cells, rest) = extra.split_at(BLOCK);
+        let (curvature_cells, weighted) = rest.split_at(BLOCK);
+        let value = block.source(program.outputs[0]);
+        let target = &data.target[start..start + len];
+        let weight = &data.weight[start..start + len];
+        let has_sigma = !data.inverse_sigma.is_empty();
+
+        for lane in (0..LANES).step_by(L::WIDTH) {
+            let mut objective = L::load(token, &sums[0].0[lane..]);
+            for k in 0..len {
+                let residual = value.get::<L>(token, k, lane) - load::<L>(token, target, k, lane);
+                let w = load::<L>(token, weight, k, lane);
+                let (terms, slope_weight, curvature_weight);
+                if has_sigma {
+                    let s = load::<L>(token, &data.inverse_sigma[start..], k, lane);
+                    terms = loss.terms(residual * s);
+                    slope_weight = w * s;
+                    curvature_weight = w * s * s;
+                } else {
+                    terms = loss.terms(residual);
+                    slope_weight = w;
+                    curvature_weight = w;
+                }
+                objective = w.mul_add(terms.value, objective);
+                if order != Order::Value {
+                    set(&slope_cells[k], slope_weight * terms.slope, lane);
+                    set(&curvature_cells[k], curvature_weight * terms.curvature, lane);
+                }
+            }
+            objective.store(&mut sums[0].0[lane..]);
+        }
+        if order == Order::Value {
+            continue;
+        }
+
+        let (gradient, hessian) = sums[1..].split_at_mut(p);
+        let slopes = Source::Cells(&slope_cells[..len]);
+        let curvatures = Source::Cells(&curvature_cells[..len]);
+        let mut row = 0;
+        for i in 0..p {
+            let column = block.source(program.outputs[1 + i]);
+            dot::<L>(token, len, slopes, column, &mut gradient[i]);
+            for lane in (0..LANES).step_by(L::WIDTH) {
+                for (k, cell) in weighted[..len].iter().enumerate() {
+                    let product: L =
+                        column.get::<L>(token, k, lane) * curvatures.get::<L>(token, k, lane);
+                    set(cell, product, lane);
+                }
+            }
+            let weighted_column = Source::Cells(&weighted[..len]);
+            for j in 0..=i {
+                let other = block.source(program.outputs[1 + j]);
+                dot::<L>(token, len, weighted_column, other, &mut hessian[row + j]);
+            }
+            row += i + 1;
+        }
+        if order == Order::Exact {
+            for (&(i, j), &output) in model.curved.iter().zip(&program.outputs[1 + p..]) {
+                let second = block.source(output);
+                dot::<L>(token, len, slopes, second, &mut hessian[triangle(i) + j]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn load<L: Lanes>(token: L::Token, packs: &[Pack], k: usize, lane: usize) -> L {
+    L::load(token, &packs[k].0[lane..])
+}
+
+#[inline(always)]
+fn set<L: Lanes>(cell: &Cell<Pack>, value: L, lane: usize) {
+    let mut pack = if L::WIDTH == LANES { Pack::ZERO } else { cell.get() };
+    value.store(&mut pack.0[lane..]);
+    cell.set(pack);
+}
+
+/// `sum += Σ_k a[k]·b[k]`, per lane, in order of k.
+#[inline(always)]
+fn dot<L: Lanes>(token: L::Token, len: usize, a: Source, b: Source, sum: &mut Pack) {
+    for lane in (0..LANES).step_by(L::WIDTH) {
+        let mut total = L::load(token, &sum.0[lane..]);
+        for k in 0..len {
+            total = a.get::<L>(token, k, lane).mul_add(b.get(token, k, lane), total);
+        }
+        total.store(&mut sum.0[lane..]);
+    }
+}

@@ -1,0 +1,310 @@
+//! Which rows of a sweep a law can use, and why not the others.
+
+use crate::formula::{Column, Columns, Expr, ExprKind, evaluate};
+use crate::law::{LN_ZERO, Law, Model, Recipe, Residual};
+use crate::sweep::{Sweep, is_null};
+
+use super::derive_column;
+
+/// Which of a sweep's columns a law reads.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// Names of the sweep's columns, in its order.
+    pub names: Vec<String>,
+    /// Indices of the columns the law reads: response's columns first, then its variables.
+    pub used: Vec<usize>,
+    /// The left side.
+    pub response: Expr,
+    pub weight: Option<usize>,
+    pub sigma: Option<usize>,
+}
+
+/// The usable observations of one sweep for one law, in the law's canonical order.
+#[derive(Clone, Debug)]
+pub struct Observations {
+    /// The left side's value, not transformed.
+    pub response: Vec<f64>,
+    pub weight: Vec<f64>,
+    /// None where every σ is 1.
+    pub sigma: Option<Vec<f64>>,
+    pub cluster: Option<Vec<u32>>,
+    /// Position of each observation in the sweep.
+    pub rows: Vec<u32>,
+    /// Values of the model's data expressions.
+    sources: Vec<Vec<f64>>,
+    /// Number of observations that differ in what the law reads and have positive weight.
+    pub n_distinct: usize,
+}
+
+/// A row that a law cannot use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejection {
+    /// Position in the sweep.
+    pub row: u32,
+    pub reason: String,
+}
+
+/// Rows of a sweep, seen by the formula language.
+struct Rows {
+    names: Vec<String>,
+    columns: Vec<Column>,
+    len: usize,
+}
+
+impl Columns for Rows {
+    fn rows(&self) -> usize {
+        self.len
+    }
+
+    fn column(&self, name: &str) -> Option<&Column> {
+        self.names.iter().position(|n| n == name).map(|i| &self.columns[i])
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.names.clone()
+    }
+}
+
+impl Observations {
+    /// Sorts a sweep's rows into usable and rejected.
+    pub fn bind(
+        law: &Law,
+        model: &Model,
+        binding: &Binding,
+        sweep: &Sweep,
+    ) -> (Observations, Vec<Rejection>) {
+        let mut rejections = Vec::new();
+        let mut rows: Vec<u32> = Vec::with_capacity(sweep.len());
+        for row in 0..sweep.len() {
+            match unusable(binding, sweep, row) {
+                Some(reason) => rejections.push(Rejection { row: row as u32, reason }),
+                None => rows.push(row as u32),
+            }
+        }
+
+        // Results must not depend on what else the job reads, so the order is by this law's columns alone.
+        let key = |row: u32| {
+            binding
+                .used
+                .iter()
+                .chain(&binding.weight)
+                .chain(&binding.sigma)
+                .map(move |&c| sweep.columns[c][row as usize])
+        };
+        let by_key = |&a: &u32, &b: &u32| {
+            key(a)
+                .zip(key(b))
+                .map(|(x, y)| x.total_cmp(&y))
+                .find(|order| order.is_ne())
+                .unwrap_or(std::cmp::Ordering::Equal)
+        };
+        if !rows.is_sorted_by(|a, b| by_key(a, b).is_le()) {
+            rows.sort_by(by_key);
+        }
+
+        let used: Vec<&Expr> = std::iter::once(&binding.response).chain(&model.sources).collect();
+        let mut values = evaluate_all(&used, binding, sweep, &rows);
+        let mut keep = vec![true; rows.len()];
+        let (columns, _) = model_columns(model, &values[1..], &vec![1.0; rows.len()]);
+        for (i, &row) in rows.iter().enumerate() {
+            if let Some(reason) = unusable_values(law, model, &used, &values, &columns, i) {
+                rejections.push(Rejection { row, reason });
+                keep[i] = false;
+            }
+        }
+        if keep.contains(&false) {
+            retain(&mut rows, &keep);
+            values.iter_mut().for_each(|v| retain(v, &keep));
+        }
+        rejections.sort_by_key(|r| r.row);
+
+        let n_distinct = {
+            let weight = |row: u32| binding.weight.map_or(1.0, |w| sweep.columns[w][row as usize]);
+            let mut last: Option<u32> = None;
+            let mut count = 0;
+            for &row in rows.iter().filter(|&&r| weight(r) > 0.0) {
+                let same = last.is_some_and(|l| {
+                    binding.used.iter().all(|&c| {
+                        sweep.columns[c][l as usize] == sweep.columns[c][row as usize]
+                    })
+                });
+                count += usize::from(!same);
+                last = Some(row);
+            }
+            count
+        };
+        let gather =
+            |column: usize| rows.iter().map(|&r| sweep.columns[column][r as usize]).collect();
+        let sources = values.split_off(1);
+        let observations = Observations {
+            response: values.swap_remove(0),
+            weight: binding.weight.map_or_else(|| vec![1.0; rows.len()], gather),
+            sigma: binding.sigma.map(gather),
+            cluster: sweep.cluster.map(|c| rows.iter().map(|&r| c[r as usize]).collect()),
+            sources,
+            n_distinct,
+            rows,
+        };
+        (observations, rejections)
+    }
+
+    /// Number of observations.
+    pub fn len(&self) -> usize {
+        self.response.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.response.is_empty()
+    }
+
+    pub fn sigma_at(&self, i: usize) -> f64 {
+        self.sigma.as_ref().map_or(1.0, |sigma| sigma[i])
+    }
+
+    /// The values of the model's n-th data expression.
+    pub fn source(&self, i: usize) -> &[f64] {
+        &self.sources[i]
+    }
+
+    /// All columns of a model and their weighted means. The model may be the law's own or one with some of
+    /// the law's parameters fixed, which reads the same data expressions in the same order.
+    pub fn columns(&self, model: &Model) -> (Vec<Vec<f64>>, Vec<f64>) {
+        model_columns(model, &self.sources, &self.weight)
+    }
+}
+
+fn model_columns(
+    model: &Model,
+    sources: &[Vec<f64>],
+    weight: &[f64],
+) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let mut columns: Vec<Vec<f64>> = Vec::with_capacity(model.recipes.len());
+    let mut means = Vec::with_capacity(model.recipes.len());
+    for &recipe in &model.recipes {
+        let (values, mean) = match recipe {
+            Recipe::Source(i) => (sources[i as usize].clone(), 0.0),
+            _ => derive_column(recipe, &columns, weight).unwrap_or_default(),
+        };
+        columns.push(values);
+        means.push(mean);
+    }
+    (columns, means)
+}
+
+fn retain<T: Copy>(values: &mut Vec<T>, keep: &[bool]) {
+    let mut flags = keep.iter();
+    values.retain(|_| flags.next().copied().unwrap_or(true));
+}
+
+/// Why a row's stored values cannot be used.
+fn unusable(binding: &Binding, sweep: &Sweep, row: usize) -> Option<String> {
+    let value = |c: usize| sweep.columns[c][row];
+    for &c in binding.used.iter().chain(&binding.weight).chain(&binding.sigma) {
+        let x = value(c);
+        let name = &binding.names[c];
+        if is_null(x) {
+            return Some(format!("`{name}` is null"));
+        }
+        if !x.is_finite() {
+            return Some(format!("`{name}` is {}, not a finite number", spelled(x)));
+        }
+    }
+    if let Some(c) = binding.weight
+        && value(c) < 0.0
+    {
+        return Some(format!("the weight `{}` is negative ({})", binding.names[c], value(c)));
+    }
+    if let Some(c) = binding.sigma
+        && value(c) <= 0.0
+    {
+        return Some(format!("the sigma `{}` is not positive ({})", binding.names[c], value(c)));
+    }
+    None
+}
+
+fn spelled(x: f64) -> &'static str {
+    if x.is_nan() {
+        "NaN"
+    } else if x > 0.0 {
+        "infinite"
+    } else {
+        "minus infinity"
+    }
+}
+
+/// Why what the formula makes of a row cannot be used.
+fn unusable_values(
+    law: &Law,
+    model: &Model,
+    used: &[&Expr],
+    values: &[Vec<f64>],
+    columns: &[Vec<f64>],
+    i: usize,
+) -> Option<String> {
+    for (expr, column) in used.iter().zip(values) {
+        if !column[i].is_finite() {
+            return Some(format!("`{expr}` is {} here, not a finite number", spelled(column[i])));
+        }
+    }
+    let response = values[0][i];
+    if model.residual == Residual::Log && response <= 0.0 {
+        return Some(format!(
+            "`{}` is not positive ({response}), which the residual space `log` needs",
+            used[0]
+        ));
+    }
+    // Logarithms that the law takes of data: a zero base of a power is fine, a negative one is not.
+    for (recipe, column) in model.recipes.iter().zip(columns) {
+        if let Recipe::Unary(op, from) = recipe
+            && !column[i].is_finite()
+            && column[i] != LN_ZERO
+        {
+            let of = match model.recipes[*from as usize] {
+                Recipe::Source(s) => format!("`{}`", model.sources[s as usize]),
+                _ => "a term of the formula".to_string(),
+            };
+            let x = columns[*from as usize][i];
+            return Some(format!(
+                "{of} is {x}, for which {op:?} in `{}` is not a finite number",
+                law.name
+            ));
+        }
+    }
+    None
+}
+
+/// Values of expressions over rows of a sweep; NaN where one cannot be computed.
+fn evaluate_all(
+    expressions: &[&Expr],
+    binding: &Binding,
+    sweep: &Sweep,
+    rows: &[u32],
+) -> Vec<Vec<f64>> {
+    let gather = |c: usize| -> Vec<f64> { rows.iter().map(|&r| sweep.columns[c][r as usize]).collect() };
+    let column_of = |name: &str| binding.names.iter().position(|n| n == name);
+    let mut table: Option<Rows> = None;
+    expressions
+        .iter()
+        .map(|expr| {
+            // Most data expressions are plain columns.
+            if let ExprKind::Name(name) = &expr.kind
+                && let Some(c) = column_of(name)
+            {
+                return gather(c);
+            }
+            let table = table.get_or_insert_with(|| Rows {
+                names: binding.used.iter().map(|&c| binding.names[c].clone()).collect(),
+                columns: binding
+                    .used
+                    .iter()
+                    .map(|&c| Column::Number { values: gather(c), valid: None })
+                    .collect(),
+                len: rows.len(),
+            });
+            match evaluate(expr, table) {
+                Ok(Column::Number { values, .. }) => values,
+                _ => vec![f64::NAN; rows.len()],
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,208 @@
+//! Parameters that belong on the edge of their domain, and the verdict on a fit.
+//!
+//! The edge 0 of an amplitude or scale is a legitimate answer, but its logarithmic coordinate can only run
+//! after it. So where such a parameter hardly matters at the point found, or the point could not be
+//! certified, the law with that parameter *at* its edge is solved too, and preferred if its objective is no
+//! higher. Bounds of linear coordinates need nothing of the kind: searches stop at them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::law::{Domain, Law, Model, Residual, Scale, list};
+use crate::problem::Problem;
+
+use super::reference::{Finished, minimise};
+use super::{Fit, Identification, Status, Tally, identify, reference};
+
+/// The compiled forms of one law: its own, and with parameters fixed on edges as fits ask for them.
+#[derive(Debug)]
+pub struct Models {
+    law: Law,
+    residual: Residual,
+    full: Arc<Model>,
+    reduced: Mutex<BTreeMap<Vec<usize>, Arc<Model>>>,
+}
+
+impl Models {
+    pub fn compile(law: Law, residual: Residual) -> Models {
+        let full = Arc::new(Model::compile(&law, residual));
+        Models { law, residual, full, reduced: Mutex::new(BTreeMap::new()) }
+    }
+
+    pub fn law(&self) -> &Law {
+        &self.law
+    }
+
+    pub fn full(&self) -> &Arc<Model> {
+        &self.full
+    }
+
+    /// The model with the given parameters of the law fixed at zero.
+    fn at_zero(&self, parameters: &[usize]) -> Arc<Model> {
+        let mut reduced = self.reduced.lock().unwrap_or_else(PoisonError::into_inner);
+        let model = reduced.entry(parameters.to_vec()).or_insert_with(|| {
+            let law = parameters.iter().fold(self.law.clone(), |law, &i| law.with_fixed(i, 0.0));
+            Arc::new(Model::compile(&law, self.residual))
+        });
+        Arc::clone(model)
+    }
+}
+
+/// A term below this share of the response is a candidate for the edge.
+const SMALL_SHARE: f64 = 1e-4;
+
+/// Tries the edges that the solution approaches, then judges it.
+pub(super) fn land(
+    models: &Models,
+    mut problem: Problem,
+    mut solution: Option<Finished>,
+    tally: Tally,
+) -> Fit {
+    let mut edges: Vec<usize> = Vec::new();
+    while let Some(found) = &solution {
+        let certified = found.certificate.holds();
+        let best = candidates(&problem, found, certified)
+            .into_iter()
+            .filter_map(|i| {
+                let parameter = problem.model.coordinates[i].parameter;
+                let mut at = edges.clone();
+                at.push(parameter);
+                at.sort_unstable();
+                let reduced = Problem::new(
+                    models.at_zero(&at),
+                    Arc::clone(&problem.observations),
+                    problem.loss,
+                );
+                let natural = problem.natural(&found.theta);
+                let start: Vec<f64> =
+                    reduced.model.coordinates.iter().map(|c| natural[c.parameter]).collect();
+                let start = reduced.coordinates(&start);
+                let edge =
+                    minimise(&reduced, &reduced.observations.weight, &start, 100)?;
+                Some((at, reduced, edge))
+            })
+            .filter(|(_, reduced, edge)| {
+                let slack = 1e-12 * found.rows.objective + reduced.floor;
+                edge.rows.objective <= found.rows.objective + slack
+            })
+            .min_by(|a, b| a.2.rows.objective.total_cmp(&b.2.rows.objective));
+        match best {
+            Some((at, reduced, edge)) => {
+                edges = at;
+                problem = reduced;
+                solution = Some(edge);
+            }
+            None => break,
+        }
+    }
+    judge(models, problem, edges, solution, tally)
+}
+
+/// Logarithmic coordinates whose domain starts at zero and whose parameter hardly matters, or any such
+/// coordinate where the point could not be certified.
+fn candidates(problem: &Problem, found: &Finished, certified: bool) -> Vec<usize> {
+    let rows = &found.rows;
+    let n = rows.residual.len();
+    // The typical size of T(prediction)'s response to a relative change of all of it.
+    let size = match problem.model.residual {
+        Residual::Log => 1.0,
+        Residual::Linear => {
+            rows.value.iter().map(|v| v.abs()).fold(0.0, f64::max).max(f64::MIN_POSITIVE)
+        }
+    };
+    (0..problem.p())
+        .filter(|&i| {
+            let coordinate = &problem.model.coordinates[i];
+            if coordinate.scale != Scale::Log || coordinate.low != f64::NEG_INFINITY {
+                return false;
+            }
+            let share = (0..n)
+                .map(|k| rows.jacobian[k * rows.p + i].abs())
+                .fold(0.0, f64::max)
+                / size;
+            !certified || share < SMALL_SHARE
+        })
+        .collect()
+}
+
+/// Puts status and message to a solution.
+pub(super) fn judge(
+    models: &Models,
+    problem: Problem,
+    edges: Vec<usize>,
+    solution: Option<Finished>,
+    tally: Tally,
+) -> Fit {
+    let law = models.law();
+    let names = |which: &[usize]| {
+        let names: Vec<&str> = which.iter().map(|&i| law.parameters[i].name.as_str()).collect();
+        list(&names)
+    };
+    let Some(found) = solution else {
+        let message =
+            "the law is not finite where the searches ended; check its domains and the data".to_string();
+        return super::without_solution(law.parameters.len(), problem, tally.n_starts, message);
+    };
+    let natural = natural_values(law, &problem, &found);
+    let mut at_bound = vec![false; law.parameters.len()];
+    edges.iter().for_each(|&i| at_bound[i] = true);
+    for (i, coordinate) in problem.model.coordinates.iter().enumerate() {
+        if found.theta[i] <= coordinate.low || found.theta[i] >= coordinate.high {
+            at_bound[coordinate.parameter] = true;
+        }
+    }
+    let identification: Identification = identify(&found.rows, &found.free);
+    let undetermined: Vec<usize> = identification
+        .undetermined
+        .iter()
+        .map(|&i| problem.model.coordinates[i].parameter)
+        .collect();
+    let bound: Vec<usize> = (0..at_bound.len()).filter(|&i| at_bound[i]).collect();
+    let n_free = models.full().coordinates.len();
+    let n_distinct = problem.observations.n_distinct;
+
+    let finite = found.rows.objective.is_finite()
+        && natural.iter().all(|x| x.is_finite());
+    let (status, message) = if !finite {
+        (Status::Failed, "the best point found is not finite".to_string())
+    } else if n_distinct < n_free {
+        let message = format!(
+            "{n_distinct} distinct observations cannot determine {n_free} free parameters"
+        );
+        (Status::Underdetermined, message)
+    } else if !undetermined.is_empty() {
+        let message = format!("the data does not determine {}", names(&undetermined));
+        (Status::Underdetermined, message)
+    } else if !found.certificate.holds() {
+        (Status::NotConverged, found.certificate.failure())
+    } else if !bound.is_empty() {
+        (Status::AtBound, format!("on the edge of its domain: {}", names(&bound)))
+    } else {
+        (Status::Converged, String::new())
+    };
+    let n_agreeing = tally.agreeing(found.rows.objective, problem.floor);
+    Fit {
+        n_starts: tally.n_starts,
+        n_agreeing,
+        iterations: tally.iterations,
+        solution: Some(found),
+        problem,
+        edges,
+        natural,
+        at_bound,
+        identification,
+        status,
+        message,
+    }
+}
+
+fn natural_values(law: &Law, problem: &Problem, found: &reference::Finished) -> Vec<f64> {
+    let mut natural = problem.natural(&found.theta);
+    // A fixed value is reported as given, not as it comes back through arithmetic.
+    for (value, parameter) in natural.iter_mut().zip(&law.parameters) {
+        if let Domain::Fixed(fixed) = parameter.domain {
+            *value = fixed;
+        }
+    }
+    natural
+}

@@ -1,0 +1,81 @@
+//! What the data determines: condition and rank of the weighted Jacobian at a point.
+
+use faer::Mat;
+
+use super::rows::Rows;
+
+/// Singular values of the column-scaled, weighted Jacobian over the free coordinates.
+#[derive(Clone, Debug)]
+pub struct Identification {
+    /// Largest over smallest singular value; infinite where a direction is not determined.
+    pub condition: f64,
+    /// Free coordinates, as indices into the coordinates, that take part in an undetermined direction.
+    pub undetermined: Vec<usize>,
+}
+
+impl Default for Identification {
+    fn default() -> Self {
+        Identification { condition: f64::NAN, undetermined: Vec::new() }
+    }
+}
+
+/// Directions with a singular value below this share of the largest are not determined: moving along one
+/// by its own length changes no residual by more than rounding does.
+const RANK: f64 = 1e-11;
+
+/// A coordinate takes part in a direction from this share on.
+const SHARE: f64 = 0.1;
+
+/// Condition and undetermined directions at a point.
+pub fn identify(at: &Rows, free: &[usize]) -> Identification {
+    let m = free.len();
+    let n = at.residual.len();
+    if m == 0 {
+        return Identification { condition: 1.0, undetermined: Vec::new() };
+    }
+    let entry = |i: usize, j: usize| {
+        let w = at.weight[i];
+        if w == 0.0 { 0.0 } else { w.sqrt() * at.jacobian[i * at.p + j] }
+    };
+    let norms: Vec<f64> = free
+        .iter()
+        .map(|&j| (0..n).map(|i| entry(i, j).powi(2)).sum::<f64>().sqrt())
+        .collect();
+    // A column of zeros: the parameter has no effect at all.
+    let dead: Vec<usize> =
+        (0..m).filter(|&a| !(norms[a] > 0.0 && norms[a].is_finite())).map(|a| free[a]).collect();
+    let live: Vec<usize> = (0..m).filter(|a| !dead.contains(&free[*a])).collect();
+    if live.is_empty() {
+        return Identification { condition: f64::INFINITY, undetermined: dead };
+    }
+    // The factor R of a tall matrix has its singular values and costs less to decompose.
+    let scaled = Mat::from_fn(n, live.len(), |i, a| entry(i, free[live[a]]) / norms[live[a]]);
+    let reduced = if n > live.len() { scaled.qr().thin_R().to_owned() } else { scaled };
+    let Ok(svd) = reduced.svd() else {
+        return Identification { condition: f64::NAN, undetermined: dead };
+    };
+    let singular = svd.S().column_vector();
+    let count = singular.nrows();
+    let largest = (0..count).map(|k| singular[k]).fold(0.0, f64::max);
+    let smallest = if count < live.len() {
+        0.0
+    } else {
+        (0..count).map(|k| singular[k]).fold(f64::INFINITY, f64::min)
+    };
+    let mut undetermined = dead;
+    for k in 0..live.len() {
+        let value = if k < count { singular[k] } else { 0.0 };
+        if value <= RANK * largest {
+            undetermined.extend(
+                live.iter()
+                    .enumerate()
+                    .filter(|(a, _)| svd.V()[(*a, k)].abs() > SHARE)
+                    .map(|(_, &place)| free[place]),
+            );
+        }
+    }
+    undetermined.sort_unstable();
+    undetermined.dedup();
+    let condition = if undetermined.is_empty() { largest / smallest } else { f64::INFINITY };
+    Identification { condition, undetermined }
+}

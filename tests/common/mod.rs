@@ -1,0 +1,86 @@
+//! Small Parquet files in a temporary folder, and short ways to read them.
+
+// Every test program takes what it needs.
+#![allow(dead_code)]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use arrow::datatypes::{Field, Schema};
+use arrow::util::display::array_value_to_string;
+use parquet::arrow::ArrowWriter;
+use sweepfit::dataset::{Dataset, DatasetError, Request, inspect, read};
+
+/// A folder that goes away with the test.
+pub struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+
+    /// The folder as the only input.
+    pub fn all(&self) -> Vec<String> {
+        vec![self.0.path().display().to_string()]
+    }
+
+    /// Writes a file with the given columns, all nullable.
+    pub fn write(&self, name: &str, columns: &[(&str, ArrayRef)]) {
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|(n, c)| Field::new(*n, c.data_type().clone(), true))
+            .collect();
+        let arrays = columns.iter().map(|(_, c)| Arc::clone(c)).collect();
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("a batch");
+        let path = self.path(name);
+        fs::create_dir_all(Path::new(&path).parent().expect("a parent")).expect("a directory");
+        let file = fs::File::create(path).expect("a file");
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
+        writer.write(&batch).expect("rows written");
+        writer.close().expect("a footer");
+    }
+}
+
+pub fn floats(values: &[f64]) -> ArrayRef {
+    Arc::new(Float64Array::from(values.to_vec()))
+}
+
+pub fn strings(values: &[&str]) -> ArrayRef {
+    Arc::new(StringArray::from(values.to_vec()))
+}
+
+pub fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|n| (*n).to_owned()).collect()
+}
+
+/// A request for these columns, in which they also sort rows.
+pub fn request(columns: &[&str]) -> Request {
+    Request {
+        columns: names(columns),
+        order: names(columns),
+        ..Request::default()
+    }
+}
+
+pub fn load(inputs: &[String], request: &Request) -> Result<Dataset, DatasetError> {
+    read(&inspect(inputs)?, request, &AtomicBool::new(false))
+}
+
+pub fn fails(inputs: &[String], request: &Request) -> DatasetError {
+    load(inputs, request).expect_err("the request does not fit")
+}
+
+/// The first key column as text, null as nothing.
+pub fn keys_as_text(data: &Dataset) -> Vec<String> {
+    let key = &data.keys[0];
+    (0..key.len())
+        .map(|i| array_value_to_string(key, i).expect("text"))
+        .collect()
+}

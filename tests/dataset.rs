@@ -1,0 +1,633 @@
+//! Parquet files as users have them, read into sweeps.
+
+mod common;
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, DictionaryArray, Float32Array,
+    Float64Array, Int32Array, Int64Array, NullArray, StringArray, StructArray,
+    TimestampMillisecondArray,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, TimeUnit};
+use sweepfit::dataset::{Dataset, DatasetError, Kind, Request, inspect};
+use sweepfit::formula::{Expr, parse_condition, parse_expression};
+use sweepfit::sweep::is_null;
+
+use common::{Folder, fails, floats, keys_as_text, load, names, request, strings};
+
+#[test]
+fn sweeps_are_sorted_by_key_and_rows_by_value() {
+    let folder = Folder::new();
+    folder.write(
+        "a.parquet",
+        &[
+            ("run", strings(&["b", "a", "b", "a"])),
+            (
+                "n",
+                Arc::new(Int64Array::from(vec![3, 2, 1, 1])) as ArrayRef,
+            ),
+            ("loss", floats(&[0.3, 0.2, 0.1, 0.4])),
+        ],
+    );
+    let data = load(
+        &folder.all(),
+        &Request {
+            by: names(&["run"]),
+            ..request(&["n", "loss"])
+        },
+    )
+    .expect("sweeps");
+    assert_eq!(keys_as_text(&data), ["a", "b"]);
+    let (a, b) = (data.sweep(0), data.sweep(1));
+    assert_eq!(
+        (a.columns[0], a.columns[1]),
+        ([1.0, 2.0].as_slice(), [0.4, 0.2].as_slice())
+    );
+    assert_eq!(
+        (b.columns[0], b.columns[1]),
+        ([1.0, 3.0].as_slice(), [0.1, 0.3].as_slice())
+    );
+    assert_eq!((a.row, b.row), ([3, 1].as_slice(), [2, 0].as_slice()));
+    assert_eq!((data.rows_read, data.rows_dropped), (4, 0));
+    assert_eq!(
+        (data.column_index("loss"), data.column_index("run")),
+        (Some(1), None)
+    );
+    assert_eq!(data.files[0].rows, 4);
+}
+
+#[test]
+fn without_keys_there_is_one_sweep_even_of_no_rows() {
+    let folder = Folder::new();
+    folder.write("a.parquet", &[("x", floats(&[]))]);
+    let data = load(&folder.all(), &request(&["x"])).expect("a sweep");
+    assert_eq!((data.n_sweeps(), data.sweep(0).len()), (1, 0));
+    let data = load(
+        &folder.all(),
+        &Request {
+            by: names(&["x"]),
+            ..request(&[])
+        },
+    )
+    .expect("no sweep");
+    assert_eq!(data.n_sweeps(), 0);
+    assert_eq!(data.keys[0].len(), 0);
+}
+
+#[test]
+fn values_that_cannot_be_used_are_passed_on() {
+    let folder = Folder::new();
+    let x = Float64Array::from(vec![Some(f64::NAN), None, Some(f64::INFINITY), Some(-1.0)]);
+    let nothing = NullArray::new(4);
+    folder.write(
+        "a.parquet",
+        &[
+            ("x", Arc::new(x) as ArrayRef),
+            ("nothing", Arc::new(nothing)),
+        ],
+    );
+    let data = load(&folder.all(), &request(&["x", "nothing"])).expect("a sweep");
+    let sweep = data.sweep(0);
+    let x = sweep.columns[0];
+    assert_eq!(x[..2], [-1.0, f64::INFINITY]);
+    assert!(x[2].is_nan() && !is_null(x[2]) && is_null(x[3]));
+    assert!(sweep.columns[1].iter().all(|v| is_null(*v)));
+}
+
+/// Every bit that must not depend on how rows are laid out: keys, and by sweep columns, clusters and digest.
+fn bits(data: &Dataset) -> (Vec<String>, Vec<SweepBits>) {
+    let of = |i| {
+        let sweep = data.sweep(i);
+        let columns = sweep.columns.concat().iter().map(|v| v.to_bits()).collect();
+        (
+            columns,
+            sweep.cluster.expect("clusters").to_vec(),
+            sweep.key_digest,
+        )
+    };
+    (keys_as_text(data), (0..data.n_sweeps()).map(of).collect())
+}
+
+type SweepBits = (Vec<u64>, Vec<u32>, [u8; 32]);
+
+#[test]
+fn shuffled_and_split_rows_give_the_same_bits() {
+    const ROWS: usize = 500;
+    // Few distinct values, so that ties in one column are broken by the next.
+    let key = |i: usize| [Some("x"), None, Some("y"), Some("z")][i % 7 % 4];
+    let n = |i: usize| [1.0, 0.0, -0.0, f64::NAN, 1e300][i * i % 5];
+    let loss = |i: usize| (!i.is_multiple_of(11)).then_some(0.1 * (i % 11) as f64);
+    let seed = |i: usize| (i % 13) as i32;
+    let write = |folder: &Folder, name: &str, rows: &[usize]| {
+        folder.write(
+            name,
+            &[
+                (
+                    "key",
+                    Arc::new(rows.iter().map(|i| key(*i)).collect::<StringArray>()) as ArrayRef,
+                ),
+                (
+                    "n",
+                    Arc::new(rows.iter().map(|i| Some(n(*i))).collect::<Float64Array>()),
+                ),
+                (
+                    "loss",
+                    Arc::new(rows.iter().map(|i| loss(*i)).collect::<Float64Array>()),
+                ),
+                (
+                    "seed",
+                    Arc::new(rows.iter().map(|i| Some(seed(*i))).collect::<Int32Array>()),
+                ),
+            ],
+        );
+    };
+    let request = Request {
+        by: names(&["key"]),
+        cluster: Some("seed".into()),
+        ..request(&["loss", "n"])
+    };
+    let whole = Folder::new();
+    write(&whole, "all.parquet", &(0..ROWS).collect::<Vec<_>>());
+    let whole = load(&whole.all(), &request).expect("sweeps");
+    assert_eq!(whole.n_sweeps(), 4);
+
+    // 500 and 187 have no common factor: every row comes once, in another order.
+    let shuffled: Vec<usize> = (0..ROWS).map(|i| (i * 187 + 5) % ROWS).collect();
+    let split = Folder::new();
+    for (part, rows) in shuffled.chunks(123).enumerate() {
+        write(&split, &format!("p{}/{part}.parquet", part % 2), rows);
+    }
+    let split = load(&split.all(), &request).expect("sweeps");
+    assert_eq!(split.files.len(), 5);
+    assert_eq!(bits(&split), bits(&whole));
+
+    // The places that are told are true.
+    for sweep in (0..split.n_sweeps()).map(|i| split.sweep(i)) {
+        for place in 0..sweep.len() {
+            let path = &split.files[sweep.file[place] as usize].path;
+            let part: usize = path
+                .rsplit(['/', '.'])
+                .nth(1)
+                .expect("a name")
+                .parse()
+                .expect("a number");
+            let row = shuffled[part * 123 + sweep.row[place] as usize];
+            assert_eq!(
+                sweep.columns[0][place].to_bits() == 0x7FF8_0000_6E75_6C6C,
+                loss(row).is_none()
+            );
+            assert_eq!(
+                sweep.columns[1][place].total_cmp(&n(row)),
+                std::cmp::Ordering::Equal
+            );
+        }
+    }
+}
+
+#[test]
+fn clusters_are_ranked_over_all_sweeps() {
+    let folder = Folder::new();
+    folder.write(
+        "a.parquet",
+        &[
+            ("key", strings(&["a", "a", "b", "b"])),
+            ("x", floats(&[1.0, 2.0, 1.0, 2.0])),
+            (
+                "c",
+                Arc::new(StringArray::from(vec![
+                    Some("t"),
+                    Some("s"),
+                    None,
+                    Some("t"),
+                ])) as ArrayRef,
+            ),
+        ],
+    );
+    let request = Request {
+        by: names(&["key"]),
+        cluster: Some("c".into()),
+        ..request(&["x"])
+    };
+    let data = load(&folder.all(), &request).expect("sweeps");
+    assert_eq!(data.sweep(0).cluster, Some([2, 1].as_slice()));
+    assert_eq!(data.sweep(1).cluster, Some([0, 2].as_slice()));
+}
+
+#[test]
+fn keys_keep_their_types() {
+    let folder = Folder::new();
+    let dictionary: DictionaryArray<Int8Type> =
+        vec![Some("y"), None, Some("x")].into_iter().collect();
+    let time = TimestampMillisecondArray::from(vec![5, 6, 7]).with_timezone("America/New_York");
+    folder.write(
+        "a.parquet",
+        &[
+            ("d", Arc::new(dictionary) as ArrayRef),
+            ("t", Arc::new(time)),
+            ("day", Arc::new(Date32Array::from(vec![1, 2, 3]))),
+            (
+                "flag",
+                Arc::new(BooleanArray::from(vec![true, false, true])),
+            ),
+        ],
+    );
+    let by = names(&["d", "t", "day", "flag"]);
+    let data = load(&folder.all(), &Request { by, ..request(&[]) }).expect("sweeps");
+    let types: Vec<DataType> = data.keys.iter().map(|k| k.data_type().clone()).collect();
+    assert_eq!(
+        types,
+        [
+            DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8)),
+            DataType::Timestamp(TimeUnit::Millisecond, Some("America/New_York".into())),
+            DataType::Date32,
+            DataType::Boolean,
+        ]
+    );
+    let fields: Vec<DataType> = data
+        .key_fields
+        .iter()
+        .map(|f| f.data_type().clone())
+        .collect();
+    assert_eq!(fields, types);
+    assert_eq!(keys_as_text(&data), ["", "x", "y"]);
+}
+
+#[test]
+fn files_may_write_a_column_with_different_widths() {
+    let folder = Folder::new();
+    folder.write(
+        "a.parquet",
+        &[
+            ("key", Arc::new(Int32Array::from(vec![2, 1])) as ArrayRef),
+            ("x", Arc::new(Int32Array::from(vec![1, 2]))),
+        ],
+    );
+    folder.write(
+        "b.parquet",
+        &[
+            (
+                "x",
+                Arc::new(Float32Array::from(vec![0.5, 1.5])) as ArrayRef,
+            ),
+            (
+                "key",
+                Arc::new(Int64Array::from(vec![Some(1), Some(1 << 40)])),
+            ),
+        ],
+    );
+    folder.write(
+        "c.parquet",
+        &[
+            ("x", Arc::new(NullArray::new(1)) as ArrayRef),
+            ("key", Arc::new(NullArray::new(1))),
+        ],
+    );
+    let data = load(
+        &folder.all(),
+        &Request {
+            by: names(&["key"]),
+            ..request(&["x"])
+        },
+    )
+    .expect("sweeps");
+    let keys: Vec<_> = data.keys[0].as_primitive::<Int64Type>().iter().collect();
+    assert_eq!(keys, [None, Some(1), Some(2), Some(1 << 40)]);
+    assert_eq!(data.sweep(1).columns[0], [0.5, 2.0]);
+}
+
+#[test]
+fn a_digest_depends_on_the_key_alone() {
+    let one = Folder::new();
+    one.write(
+        "a.parquet",
+        &[
+            ("k", Arc::new(Int32Array::from(vec![5])) as ArrayRef),
+            ("x", floats(&[1.0])),
+        ],
+    );
+    let other = Folder::new();
+    other.write(
+        "a.parquet",
+        &[
+            ("size", Arc::new(Int64Array::from(vec![9, 5])) as ArrayRef),
+            ("y", floats(&[2.0, 3.0])),
+        ],
+    );
+    let one = load(
+        &one.all(),
+        &Request {
+            by: names(&["k"]),
+            ..request(&["x"])
+        },
+    )
+    .expect("a sweep");
+    let other = load(
+        &other.all(),
+        &Request {
+            by: names(&["size"]),
+            ..request(&["y"])
+        },
+    )
+    .expect("sweeps");
+    assert_eq!(one.sweep(0).key_digest, other.sweep(0).key_digest);
+    assert_ne!(one.sweep(0).key_digest, other.sweep(1).key_digest);
+}
+
+#[test]
+fn columns_that_disagree_name_the_file() {
+    let folder = Folder::new();
+    folder.write(
+        "a.parquet",
+        &[
+            ("x", floats(&[1.0])),
+            ("y", floats(&[1.0])),
+            ("k", floats(&[1.0])),
+        ],
+    );
+    let k: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    folder.write("b.parquet", &[("x", strings(&["1.0"])), ("k", k)]);
+    let error = fails(&folder.all(), &request(&["x"]));
+    assert!(
+        matches!(error, DatasetError::Conflict { .. }) && error.to_string().contains("b.parquet"),
+        "{error}"
+    );
+    let error = fails(&folder.all(), &request(&["y"]));
+    assert!(
+        matches!(error, DatasetError::MissingInFile { .. })
+            && error.to_string().contains("b.parquet"),
+        "{error}"
+    );
+    let error = fails(
+        &folder.all(),
+        &Request {
+            by: names(&["k"]),
+            ..request(&[])
+        },
+    );
+    assert!(matches!(error, DatasetError::Conflict { .. }), "{error}");
+    assert_eq!(error.exit_status(), 2);
+}
+
+#[test]
+fn names_and_types_are_checked_before_reading() {
+    let folder = Folder::new();
+    let inner: ArrayRef = floats(&[1.0]);
+    let nested = StructArray::from(vec![(
+        Arc::new(Field::new("eval", DataType::Float64, true)),
+        inner,
+    )]);
+    folder.write(
+        "a.parquet",
+        &[
+            ("tokens", floats(&[1.0])),
+            ("flag", Arc::new(BooleanArray::from(vec![true])) as ArrayRef),
+            ("name", strings(&["n"])),
+            ("day", Arc::new(Date32Array::from(vec![1]))),
+            ("metrics", Arc::new(nested)),
+        ],
+    );
+    let header = inspect(&folder.all()).expect("a header");
+    assert_eq!(
+        header.column_names(),
+        ["tokens", "flag", "name", "day", "metrics"]
+    );
+    assert_eq!(header.kind("tokens"), Some(Kind::Number));
+    assert_eq!(header.kind("flag"), Some(Kind::Bool));
+    assert_eq!(header.kind("name"), Some(Kind::Text));
+    assert_eq!(header.kind("day"), Some(Kind::Other("Date32".into())));
+    assert_eq!(header.kind("token"), None);
+
+    let error = fails(&folder.all(), &request(&["token"]));
+    assert!(
+        error.to_string().contains("did you mean `tokens`")
+            && error.to_string().contains("`metrics`"),
+        "{error}"
+    );
+    for name in ["flag", "name", "day", "metrics"] {
+        let error = fails(&folder.all(), &request(&[name]));
+        assert!(
+            matches!(error, DatasetError::NotNumeric { .. }) && error.to_string().contains(name),
+            "{error}"
+        );
+    }
+    let error = fails(&folder.all(), &request(&["metrics.eval"]));
+    assert!(matches!(error, DatasetError::Nested { .. }), "{error}");
+    let error = fails(
+        &folder.all(),
+        &Request {
+            by: names(&["nmae"]),
+            ..request(&[])
+        },
+    );
+    assert!(
+        error.to_string().contains("--by") && error.to_string().contains("did you mean `name`"),
+        "{error}"
+    );
+    // A nested key is unusual, and works.
+    let data = load(
+        &folder.all(),
+        &Request {
+            by: names(&["metrics"]),
+            ..request(&[])
+        },
+    )
+    .expect("a sweep");
+    assert_eq!(
+        data.keys[0]
+            .as_struct()
+            .column(0)
+            .as_primitive::<arrow::datatypes::Float64Type>()
+            .value(0),
+        1.0
+    );
+}
+
+#[test]
+fn half_precision_and_decimals_are_numbers() {
+    let folder = Folder::new();
+    let half = cast(&floats(&[0.1]), &DataType::Float16).expect("half precision");
+    let decimal = cast(&floats(&[2.5]), &DataType::Decimal256(50, 4)).expect("a decimal");
+    folder.write("a.parquet", &[("h", half), ("d", decimal)]);
+    let data = load(&folder.all(), &request(&["h", "d"])).expect("a sweep");
+    // The half nearest to 0.1 is 1638.0 / 2^14.
+    assert_eq!(data.sweep(0).columns[0], [1638.0 / 16384.0]);
+    assert_eq!(data.sweep(0).columns[1], [2.5]);
+}
+
+fn definition(name: &str, text: &str) -> (String, Expr) {
+    (
+        name.to_owned(),
+        parse_expression(text).expect("an expression"),
+    )
+}
+
+/// Rows of two runs with every kind of column, to define and filter by.
+fn varied(folder: &Folder) {
+    folder.write(
+        "a.parquet",
+        &[
+            ("run", strings(&["a", "a", "b", "b"])),
+            (
+                "N",
+                Arc::new(Float64Array::from(vec![
+                    Some(1.0),
+                    Some(2.0),
+                    None,
+                    Some(4.0),
+                ])) as ArrayRef,
+            ),
+            (
+                "ok",
+                Arc::new(BooleanArray::from(vec![
+                    Some(true),
+                    None,
+                    Some(true),
+                    Some(false),
+                ])),
+            ),
+            ("day", Arc::new(Date32Array::from(vec![1, 2, 3, 4]))),
+        ],
+    );
+}
+
+#[test]
+fn a_condition_drops_what_is_not_true_and_counts_it() {
+    let folder = Folder::new();
+    varied(&folder);
+    let with = |text: &str| Request {
+        by: names(&["run"]),
+        condition: Some(parse_condition(text).expect("a condition")),
+        ..request(&["N"])
+    };
+    // A null is not true: row 1 of `ok`, row 2 of `N`.
+    let data = load(&folder.all(), &with("ok")).expect("sweeps");
+    assert_eq!(
+        (data.rows_read, data.rows_dropped, keys_as_text(&data)),
+        (4, 2, names(&["a", "b"]))
+    );
+    assert_eq!(
+        (data.sweep(0).row, data.sweep(1).row),
+        ([0].as_slice(), [2].as_slice())
+    );
+    let data = load(&folder.all(), &with("N > 1 and run != 'a'")).expect("a sweep");
+    assert_eq!((keys_as_text(&data), data.rows_dropped), (names(&["b"]), 3));
+    assert_eq!(
+        (data.sweep(0).columns[0], data.sweep(0).row),
+        ([4.0].as_slice(), [3].as_slice())
+    );
+    let data = load(&folder.all(), &with("N is null")).expect("a sweep");
+    assert!(is_null(data.sweep(0).columns[0][0]));
+    assert_eq!(
+        load(&folder.all(), &with("N > 9"))
+            .expect("no sweeps")
+            .n_sweeps(),
+        0
+    );
+
+    let error = fails(&folder.all(), &with("N + 1"));
+    assert!(
+        matches!(error, DatasetError::NotCondition { .. }),
+        "{error}"
+    );
+    let error = fails(&folder.all(), &with("N > 'a'"));
+    assert!(matches!(error, DatasetError::Expression { .. }), "{error}");
+    let error = fails(&folder.all(), &with("day = 1"));
+    assert!(
+        matches!(error, DatasetError::UnusableType { .. }) && error.to_string().contains("day"),
+        "{error}"
+    );
+    let error = fails(&folder.all(), &with("rnu = 'a'"));
+    assert!(
+        error.to_string().contains("--where") && error.to_string().contains("did you mean `run`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn definitions_build_on_each_other_and_may_take_a_columns_name() {
+    let folder = Folder::new();
+    varied(&folder);
+    let lets = vec![
+        definition("C", "10 * N"),
+        definition("N", "N + C"),
+        definition("one", "1"),
+        definition("parity", "cos(pi * N / 11)"),
+        definition("unused", "N / 0"),
+    ];
+    let condition = Some(parse_condition("N < 40 or N is null").expect("a condition"));
+    let data = load(
+        &folder.all(),
+        &Request {
+            lets,
+            condition,
+            ..request(&["N", "C", "one"])
+        },
+    )
+    .expect("a sweep");
+    let sweep = data.sweep(0);
+    assert_eq!(sweep.columns[0][..2], [11.0, 22.0]);
+    assert_eq!(sweep.columns[1][..2], [10.0, 20.0]);
+    assert_eq!(sweep.columns[2], [1.0, 1.0, 1.0]);
+    assert!(is_null(sweep.columns[0][2]) && is_null(sweep.columns[1][2]));
+    assert_eq!(sweep.row, [0, 1, 2]);
+
+    let error = fails(
+        &folder.all(),
+        &Request {
+            lets: vec![definition("C", "6 * M")],
+            ..request(&["C"])
+        },
+    );
+    assert!(
+        matches!(error, DatasetError::MissingColumn { .. })
+            && error.to_string().contains("--let C"),
+        "{error}"
+    );
+    let error = fails(
+        &folder.all(),
+        &Request {
+            lets: vec![definition("C", "D"), definition("D", "1")],
+            ..request(&["C"])
+        },
+    );
+    assert!(
+        matches!(error, DatasetError::MissingColumn { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn definitions_can_be_keys_and_clusters() {
+    let folder = Folder::new();
+    varied(&folder);
+    let lets = vec![definition("big", "max(N, 2)"), definition("run", "2 - N")];
+    let by = names(&["big"]);
+    let data = load(
+        &folder.all(),
+        &Request {
+            lets: lets.clone(),
+            by,
+            cluster: Some("run".into()),
+            ..request(&["N"])
+        },
+    );
+    let data = data.expect("sweeps");
+    assert_eq!(keys_as_text(&data), ["", "2.0", "4.0"]);
+    // Clusters are the definition's values: null, -2, 0, 1.
+    assert_eq!(data.sweep(0).cluster, Some([0].as_slice()));
+    assert_eq!(data.sweep(1).cluster, Some([3, 2].as_slice()));
+    assert_eq!(data.sweep(2).cluster, Some([1].as_slice()));
+    // `--by` names the input's column even where a definition has taken its name.
+    let data = load(
+        &folder.all(),
+        &Request {
+            lets,
+            by: names(&["run"]),
+            ..request(&[])
+        },
+    )
+    .expect("sweeps");
+    assert_eq!(keys_as_text(&data), ["a", "b"]);
+}
