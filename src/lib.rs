@@ -1,7 +1,11 @@
+pub mod cli;
 pub mod dataset;
+pub mod engine;
 pub mod formula;
 pub mod lanes;
+pub mod infer;
 pub mod law;
 pub mod problem;
 pub mod solve;
 pub mod sweep;
+pub mod tables;

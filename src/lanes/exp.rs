@@ -64,7 +64,7 @@ pub(super) fn limit<L: Lanes>(x: L) -> L {
 
 /// e^x.
 ///
-/// Error below 1 ulp, subnormal results included. Reduction by ln 2 in two parts (Cody and
+/// Error below 1.01 ulp, subnormal results included. Reduction by ln 2 in two parts (Cody and
 /// Waite 1980), then a polynomial of degree 11 in the order of Estrin (1960).
 #[inline(always)]
 pub fn exp<L: Lanes>(x: L) -> L {

@@ -85,7 +85,7 @@ fn scalars<F: Function>(points: &[(f64, f64)]) -> Vec<f64> {
 }
 
 fn same(a: f64, b: f64) -> bool {
-    f64::to_bits(a) == f64::to_bits(b) || (a != a && b != b)
+    f64::to_bits(a) == f64::to_bits(b) || (a.is_nan() && b.is_nan())
 }
 
 /// The number of doubles between two.

@@ -94,6 +94,11 @@ impl Problem {
         self.target.len()
     }
 
+    /// Number of observations with positive weight.
+    pub fn n_weighted(&self) -> usize {
+        self.observations.weight.iter().filter(|w| **w > 0.0).count()
+    }
+
     /// Number of free coordinates.
     pub fn p(&self) -> usize {
         self.model.coordinates.len()

@@ -1,7 +1,7 @@
 //! A problem at one point, observation by observation: what the factorisations are made from.
 
 use crate::law::Pack;
-use crate::problem::{LaneData, Problem, Workspace, outputs_scalar, triangle};
+use crate::problem::{LaneData, Problem, Workspace, outputs_lanes, triangle};
 
 /// Residuals, Jacobian and weights at one point, one entry per observation.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub struct Rows {
     pub second: Vec<f64>,
 }
 
-/// Evaluates one problem at one point with the scalar program.
+/// Evaluates one problem at one point; `data` holds it spread over the lanes.
 pub fn rows(
     problem: &Problem,
     data: &LaneData,
@@ -36,7 +36,7 @@ pub fn rows(
 ) -> Rows {
     let (n, p) = (problem.n(), problem.p());
     let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
-    let outputs = outputs_scalar(&problem.model.hessian, data, &coordinates, ws);
+    let outputs = outputs_lanes(&problem.model.hessian, data, &coordinates, ws);
     let at = |output: usize, i: usize| outputs[output][i / 8].0[i % 8];
     let mut rows = Rows {
         p,

@@ -1,0 +1,271 @@
+//! `sweepfit fit`: what was typed ([`FitArguments`]) becomes what is meant ([`Job`]).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, ValueEnum};
+
+use crate::engine::{Job, LawText, run as run_job, terminal_progress};
+use crate::infer::Resample;
+use crate::law::Residual;
+use crate::problem::Loss;
+use crate::solve::Solver;
+
+use super::{Failure, summary};
+
+/// What the user typed.
+#[derive(Args, Debug)]
+pub struct FitArguments {
+    /// Parquet files, directories (searched for *.parquet) or globs
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<String>,
+
+    /// Directory for the output tables
+    #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
+    out: Option<PathBuf>,
+
+    /// A catalogue name or a formula such as 'loss ~ E + A/N^alpha where E > 0, A > 0'; repeatable
+    #[arg(long = "law", value_name = "LAW", required = true)]
+    laws: Vec<String>,
+
+    /// Columns that identify a sweep [default: the whole input is one sweep]
+    #[arg(long, value_name = "COL,…", value_delimiter = ',', help_heading = "Input")]
+    by: Vec<String>,
+
+    /// A variable from the input's columns, such as 'D=C/(6*N)'; repeatable, in order
+    #[arg(long = "let", value_name = "NAME=EXPR", help_heading = "Input")]
+    lets: Vec<String>,
+
+    /// Keep the rows where this holds, such as "kept and learner in ('SVM', 'kNN')"
+    #[arg(long = "where", value_name = "EXPR", help_heading = "Input")]
+    condition: Option<String>,
+
+    /// Column that replaces the whole left side of the law
+    #[arg(long, value_name = "COL", help_heading = "Input")]
+    response: Option<String>,
+
+    /// Sweeps with fewer observations are rejected as a whole
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Input")]
+    min_points: usize,
+
+    /// Column of weights w ≥ 0
+    #[arg(long, value_name = "COL", help_heading = "Objective")]
+    weight: Option<String>,
+
+    /// Column of σ > 0; relative unless --absolute-sigma
+    #[arg(long, value_name = "COL", help_heading = "Objective")]
+    sigma: Option<String>,
+
+    /// Take σ in the response's units: standard errors are not scaled by the residual variance
+    #[arg(long, requires = "sigma", help_heading = "Objective")]
+    absolute_sigma: bool,
+
+    /// Space of residuals T(prediction) − T(response) [default: the law's own; linear for formulas]
+    #[arg(long, value_enum, value_name = "log|linear", help_heading = "Objective")]
+    residual: Option<ResidualArgument>,
+
+    /// l2, huber:δ, soft_l1:δ or cauchy:δ [default: huber:1e-3 with log, l2 with linear]
+    #[arg(long, value_name = "LOSS", help_heading = "Objective")]
+    loss: Option<Loss>,
+
+    /// A TOML catalogue of your own laws, beside the built-in one
+    #[arg(long = "laws", value_name = "FILE", help_heading = "Laws")]
+    catalogue: Option<PathBuf>,
+
+    /// Hold a parameter at a value; repeatable
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Laws")]
+    fix: Vec<String>,
+
+    /// Starts of the multi-start [default: set by the law]
+    #[arg(long, value_name = "N", help_heading = "Search", value_parser = clap::value_parser!(u32).range(1..))]
+    starts: Option<u32>,
+
+    /// A start of your own, tried with the others (alone with --starts 1)
+    #[arg(long, value_name = "NAME=VALUE,…", value_delimiter = ',', help_heading = "Search")]
+    start: Vec<String>,
+
+    /// fast: searches in vector lanes, finished by the reference solver; reference: that solver alone
+    #[arg(long, value_enum, default_value = "fast", value_name = "fast|reference", help_heading = "Search")]
+    solver: SolverArgument,
+
+    /// Replicates; 0 for asymptotic intervals
+    #[arg(long, value_name = "B", default_value_t = 1000, help_heading = "Uncertainty")]
+    bootstrap: usize,
+
+    /// What is resampled: pairs or cluster:COL
+    #[arg(long, value_name = "HOW", default_value = "pairs", help_heading = "Uncertainty")]
+    resample: Resample,
+
+    /// Confidence of the intervals
+    #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Uncertainty")]
+    confidence: f64,
+
+    /// Every random number follows from it
+    #[arg(long, value_name = "U64", default_value_t = 0, help_heading = "Uncertainty")]
+    seed: u64,
+
+    /// Also write replicates.parquet
+    #[arg(long, help_heading = "Output")]
+    keep_replicates: bool,
+
+    /// Also write residuals.parquet
+    #[arg(long, help_heading = "Output")]
+    residuals: bool,
+
+    /// Replace an earlier result in the output directory
+    #[arg(long, help_heading = "Output")]
+    overwrite: bool,
+
+    /// Read, bind, count sweeps and rejections, print the plan, write nothing
+    #[arg(long, help_heading = "Output")]
+    dry_run: bool,
+
+    /// No progress on standard error
+    #[arg(long, help_heading = "Output")]
+    quiet: bool,
+
+    /// Worker threads [default: all cores]
+    #[arg(long, value_name = "N", help_heading = "Output", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ResidualArgument {
+    Log,
+    Linear,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SolverArgument {
+    Fast,
+    Reference,
+}
+
+impl FitArguments {
+    /// What the arguments mean.
+    fn job(&self) -> Result<Job, Failure> {
+        if !(self.confidence > 0.0 && self.confidence < 1.0) {
+            return Err(Failure::usage(format!(
+                "--confidence {}: give a value between 0 and 1, such as 0.95",
+                self.confidence
+            )));
+        }
+        let catalogue = match &self.catalogue {
+            Some(path) => {
+                let file = path.display().to_string();
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| Failure::usage(format!("--laws {file}: {error}")))?;
+                Some((file, text))
+            }
+            None => None,
+        };
+        Ok(Job {
+            inputs: self.inputs.clone(),
+            by: self.by.clone(),
+            laws: self
+                .laws
+                .iter()
+                .map(|text| {
+                    if text.contains('~') {
+                        LawText::Formula(text.clone())
+                    } else {
+                        LawText::Name(text.clone())
+                    }
+                })
+                .collect(),
+            catalogue_file: catalogue.as_ref().map(|(file, _)| file.clone()),
+            catalogue,
+            lets: self
+                .lets
+                .iter()
+                .map(|text| assignment("--let", text))
+                .collect::<Result<_, _>>()?,
+            condition: self.condition.clone(),
+            response: self.response.clone(),
+            min_points: self.min_points,
+            residual: self.residual.map(|r| match r {
+                ResidualArgument::Log => Residual::Log,
+                ResidualArgument::Linear => Residual::Linear,
+            }),
+            loss: self.loss,
+            weight: self.weight.clone(),
+            sigma: self.sigma.clone(),
+            absolute_sigma: self.absolute_sigma,
+            starts: self.starts.map(|n| n as usize),
+            start: values("--start", &self.start)?,
+            fix: values("--fix", &self.fix)?,
+            solver: match self.solver {
+                SolverArgument::Fast => Solver::Fast,
+                SolverArgument::Reference => Solver::Reference,
+            },
+            bootstrap: self.bootstrap,
+            resample: self.resample.clone(),
+            confidence: self.confidence,
+            seed: self.seed,
+            keep_replicates: self.keep_replicates,
+            residuals: self.residuals,
+        })
+    }
+}
+
+fn assignment(flag: &str, text: &str) -> Result<(String, String), Failure> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
+            Ok((name.trim().to_string(), value.to_string()))
+        }
+        _ => Err(Failure::usage(format!("{flag} {text}: write it as NAME=VALUE"))),
+    }
+}
+
+fn values(flag: &str, texts: &[String]) -> Result<Vec<(String, f64)>, Failure> {
+    let mut values: Vec<(String, f64)> = Vec::new();
+    for text in texts {
+        let (name, value) = assignment(flag, text)?;
+        let number: f64 = value
+            .trim()
+            .parse()
+            .ok()
+            .filter(|x: &f64| x.is_finite())
+            .ok_or_else(|| Failure::usage(format!("{flag} {text}: `{value}` is not a finite number")))?;
+        if values.iter().any(|(n, _)| *n == name) {
+            return Err(Failure::usage(format!("{flag} {name}: given twice")));
+        }
+        values.push((name, number));
+    }
+    Ok(values)
+}
+
+pub fn run(arguments: FitArguments) -> Result<String, Failure> {
+    let job = arguments.job()?;
+    if let Some(threads) = arguments.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads as usize)
+            .build_global()
+            .map_err(|error| Failure::usage(format!("--threads {threads}: {error}")))?;
+    }
+    // faer would otherwise share each small factorisation out over the threads that fit sweeps.
+    faer::set_global_parallelism(faer::Par::Seq);
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    let handler = ctrlc::set_handler(move || {
+        // The second time there is no waiting for the fits under way.
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+    if handler.is_err() {
+        interrupted.store(false, Ordering::Relaxed);
+    }
+    let progress = terminal_progress(arguments.quiet);
+    let out = if arguments.dry_run { None } else { arguments.out.as_deref() };
+    let result = if arguments.dry_run {
+        crate::engine::dry_run(&job, &interrupted)
+    } else {
+        run_job(&job, out, arguments.overwrite, progress.as_ref(), &interrupted)
+    };
+    match result {
+        Ok(outcome) => Ok(summary::text(&outcome, arguments.dry_run, out)),
+        Err(error) => Err(Failure { status: error.exit_status(), message: error.to_string() }),
+    }
+}

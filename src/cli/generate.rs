@@ -1,0 +1,166 @@
+//! `sweepfit generate`: synthetic sweeps of a law, for trying things out and for the fixtures.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use clap::Args;
+use parquet::arrow::ArrowWriter;
+use rand_chacha::rand_core::Rng;
+
+use crate::formula::{Column, Columns, evaluate};
+use crate::infer::{generator, normal_quantile};
+use crate::law::{Catalogue, Law};
+
+use super::Failure;
+
+#[derive(Args, Debug)]
+pub struct GenerateArguments {
+    /// A catalogue name
+    #[arg(long)]
+    law: String,
+
+    /// Parquet file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+
+    /// The law's parameters, as NAME=VALUE
+    #[arg(long, value_name = "NAME=VALUE,…", value_delimiter = ',', required = true)]
+    parameters: Vec<String>,
+
+    /// Range of a variable, as NAME=LOW:HIGH; values are spread over its logarithm
+    #[arg(long, value_name = "NAME=LOW:HIGH,…", value_delimiter = ',', required = true)]
+    range: Vec<String>,
+
+    /// Number of sweeps; each sweep's positive parameters differ from the given ones by a few per cent
+    #[arg(long, default_value_t = 1)]
+    sweeps: usize,
+
+    /// Observations per sweep
+    #[arg(long, default_value_t = 20)]
+    points: usize,
+
+    /// Standard deviation of the noise on the response's logarithm
+    #[arg(long, default_value_t = 0.0)]
+    noise: f64,
+
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// One generated row set as the formula language sees it.
+struct Table {
+    names: Vec<String>,
+    columns: Vec<Column>,
+    rows: usize,
+}
+
+impl Columns for Table {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+    fn column(&self, name: &str) -> Option<&Column> {
+        self.names.iter().position(|n| n == name).map(|i| &self.columns[i])
+    }
+    fn names(&self) -> Vec<String> {
+        self.names.clone()
+    }
+}
+
+fn pairs<'a>(flag: &str, texts: &'a [String]) -> Result<Vec<(&'a str, &'a str)>, Failure> {
+    texts
+        .iter()
+        .map(|t| {
+            t.split_once('=').ok_or_else(|| Failure::usage(format!("{flag} {t}: write NAME=…")))
+        })
+        .collect()
+}
+
+fn number(flag: &str, text: &str) -> Result<f64, Failure> {
+    text.parse().map_err(|_| Failure::usage(format!("{flag}: `{text}` is not a number")))
+}
+
+pub fn run(arguments: &GenerateArguments) -> Result<String, Failure> {
+    let catalogue = Catalogue::built_in().map_err(|e| Failure::usage(e.to_string()))?;
+    let law = catalogue
+        .get(&arguments.law)
+        .ok_or_else(|| Failure::usage(format!("no law `{}` in the catalogue", arguments.law)))?;
+    let mut parameters = Vec::new();
+    for (name, value) in pairs("--parameters", &arguments.parameters)? {
+        parameters.push((name, number("--parameters", value)?));
+    }
+    let mut ranges = Vec::new();
+    for (name, range) in pairs("--range", &arguments.range)? {
+        let (low, high) = range
+            .split_once(':')
+            .ok_or_else(|| Failure::usage(format!("--range {name}={range}: write LOW:HIGH")))?;
+        let (low, high) = (number("--range", low)?, number("--range", high)?);
+        if !(low > 0.0 && high >= low) {
+            return Err(Failure::usage(format!("--range {name}: needs 0 < LOW ≤ HIGH")));
+        }
+        ranges.push((name, low, high));
+    }
+    let missing = law
+        .parameters
+        .iter()
+        .map(|p| &p.name)
+        .find(|n| !parameters.iter().any(|(m, _)| m == n))
+        .or_else(|| law.variables.iter().find(|n| !ranges.iter().any(|(m, ..)| m == n)));
+    if let Some(name) = missing {
+        return Err(Failure::usage(format!("law `{}`: no value for `{name}`", law.name)));
+    }
+    let batch = generate(arguments, law, &parameters, &ranges)?;
+    let fail = |error: String| Failure { status: 1, message: format!("{}: {error}", arguments.out.display()) };
+    let file = File::create(&arguments.out).map_err(|e| fail(e.to_string()))?;
+    let mut writer =
+        ArrowWriter::try_new(file, batch.schema(), None).map_err(|e| fail(e.to_string()))?;
+    writer.write(&batch).map_err(|e| fail(e.to_string()))?;
+    writer.close().map_err(|e| fail(e.to_string()))?;
+    Ok(format!("{} rows in {}\n", batch.num_rows(), arguments.out.display()))
+}
+
+fn generate(
+    arguments: &GenerateArguments,
+    law: &Law,
+    parameters: &[(&str, f64)],
+    ranges: &[(&str, f64, f64)],
+) -> Result<RecordBatch, Failure> {
+    let n = arguments.sweeps * arguments.points;
+    let mut rng = generator("generate", arguments.seed, &[0; 32]);
+    // Uniform on the open interval, 53 bits.
+    let mut uniform = move || ((rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    let mut names: Vec<String> = ranges.iter().map(|(name, ..)| (*name).to_string()).collect();
+    let mut columns: Vec<Vec<f64>> = ranges
+        .iter()
+        .map(|&(_, low, high)| (0..n).map(|_| low * (high / low).powf(uniform())).collect())
+        .collect();
+    for &(name, value) in parameters {
+        let mut column = Vec::with_capacity(n);
+        for sweep in 0..arguments.sweeps {
+            let spread = if sweep == 0 { 1.0 } else { 1.0 + 0.1 * (uniform() - 0.5) };
+            column.extend(std::iter::repeat_n(value * spread, arguments.points));
+        }
+        names.push(name.to_string());
+        columns.push(column);
+    }
+    let number = |values: Vec<f64>| Column::Number { values, valid: None };
+    let table = Table { names, columns: columns.iter().cloned().map(number).collect(), rows: n };
+    let prediction = match evaluate(&law.prediction, &table) {
+        Ok(Column::Number { values, .. }) => values,
+        Ok(_) => return Err(Failure::usage("the law is not a number")),
+        Err(error) => return Err(Failure::usage(error.message)),
+    };
+    let response: Vec<f64> = prediction
+        .iter()
+        .map(|y| if arguments.noise > 0.0 { y * (arguments.noise * normal_quantile(uniform())).exp() } else { *y })
+        .collect();
+    let sweep = (0..n).map(|i| format!("sweep-{:05}", i / arguments.points));
+    let mut fields: Vec<(String, ArrayRef)> =
+        vec![("sweep".to_string(), Arc::new(StringArray::from_iter_values(sweep)))];
+    for (i, (name, ..)) in ranges.iter().enumerate() {
+        fields.push(((*name).to_string(), Arc::new(Float64Array::from(columns[i].clone()))));
+    }
+    fields.push((law.response.to_string().trim_matches('"').to_string(), Arc::new(Float64Array::from(response))));
+    RecordBatch::try_from_iter(fields).map_err(|e| Failure::usage(e.to_string()))
+}

@@ -1,0 +1,69 @@
+//! The command line: arguments to a [`Job`](crate::engine::Job) and back to an exit status; nothing else.
+//!
+//! One command is one file; each flag is documented where it is defined, in [`fit`].
+
+mod fit;
+mod generate;
+mod laws;
+mod schema;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Fits scaling laws to many experiment sweeps, Parquet to Parquet.
+#[derive(Parser)]
+#[command(name = "sweepfit", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fit laws to every sweep of the input
+    Fit(Box<fit::FitArguments>),
+    /// List the catalogue of laws, or show one in full
+    Laws(laws::LawsArguments),
+    /// Show the output tables: columns, types, units
+    Schema(schema::SchemaArguments),
+    /// Write synthetic sweeps of a law to a Parquet file
+    Generate(generate::GenerateArguments),
+}
+
+/// An error for the user and the status to exit with.
+pub struct Failure {
+    pub status: u8,
+    pub message: String,
+}
+
+impl Failure {
+    /// The command line or the input is wrong.
+    fn usage(message: impl Into<String>) -> Failure {
+        Failure { status: 2, message: message.into() }
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Fit(arguments) => fit::run(*arguments),
+        Command::Laws(arguments) => laws::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Generate(arguments) => generate::run(&arguments),
+    };
+    match result {
+        Ok(text) => {
+            // A reader that closed the pipe has seen enough.
+            use std::io::Write;
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("sweepfit: {}", failure.message);
+            ExitCode::from(failure.status)
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `sweepfit schema`: the output tables.
+
+use clap::Args;
+
+use crate::law::list;
+use crate::tables::schema::{ALL, TableSpec};
+
+use super::{Failure, summary};
+
+#[derive(Args, Debug)]
+pub struct SchemaArguments {
+    /// fits, coefficients, replicates, residuals or rejected
+    table: Option<String>,
+}
+
+pub fn run(arguments: &SchemaArguments) -> Result<String, Failure> {
+    let tables: Vec<&TableSpec> = match &arguments.table {
+        None => ALL.iter().collect(),
+        Some(name) => match ALL.iter().find(|t| t.name == name) {
+            Some(table) => vec![table],
+            None => {
+                let names: Vec<&str> = ALL.iter().map(|t| t.name).collect();
+                return Err(Failure::usage(format!("no table `{name}`; the tables are {}", list(&names))));
+            }
+        },
+    };
+    let mut text = String::new();
+    for spec in tables {
+        text += &format!("{}.parquet: {}; the --by columns come first\n\n", spec.name, spec.rows);
+        let mut table = summary::table(&["column", "type", "unit", "meaning"], &[]);
+        for column in spec.columns {
+            table.add_row([column.name, column.kind.name(), column.unit, column.meaning]);
+        }
+        text += &summary::lines(&table);
+    }
+    Ok(text)
+}

@@ -1,0 +1,246 @@
+//! Sweeps × laws over the cores, results in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::Field;
+use rayon::prelude::*;
+
+use crate::dataset::{Dataset, InputFile};
+use crate::infer::{self, estimates, is_trustworthy, leverages, predictions, replicate};
+use crate::problem::{Observations, Problem, Rejection};
+use crate::solve::{self, Batch, Fit, fit};
+use crate::sweep::Sweep;
+
+use super::job::Job;
+use super::plan::{BoundLaw, Plan};
+use super::progress::Progress;
+use super::record::{Chunk, Record, RejectedRow, ResidualRow};
+use super::EngineError;
+
+/// Takes results, chunk by chunk, in the order of the sweeps.
+pub trait Sink {
+    fn take(&mut self, chunk: Chunk) -> Result<(), EngineError>;
+}
+
+/// All that a run needs besides the sweeps.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub laws: Vec<BoundLaw>,
+    pub solve: solve::Options,
+    pub inference: infer::Options,
+    pub min_points: usize,
+    pub residuals: bool,
+    pub files: Vec<InputFile>,
+    pub keys: Vec<ArrayRef>,
+    pub key_fields: Vec<Field>,
+    /// Variables of all laws that are not key columns, in order of first use.
+    pub variables: Vec<String>,
+}
+
+impl Run {
+    pub fn new(plan: &Plan, dataset: &Dataset, job: &Job) -> Run {
+        let mut variables: Vec<String> = Vec::new();
+        for variable in plan.laws.iter().flat_map(|l| &l.law.variables) {
+            let is_key = dataset.key_fields.iter().any(|f| f.name() == variable);
+            if !is_key && !variables.contains(variable) {
+                variables.push(variable.clone());
+            }
+        }
+        Run {
+            laws: plan.laws.clone(),
+            solve: solve::Options {
+                solver: job.solver,
+                starts: job.starts,
+                user_start: job.start.clone(),
+            },
+            inference: infer::Options {
+                bootstrap: job.bootstrap,
+                resample: job.resample.clone(),
+                confidence: job.confidence,
+                seed: job.seed,
+                absolute_sigma: job.absolute_sigma,
+            },
+            min_points: job.min_points,
+            residuals: job.residuals,
+            files: dataset.files.clone(),
+            keys: dataset.keys.clone(),
+            key_fields: dataset.key_fields.clone(),
+            variables,
+        }
+    }
+}
+
+/// Observations whose results are held before they go to the sink: bounds memory, whatever the sweeps' sizes.
+const CHUNK_SWEEPS: usize = 2048;
+
+/// Fits every law to every sweep.
+pub fn fit_all(
+    run: &Run,
+    dataset: &Dataset,
+    sink: &mut dyn Sink,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<(), EngineError> {
+    let n = dataset.n_sweeps();
+    // Replicates and residuals weigh far more than fits.
+    let heavy = run.residuals || run.inference.bootstrap > 0;
+    let chunk = if heavy { CHUNK_SWEEPS / 8 } else { CHUNK_SWEEPS };
+    for first in (0..n).step_by(chunk) {
+        let parts: Vec<Chunk> = (first..n.min(first + chunk))
+            .into_par_iter()
+            .map_init(Batch::default, |batch, i| {
+                if interrupted.load(Ordering::Relaxed) {
+                    return Chunk::default();
+                }
+                let part = fit_sweep(run, &dataset.sweep(i), batch, interrupted);
+                progress.advance(1);
+                part
+            })
+            .collect();
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(EngineError::Interrupted);
+        }
+        let mut whole = Chunk::default();
+        for part in parts {
+            whole.records.extend(part.records);
+            whole.rejected.extend(part.rejected);
+        }
+        sink.take(whole)?;
+    }
+    Ok(())
+}
+
+/// The rejections of one sweep, without any fit.
+pub(super) fn reject_only(run: &Run, sweep: &Sweep) -> Chunk {
+    bind_all(run, sweep, |_, _| None)
+}
+
+/// All laws on one sweep.
+fn fit_sweep(run: &Run, sweep: &Sweep, batch: &mut Batch, interrupted: &AtomicBool) -> Chunk {
+    bind_all(run, sweep, |law, observations| {
+        Some(fit_law(run, law, sweep, observations, batch, interrupted))
+    })
+}
+
+/// Hands the observations of every law that has enough of them to `each`.
+fn bind_all(
+    run: &Run,
+    sweep: &Sweep,
+    mut each: impl FnMut(usize, Observations) -> Option<Record>,
+) -> Chunk {
+    let mut chunk = Chunk::default();
+    let mut rejections: Vec<Vec<Rejection>> = Vec::with_capacity(run.laws.len());
+    let mut too_small: Vec<(usize, usize)> = Vec::new();
+    for (index, bound) in run.laws.iter().enumerate() {
+        let (observations, rejected) =
+            Observations::bind(&bound.law, bound.models.full(), &bound.binding, sweep);
+        rejections.push(rejected);
+        if observations.len() < run.min_points {
+            too_small.push((index, observations.len()));
+            continue;
+        }
+        chunk.records.extend(each(index, observations));
+    }
+    chunk.rejected = merge_rejections(sweep, rejections, &too_small, run);
+    chunk
+}
+
+fn fit_law(
+    run: &Run,
+    index: usize,
+    sweep: &Sweep,
+    observations: Observations,
+    batch: &mut Batch,
+    interrupted: &AtomicBool,
+) -> Record {
+    let bound = &run.laws[index];
+    let problem = Problem::new(bound.models.full().clone(), Arc::new(observations), bound.loss);
+    let fit = fit(&bound.models, problem, &run.solve, batch);
+    let wanted = run.inference.bootstrap > 0 && is_trustworthy(&fit) && fit.problem.p() > 0;
+    let replicates = wanted.then(|| {
+        replicate(&bound.models, &fit, &run.inference, &sweep.key_digest, interrupted)
+    });
+    let estimates = estimates(&bound.law, &fit, replicates, &run.inference);
+    let mut record = Record::new(sweep.index, index, &fit, estimates);
+    if run.residuals {
+        record.residuals = residual_rows(run, bound, sweep, &fit);
+    }
+    record
+}
+
+fn residual_rows(run: &Run, bound: &BoundLaw, sweep: &Sweep, fit: &Fit) -> Vec<ResidualRow> {
+    let observations = &fit.problem.observations;
+    let predictions = predictions(fit);
+    let leverages = leverages(fit);
+    let residual = |i: usize| fit.solution.as_ref().map_or(f64::NAN, |s| s.rows.residual[i]);
+    let mut rows: Vec<ResidualRow> = (0..observations.len())
+        .map(|i| {
+            let place = observations.rows[i] as usize;
+            let variable = |name: &String| {
+                let used = bound.law.variables.contains(name);
+                let column = bound.binding.names.iter().position(|n| n == name);
+                column.filter(|_| used).map_or(f64::NAN, |c| sweep.columns[c][place])
+            };
+            ResidualRow {
+                file: sweep.file[place],
+                row: sweep.row[place],
+                variables: run.variables.iter().map(variable).collect(),
+                response: observations.response[i],
+                prediction: predictions.get(i).copied().unwrap_or(f64::NAN),
+                residual: residual(i),
+                weight: observations.weight[i],
+                leverage: leverages.get(i).copied().unwrap_or(f64::NAN),
+            }
+        })
+        .collect();
+    rows.sort_by_key(|r| (r.file, r.row));
+    rows
+}
+
+/// Rows that all laws reject for the same reason are listed once.
+fn merge_rejections(
+    sweep: &Sweep,
+    rejections: Vec<Vec<Rejection>>,
+    too_small: &[(usize, usize)],
+    run: &Run,
+) -> Vec<RejectedRow> {
+    let n_laws = rejections.len();
+    let mut rows: Vec<(u32, String, Vec<usize>)> = Vec::new();
+    for (law, rejected) in rejections.into_iter().enumerate() {
+        for Rejection { row, reason } in rejected {
+            match rows.iter_mut().find(|(r, why, _)| *r == row && *why == reason) {
+                Some((_, _, laws)) if n_laws > 1 => laws.push(law),
+                _ => rows.push((row, reason, vec![law])),
+            }
+        }
+    }
+    rows.sort_by_key(|(row, ..)| *row);
+    let mut merged = Vec::new();
+    for (row, reason, laws) in rows {
+        let place = Some((sweep.file[row as usize], sweep.row[row as usize]));
+        let all = laws.len() == n_laws;
+        for law in laws.into_iter().take(if all { 1 } else { usize::MAX }) {
+            merged.push(RejectedRow {
+                sweep: sweep.index,
+                law: (!all).then_some(law),
+                place,
+                reason: reason.clone(),
+            });
+        }
+    }
+    let all_small = too_small.len() == n_laws;
+    for &(law, usable) in too_small.iter().take(if all_small { 1 } else { usize::MAX }) {
+        merged.push(RejectedRow {
+            sweep: sweep.index,
+            law: (!all_small).then_some(law),
+            place: None,
+            reason: format!(
+                "the sweep has {usable} usable observations, fewer than --min-points {}",
+                run.min_points
+            ),
+        });
+    }
+    merged
+}

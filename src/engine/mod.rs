@@ -1,0 +1,155 @@
+//! Runs a job: sweeps × laws over the cores.
+//!
+//! ```text
+//! Job ─▶ plan (files, laws and columns checked) ─▶ read ─▶ Run ─▶ fit all ─▶ Sink
+//! ```
+//!
+//! [`run`] does all of it, from input files to an output directory. [`fit_all`] is the part without files:
+//! sweeps in, [`Chunk`]s of records out to any [`Sink`], in the order of the sweeps' keys whatever the number
+//! of threads.
+
+mod fit_all;
+mod job;
+mod manifest;
+mod plan;
+mod progress;
+mod record;
+
+pub use fit_all::{Run, Sink, fit_all};
+pub use job::{Job, LawText};
+pub use manifest::{Counts, Manifest};
+pub use plan::{BoundLaw, Plan, plan};
+pub use progress::{Progress, Silent, terminal_progress};
+pub use record::{Chunk, Record, RejectedRow, ResidualRow};
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use arrow::error::ArrowError;
+
+use crate::dataset::{self, DatasetError};
+use crate::tables::{Batches, Directory, OutputError, directory, schema};
+
+/// Why a job could not be completed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("{0}")]
+    Job(String),
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    #[error("building the output tables failed: {0}")]
+    Tables(#[from] ArrowError),
+    #[error("interrupted; nothing was written")]
+    Interrupted,
+}
+
+impl EngineError {
+    /// 2: found before fitting, nothing was written; 1: the run could not be completed; 130: interrupted.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            EngineError::Job(_) => 2,
+            EngineError::Dataset(error) => error.exit_status(),
+            EngineError::Output(error) => error.exit_status(),
+            EngineError::Tables(_) => 1,
+            EngineError::Interrupted => 130,
+        }
+    }
+}
+
+/// What a run leaves for the summary.
+#[derive(Debug)]
+pub struct Summary {
+    pub laws: Vec<BoundLaw>,
+    pub counts: Counts,
+    /// The records of a job of one sweep, for a summary that shows its coefficients.
+    pub only_sweep: Vec<Record>,
+}
+
+/// Reads a job's input, binds its laws and counts sweeps and rejections; nothing is fitted or written.
+pub fn dry_run(job: &Job, interrupted: &AtomicBool) -> Result<Summary, EngineError> {
+    let plan = plan(job)?;
+    let dataset = dataset::read(&plan.header, &plan.request, interrupted)?;
+    let run = Run::new(&plan, &dataset, job);
+    let mut counts = Counts::new(&plan.laws, &dataset);
+    for i in 0..dataset.n_sweeps() {
+        counts.add(&fit_all::reject_only(&run, &dataset.sweep(i)));
+    }
+    Ok(Summary { laws: plan.laws, counts, only_sweep: Vec::new() })
+}
+
+/// Runs a job from files to a directory.
+pub fn run(
+    job: &Job,
+    out: Option<&Path>,
+    overwrite: bool,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<Summary, EngineError> {
+    let begun = Instant::now();
+    let plan = plan(job)?;
+    if let Some(out) = out {
+        directory::check(out, overwrite)?;
+    }
+    progress.stage("reading");
+    let dataset = dataset::read(&plan.header, &plan.request, interrupted)?;
+    let run = Run::new(&plan, &dataset, job);
+    let mut sink = TableSink {
+        counts: Counts::new(&plan.laws, &dataset),
+        batches: Batches::new(&run),
+        directory: None,
+        job_text: serde_json::to_string(job).unwrap_or_default(),
+        only_sweep: Vec::new(),
+        keep: dataset.n_sweeps() == 1,
+    };
+    if let Some(out) = out {
+        let mut directory = Directory::create(out, overwrite)?;
+        for table in schema::ALL {
+            let wanted = (table.name != "replicates" || job.keep_replicates)
+                && (table.name != "residuals" || job.residuals);
+            if wanted {
+                directory.open(table.name, sink.batches.schema(&table), &sink.job_text)?;
+            }
+        }
+        sink.directory = Some(directory);
+    }
+    progress.begin(dataset.n_sweeps() as u64);
+    fit_all(&run, &dataset, &mut sink, progress, interrupted)?;
+    progress.end();
+    let TableSink { counts, directory, only_sweep, .. } = sink;
+    if let Some(directory) = directory {
+        let manifest = Manifest::new(job, &dataset, &counts, begun.elapsed());
+        directory.finish(&manifest.to_json())?;
+    }
+    Ok(Summary { laws: plan.laws, counts, only_sweep })
+}
+
+/// Writes chunks to Parquet.
+struct TableSink {
+    counts: Counts,
+    batches: Batches,
+    directory: Option<Directory>,
+    job_text: String,
+    only_sweep: Vec<Record>,
+    keep: bool,
+}
+
+impl Sink for TableSink {
+    fn take(&mut self, chunk: Chunk) -> Result<(), EngineError> {
+        self.counts.add(&chunk);
+        if let Some(directory) = &mut self.directory {
+            let batches = &self.batches;
+            directory.write("fits", &batches.fits(&chunk)?)?;
+            directory.write("coefficients", &batches.coefficients(&chunk)?)?;
+            directory.write("replicates", &batches.replicates(&chunk)?)?;
+            directory.write("residuals", &batches.residuals(&chunk)?)?;
+            directory.write("rejected", &batches.rejected(&chunk)?)?;
+        }
+        if self.keep {
+            self.only_sweep.extend(chunk.records);
+        }
+        Ok(())
+    }
+}

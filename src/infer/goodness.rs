@@ -1,0 +1,55 @@
+//! Goodness of fit in the response's units and in natural-log units.
+
+use crate::law::Residual;
+use crate::solve::Fit;
+
+/// Null where undefined.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Goodness {
+    /// `1 − Σw(y − ŷ)²/Σw(y − ȳ)²`; none where all responses are equal.
+    pub r_squared: Option<f64>,
+    /// Root of the weighted mean square of `y − ŷ`.
+    pub rmse: Option<f64>,
+    /// Root of the weighted mean square of `log y − log ŷ`; none where one of them is not positive.
+    pub rmsle: Option<f64>,
+}
+
+/// Predictions in the response's units, one per observation.
+pub fn predictions(fit: &Fit) -> Vec<f64> {
+    let Some(solution) = &fit.solution else { return Vec::new() };
+    match fit.problem.model.residual {
+        Residual::Log => solution.rows.value.iter().map(|m| m.exp()).collect(),
+        Residual::Linear => solution.rows.value.clone(),
+    }
+}
+
+pub fn goodness(fit: &Fit) -> Goodness {
+    let Some(solution) = &fit.solution else { return Goodness::default() };
+    let observations = &fit.problem.observations;
+    let weight = &solution.rows.weight;
+    let response = &observations.response;
+    let predictions = predictions(fit);
+    let total: f64 = weight.iter().sum();
+    let mean_square = |error: &dyn Fn(usize) -> f64| {
+        let sum: f64 = (0..response.len())
+            .filter(|&i| weight[i] > 0.0)
+            .map(|i| weight[i] * error(i).powi(2))
+            .sum();
+        (total > 0.0).then_some(sum / total).filter(|x| x.is_finite())
+    };
+    let mean: f64 = response.iter().zip(weight).map(|(y, w)| w * y).sum::<f64>() / total;
+    let error = mean_square(&|i| response[i] - predictions[i]);
+    let spread = mean_square(&|i| response[i] - mean);
+    let log_error = match fit.problem.model.residual {
+        Residual::Log => mean_square(&|i| solution.rows.residual[i]),
+        Residual::Linear => mean_square(&|i| response[i].ln() - predictions[i].ln()),
+    };
+    Goodness {
+        r_squared: error
+            .zip(spread)
+            .filter(|(_, spread)| *spread > 0.0)
+            .map(|(error, spread)| 1.0 - error / spread),
+        rmse: error.map(f64::sqrt),
+        rmsle: log_error.map(f64::sqrt),
+    }
+}

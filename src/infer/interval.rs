@@ -1,0 +1,78 @@
+//! Percentiles of replicates and quantiles of the normal distribution.
+
+/// Sample standard deviation (n − 1); none below two values.
+pub fn standard_deviation(values: &[f64]) -> Option<f64> {
+    let n = values.len() as f64;
+    if n < 2.0 {
+        return None;
+    }
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|x| (x - mean) * (x - mean)).sum();
+    Some((squares / (n - 1.0)).sqrt())
+}
+
+/// The central interval of the given confidence, linear interpolation between order statistics (Hyndman &
+/// Fan 1996, definition 7, the default of NumPy and R).
+pub fn percentile_interval(mut values: Vec<f64>, confidence: f64) -> Option<(f64, f64)> {
+    if values.is_empty() {
+        return None;
+    }
+    values.sort_by(f64::total_cmp);
+    let tail = 0.5 * (1.0 - confidence);
+    Some((quantile(&values, tail), quantile(&values, 1.0 - tail)))
+}
+
+fn quantile(sorted: &[f64], probability: f64) -> f64 {
+    let place = probability.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
+    let below = place.floor() as usize;
+    let above = (below + 1).min(sorted.len() - 1);
+    let share = place - below as f64;
+    sorted[below] + share * (sorted[above] - sorted[below])
+}
+
+/// The standard normal quantile, by Newton's method on libm's complementary error function.
+pub fn normal_quantile(probability: f64) -> f64 {
+    let target = probability.clamp(1e-300, 1.0 - f64::EPSILON / 2.0);
+    let upper = 1.0 - target;
+    let mut z = 0.0_f64;
+    for _ in 0..100 {
+        // 1 − Φ(z) keeps its digits in the upper tail, where intervals look.
+        let tail = 0.5 * libm::erfc(z / std::f64::consts::SQRT_2);
+        let density = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
+        let step = ((tail - upper) / density).clamp(-1.0, 1.0);
+        z += step;
+        if step.abs() <= 1e-15 * z.abs() {
+            break;
+        }
+    }
+    z
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of SciPy's `norm.ppf`.
+    #[test]
+    fn normal_quantiles() {
+        for (p, z) in [(0.975, 1.959_963_984_540_054), (0.95, 1.644_853_626_951_472_2), (0.5, 0.0)] {
+            assert!((normal_quantile(p) - z).abs() < 1e-14, "{p}");
+        }
+        assert!((normal_quantile(0.9995) - 3.290_526_731_491_925_5).abs() < 1e-12);
+    }
+
+    /// `numpy.percentile([1, 2, 4, 8, 16], [2.5, 97.5])`.
+    #[test]
+    fn percentiles_interpolate_linearly() {
+        let interval = percentile_interval(vec![16.0, 1.0, 4.0, 2.0, 8.0], 0.95).unwrap();
+        assert!((interval.0 - 1.1).abs() < 1e-12 && (interval.1 - 15.2).abs() < 1e-12);
+        assert_eq!(percentile_interval(vec![], 0.95), None);
+        assert_eq!(percentile_interval(vec![3.0], 0.95), Some((3.0, 3.0)));
+    }
+
+    #[test]
+    fn standard_deviations() {
+        assert_eq!(standard_deviation(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]), Some((32.0f64 / 7.0).sqrt()));
+        assert_eq!(standard_deviation(&[1.0]), None);
+    }
+}

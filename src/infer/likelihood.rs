@@ -1,0 +1,180 @@
+//! Information criteria under the loss's own density.
+//!
+//! Residuals `u = r/σ` are taken to have the density `exp(−w·ρ(u)/τ) / (σ·Z(τ/w))`, with `τ` by maximum
+//! likelihood and counted as a parameter; for `l2` this is the Gaussian. It is turned into a density of the
+//! response by `|T′(y)|`, so that fits in `log` and `linear` compare.
+
+use std::f64::consts::{PI, SQRT_2};
+
+use crate::law::Residual;
+use crate::problem::Loss;
+use crate::solve::Fit;
+
+/// None where the density is improper or a residual sum of zero leaves it undefined.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Criteria {
+    pub aic: Option<f64>,
+    pub aicc: Option<f64>,
+    pub bic: Option<f64>,
+}
+
+pub fn criteria(fit: &Fit) -> Criteria {
+    let Some(solution) = &fit.solution else { return Criteria::default() };
+    let rows = &solution.rows;
+    let observations = &fit.problem.observations;
+    let used: Vec<usize> = (0..rows.residual.len()).filter(|&i| observations.weight[i] > 0.0).collect();
+    let n = used.len() as f64;
+    let weights: Vec<f64> = used.iter().map(|&i| observations.weight[i]).collect();
+    if !(rows.objective > fit.problem.floor) || used.is_empty() {
+        return Criteria::default();
+    }
+    let Some(scale) = negative_log_likelihood(fit.problem.loss, rows.objective, &weights) else {
+        return Criteria::default();
+    };
+    let jacobian: f64 = used
+        .iter()
+        .map(|&i| {
+            let transform = match fit.problem.model.residual {
+                Residual::Log => observations.response[i].ln(),
+                Residual::Linear => 0.0,
+            };
+            observations.sigma_at(i).ln() + transform
+        })
+        .sum();
+    let twice = 2.0 * (scale + jacobian);
+    let k = (fit.problem.p() + fit.edges.len() + 1) as f64;
+    let aic = twice + 2.0 * k;
+    Criteria {
+        aic: Some(aic),
+        aicc: (n - k - 1.0 > 0.0).then(|| aic + 2.0 * k * (k + 1.0) / (n - k - 1.0)),
+        bic: Some(twice + k * n.ln()),
+    }
+}
+
+/// `min over τ of S/τ + Σ log Z(τ/wᵢ)`, `S` the objective.
+fn negative_log_likelihood(loss: Loss, objective: f64, weights: &[f64]) -> Option<f64> {
+    let n = weights.len() as f64;
+    if loss.is_quadratic() {
+        let tau = 2.0 * objective / n;
+        let logs: f64 = weights.iter().map(|w| w.ln()).sum();
+        return Some(0.5 * n * (2.0 * PI * tau).ln() + 0.5 * n - 0.5 * logs);
+    }
+    // Equal weights, the usual case, need one normalising constant, not n.
+    let equal = weights.iter().all(|w| *w == weights[0]);
+    let at = |log_tau: f64| {
+        let tau = log_tau.exp();
+        let logs: f64 = if equal {
+            n * log_normaliser(loss, tau / weights[0])
+        } else {
+            weights.iter().map(|w| log_normaliser(loss, tau / w)).sum()
+        };
+        objective / tau + logs
+    };
+    // In 1/τ the density is an exponential family, so the function has one minimum; golden section finds it.
+    let centre = (2.0 * objective / n).ln();
+    let ratio = 0.5 * (5.0_f64.sqrt() - 1.0);
+    let (mut low, mut high) = (centre - 30.0, centre + 30.0);
+    let (mut a, mut b) = (high - ratio * (high - low), low + ratio * (high - low));
+    let (mut at_a, mut at_b) = (at(a), at(b));
+    while high - low > 1e-9 {
+        // Where both are infinite τ is too large for a proper density.
+        if at_a < at_b || (at_a.is_infinite() && at_b.is_infinite()) {
+            (high, b, at_b) = (b, a, at_a);
+            a = high - ratio * (high - low);
+            at_a = at(a);
+        } else {
+            (low, a, at_a) = (a, b, at_b);
+            b = low + ratio * (high - low);
+            at_b = at(b);
+        }
+    }
+    let best = at(0.5 * (low + high));
+    best.is_finite().then_some(best)
+}
+
+/// `log ∫ exp(−ρ(u)/τ) du`; infinite where the integral diverges.
+fn log_normaliser(loss: Loss, tau: f64) -> f64 {
+    match loss {
+        Loss::L2 => 0.5 * (2.0 * PI * tau).ln(),
+        Loss::Huber { delta } => {
+            let z = delta / (SQRT_2 * tau.sqrt());
+            let near = (2.0 * PI * tau).sqrt() * libm::erf(z);
+            let far = 2.0 * tau / delta * (-z * z).exp();
+            (near + far).ln()
+        }
+        Loss::SoftL1 { delta } => {
+            // 2δ·e^z·K₁(z) with z = δ²/τ.
+            let z = delta * delta / tau;
+            (2.0 * delta * scaled_bessel_k1(z)).ln()
+        }
+        Loss::Cauchy { delta } => {
+            let a = 0.5 * delta * delta / tau;
+            if a <= 0.5 {
+                return f64::INFINITY;
+            }
+            delta.ln() + 0.5 * PI.ln() + libm::lgamma(a - 0.5) - libm::lgamma(a)
+        }
+    }
+}
+
+/// `e^z·K₁(z) = ∫₀^∞ exp(−z(cosh t − 1))·cosh t dt`, by the trapezoidal rule, which converges geometrically
+/// for this integrand (Trefethen & Weideman 2014).
+fn scaled_bessel_k1(z: f64) -> f64 {
+    let limit = (1.0 + 750.0 / z).acosh();
+    let steps = 400;
+    let h = limit / f64::from(steps);
+    let mut sum = 0.5;
+    for k in 1..=steps {
+        let t = h * f64::from(k);
+        // cosh t − 1 without cancellation.
+        let growth = 2.0 * (0.5 * t).sinh().powi(2);
+        sum += (-z * growth).exp() * t.cosh();
+    }
+    h * sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `scipy.special.k1e`.
+    #[test]
+    fn bessel_agrees_with_scipy() {
+        for (z, expected) in
+            [(0.1, 10.890_182_683_049_697), (1.0, 1.636_153_486_263_258_2), (50.0, 0.178_566_558_558_815_56)]
+        {
+            let value = scaled_bessel_k1(z);
+            assert!((value / expected - 1.0).abs() < 1e-10, "{z}: {value}");
+        }
+    }
+
+    /// The integral by brute force.
+    #[test]
+    fn normalisers_are_integrals() {
+        for loss in ["l2", "huber:0.5", "soft_l1:0.5", "cauchy:0.5"] {
+            let loss: Loss = loss.parse().unwrap();
+            let tau = 0.03;
+            let h = 1e-4;
+            let sum: f64 = (-400_000..=400_000)
+                .map(|k| (-loss.terms::<f64>(f64::from(k) * h).value / tau).exp())
+                .sum();
+            let expected = (sum * h).ln();
+            let value = log_normaliser(loss, tau);
+            assert!((value - expected).abs() < 1e-6, "{loss}: {value} {expected}");
+        }
+    }
+
+    /// With a δ beyond every residual Huber's loss is least squares.
+    #[test]
+    fn huber_tends_to_gauss() {
+        let weights = vec![1.0; 50];
+        let gauss = negative_log_likelihood(Loss::L2, 0.4, &weights).unwrap();
+        let huber = negative_log_likelihood(Loss::Huber { delta: 30.0 }, 0.4, &weights).unwrap();
+        assert!((gauss - huber).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_heavy_cauchy_is_improper() {
+        assert!(log_normaliser(Loss::Cauchy { delta: 1.0 }, 1.5).is_infinite());
+    }
+}

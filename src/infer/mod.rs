@@ -1,0 +1,116 @@
+//! From a fit to numbers that can be trusted: standard errors, replicates, intervals, goodness of fit.
+//!
+//! | file | its one idea |
+//! | --- | --- |
+//! | `covariance` | asymptotic standard errors |
+//! | `resample` | random numbers and what is resampled |
+//! | `replicates` | refits on resampled weights |
+//! | `interval` | percentiles and normal quantiles |
+//! | `goodness` | R², root mean squares |
+//! | `likelihood` | information criteria under the loss's own density |
+
+mod covariance;
+mod goodness;
+mod interval;
+mod likelihood;
+mod replicates;
+mod resample;
+
+pub use covariance::leverages;
+pub use goodness::{Goodness, goodness, predictions};
+pub use interval::normal_quantile;
+pub use likelihood::{Criteria, criteria};
+pub use replicates::{Replicates, replicate};
+pub use resample::{Resample, Resampler, generator};
+
+use crate::law::{Domain, Law};
+use crate::solve::{Fit, Status};
+
+/// What inference is asked for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Number of replicates; 0 for none.
+    pub bootstrap: usize,
+    pub resample: Resample,
+    /// Of the intervals, between 0 and 1.
+    pub confidence: f64,
+    pub seed: u64,
+    /// σ is in the response's units, not relative.
+    pub absolute_sigma: bool,
+}
+
+/// One parameter's estimate and its uncertainty, natural units.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    pub estimate: f64,
+    pub std_error: Option<f64>,
+    pub bootstrap_std_error: Option<f64>,
+    pub interval: Option<(f64, f64)>,
+    pub at_bound: bool,
+    pub fixed: bool,
+}
+
+/// All that is inferred from one fit.
+#[derive(Clone, Debug)]
+pub struct Estimates {
+    /// In the law's parameter order.
+    pub parameters: Vec<Estimate>,
+    pub goodness: Goodness,
+    pub criteria: Criteria,
+    pub replicates: Option<Replicates>,
+}
+
+/// Whether a fit's uncertainty may be reported: intervals around a point that is no optimum, or that the
+/// data does not determine, would look like knowledge.
+pub fn is_trustworthy(fit: &Fit) -> bool {
+    matches!(fit.status, Status::Converged | Status::AtBound)
+}
+
+/// Puts standard errors and intervals to a fit and its replicates.
+pub fn estimates(
+    law: &Law,
+    fit: &Fit,
+    replicates: Option<Replicates>,
+    options: &Options,
+) -> Estimates {
+    let std_errors = if is_trustworthy(fit) {
+        covariance::standard_errors(fit, options.absolute_sigma)
+    } else {
+        vec![None; law.parameters.len()]
+    };
+    let parameters = law
+        .parameters
+        .iter()
+        .enumerate()
+        .map(|(i, parameter)| {
+            let fixed = matches!(parameter.domain, Domain::Fixed(_));
+            let estimate = fit.natural[i];
+            let (mut bootstrap_std_error, mut interval) = (None, None);
+            if !fixed {
+                match &replicates {
+                    Some(replicates) => {
+                        let values = replicates.values(i);
+                        bootstrap_std_error = interval::standard_deviation(&values);
+                        interval = interval::percentile_interval(values, options.confidence);
+                    }
+                    None if options.bootstrap == 0 => {
+                        interval = std_errors[i].map(|se| {
+                            let z = interval::normal_quantile(0.5 + 0.5 * options.confidence);
+                            (estimate - z * se, estimate + z * se)
+                        });
+                    }
+                    None => {}
+                }
+            }
+            Estimate {
+                estimate,
+                std_error: std_errors[i],
+                bootstrap_std_error,
+                interval,
+                at_bound: fit.at_bound[i],
+                fixed,
+            }
+        })
+        .collect();
+    Estimates { parameters, goodness: goodness(fit), criteria: criteria(fit), replicates }
+}

@@ -1,0 +1,175 @@
+//! Refits on resampled weights, starting from the estimate.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use crate::law::Scale;
+use crate::problem::Problem;
+use crate::solve::{Batch, Ending, Fit, Models, Task, Terrain, minimise, terrain};
+
+use super::Options;
+use super::resample::Resampler;
+
+/// A sweep's refits under one law, in order of the replicate's number.
+#[derive(Clone, Debug)]
+pub struct Replicates {
+    pub n_parameters: usize,
+    pub objective: Vec<f64>,
+    /// Natural units, row-major.
+    pub estimates: Vec<f64>,
+    pub converged: Vec<bool>,
+}
+
+impl Replicates {
+    pub fn len(&self) -> usize {
+        self.converged.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.converged.is_empty()
+    }
+
+    pub fn n_failed(&self) -> usize {
+        self.converged.iter().filter(|c| !**c).count()
+    }
+
+    /// A parameter's values over the replicates that converged.
+    pub fn values(&self, parameter: usize) -> Vec<f64> {
+        (0..self.len())
+            .filter(|&r| self.converged[r])
+            .map(|r| self.estimates[r * self.n_parameters + parameter])
+            .collect()
+    }
+
+    /// One replicate's estimates.
+    pub fn row(&self, replicate: usize) -> &[f64] {
+        &self.estimates[replicate * self.n_parameters..(replicate + 1) * self.n_parameters]
+    }
+}
+
+/// Weights held at once: replicates are refitted in chunks of about this many values.
+const CHUNK_VALUES: usize = 1 << 18;
+
+/// Refits `options.bootstrap` replicates of a trustworthy fit.
+pub fn replicate(
+    models: &Models,
+    fit: &Fit,
+    options: &Options,
+    key_digest: &[u8; 32],
+    interrupted: &AtomicBool,
+) -> Replicates {
+    let (problem, start) = replicate_problem(models, fit);
+    let mut terrain = terrain(&problem);
+    // From the estimate a nearly undamped step is right.
+    terrain.damping = 1e-6;
+    // The cut is by the sweep's size alone, so that it does not depend on threads; results would not
+    // depend on it anyway.
+    let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(8, 256);
+    let n_chunks = options.bootstrap.div_ceil(chunk);
+    let parts: Vec<Vec<Refit>> = (0..n_chunks)
+        .into_par_iter()
+        .map(|c| {
+            if interrupted.load(Ordering::Relaxed) {
+                return Vec::new();
+            }
+            let first = c * chunk;
+            let count = chunk.min(options.bootstrap - first);
+            refit(&problem, &terrain, &start, options, key_digest, first, count)
+        })
+        .collect();
+    let mut replicates = Replicates {
+        n_parameters: models.law().parameters.len(),
+        objective: Vec::with_capacity(options.bootstrap),
+        estimates: Vec::new(),
+        converged: Vec::with_capacity(options.bootstrap),
+    };
+    for refit in parts.into_iter().flatten() {
+        replicates.objective.push(refit.objective);
+        replicates.converged.push(refit.converged);
+        replicates.estimates.extend(refit.natural);
+    }
+    replicates
+}
+
+/// The problem that replicates are refitted on: the law's own, with parameters that the fit put on an edge
+/// free to leave it.
+fn replicate_problem(models: &Models, fit: &Fit) -> (Problem, Vec<f64>) {
+    if fit.edges.is_empty() {
+        let theta = fit.solution.as_ref().map(|s| s.theta.clone()).unwrap_or_default();
+        return (fit.problem.clone(), theta);
+    }
+    let problem = Problem::new(
+        models.full().clone(),
+        fit.problem.observations.clone(),
+        fit.problem.loss,
+    );
+    let response = &problem.observations.response;
+    let size = response.iter().map(|y| y.abs()).sum::<f64>() / response.len().max(1) as f64;
+    let natural: Vec<f64> =
+        problem.model.coordinates.iter().map(|c| fit.natural[c.parameter]).collect();
+    let mut start = problem.coordinates(&natural);
+    for (theta, coordinate) in start.iter_mut().zip(&problem.model.coordinates) {
+        if coordinate.scale == Scale::Log && fit.edges.contains(&coordinate.parameter) {
+            *theta = (1e-3 * size.max(f64::MIN_POSITIVE)).ln();
+        }
+    }
+    (problem, start)
+}
+
+struct Refit {
+    objective: f64,
+    natural: Vec<f64>,
+    converged: bool,
+}
+
+fn refit(
+    problem: &Problem,
+    terrain: &Terrain,
+    start: &[f64],
+    options: &Options,
+    key_digest: &[u8; 32],
+    first: usize,
+    count: usize,
+) -> Vec<Refit> {
+    let n = problem.n();
+    let own = &problem.observations.weight;
+    let mut resampler =
+        Resampler::new(&problem.observations, &options.resample, options.seed, key_digest);
+    let mut weights = vec![0.0; n * count];
+    for (r, weight) in weights.chunks_mut(n.max(1)).enumerate() {
+        resampler.draw((first + r) as u64, own, weight);
+    }
+    let weight_of = |r: usize| &weights[r * n..(r + 1) * n];
+    let mut refits: Vec<Option<Refit>> = (0..count).map(|_| None).collect();
+    let mut batch = Batch::default();
+    batch.run(
+        &problem.model,
+        problem.loss,
+        count,
+        n,
+        problem.observations.sigma.is_some(),
+        |r| Task { problem, terrain, weight: weight_of(r), start },
+        |r, outcome| {
+            let mut refit = Refit {
+                objective: outcome.objective,
+                converged: outcome.ending == Ending::Converged,
+                natural: Vec::new(),
+            };
+            let mut theta = outcome.theta;
+            let drawn = weight_of(r).iter().filter(|w| **w > 0.0).count();
+            if !refit.converged
+                && drawn >= problem.p()
+                && let Some(found) = minimise(problem, weight_of(r), &theta, 50)
+            {
+                refit.converged = found.certificate.holds();
+                refit.objective = found.rows.objective;
+                theta = found.theta;
+            }
+            refit.natural = problem.natural(&theta);
+            refit.converged &= refit.natural.iter().all(|x| x.is_finite());
+            refits[r] = Some(refit);
+        },
+    );
+    refits.into_iter().flatten().collect()
+}

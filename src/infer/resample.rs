@@ -1,0 +1,141 @@
+//! Random numbers, and what is resampled.
+//!
+//! Every number comes from ChaCha8 keyed by SHA-256 of (purpose, seed, the sweep's key), one stream per
+//! replicate. So a replicate's draw depends on nothing else: not on threads, on the order of the input, on
+//! the law, or on which other sweeps are in the job. The mapping from 64 random bits to an index is our own
+//! (multiply and shift), and golden tests hold all of it in place.
+
+use std::collections::BTreeMap;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use sha2::{Digest, Sha256};
+
+use crate::problem::Observations;
+
+/// What a replicate draws with replacement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resample {
+    /// Observations.
+    Pairs,
+    /// Whole clusters, the values of a column.
+    Cluster(String),
+}
+
+impl std::fmt::Display for Resample {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Resample::Pairs => f.write_str("pairs"),
+            Resample::Cluster(column) => write!(f, "cluster:{column}"),
+        }
+    }
+}
+
+impl std::str::FromStr for Resample {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "pairs" => Ok(Resample::Pairs),
+            Some(("cluster", column)) if !column.is_empty() => {
+                Ok(Resample::Cluster(column.to_string()))
+            }
+            _ => Err(format!("`{text}` is not a way to resample: use pairs or cluster:COLUMN")),
+        }
+    }
+}
+
+/// The generator for one purpose within one sweep.
+pub fn generator(purpose: &str, seed: u64, key_digest: &[u8; 32]) -> ChaCha8Rng {
+    let mut hash = Sha256::new();
+    hash.update(b"sweepfit/1/");
+    hash.update(purpose.as_bytes());
+    hash.update([0]);
+    hash.update(seed.to_le_bytes());
+    hash.update(key_digest);
+    ChaCha8Rng::from_seed(hash.finalize().into())
+}
+
+/// An index below `n`; the bias is below n/2⁶⁴.
+pub fn index(rng: &mut ChaCha8Rng, n: usize) -> usize {
+    ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize
+}
+
+/// Draws replicates' weights for one sweep and law.
+pub struct Resampler {
+    rng: ChaCha8Rng,
+    /// Units that are drawn: each a list of observations.
+    units: Vec<Vec<u32>>,
+    counts: Vec<u32>,
+}
+
+impl Resampler {
+    pub fn new(
+        observations: &Observations,
+        resample: &Resample,
+        seed: u64,
+        key_digest: &[u8; 32],
+    ) -> Resampler {
+        // Units are taken in the sweep's canonical order, which all laws of a job share, so that laws that
+        // use the same observations draw the same ones.
+        let mut order: Vec<u32> = (0..observations.len() as u32)
+            .filter(|&i| observations.weight[i as usize] > 0.0)
+            .collect();
+        order.sort_by_key(|&i| observations.rows[i as usize]);
+        let units: Vec<Vec<u32>> = match (resample, &observations.cluster) {
+            (Resample::Cluster(_), Some(cluster)) => {
+                let mut units: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+                for &i in &order {
+                    units.entry(cluster[i as usize]).or_default().push(i);
+                }
+                units.into_values().collect()
+            }
+            _ => order.iter().map(|&i| vec![i]).collect(),
+        };
+        let counts = vec![0; units.len()];
+        Resampler { rng: generator("resample", seed, key_digest), units, counts }
+    }
+
+    /// Writes the weights of one replicate: the observations' own times how often each was drawn.
+    pub fn draw(&mut self, replicate: u64, own: &[f64], weight: &mut [f64]) {
+        self.rng.set_stream(replicate);
+        self.rng.set_word_pos(0);
+        self.counts.iter_mut().for_each(|c| *c = 0);
+        for _ in 0..self.units.len() {
+            let drawn = index(&mut self.rng, self.units.len());
+            self.counts[drawn] += 1;
+        }
+        weight.iter_mut().for_each(|w| *w = 0.0);
+        for (unit, &count) in self.units.iter().zip(&self.counts) {
+            for &i in unit {
+                weight[i as usize] = own[i as usize] * f64::from(count);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Any change of these numbers changes every user's results: it needs a new major version.
+    #[test]
+    fn draws_are_golden() {
+        let mut rng = generator("resample", 7, &[1; 32]);
+        rng.set_stream(3);
+        let drawn: Vec<usize> = (0..8).map(|_| index(&mut rng, 240)).collect();
+        assert_eq!(drawn, [0, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn indices_are_uniform() {
+        let mut rng = generator("test", 0, &[0; 32]);
+        let mut counts = [0u32; 7];
+        for _ in 0..70_000 {
+            counts[index(&mut rng, 7)] += 1;
+        }
+        // Chi-square with 6 degrees of freedom: 99.99 % below 27.9.
+        let chi: f64 = counts.iter().map(|&c| (f64::from(c) - 1e4).powi(2) / 1e4).sum();
+        assert!(chi < 27.9, "{counts:?}");
+    }
+}

@@ -1,0 +1,180 @@
+//! The output tables: names, columns, types, units. The one place that knows them.
+
+use std::collections::HashMap;
+
+use arrow::datatypes::{DataType, Field};
+
+/// A column of an output table.
+#[derive(Clone, Copy, Debug)]
+pub struct ColumnSpec {
+    pub name: &'static str,
+    pub kind: ColumnKind,
+    pub unit: &'static str,
+    pub meaning: &'static str,
+}
+
+/// A column's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnKind {
+    Text,
+    Int,
+    UInt,
+    Float,
+    Bool,
+    FloatList,
+}
+
+impl ColumnKind {
+    pub fn data_type(self) -> DataType {
+        match self {
+            ColumnKind::Text => DataType::Utf8,
+            ColumnKind::Int => DataType::Int64,
+            ColumnKind::UInt => DataType::UInt64,
+            ColumnKind::Float => DataType::Float64,
+            ColumnKind::Bool => DataType::Boolean,
+            ColumnKind::FloatList => {
+                DataType::List(Field::new_list_field(DataType::Float64, true).into())
+            }
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            ColumnKind::Text => "string",
+            ColumnKind::Int => "int64",
+            ColumnKind::UInt => "uint64",
+            ColumnKind::Float => "float64",
+            ColumnKind::Bool => "bool",
+            ColumnKind::FloatList => "list<float64>",
+        }
+    }
+}
+
+impl ColumnSpec {
+    /// The Arrow field, with unit and meaning in its metadata.
+    pub fn field(&self) -> Field {
+        Field::new(self.name, self.kind.data_type(), true).with_metadata(HashMap::from([
+            ("unit".to_string(), self.unit.to_string()),
+            ("description".to_string(), self.meaning.to_string()),
+        ]))
+    }
+}
+
+/// An output table.
+#[derive(Clone, Copy, Debug)]
+pub struct TableSpec {
+    pub name: &'static str,
+    pub rows: &'static str,
+    pub columns: &'static [ColumnSpec],
+}
+
+const fn column(
+    name: &'static str,
+    kind: ColumnKind,
+    unit: &'static str,
+    meaning: &'static str,
+) -> ColumnSpec {
+    ColumnSpec { name, kind, unit, meaning }
+}
+
+use ColumnKind::{Bool, Float, FloatList, Int, Text, UInt};
+
+const LAW: ColumnSpec = column("law", Text, "", "catalogue name, or the formula as given");
+const FILE: ColumnSpec = column("file", Text, "", "input file");
+const ROW: ColumnSpec = column("row", Int, "", "row in the file, from 0");
+
+pub const FITS: TableSpec = TableSpec {
+    name: "fits",
+    rows: "one row per sweep and law",
+    columns: &[
+        LAW,
+        column("residual", Text, "", "T: residuals are T(prediction) − T(response)"),
+        column("loss", Text, "", "ρ: the objective is Σ w·ρ(residual/σ)"),
+        column("seed", UInt, "", "every random number follows from it"),
+        column("status", Text, "", "converged, at_bound, not_converged, underdetermined or failed"),
+        column("message", Text, "", "why, in a sentence; empty when converged"),
+        column("n_points", Int, "observations", "observations used, those of weight zero not counted"),
+        column("n_parameters", Int, "", "free parameters"),
+        column("objective", Float, "loss", "the sum above, at the estimate"),
+        column("gradient_norm", Float, "scaled", "largest absolute projected gradient, columns of the weighted Jacobian scaled to norm one"),
+        column("condition_number", Float, "", "of the column-scaled, w- and σ-weighted Jacobian in the solver's coordinates"),
+        column("n_starts", Int, "", "local searches begun"),
+        column("n_agreeing", Int, "", "searches that ended at this objective, relative 1e-6"),
+        column("iterations", Int, "", "of the start that won, its finish included"),
+        column("r_squared", Float, "", "in response units"),
+        column("rmse", Float, "response", "root mean square error"),
+        column("rmsle", Float, "natural log", "root mean square error of the logarithm"),
+        column("aic", Float, "nats × 2", "Akaike's criterion under the loss's own density of the response"),
+        column("aicc", Float, "nats × 2", "its small-sample form"),
+        column("bic", Float, "nats × 2", "Schwarz's criterion"),
+        column("n_replicates", Int, "", "bootstrap replicates"),
+        column("n_replicates_failed", Int, "", "of these the ones left out of the intervals"),
+    ],
+};
+
+pub const COEFFICIENTS: TableSpec = TableSpec {
+    name: "coefficients",
+    rows: "one row per sweep, law and parameter",
+    columns: &[
+        LAW,
+        column("parameter", Text, "", "name in the formula"),
+        column("estimate", Float, "natural", "A, not log A"),
+        column("std_error", Float, "natural", "asymptotic; null where not determined or not to be trusted"),
+        column("bootstrap_std_error", Float, "natural", "standard deviation over the replicates"),
+        column("ci_low", Float, "natural", "lower end of the interval"),
+        column("ci_high", Float, "natural", "upper end of the interval"),
+        column("confidence", Float, "", "of the interval"),
+        column("ci_method", Text, "", "percentile, or normal (from std_error)"),
+        column("at_bound", Bool, "", "on the edge of its domain"),
+        column("fixed", Bool, "", "held at a value"),
+    ],
+};
+
+pub const REPLICATES: TableSpec = TableSpec {
+    name: "replicates",
+    rows: "one row per sweep, law and replicate",
+    columns: &[
+        LAW,
+        column("replicate", Int, "", "number, from 0"),
+        column("objective", Float, "loss", "at the replicate's estimate"),
+        column("estimates", FloatList, "natural", "in the law's parameter order"),
+        column("converged", Bool, "", "certified; others are left out of the intervals"),
+    ],
+};
+
+/// The law's variables stand between `row` and `response`.
+pub const RESIDUALS: TableSpec = TableSpec {
+    name: "residuals",
+    rows: "one row per observation and law; the laws' variables stand before `response`",
+    columns: &[
+        LAW,
+        FILE,
+        ROW,
+        column("response", Float, "response", "the left side"),
+        column("prediction", Float, "response", "the law at the estimate"),
+        column("residual", Float, "T(response)", "T(prediction) − T(response)"),
+        column("weight", Float, "", "w"),
+        column("leverage", Float, "", "diagonal of the hat matrix of the weighted Jacobian"),
+    ],
+};
+
+/// Where the variables are put in [`RESIDUALS`].
+pub const VARIABLES_AT: usize = 3;
+
+pub const REJECTED: TableSpec = TableSpec {
+    name: "rejected",
+    rows: "one row per observation or sweep that was left out",
+    columns: &[
+        column("law", Text, "", "null: all laws"),
+        FILE,
+        column("row", Int, "", "row in the file, from 0; null for a whole sweep"),
+        column("reason", Text, "", "why"),
+    ],
+};
+
+pub const ALL: [TableSpec; 5] = [FITS, COEFFICIENTS, REPLICATES, RESIDUALS, REJECTED];
+
+/// Whether a name is a column of any table.
+pub fn is_output_column(name: &str) -> bool {
+    ALL.iter().any(|table| table.columns.iter().any(|c| c.name == name))
+}
