@@ -67,6 +67,8 @@ pub trait Lanes:
     /// The number of lanes.
     const WIDTH: usize;
 
+    /// Runs `f`, which must inline into this call, with the token's vector instructions.
+    fn vectorize<R>(token: Self::Token, f: impl FnOnce() -> R) -> R;
     /// The token this value was made with.
     fn token(self) -> Self::Token;
     /// All lanes equal to `value`.

@@ -21,6 +21,10 @@ impl Lanes for f64 {
     const WIDTH: usize = 1;
 
     #[inline(always)]
+    fn vectorize<R>((): (), f: impl FnOnce() -> R) -> R {
+        f()
+    }
+    #[inline(always)]
     fn token(self) {}
     #[inline(always)]
     fn splat((): (), value: f64) -> Self {
@@ -105,6 +109,10 @@ impl<S: Simd> Lanes for f64x8<S> {
     type Bits = u64x8<S>;
     const WIDTH: usize = 8;
 
+    #[inline(always)]
+    fn vectorize<R>(token: S, f: impl FnOnce() -> R) -> R {
+        token.vectorize(f)
+    }
     #[inline(always)]
     fn token(self) -> S {
         fearless_simd::ExtractToken::token(&self)

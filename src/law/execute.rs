@@ -32,46 +32,39 @@ impl Pack {
     }
 }
 
-/// Where a loop over a block reads its operand.
+/// Where a loop over a block reads an operand: the k-th pack, or the same pack throughout.
 #[derive(Clone, Copy)]
-pub enum Source<'a> {
-    Splat(&'a Pack),
-    Packs(&'a [Pack]),
-    Cells(&'a [Cell<Pack>]),
+pub struct Source<'a> {
+    packs: &'a [Cell<Pack>],
+    /// 0 or 1.
+    stride: usize,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// One pack per step.
+    pub fn each(packs: &'a [Cell<Pack>]) -> Self {
+        Source { packs, stride: 1 }
+    }
+
+    /// The k-th pack.
+    #[inline(always)]
+    pub fn pack(&self, k: usize) -> Pack {
+        self.packs[k * self.stride].get()
+    }
+
     /// Lanes `lane..lane + L::WIDTH` of the k-th pack.
     #[inline(always)]
     pub fn get<L: Lanes>(&self, token: L::Token, k: usize, lane: usize) -> L {
-        match self {
-            Source::Splat(pack) => L::load(token, &pack.0[lane..]),
-            Source::Packs(packs) => L::load(token, &packs[k].0[lane..]),
-            Source::Cells(cells) => {
-                let pack = cells[k].get();
-                L::load(token, &pack.0[lane..])
-            }
-        }
-    }
-}
-
-impl Source<'_> {
-    /// The k-th pack.
-    pub fn pack(&self, k: usize) -> Pack {
-        match self {
-            Source::Splat(pack) => **pack,
-            Source::Packs(packs) => packs[k],
-            Source::Cells(cells) => cells[k].get(),
-        }
+        L::load(token, &self.pack(k).0[lane..])
     }
 }
 
 /// What a block of observations is read from.
 #[derive(Clone, Copy)]
 pub struct Block<'a> {
-    pub slots: &'a [Pack],
+    pub slots: &'a [Cell<Pack>],
     /// All columns, one after the other, `stride` packs each.
-    pub columns: &'a [Pack],
+    pub columns: &'a [Cell<Pack>],
     pub stride: usize,
     /// First pack of the block and their number, at most [`BLOCK`].
     pub start: usize,
@@ -81,17 +74,22 @@ pub struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
+    #[inline(always)]
     pub fn source(&self, operand: Operand) -> Source<'a> {
         match operand {
-            Operand::Slot(i) => Source::Splat(&self.slots[usize::from(i)]),
+            Operand::Slot(i) => {
+                let i = usize::from(i);
+                Source { packs: &self.slots[i..=i], stride: 0 }
+            }
             Operand::Column(i) => {
                 let from = usize::from(i) * self.stride + self.start;
-                Source::Packs(&self.columns[from..from + self.len])
+                Source::each(&self.columns[from..from + self.len])
             }
-            Operand::Register(i) => Source::Cells(self.register(i)),
+            Operand::Register(i) => Source::each(self.register(i)),
         }
     }
 
+    #[inline(always)]
     fn register(&self, i: u16) -> &'a [Cell<Pack>] {
         let from = usize::from(i) * BLOCK;
         &self.registers[from..from + self.len]
@@ -100,44 +98,29 @@ impl<'a> Block<'a> {
 
 impl ParameterProgram {
     /// Writes the constants; once per workspace.
-    pub fn set_constants(&self, slots: &mut [Pack]) {
-        for (slot, &value) in slots[self.first_constant()..].iter_mut().zip(&self.constants) {
-            *slot = Pack::splat(value);
+    pub fn set_constants(&self, slots: &[Cell<Pack>]) {
+        for (slot, &value) in slots[self.first_constant()..].iter().zip(&self.constants) {
+            slot.set(Pack::splat(value));
         }
     }
 
     /// Computes the remaining slots from coordinates, means and constants.
     #[inline(always)]
-    pub fn run<L: Lanes>(&self, token: L::Token, slots: &mut [Pack]) {
-        for instruction in &self.instructions {
-            let operand = |o: Operand| match o {
-                Operand::Slot(i) => slots[usize::from(i)],
-                Operand::Column(_) | Operand::Register(_) => Pack::splat(f64::NAN),
-            };
-            let (a, b, c) =
-                (operand(instruction.a), operand(instruction.b), operand(instruction.c));
-            let result = [Cell::new(Pack::ZERO)];
-            apply::<L>(
-                token,
-                instruction.op,
-                &result,
-                Source::Splat(&a),
-                Source::Splat(&b),
-                Source::Splat(&c),
-            );
-            slots[usize::from(instruction.target)] = result[0].get();
-        }
+    pub fn run<L: Lanes>(&self, token: L::Token, slots: &[Cell<Pack>]) {
+        let block =
+            Block { slots, columns: &[], stride: 0, start: 0, len: 1, registers: &[] };
+        execute::<L>(token, &self.instructions, &block, Space::Slots);
     }
 
     /// The outputs for one vector of coordinates, computed one lane wide.
     pub fn evaluate(&self, coordinates: &[f64], means: &[f64]) -> Vec<f64> {
-        let mut slots = vec![Pack::ZERO; self.n_slots];
-        for (slot, &value) in slots.iter_mut().zip(coordinates.iter().chain(means)) {
-            *slot = Pack::splat(value);
+        let slots = vec![Cell::new(Pack::ZERO); self.n_slots];
+        for (slot, &value) in slots.iter().zip(coordinates.iter().chain(means)) {
+            slot.set(Pack::splat(value));
         }
-        self.set_constants(&mut slots);
-        self.run::<f64>((), &mut slots);
-        self.outputs.iter().map(|&i| slots[usize::from(i)].0[0]).collect()
+        self.set_constants(&slots);
+        self.run::<f64>((), &slots);
+        self.outputs.iter().map(|&i| slots[usize::from(i)].get().0[0]).collect()
     }
 }
 
@@ -145,38 +128,59 @@ impl Program {
     /// Runs the main part over one block; results are read through `Block::source(outputs[i])`.
     #[inline(always)]
     pub fn run<L: Lanes>(&self, token: L::Token, block: &Block) {
-        for Instruction { op, target, a, b, c } in &self.instructions {
-            apply::<L>(
-                token,
-                *op,
-                block.register(*target),
-                block.source(*a),
-                block.source(*b),
-                block.source(*c),
-            );
-        }
+        execute::<L>(token, &self.instructions, block, Space::Registers);
     }
 }
 
-// Functions, not closures: only functions can be marked as always inlined, and code that is not inlined into
-// its dispatched caller loses the caller's vector instructions.
-macro_rules! lane_functions {
-    ($($name:ident($($x:ident),+) = $body:expr;)+) => {
-        $(#[inline(always)] fn $name<L: Lanes>($($x: L),+) -> L { $body })+
-    };
+/// Where results go.
+#[derive(Clone, Copy, PartialEq)]
+enum Space {
+    Slots,
+    Registers,
 }
 
-lane_functions! {
-    add(x, y) = x + y;
-    sub(x, y) = x - y;
-    mul(x, y) = x * y;
-    div(x, y) = x / y;
-    neg(x) = -x;
-    mul_add(x, y, z) = x.mul_add(y, z);
-    neg_mul_add(x, y, z) = (-x).mul_add(y, z);
-    mul_sub(x, y, z) = x.mul_add(y, -z);
-    less(x, y) = L::select(x.lt(y), x.fill(1.0), x.fill(0.0));
-    ln_base(x) = L::select(x.eq(x.fill(0.0)), x.fill(LN_ZERO), lanes::ln(x));
+/// All instructions over one block: compiled once per kind of vector, whoever calls it.
+fn execute<L: Lanes>(token: L::Token, instructions: &[Instruction], block: &Block, space: Space) {
+    L::vectorize(
+        token,
+        #[inline(always)]
+        || {
+            for Instruction { op, target, a, b, c } in instructions {
+                let target = match space {
+                    Space::Slots => {
+                        let i = usize::from(*target);
+                        &block.slots[i..=i]
+                    }
+                    Space::Registers => block.register(*target),
+                };
+                apply::<L>(
+                    token,
+                    *op,
+                    target,
+                    block.source(*a),
+                    block.source(*b),
+                    block.source(*c),
+                );
+            }
+        },
+    );
+}
+
+// Macros, not functions that take closures: a closure (or a function item behind `Fn`) is compiled on its own,
+// without the vector instructions of the caller that `dispatch!` compiles for each processor, and is then too
+// foreign to be inlined into it.
+macro_rules! each {
+    ($l:ty, $token:ident, $target:ident, ($($x:ident = $source:ident),+) => $body:expr) => {
+        for (k, cell) in $target.iter().enumerate() {
+            let mut result = Pack::ZERO;
+            for lane in (0..LANES).step_by(<$l>::WIDTH) {
+                $(let $x = $source.get::<$l>($token, k, lane);)+
+                let value: $l = $body;
+                value.store(&mut result.0[lane..]);
+            }
+            cell.set(result);
+        }
+    };
 }
 
 /// One instruction over a block.
@@ -190,78 +194,35 @@ fn apply<L: Lanes>(
     c: Source,
 ) {
     match op {
-        Op::Add => binary::<L>(token, target, a, b, add),
-        Op::Sub => binary::<L>(token, target, a, b, sub),
-        Op::Mul => binary::<L>(token, target, a, b, mul),
-        Op::Div => binary::<L>(token, target, a, b, div),
-        Op::MulAdd => ternary::<L>(token, target, a, b, c, mul_add),
-        Op::NegMulAdd => ternary::<L>(token, target, a, b, c, neg_mul_add),
-        Op::MulSub => ternary::<L>(token, target, a, b, c, mul_sub),
-        Op::Min => binary::<L>(token, target, a, b, L::min),
-        Op::Max => binary::<L>(token, target, a, b, L::max),
-        Op::Less => binary::<L>(token, target, a, b, less),
-        Op::Pow => binary::<L>(token, target, a, b, lanes::pow),
-        Op::LogAddExp => binary::<L>(token, target, a, b, lanes::log_add_exp),
+        Op::Add => each!(L, token, target, (x = a, y = b) => x + y),
+        Op::Sub => each!(L, token, target, (x = a, y = b) => x - y),
+        Op::Mul => each!(L, token, target, (x = a, y = b) => x * y),
+        Op::Div => each!(L, token, target, (x = a, y = b) => x / y),
+        Op::MulAdd => each!(L, token, target, (x = a, y = b, z = c) => x.mul_add(y, z)),
+        Op::NegMulAdd => each!(L, token, target, (x = a, y = b, z = c) => (-x).mul_add(y, z)),
+        Op::MulSub => each!(L, token, target, (x = a, y = b, z = c) => x.mul_add(y, -z)),
+        Op::Min => each!(L, token, target, (x = a, y = b) => x.min(y)),
+        Op::Max => each!(L, token, target, (x = a, y = b) => x.max(y)),
+        Op::Less => each!(L, token, target, (x = a, y = b) => {
+            L::select(x.lt(y), x.fill(1.0), x.fill(0.0))
+        }),
+        Op::Pow => each!(L, token, target, (x = a, y = b) => lanes::pow(x, y)),
+        Op::LogAddExp => each!(L, token, target, (x = a, y = b) => lanes::log_add_exp(x, y)),
         Op::Unary(op) => match op {
-            Unary::Neg => unary::<L>(token, target, a, neg),
-            Unary::Exp => unary::<L>(token, target, a, lanes::exp),
-            Unary::Ln => unary::<L>(token, target, a, lanes::ln),
-            Unary::LnBase => unary::<L>(token, target, a, ln_base),
-            Unary::Sqrt => unary::<L>(token, target, a, L::sqrt),
-            Unary::Abs => unary::<L>(token, target, a, L::abs),
-            Unary::Sin => unary::<L>(token, target, a, lanes::sin),
-            Unary::Cos => unary::<L>(token, target, a, lanes::cos),
-            Unary::Tan => unary::<L>(token, target, a, lanes::tan),
-            Unary::Atan => unary::<L>(token, target, a, lanes::atan),
-            Unary::Tanh => unary::<L>(token, target, a, lanes::tanh),
-            Unary::Sigmoid => unary::<L>(token, target, a, lanes::sigmoid),
+            Unary::Neg => each!(L, token, target, (x = a) => -x),
+            Unary::Exp => each!(L, token, target, (x = a) => lanes::exp(x)),
+            Unary::Ln => each!(L, token, target, (x = a) => lanes::ln(x)),
+            Unary::LnBase => each!(L, token, target, (x = a) => {
+                L::select(x.eq(x.fill(0.0)), x.fill(LN_ZERO), lanes::ln(x))
+            }),
+            Unary::Sqrt => each!(L, token, target, (x = a) => x.sqrt()),
+            Unary::Abs => each!(L, token, target, (x = a) => x.abs()),
+            Unary::Sin => each!(L, token, target, (x = a) => lanes::sin(x)),
+            Unary::Cos => each!(L, token, target, (x = a) => lanes::cos(x)),
+            Unary::Tan => each!(L, token, target, (x = a) => lanes::tan(x)),
+            Unary::Atan => each!(L, token, target, (x = a) => lanes::atan(x)),
+            Unary::Tanh => each!(L, token, target, (x = a) => lanes::tanh(x)),
+            Unary::Sigmoid => each!(L, token, target, (x = a) => lanes::sigmoid(x)),
         },
-    }
-}
-
-#[inline(always)]
-fn unary<L: Lanes>(token: L::Token, target: &[Cell<Pack>], a: Source, f: impl Fn(L) -> L) {
-    for (k, cell) in target.iter().enumerate() {
-        let mut result = Pack::ZERO;
-        for lane in (0..LANES).step_by(L::WIDTH) {
-            f(a.get(token, k, lane)).store(&mut result.0[lane..]);
-        }
-        cell.set(result);
-    }
-}
-
-#[inline(always)]
-fn binary<L: Lanes>(
-    token: L::Token,
-    target: &[Cell<Pack>],
-    a: Source,
-    b: Source,
-    f: impl Fn(L, L) -> L,
-) {
-    for (k, cell) in target.iter().enumerate() {
-        let mut result = Pack::ZERO;
-        for lane in (0..LANES).step_by(L::WIDTH) {
-            f(a.get(token, k, lane), b.get(token, k, lane)).store(&mut result.0[lane..]);
-        }
-        cell.set(result);
-    }
-}
-
-#[inline(always)]
-fn ternary<L: Lanes>(
-    token: L::Token,
-    target: &[Cell<Pack>],
-    a: Source,
-    b: Source,
-    c: Source,
-    f: impl Fn(L, L, L) -> L,
-) {
-    for (k, cell) in target.iter().enumerate() {
-        let mut result = Pack::ZERO;
-        for lane in (0..LANES).step_by(L::WIDTH) {
-            f(a.get(token, k, lane), b.get(token, k, lane), c.get(token, k, lane))
-                .store(&mut result.0[lane..]);
-        }
-        cell.set(result);
     }
 }

@@ -16,6 +16,7 @@ pub use objective::{
 };
 pub use observations::{Binding, Observations, Rejection};
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::law::{Metric, Model, Pack, Recipe, Residual, Scale, Unary, LANES};
@@ -152,7 +153,7 @@ impl LaneData {
         LaneData {
             n_packs: n,
             stride: n,
-            columns: vec![Pack::ZERO; n * model.recipes.len()],
+            columns: vec![Cell::new(Pack::ZERO); n * model.recipes.len()],
             target: column.clone(),
             weight: column.clone(),
             inverse_sigma: if has_sigma { column } else { Vec::new() },
@@ -181,7 +182,8 @@ impl LaneData {
 
     fn set_observation(&mut self, lane: usize, k: usize, problem: &Problem, i: usize, weight: f64) {
         for (c, column) in problem.columns.iter().enumerate() {
-            self.columns[c * self.stride + k].0[lane] = column[i];
+            let cell = &mut self.columns[c * self.stride + k];
+            cell.get_mut().0[lane] = column[i];
         }
         self.target[k].0[lane] = problem.target[i];
         self.weight[k].0[lane] = weight;

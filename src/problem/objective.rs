@@ -43,7 +43,7 @@ pub struct LaneData {
     pub n_packs: usize,
     /// Packs allocated per column.
     pub stride: usize,
-    pub columns: Vec<Pack>,
+    pub columns: Vec<Cell<Pack>>,
     pub target: Vec<Pack>,
     pub weight: Vec<Pack>,
     /// `1/σ`; empty where every σ is 1.
@@ -55,7 +55,7 @@ pub struct LaneData {
 /// Scratch space of an [`evaluate`] call; reused, so that evaluations allocate nothing.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    slots: Vec<Pack>,
+    slots: Vec<Cell<Pack>>,
     registers: Vec<Cell<Pack>>,
     /// Program whose constants the slots hold.
     constants_of: Option<u64>,
@@ -121,16 +121,17 @@ impl Workspace {
         let parameter = &program.parameter;
         if self.constants_of != Some(program.id) {
             self.slots.clear();
-            self.slots.resize(parameter.n_slots, Pack::ZERO);
-            parameter.set_constants(&mut self.slots);
+            self.slots.resize(parameter.n_slots, Cell::new(Pack::ZERO));
+            parameter.set_constants(&self.slots);
             self.constants_of = Some(program.id);
         }
         let registers = (program.n_registers + EXTRA_REGISTERS) * BLOCK;
         if self.registers.len() < registers {
             self.registers.resize(registers, Cell::new(Pack::ZERO));
         }
-        self.slots[..coordinates.len()].copy_from_slice(coordinates);
-        self.slots[coordinates.len()..coordinates.len() + means.len()].copy_from_slice(means);
+        for (slot, &pack) in self.slots.iter().zip(coordinates.iter().chain(means)) {
+            slot.set(pack);
+        }
     }
 
     /// The block of packs from `start` on.
@@ -183,7 +184,7 @@ fn collect<L: Lanes>(
     workspace: &mut Workspace,
     out: &mut [Vec<Pack>],
 ) {
-    program.parameter.run::<L>(token, &mut workspace.slots);
+    program.parameter.run::<L>(token, &workspace.slots);
     for start in (0..data.n_packs).step_by(BLOCK) {
         let block = workspace.block(data, start);
         program.run::<L>(token, &block);
@@ -208,7 +209,7 @@ fn sum_blocks<L: Lanes>(
     sums: &mut [Pack],
 ) {
     let p = model.coordinates.len();
-    program.parameter.run::<L>(token, &mut workspace.slots);
+    program.parameter.run::<L>(token, &workspace.slots);
     for start in (0..data.n_packs).step_by(BLOCK) {
         let block = workspace.block(data, start);
         program.run::<L>(token, &block);
@@ -250,8 +251,8 @@ fn sum_blocks<L: Lanes>(
         }
 
         let (gradient, hessian) = sums[1..].split_at_mut(p);
-        let slopes = Source::Cells(&slope_cells[..len]);
-        let curvatures = Source::Cells(&curvature_cells[..len]);
+        let slopes = Source::each(&slope_cells[..len]);
+        let curvatures = Source::each(&curvature_cells[..len]);
         let mut row = 0;
         for i in 0..p {
             let column = block.source(program.outputs[1 + i]);
@@ -263,7 +264,7 @@ fn sum_blocks<L: Lanes>(
                     set(cell, product, lane);
                 }
             }
-            let weighted_column = Source::Cells(&weighted[..len]);
+            let weighted_column = Source::each(&weighted[..len]);
             for j in 0..=i {
                 let other = block.source(program.outputs[1 + j]);
                 dot::<L>(token, len, weighted_column, other, &mut hessian[row + j]);

@@ -93,6 +93,7 @@ pub struct Search {
     // Scratch.
     matrix: Vec<f64>,
     rhs: Vec<f64>,
+    scale: Vec<f64>,
     free: Vec<usize>,
     step: Vec<f64>,
 }
@@ -210,7 +211,8 @@ impl Search {
             self.rhs.push(-self.at.gradient[i]);
         }
         // Coordinates already stopped at a face contribute their known step.
-        for (a, &i) in self.free.iter().enumerate() {
+        let stopped = self.step.iter().any(|s| *s != 0.0);
+        for (a, &i) in self.free.iter().enumerate().filter(|_| stopped) {
             for j in 0..self.step.len() {
                 if self.step[j] != 0.0 && !self.free.contains(&j) {
                     let (row, column) = if i >= j { (i, j) } else { (j, i) };
@@ -219,22 +221,26 @@ impl Search {
             }
         }
         // Symmetric scaling to a unit diagonal keeps the factorisation's test of positivity meaningful.
-        let scale: Vec<f64> = (0..m).map(|a| self.matrix[a * m + a].abs().sqrt()).collect();
-        if scale.iter().any(|s| !(*s > 0.0)) {
-            return false;
+        self.scale.clear();
+        for a in 0..m {
+            let diagonal = self.matrix[a * m + a].abs();
+            if !(diagonal > 0.0) {
+                return false;
+            }
+            self.scale.push(1.0 / diagonal.sqrt());
         }
         for a in 0..m {
             for b in 0..=a {
-                self.matrix[a * m + b] /= scale[a] * scale[b];
+                self.matrix[a * m + b] *= self.scale[a] * self.scale[b];
             }
-            self.rhs[a] /= scale[a];
+            self.rhs[a] *= self.scale[a];
         }
         if !cholesky(&mut self.matrix, m) {
             return false;
         }
         cholesky_solve(&self.matrix, m, &mut self.rhs);
         for a in 0..m {
-            self.rhs[a] /= scale[a];
+            self.rhs[a] *= self.scale[a];
         }
         true
     }
@@ -286,24 +292,22 @@ impl Search {
             if !self.solve(self.damping) {
                 return false;
             }
-            let mut stopped = false;
-            let mut remaining = Vec::new();
             for (a, &i) in self.free.iter().enumerate() {
                 let target = self.theta[i] + self.rhs[a];
                 if target < terrain.low[i] || target > terrain.high[i] {
                     self.step[i] = target.clamp(terrain.low[i], terrain.high[i]) - self.theta[i];
-                    stopped = true;
-                } else {
-                    remaining.push(i);
+                    // Marks the coordinate as stopped even where the step to the face is zero.
+                    self.rhs[a] = f64::NAN;
                 }
             }
-            if !stopped {
+            if self.rhs.iter().all(|s| !s.is_nan()) {
                 for (a, &i) in self.free.iter().enumerate() {
                     self.step[i] = self.rhs[a];
                 }
                 return true;
             }
-            self.free = remaining;
+            let mut solved = self.rhs.iter();
+            self.free.retain(|_| solved.next().is_some_and(|s| !s.is_nan()));
         }
         true
     }
