@@ -1,5 +1,6 @@
 //! Refits on resampled weights, starting from the estimate.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
@@ -49,7 +50,7 @@ impl Replicates {
 }
 
 /// Weights held at once: replicates are refitted in chunks of about this many values.
-const CHUNK_VALUES: usize = 1 << 18;
+const CHUNK_VALUES: usize = 1 << 16;
 
 /// Refits `options.bootstrap` replicates of a trustworthy fit.
 pub fn replicate(
@@ -69,13 +70,13 @@ pub fn replicate(
     let n_chunks = options.bootstrap.div_ceil(chunk);
     let parts: Vec<Vec<Refit>> = (0..n_chunks)
         .into_par_iter()
-        .map(|c| {
+        .map_init(Scratch::default, |scratch, c| {
             if interrupted.load(Ordering::Relaxed) {
                 return Vec::new();
             }
             let first = c * chunk;
             let count = chunk.min(options.bootstrap - first);
-            refit(&problem, &terrain, &start, options, key_digest, first, count)
+            refit(&problem, &terrain, &start, options, key_digest, first..first + count, scratch)
         })
         .collect();
     let mut replicates = Replicates {
@@ -117,6 +118,13 @@ fn replicate_problem(models: &Models, fit: &Fit) -> (Problem, Vec<f64>) {
     (problem, start)
 }
 
+/// Buffers that a worker keeps from chunk to chunk.
+#[derive(Default)]
+struct Scratch {
+    batch: Batch,
+    weights: Vec<f64>,
+}
+
 struct Refit {
     objective: f64,
     natural: Vec<f64>,
@@ -129,20 +137,21 @@ fn refit(
     start: &[f64],
     options: &Options,
     key_digest: &[u8; 32],
-    first: usize,
-    count: usize,
+    replicates: Range<usize>,
+    scratch: &mut Scratch,
 ) -> Vec<Refit> {
     let n = problem.n();
+    let count = replicates.len();
     let own = &problem.observations.weight;
     let mut resampler =
         Resampler::new(&problem.observations, &options.resample, options.seed, key_digest);
-    let mut weights = vec![0.0; n * count];
-    for (r, weight) in weights.chunks_mut(n.max(1)).enumerate() {
-        resampler.draw((first + r) as u64, own, weight);
+    let Scratch { batch, weights } = scratch;
+    weights.resize(n * count, 0.0);
+    for (weight, r) in weights.chunks_mut(n.max(1)).zip(replicates) {
+        resampler.draw(r as u64, own, weight);
     }
     let weight_of = |r: usize| &weights[r * n..(r + 1) * n];
     let mut refits: Vec<Option<Refit>> = (0..count).map(|_| None).collect();
-    let mut batch = Batch::default();
     batch.run(
         &problem.model,
         problem.loss,

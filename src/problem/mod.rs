@@ -2,24 +2,26 @@
 //!
 //! * [`observations`]: which rows of a sweep a law can use, and why not the others;
 //! * [`Problem`]: the numbers a compiled model needs, ready for the lanes;
+//! * [`lane_data`]: data of up to eight fits side by side;
 //! * [`objective`]: objective, gradient and Hessian over lanes;
 //! * [`loss`]: the losses ρ.
 
+pub mod lane_data;
 pub mod loss;
 pub mod objective;
 pub mod observations;
 
 pub use loss::{Loss, LossTerms};
+pub use lane_data::LaneData;
 pub use objective::{
-    LaneData, Order, Sums, Workspace, evaluate, evaluate_scalar, outputs_lanes,
+    Order, Sums, Workspace, evaluate, evaluate_scalar, outputs_lanes,
     outputs_scalar, triangle,
 };
 pub use observations::{Binding, Observations, Rejection};
 
-use std::cell::Cell;
 use std::sync::Arc;
 
-use crate::law::{Metric, Model, Pack, Recipe, Residual, Scale, Unary, LANES};
+use crate::law::{Metric, Model, Recipe, Residual, Scale, Unary};
 
 /// A compiled model with the data of one sweep.
 #[derive(Debug, Clone)]
@@ -143,70 +145,6 @@ impl Problem {
             }
         }
         theta
-    }
-}
-
-impl LaneData {
-    /// Room for eight fits of up to `n` observations of a model.
-    pub fn for_fits(model: &Model, n: usize, has_sigma: bool) -> LaneData {
-        let column = vec![Pack::ZERO; n];
-        LaneData {
-            n_packs: n,
-            stride: n,
-            columns: vec![Cell::new(Pack::ZERO); n * model.recipes.len()],
-            target: column.clone(),
-            weight: column.clone(),
-            inverse_sigma: if has_sigma { column } else { Vec::new() },
-            means: vec![Pack::ZERO; model.recipes.len()],
-        }
-    }
-
-    /// Puts one fit's data into a lane. Observations of weight zero are left out; the rest of the lane is
-    /// filled with the first observation at weight zero, which adds exact zeros to every sum.
-    pub fn load_lane(&mut self, lane: usize, problem: &Problem, weight: &[f64]) {
-        let mut used = 0;
-        let first = weight.iter().position(|&w| w != 0.0).unwrap_or(0);
-        for i in 0..weight.len() {
-            if weight[i] != 0.0 {
-                self.set_observation(lane, used, problem, i, weight[i]);
-                used += 1;
-            }
-        }
-        for k in used..self.stride {
-            self.set_observation(lane, k, problem, first, 0.0);
-        }
-        for (mean, &value) in self.means.iter_mut().zip(&problem.means) {
-            mean.0[lane] = value;
-        }
-    }
-
-    fn set_observation(&mut self, lane: usize, k: usize, problem: &Problem, i: usize, weight: f64) {
-        for (c, column) in problem.columns.iter().enumerate() {
-            let cell = &mut self.columns[c * self.stride + k];
-            cell.get_mut().0[lane] = column[i];
-        }
-        self.target[k].0[lane] = problem.target[i];
-        self.weight[k].0[lane] = weight;
-        if !self.inverse_sigma.is_empty() {
-            self.inverse_sigma[k].0[lane] = 1.0 / problem.observations.sigma_at(i);
-        }
-    }
-
-    /// One fit spread over the lanes: observation i sits in lane i mod 8 of pack i / 8.
-    pub fn spread(problem: &Problem, weight: &[f64]) -> LaneData {
-        let n = problem.n();
-        let packs = n.div_ceil(LANES);
-        let has_sigma = problem.observations.sigma.is_some();
-        let mut data = LaneData::for_fits(&problem.model, packs, has_sigma);
-        for slot in 0..packs * LANES {
-            let i = if slot < n { slot } else { 0 };
-            let w = if slot < n { weight[i] } else { 0.0 };
-            data.set_observation(slot % LANES, slot / LANES, problem, i, w);
-        }
-        for (mean, &value) in data.means.iter_mut().zip(&problem.means) {
-            *mean = Pack::splat(value);
-        }
-        data
     }
 }
 

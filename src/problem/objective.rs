@@ -13,7 +13,7 @@ use fearless_simd::{Level, dispatch};
 use crate::lanes::Lanes;
 use crate::law::{BLOCK, Block, LANES, Model, Pack, Program, Source};
 
-use super::Loss;
+use super::{LaneData, Loss};
 
 /// What is summed besides the objective.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,22 +34,6 @@ impl Order {
             Order::Exact => &model.hessian,
         }
     }
-}
-
-/// Data of up to eight fits, or of one fit spread over the lanes.
-#[derive(Clone, Debug, Default)]
-pub struct LaneData {
-    /// Packs in use per column.
-    pub n_packs: usize,
-    /// Packs allocated per column.
-    pub stride: usize,
-    pub columns: Vec<Cell<Pack>>,
-    pub target: Vec<Pack>,
-    pub weight: Vec<Pack>,
-    /// `1/σ`; empty where every σ is 1.
-    pub inverse_sigma: Vec<Pack>,
-    /// Means of the columns, one pack per column.
-    pub means: Vec<Pack>,
 }
 
 /// Scratch space of an [`evaluate`] call; reused, so that evaluations allocate nothing.

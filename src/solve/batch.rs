@@ -99,6 +99,7 @@ impl Batch {
             if lanes.iter().all(Option::is_none) {
                 return;
             }
+            data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
             for (i, pack) in self.coordinates.iter_mut().enumerate() {
                 for lane in 0..LANES {
                     if lanes[lane].is_some() {
@@ -138,11 +139,7 @@ impl Batch {
 
     /// Objectives at `n` points of one problem.
     pub fn objectives(&mut self, problem: &Problem, points: &[Vec<f64>]) -> Vec<f64> {
-        let mut data =
-            LaneData::for_fits(&problem.model, problem.n(), problem.observations.sigma.is_some());
-        for lane in 0..LANES {
-            data.load_lane(lane, problem, &problem.observations.weight);
-        }
+        let data = LaneData::repeated(problem);
         self.coordinates.resize(problem.p(), Pack::ZERO);
         let mut objectives = Vec::with_capacity(points.len());
         for chunk in points.chunks(LANES) {

@@ -28,7 +28,7 @@ pub use rows::{Rows, rows};
 pub use search::{Ending, Terrain};
 pub use starts::{Given, default_starts, starts};
 
-use crate::law::start_rules;
+use crate::law::{Residual, start_rules};
 use crate::problem::Problem;
 
 /// Two objectives closer than this, relatively, are the same optimum.
@@ -124,6 +124,12 @@ pub fn terrain(problem: &Problem) -> Terrain {
         damping: 1e-3,
         loss: problem.loss,
         total_weight: problem.total_weight,
+        amplitudes: if problem.loss.is_quadratic() && problem.model.residual == Residual::Linear {
+            let coordinates = &problem.model.coordinates;
+            problem.model.amplitudes.iter().map(|&i| (i, coordinates[i].scale)).collect()
+        } else {
+            Vec::new()
+        },
     }
 }
 

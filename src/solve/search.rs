@@ -11,8 +11,14 @@
 //! ratio when a step is accepted, doubling increase when it is not. Steps that leave the box stop at its
 //! face, with the other coordinates solved again.
 //!
+//! Where the residuals are linear in some amplitudes, a trial point is first moved to the best amplitudes for
+//! its other coordinates, if that promises much: then the search runs along the valley of the reduced
+//! problem (variable projection; Ruhe & Wedin 1980, algorithm 2) instead of zigzagging across it, and passes
+//! exponents of zero, where amplitudes go through infinity.
+//!
 //! The evaluation is the caller's, so the same search runs in a lane of a batch or alone.
 
+use crate::law::Scale;
 use crate::problem::{Loss, triangle};
 
 use super::dense::{cholesky, cholesky_solve};
@@ -54,6 +60,9 @@ pub struct Terrain {
     pub loss: Loss,
     /// Σ w: turns the objective into a typical ρ.
     pub total_weight: f64,
+    /// Amplitudes that enter least squares linearly, and whether by their logarithm; empty where residuals
+    /// are not linear in any.
+    pub amplitudes: Vec<(usize, Scale)>,
 }
 
 /// Why a search ended.
@@ -90,6 +99,8 @@ pub struct Search {
     growth: f64,
     predicted: f64,
     started: bool,
+    /// The trial point has had its amplitudes solved.
+    projected: bool,
     // Scratch.
     matrix: Vec<f64>,
     rhs: Vec<f64>,
@@ -118,6 +129,7 @@ impl Search {
         self.damping = terrain.damping;
         self.growth = 2.0;
         self.started = false;
+        self.projected = false;
         self.step.resize(p, 0.0);
     }
 
@@ -142,7 +154,11 @@ impl Search {
             let pull = terrain.loss.typical_weight(self.at.objective / terrain.total_weight);
             self.damping = terrain.damping * pull;
             self.pull = pull;
+        } else if finite && !self.projected && self.project(found, terrain) {
+            self.projected = true;
+            return None;
         } else {
+            self.projected = false;
             let decrease = self.at.objective - found.objective;
             let gain = if finite { decrease / self.predicted } else { f64::NEG_INFINITY };
             if finite && decrease > 0.0 && gain > 1e-4 {
@@ -167,6 +183,61 @@ impl Search {
             return Some(Ending::Limit);
         }
         self.propose(terrain)
+    }
+
+    /// Moves the trial point to the best amplitudes for its other coordinates, where that promises a decrease
+    /// comparable to the step's own.
+    fn project(&mut self, found: &Evaluation, terrain: &Terrain) -> bool {
+        let amplitudes = &terrain.amplitudes;
+        let m = amplitudes.len();
+        if m == 0 || m == self.theta.len() {
+            return false;
+        }
+        self.matrix.clear();
+        self.matrix.resize(m * m, 0.0);
+        self.rhs.clear();
+        for (a, &(i, _)) in amplitudes.iter().enumerate() {
+            for (b, &(j, _)) in amplitudes[..=a].iter().enumerate() {
+                self.matrix[a * m + b] = found.hessian[triangle(i) + j];
+            }
+            self.rhs.push(-found.gradient[i]);
+        }
+        self.scale.clear();
+        for a in 0..m {
+            let diagonal = self.matrix[a * m + a];
+            if !(diagonal > 0.0) {
+                return false;
+            }
+            self.scale.push(1.0 / diagonal.sqrt());
+        }
+        for a in 0..m {
+            for b in 0..=a {
+                self.matrix[a * m + b] *= self.scale[a] * self.scale[b];
+            }
+            self.rhs[a] *= self.scale[a];
+        }
+        if !cholesky(&mut self.matrix, m) {
+            return false;
+        }
+        cholesky_solve(&self.matrix, m, &mut self.rhs);
+        let promised: f64 = amplitudes
+            .iter()
+            .enumerate()
+            .map(|(a, &(i, _))| -0.5 * found.gradient[i] * self.rhs[a] * self.scale[a])
+            .sum();
+        if !(promised > 0.1 * self.predicted) {
+            return false;
+        }
+        for (a, &(i, scale)) in amplitudes.iter().enumerate() {
+            let step = self.rhs[a] * self.scale[a];
+            let step = match scale {
+                Scale::Linear => step,
+                // The step is relative to the amplitude; one that would change its sign stops short.
+                Scale::Log => step.max(-0.9).ln_1p(),
+            };
+            self.trial[i] = (self.trial[i] + step).clamp(terrain.low[i], terrain.high[i]);
+        }
+        true
     }
 
     /// Column metrics follow the largest curvature seen (Moré 1978).

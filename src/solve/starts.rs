@@ -149,10 +149,7 @@ fn solve_amplitudes(problem: &Problem, solved: &[usize], points: &mut [Vec<f64>]
     let model = &problem.model;
     let n = problem.n();
     let observations = &problem.observations;
-    let mut data = LaneData::for_fits(model, n, observations.sigma.is_some());
-    for lane in 0..LANES {
-        data.load_lane(lane, problem, &observations.weight);
-    }
+    let data = LaneData::repeated(problem);
     // Rows as the lanes hold them: observations of weight zero are left out.
     let kept: Vec<usize> = (0..n).filter(|&i| observations.weight[i] != 0.0).collect();
     let row_weight: Vec<f64> = kept
