@@ -5,9 +5,8 @@ mod common;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Date32Array, DictionaryArray, Float32Array,
-    Float64Array, Int32Array, Int64Array, NullArray, StringArray, StructArray,
-    TimestampMillisecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, DictionaryArray, Float32Array, Float64Array,
+    Int32Array, Int64Array, NullArray, StringArray, StructArray, TimestampMillisecondArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, TimeUnit};
@@ -24,37 +23,19 @@ fn sweeps_are_sorted_by_key_and_rows_by_value() {
         "a.parquet",
         &[
             ("run", strings(&["b", "a", "b", "a"])),
-            (
-                "n",
-                Arc::new(Int64Array::from(vec![3, 2, 1, 1])) as ArrayRef,
-            ),
+            ("n", Arc::new(Int64Array::from(vec![3, 2, 1, 1])) as ArrayRef),
             ("loss", floats(&[0.3, 0.2, 0.1, 0.4])),
         ],
     );
-    let data = load(
-        &folder.all(),
-        &Request {
-            by: names(&["run"]),
-            ..request(&["n", "loss"])
-        },
-    )
-    .expect("sweeps");
+    let data =
+        load(&folder.all(), &Request { by: names(&["run"]), ..request(&["n", "loss"]) }).expect("sweeps");
     assert_eq!(keys_as_text(&data), ["a", "b"]);
     let (a, b) = (data.sweep(0), data.sweep(1));
-    assert_eq!(
-        (a.columns[0], a.columns[1]),
-        ([1.0, 2.0].as_slice(), [0.4, 0.2].as_slice())
-    );
-    assert_eq!(
-        (b.columns[0], b.columns[1]),
-        ([1.0, 3.0].as_slice(), [0.1, 0.3].as_slice())
-    );
+    assert_eq!((a.columns[0], a.columns[1]), ([1.0, 2.0].as_slice(), [0.4, 0.2].as_slice()));
+    assert_eq!((b.columns[0], b.columns[1]), ([1.0, 3.0].as_slice(), [0.1, 0.3].as_slice()));
     assert_eq!((a.row, b.row), ([3, 1].as_slice(), [2, 0].as_slice()));
     assert_eq!((data.rows_read, data.rows_dropped), (4, 0));
-    assert_eq!(
-        (data.column_index("loss"), data.column_index("run")),
-        (Some(1), None)
-    );
+    assert_eq!((data.column_index("loss"), data.column_index("run")), (Some(1), None));
     assert_eq!(data.files[0].rows, 4);
 }
 
@@ -64,14 +45,7 @@ fn without_keys_there_is_one_sweep_even_of_no_rows() {
     folder.write("a.parquet", &[("x", floats(&[]))]);
     let data = load(&folder.all(), &request(&["x"])).expect("a sweep");
     assert_eq!((data.n_sweeps(), data.sweep(0).len()), (1, 0));
-    let data = load(
-        &folder.all(),
-        &Request {
-            by: names(&["x"]),
-            ..request(&[])
-        },
-    )
-    .expect("no sweep");
+    let data = load(&folder.all(), &Request { by: names(&["x"]), ..request(&[]) }).expect("no sweep");
     assert_eq!(data.n_sweeps(), 0);
     assert_eq!(data.keys[0].len(), 0);
 }
@@ -81,13 +55,7 @@ fn values_that_cannot_be_used_are_passed_on() {
     let folder = Folder::new();
     let x = Float64Array::from(vec![Some(f64::NAN), None, Some(f64::INFINITY), Some(-1.0)]);
     let nothing = NullArray::new(4);
-    folder.write(
-        "a.parquet",
-        &[
-            ("x", Arc::new(x) as ArrayRef),
-            ("nothing", Arc::new(nothing)),
-        ],
-    );
+    folder.write("a.parquet", &[("x", Arc::new(x) as ArrayRef), ("nothing", Arc::new(nothing))]);
     let data = load(&folder.all(), &request(&["x", "nothing"])).expect("a sweep");
     let sweep = data.sweep(0);
     let x = sweep.columns[0];
@@ -101,11 +69,7 @@ fn bits(data: &Dataset) -> (Vec<String>, Vec<SweepBits>) {
     let of = |i| {
         let sweep = data.sweep(i);
         let columns = sweep.columns.concat().iter().map(|v| v.to_bits()).collect();
-        (
-            columns,
-            sweep.cluster.expect("clusters").to_vec(),
-            sweep.key_digest,
-        )
+        (columns, sweep.cluster.expect("clusters").to_vec(), sweep.key_digest)
     };
     (keys_as_text(data), (0..data.n_sweeps()).map(of).collect())
 }
@@ -124,30 +88,14 @@ fn shuffled_and_split_rows_give_the_same_bits() {
         folder.write(
             name,
             &[
-                (
-                    "key",
-                    Arc::new(rows.iter().map(|i| key(*i)).collect::<StringArray>()) as ArrayRef,
-                ),
-                (
-                    "n",
-                    Arc::new(rows.iter().map(|i| Some(n(*i))).collect::<Float64Array>()),
-                ),
-                (
-                    "loss",
-                    Arc::new(rows.iter().map(|i| loss(*i)).collect::<Float64Array>()),
-                ),
-                (
-                    "seed",
-                    Arc::new(rows.iter().map(|i| Some(seed(*i))).collect::<Int32Array>()),
-                ),
+                ("key", Arc::new(rows.iter().map(|i| key(*i)).collect::<StringArray>()) as ArrayRef),
+                ("n", Arc::new(rows.iter().map(|i| Some(n(*i))).collect::<Float64Array>())),
+                ("loss", Arc::new(rows.iter().map(|i| loss(*i)).collect::<Float64Array>())),
+                ("seed", Arc::new(rows.iter().map(|i| Some(seed(*i))).collect::<Int32Array>())),
             ],
         );
     };
-    let request = Request {
-        by: names(&["key"]),
-        cluster: Some("seed".into()),
-        ..request(&["loss", "n"])
-    };
+    let request = Request { by: names(&["key"]), cluster: Some("seed".into()), ..request(&["loss", "n"]) };
     let whole = Folder::new();
     write(&whole, "all.parquet", &(0..ROWS).collect::<Vec<_>>());
     let whole = load(&whole.all(), &request).expect("sweeps");
@@ -167,21 +115,10 @@ fn shuffled_and_split_rows_give_the_same_bits() {
     for sweep in (0..split.n_sweeps()).map(|i| split.sweep(i)) {
         for place in 0..sweep.len() {
             let path = &split.files[sweep.file[place] as usize].path;
-            let part: usize = path
-                .rsplit(['/', '.'])
-                .nth(1)
-                .expect("a name")
-                .parse()
-                .expect("a number");
+            let part: usize = path.rsplit(['/', '.']).nth(1).expect("a name").parse().expect("a number");
             let row = shuffled[part * 123 + sweep.row[place] as usize];
-            assert_eq!(
-                sweep.columns[0][place].to_bits() == 0x7FF8_0000_6E75_6C6C,
-                loss(row).is_none()
-            );
-            assert_eq!(
-                sweep.columns[1][place].total_cmp(&n(row)),
-                std::cmp::Ordering::Equal
-            );
+            assert_eq!(sweep.columns[0][place].to_bits() == 0x7FF8_0000_6E75_6C6C, loss(row).is_none());
+            assert_eq!(sweep.columns[1][place].total_cmp(&n(row)), std::cmp::Ordering::Equal);
         }
     }
 }
@@ -194,22 +131,10 @@ fn clusters_are_ranked_over_all_sweeps() {
         &[
             ("key", strings(&["a", "a", "b", "b"])),
             ("x", floats(&[1.0, 2.0, 1.0, 2.0])),
-            (
-                "c",
-                Arc::new(StringArray::from(vec![
-                    Some("t"),
-                    Some("s"),
-                    None,
-                    Some("t"),
-                ])) as ArrayRef,
-            ),
+            ("c", Arc::new(StringArray::from(vec![Some("t"), Some("s"), None, Some("t")])) as ArrayRef),
         ],
     );
-    let request = Request {
-        by: names(&["key"]),
-        cluster: Some("c".into()),
-        ..request(&["x"])
-    };
+    let request = Request { by: names(&["key"]), cluster: Some("c".into()), ..request(&["x"]) };
     let data = load(&folder.all(), &request).expect("sweeps");
     assert_eq!(data.sweep(0).cluster, Some([2, 1].as_slice()));
     assert_eq!(data.sweep(1).cluster, Some([0, 2].as_slice()));
@@ -218,8 +143,7 @@ fn clusters_are_ranked_over_all_sweeps() {
 #[test]
 fn keys_keep_their_types() {
     let folder = Folder::new();
-    let dictionary: DictionaryArray<Int8Type> =
-        vec![Some("y"), None, Some("x")].into_iter().collect();
+    let dictionary: DictionaryArray<Int8Type> = vec![Some("y"), None, Some("x")].into_iter().collect();
     let time = TimestampMillisecondArray::from(vec![5, 6, 7]).with_timezone("America/New_York");
     folder.write(
         "a.parquet",
@@ -227,10 +151,7 @@ fn keys_keep_their_types() {
             ("d", Arc::new(dictionary) as ArrayRef),
             ("t", Arc::new(time)),
             ("day", Arc::new(Date32Array::from(vec![1, 2, 3]))),
-            (
-                "flag",
-                Arc::new(BooleanArray::from(vec![true, false, true])),
-            ),
+            ("flag", Arc::new(BooleanArray::from(vec![true, false, true]))),
         ],
     );
     let by = names(&["d", "t", "day", "flag"]);
@@ -245,11 +166,7 @@ fn keys_keep_their_types() {
             DataType::Boolean,
         ]
     );
-    let fields: Vec<DataType> = data
-        .key_fields
-        .iter()
-        .map(|f| f.data_type().clone())
-        .collect();
+    let fields: Vec<DataType> = data.key_fields.iter().map(|f| f.data_type().clone()).collect();
     assert_eq!(fields, types);
     assert_eq!(keys_as_text(&data), ["", "x", "y"]);
 }
@@ -267,31 +184,15 @@ fn files_may_write_a_column_with_different_widths() {
     folder.write(
         "b.parquet",
         &[
-            (
-                "x",
-                Arc::new(Float32Array::from(vec![0.5, 1.5])) as ArrayRef,
-            ),
-            (
-                "key",
-                Arc::new(Int64Array::from(vec![Some(1), Some(1 << 40)])),
-            ),
+            ("x", Arc::new(Float32Array::from(vec![0.5, 1.5])) as ArrayRef),
+            ("key", Arc::new(Int64Array::from(vec![Some(1), Some(1 << 40)]))),
         ],
     );
     folder.write(
         "c.parquet",
-        &[
-            ("x", Arc::new(NullArray::new(1)) as ArrayRef),
-            ("key", Arc::new(NullArray::new(1))),
-        ],
+        &[("x", Arc::new(NullArray::new(1)) as ArrayRef), ("key", Arc::new(NullArray::new(1)))],
     );
-    let data = load(
-        &folder.all(),
-        &Request {
-            by: names(&["key"]),
-            ..request(&["x"])
-        },
-    )
-    .expect("sweeps");
+    let data = load(&folder.all(), &Request { by: names(&["key"]), ..request(&["x"]) }).expect("sweeps");
     let keys: Vec<_> = data.keys[0].as_primitive::<Int64Type>().iter().collect();
     assert_eq!(keys, [None, Some(1), Some(2), Some(1 << 40)]);
     assert_eq!(data.sweep(1).columns[0], [0.5, 2.0]);
@@ -300,37 +201,14 @@ fn files_may_write_a_column_with_different_widths() {
 #[test]
 fn a_digest_depends_on_the_key_alone() {
     let one = Folder::new();
-    one.write(
-        "a.parquet",
-        &[
-            ("k", Arc::new(Int32Array::from(vec![5])) as ArrayRef),
-            ("x", floats(&[1.0])),
-        ],
-    );
+    one.write("a.parquet", &[("k", Arc::new(Int32Array::from(vec![5])) as ArrayRef), ("x", floats(&[1.0]))]);
     let other = Folder::new();
     other.write(
         "a.parquet",
-        &[
-            ("size", Arc::new(Int64Array::from(vec![9, 5])) as ArrayRef),
-            ("y", floats(&[2.0, 3.0])),
-        ],
+        &[("size", Arc::new(Int64Array::from(vec![9, 5])) as ArrayRef), ("y", floats(&[2.0, 3.0]))],
     );
-    let one = load(
-        &one.all(),
-        &Request {
-            by: names(&["k"]),
-            ..request(&["x"])
-        },
-    )
-    .expect("a sweep");
-    let other = load(
-        &other.all(),
-        &Request {
-            by: names(&["size"]),
-            ..request(&["y"])
-        },
-    )
-    .expect("sweeps");
+    let one = load(&one.all(), &Request { by: names(&["k"]), ..request(&["x"]) }).expect("a sweep");
+    let other = load(&other.all(), &Request { by: names(&["size"]), ..request(&["y"]) }).expect("sweeps");
     assert_eq!(one.sweep(0).key_digest, other.sweep(0).key_digest);
     assert_ne!(one.sweep(0).key_digest, other.sweep(1).key_digest);
 }
@@ -338,14 +216,7 @@ fn a_digest_depends_on_the_key_alone() {
 #[test]
 fn columns_that_disagree_name_the_file() {
     let folder = Folder::new();
-    folder.write(
-        "a.parquet",
-        &[
-            ("x", floats(&[1.0])),
-            ("y", floats(&[1.0])),
-            ("k", floats(&[1.0])),
-        ],
-    );
+    folder.write("a.parquet", &[("x", floats(&[1.0])), ("y", floats(&[1.0])), ("k", floats(&[1.0]))]);
     let k: ArrayRef = Arc::new(Int64Array::from(vec![1]));
     folder.write("b.parquet", &[("x", strings(&["1.0"])), ("k", k)]);
     let error = fails(&folder.all(), &request(&["x"]));
@@ -355,17 +226,10 @@ fn columns_that_disagree_name_the_file() {
     );
     let error = fails(&folder.all(), &request(&["y"]));
     assert!(
-        matches!(error, DatasetError::MissingInFile { .. })
-            && error.to_string().contains("b.parquet"),
+        matches!(error, DatasetError::MissingInFile { .. }) && error.to_string().contains("b.parquet"),
         "{error}"
     );
-    let error = fails(
-        &folder.all(),
-        &Request {
-            by: names(&["k"]),
-            ..request(&[])
-        },
-    );
+    let error = fails(&folder.all(), &Request { by: names(&["k"]), ..request(&[]) });
     assert!(matches!(error, DatasetError::Conflict { .. }), "{error}");
     assert_eq!(error.exit_status(), 2);
 }
@@ -374,10 +238,7 @@ fn columns_that_disagree_name_the_file() {
 fn names_and_types_are_checked_before_reading() {
     let folder = Folder::new();
     let inner: ArrayRef = floats(&[1.0]);
-    let nested = StructArray::from(vec![(
-        Arc::new(Field::new("eval", DataType::Float64, true)),
-        inner,
-    )]);
+    let nested = StructArray::from(vec![(Arc::new(Field::new("eval", DataType::Float64, true)), inner)]);
     folder.write(
         "a.parquet",
         &[
@@ -389,10 +250,7 @@ fn names_and_types_are_checked_before_reading() {
         ],
     );
     let header = inspect(&folder.all()).expect("a header");
-    assert_eq!(
-        header.column_names(),
-        ["tokens", "flag", "name", "day", "metrics"]
-    );
+    assert_eq!(header.column_names(), ["tokens", "flag", "name", "day", "metrics"]);
     assert_eq!(header.kind("tokens"), Some(Kind::Number));
     assert_eq!(header.kind("flag"), Some(Kind::Bool));
     assert_eq!(header.kind("name"), Some(Kind::Text));
@@ -401,8 +259,7 @@ fn names_and_types_are_checked_before_reading() {
 
     let error = fails(&folder.all(), &request(&["token"]));
     assert!(
-        error.to_string().contains("did you mean `tokens`")
-            && error.to_string().contains("`metrics`"),
+        error.to_string().contains("did you mean `tokens`") && error.to_string().contains("`metrics`"),
         "{error}"
     );
     for name in ["flag", "name", "day", "metrics"] {
@@ -414,32 +271,15 @@ fn names_and_types_are_checked_before_reading() {
     }
     let error = fails(&folder.all(), &request(&["metrics.eval"]));
     assert!(matches!(error, DatasetError::Nested { .. }), "{error}");
-    let error = fails(
-        &folder.all(),
-        &Request {
-            by: names(&["nmae"]),
-            ..request(&[])
-        },
-    );
+    let error = fails(&folder.all(), &Request { by: names(&["nmae"]), ..request(&[]) });
     assert!(
         error.to_string().contains("--by") && error.to_string().contains("did you mean `name`"),
         "{error}"
     );
     // A nested key is unusual, and works.
-    let data = load(
-        &folder.all(),
-        &Request {
-            by: names(&["metrics"]),
-            ..request(&[])
-        },
-    )
-    .expect("a sweep");
+    let data = load(&folder.all(), &Request { by: names(&["metrics"]), ..request(&[]) }).expect("a sweep");
     assert_eq!(
-        data.keys[0]
-            .as_struct()
-            .column(0)
-            .as_primitive::<arrow::datatypes::Float64Type>()
-            .value(0),
+        data.keys[0].as_struct().column(0).as_primitive::<arrow::datatypes::Float64Type>().value(0),
         1.0
     );
 }
@@ -457,10 +297,7 @@ fn half_precision_and_decimals_are_numbers() {
 }
 
 fn definition(name: &str, text: &str) -> (String, Expr) {
-    (
-        name.to_owned(),
-        parse_expression(text).expect("an expression"),
-    )
+    (name.to_owned(), parse_expression(text).expect("an expression"))
 }
 
 /// Rows of two runs with every kind of column, to define and filter by.
@@ -469,24 +306,8 @@ fn varied(folder: &Folder) {
         "a.parquet",
         &[
             ("run", strings(&["a", "a", "b", "b"])),
-            (
-                "N",
-                Arc::new(Float64Array::from(vec![
-                    Some(1.0),
-                    Some(2.0),
-                    None,
-                    Some(4.0),
-                ])) as ArrayRef,
-            ),
-            (
-                "ok",
-                Arc::new(BooleanArray::from(vec![
-                    Some(true),
-                    None,
-                    Some(true),
-                    Some(false),
-                ])),
-            ),
+            ("N", Arc::new(Float64Array::from(vec![Some(1.0), Some(2.0), None, Some(4.0)])) as ArrayRef),
+            ("ok", Arc::new(BooleanArray::from(vec![Some(true), None, Some(true), Some(false)]))),
             ("day", Arc::new(Date32Array::from(vec![1, 2, 3, 4]))),
         ],
     );
@@ -503,34 +324,17 @@ fn a_condition_drops_what_is_not_true_and_counts_it() {
     };
     // A null is not true: row 1 of `ok`, row 2 of `N`.
     let data = load(&folder.all(), &with("ok")).expect("sweeps");
-    assert_eq!(
-        (data.rows_read, data.rows_dropped, keys_as_text(&data)),
-        (4, 2, names(&["a", "b"]))
-    );
-    assert_eq!(
-        (data.sweep(0).row, data.sweep(1).row),
-        ([0].as_slice(), [2].as_slice())
-    );
+    assert_eq!((data.rows_read, data.rows_dropped, keys_as_text(&data)), (4, 2, names(&["a", "b"])));
+    assert_eq!((data.sweep(0).row, data.sweep(1).row), ([0].as_slice(), [2].as_slice()));
     let data = load(&folder.all(), &with("N > 1 and run != 'a'")).expect("a sweep");
     assert_eq!((keys_as_text(&data), data.rows_dropped), (names(&["b"]), 3));
-    assert_eq!(
-        (data.sweep(0).columns[0], data.sweep(0).row),
-        ([4.0].as_slice(), [3].as_slice())
-    );
+    assert_eq!((data.sweep(0).columns[0], data.sweep(0).row), ([4.0].as_slice(), [3].as_slice()));
     let data = load(&folder.all(), &with("N is null")).expect("a sweep");
     assert!(is_null(data.sweep(0).columns[0][0]));
-    assert_eq!(
-        load(&folder.all(), &with("N > 9"))
-            .expect("no sweeps")
-            .n_sweeps(),
-        0
-    );
+    assert_eq!(load(&folder.all(), &with("N > 9")).expect("no sweeps").n_sweeps(), 0);
 
     let error = fails(&folder.all(), &with("N + 1"));
-    assert!(
-        matches!(error, DatasetError::NotCondition { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, DatasetError::NotCondition { .. }), "{error}");
     let error = fails(&folder.all(), &with("N > 'a'"));
     assert!(matches!(error, DatasetError::Expression { .. }), "{error}");
     let error = fails(&folder.all(), &with("day = 1"));
@@ -557,15 +361,8 @@ fn definitions_build_on_each_other_and_may_take_a_columns_name() {
         definition("unused", "N / 0"),
     ];
     let condition = Some(parse_condition("N < 40 or N is null").expect("a condition"));
-    let data = load(
-        &folder.all(),
-        &Request {
-            lets,
-            condition,
-            ..request(&["N", "C", "one"])
-        },
-    )
-    .expect("a sweep");
+    let data =
+        load(&folder.all(), &Request { lets, condition, ..request(&["N", "C", "one"]) }).expect("a sweep");
     let sweep = data.sweep(0);
     assert_eq!(sweep.columns[0][..2], [11.0, 22.0]);
     assert_eq!(sweep.columns[1][..2], [10.0, 20.0]);
@@ -573,29 +370,16 @@ fn definitions_build_on_each_other_and_may_take_a_columns_name() {
     assert!(is_null(sweep.columns[0][2]) && is_null(sweep.columns[1][2]));
     assert_eq!(sweep.row, [0, 1, 2]);
 
-    let error = fails(
-        &folder.all(),
-        &Request {
-            lets: vec![definition("C", "6 * M")],
-            ..request(&["C"])
-        },
-    );
+    let error = fails(&folder.all(), &Request { lets: vec![definition("C", "6 * M")], ..request(&["C"]) });
     assert!(
-        matches!(error, DatasetError::MissingColumn { .. })
-            && error.to_string().contains("--let C"),
+        matches!(error, DatasetError::MissingColumn { .. }) && error.to_string().contains("--let C"),
         "{error}"
     );
     let error = fails(
         &folder.all(),
-        &Request {
-            lets: vec![definition("C", "D"), definition("D", "1")],
-            ..request(&["C"])
-        },
+        &Request { lets: vec![definition("C", "D"), definition("D", "1")], ..request(&["C"]) },
     );
-    assert!(
-        matches!(error, DatasetError::MissingColumn { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, DatasetError::MissingColumn { .. }), "{error}");
 }
 
 #[test]
@@ -606,12 +390,7 @@ fn definitions_can_be_keys_and_clusters() {
     let by = names(&["big"]);
     let data = load(
         &folder.all(),
-        &Request {
-            lets: lets.clone(),
-            by,
-            cluster: Some("run".into()),
-            ..request(&["N"])
-        },
+        &Request { lets: lets.clone(), by, cluster: Some("run".into()), ..request(&["N"]) },
     );
     let data = data.expect("sweeps");
     assert_eq!(keys_as_text(&data), ["", "2.0", "4.0"]);
@@ -620,14 +399,6 @@ fn definitions_can_be_keys_and_clusters() {
     assert_eq!(data.sweep(1).cluster, Some([3, 2].as_slice()));
     assert_eq!(data.sweep(2).cluster, Some([1].as_slice()));
     // `--by` names the input's column even where a definition has taken its name.
-    let data = load(
-        &folder.all(),
-        &Request {
-            lets,
-            by: names(&["run"]),
-            ..request(&[])
-        },
-    )
-    .expect("sweeps");
+    let data = load(&folder.all(), &Request { lets, by: names(&["run"]), ..request(&[]) }).expect("sweeps");
     assert_eq!(keys_as_text(&data), ["a", "b"]);
 }

@@ -19,36 +19,21 @@ fn files_that_are_no_parquet_are_told_apart() {
     let good = fs::read(folder.path("good.parquet")).expect("bytes");
     type Check = fn(&DatasetError) -> bool;
     let cases: [(&str, Vec<u8>, Check); 6] = [
-        ("empty", vec![], |e| {
-            matches!(e, DatasetError::EmptyFile { .. })
+        ("empty", vec![], |e| matches!(e, DatasetError::EmptyFile { .. })),
+        ("tiny", b"PAR1".to_vec(), |e| matches!(e, DatasetError::NotParquet { .. })),
+        ("text", b"x,y\n1.0,2.0\n3.0,4.0\n".to_vec(), |e| matches!(e, DatasetError::NotParquet { .. })),
+        ("cut", good[..good.len() / 2].to_vec(), |e| matches!(e, DatasetError::Truncated { .. })),
+        ("secret", [b"PARE", &good[4..]].concat(), |e| matches!(e, DatasetError::Encrypted { .. })),
+        ("footless", [&good[..good.len() - 8], b"\xff\xff\xff\x7fPAR1"].concat(), |e| {
+            matches!(e, DatasetError::Corrupt { .. })
         }),
-        ("tiny", b"PAR1".to_vec(), |e| {
-            matches!(e, DatasetError::NotParquet { .. })
-        }),
-        ("text", b"x,y\n1.0,2.0\n3.0,4.0\n".to_vec(), |e| {
-            matches!(e, DatasetError::NotParquet { .. })
-        }),
-        ("cut", good[..good.len() / 2].to_vec(), |e| {
-            matches!(e, DatasetError::Truncated { .. })
-        }),
-        ("secret", [b"PARE", &good[4..]].concat(), |e| {
-            matches!(e, DatasetError::Encrypted { .. })
-        }),
-        (
-            "footless",
-            [&good[..good.len() - 8], b"\xff\xff\xff\x7fPAR1"].concat(),
-            |e| matches!(e, DatasetError::Corrupt { .. }),
-        ),
     ];
     for (name, bytes, expected) in cases {
         let path = folder.path(&format!("{name}.parquet"));
         fs::write(&path, bytes).expect("a file");
         let error = inspect(&[path]).expect_err(name);
         assert!(expected(&error), "{error:?}");
-        assert!(
-            error.to_string().contains(name) && error.exit_status() == 2,
-            "{error}"
-        );
+        assert!(error.to_string().contains(name) && error.exit_status() == 2, "{error}");
     }
 }
 
@@ -60,16 +45,10 @@ fn inputs_that_change_under_way_are_no_fault_of_theirs() {
     let running = AtomicBool::new(false);
     folder.write("a.parquet", &[("x", floats(&[1.0, 2.0, 3.0]))]);
     let error = read(&header, &request(&["x"]), &running).expect_err("another file");
-    assert!(
-        matches!(error, DatasetError::Changed { .. }) && error.exit_status() == 1,
-        "{error}"
-    );
+    assert!(matches!(error, DatasetError::Changed { .. }) && error.exit_status() == 1, "{error}");
     fs::remove_file(folder.path("a.parquet")).expect("removed");
     let error = read(&header, &request(&["x"]), &running).expect_err("no file");
-    assert!(
-        matches!(error, DatasetError::Vanished { .. }) && error.exit_status() == 1,
-        "{error}"
-    );
+    assert!(matches!(error, DatasetError::Vanished { .. }) && error.exit_status() == 1, "{error}");
 }
 
 #[test]
@@ -84,25 +63,18 @@ fn an_interrupt_ends_reading() {
 #[test]
 fn no_damage_makes_it_panic() {
     let folder = Folder::new();
-    let dictionary: DictionaryArray<Int8Type> = vec![Some("y"), None, Some("x"), Some("y")]
-        .into_iter()
-        .collect();
+    let dictionary: DictionaryArray<Int8Type> =
+        vec![Some("y"), None, Some("x"), Some("y")].into_iter().collect();
     folder.write(
         "good.parquet",
         &[
             ("k", Arc::new(dictionary) as ArrayRef),
-            (
-                "x",
-                Arc::new(Int64Array::from(vec![Some(1), None, Some(3), Some(4)])),
-            ),
+            ("x", Arc::new(Int64Array::from(vec![Some(1), None, Some(3), Some(4)]))),
             ("s", strings(&["one", "two", "three", "four"])),
         ],
     );
     let good = fs::read(folder.path("good.parquet")).expect("bytes");
-    let request = Request {
-        by: names(&["k", "s"]),
-        ..request(&["x"])
-    };
+    let request = Request { by: names(&["k", "s"]), ..request(&["x"]) };
     let path = folder.path("bad.parquet");
     let (mut read_anyway, mut refused) = (0, 0);
     let mut attempt = |bytes: &[u8]| {
@@ -123,10 +95,7 @@ fn no_damage_makes_it_panic() {
         }
         attempt(&good[..position]);
     }
-    assert!(
-        refused > good.len() && read_anyway > 0,
-        "{refused} refused, {read_anyway} read"
-    );
+    assert!(refused > good.len() && read_anyway > 0, "{refused} refused, {read_anyway} read");
 }
 
 /// Written by pyarrow 26 with `write_page_checksum=True`, plain and uncompressed: nothing but the checksum can
@@ -137,20 +106,14 @@ fn page_checksums_are_verified() {
     let folder = Folder::new();
     let path = folder.path("a.parquet");
     fs::write(&path, good).expect("a file");
-    let request = Request {
-        by: names(&["run"]),
-        ..request(&["loss"])
-    };
+    let request = Request { by: names(&["run"]), ..request(&["loss"]) };
     let data = load(std::slice::from_ref(&path), &request).expect("sweeps");
     assert_eq!(data.sweep(0).columns[0], [2.5, 3.25]);
     assert_eq!(data.sweep(1).columns[0], [12345.678]);
 
     let mut bad = good.to_vec();
     let value = 12345.678f64.to_le_bytes();
-    let position = bad
-        .windows(8)
-        .position(|w| w == value)
-        .expect("the value, plain");
+    let position = bad.windows(8).position(|w| w == value).expect("the value, plain");
     bad[position] ^= 1;
     fs::write(&path, bad).expect("a file");
     let error = fails(&[path], &request);

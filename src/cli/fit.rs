@@ -176,11 +176,7 @@ impl FitArguments {
                 .collect(),
             catalogue_file: catalogue.as_ref().map(|(file, _)| file.clone()),
             catalogue,
-            lets: self
-                .lets
-                .iter()
-                .map(|text| assignment("--let", text))
-                .collect::<Result<_, _>>()?,
+            lets: self.lets.iter().map(|text| assignment("--let", text)).collect::<Result<_, _>>()?,
             condition: self.condition.clone(),
             response: self.response.clone(),
             min_points: self.min_points,

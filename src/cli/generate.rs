@@ -71,9 +71,7 @@ impl Columns for Table {
 fn pairs<'a>(flag: &str, texts: &'a [String]) -> Result<Vec<(&'a str, &'a str)>, Failure> {
     texts
         .iter()
-        .map(|t| {
-            t.split_once('=').ok_or_else(|| Failure::usage(format!("{flag} {t}: write NAME=…")))
-        })
+        .map(|t| t.split_once('=').ok_or_else(|| Failure::usage(format!("{flag} {t}: write NAME=…"))))
         .collect()
 }
 
@@ -111,10 +109,10 @@ pub fn run(arguments: &GenerateArguments) -> Result<String, Failure> {
         return Err(Failure::usage(format!("law `{}`: no value for `{name}`", law.name)));
     }
     let batch = generate(arguments, law, &parameters, &ranges)?;
-    let fail = |error: String| Failure { status: 1, message: format!("{}: {error}", arguments.out.display()) };
+    let fail =
+        |error: String| Failure { status: 1, message: format!("{}: {error}", arguments.out.display()) };
     let file = File::create(&arguments.out).map_err(|e| fail(e.to_string()))?;
-    let mut writer =
-        ArrowWriter::try_new(file, batch.schema(), None).map_err(|e| fail(e.to_string()))?;
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).map_err(|e| fail(e.to_string()))?;
     writer.write(&batch).map_err(|e| fail(e.to_string()))?;
     writer.close().map_err(|e| fail(e.to_string()))?;
     Ok(format!("{} rows in {}\n", batch.num_rows(), arguments.out.display()))
@@ -153,7 +151,9 @@ fn generate(
     };
     let response: Vec<f64> = prediction
         .iter()
-        .map(|y| if arguments.noise > 0.0 { y * (arguments.noise * normal_quantile(uniform())).exp() } else { *y })
+        .map(|y| {
+            if arguments.noise > 0.0 { y * (arguments.noise * normal_quantile(uniform())).exp() } else { *y }
+        })
         .collect();
     let sweep = (0..n).map(|i| format!("sweep-{:05}", i / arguments.points));
     let mut fields: Vec<(String, ArrayRef)> =
@@ -161,6 +161,9 @@ fn generate(
     for (i, (name, ..)) in ranges.iter().enumerate() {
         fields.push(((*name).to_string(), Arc::new(Float64Array::from(columns[i].clone()))));
     }
-    fields.push((law.response.to_string().trim_matches('"').to_string(), Arc::new(Float64Array::from(response))));
+    fields.push((
+        law.response.to_string().trim_matches('"').to_string(),
+        Arc::new(Float64Array::from(response)),
+    ));
     RecordBatch::try_from_iter(fields).map_err(|e| Failure::usage(e.to_string()))
 }

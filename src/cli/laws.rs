@@ -51,9 +51,7 @@ fn one_line(text: &str) -> String {
 }
 
 fn source(law: &Law) -> String {
-    law.citation
-        .as_ref()
-        .map_or(String::new(), |c| format!("{} {}, {}", c.author, c.year, c.reference))
+    law.citation.as_ref().map_or(String::new(), |c| format!("{} {}, {}", c.author, c.year, c.reference))
 }
 
 fn full(law: &Law) -> String {

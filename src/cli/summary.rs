@@ -23,8 +23,7 @@ pub fn table(header: &[&str], right: &[usize]) -> Table {
 
 /// The lines of a table, trailing blanks removed.
 pub fn lines(table: &Table) -> String {
-    let mut text: String =
-        table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let mut text: String = table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect();
     text.push('\n');
     text
 }
@@ -46,9 +45,7 @@ pub fn text(summary: &Summary, dry_run: bool, out: Option<&Path>) -> String {
 
     let counts = &summary.counts;
     if !dry_run {
-        let names: Vec<&str> = std::iter::once("fits")
-            .chain(Status::ALL.iter().map(|s| s.name()))
-            .collect();
+        let names: Vec<&str> = std::iter::once("fits").chain(Status::ALL.iter().map(|s| s.name())).collect();
         let mut header = vec!["law"];
         header.extend(names);
         let right: Vec<usize> = (1..header.len()).collect();

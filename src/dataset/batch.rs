@@ -34,15 +34,8 @@ impl Columns for Batch {
 
 impl Batch {
     /// Converts the input's columns and evaluates the definitions.
-    pub(super) fn compute(
-        batch: &RecordBatch,
-        plan: &Plan,
-        place: &Place,
-    ) -> Result<Self, DatasetError> {
-        let mut scope = Self {
-            rows: batch.num_rows(),
-            columns: HashMap::new(),
-        };
+    pub(super) fn compute(batch: &RecordBatch, plan: &Plan, place: &Place) -> Result<Self, DatasetError> {
+        let mut scope = Self { rows: batch.num_rows(), columns: HashMap::new() };
         for name in &plan.inputs {
             let array = batch
                 .column_by_name(name)
@@ -90,10 +83,7 @@ pub(super) struct Place<'a> {
 
 impl Place<'_> {
     pub(super) fn corrupt(&self, reason: String) -> DatasetError {
-        DatasetError::Corrupt {
-            path: self.file.name(),
-            reason,
-        }
+        DatasetError::Corrupt { path: self.file.name(), reason }
     }
 
     pub(super) fn conversion(&self, column: &str, error: &ArrowError) -> DatasetError {

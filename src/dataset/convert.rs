@@ -7,8 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringA
 use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
-    DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType,
-    Float64Type,
+    DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Float64Type,
 };
 use arrow::error::ArrowError;
 use std::fmt::Display;
@@ -37,10 +36,7 @@ pub(super) fn cast_exactly(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, 
     if array.data_type() == to {
         return Ok(Arc::clone(array));
     }
-    let options = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
+    let options = CastOptions { safe: false, ..CastOptions::default() };
     cast_with_options(array, to, &options)
 }
 
@@ -54,53 +50,31 @@ pub fn to_column(array: &ArrayRef) -> Result<Column, ArrowError> {
     }
     let valid = flags(array.nulls());
     Ok(match array.data_type() {
-        DataType::Boolean => Column::Bool {
-            values: array.as_boolean().values().iter().collect(),
-            valid,
-        },
-        DataType::Utf8 => Column::Text {
-            values: texts(array.as_string::<i32>().iter()),
-            valid,
-        },
-        DataType::LargeUtf8 => Column::Text {
-            values: texts(array.as_string::<i64>().iter()),
-            valid,
-        },
-        DataType::Utf8View => Column::Text {
-            values: texts(array.as_string_view().iter()),
-            valid,
-        },
-        DataType::Null => Column::Number {
-            values: vec![0.0; array.len()],
-            valid: Some(vec![false; array.len()]),
-        },
-        DataType::Decimal32(_, scale) => Column::Number {
-            values: decimals::<Decimal32Type>(array, *scale),
-            valid,
-        },
-        DataType::Decimal64(_, scale) => Column::Number {
-            values: decimals::<Decimal64Type>(array, *scale),
-            valid,
-        },
-        DataType::Decimal128(_, scale) => Column::Number {
-            values: decimals::<Decimal128Type>(array, *scale),
-            valid,
-        },
-        DataType::Decimal256(_, scale) => Column::Number {
-            values: decimals::<Decimal256Type>(array, *scale),
-            valid,
-        },
+        DataType::Boolean => Column::Bool { values: array.as_boolean().values().iter().collect(), valid },
+        DataType::Utf8 => Column::Text { values: texts(array.as_string::<i32>().iter()), valid },
+        DataType::LargeUtf8 => Column::Text { values: texts(array.as_string::<i64>().iter()), valid },
+        DataType::Utf8View => Column::Text { values: texts(array.as_string_view().iter()), valid },
+        DataType::Null => {
+            Column::Number { values: vec![0.0; array.len()], valid: Some(vec![false; array.len()]) }
+        }
+        DataType::Decimal32(_, scale) => {
+            Column::Number { values: decimals::<Decimal32Type>(array, *scale), valid }
+        }
+        DataType::Decimal64(_, scale) => {
+            Column::Number { values: decimals::<Decimal64Type>(array, *scale), valid }
+        }
+        DataType::Decimal128(_, scale) => {
+            Column::Number { values: decimals::<Decimal128Type>(array, *scale), valid }
+        }
+        DataType::Decimal256(_, scale) => {
+            Column::Number { values: decimals::<Decimal256Type>(array, *scale), valid }
+        }
         t if t.is_integer() || t.is_floating() => {
             let doubles = cast_exactly(array, &DataType::Float64)?;
-            Column::Number {
-                values: doubles.as_primitive::<Float64Type>().values().to_vec(),
-                valid,
-            }
+            Column::Number { values: doubles.as_primitive::<Float64Type>().values().to_vec(), valid }
         }
         other => {
-            return Err(ArrowError::NotYetImplemented(format!(
-                "a column of type {other}"
-            )));
+            return Err(ArrowError::NotYetImplemented(format!("a column of type {other}")));
         }
     })
 }
@@ -113,14 +87,9 @@ pub(super) fn to_array(column: &Column) -> ArrayRef {
             let values: Vec<f64> = values.iter().map(|v| canonical(*v)).collect();
             Arc::new(Float64Array::new(values.into(), nulls(valid)))
         }
-        Column::Bool { values, valid } => {
-            Arc::new(BooleanArray::new(values.clone().into(), nulls(valid)))
-        }
+        Column::Bool { values, valid } => Arc::new(BooleanArray::new(values.clone().into(), nulls(valid))),
         Column::Text { values, valid } => Arc::new(StringArray::from_iter(
-            values
-                .iter()
-                .enumerate()
-                .map(|(i, text)| is_valid(valid, i).then_some(text)),
+            values.iter().enumerate().map(|(i, text)| is_valid(valid, i).then_some(text)),
         )),
     }
 }
@@ -131,13 +100,7 @@ pub(super) fn store(column: &Column, kept: &[usize], into: &mut Vec<f64>) -> boo
     let Column::Number { values, valid } = column else {
         return false;
     };
-    into.extend(kept.iter().map(|&i| {
-        if is_valid(valid, i) {
-            canonical(values[i])
-        } else {
-            NULL
-        }
-    }));
+    into.extend(kept.iter().map(|&i| if is_valid(valid, i) { canonical(values[i]) } else { NULL }));
     true
 }
 
@@ -146,11 +109,7 @@ pub(super) fn rows_where(condition: &Column) -> Option<Vec<usize>> {
     let Column::Bool { values, valid } = condition else {
         return None;
     };
-    Some(
-        (0..values.len())
-            .filter(|&i| values[i] && is_valid(valid, i))
-            .collect(),
-    )
+    Some((0..values.len()).filter(|&i| values[i] && is_valid(valid, i)).collect())
 }
 
 fn is_valid(valid: &Option<Vec<bool>>, row: usize) -> bool {
@@ -158,9 +117,7 @@ fn is_valid(valid: &Option<Vec<bool>>, row: usize) -> bool {
 }
 
 fn flags(nulls: Option<&NullBuffer>) -> Option<Vec<bool>> {
-    nulls
-        .filter(|n| n.null_count() > 0)
-        .map(|n| n.iter().collect())
+    nulls.filter(|n| n.null_count() > 0).map(|n| n.iter().collect())
 }
 
 fn texts<'a>(values: impl Iterator<Item = Option<&'a str>>) -> Vec<String> {
@@ -171,12 +128,7 @@ fn decimals<T: DecimalType>(array: &ArrayRef, scale: i8) -> Vec<f64>
 where
     T::Native: Display,
 {
-    array
-        .as_primitive::<T>()
-        .values()
-        .iter()
-        .map(|value| decimal_to_f64(&value.to_string(), scale))
-        .collect()
+    array.as_primitive::<T>().values().iter().map(|value| decimal_to_f64(&value.to_string(), scale)).collect()
 }
 
 /// The double nearest to `unscaled`·10^−`scale`.
@@ -193,9 +145,7 @@ fn decimal_to_f64(unscaled: &str, scale: i8) -> f64 {
         return integer as f64 / 10f64.powi(i32::from(scale));
     }
     // A sign, digits and an exponent always parse; NaN would be rejected with its row by the caller.
-    format!("{unscaled}e{}", -i32::from(scale))
-        .parse()
-        .unwrap_or(f64::NAN)
+    format!("{unscaled}e{}", -i32::from(scale)).parse().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]
@@ -219,19 +169,9 @@ mod tests {
 
     #[test]
     fn integers_above_2_to_53_round_to_nearest_even() {
-        let values = stored(Int64Array::from(vec![
-            9007199254740993,
-            9007199254740995,
-            -9007199254740993,
-        ]));
-        assert_eq!(
-            values,
-            [9007199254740992.0, 9007199254740996.0, -9007199254740992.0]
-        );
-        assert_eq!(
-            stored(UInt64Array::from(vec![u64::MAX])),
-            [18446744073709551616.0]
-        );
+        let values = stored(Int64Array::from(vec![9007199254740993, 9007199254740995, -9007199254740993]));
+        assert_eq!(values, [9007199254740992.0, 9007199254740996.0, -9007199254740992.0]);
+        assert_eq!(stored(UInt64Array::from(vec![u64::MAX])), [18446744073709551616.0]);
     }
 
     #[test]
@@ -244,13 +184,9 @@ mod tests {
         let whole = whole.with_precision_and_scale(38, 0).expect("a type");
         let bits: Vec<u64> = stored(whole).iter().map(|v| v.to_bits()).collect();
         assert_eq!(bits, [0x4340_0000_0000_0000, 0x45f8_ee90_ff6c_373e]);
-        let tiny = Decimal128Array::from(vec![-1])
-            .with_precision_and_scale(38, 30)
-            .expect("a type");
+        let tiny = Decimal128Array::from(vec![-1]).with_precision_and_scale(38, 30).expect("a type");
         assert_eq!(stored(tiny)[0].to_bits(), 0xb9b4_484b_feeb_c2a0);
-        let hundreds = Decimal32Array::from(vec![17])
-            .with_precision_and_scale(5, -2)
-            .expect("a type");
+        let hundreds = Decimal32Array::from(vec![17]).with_precision_and_scale(5, -2).expect("a type");
         assert_eq!(stored(hundreds), [1700.0]);
         let text = "3402823669209384634633746074317682114553402823669";
         let huge = Decimal256Array::from(vec![i256::from_string(text).expect("a number")]);
@@ -267,11 +203,7 @@ mod tests {
         let values = stored(Float32Array::from(vec![Some(0.1), None]));
         assert_eq!(values[0], f64::from(0.1f32));
         assert!(crate::sweep::is_null(values[1]));
-        assert!(
-            stored(NullArray::new(2))
-                .iter()
-                .all(|v| crate::sweep::is_null(*v))
-        );
+        assert!(stored(NullArray::new(2)).iter().all(|v| crate::sweep::is_null(*v)));
     }
 
     #[test]
@@ -284,17 +216,13 @@ mod tests {
         assert_eq!((values[0], values[2]), (20.0, 10.0));
         assert!(crate::sweep::is_null(values[1]) && crate::sweep::is_null(values[3]));
 
-        let text: DictionaryArray<Int8Type> =
-            vec![Some("a"), None, Some("b")].into_iter().collect();
-        let Column::Text { values, valid } =
-            to_column(&(Arc::new(text) as ArrayRef)).expect("text")
-        else {
+        let text: DictionaryArray<Int8Type> = vec![Some("a"), None, Some("b")].into_iter().collect();
+        let Column::Text { values, valid } = to_column(&(Arc::new(text) as ArrayRef)).expect("text") else {
             panic!("a dictionary of strings is text");
         };
         assert_eq!((values[0].as_str(), values[2].as_str()), ("a", "b"));
         assert_eq!(valid, Some(vec![true, false, true]));
-        let views: ArrayRef =
-            Arc::new(StringViewArray::from(vec!["long enough not to be inlined"]));
+        let views: ArrayRef = Arc::new(StringViewArray::from(vec!["long enough not to be inlined"]));
         assert!(
             matches!(to_column(&views), Ok(Column::Text { values, .. }) if values[0].starts_with("long"))
         );
@@ -302,17 +230,8 @@ mod tests {
 
     #[test]
     fn a_condition_keeps_what_is_true() {
-        let truth = Column::Bool {
-            values: vec![true, false, true],
-            valid: Some(vec![true, true, false]),
-        };
+        let truth = Column::Bool { values: vec![true, false, true], valid: Some(vec![true, true, false]) };
         assert_eq!(rows_where(&truth), Some(vec![0]));
-        assert_eq!(
-            rows_where(&Column::Number {
-                values: vec![1.0],
-                valid: None
-            }),
-            None
-        );
+        assert_eq!(rows_where(&Column::Number { values: vec![1.0], valid: None }), None);
     }
 }

@@ -25,8 +25,8 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
-    DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float64Type, Int64Type,
-    TimeUnit, UInt64Type,
+    DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float64Type, Int64Type, TimeUnit,
+    UInt64Type,
 };
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -61,8 +61,8 @@ struct Encoder {
 impl Encoder {
     fn new(column: &ArrayRef) -> Result<Self, ArrowError> {
         use DataType::{
-            Binary, BinaryView, Date32, Date64, Duration, FixedSizeBinary, Float64, Int64,
-            LargeBinary, LargeUtf8, Time32, Time64, Timestamp, UInt64, Utf8, Utf8View,
+            Binary, BinaryView, Date32, Date64, Duration, FixedSizeBinary, Float64, Int64, LargeBinary,
+            LargeUtf8, Time32, Time64, Timestamp, UInt64, Utf8, Utf8View,
         };
         let nanoseconds = |unit: &TimeUnit| match unit {
             TimeUnit::Second => 1_000_000_000,
@@ -106,23 +106,13 @@ impl Encoder {
             Ok(tag)
         };
         match column.data_type() {
-            DataType::Boolean => text(
-                b'b',
-                if column.as_boolean().value(row) {
-                    "1"
-                } else {
-                    "0"
-                },
-            ),
+            DataType::Boolean => text(b'b', if column.as_boolean().value(row) { "1" } else { "0" }),
             DataType::Int64 => {
                 let value = column.as_primitive::<Int64Type>().value(row);
                 let (tag, factor) = self.counted.unwrap_or((b'i', 1));
                 text(tag, &(i128::from(value) * factor).to_string())
             }
-            DataType::UInt64 => text(
-                b'i',
-                &column.as_primitive::<UInt64Type>().value(row).to_string(),
-            ),
+            DataType::UInt64 => text(b'i', &column.as_primitive::<UInt64Type>().value(row).to_string()),
             DataType::Float64 => {
                 let value = column.as_primitive::<Float64Type>().value(row);
                 bytes.extend_from_slice(&value.to_bits().to_le_bytes());
@@ -133,46 +123,18 @@ impl Encoder {
                 bytes.extend_from_slice(column.as_binary::<i64>().value(row));
                 Ok(b'x')
             }
-            DataType::Decimal32(_, scale) => text(
-                b'i',
-                &exact(
-                    &column
-                        .as_primitive::<Decimal32Type>()
-                        .value(row)
-                        .to_string(),
-                    *scale,
-                ),
-            ),
-            DataType::Decimal64(_, scale) => text(
-                b'i',
-                &exact(
-                    &column
-                        .as_primitive::<Decimal64Type>()
-                        .value(row)
-                        .to_string(),
-                    *scale,
-                ),
-            ),
-            DataType::Decimal128(_, scale) => text(
-                b'i',
-                &exact(
-                    &column
-                        .as_primitive::<Decimal128Type>()
-                        .value(row)
-                        .to_string(),
-                    *scale,
-                ),
-            ),
-            DataType::Decimal256(_, scale) => text(
-                b'i',
-                &exact(
-                    &column
-                        .as_primitive::<Decimal256Type>()
-                        .value(row)
-                        .to_string(),
-                    *scale,
-                ),
-            ),
+            DataType::Decimal32(_, scale) => {
+                text(b'i', &exact(&column.as_primitive::<Decimal32Type>().value(row).to_string(), *scale))
+            }
+            DataType::Decimal64(_, scale) => {
+                text(b'i', &exact(&column.as_primitive::<Decimal64Type>().value(row).to_string(), *scale))
+            }
+            DataType::Decimal128(_, scale) => {
+                text(b'i', &exact(&column.as_primitive::<Decimal128Type>().value(row).to_string(), *scale))
+            }
+            DataType::Decimal256(_, scale) => {
+                text(b'i', &exact(&column.as_primitive::<Decimal256Type>().value(row).to_string(), *scale))
+            }
             _ => {
                 let formatter = ArrayFormatter::try_new(column, &FormatOptions::default())?;
                 text(b'o', &formatter.value(row).try_to_string()?)
@@ -203,9 +165,9 @@ fn exact(unscaled: &str, scale: i8) -> String {
 mod tests {
     use super::*;
     use arrow::array::{
-        BinaryArray, BooleanArray, Date32Array, Decimal128Array, DurationMicrosecondArray,
-        Float64Array, Int8Array, Int32Array, NullArray, StringArray, StringViewArray,
-        Time32SecondArray, TimestampMillisecondArray, TimestampSecondArray, UInt64Array,
+        BinaryArray, BooleanArray, Date32Array, Decimal128Array, DurationMicrosecondArray, Float64Array,
+        Int8Array, Int32Array, NullArray, StringArray, StringViewArray, Time32SecondArray,
+        TimestampMillisecondArray, TimestampSecondArray, UInt64Array,
     };
     use std::sync::Arc;
 
@@ -219,10 +181,7 @@ mod tests {
 
     #[test]
     fn no_key_has_a_digest_too() {
-        assert_eq!(
-            hex(&[]),
-            "af5570f5a1810b7af78caf4bc70a660f0df51e42baf91d4de5b2328de0e83dfc"
-        );
+        assert_eq!(hex(&[]), "af5570f5a1810b7af78caf4bc70a660f0df51e42baf91d4de5b2328de0e83dfc");
     }
 
     #[test]
@@ -230,23 +189,14 @@ mod tests {
         let golden = "820e02af699031ab9d0a5b874e692b1b89ab9873f27bf691afb99a962cf3ba32";
         let float: ArrayRef = Arc::new(Float64Array::from(vec![0.1]));
         let truth: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
-        let texts: [ArrayRef; 2] = [
-            Arc::new(StringArray::from(vec!["c4_en"])),
-            Arc::new(StringViewArray::from(vec!["c4_en"])),
-        ];
+        let texts: [ArrayRef; 2] =
+            [Arc::new(StringArray::from(vec!["c4_en"])), Arc::new(StringViewArray::from(vec!["c4_en"]))];
         let fives: [ArrayRef; 3] = [
             Arc::new(Int8Array::from(vec![-5])),
             Arc::new(Int32Array::from(vec![-5])),
-            Arc::new(
-                Decimal128Array::from(vec![-500])
-                    .with_precision_and_scale(10, 2)
-                    .expect("a type"),
-            ),
+            Arc::new(Decimal128Array::from(vec![-500]).with_precision_and_scale(10, 2).expect("a type")),
         ];
-        let nulls: [ArrayRef; 2] = [
-            Arc::new(NullArray::new(1)),
-            Arc::new(UInt64Array::from(vec![None])),
-        ];
+        let nulls: [ArrayRef; 2] = [Arc::new(NullArray::new(1)), Arc::new(UInt64Array::from(vec![None]))];
         for text in &texts {
             for five in &fives {
                 for null in &nulls {
@@ -262,33 +212,18 @@ mod tests {
         let key: [ArrayRef; 7] = [
             Arc::new(Date32Array::from(vec![19000])),
             Arc::new(TimestampMillisecondArray::from(vec![1_700_000_000_123])),
-            Arc::new(
-                TimestampSecondArray::from(vec![1_700_000_000]).with_timezone("Europe/Berlin"),
-            ),
-            Arc::new(
-                Decimal128Array::from(vec![2500])
-                    .with_precision_and_scale(10, 3)
-                    .expect("a type"),
-            ),
+            Arc::new(TimestampSecondArray::from(vec![1_700_000_000]).with_timezone("Europe/Berlin")),
+            Arc::new(Decimal128Array::from(vec![2500]).with_precision_and_scale(10, 3).expect("a type")),
             Arc::new(BinaryArray::from(vec![b"\x00\xff".as_slice()])),
             Arc::new(Time32SecondArray::from(vec![3600])),
             Arc::new(DurationMicrosecondArray::from(vec![7])),
         ];
-        assert_eq!(
-            hex(&key),
-            "89b475e5e97134cbef97d7367880bd3fbf13725a80f411dc1e1bee92e646d54e"
-        );
+        assert_eq!(hex(&key), "89b475e5e97134cbef97d7367880bd3fbf13725a80f411dc1e1bee92e646d54e");
     }
 
     #[test]
     fn decimal_text_is_the_shortest() {
-        let cases = [
-            ("0", 3, "0"),
-            ("-5", 3, "-0.005"),
-            ("120", 1, "12"),
-            ("7", -2, "700"),
-            ("0", -2, "0"),
-        ];
+        let cases = [("0", 3, "0"), ("-5", 3, "-0.005"), ("120", 1, "12"), ("7", -2, "700"), ("0", -2, "0")];
         for (unscaled, scale, text) in cases {
             assert_eq!(exact(unscaled, scale), text);
         }

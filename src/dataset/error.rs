@@ -22,9 +22,7 @@ pub enum DatasetError {
     NoInputs,
     #[error("{path}: there is no such file or directory; check the path")]
     Missing { path: String },
-    #[error(
-        "{pattern}: no file matches this pattern; check it, and quote it if the shell expands it"
-    )]
+    #[error("{pattern}: no file matches this pattern; check it, and quote it if the shell expands it")]
     NoMatch { pattern: String },
     #[error("{pattern}: this is not a valid pattern ({reason}); see `*`, `**`, `?` and `[a-z]`")]
     BadPattern { pattern: String, reason: String },
@@ -34,18 +32,12 @@ pub enum DatasetError {
     )]
     EmptyDirectory { path: String },
     #[error("{path}: cannot be read ({source}); check its permissions and that the disk is there")]
-    Unreadable {
-        path: String,
-        source: io::Error,
-        phase: Phase,
-    },
+    Unreadable { path: String, source: io::Error, phase: Phase },
     #[error(
         "{path}: the file was there when the job began and is gone now; keep inputs in place and run again"
     )]
     Vanished { path: String },
-    #[error(
-        "{path}: the file changed while the job ran ({what}); run again when nothing writes to it"
-    )]
+    #[error("{path}: the file changed while the job ran ({what}); run again when nothing writes to it")]
     Changed { path: String, what: String },
     #[error("{path}: the file is empty (0 bytes); write it again or leave it out")]
     EmptyFile { path: String },
@@ -79,47 +71,22 @@ pub enum DatasetError {
         "{path}: column `{column}` is {found} here but {expected} in {other}; \
          write it with one type, or read these files in separate runs"
     )]
-    Conflict {
-        column: String,
-        path: String,
-        found: String,
-        other: String,
-        expected: String,
-    },
+    Conflict { column: String, path: String, found: String, other: String, expected: String },
     #[error("{path}: the file has more than one column named `{column}`; rename one of them")]
     Ambiguous { column: String, path: String },
     #[error(
         "{role}: `{name}` asks for a field inside the nested column `{column}`, which is not supported; \
          write the field as a column of its own"
     )]
-    Nested {
-        role: String,
-        name: String,
-        column: String,
-    },
+    Nested { role: String, name: String, column: String },
     #[error("{role}: `{name}` is {found}, and a number is needed; {advice}")]
-    NotNumeric {
-        role: String,
-        name: String,
-        found: String,
-        advice: String,
-    },
+    NotNumeric { role: String, name: String, found: String, advice: String },
     #[error(
         "{role}: column `{name}` is {found}, which expressions cannot use; leave it out, or write it as a number or text"
     )]
-    UnusableType {
-        role: String,
-        name: String,
-        found: String,
-    },
-    #[error(
-        "{role}: column `{name}` is {found}, which cannot identify rows; write it as a number or text"
-    )]
-    UnusableKey {
-        role: String,
-        name: String,
-        found: String,
-    },
+    UnusableType { role: String, name: String, found: String },
+    #[error("{role}: column `{name}` is {found}, which cannot identify rows; write it as a number or text")]
+    UnusableKey { role: String, name: String, found: String },
     #[error("{place}: {message}")]
     Expression {
         /// `--where`, or `--let NAME`.
@@ -131,17 +98,9 @@ pub enum DatasetError {
     #[error(
         "{place}: this gives {found}, and a condition must give true or false; compare it with something"
     )]
-    NotCondition {
-        place: String,
-        found: &'static str,
-        span: Span,
-    },
+    NotCondition { place: String, found: &'static str, span: Span },
     #[error("{path}: column `{column}`: {reason}; write it with the type that other inputs have")]
-    Conversion {
-        path: String,
-        column: String,
-        reason: String,
-    },
+    Conversion { path: String, column: String, reason: String },
     #[error(
         "the inputs have too many {what} for one run (more than {limit}); split the job by key or by file"
     )]
@@ -158,9 +117,7 @@ impl DatasetError {
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Unreadable {
-                phase: Phase::Read, ..
-            }
+            Self::Unreadable { phase: Phase::Read, .. }
             | Self::Vanished { .. }
             | Self::Changed { .. }
             | Self::Internal { .. } => 1,
@@ -176,12 +133,7 @@ pub(super) fn enumerate(names: &[String]) -> String {
     if names.is_empty() {
         return "no columns".to_owned();
     }
-    let shown = names
-        .iter()
-        .take(SHOWN)
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown} and {more} more"),
@@ -226,11 +178,8 @@ mod tests {
 
     #[test]
     fn status_tells_whose_fault_it_is() {
-        let unreadable = |phase| DatasetError::Unreadable {
-            path: "a".into(),
-            source: io::Error::other("x"),
-            phase,
-        };
+        let unreadable =
+            |phase| DatasetError::Unreadable { path: "a".into(), source: io::Error::other("x"), phase };
         assert_eq!(unreadable(Phase::Inspect).exit_status(), 2);
         assert_eq!(unreadable(Phase::Read).exit_status(), 1);
         assert_eq!(DatasetError::Interrupted.exit_status(), 130);

@@ -58,8 +58,7 @@ pub fn inspect(inputs: &[String]) -> Result<Header, DatasetError> {
     for path in inputs::expand(inputs)? {
         let file = inspect_file(path, Phase::Inspect)?;
         let shared = files.last().filter(|last| last.schema == file.schema);
-        let schema =
-            shared.map_or_else(|| Arc::clone(&file.schema), |last| Arc::clone(&last.schema));
+        let schema = shared.map_or_else(|| Arc::clone(&file.schema), |last| Arc::clone(&last.schema));
         files.push(FileHeader { schema, ..file });
     }
     Ok(Header { files })
@@ -73,28 +72,16 @@ fn inspect_file(path: PathBuf, phase: Phase) -> Result<FileHeader, DatasetError>
         reason: format!("it states {rows} rows"),
     })?;
     // The footer's tree is freed here, and only the schema of its top level kept.
-    let schema =
-        guard(|| Arc::clone(metadata.schema())).map_err(|reason| DatasetError::Corrupt {
-            path: path.display().to_string(),
-            reason,
-        })?;
-    Ok(FileHeader {
-        path,
-        bytes: source.length(),
-        rows,
-        schema,
-    })
+    let schema = guard(|| Arc::clone(metadata.schema()))
+        .map_err(|reason| DatasetError::Corrupt { path: path.display().to_string(), reason })?;
+    Ok(FileHeader { path, bytes: source.length(), rows, schema })
 }
 
 impl Header {
     /// The input files, in the order of the numbers that [`crate::sweep::Sweep::file`] uses.
     #[must_use]
     pub fn files(&self) -> Vec<InputFile> {
-        let describe = |f: &FileHeader| InputFile {
-            path: f.name(),
-            bytes: f.bytes,
-            rows: f.rows,
-        };
+        let describe = |f: &FileHeader| InputFile { path: f.name(), bytes: f.bytes, rows: f.rows };
         self.files.iter().map(describe).collect()
     }
 
@@ -128,11 +115,7 @@ impl Header {
     pub(super) fn data_type(&self, name: &str) -> Option<&DataType> {
         let mut of_nulls = None;
         for file in &self.files {
-            match file
-                .schema
-                .column_with_name(name)
-                .map(|(_, f)| f.data_type())
-            {
+            match file.schema.column_with_name(name).map(|(_, f)| f.data_type()) {
                 Some(DataType::Null) => of_nulls = Some(&DataType::Null),
                 Some(known) => return Some(known),
                 None => {}

@@ -30,9 +30,7 @@ pub fn expand(inputs: &[String]) -> Result<Vec<PathBuf>, DatasetError> {
             // A path that exists is never a pattern: names with brackets in them stay usable.
             Err(_) if is_pattern(input) => found.add_matches(input)?,
             Err(_) => {
-                return Err(DatasetError::Missing {
-                    path: input.clone(),
-                });
+                return Err(DatasetError::Missing { path: input.clone() });
             }
         }
     }
@@ -51,10 +49,7 @@ struct Files {
 impl Files {
     /// Adds a file, or every Parquet file below a directory.
     fn add(&mut self, path: &Path) -> Result<(), DatasetError> {
-        if !fs::metadata(path)
-            .map_err(|e| unreadable(path, e))?
-            .is_dir()
-        {
+        if !fs::metadata(path).map_err(|e| unreadable(path, e))?.is_dir() {
             return self.add_file(path);
         }
         // Directories already entered, against links that lead back up.
@@ -86,24 +81,13 @@ impl Files {
                 }
             }
         }
-        if any {
-            Ok(())
-        } else {
-            Err(DatasetError::EmptyDirectory {
-                path: path.display().to_string(),
-            })
-        }
+        if any { Ok(()) } else { Err(DatasetError::EmptyDirectory { path: path.display().to_string() }) }
     }
 
     fn add_matches(&mut self, pattern: &str) -> Result<(), DatasetError> {
-        let options = glob::MatchOptions {
-            require_literal_leading_dot: true,
-            ..glob::MatchOptions::new()
-        };
-        let matches = glob::glob_with(pattern, options).map_err(|e| DatasetError::BadPattern {
-            pattern: pattern.to_owned(),
-            reason: e.to_string(),
-        })?;
+        let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+        let matches = glob::glob_with(pattern, options)
+            .map_err(|e| DatasetError::BadPattern { pattern: pattern.to_owned(), reason: e.to_string() })?;
         let asks_for_marked = Path::new(pattern).file_name().is_some_and(is_skipped);
         let mut any = false;
         for path in matches {
@@ -117,13 +101,7 @@ impl Files {
             any = true;
             self.add(&path)?;
         }
-        if any {
-            Ok(())
-        } else {
-            Err(DatasetError::NoMatch {
-                pattern: pattern.to_owned(),
-            })
-        }
+        if any { Ok(()) } else { Err(DatasetError::NoMatch { pattern: pattern.to_owned() }) }
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), DatasetError> {
@@ -145,11 +123,7 @@ fn is_skipped(name: &OsStr) -> bool {
 }
 
 fn unreadable(path: &Path, source: io::Error) -> DatasetError {
-    DatasetError::Unreadable {
-        path: path.display().to_string(),
-        source,
-        phase: Phase::Inspect,
-    }
+    DatasetError::Unreadable { path: path.display().to_string(), source, phase: Phase::Inspect }
 }
 
 #[cfg(test)]
@@ -168,17 +142,10 @@ mod tests {
     }
 
     fn expand_in(root: &tempfile::TempDir, inputs: &[&str]) -> Result<Vec<String>, DatasetError> {
-        let inputs: Vec<String> = inputs
-            .iter()
-            .map(|i| root.path().join(i).display().to_string())
-            .collect();
+        let inputs: Vec<String> = inputs.iter().map(|i| root.path().join(i).display().to_string()).collect();
         let files = expand(&inputs)?;
-        let relative = |f: &PathBuf| {
-            f.strip_prefix(root.path())
-                .expect("below the root")
-                .display()
-                .to_string()
-        };
+        let relative =
+            |f: &PathBuf| f.strip_prefix(root.path()).expect("below the root").display().to_string();
         Ok(files.iter().map(relative).collect())
     }
 
@@ -201,11 +168,8 @@ mod tests {
     #[test]
     fn a_file_reached_twice_is_listed_once() {
         let root = tree(&["d/b.parquet", "d/a.parquet"]);
-        let files = expand_in(
-            &root,
-            &["d/b.parquet", "d/*.parquet", "d", "d/../d/a.parquet"],
-        )
-        .expect("files");
+        let files =
+            expand_in(&root, &["d/b.parquet", "d/*.parquet", "d", "d/../d/a.parquet"]).expect("files");
         assert_eq!(files, ["d/a.parquet", "d/b.parquet"]);
     }
 
@@ -221,44 +185,25 @@ mod tests {
     #[test]
     fn patterns_match_files_and_directories() {
         let root = tree(&["r1/a.parquet", "r2/b.parquet", "s/c.parquet", "r3.txt"]);
-        assert_eq!(
-            expand_in(&root, &["r[12]"]).expect("files"),
-            ["r1/a.parquet", "r2/b.parquet"]
-        );
-        assert_eq!(
-            expand_in(&root, &["**/[bc].parquet"]).expect("files"),
-            ["r2/b.parquet", "s/c.parquet"]
-        );
+        assert_eq!(expand_in(&root, &["r[12]"]).expect("files"), ["r1/a.parquet", "r2/b.parquet"]);
+        assert_eq!(expand_in(&root, &["**/[bc].parquet"]).expect("files"), ["r2/b.parquet", "s/c.parquet"]);
     }
 
     #[test]
     fn nothing_found_is_an_error_of_its_kind() {
         let root = tree(&["d/notes.txt"]);
         assert!(matches!(expand(&[]), Err(DatasetError::NoInputs)));
-        assert!(matches!(
-            expand_in(&root, &["d"]),
-            Err(DatasetError::EmptyDirectory { .. })
-        ));
-        assert!(matches!(
-            expand_in(&root, &["gone.parquet"]),
-            Err(DatasetError::Missing { .. })
-        ));
-        assert!(matches!(
-            expand_in(&root, &["*.parquet"]),
-            Err(DatasetError::NoMatch { .. })
-        ));
-        assert!(matches!(
-            expand_in(&root, &["a***b"]),
-            Err(DatasetError::BadPattern { .. })
-        ));
+        assert!(matches!(expand_in(&root, &["d"]), Err(DatasetError::EmptyDirectory { .. })));
+        assert!(matches!(expand_in(&root, &["gone.parquet"]), Err(DatasetError::Missing { .. })));
+        assert!(matches!(expand_in(&root, &["*.parquet"]), Err(DatasetError::NoMatch { .. })));
+        assert!(matches!(expand_in(&root, &["a***b"]), Err(DatasetError::BadPattern { .. })));
     }
 
     #[cfg(unix)]
     #[test]
     fn links_that_lead_back_up_end() {
         let root = tree(&["d/a.parquet"]);
-        std::os::unix::fs::symlink(root.path().join("d"), root.path().join("d/again"))
-            .expect("a link");
+        std::os::unix::fs::symlink(root.path().join("d"), root.path().join("d/again")).expect("a link");
         assert_eq!(expand_in(&root, &["d"]).expect("files"), ["d/a.parquet"]);
     }
 }

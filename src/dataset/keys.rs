@@ -34,11 +34,7 @@ impl Interner {
     /// For key columns of these types, none of them a dictionary; `what` names the keys in errors.
     pub(super) fn new(types: &[DataType], what: &'static str) -> Result<Self, ArrowError> {
         let fields = types.iter().cloned().map(SortField::new).collect();
-        Ok(Self {
-            converter: RowConverter::new(fields)?,
-            numbers: HashMap::new(),
-            what,
-        })
+        Ok(Self { converter: RowConverter::new(fields)?, numbers: HashMap::new(), what })
     }
 
     /// Whether columns of this type can be keys.
@@ -75,10 +71,8 @@ impl Interner {
         if let Some(&number) = self.numbers.get(key) {
             return Ok(number);
         }
-        let number = u32::try_from(self.numbers.len()).map_err(|_| DatasetError::TooMany {
-            what: self.what,
-            limit: u64::from(u32::MAX),
-        })?;
+        let number = u32::try_from(self.numbers.len())
+            .map_err(|_| DatasetError::TooMany { what: self.what, limit: u64::from(u32::MAX) })?;
         self.numbers.insert(key.into(), number);
         Ok(number)
     }
@@ -93,9 +87,7 @@ impl Interner {
             rank[*number as usize] = place;
         }
         let parser = self.converter.parser();
-        let columns = self
-            .converter
-            .convert_rows(keys.iter().map(|(key, _)| parser.parse(key)))?;
+        let columns = self.converter.convert_rows(keys.iter().map(|(key, _)| parser.parse(key)))?;
         Ok(Ranked { rank, columns })
     }
 }
@@ -108,14 +100,9 @@ pub(super) fn present(values: &ArrayRef, data_type: &DataType) -> ArrayRef {
     let wanted = cast_exactly(values, data_type);
     let widened = |_| {
         let plain = Box::new(values.data_type().clone());
-        cast_exactly(
-            values,
-            &DataType::Dictionary(Box::new(DataType::Int32), plain),
-        )
+        cast_exactly(values, &DataType::Dictionary(Box::new(DataType::Int32), plain))
     };
-    wanted
-        .or_else(widened)
-        .unwrap_or_else(|_: ArrowError| Arc::clone(values))
+    wanted.or_else(widened).unwrap_or_else(|_: ArrowError| Arc::clone(values))
 }
 
 #[cfg(test)]
@@ -133,39 +120,21 @@ mod tests {
 
     #[test]
     fn nulls_are_a_key_and_come_first() {
-        let mut interner =
-            Interner::new(&[DataType::Utf8, DataType::Int32], "keys").expect("types");
-        let names: ArrayRef = Arc::new(StringArray::from(vec![
-            Some("b"),
-            Some("a"),
-            None,
-            Some("b"),
-            None,
-        ]));
-        let sizes: ArrayRef = Arc::new(Int32Array::from(vec![
-            Some(1),
-            Some(-5),
-            Some(7),
-            None,
-            Some(7),
-        ]));
+        let mut interner = Interner::new(&[DataType::Utf8, DataType::Int32], "keys").expect("types");
+        let names: ArrayRef = Arc::new(StringArray::from(vec![Some("b"), Some("a"), None, Some("b"), None]));
+        let sizes: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), Some(-5), Some(7), None, Some(7)]));
         assert_eq!(ranks(&mut interner, &[names, sizes]), [0, 1, 2, 3, 2]);
         let ranked = interner.finish().expect("ranks");
         assert_eq!(ranked.rank, [3, 1, 0, 2]);
         let shown: Vec<_> = ranked.columns[0].as_string::<i32>().iter().collect();
         assert_eq!(shown, [None, Some("a"), Some("b"), Some("b")]);
-        let shown: Vec<_> = ranked.columns[1]
-            .as_primitive::<Int32Type>()
-            .iter()
-            .collect();
+        let shown: Vec<_> = ranked.columns[1].as_primitive::<Int32Type>().iter().collect();
         assert_eq!(shown, [Some(7), Some(-5), None, Some(1)]);
     }
 
     #[test]
     fn a_dictionary_that_is_full_gets_wider_keys() {
-        let values: ArrayRef = Arc::new(StringArray::from_iter_values(
-            (0..200).map(|i| format!("{i:03}")),
-        ));
+        let values: ArrayRef = Arc::new(StringArray::from_iter_values((0..200).map(|i| format!("{i:03}"))));
         let narrow = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
         let shown = present(&values, &narrow);
         assert_eq!(

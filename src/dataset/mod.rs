@@ -104,11 +104,7 @@ pub struct Dataset {
 /// # Errors
 /// If the request does not fit the files' columns, a file cannot be read, or `interrupted` becomes true.
 /// [`DatasetError::exit_status`] tells the input's faults from the machine's.
-pub fn read(
-    header: &Header,
-    request: &Request,
-    interrupted: &AtomicBool,
-) -> Result<Dataset, DatasetError> {
+pub fn read(header: &Header, request: &Request, interrupted: &AtomicBool) -> Result<Dataset, DatasetError> {
     let plan = plan::plan(header, request)?;
     let rows = read::read_all(header, request, &plan, interrupted)?;
     let check = || match interrupted.load(Ordering::Relaxed) {
@@ -123,33 +119,18 @@ pub fn read(
     };
     let (keys, group) = ranked(rows.group).map_err(internal)?;
     let (_, cluster) = ranked(rows.cluster).map_err(internal)?;
-    let sweeps = keys
-        .first()
-        .map_or(usize::from(plan.by.is_empty()), |k| k.len());
+    let sweeps = keys.first().map_or(usize::from(plan.by.is_empty()), |k| k.len());
     let digests = digest::digests(&keys, sweeps).map_err(internal)?;
-    let keys: Vec<ArrayRef> = keys
-        .iter()
-        .zip(&plan.by)
-        .map(|(values, key)| present(values, key.field.data_type()))
-        .collect();
+    let keys: Vec<ArrayRef> =
+        keys.iter().zip(&plan.by).map(|(values, key)| present(values, key.field.data_type())).collect();
     let key_fields = keys
         .iter()
         .zip(&plan.by)
         .map(|(values, key)| key.field.clone().with_data_type(values.data_type().clone()))
         .collect();
 
-    let sorting: Vec<&[f64]> = plan
-        .order
-        .iter()
-        .map(|&c| rows.columns[c].as_slice())
-        .collect();
-    let arranged = arrange(
-        rows.row.len(),
-        group.as_deref(),
-        sweeps,
-        &sorting,
-        cluster.as_deref(),
-    );
+    let sorting: Vec<&[f64]> = plan.order.iter().map(|&c| rows.columns[c].as_slice()).collect();
+    let arranged = arrange(rows.row.len(), group.as_deref(), sweeps, &sorting, cluster.as_deref());
     drop(group);
     check()?;
     let places = &arranged.rows;
@@ -160,11 +141,7 @@ pub fn read(
         rows_read: rows.read,
         rows_dropped: rows.dropped,
         names: request.columns.clone(),
-        columns: rows
-            .columns
-            .into_iter()
-            .map(|column| apply(places, column))
-            .collect(),
+        columns: rows.columns.into_iter().map(|column| apply(places, column)).collect(),
         cluster: cluster.map(|cluster| apply(places, cluster)),
         file: apply(places, rows.file),
         row: apply(places, rows.row),

@@ -52,10 +52,7 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no reason given");
     // Assertion messages spread over lines; the first says what.
-    format!(
-        "decoding failed: {}",
-        text.lines().next().unwrap_or_default()
-    )
+    format!("decoding failed: {}", text.lines().next().unwrap_or_default())
 }
 
 /// An open file as the decoder reads it.
@@ -74,19 +71,13 @@ impl Source {
     fn remember(&self, error: io::Error) -> io::Error {
         let copy = io::Error::new(error.kind(), error.to_string());
         // A panic while the lock is held leaves an `Option` that is whole.
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(copy);
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(copy);
         error
     }
 
     /// The disk's failure, if there was one.
     pub(super) fn take_failure(&self) -> Option<io::Error> {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -111,10 +102,7 @@ impl ChunkReader for Source {
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
         let file = self.at(start).map_err(|e| self.remember(e))?;
-        Ok(BufReader::new(Remembering {
-            file,
-            source: self.clone(),
-        }))
+        Ok(BufReader::new(Remembering { file, source: self.clone() }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
@@ -148,10 +136,7 @@ impl Read for Remembering {
 }
 
 /// Opens a file and decodes its footer.
-pub(super) fn open(
-    path: &Path,
-    phase: Phase,
-) -> Result<(Source, ArrowReaderMetadata), DatasetError> {
+pub(super) fn open(path: &Path, phase: Phase) -> Result<(Source, ArrowReaderMetadata), DatasetError> {
     let unreadable = |e: io::Error| io_error(path, e, phase);
     let mut file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
@@ -160,11 +145,7 @@ pub(super) fn open(
     }
     let length = metadata.len();
     look_at_edges(&mut file, length, path, phase)?;
-    let source = Source {
-        file: Arc::new(file),
-        length,
-        failure: Arc::default(),
-    };
+    let source = Source { file: Arc::new(file), length, failure: Arc::default() };
     // The schema that Arrow writers store beside Parquet's keeps dictionaries, time zones and widths.
     let loaded = guard(|| ArrowReaderMetadata::load(&source, ArrowReaderOptions::default()));
     match loaded {
@@ -175,12 +156,7 @@ pub(super) fn open(
 }
 
 /// Tells the usual mistakes apart before the decoder sees the file, by the marks at its two ends.
-fn look_at_edges(
-    file: &mut File,
-    length: u64,
-    path: &Path,
-    phase: Phase,
-) -> Result<(), DatasetError> {
+fn look_at_edges(file: &mut File, length: u64, path: &Path, phase: Phase) -> Result<(), DatasetError> {
     const MARK: [u8; 4] = *b"PAR1";
     const ENCRYPTED: [u8; 4] = *b"PARE";
     /// Mark, footer length, mark.
@@ -189,10 +165,7 @@ fn look_at_edges(
     if length == 0 {
         return Err(DatasetError::EmptyFile { path: name() });
     }
-    let not_parquet = |what: &str| DatasetError::NotParquet {
-        path: name(),
-        what: what.to_owned(),
-    };
+    let not_parquet = |what: &str| DatasetError::NotParquet { path: name(), what: what.to_owned() };
     if length < LEAST {
         return Err(not_parquet("it is shorter than the shortest of them"));
     }
@@ -209,9 +182,7 @@ fn look_at_edges(
         (MARK, MARK) => Ok(()),
         (ENCRYPTED, _) | (_, ENCRYPTED) => Err(DatasetError::Encrypted { path: name() }),
         (MARK, _) => Err(DatasetError::Truncated { path: name() }),
-        (_, MARK) => Err(not_parquet(
-            "it ends like one, but its beginning is another",
-        )),
+        (_, MARK) => Err(not_parquet("it ends like one, but its beginning is another")),
         _ => Err(not_parquet("the mark `PAR1` is missing")),
     }
 }
@@ -220,15 +191,11 @@ fn look_at_edges(
 pub(super) fn damaged(path: &Path, source: &Source, reason: String, phase: Phase) -> DatasetError {
     match source.take_failure() {
         // The file was longer when it was opened.
-        Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => DatasetError::Changed {
-            path: path.display().to_string(),
-            what: "it became shorter".to_owned(),
-        },
+        Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            DatasetError::Changed { path: path.display().to_string(), what: "it became shorter".to_owned() }
+        }
         Some(error) => io_error(path, error, phase),
-        None => DatasetError::Corrupt {
-            path: path.display().to_string(),
-            reason,
-        },
+        None => DatasetError::Corrupt { path: path.display().to_string(), reason },
     }
 }
 
@@ -237,11 +204,7 @@ fn io_error(path: &Path, source: io::Error, phase: Phase) -> DatasetError {
     match (source.kind(), phase) {
         (io::ErrorKind::NotFound, Phase::Inspect) => DatasetError::Missing { path: name },
         (io::ErrorKind::NotFound, Phase::Read) => DatasetError::Vanished { path: name },
-        _ => DatasetError::Unreadable {
-            path: name,
-            source,
-            phase,
-        },
+        _ => DatasetError::Unreadable { path: name, source, phase },
     }
 }
 

@@ -58,10 +58,7 @@ pub(super) fn arrange(
             sweep.sort_unstable_by(compare);
         }
     });
-    Arrangement {
-        rows: permutation,
-        starts,
-    }
+    Arrangement { rows: permutation, starts }
 }
 
 /// Rows by group, in the order in which they came (a counting sort).

@@ -63,11 +63,7 @@ pub(super) fn plan<'a>(header: &Header, request: &'a Request) -> Result<Plan<'a>
     {
         return Err(DatasetError::NotCondition {
             place: "--where".to_owned(),
-            found: if matches!(found, Type::Number) {
-                "a number"
-            } else {
-                "text"
-            },
+            found: if matches!(found, Type::Number) { "a number" } else { "text" },
             span: condition.span.clone(),
         });
     }
@@ -88,14 +84,7 @@ pub(super) fn plan<'a>(header: &Header, request: &'a Request) -> Result<Plan<'a>
         scope.check_agreement(name)?;
     }
     let order = order(request)?;
-    Ok(Plan {
-        inputs,
-        lets,
-        condition: request.condition.as_ref(),
-        by,
-        cluster,
-        order,
-    })
+    Ok(Plan { inputs, lets, condition: request.condition.as_ref(), by, cluster, order })
 }
 
 /// The input columns and definitions that the result depends on.
@@ -130,11 +119,7 @@ fn order(request: &Request) -> Result<Vec<usize>, DatasetError> {
             reason: format!("`{name}` is not among the columns"),
         })
     };
-    let mut order = request
-        .order
-        .iter()
-        .map(place)
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut order = request.order.iter().map(place).collect::<Result<Vec<_>, _>>()?;
     order.extend(0..request.columns.len());
     let mut seen = HashSet::new();
     order.retain(|column| seen.insert(*column));
@@ -153,11 +138,7 @@ impl<'a> Scope<'a> {
     fn new(header: &'a Header, request: &Request) -> Self {
         let mut known = header.column_names();
         known.extend(request.lets.iter().map(|(name, _)| name.clone()));
-        Self {
-            header,
-            lets: HashMap::new(),
-            known,
-        }
+        Self { header, lets: HashMap::new(), known }
     }
 
     /// Checks an expression's names and types.
@@ -195,18 +176,13 @@ impl<'a> Scope<'a> {
     }
 
     fn kind(&self, name: &str, role: &str) -> Result<Kind, DatasetError> {
-        self.header
-            .kind(name)
-            .ok_or_else(|| self.missing(name, role))
+        self.header.kind(name).ok_or_else(|| self.missing(name, role))
     }
 
     fn missing(&self, name: &str, role: &str) -> DatasetError {
         let (role, name) = (role.to_owned(), name.to_owned());
         if let Some((column, _)) = name.split_once('.')
-            && self
-                .header
-                .data_type(column)
-                .is_some_and(DataType::is_nested)
+            && self.header.data_type(column).is_some_and(DataType::is_nested)
         {
             let column = column.to_owned();
             return DatasetError::Nested { role, name, column };
@@ -229,14 +205,10 @@ impl<'a> Scope<'a> {
             None => match self.kind(name, role)? {
                 Kind::Number => return Ok(()),
                 Kind::Text => ("text".to_owned(), "write the column as a number"),
-                Kind::Bool => (
-                    "boolean".to_owned(),
-                    "write the column as 0 and 1, or use it in --where",
-                ),
-                Kind::Other(found) => (
-                    found,
-                    "write the column as a number (a date as days, a duration as seconds)",
-                ),
+                Kind::Bool => ("boolean".to_owned(), "write the column as 0 and 1, or use it in --where"),
+                Kind::Other(found) => {
+                    (found, "write the column as a number (a date as days, a duration as seconds)")
+                }
             },
         };
         Err(DatasetError::NotNumeric {
@@ -285,12 +257,7 @@ impl<'a> Scope<'a> {
             });
         }
         let field = Field::new(name, data_type, true);
-        Ok(Key {
-            name: name.to_owned(),
-            computed,
-            plain,
-            field,
-        })
+        Ok(Key { name: name.to_owned(), computed, plain, field })
     }
 
     /// The type that holds the column's values in all files.
@@ -306,9 +273,7 @@ impl<'a> Scope<'a> {
             });
             Ok(())
         })?;
-        so_far
-            .map(|(_, t)| t)
-            .ok_or_else(|| self.missing(name, role))
+        so_far.map(|(_, t)| t).ok_or_else(|| self.missing(name, role))
     }
 
     /// Visits the column's type in each file; files that share a schema with the one before are known already.
@@ -335,13 +300,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-fn conflict(
-    column: &str,
-    path: String,
-    found: &DataType,
-    other: &str,
-    expected: &DataType,
-) -> DatasetError {
+fn conflict(column: &str, path: String, found: &DataType, other: &str, expected: &DataType) -> DatasetError {
     DatasetError::Conflict {
         column: column.to_owned(),
         path,

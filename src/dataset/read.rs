@@ -60,15 +60,11 @@ fn read_file(
     interrupted: &AtomicBool,
 ) -> Result<(), DatasetError> {
     let (source, metadata) = open(&file.path, Phase::Read)?;
-    let changed = |what: &str| DatasetError::Changed {
-        path: file.name(),
-        what: what.to_owned(),
-    };
+    let changed = |what: &str| DatasetError::Changed { path: file.name(), what: what.to_owned() };
     if source.length() != file.bytes {
         return Err(changed("it has another size"));
     }
-    if *metadata.schema() != file.schema
-        || metadata.metadata().file_metadata().num_rows() != file.rows as i64
+    if *metadata.schema() != file.schema || metadata.metadata().file_metadata().num_rows() != file.rows as i64
     {
         return Err(changed("it has another schema or number of rows"));
     }
@@ -77,9 +73,7 @@ fn read_file(
     let reader = guard(|| {
         let schema = metadata.parquet_schema();
         let fields = schema.root_schema().get_fields().iter().enumerate();
-        let roots = fields
-            .filter(|(_, f)| wanted.contains(f.name()))
-            .map(|(i, _)| i);
+        let roots = fields.filter(|(_, f)| wanted.contains(f.name())).map(|(i, _)| i);
         let mask = ProjectionMask::roots(schema, roots);
         ParquetRecordBatchReaderBuilder::new_with_metadata(source.clone(), metadata.clone())
             .with_projection(mask)
@@ -93,19 +87,12 @@ fn read_file(
             return Err(DatasetError::Interrupted);
         }
         let batch = batch.map_err(|e| failed(e.to_string()))?;
-        let place = Place {
-            file,
-            index,
-            first_row,
-        };
+        let place = Place { file, index, first_row };
         rows.add(&batch, request, plan, &place)?;
         first_row += batch.num_rows() as u64;
     }
     if first_row != file.rows {
-        return Err(failed(format!(
-            "it states {} rows and has {first_row}",
-            file.rows
-        )));
+        return Err(failed(format!("it states {} rows and has {first_row}", file.rows)));
     }
     Ok(())
 }
@@ -113,45 +100,25 @@ fn read_file(
 impl Rows {
     fn new(header: &Header, request: &Request, plan: &Plan) -> Result<Self, DatasetError> {
         if u32::try_from(header.files.len()).is_err() {
-            return Err(DatasetError::TooMany {
-                what: "files",
-                limit: u64::from(u32::MAX),
-            });
+            return Err(DatasetError::TooMany { what: "files", limit: u64::from(u32::MAX) });
         }
         let interner = |keys: &[&Key], what| {
             let types: Vec<_> = keys.iter().map(|k| k.plain.clone()).collect();
-            Interner::new(&types, what)
-                .map(|interner| (interner, Vec::new()))
-                .map_err(|e| DatasetError::Internal {
-                    context: format!("preparing {what}"),
-                    reason: e.to_string(),
-                })
+            Interner::new(&types, what).map(|interner| (interner, Vec::new())).map_err(|e| {
+                DatasetError::Internal { context: format!("preparing {what}"), reason: e.to_string() }
+            })
         };
         let by: Vec<&Key> = plan.by.iter().collect();
         let mut rows = Self {
             columns: vec![Vec::new(); request.columns.len()],
-            group: if by.is_empty() {
-                None
-            } else {
-                Some(interner(&by, "sweeps")?)
-            },
-            cluster: plan
-                .cluster
-                .as_ref()
-                .map(|key| interner(&[key], "clusters"))
-                .transpose()?,
+            group: if by.is_empty() { None } else { Some(interner(&by, "sweeps")?) },
+            cluster: plan.cluster.as_ref().map(|key| interner(&[key], "clusters")).transpose()?,
             file: Vec::new(),
             row: Vec::new(),
             read: 0,
             dropped: 0,
         };
-        rows.reserve(
-            header
-                .files
-                .iter()
-                .map(|f| f.rows)
-                .fold(0, u64::saturating_add),
-        );
+        rows.reserve(header.files.iter().map(|f| f.rows).fold(0, u64::saturating_add));
         Ok(rows)
     }
 
@@ -160,20 +127,9 @@ impl Rows {
     fn reserve(&mut self, rows: u64) {
         let rows = usize::try_from(rows).unwrap_or(usize::MAX);
         let mut numbers: Vec<&mut Vec<u32>> = vec![&mut self.file];
-        numbers.extend(
-            self.group
-                .iter_mut()
-                .chain(&mut self.cluster)
-                .map(|(_, n)| n),
-        );
-        let mut fits = self
-            .columns
-            .iter_mut()
-            .all(|c| c.try_reserve_exact(rows).is_ok());
-        fits = fits
-            && numbers
-                .into_iter()
-                .all(|n| n.try_reserve_exact(rows).is_ok());
+        numbers.extend(self.group.iter_mut().chain(&mut self.cluster).map(|(_, n)| n));
+        let mut fits = self.columns.iter_mut().all(|c| c.try_reserve_exact(rows).is_ok());
+        fits = fits && numbers.into_iter().all(|n| n.try_reserve_exact(rows).is_ok());
         let _ = fits && self.row.try_reserve_exact(rows).is_ok();
     }
 
@@ -198,18 +154,15 @@ impl Rows {
             return Ok(());
         }
         for (name, stored) in request.columns.iter().zip(&mut self.columns) {
-            let column = scope
-                .column(name)
-                .ok_or_else(|| place.corrupt(format!("column `{name}` is missing")))?;
+            let column =
+                scope.column(name).ok_or_else(|| place.corrupt(format!("column `{name}` is missing")))?;
             if !store(column, &kept, stored) {
                 return Err(not_of_type(name, "a number"));
             }
         }
         let keys: Vec<&Key> = plan.by.iter().collect();
-        for (keys, numbered) in [
-            (keys, &mut self.group),
-            (plan.cluster.iter().collect(), &mut self.cluster),
-        ] {
+        for (keys, numbered) in [(keys, &mut self.group), (plan.cluster.iter().collect(), &mut self.cluster)]
+        {
             let Some((interner, numbers)) = numbered else {
                 continue;
             };
@@ -223,8 +176,7 @@ impl Rows {
             interner.number(&rows, numbers)?;
         }
         self.file.resize(self.file.len() + kept.len(), place.index);
-        self.row
-            .extend(kept.iter().map(|&i| place.first_row + i as u64));
+        self.row.extend(kept.iter().map(|&i| place.first_row + i as u64));
         Ok(())
     }
 }
@@ -252,15 +204,10 @@ fn key_values(
         let rows = UInt32Array::from_iter_values(kept.iter().map(|&i| i as u32));
         take(&values, &rows, None)
     };
-    guard(convert)
-        .map_err(|reason| place.corrupt(reason))?
-        .map_err(|e| place.conversion(&key.name, &e))
+    guard(convert).map_err(|reason| place.corrupt(reason))?.map_err(|e| place.conversion(&key.name, &e))
 }
 
 /// Types were checked before reading, so that this would be a defect.
 fn not_of_type(context: &str, expected: &str) -> DatasetError {
-    DatasetError::Internal {
-        context: context.to_owned(),
-        reason: format!("the value is not {expected}"),
-    }
+    DatasetError::Internal { context: context.to_owned(), reason: format!("the value is not {expected}") }
 }

@@ -19,8 +19,7 @@ pub fn plain(data_type: &DataType) -> &DataType {
 #[must_use]
 pub fn common(a: &DataType, b: &DataType) -> Option<DataType> {
     use DataType::{
-        Binary, BinaryView, Date32, Date64, Float64, LargeBinary, LargeUtf8, Null, Timestamp, Utf8,
-        Utf8View,
+        Binary, BinaryView, Date32, Date64, Float64, LargeBinary, LargeUtf8, Null, Timestamp, Utf8, Utf8View,
     };
     if a == b {
         return Some(a.clone());
@@ -32,9 +31,7 @@ pub fn common(a: &DataType, b: &DataType) -> Option<DataType> {
         (_, Null) => Some(a.clone()),
         (LargeUtf8, Utf8 | Utf8View) | (Utf8 | Utf8View, LargeUtf8) => Some(LargeUtf8),
         (Utf8, Utf8View) | (Utf8View, Utf8) => Some(Utf8),
-        (LargeBinary, Binary | BinaryView) | (Binary | BinaryView, LargeBinary) => {
-            Some(LargeBinary)
-        }
+        (LargeBinary, Binary | BinaryView) | (Binary | BinaryView, LargeBinary) => Some(LargeBinary),
         (Binary, BinaryView) | (BinaryView, Binary) => Some(Binary),
         (Date32, Date64) | (Date64, Date32) => Some(Date64),
         (Timestamp(u, zone), Timestamp(v, other)) if zone == other => {
@@ -49,9 +46,7 @@ pub fn common(a: &DataType, b: &DataType) -> Option<DataType> {
 
 /// Bits of an integer type, and whether it is signed.
 fn integer(data_type: &DataType) -> (u32, bool) {
-    let bits = data_type
-        .primitive_width()
-        .map_or(0, |bytes| 8 * bytes as u32);
+    let bits = data_type.primitive_width().map_or(0, |bytes| 8 * bytes as u32);
     (bits, data_type.is_signed_integer())
 }
 
@@ -60,11 +55,7 @@ fn common_integer(a: &DataType, b: &DataType) -> Option<DataType> {
     if a_signed == b_signed {
         return Some(wider(a, b));
     }
-    let (signed, unsigned) = if a_signed {
-        (a_bits, b_bits)
-    } else {
-        (b_bits, a_bits)
-    };
+    let (signed, unsigned) = if a_signed { (a_bits, b_bits) } else { (b_bits, a_bits) };
     match signed.max(2 * unsigned) {
         16 => Some(DataType::Int16),
         32 => Some(DataType::Int32),
@@ -79,11 +70,7 @@ fn fits_double(data_type: &DataType) -> bool {
 }
 
 fn wider(a: &DataType, b: &DataType) -> DataType {
-    if a.primitive_width() >= b.primitive_width() {
-        a.clone()
-    } else {
-        b.clone()
-    }
+    if a.primitive_width() >= b.primitive_width() { a.clone() } else { b.clone() }
 }
 
 fn finer(a: TimeUnit, b: TimeUnit) -> TimeUnit {
@@ -141,21 +128,13 @@ mod tests {
             (Utf8, Int32, None),
             (Null, text(), Some(text())),
             (Decimal128(10, 2), Decimal128(8, 4), Some(Decimal128(12, 4))),
-            (
-                Decimal128(38, 0),
-                Decimal128(38, 10),
-                Some(Decimal256(48, 10)),
-            ),
+            (Decimal128(38, 0), Decimal128(38, 10), Some(Decimal256(48, 10))),
             (
                 Timestamp(TimeUnit::Second, None),
                 Timestamp(TimeUnit::Microsecond, None),
                 Some(Timestamp(TimeUnit::Microsecond, None)),
             ),
-            (
-                Timestamp(TimeUnit::Second, None),
-                Timestamp(TimeUnit::Second, Some("UTC".into())),
-                None,
-            ),
+            (Timestamp(TimeUnit::Second, None), Timestamp(TimeUnit::Second, Some("UTC".into())), None),
             (Boolean, Int8, None),
         ] {
             assert_eq!(common(&a, &b), expected, "{a} and {b}");

@@ -13,11 +13,11 @@ use crate::problem::{Observations, Problem, Rejection};
 use crate::solve::{self, Batch, Fit, fit};
 use crate::sweep::Sweep;
 
+use super::EngineError;
 use super::job::Job;
 use super::plan::{BoundLaw, Plan};
 use super::progress::Progress;
 use super::record::{Chunk, Record, RejectedRow, ResidualRow};
-use super::EngineError;
 
 /// Takes results, chunk by chunk, in the order of the sweeps.
 pub trait Sink {
@@ -50,11 +50,7 @@ impl Run {
         }
         Run {
             laws: plan.laws.clone(),
-            solve: solve::Options {
-                solver: job.solver,
-                starts: job.starts,
-                user_start: job.start.clone(),
-            },
+            solve: solve::Options { solver: job.solver, starts: job.starts, user_start: job.start.clone() },
             inference: infer::Options {
                 bootstrap: job.bootstrap,
                 resample: job.resample.clone(),
@@ -119,17 +115,11 @@ pub(super) fn reject_only(run: &Run, sweep: &Sweep) -> Chunk {
 
 /// All laws on one sweep.
 fn fit_sweep(run: &Run, sweep: &Sweep, batch: &mut Batch, interrupted: &AtomicBool) -> Chunk {
-    bind_all(run, sweep, |law, observations| {
-        Some(fit_law(run, law, sweep, observations, batch, interrupted))
-    })
+    bind_all(run, sweep, |law, observations| Some(fit_law(run, law, sweep, observations, batch, interrupted)))
 }
 
 /// Hands the observations of every law that has enough of them to `each`.
-fn bind_all(
-    run: &Run,
-    sweep: &Sweep,
-    mut each: impl FnMut(usize, Observations) -> Option<Record>,
-) -> Chunk {
+fn bind_all(run: &Run, sweep: &Sweep, mut each: impl FnMut(usize, Observations) -> Option<Record>) -> Chunk {
     let mut chunk = Chunk::default();
     let mut rejections: Vec<Vec<Rejection>> = Vec::with_capacity(run.laws.len());
     let mut too_small: Vec<(usize, usize)> = Vec::new();
@@ -159,9 +149,8 @@ fn fit_law(
     let problem = Problem::new(bound.models.full().clone(), Arc::new(observations), bound.loss);
     let fit = fit(&bound.models, problem, &run.solve, batch);
     let wanted = run.inference.bootstrap > 0 && is_trustworthy(&fit) && fit.problem.p() > 0;
-    let replicates = wanted.then(|| {
-        replicate(&bound.models, &fit, &run.inference, &sweep.key_digest, interrupted)
-    });
+    let replicates =
+        wanted.then(|| replicate(&bound.models, &fit, &run.inference, &sweep.key_digest, interrupted));
     let estimates = estimates(&bound.law, &fit, replicates, &run.inference);
     let mut record = Record::new(sweep.index, index, &fit, estimates);
     if run.residuals {

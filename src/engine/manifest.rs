@@ -53,8 +53,7 @@ impl Counts {
                 self.by_law[record.law][place] += 1;
             }
         }
-        let (rows, sweeps): (Vec<_>, Vec<_>) =
-            chunk.rejected.iter().partition(|r| r.place.is_some());
+        let (rows, sweeps): (Vec<_>, Vec<_>) = chunk.rejected.iter().partition(|r| r.place.is_some());
         self.rejected_rows += rows.len() as u64;
         self.rejected_sweeps += sweeps.len() as u64;
     }

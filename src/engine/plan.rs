@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::dataset::{self, Header, Kind, Request};
 use crate::formula::{
-    Expr, ExprKind, Type, TypeError, check_condition, check_number, names, parse_condition,
-    parse_expression, parse_formula,
+    Expr, ExprKind, Type, TypeError, check_condition, check_number, names, parse_condition, parse_expression,
+    parse_formula,
 };
 use crate::infer::Resample;
 use crate::law::{Catalogue, Domain, Law, Residual, list};
@@ -13,8 +13,8 @@ use crate::problem::{Binding, Loss};
 use crate::solve::Models;
 use crate::tables::schema;
 
-use super::job::{Job, LawText};
 use super::EngineError;
+use super::job::{Job, LawText};
 
 /// A law, its residual space and loss, and the columns it reads.
 #[derive(Debug, Clone)]
@@ -255,9 +255,7 @@ fn check_fixed(law: &Law, i: usize, value: f64) -> Result<(), EngineError> {
 /// Binds one law to columns and compiles it.
 fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, EngineError> {
     let response = match &job.response {
-        Some(text) if scope.kind(text).is_some() => {
-            Expr::new(ExprKind::Name(text.clone()), 0..text.len())
-        }
+        Some(text) if scope.kind(text).is_some() => Expr::new(ExprKind::Name(text.clone()), 0..text.len()),
         Some(text) => {
             let expr = parse_expression(text).map_err(|e| refuse(format!("--response:\n{e}")))?;
             check_number(&expr, &|n| scope.kind(n), &scope.names())
@@ -295,13 +293,7 @@ fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, EngineError> {
     });
     Ok(BoundLaw {
         models: Arc::new(Models::compile(law.clone(), residual)),
-        binding: Binding {
-            names: Vec::new(),
-            used: Vec::new(),
-            response,
-            weight: None,
-            sigma: None,
-        },
+        binding: Binding { names: Vec::new(), used: Vec::new(), response, weight: None, sigma: None },
         law,
         residual,
         loss,

@@ -43,9 +43,8 @@ struct Bar {
 impl Progress for Bar {
     fn begin(&self, total: u64) {
         let bar = self.bar.get_or_init(|| ProgressBar::new(total));
-        if let Ok(style) = ProgressStyle::with_template(
-            "{bar:40} {pos}/{len} sweeps  {per_sec}  {eta} left",
-        ) {
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} sweeps  {per_sec}  {eta} left")
+        {
             bar.set_style(style);
         }
     }

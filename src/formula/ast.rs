@@ -186,18 +186,14 @@ impl Expr {
     #[must_use]
     pub fn children(&self) -> Vec<&Expr> {
         match &self.kind {
-            ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) | ExprKind::Name(_) => {
-                Vec::new()
-            }
+            ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) | ExprKind::Name(_) => Vec::new(),
             ExprKind::Negate(a) | ExprKind::Not(a) | ExprKind::IsNull { operand: a, .. } => vec![a],
             ExprKind::Binary(_, a, b)
             | ExprKind::Compare(_, a, b)
             | ExprKind::And(a, b)
             | ExprKind::Or(a, b) => vec![a, b],
             ExprKind::Call(_, arguments) => arguments.iter().collect(),
-            ExprKind::In { operand, list, .. } => {
-                std::iter::once(operand.as_ref()).chain(list).collect()
-            }
+            ExprKind::In { operand, list, .. } => std::iter::once(operand.as_ref()).chain(list).collect(),
         }
     }
 }

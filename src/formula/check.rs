@@ -29,10 +29,7 @@ pub fn check_condition(
     match check(expr, lookup, known)? {
         Type::Bool => Ok(()),
         found => {
-            let message = format!(
-                "{} is {found}, and a condition is true or false",
-                described(expr)
-            );
+            let message = format!("{} is {found}, and a condition is true or false", described(expr));
             Err(TypeError::new(message, expr.span.clone()))
         }
     }
@@ -76,12 +73,8 @@ impl Checker<'_> {
             ExprKind::Bool(_) => Ok(Type::Bool),
             ExprKind::Name(name) => (self.lookup)(name).ok_or_else(|| self.unknown(expr, name)),
             ExprKind::Negate(a) => self.needs(Type::Number, "-", [a.as_ref()]),
-            ExprKind::Binary(op, a, b) => {
-                self.needs(Type::Number, op.symbol(), [a.as_ref(), b.as_ref()])
-            }
-            ExprKind::Call(function, arguments) => {
-                self.needs(Type::Number, function.name(), arguments)
-            }
+            ExprKind::Binary(op, a, b) => self.needs(Type::Number, op.symbol(), [a.as_ref(), b.as_ref()]),
+            ExprKind::Call(function, arguments) => self.needs(Type::Number, function.name(), arguments),
             ExprKind::Compare(op, a, b) => {
                 let types = (self.side(a, b)?, self.side(b, a)?);
                 if types.0 != types.1 {
@@ -89,11 +82,8 @@ impl Checker<'_> {
                 }
                 let equality = matches!(op, CompareOp::Eq | CompareOp::Ne);
                 if types.0 == Type::Bool && !equality {
-                    let message = format!(
-                        "{} is true or false, which `{}` cannot order",
-                        described(a),
-                        op.symbol()
-                    );
+                    let message =
+                        format!("{} is true or false, which `{}` cannot order", described(a), op.symbol());
                     return Err(TypeError::new(message, a.span.clone()));
                 }
                 Ok(Type::Bool)
@@ -213,44 +203,16 @@ mod tests {
     #[test]
     fn misfits_are_named_and_placed() {
         for (text, message, span) in [
-            (
-                "1 + learner > 2",
-                "`learner` is text, `+` needs numbers",
-                4..11,
-            ),
-            (
-                "log(done) > 2",
-                "`done` is true or false, `log` needs numbers",
-                4..8,
-            ),
-            (
-                "lerner = 'x'",
-                "there is no column `lerner`: did you mean `learner`?",
-                0..6,
-            ),
+            ("1 + learner > 2", "`learner` is text, `+` needs numbers", 4..11),
+            ("log(done) > 2", "`done` is true or false, `log` needs numbers", 4..8),
+            ("lerner = 'x'", "there is no column `lerner`: did you mean `learner`?", 0..6),
             ("learner = \"mamba\"", "(a text is written 'mamba')", 10..17),
-            (
-                "learner = 5",
-                "`learner` is text and `5` is a number, `=` needs both of one type",
-                0..11,
-            ),
+            ("learner = 5", "`learner` is text and `5` is a number, `=` needs both of one type", 0..11),
             ("loss in (1, 'a')", "`in` needs both of one type", 0..15),
             ("done > false", "which `>` cannot order", 0..4),
-            (
-                "loss and done",
-                "`loss` is a number, `and` needs conditions",
-                0..4,
-            ),
-            (
-                "loss + 1",
-                "`loss + 1` is a number, and a condition is true or false",
-                0..8,
-            ),
-            (
-                "not learner",
-                "`learner` is text, `not` needs conditions",
-                4..11,
-            ),
+            ("loss and done", "`loss` is a number, `and` needs conditions", 0..4),
+            ("loss + 1", "`loss + 1` is a number, and a condition is true or false", 0..8),
+            ("not learner", "`learner` is text, `not` needs conditions", 4..11),
         ] {
             let (found, place) = refused(text);
             assert!(found.contains(message), "{text}: {found}");

@@ -44,19 +44,12 @@ impl Display for Expr {
                 f.write_str("not ")?;
                 operand(f, a, power::NOT)
             }
-            ExprKind::In {
-                operand: a,
-                list: values,
-                negated,
-            } => {
+            ExprKind::In { operand: a, list: values, negated } => {
                 operand(f, a, power::COMPARE + 1)?;
                 f.write_str(if *negated { " not in (" } else { " in (" })?;
                 list(f, values)
             }
-            ExprKind::IsNull {
-                operand: a,
-                negated,
-            } => {
+            ExprKind::IsNull { operand: a, negated } => {
                 operand(f, a, power::COMPARE + 1)?;
                 f.write_str(if *negated { " is not null" } else { " is null" })
             }
@@ -66,11 +59,7 @@ impl Display for Expr {
 
 /// An operand, in parentheses if it binds less tightly than `least`.
 fn operand(f: &mut Formatter<'_>, expr: &Expr, least: i64) -> Result {
-    if power_of(expr) < least {
-        write!(f, "({expr})")
-    } else {
-        write!(f, "{expr}")
-    }
+    if power_of(expr) < least { write!(f, "({expr})") } else { write!(f, "{expr}") }
 }
 
 fn infix(

@@ -11,11 +11,7 @@ pub(super) fn where_domains(mut i: Input<'_>) -> Parsed<Vec<(String, Domain, Spa
     loop {
         let (name, span) = new_name(&mut i, "a parameter's name, as in `alpha in [0, 1]`")?;
         let mut domain = domain(&mut i, &name)?;
-        let end = i
-            .input
-            .previous_tokens()
-            .next()
-            .map_or(span.end, |t| t.span.end);
+        let end = i.input.previous_tokens().next().map_or(span.end, |t| t.span.end);
         let span = span.start..end;
         if let Some(earlier) = domains.iter_mut().find(|earlier| earlier.0 == name) {
             domain = both(&name, earlier.1, domain, &span)?;
@@ -56,11 +52,7 @@ fn domain(i: &mut Input<'_>, name: &str) -> Parsed<Domain> {
         Some(kind @ Kind::Name(word)) if word.eq_ignore_ascii_case("in") => {
             accept(i, kind);
             let start = here(i).start;
-            expect(
-                i,
-                &Kind::OpenBracket,
-                "expected `[`: a range is written `[low, high]`",
-            )?;
+            expect(i, &Kind::OpenBracket, "expected `[`: a range is written `[low, high]`")?;
             let (low, _) = constant(i)?;
             expect(i, &Kind::Comma, "expected `,` and the upper edge")?;
             let (high, _) = constant(i)?;
@@ -89,8 +81,7 @@ fn range(name: &str, low: f64, high: f64, span: Span) -> Parsed<Domain> {
 /// Two domains of one parameter: two half-lines meet in a range, anything else is a contradiction
 /// or a slip.
 fn both(name: &str, first: Domain, second: Domain, span: &Span) -> Parsed<Domain> {
-    if let (Domain::Range { low: a, high: b }, Domain::Range { low: c, high: d }) = (first, second)
-    {
+    if let (Domain::Range { low: a, high: b }, Domain::Range { low: c, high: d }) = (first, second) {
         let one_sided = |low: f64, high: f64| low.is_infinite() || high.is_infinite();
         if one_sided(a, b) && one_sided(c, d) {
             return range(name, a.max(c), b.min(d), span.clone());
@@ -103,11 +94,7 @@ fn both(name: &str, first: Domain, second: Domain, span: &Span) -> Parsed<Domain
 fn constant(i: &mut Input<'_>) -> Parsed<(f64, Span)> {
     let start = here(i).start;
     let edge = node(i)?;
-    let end = i
-        .input
-        .previous_tokens()
-        .next()
-        .map_or(start, |t| t.span.end);
+    let end = i.input.previous_tokens().next().map_or(start, |t| t.span.end);
     let value = value_of(&edge.expr)?;
     if value.is_nan() {
         return Fault::cut("this is not a number (NaN)", start..end);

@@ -24,21 +24,14 @@ impl FormulaError {
     pub fn new(message: impl Into<String>, span: Span, source: &str) -> Self {
         let start = source.floor_char_boundary(span.start);
         let end = source.ceil_char_boundary(span.end).max(start);
-        Self {
-            message: message.into(),
-            span: start..end,
-            source: source.to_owned(),
-        }
+        Self { message: message.into(), span: start..end, source: source.to_owned() }
     }
 }
 
 impl std::fmt::Display for FormulaError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let snippet = Snippet::source(self.source.as_str()).annotation(
-            AnnotationKind::Primary
-                .span(self.span.clone())
-                .label(self.message.as_str()),
-        );
+        let snippet = Snippet::source(self.source.as_str())
+            .annotation(AnnotationKind::Primary.span(self.span.clone()).label(self.message.as_str()));
         let report = [Group::with_level(Level::ERROR).element(snippet)];
         write!(f, "{}", Renderer::plain().render(&report))
     }
@@ -59,10 +52,7 @@ impl TypeError {
     /// A complaint about a place.
     #[must_use]
     pub fn new(message: impl Into<String>, span: Span) -> Self {
-        Self {
-            message: message.into(),
-            span,
-        }
+        Self { message: message.into(), span }
     }
 
     /// The same complaint with the text it is about, for a report that shows the place.
@@ -89,26 +79,13 @@ mod tests {
         let error = FormulaError::new("no good", 3..5, "ab cd ef");
         let shown = error.to_string();
         let lines: Vec<_> = shown.lines().collect();
-        let text = lines
-            .iter()
-            .position(|l| l.contains("ab cd ef"))
-            .expect("source line");
-        assert_eq!(
-            lines[text].find("cd"),
-            lines[text + 1].find("^^ no good"),
-            "{shown}"
-        );
+        let text = lines.iter().position(|l| l.contains("ab cd ef")).expect("source line");
+        assert_eq!(lines[text].find("cd"), lines[text + 1].find("^^ no good"), "{shown}");
     }
 
     #[test]
     fn places_at_or_past_the_end_can_be_shown() {
-        for (source, span) in [
-            ("", 0..0),
-            ("a", 1..1),
-            ("a", 7..9),
-            ("é", 1..1),
-            ("a\n", 2..2),
-        ] {
+        for (source, span) in [("", 0..0), ("a", 1..1), ("a", 7..9), ("é", 1..1), ("a\n", 2..2)] {
             let shown = FormulaError::new("reason", span, source).to_string();
             assert!(shown.contains("reason"), "{shown}");
         }

@@ -18,15 +18,8 @@ use super::functions::Function;
 /// The types are checked first, so that a wrong one is reported in the same words as by [`check`].
 pub fn evaluate(expr: &Expr, columns: &dyn Columns) -> Result<Column, TypeError> {
     let known = columns.names();
-    check(
-        expr,
-        &|name| columns.column(name).map(Column::data_type),
-        &known,
-    )?;
-    let batch = Batch {
-        columns,
-        rows: columns.rows(),
-    };
+    check(expr, &|name| columns.column(name).map(Column::data_type), &known)?;
+    let batch = Batch { columns, rows: columns.rows() };
     Ok(batch.value(expr)?.into_column(batch.rows))
 }
 
@@ -156,25 +149,16 @@ impl<'a> Batch<'a> {
             ExprKind::And(a, b) => self.logic(a, b, and),
             ExprKind::Or(a, b) => self.logic(a, b, or),
             ExprKind::Not(a) => self.not(a),
-            ExprKind::In {
-                operand,
-                list,
-                negated,
-            } => self.is_in(operand, list, *negated),
+            ExprKind::In { operand, list, negated } => self.is_in(operand, list, *negated),
             ExprKind::IsNull { operand, negated } => self.is_null(operand, *negated),
         }
     }
 
     fn column(&self, expr: &Expr, name: &str) -> Result<Value<'a>, TypeError> {
         let wrong = |message: String| TypeError::new(message, expr.span.clone());
-        let column = self
-            .columns
-            .column(name)
-            .ok_or_else(|| wrong(format!("there is no column `{name}`")))?;
-        let lengths = [
-            column.len(),
-            column.valid().map_or(self.rows, <[bool]>::len),
-        ];
+        let column =
+            self.columns.column(name).ok_or_else(|| wrong(format!("there is no column `{name}`")))?;
+        let lengths = [column.len(), column.valid().map_or(self.rows, <[bool]>::len)];
         if lengths != [self.rows; 2] {
             let message = format!("the column `{name}` does not have {} rows", self.rows);
             return Err(wrong(message));
@@ -257,12 +241,7 @@ impl<'a> Batch<'a> {
         (numbers, both_valid(valid_a, valid_b))
     }
 
-    fn call(
-        &self,
-        expr: &Expr,
-        function: Function,
-        arguments: &'a [Expr],
-    ) -> Result<Value<'a>, TypeError> {
+    fn call(&self, expr: &Expr, function: Function, arguments: &'a [Expr]) -> Result<Value<'a>, TypeError> {
         let Some((first, rest)) = arguments.split_first() else {
             return Err(misfit(expr));
         };
@@ -302,12 +281,7 @@ impl<'a> Batch<'a> {
     }
 
     /// `x in (a, b)` is `x = a or x = b`, in SQL's logic.
-    fn is_in(
-        &self,
-        operand: &'a Expr,
-        list: &'a [Expr],
-        negated: bool,
-    ) -> Result<Value<'a>, TypeError> {
+    fn is_in(&self, operand: &'a Expr, list: &'a [Expr], negated: bool) -> Result<Value<'a>, TypeError> {
         let sought = self.value(operand)?;
         let mut found = vec![Some(false); self.rows];
         for value in list {
@@ -317,9 +291,7 @@ impl<'a> Batch<'a> {
             }
         }
         if negated {
-            found
-                .iter_mut()
-                .for_each(|truth| *truth = truth.map(|truth| !truth));
+            found.iter_mut().for_each(|truth| *truth = truth.map(|truth| !truth));
         }
         Ok(Value::Truth(Truths::Many(found)))
     }

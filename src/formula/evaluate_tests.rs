@@ -24,10 +24,7 @@ impl Columns for Table {
 }
 
 fn table<const N: usize>(rows: usize, columns: [(&'static str, Column); N]) -> Table {
-    Table {
-        rows,
-        columns: columns.into(),
-    }
+    Table { rows, columns: columns.into() }
 }
 
 fn numbers<const N: usize>(values: [Option<f64>; N]) -> Column {
@@ -54,9 +51,9 @@ fn bools(values: &[Option<bool>]) -> Column {
 fn truths(text: &str, table: &Table) -> Vec<Option<bool>> {
     let expr = parse_condition(text).expect(text);
     match evaluate(&expr, table).expect(text) {
-        Column::Bool { values, valid } => (0..table.rows)
-            .map(|row| valid.as_ref().is_none_or(|v| v[row]).then_some(values[row]))
-            .collect(),
+        Column::Bool { values, valid } => {
+            (0..table.rows).map(|row| valid.as_ref().is_none_or(|v| v[row]).then_some(values[row])).collect()
+        }
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -64,10 +61,7 @@ fn truths(text: &str, table: &Table) -> Vec<Option<bool>> {
 fn value(text: &str) -> f64 {
     let expr = parse_expression(text).expect(text);
     match evaluate(&expr, &table(1, [])).expect(text) {
-        Column::Number {
-            values,
-            valid: None,
-        } => values[0],
+        Column::Number { values, valid: None } => values[0],
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -112,13 +106,7 @@ fn arithmetic_with_null_is_null() {
         [
             ("x", numbers([Some(1.0), None, Some(3.0)])),
             ("y", numbers([None, Some(2.0), Some(4.0)])),
-            (
-                "z",
-                Column::Number {
-                    values: vec![1.0, 2.0, 3.0],
-                    valid: None,
-                },
-            ),
+            ("z", Column::Number { values: vec![1.0, 2.0, 3.0], valid: None }),
         ],
     );
     let run = |text: &str| {
@@ -130,11 +118,7 @@ fn arithmetic_with_null_is_null() {
         assert_eq!(column.valid(), Some(&[false, false, true][..]), "{text}");
     }
     assert_eq!(run("-exp(x)").valid(), Some(&[true, false, true][..]));
-    let Column::Number {
-        values,
-        valid: None,
-    } = run("1 - z * z")
-    else {
+    let Column::Number { values, valid: None } = run("1 - z * z") else {
         panic!("not a column without nulls");
     };
     assert_eq!(values, [0.0, -3.0, -8.0]);
@@ -144,37 +128,23 @@ fn arithmetic_with_null_is_null() {
 #[test]
 fn logic_is_three_valued() {
     let (t, f, n) = (Some(true), Some(false), None);
-    let data = table(
-        9,
-        [
-            ("a", bools(&[t, t, t, f, f, f, n, n, n])),
-            ("b", bools(&[t, f, n, t, f, n, t, f, n])),
-        ],
-    );
+    let data =
+        table(9, [("a", bools(&[t, t, t, f, f, f, n, n, n])), ("b", bools(&[t, f, n, t, f, n, t, f, n]))]);
     assert_eq!(truths("a and b", &data), [t, f, n, f, f, f, n, f, n]);
     assert_eq!(truths("a or b", &data), [t, t, t, t, f, n, t, n, n]);
     assert_eq!(truths("not a", &data), [f, f, f, t, t, t, n, n, n]);
     assert_eq!(truths("a = b", &data), [t, f, n, f, t, n, n, n, n]);
     assert_eq!(truths("a != true", &data), [f, f, f, t, t, t, n, n, n]);
     assert_eq!(truths("a is null", &data), [f, f, f, f, f, f, t, t, t]);
-    assert_eq!(
-        truths("(a and b) is not null", &data),
-        [t, t, f, t, t, t, f, t, f]
-    );
+    assert_eq!(truths("(a and b) is not null", &data), [t, t, f, t, t, t, f, t, f]);
     assert_eq!(truths("true or b", &data), [t; 9]);
-    assert_eq!(
-        truths("a in (b, false)", &data),
-        [t, f, n, t, t, t, n, n, n]
-    );
+    assert_eq!(truths("a in (b, false)", &data), [t, f, n, t, t, t, n, n, n]);
 }
 
 #[test]
 fn comparisons_with_null_are_null_and_nan_is_ieee_s() {
     let (t, f, n) = (Some(true), Some(false), None);
-    let data = table(
-        4,
-        [("x", numbers([Some(1.0), Some(2.0), None, Some(f64::NAN)]))],
-    );
+    let data = table(4, [("x", numbers([Some(1.0), Some(2.0), None, Some(f64::NAN)]))]);
     assert_eq!(truths("x < 2", &data), [t, f, n, f]);
     assert_eq!(truths("x >= 2", &data), [f, t, n, f]);
     assert_eq!(truths("x = x", &data), [t, t, n, f]);
@@ -189,13 +159,7 @@ fn comparisons_with_null_are_null_and_nan_is_ieee_s() {
 #[test]
 fn a_null_in_a_list_hides_a_miss() {
     let (t, f, n) = (Some(true), Some(false), None);
-    let data = table(
-        3,
-        [
-            ("x", numbers([Some(1.0), Some(2.0), None])),
-            ("gap", numbers([None, None, None])),
-        ],
-    );
+    let data = table(3, [("x", numbers([Some(1.0), Some(2.0), None])), ("gap", numbers([None, None, None]))]);
     assert_eq!(truths("x in (1, gap)", &data), [t, n, n]);
     assert_eq!(truths("x not in (1, gap)", &data), [f, n, n]);
     assert_eq!(truths("x in (1, 2)", &data), [t, t, n]);
@@ -223,13 +187,7 @@ fn the_other_types_can_be_results_too() {
 
 #[test]
 fn columns_that_do_not_fit_are_refused() {
-    let data = table(
-        2,
-        [
-            ("s", texts([Some("a"), None])),
-            ("short", numbers([Some(1.0)])),
-        ],
-    );
+    let data = table(2, [("s", texts([Some("a"), None])), ("short", numbers([Some(1.0)]))]);
     let refused = |text: &str| {
         let expr = parse_condition(text).expect(text);
         evaluate(&expr, &data).expect_err(text).message

@@ -82,21 +82,11 @@ pub struct Entry {
 }
 
 const fn one(function: Function, name: &'static str, meaning: &'static str) -> Entry {
-    Entry {
-        function,
-        name,
-        arity: Arity::Exactly(1),
-        meaning,
-    }
+    Entry { function, name, arity: Arity::Exactly(1), meaning }
 }
 
 const fn many(function: Function, name: &'static str, meaning: &'static str) -> Entry {
-    Entry {
-        function,
-        name,
-        arity: Arity::AtLeast(2),
-        meaning,
-    }
+    Entry { function, name, arity: Arity::AtLeast(2), meaning }
 }
 
 // In the order of `Function`'s variants: `Function::entry` indexes it.
@@ -112,11 +102,7 @@ static TABLE: [Entry; 14] = [
     one(Function::Tan, "tan", "tangent of x in radians"),
     one(Function::Atan, "atan", "inverse tangent, in radians"),
     one(Function::Tanh, "tanh", "hyperbolic tangent"),
-    one(
-        Function::Sigmoid,
-        "sigmoid",
-        "logistic function 1 / (1 + exp(-x))",
-    ),
+    one(Function::Sigmoid, "sigmoid", "logistic function 1 / (1 + exp(-x))"),
     many(Function::Min, "min", "smallest of the arguments"),
     many(Function::Max, "max", "largest of the arguments"),
 ];
@@ -143,10 +129,7 @@ impl Function {
     /// The function of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        TABLE
-            .iter()
-            .find(|entry| entry.name == name)
-            .map(|entry| entry.function)
+        TABLE.iter().find(|entry| entry.name == name).map(|entry| entry.function)
     }
 
     /// Its line in the reference.
@@ -209,11 +192,7 @@ impl Function {
 #[must_use]
 pub fn sigmoid(x: f64) -> f64 {
     let small = (-x.abs()).exp();
-    if x >= 0.0 {
-        1.0 / (1.0 + small)
-    } else {
-        small / (1.0 + small)
-    }
+    if x >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) }
 }
 
 /// What to tell someone who called a function that does not exist.

@@ -23,14 +23,8 @@ impl<'t> Section<'t> {
         let Some(at) = self.tokens.iter().position(|token| token.kind == *kind) else {
             return (self.clone(), None);
         };
-        let before = Section {
-            tokens: &self.tokens[..at],
-            end: self.tokens[at].span.clone(),
-        };
-        let after = Section {
-            tokens: &self.tokens[at + 1..],
-            end: self.end.clone(),
-        };
+        let before = Section { tokens: &self.tokens[..at], end: self.tokens[at].span.clone() };
+        let after = Section { tokens: &self.tokens[at + 1..], end: self.end.clone() };
         (before, Some(after))
     }
 
@@ -42,10 +36,7 @@ impl<'t> Section<'t> {
 /// Parses a law.
 pub(super) fn law(text: &str) -> Result<Formula, Fault> {
     let tokens = tokens(text, Grammar::Formula)?;
-    let all = Section {
-        tokens: &tokens,
-        end: text.len()..text.len(),
-    };
+    let all = Section { tokens: &tokens, end: text.len()..text.len() };
     let (left, Some(right)) = all.split(&Kind::Tilde) else {
         return Err(no_tilde(&tokens, text.len()));
     };
@@ -68,12 +59,7 @@ pub(super) fn law(text: &str) -> Result<Formula, Fault> {
         None => Vec::new(),
     };
     check_domain_names(&domains, &definitions, &response, &prediction)?;
-    Ok(Formula {
-        source: text.to_owned(),
-        response,
-        prediction,
-        domains,
-    })
+    Ok(Formula { source: text.to_owned(), response, prediction, domains })
 }
 
 fn no_tilde(tokens: &[Token], end: usize) -> Fault {
@@ -128,10 +114,7 @@ fn with(section: &Section<'_>) -> Result<Vec<Definition>, Fault> {
 fn definition(i: &mut Input<'_>) -> Parsed<(Definition, Option<usize>)> {
     let (name, span) = new_name(i, "a name to define")?;
     if accept(i, &Kind::Compare(CompareOp::Eq)).is_none() {
-        return Fault::cut(
-            "expected `=`: a definition is written `name = expression`",
-            here(i),
-        );
+        return Fault::cut("expected `=`: a definition is written `name = expression`", here(i));
     }
     let node = node(i)?;
     let nodes = count(&node.expr);
@@ -140,12 +123,7 @@ fn definition(i: &mut Input<'_>) -> Parsed<(Definition, Option<usize>)> {
         return Fault::cut("expected an operator, `,` or `where`", here(i));
     }
     let left = more.then(|| i.input.len());
-    let definition = Definition {
-        name,
-        span,
-        node,
-        nodes,
-    };
+    let definition = Definition { name, span, node, nodes };
     Ok((definition, left))
 }
 

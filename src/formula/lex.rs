@@ -70,10 +70,7 @@ pub(super) struct Fault {
 
 impl Fault {
     pub fn new(message: impl Into<String>, span: Span) -> Self {
-        Self {
-            message: message.into(),
-            span,
-        }
+        Self { message: message.into(), span }
     }
 
     /// As an error that no alternative can repair.
@@ -110,10 +107,7 @@ const CONDITION_WORDS: [(&str, Kind); 8] = [
 ];
 
 fn keyword(word: &str, words: &[(&str, Kind)]) -> Option<Kind> {
-    words
-        .iter()
-        .find(|(keyword, _)| keyword.eq_ignore_ascii_case(word))
-        .map(|(_, kind)| kind.clone())
+    words.iter().find(|(keyword, _)| keyword.eq_ignore_ascii_case(word)).map(|(_, kind)| kind.clone())
 }
 
 fn starts_name(c: char) -> bool {
@@ -140,11 +134,7 @@ pub(super) fn tokens(text: &str, grammar: Grammar) -> Result<Vec<Token>, Fault> 
     let mut input = LocatingSlice::new(text);
     let all: ModalResult<Vec<Token>, Fault> = (|i: &mut Input<'_>| {
         space(i)?;
-        repeat(
-            0..,
-            terminated(|i: &mut Input<'_>| token(i, grammar), space),
-        )
-        .parse_next(i)
+        repeat(0.., terminated(|i: &mut Input<'_>| token(i, grammar), space)).parse_next(i)
     })
     .parse_next(&mut input);
     match all {
@@ -163,15 +153,9 @@ fn token(i: &mut Input<'_>, grammar: Grammar) -> ModalResult<Token, Fault> {
     // `repeat` must see a plain failure at the end of the text, not an error.
     let first = peek(any).parse_next(i)?;
     let (kind, span) = if first == '"' {
-        (|i: &mut Input<'_>| quoted(i, '"'))
-            .map(Kind::Quoted)
-            .with_span()
-            .parse_next(i)?
+        (|i: &mut Input<'_>| quoted(i, '"')).map(Kind::Quoted).with_span().parse_next(i)?
     } else if first == '\'' {
-        (|i: &mut Input<'_>| quoted(i, '\''))
-            .map(Kind::Text)
-            .with_span()
-            .parse_next(i)?
+        (|i: &mut Input<'_>| quoted(i, '\'')).map(Kind::Text).with_span().parse_next(i)?
     } else if starts_name(first) {
         word.map(|word: &str| {
             let known = match grammar {
@@ -207,10 +191,7 @@ fn number(i: &mut Input<'_>) -> ModalResult<Kind, Fault> {
     }
     match literal.parse::<f64>() {
         Ok(value) if value.is_finite() => Ok(Kind::Number(value)),
-        _ => Fault::cut(
-            "this number is too large for float64, which ends near 1.8e308",
-            start..end,
-        ),
+        _ => Fault::cut("this number is too large for float64, which ends near 1.8e308", start..end),
     }
 }
 
@@ -318,30 +299,15 @@ mod tests {
         assert_eq!(kinds("WHERE", Grammar::Formula), [Kind::Where]);
         assert_eq!(kinds("In", Grammar::Condition), [Kind::In]);
         assert_eq!(kinds("in", Grammar::Formula), [Kind::Name("in".into())]);
-        assert_eq!(
-            kinds("\"in\"", Grammar::Condition),
-            [Kind::Quoted("in".into())]
-        );
-        assert_eq!(
-            kinds("ψ_1", Grammar::Expression),
-            [Kind::Name("ψ_1".into())]
-        );
+        assert_eq!(kinds("\"in\"", Grammar::Condition), [Kind::Quoted("in".into())]);
+        assert_eq!(kinds("ψ_1", Grammar::Expression), [Kind::Name("ψ_1".into())]);
     }
 
     #[test]
     fn a_doubled_quote_is_one() {
-        assert_eq!(
-            kinds("\"a\"\"b\"", Grammar::Formula),
-            [Kind::Quoted("a\"b".into())]
-        );
-        assert_eq!(
-            kinds("'it''s'", Grammar::Condition),
-            [Kind::Text("it's".into())]
-        );
-        assert_eq!(
-            kinds("\"\"", Grammar::Formula),
-            [Kind::Quoted(String::new())]
-        );
+        assert_eq!(kinds("\"a\"\"b\"", Grammar::Formula), [Kind::Quoted("a\"b".into())]);
+        assert_eq!(kinds("'it''s'", Grammar::Condition), [Kind::Text("it's".into())]);
+        assert_eq!(kinds("\"\"", Grammar::Formula), [Kind::Quoted(String::new())]);
     }
 
     #[test]

@@ -128,10 +128,7 @@ fn sized(text: &str) -> Result<(), FormulaError> {
     if text.len() <= MAX_LENGTH {
         return Ok(());
     }
-    let message = format!(
-        "this text has {} bytes, more than the {MAX_LENGTH} that are read",
-        text.len()
-    );
+    let message = format!("this text has {} bytes, more than the {MAX_LENGTH} that are read", text.len());
     let beginning = &text[..text.floor_char_boundary(60)];
     Err(FormulaError::new(message, 0..beginning.len(), beginning))
 }

@@ -22,11 +22,7 @@ pub(super) struct Node {
 }
 
 pub(super) fn leaf(kind: ExprKind, span: Span) -> Node {
-    Node {
-        expr: Expr::new(kind, span.clone()),
-        place: span,
-        height: 1,
-    }
+    Node { expr: Expr::new(kind, span.clone()), place: span, height: 1 }
 }
 
 /// Puts a node above its parts, given by their heights.
@@ -39,11 +35,7 @@ pub(super) fn join(kind: ExprKind, place: Span, heights: &[usize]) -> Parsed<Nod
         // Only where it became too much: the whole would be most of the text.
         return Fault::cut(message, place.end.saturating_sub(1)..place.end);
     }
-    Ok(Node {
-        expr: Expr::new(kind, place.clone()),
-        place,
-        height,
-    })
+    Ok(Node { expr: Expr::new(kind, place.clone()), place, height })
 }
 
 impl Node {
@@ -52,11 +44,7 @@ impl Node {
     }
 }
 
-pub(super) fn two(
-    make: impl FnOnce(Box<Expr>, Box<Expr>) -> ExprKind,
-    a: Node,
-    b: Node,
-) -> Parsed<Node> {
+pub(super) fn two(make: impl FnOnce(Box<Expr>, Box<Expr>) -> ExprKind, a: Node, b: Node) -> Parsed<Node> {
     let place = a.place.start..b.place.end;
     let heights = [a.height, b.height];
     join(make(a.boxed(), b.boxed()), place, &heights)

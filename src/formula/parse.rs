@@ -23,11 +23,7 @@ pub(super) fn whole(mut i: Input<'_>) -> Result<Node, Fault> {
 
 /// Parses an expression, and stops where it ends.
 pub(super) fn node(i: &mut Input<'_>) -> Parsed<Node> {
-    expression(operand)
-        .prefix(prefix)
-        .postfix(postfix)
-        .infix(infix)
-        .parse_next(i)
+    expression(operand).prefix(prefix).postfix(postfix).infix(infix).parse_next(i)
 }
 
 fn operand(i: &mut Input<'_>) -> Parsed<Node> {
@@ -75,10 +71,7 @@ fn named(i: &mut Input<'_>, name: &str, span: Span) -> Parsed<Node> {
         let message = format!("with its definitions put in, this has more than {MAX_NODES} parts");
         return Fault::cut(message, span);
     }
-    Ok(Node {
-        place: span,
-        ..definition.node.clone()
-    })
+    Ok(Node { place: span, ..definition.node.clone() })
 }
 
 fn call(i: &mut Input<'_>, name: &str, span: Span, open: &Span) -> Parsed<Node> {
@@ -86,11 +79,8 @@ fn call(i: &mut Input<'_>, name: &str, span: Span, open: &Span) -> Parsed<Node> 
         return Fault::cut(functions::unknown(name), span);
     };
     enter(i, open)?;
-    let arguments = if next(i).is_some_and(|token| token.kind == Kind::Close) {
-        Vec::new()
-    } else {
-        list(i)?
-    };
+    let arguments =
+        if next(i).is_some_and(|token| token.kind == Kind::Close) { Vec::new() } else { list(i)? };
     let place = span.start..close(i, open)?;
     leave(i);
     let given = arguments.len();
@@ -128,12 +118,10 @@ fn close(i: &mut Input<'_>, open: &Span) -> Parsed<usize> {
 fn prefix<'t>(i: &mut Input<'t>) -> Parsed<Prefix<Input<'t>, Node, ErrMode<Fault>>> {
     let span = here(i);
     let operator = match next(i).map(|token| &token.kind) {
-        Some(Kind::Minus) => Prefix(power::NEGATE, |i: &mut Input<'t>, a: Node| {
-            unary(i, a, ExprKind::Negate)
-        }),
-        Some(Kind::Not) => Prefix(power::NOT, |i: &mut Input<'t>, a: Node| {
-            unary(i, a, ExprKind::Not)
-        }),
+        Some(Kind::Minus) => {
+            Prefix(power::NEGATE, |i: &mut Input<'t>, a: Node| unary(i, a, ExprKind::Negate))
+        }
+        Some(Kind::Not) => Prefix(power::NOT, |i: &mut Input<'t>, a: Node| unary(i, a, ExprKind::Not)),
         found => return Fault::cut(no_operand(i.state.grammar, found), span),
     };
     any.parse_next(i)?;
@@ -175,10 +163,7 @@ fn is_null(i: &mut Input<'_>, a: Node) -> Parsed<Node> {
 
 fn in_list(i: &mut Input<'_>, a: Node, negated: bool) -> Parsed<Node> {
     let Some(open) = accept(i, &Kind::Open) else {
-        return Fault::cut(
-            "expected `(`: a list of values is written `in (a, b)`",
-            here(i),
-        );
+        return Fault::cut("expected `(`: a list of values is written `in (a, b)`", here(i));
     };
     enter(i, &open.span)?;
     let values = list(i)?;
@@ -188,11 +173,7 @@ fn in_list(i: &mut Input<'_>, a: Node, negated: bool) -> Parsed<Node> {
     heights.extend(values.iter().map(|node| node.height));
     let list = values.into_iter().map(|node| node.expr).collect();
     let operand = a.boxed();
-    let kind = ExprKind::In {
-        operand,
-        list,
-        negated,
-    };
+    let kind = ExprKind::In { operand, list, negated };
     join(kind, place, &heights)
 }
 
@@ -244,9 +225,7 @@ fn no_operand(grammar: Grammar, found: Option<&Kind>) -> String {
     match found {
         None => format!("{expected}, but nothing follows"),
         Some(Kind::Text(_)) => {
-            format!(
-                "{expected}: a text stands only in conditions, a column's name in double quotes"
-            )
+            format!("{expected}: a text stands only in conditions, a column's name in double quotes")
         }
         Some(Kind::Null) => "null equals nothing: write `is null` or `is not null`".to_owned(),
         Some(_) => expected.to_owned(),
@@ -258,9 +237,7 @@ fn unexpected(i: &Input<'_>, found: &Kind) -> String {
     let comparing = i.state.grammar == Grammar::Condition;
     match found {
         Kind::Close => "this `)` closes nothing".to_owned(),
-        Kind::Compare(_) if comparing => {
-            "comparisons do not chain: write `a < b and b < c`".to_owned()
-        }
+        Kind::Compare(_) if comparing => "comparisons do not chain: write `a < b and b < c`".to_owned(),
         Kind::Compare(_) => "a comparison stands only in a condition".to_owned(),
         Kind::Tilde if i.state.grammar == Grammar::Formula => "a law has only one `~`".to_owned(),
         Kind::Tilde => "`~` stands only in a law".to_owned(),

@@ -48,14 +48,7 @@ pub(super) fn input<'t>(
 ) -> Input<'t> {
     Stateful {
         input: TokenSlice::new(tokens),
-        state: State {
-            grammar,
-            definitions,
-            end,
-            depth: 0,
-            copied: 0,
-            prefixes: Vec::new(),
-        },
+        state: State { grammar, definitions, end, depth: 0, copied: 0, prefixes: Vec::new() },
     }
 }
 
@@ -117,10 +110,7 @@ pub(super) fn new_name(i: &mut Input<'_>, what: &str) -> Parsed<(String, Span)> 
             accept(i, kind);
             Ok((name.clone(), span))
         }
-        Some(Kind::Quoted(_)) => Fault::cut(
-            format!("expected {what}: double quotes are for columns"),
-            span,
-        ),
+        Some(Kind::Quoted(_)) => Fault::cut(format!("expected {what}: double quotes are for columns"), span),
         _ => Fault::cut(format!("expected {what}"), span),
     }
 }

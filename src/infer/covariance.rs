@@ -30,12 +30,8 @@ pub fn standard_errors(fit: &Fit, absolute_sigma: bool) -> Vec<Option<f64>> {
     let jacobian = fit.problem.natural_jacobian(&solution.theta);
     (0..fit.natural.len())
         .map(|k| {
-            let row: Vec<f64> = solution
-                .free
-                .iter()
-                .zip(&scale)
-                .map(|(&i, s)| jacobian[k * p + i] / s)
-                .collect();
+            let row: Vec<f64> =
+                solution.free.iter().zip(&scale).map(|(&i, s)| jacobian[k * p + i] / s).collect();
             let mut variance = 0.0;
             for (a, x) in row.iter().enumerate() {
                 for (b, y) in row.iter().enumerate() {
@@ -47,12 +43,7 @@ pub fn standard_errors(fit: &Fit, absolute_sigma: bool) -> Vec<Option<f64>> {
         .collect()
 }
 
-fn least_squares(
-    fit: &Fit,
-    solution: &Finished,
-    scale: &[f64],
-    absolute_sigma: bool,
-) -> Option<Mat<f64>> {
+fn least_squares(fit: &Fit, solution: &Finished, scale: &[f64], absolute_sigma: bool) -> Option<Mat<f64>> {
     let rows = &solution.rows;
     let m = solution.free.len();
     let degrees = degrees_of_freedom(fit)?;

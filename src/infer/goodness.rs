@@ -31,10 +31,8 @@ pub fn goodness(fit: &Fit) -> Goodness {
     let predictions = predictions(fit);
     let total: f64 = weight.iter().sum();
     let mean_square = |error: &dyn Fn(usize) -> f64| {
-        let sum: f64 = (0..response.len())
-            .filter(|&i| weight[i] > 0.0)
-            .map(|i| weight[i] * error(i).powi(2))
-            .sum();
+        let sum: f64 =
+            (0..response.len()).filter(|&i| weight[i] > 0.0).map(|i| weight[i] * error(i).powi(2)).sum();
         (total > 0.0).then_some(sum / total).filter(|x| x.is_finite())
     };
     let mean: f64 = response.iter().zip(weight).map(|(y, w)| w * y).sum::<f64>() / total;

@@ -155,9 +155,8 @@ mod tests {
             let loss: Loss = loss.parse().unwrap();
             let tau = 0.03;
             let h = 1e-4;
-            let sum: f64 = (-400_000..=400_000)
-                .map(|k| (-loss.terms::<f64>(f64::from(k) * h).value / tau).exp())
-                .sum();
+            let sum: f64 =
+                (-400_000..=400_000).map(|k| (-loss.terms::<f64>(f64::from(k) * h).value / tau).exp()).sum();
             let expected = (sum * h).ln();
             let value = log_normaliser(loss, tau);
             assert!((value - expected).abs() < 1e-6, "{loss}: {value} {expected}");

@@ -67,12 +67,7 @@ pub fn is_trustworthy(fit: &Fit) -> bool {
 }
 
 /// Puts standard errors and intervals to a fit and its replicates.
-pub fn estimates(
-    law: &Law,
-    fit: &Fit,
-    replicates: Option<Replicates>,
-    options: &Options,
-) -> Estimates {
+pub fn estimates(law: &Law, fit: &Fit, replicates: Option<Replicates>, options: &Options) -> Estimates {
     let std_errors = if is_trustworthy(fit) {
         covariance::standard_errors(fit, options.absolute_sigma)
     } else {

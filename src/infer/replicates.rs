@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::law::Scale;
 use crate::problem::Problem;
-use crate::solve::{Batch, Ending, Fit, Models, Task, Terrain, minimise, terrain};
+use crate::solve::{Batch, Ending, Fit, Kind, Models, Task, Terrain, minimise, terrain};
 
 use super::Options;
 use super::resample::Resampler;
@@ -100,15 +100,10 @@ fn replicate_problem(models: &Models, fit: &Fit) -> (Problem, Vec<f64>) {
         let theta = fit.solution.as_ref().map(|s| s.theta.clone()).unwrap_or_default();
         return (fit.problem.clone(), theta);
     }
-    let problem = Problem::new(
-        models.full().clone(),
-        fit.problem.observations.clone(),
-        fit.problem.loss,
-    );
+    let problem = Problem::new(models.full().clone(), fit.problem.observations.clone(), fit.problem.loss);
     let response = &problem.observations.response;
     let size = response.iter().map(|y| y.abs()).sum::<f64>() / response.len().max(1) as f64;
-    let natural: Vec<f64> =
-        problem.model.coordinates.iter().map(|c| fit.natural[c.parameter]).collect();
+    let natural: Vec<f64> = problem.model.coordinates.iter().map(|c| fit.natural[c.parameter]).collect();
     let mut start = problem.coordinates(&natural);
     for (theta, coordinate) in start.iter_mut().zip(&problem.model.coordinates) {
         if coordinate.scale == Scale::Log && fit.edges.contains(&coordinate.parameter) {
@@ -143,8 +138,7 @@ fn refit(
     let n = problem.n();
     let count = replicates.len();
     let own = &problem.observations.weight;
-    let mut resampler =
-        Resampler::new(&problem.observations, &options.resample, options.seed, key_digest);
+    let mut resampler = Resampler::new(&problem.observations, &options.resample, options.seed, key_digest);
     let Scratch { batch, weights } = scratch;
     weights.resize(n * count, 0.0);
     for (weight, r) in weights.chunks_mut(n.max(1)).zip(replicates) {
@@ -153,11 +147,8 @@ fn refit(
     let weight_of = |r: usize| &weights[r * n..(r + 1) * n];
     let mut refits: Vec<Option<Refit>> = (0..count).map(|_| None).collect();
     batch.run(
-        &problem.model,
-        problem.loss,
+        Kind::of(problem),
         count,
-        n,
-        problem.observations.sigma.is_some(),
         |r| Task { problem, terrain, weight: weight_of(r), start },
         |r, outcome| {
             let mut refit = Refit {

@@ -57,30 +57,20 @@ pub fn log_add_exp<L: Lanes>(a: L, b: L) -> L {
     let low = L::select(a.lt(b), a, b);
     let (d, d_low) = two_sum(low, -high);
     let near = d.gt(a.fill(-708.0));
-    let (n, t, t_low) = parts(
-        L::select(near, d, a.fill(-708.0)),
-        L::select(near, d_low, zero),
-    );
+    let (n, t, t_low) = parts(L::select(near, d, a.fill(-708.0)), L::select(near, d_low, zero));
     let unit = exp2_int(n);
     let (e, e_low) = fast_two_sum(one, t);
     let (e, e_low) = (e * unit, (e_low + t_low) * unit);
     // Beyond the reach of the plain exponential the term still shows beside a tiny `high`.
-    let (e, e_low) = if L::all(near) {
-        (e, e_low)
-    } else {
-        (L::select(near, e, exp(d)), L::select(near, e_low, zero))
-    };
+    let (e, e_low) =
+        if L::all(near) { (e, e_low) } else { (L::select(near, e, exp(d)), L::select(near, e_low, zero)) };
     // ln(1 + e) from the rounded argument, and the slope there times what was rounded.
     let (sum, rest) = fast_two_sum(one, e);
     let log = ln(sum);
     let (value, value_low) = two_sum(high, log);
     let value = value + (value_low + (rest + e_low) / sum);
     let cancels = high.lt(zero) & value.abs().lt(log + rest);
-    let value = if L::any(cancels) {
-        L::select(cancels, cancelled(high, low), value)
-    } else {
-        value
-    };
+    let value = if L::any(cancels) { L::select(cancels, cancelled(high, low), value) } else { value };
     // Equal infinities have no distance.
     let value = L::select(high.abs().eq(a.fill(f64::INFINITY)), high, value);
     L::select(a.is_nan() | b.is_nan(), a + b, value)

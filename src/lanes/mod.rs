@@ -48,20 +48,12 @@ pub trait LaneBits:
 
 /// A vector of `f64`; one lane is the scalar path.
 pub trait Lanes:
-    Copy
-    + Add<Output = Self>
-    + Sub<Output = Self>
-    + Mul<Output = Self>
-    + Div<Output = Self>
-    + Neg<Output = Self>
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
 {
     /// Proof that the instruction set is there: `()` for `f64`, the level's token for vectors.
     type Token: Copy;
     /// One truth value per lane.
-    type Mask: Copy
-        + BitAnd<Output = Self::Mask>
-        + BitOr<Output = Self::Mask>
-        + Not<Output = Self::Mask>;
+    type Mask: Copy + BitAnd<Output = Self::Mask> + BitOr<Output = Self::Mask> + Not<Output = Self::Mask>;
     /// The lanes' bit patterns.
     type Bits: LaneBits;
     /// The number of lanes.

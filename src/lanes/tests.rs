@@ -114,10 +114,7 @@ fn golden(name: &str) -> Vec<((f64, f64), f64)> {
             }
             let bits = words.map(|word| u64::from_str_radix(word, 16).unwrap());
             let values: Vec<f64> = bits.map(f64::from_bits).collect();
-            Some((
-                (values[0], values[values.len() - 2]),
-                values[values.len() - 1],
-            ))
+            Some(((values[0], values[values.len() - 2]), values[values.len() - 1]))
         })
         .collect()
 }
@@ -157,11 +154,7 @@ fn check_golden<F: Function>() {
             worst = (distance, *point);
         }
     }
-    println!(
-        "{}: {off} of {} are off, the worst {worst:?}",
-        F::NAME,
-        cases.len()
-    );
+    println!("{}: {off} of {} are off, the worst {worst:?}", F::NAME, cases.len());
     agree::<F>(&points, &values);
 }
 
@@ -188,9 +181,7 @@ fn random(rng: &mut ChaCha8Rng) -> f64 {
 
 fn check_random<F: Function>() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let points: Vec<_> = (0..20_000)
-        .map(|_| (random(&mut rng), random(&mut rng)))
-        .collect();
+    let points: Vec<_> = (0..20_000).map(|_| (random(&mut rng), random(&mut rng))).collect();
     let values = scalars::<F>(&points);
     agree::<F>(&points, &values);
 }
@@ -236,10 +227,7 @@ fn identities_hold() {
             continue;
         }
         let near = |a: f64, b: f64, tolerance: f64| {
-            assert!(
-                (a - b).abs() <= tolerance,
-                "{a:e} against {b:e} at {x:e}, {y:e}"
-            );
+            assert!((a - b).abs() <= tolerance, "{a:e} against {b:e} at {x:e}, {y:e}");
         };
         if x > 0.0 {
             // The exponential turns the logarithm's last place into a relative error.

@@ -6,11 +6,7 @@ use super::{LaneBits, Lanes, patch};
 const ROUND: f64 = 6755399441055744.0;
 const TWO_OVER_PI: f64 = core::f64::consts::FRAC_2_PI;
 /// pi/2 to three times the precision of a double.
-const HALF_PI: [f64; 3] = [
-    core::f64::consts::FRAC_PI_2,
-    6.123233995736766e-17,
-    -1.4973849048591698e-33,
-];
+const HALF_PI: [f64; 3] = [core::f64::consts::FRAC_PI_2, 6.123233995736766e-17, -1.4973849048591698e-33];
 /// Up to here the three parts of pi/2 leave a remainder good to 2^-60 of itself; beyond, the lanes
 /// go through `libm`, which has 1200 bits of 2/pi (Payne and Hanek 1983).
 const NEAR: f64 = 1e9;
@@ -180,29 +176,11 @@ pub fn atan<L: Lanes>(x: L) -> L {
     let (ax, one, three_halves) = (x.abs(), x.fill(1.0), x.fill(1.5));
     let turn = (-one, ax, x.fill(HALF_PI[0]), x.fill(HALF_PI[1]));
     let slope = (ax - three_halves, ax.mul_add(three_halves, one));
-    let turn = below(
-        2.4375,
-        ax,
-        slope,
-        (0.982793723247329, 1.3903311031230998e-17),
-        turn,
-    );
+    let turn = below(2.4375, ax, slope, (0.982793723247329, 1.3903311031230998e-17), turn);
     let slope = (ax - one, ax + one);
-    let turn = below(
-        1.1875,
-        ax,
-        slope,
-        (0.5 * HALF_PI[0], 0.5 * HALF_PI[1]),
-        turn,
-    );
+    let turn = below(1.1875, ax, slope, (0.5 * HALF_PI[0], 0.5 * HALF_PI[1]), turn);
     let slope = ((ax + ax) - one, x.fill(2.0) + ax);
-    let turn = below(
-        0.6875,
-        ax,
-        slope,
-        (0.4636476090008061, 2.2698777452961687e-17),
-        turn,
-    );
+    let turn = below(0.6875, ax, slope, (0.4636476090008061, 2.2698777452961687e-17), turn);
     let (num, den, base, base_low) = below(0.4375, ax, (ax, one), (0.0, 0.0), turn);
     let t = num / den;
     let z = t * t;

@@ -131,11 +131,7 @@ impl<S: Simd> Lanes for f64x8<S> {
     }
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
-        if fuses(Lanes::token(self)) {
-            SimdFloat::mul_add(self, b, c)
-        } else {
-            emulated_mul_add(self, b, c)
-        }
+        if fuses(Lanes::token(self)) { SimdFloat::mul_add(self, b, c) } else { emulated_mul_add(self, b, c) }
     }
     #[inline(always)]
     fn abs(self) -> Self {

@@ -70,11 +70,8 @@ impl<'a> Build<'a> {
         zero: bool,
     ) {
         for &i in amplitudes {
-            let factor = if zero {
-                self.graph.constant(0.0)
-            } else {
-                self.graph.coordinate(coordinates.len() + i)
-            };
+            let factor =
+                if zero { self.graph.constant(0.0) } else { self.graph.coordinate(coordinates.len() + i) };
             self.parameters[coordinates[i].parameter] = match coordinates[i].scale {
                 Scale::Linear => factor,
                 Scale::Log => {

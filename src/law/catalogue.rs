@@ -75,10 +75,8 @@ impl Catalogue {
 
     /// Adds the laws of a file's text; names must be new.
     pub fn add(&mut self, file: &str, text: &str) -> Result<(), CatalogueError> {
-        let parsed: File = toml::from_str(text).map_err(|error| CatalogueError::Toml {
-            file: file.to_string(),
-            reason: error.to_string(),
-        })?;
+        let parsed: File = toml::from_str(text)
+            .map_err(|error| CatalogueError::Toml { file: file.to_string(), reason: error.to_string() })?;
         for entry in parsed.laws {
             let law = entry.into_law(file)?;
             if self.get(&law.name).is_some() {
@@ -111,11 +109,8 @@ impl Catalogue {
 impl Entry {
     fn into_law(self, file: &str) -> Result<Law, CatalogueError> {
         let name = self.name.clone();
-        let fail = |reason: String| CatalogueError::Entry {
-            file: file.to_string(),
-            law: name.clone(),
-            reason,
-        };
+        let fail =
+            |reason: String| CatalogueError::Entry { file: file.to_string(), law: name.clone(), reason };
         let formula = parse_formula(&self.formula).map_err(|error| CatalogueError::Formula {
             file: file.to_string(),
             law: name.clone(),
@@ -134,7 +129,7 @@ impl Entry {
                 .domains
                 .iter()
                 .find(|(n, ..)| n == parameter)
-                .map(|(_, domain, _)| domain.clone())
+                .map(|(_, domain, _)| *domain)
                 .unwrap_or(Domain::Range { low: f64::NEG_INFINITY, high: f64::INFINITY });
             let start = self.start.get(*parameter).copied();
             if start.is_some_and(|(low, high)| !(low <= high && low.is_finite() && high.is_finite())) {

@@ -2,12 +2,12 @@
 
 use crate::formula::{BinaryOp, Expr, ExprKind, Function};
 
+use super::Law;
 use super::build::Build;
 use super::derive::{Derivatives, ancestors};
 use super::graph::{Graph, Id, Node, Recipe, Unary};
 use super::linear_form::LinearForm;
 use super::model::{Coordinate, Metric, Role, Scale};
-use super::Law;
 
 /// A finite positive domain wider than this ratio is searched on a logarithmic scale.
 const WIDE_RATIO: f64 = 100.0;
@@ -23,11 +23,8 @@ pub fn choose_coordinates(law: &Law) -> Vec<Coordinate> {
                 && (high == f64::INFINITY || high > WIDE_RATIO * low);
             // A range such as [0, 2] of something that is not an exponent stays linear: 0 is inside.
             let log = log && (low > 0.0 || high == f64::INFINITY);
-            let (scale, low, high) = if log {
-                (Scale::Log, low.ln(), high.ln())
-            } else {
-                (Scale::Linear, low, high)
-            };
+            let (scale, low, high) =
+                if log { (Scale::Log, low.ln(), high.ln()) } else { (Scale::Linear, low, high) };
             let metric = if log { Metric::Unit } else { Metric::Column };
             Coordinate { parameter, scale, low, high, metric, role }
         })
@@ -75,15 +72,10 @@ fn in_exponent(expr: &Expr, name: &str, inside: bool) -> bool {
             in_exponent(base, name, inside) || in_exponent(exponent, name, true)
         }
         // In exp(−x/R) the divisor R is a characteristic scale, not an exponent.
-        ExprKind::Binary(BinaryOp::Div, a, b) => {
-            in_exponent(a, name, inside) || in_exponent(b, name, false)
-        }
+        ExprKind::Binary(BinaryOp::Div, a, b) => in_exponent(a, name, inside) || in_exponent(b, name, false),
         ExprKind::Binary(_, a, b) => in_exponent(a, name, inside) || in_exponent(b, name, inside),
         ExprKind::Call(function, arguments) => {
-            let curved = !matches!(
-                function,
-                Function::Abs | Function::Min | Function::Max | Function::Sqrt
-            );
+            let curved = !matches!(function, Function::Abs | Function::Min | Function::Max | Function::Sqrt);
             let logarithm = matches!(function, Function::Log | Function::Log10 | Function::Log2);
             arguments.iter().any(|a| in_exponent(a, name, (inside || curved) && !logarithm))
         }
@@ -166,10 +158,8 @@ pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -
                     term.factors.iter().partition(|&&f| matches!(graph.node(f), Node::Data(_)));
                 let [column] = columns.as_slice() else { return None };
                 let Node::Data(column) = graph.node(*column) else { return None };
-                let is_log = matches!(
-                    graph.recipes()[column as usize],
-                    Recipe::Unary(Unary::Ln | Unary::LnBase, _)
-                );
+                let is_log =
+                    matches!(graph.recipes()[column as usize], Recipe::Unary(Unary::Ln | Unary::LnBase, _));
                 let usable = is_log
                     && !factors.is_empty()
                     && factors.iter().all(|&f| free_of_data_and_logs(graph, f, coordinates));
@@ -217,8 +207,7 @@ pub fn set_metrics(coordinates: &mut [Coordinate], graph: &Graph, value: Id) {
                 match graph.node(factor) {
                     Node::Coordinate(i) if exponent.is_none() => exponent = Some(i as usize),
                     Node::Data(k)
-                        if column.is_none()
-                            && matches!(graph.recipes()[k as usize], Recipe::Centred(_)) =>
+                        if column.is_none() && matches!(graph.recipes()[k as usize], Recipe::Centred(_)) =>
                     {
                         column = Some(k);
                     }

@@ -107,8 +107,7 @@ impl ParameterProgram {
     /// Computes the remaining slots from coordinates, means and constants.
     #[inline(always)]
     pub fn run<L: Lanes>(&self, token: L::Token, slots: &[Cell<Pack>]) {
-        let block =
-            Block { slots, columns: &[], stride: 0, start: 0, len: 1, registers: &[] };
+        let block = Block { slots, columns: &[], stride: 0, start: 0, len: 1, registers: &[] };
         execute::<L>(token, &self.instructions, &block, Space::Slots);
     }
 
@@ -153,14 +152,7 @@ fn execute<L: Lanes>(token: L::Token, instructions: &[Instruction], block: &Bloc
                     }
                     Space::Registers => block.register(*target),
                 };
-                apply::<L>(
-                    token,
-                    *op,
-                    target,
-                    block.source(*a),
-                    block.source(*b),
-                    block.source(*c),
-                );
+                apply::<L>(token, *op, target, block.source(*a), block.source(*b), block.source(*c));
             }
         },
     );
@@ -185,14 +177,7 @@ macro_rules! each {
 
 /// One instruction over a block.
 #[inline(always)]
-fn apply<L: Lanes>(
-    token: L::Token,
-    op: Op,
-    target: &[Cell<Pack>],
-    a: Source,
-    b: Source,
-    c: Source,
-) {
+fn apply<L: Lanes>(token: L::Token, op: Op, target: &[Cell<Pack>], a: Source, b: Source, c: Source) {
     match op {
         Op::Add => each!(L, token, target, (x = a, y = b) => x + y),
         Op::Sub => each!(L, token, target, (x = a, y = b) => x - y),

@@ -114,9 +114,7 @@ impl Graph {
     /// The operands of a node, in order.
     pub fn operands(&self, id: Id) -> impl Iterator<Item = Id> + use<> {
         let (a, b) = match self.node(id) {
-            Node::Constant(_) | Node::Data(_) | Node::Centre(_) | Node::Coordinate(_) => {
-                (None, None)
-            }
+            Node::Constant(_) | Node::Data(_) | Node::Centre(_) | Node::Coordinate(_) => (None, None),
             Node::Unary(_, a) => (Some(a), None),
             Node::Add(a, b)
             | Node::Sub(a, b)
@@ -329,12 +327,8 @@ impl Graph {
                 self.neg(quotient)
             }
             // 1/(1 + exp(z)) is a sigmoid: right in both tails, derivatives included.
-            (_, Node::Add(x, y)) if self.is_one(x) && self.is_exp(y) => {
-                self.sigmoid_quotient(a, y)
-            }
-            (_, Node::Add(x, y)) if self.is_one(y) && self.is_exp(x) => {
-                self.sigmoid_quotient(a, x)
-            }
+            (_, Node::Add(x, y)) if self.is_one(x) && self.is_exp(y) => self.sigmoid_quotient(a, y),
+            (_, Node::Add(x, y)) if self.is_one(y) && self.is_exp(x) => self.sigmoid_quotient(a, x),
             (_, Node::Mul(x, y)) if self.is_exp(x) => {
                 let numerator = self.div(a, x);
                 self.div(numerator, y)

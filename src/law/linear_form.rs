@@ -98,11 +98,7 @@ impl LinearForm {
             for &factor in &term.factors {
                 product = graph.mul(product, factor);
             }
-            sum = if term.coefficient < 0.0 {
-                graph.sub(sum, product)
-            } else {
-                graph.add(sum, product)
-            };
+            sum = if term.coefficient < 0.0 { graph.sub(sum, product) } else { graph.add(sum, product) };
         }
         sum
     }

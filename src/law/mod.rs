@@ -97,9 +97,8 @@ impl Law {
     pub fn from_formula(formula: Formula, columns: &[String]) -> Result<Law, LawError> {
         let fail = |reason: String| LawError::Names { law: formula.source.clone(), reason };
         let used = names(&formula.prediction);
-        let domain_of = |name: &str| {
-            formula.domains.iter().find(|(n, ..)| n == name).map(|(_, domain, _)| domain.clone())
-        };
+        let domain_of =
+            |name: &str| formula.domains.iter().find(|(n, ..)| n == name).map(|(_, domain, _)| *domain);
         let mut parameters = Vec::new();
         let mut variables = Vec::new();
         for name in &used {
@@ -118,12 +117,8 @@ impl Law {
                 parameters.push(Parameter { name: (*name).to_string(), domain, start: None });
             }
         }
-        if let Some((name, ..)) =
-            formula.domains.iter().find(|(n, ..)| !used.contains(&n.as_str()))
-        {
-            return Err(fail(format!(
-                "`{name}` has a domain but the formula's right side does not use it"
-            )));
+        if let Some((name, ..)) = formula.domains.iter().find(|(n, ..)| !used.contains(&n.as_str())) {
+            return Err(fail(format!("`{name}` has a domain but the formula's right side does not use it")));
         }
         if variables.is_empty() {
             return Err(fail(format!(
@@ -175,17 +170,13 @@ fn near_miss<'a>(name: &str, columns: &'a [String]) -> Option<&'a str> {
     if name.chars().count() < 3 {
         return None;
     }
-    columns
-        .iter()
-        .find(|column| strsim::damerau_levenshtein(name, column) == 1)
-        .map(String::as_str)
+    columns.iter().find(|column| strsim::damerau_levenshtein(name, column) == 1).map(String::as_str)
 }
 
 /// Names for a sentence, cut where there are many.
 pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
     const MOST: usize = 12;
-    let mut text: Vec<String> =
-        names.iter().take(MOST).map(|n| format!("`{}`", n.as_ref())).collect();
+    let mut text: Vec<String> = names.iter().take(MOST).map(|n| format!("`{}`", n.as_ref())).collect();
     if names.len() > MOST {
         text.push(format!("and {} more", names.len() - MOST));
     }

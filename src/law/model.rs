@@ -115,8 +115,7 @@ impl Model {
 
         let n = coordinates.len();
         let mut derivatives = Derivatives::default();
-        let first: Vec<Id> =
-            (0..n).map(|i| derivatives.of(&mut build.graph, value, i as u32)).collect();
+        let first: Vec<Id> = (0..n).map(|i| derivatives.of(&mut build.graph, value, i as u32)).collect();
         let mut curved = Vec::new();
         let mut second = Vec::new();
         for (i, &slope) in first.iter().enumerate() {
@@ -135,15 +134,12 @@ impl Model {
 
         // The same law with its amplitudes as plain factors, for variable projection: coordinate n + i
         // stands for the amplitude that coordinate i describes.
-        let amplitudes: Vec<usize> = (0..n)
-            .filter(|&i| matches!(coordinates[i].role, Role::Amplitude | Role::Offset))
-            .collect();
+        let amplitudes: Vec<usize> =
+            (0..n).filter(|&i| matches!(coordinates[i].role, Role::Amplitude | Role::Offset)).collect();
         build.declare_plain(&coordinates, &amplitudes, &shifts, false);
         let plain = build.expression(&law.prediction);
-        let factors: Vec<Id> = amplitudes
-            .iter()
-            .map(|&i| derivatives.of(&mut build.graph, plain, (n + i) as u32))
-            .collect();
+        let factors: Vec<Id> =
+            amplitudes.iter().map(|&i| derivatives.of(&mut build.graph, plain, (n + i) as u32)).collect();
         build.declare_plain(&coordinates, &amplitudes, &shifts, true);
         let rest = build.expression(&law.prediction);
 

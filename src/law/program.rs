@@ -199,11 +199,8 @@ impl<'a> Compiler<'a> {
 
     fn slots(&self, order: &[Id]) -> (ParameterProgram, Vec<u16>) {
         let n_columns = self.graph.recipes().len();
-        let mut program = ParameterProgram {
-            n_coordinates: self.n_coordinates,
-            n_columns,
-            ..ParameterProgram::default()
-        };
+        let mut program =
+            ParameterProgram { n_coordinates: self.n_coordinates, n_columns, ..ParameterProgram::default() };
         let mut slots = vec![u16::MAX; self.graph.len()];
         for &id in order {
             slots[id.index()] = match self.graph.node(id) {
@@ -224,13 +221,7 @@ impl<'a> Compiler<'a> {
             let (op, [a, b, c]) = self.instruction(id, None);
             let locate = |x: Id| Operand::Slot(slots[x.index()]);
             let target = program.n_slots as u16;
-            program.instructions.push(Instruction {
-                op,
-                target,
-                a: locate(a),
-                b: locate(b),
-                c: locate(c),
-            });
+            program.instructions.push(Instruction { op, target, a: locate(a), b: locate(b), c: locate(c) });
             slots[id.index()] = target;
             program.n_slots += 1;
         }

@@ -117,9 +117,8 @@ impl LaneData {
         let mut data = LaneData::for_fits(&problem.model, packs, has_sigma);
         for lane in 0..LANES {
             let observation = |k: usize| k * LANES + lane;
-            let places: Vec<u32> = (0..packs)
-                .map(|k| if observation(k) < n { observation(k) as u32 } else { 0 })
-                .collect();
+            let places: Vec<u32> =
+                (0..packs).map(|k| if observation(k) < n { observation(k) as u32 } else { 0 }).collect();
             data.set(lane, 0, problem, &places);
             for k in (0..packs).filter(|&k| observation(k) < n) {
                 data.weight[k].0[lane] = weight[observation(k)];

@@ -24,6 +24,8 @@ pub struct LossTerms<L> {
     pub value: L,
     pub slope: L,
     pub curvature: L,
+    /// `ρ′(u)/u`: the weight that reweighted least squares would use; bounds the curvature from above.
+    pub weight: L,
 }
 
 impl Loss {
@@ -32,7 +34,7 @@ impl Loss {
     pub fn terms<L: Lanes>(self, u: L) -> LossTerms<L> {
         let one = u.fill(1.0);
         match self {
-            Loss::L2 => LossTerms { value: u * u * u.fill(0.5), slope: u, curvature: one },
+            Loss::L2 => LossTerms { value: u * u * u.fill(0.5), slope: u, curvature: one, weight: one },
             Loss::Huber { delta } => {
                 let size = u.abs();
                 let d = u.fill(delta);
@@ -44,6 +46,7 @@ impl Loss {
                     value: L::select(near, u * u * u.fill(0.5), far_value),
                     slope: L::select(near, u, far_slope),
                     curvature: L::select(near, one, u.fill(0.0)),
+                    weight: L::select(near, one, d / size),
                 }
             }
             Loss::SoftL1 { delta } => {
@@ -56,6 +59,7 @@ impl Loss {
                     value: u * u / (t + one),
                     slope: u * inverse,
                     curvature: inverse * inverse * inverse,
+                    weight: inverse,
                 }
             }
             Loss::Cauchy { delta } => {
@@ -70,6 +74,7 @@ impl Loss {
                     value: log * u.fill(0.5 * delta * delta),
                     slope: u * inverse,
                     curvature: (one - z) * inverse * inverse,
+                    weight: inverse,
                 }
             }
         }
@@ -182,7 +187,7 @@ mod tests {
 
     #[test]
     fn names_are_read_and_written() {
-        for text in ["l2", "huber:0.001", "soft_l1:1e-7", "cauchy:2"] {
+        for text in ["l2", "huber:1e-3", "soft_l1:1e-7", "cauchy:2"] {
             assert_eq!(text.parse::<Loss>().unwrap().to_string(), text);
         }
         for text in ["huber", "huber:0", "huber:-1", "huber:nan", "l1", "huber:inf"] {

@@ -11,12 +11,9 @@ pub mod loss;
 pub mod objective;
 pub mod observations;
 
-pub use loss::{Loss, LossTerms};
 pub use lane_data::LaneData;
-pub use objective::{
-    Order, Sums, Workspace, evaluate, evaluate_scalar, outputs_lanes,
-    outputs_scalar, triangle,
-};
+pub use loss::{Loss, LossTerms};
+pub use objective::{Objective, Order, Sums, Workspace, outputs_lanes, triangle};
 pub use observations::{Binding, Observations, Rejection};
 
 use std::sync::Arc;
@@ -149,11 +146,7 @@ impl Problem {
 }
 
 /// One data column from the columns before it.
-pub(crate) fn derive_column(
-    recipe: Recipe,
-    columns: &[Vec<f64>],
-    weight: &[f64],
-) -> Option<(Vec<f64>, f64)> {
+pub(crate) fn derive_column(recipe: Recipe, columns: &[Vec<f64>], weight: &[f64]) -> Option<(Vec<f64>, f64)> {
     let mean = |values: &[f64]| {
         let total: f64 = weight.iter().sum();
         let sum: f64 = values.iter().zip(weight).map(|(x, w)| w * x).sum();

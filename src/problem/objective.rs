@@ -26,16 +26,6 @@ pub enum Order {
     Exact,
 }
 
-impl Order {
-    fn program(self, model: &Model) -> &Program {
-        match self {
-            Order::Value => &model.value,
-            Order::GaussNewton => &model.gradient,
-            Order::Exact => &model.hessian,
-        }
-    }
-}
-
 /// Scratch space of an [`evaluate`] call; reused, so that evaluations allocate nothing.
 #[derive(Debug, Default)]
 pub struct Workspace {
@@ -56,46 +46,48 @@ pub fn triangle(p: usize) -> usize {
     p * (p + 1) / 2
 }
 
-/// Evaluates at `coordinates` (one pack per coordinate) and leaves the sums in `sums`.
-pub fn evaluate(
-    level: Level,
-    model: &Model,
-    loss: Loss,
-    order: Order,
-    data: &LaneData,
-    coordinates: &[Pack],
-    workspace: &mut Workspace,
-    sums: &mut Sums,
-) {
-    let program = order.program(model);
-    workspace.prepare(program, coordinates, &data.means);
-    let p = coordinates.len();
-    let n_sums = if order == Order::Value { 1 } else { 1 + p + triangle(p) };
-    sums.packs.clear();
-    sums.packs.resize(n_sums, Pack::ZERO);
-    dispatch!(level, simd => sum_blocks::<fearless_simd::f64x8<_>>(
-        simd, model, program, loss, order, data, workspace, &mut sums.packs
-    ));
+/// What is evaluated: a model under a loss on lane data, with so many derivatives.
+#[derive(Clone, Copy, Debug)]
+pub struct Objective<'a> {
+    pub model: &'a Model,
+    pub loss: Loss,
+    pub order: Order,
+    pub data: &'a LaneData,
 }
 
-/// The same one lane at a time: the reference for the tests, and the path of the reference solver.
-pub fn evaluate_scalar(
-    model: &Model,
-    loss: Loss,
-    order: Order,
-    data: &LaneData,
-    coordinates: &[Pack],
-    workspace: &mut Workspace,
-    sums: &mut Sums,
-) {
-    let program = order.program(model);
-    workspace.prepare(program, coordinates, &data.means);
-    let p = coordinates.len();
-    let n_sums = if order == Order::Value { 1 } else { 1 + p + triangle(p) };
-    sums.packs.clear();
-    sums.packs.resize(n_sums, Pack::ZERO);
-    sum_blocks::<f64>((), model, program, loss, order, data, workspace, &mut sums.packs);
+impl Objective<'_> {
+    /// Evaluates at `coordinates` (one pack per coordinate), eight lanes wide, and leaves the sums in `sums`.
+    pub fn evaluate(&self, level: Level, coordinates: &[Pack], workspace: &mut Workspace, sums: &mut Sums) {
+        self.prepare(coordinates, workspace, sums);
+        dispatch!(level, simd => self.sum_blocks::<fearless_simd::f64x8<_>>(simd, workspace, &mut sums.packs));
+    }
+
+    /// The same one lane at a time: the reference that the tests hold the vectors against.
+    pub fn evaluate_scalar(&self, coordinates: &[Pack], workspace: &mut Workspace, sums: &mut Sums) {
+        self.prepare(coordinates, workspace, sums);
+        self.sum_blocks::<f64>((), workspace, &mut sums.packs);
+    }
+
+    fn program(&self) -> &Program {
+        match self.order {
+            Order::Value => &self.model.value,
+            Order::GaussNewton => &self.model.gradient,
+            Order::Exact => &self.model.hessian,
+        }
+    }
+
+    fn prepare(&self, coordinates: &[Pack], workspace: &mut Workspace, sums: &mut Sums) {
+        workspace.prepare(self.program(), coordinates, &self.data.means);
+        let p = coordinates.len();
+        let n_sums = if self.order == Order::Value { 1 } else { 1 + p + triangle(p) };
+        sums.packs.clear();
+        sums.packs.resize(n_sums, Pack::ZERO);
+    }
 }
+
+/// Share of the reweighting's curvature that is mixed into the loss's own: against loss of rank where hardly
+/// any residual is inside δ. The gradient is exact, so this costs speed near the optimum, not accuracy.
+const SHARE: f64 = 0.015;
 
 /// Registers beyond the program's own: slope weights, curvature weights, one weighted Jacobian column.
 const EXTRA_REGISTERS: usize = 3;
@@ -130,19 +122,6 @@ impl Workspace {
             registers: &self.registers,
         }
     }
-}
-
-/// Values of a program's outputs for every pack, one lane at a time: `out[output][pack]`.
-pub fn outputs_scalar(
-    program: &Program,
-    data: &LaneData,
-    coordinates: &[Pack],
-    workspace: &mut Workspace,
-) -> Vec<Vec<Pack>> {
-    workspace.prepare(program, coordinates, &data.means);
-    let mut out = vec![Vec::with_capacity(data.n_packs); program.outputs.len()];
-    collect::<f64>((), program, data, workspace, &mut out);
-    out
 }
 
 /// Values of a program's outputs for every pack: `out[output][pack]`, computed eight lanes wide.
@@ -181,84 +160,85 @@ fn collect<L: Lanes>(
     }
 }
 
-#[inline(always)]
-fn sum_blocks<L: Lanes>(
-    token: L::Token,
-    model: &Model,
-    program: &Program,
-    loss: Loss,
-    order: Order,
-    data: &LaneData,
-    workspace: &mut Workspace,
-    sums: &mut [Pack],
-) {
-    let p = model.coordinates.len();
-    program.parameter.run::<L>(token, &workspace.slots);
-    for start in (0..data.n_packs).step_by(BLOCK) {
-        let block = workspace.block(data, start);
-        program.run::<L>(token, &block);
-        let len = block.len;
-        let extra = &block.registers[program.n_registers * BLOCK..];
-        let (slope_cells, rest) = extra.split_at(BLOCK);
-        let (curvature_cells, weighted) = rest.split_at(BLOCK);
-        let value = block.source(program.outputs[0]);
-        let target = &data.target[start..start + len];
-        let weight = &data.weight[start..start + len];
-        let has_sigma = !data.inverse_sigma.is_empty();
+impl Objective<'_> {
+    #[inline(always)]
+    fn sum_blocks<L: Lanes>(&self, token: L::Token, workspace: &Workspace, sums: &mut [Pack]) {
+        let Objective { model, loss, order, data } = *self;
+        let program = self.program();
+        let p = model.coordinates.len();
+        program.parameter.run::<L>(token, &workspace.slots);
+        for start in (0..data.n_packs).step_by(BLOCK) {
+            let block = workspace.block(data, start);
+            program.run::<L>(token, &block);
+            let len = block.len;
+            let extra = &block.registers[program.n_registers * BLOCK..];
+            let (slope_cells, rest) = extra.split_at(BLOCK);
+            let (curvature_cells, weighted) = rest.split_at(BLOCK);
+            let value = block.source(program.outputs[0]);
+            let target = &data.target[start..start + len];
+            let weight = &data.weight[start..start + len];
+            let has_sigma = !data.inverse_sigma.is_empty();
+            let quadratic = loss.is_quadratic();
 
-        for lane in (0..LANES).step_by(L::WIDTH) {
-            let mut objective = L::load(token, &sums[0].0[lane..]);
-            for k in 0..len {
-                let residual = value.get::<L>(token, k, lane) - load::<L>(token, target, k, lane);
-                let w = load::<L>(token, weight, k, lane);
-                let (terms, slope_weight, curvature_weight);
-                if has_sigma {
-                    let s = load::<L>(token, &data.inverse_sigma[start..], k, lane);
-                    terms = loss.terms(residual * s);
-                    slope_weight = w * s;
-                    curvature_weight = w * s * s;
-                } else {
-                    terms = loss.terms(residual);
-                    slope_weight = w;
-                    curvature_weight = w;
-                }
-                objective = w.mul_add(terms.value, objective);
-                if order != Order::Value {
-                    set(&slope_cells[k], slope_weight * terms.slope, lane);
-                    set(&curvature_cells[k], curvature_weight * terms.curvature, lane);
-                }
-            }
-            objective.store(&mut sums[0].0[lane..]);
-        }
-        if order == Order::Value {
-            continue;
-        }
-
-        let (gradient, hessian) = sums[1..].split_at_mut(p);
-        let slopes = Source::each(&slope_cells[..len]);
-        let curvatures = Source::each(&curvature_cells[..len]);
-        let mut row = 0;
-        for i in 0..p {
-            let column = block.source(program.outputs[1 + i]);
-            dot::<L>(token, len, slopes, column, &mut gradient[i]);
             for lane in (0..LANES).step_by(L::WIDTH) {
-                for (k, cell) in weighted[..len].iter().enumerate() {
-                    let product: L =
-                        column.get::<L>(token, k, lane) * curvatures.get::<L>(token, k, lane);
-                    set(cell, product, lane);
+                let mut objective = L::load(token, &sums[0].0[lane..]);
+                for k in 0..len {
+                    let residual = value.get::<L>(token, k, lane) - load::<L>(token, target, k, lane);
+                    let w = load::<L>(token, weight, k, lane);
+                    let (terms, slope_weight, curvature_weight);
+                    if has_sigma {
+                        let s = load::<L>(token, &data.inverse_sigma[start..], k, lane);
+                        terms = loss.terms(residual * s);
+                        slope_weight = w * s;
+                        curvature_weight = w * s * s;
+                    } else {
+                        terms = loss.terms(residual);
+                        slope_weight = w;
+                        curvature_weight = w;
+                    }
+                    objective = w.mul_add(terms.value, objective);
+                    if order != Order::Value {
+                        set(&slope_cells[k], slope_weight * terms.slope, lane);
+                        let curvature = if quadratic {
+                            terms.curvature
+                        } else {
+                            (terms.weight - terms.curvature).mul_add(w.fill(SHARE), terms.curvature)
+                        };
+                        set(&curvature_cells[k], curvature_weight * curvature, lane);
+                    }
                 }
+                objective.store(&mut sums[0].0[lane..]);
             }
-            let weighted_column = Source::each(&weighted[..len]);
-            for j in 0..=i {
-                let other = block.source(program.outputs[1 + j]);
-                dot::<L>(token, len, weighted_column, other, &mut hessian[row + j]);
+            if order == Order::Value {
+                continue;
             }
-            row += i + 1;
-        }
-        if order == Order::Exact {
-            for (&(i, j), &output) in model.curved.iter().zip(&program.outputs[1 + p..]) {
-                let second = block.source(output);
-                dot::<L>(token, len, slopes, second, &mut hessian[triangle(i) + j]);
+
+            let (gradient, hessian) = sums[1..].split_at_mut(p);
+            let slopes = Source::each(&slope_cells[..len]);
+            let curvatures = Source::each(&curvature_cells[..len]);
+            let mut row = 0;
+            for i in 0..p {
+                let column = block.source(program.outputs[1 + i]);
+                dot::<L>(token, len, slopes, column, &mut gradient[i]);
+                for lane in (0..LANES).step_by(L::WIDTH) {
+                    for (k, cell) in weighted[..len].iter().enumerate() {
+                        let product: L =
+                            column.get::<L>(token, k, lane) * curvatures.get::<L>(token, k, lane);
+                        set(cell, product, lane);
+                    }
+                }
+                let weighted_column = Source::each(&weighted[..len]);
+                for j in 0..=i {
+                    let other = block.source(program.outputs[1 + j]);
+                    dot::<L>(token, len, weighted_column, other, &mut hessian[row + j]);
+                }
+                row += i + 1;
+            }
+            if order == Order::Exact {
+                for (&(i, j), &output) in model.curved.iter().zip(&program.outputs[1 + p..]) {
+                    let second = block.source(output);
+                    dot::<L>(token, len, slopes, second, &mut hessian[triangle(i) + j]);
+                }
             }
         }
     }

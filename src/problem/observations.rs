@@ -124,17 +124,17 @@ impl Observations {
             let mut count = 0;
             for &row in rows.iter().filter(|&&r| weight(r) > 0.0) {
                 let same = last.is_some_and(|l| {
-                    binding.used.iter().all(|&c| {
-                        sweep.columns[c][l as usize] == sweep.columns[c][row as usize]
-                    })
+                    binding
+                        .used
+                        .iter()
+                        .all(|&c| sweep.columns[c][l as usize] == sweep.columns[c][row as usize])
                 });
                 count += usize::from(!same);
                 last = Some(row);
             }
             count
         };
-        let gather =
-            |column: usize| rows.iter().map(|&r| sweep.columns[column][r as usize]).collect();
+        let gather = |column: usize| rows.iter().map(|&r| sweep.columns[column][r as usize]).collect();
         let sources = values.split_off(1);
         let observations = Observations {
             response: values.swap_remove(0),
@@ -173,11 +173,7 @@ impl Observations {
     }
 }
 
-fn model_columns(
-    model: &Model,
-    sources: &[Vec<f64>],
-    weight: &[f64],
-) -> (Vec<Vec<f64>>, Vec<f64>) {
+fn model_columns(model: &Model, sources: &[Vec<f64>], weight: &[f64]) -> (Vec<Vec<f64>>, Vec<f64>) {
     let mut columns: Vec<Vec<f64>> = Vec::with_capacity(model.recipes.len());
     let mut means = Vec::with_capacity(model.recipes.len());
     for &recipe in &model.recipes {
@@ -264,22 +260,14 @@ fn unusable_values(
                 _ => "a term of the formula".to_string(),
             };
             let x = columns[*from as usize][i];
-            return Some(format!(
-                "{of} is {x}, for which {op:?} in `{}` is not a finite number",
-                law.name
-            ));
+            return Some(format!("{of} is {x}, for which {op:?} in `{}` is not a finite number", law.name));
         }
     }
     None
 }
 
 /// Values of expressions over rows of a sweep; NaN where one cannot be computed.
-fn evaluate_all(
-    expressions: &[&Expr],
-    binding: &Binding,
-    sweep: &Sweep,
-    rows: &[u32],
-) -> Vec<Vec<f64>> {
+fn evaluate_all(expressions: &[&Expr], binding: &Binding, sweep: &Sweep, rows: &[u32]) -> Vec<Vec<f64>> {
     let gather = |c: usize| -> Vec<f64> { rows.iter().map(|&r| sweep.columns[c][r as usize]).collect() };
     let column_of = |name: &str| binding.names.iter().position(|n| n == name);
     let mut table: Option<Rows> = None;

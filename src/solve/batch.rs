@@ -7,7 +7,7 @@
 use fearless_simd::Level;
 
 use crate::law::{LANES, Model, Pack};
-use crate::problem::{LaneData, Loss, Order, Problem, Sums, Workspace, evaluate, triangle};
+use crate::problem::{LaneData, Loss, Objective, Order, Problem, Sums, Workspace, triangle};
 
 use super::search::{Ending, Evaluation, Search, Terrain};
 
@@ -18,6 +18,28 @@ pub struct Task<'a> {
     pub terrain: &'a Terrain,
     pub weight: &'a [f64],
     pub start: &'a [f64],
+}
+
+/// What all tasks of a batch share.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind<'a> {
+    pub model: &'a Model,
+    pub loss: Loss,
+    /// The largest number of observations of a task.
+    pub most_observations: usize,
+    pub has_sigma: bool,
+}
+
+impl<'a> Kind<'a> {
+    /// The kind of tasks on one problem.
+    pub fn of(problem: &'a Problem) -> Kind<'a> {
+        Kind {
+            model: &problem.model,
+            loss: problem.loss,
+            most_observations: problem.n(),
+            has_sigma: problem.observations.sigma.is_some(),
+        }
+    }
 }
 
 /// How a search ended.
@@ -60,18 +82,16 @@ pub fn order_for(loss: Loss) -> Order {
 }
 
 impl Batch {
-    /// Runs tasks `0..n` of one model; `task(i)` describes the i-th, whose observations number at most
-    /// `most_observations`; `done(i, outcome)` takes the results, in the order in which searches end.
+    /// Runs tasks `0..n` of one kind; `task(i)` describes the i-th, `done(i, outcome)` takes the results, in the
+    /// order in which searches end.
     pub fn run<'a>(
         &mut self,
-        model: &Model,
-        loss: Loss,
+        kind: Kind,
         n: usize,
-        most_observations: usize,
-        has_sigma: bool,
         mut task: impl FnMut(usize) -> Task<'a>,
         mut done: impl FnMut(usize, Outcome),
     ) {
+        let Kind { model, loss, most_observations, has_sigma } = kind;
         let p = model.coordinates.len();
         let order = order_for(loss);
         let mut data = LaneData::for_fits(model, most_observations, has_sigma);
@@ -107,12 +127,8 @@ impl Batch {
                     }
                 }
             }
-            evaluate(
+            Objective { model, loss, order, data: &data }.evaluate(
                 self.level,
-                model,
-                loss,
-                order,
-                &data,
                 &self.coordinates,
                 &mut self.workspace,
                 &mut self.sums,
@@ -140,6 +156,8 @@ impl Batch {
     /// Objectives at `n` points of one problem.
     pub fn objectives(&mut self, problem: &Problem, points: &[Vec<f64>]) -> Vec<f64> {
         let data = LaneData::repeated(problem);
+        let objective =
+            Objective { model: &problem.model, loss: problem.loss, order: Order::Value, data: &data };
         self.coordinates.resize(problem.p(), Pack::ZERO);
         let mut objectives = Vec::with_capacity(points.len());
         for chunk in points.chunks(LANES) {
@@ -148,16 +166,7 @@ impl Batch {
                     pack.0[lane] = chunk[lane.min(chunk.len() - 1)][i];
                 }
             }
-            evaluate(
-                self.level,
-                &problem.model,
-                problem.loss,
-                Order::Value,
-                &data,
-                &self.coordinates,
-                &mut self.workspace,
-                &mut self.sums,
-            );
+            objective.evaluate(self.level, &self.coordinates, &mut self.workspace, &mut self.sums);
             objectives.extend_from_slice(&self.sums.packs[0].0[..chunk.len()]);
         }
         objectives

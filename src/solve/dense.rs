@@ -13,7 +13,7 @@ pub fn cholesky(a: &mut [f64], n: usize) -> bool {
             diagonal -= a[j * n + k] * a[j * n + k];
         }
         // Below this the pivot is rounding noise.
-        if !(diagonal > original.abs() * 1e-15 && diagonal > 0.0) || !diagonal.is_finite() {
+        if !(diagonal > original.abs() * 1e-15 && diagonal > 0.0 && diagonal.is_finite()) {
             return false;
         }
         let root = diagonal.sqrt();

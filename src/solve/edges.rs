@@ -68,17 +68,13 @@ pub(super) fn land(
                 let mut at = edges.clone();
                 at.push(parameter);
                 at.sort_unstable();
-                let reduced = Problem::new(
-                    models.at_zero(&at),
-                    Arc::clone(&problem.observations),
-                    problem.loss,
-                );
+                let reduced =
+                    Problem::new(models.at_zero(&at), Arc::clone(&problem.observations), problem.loss);
                 let natural = problem.natural(&found.theta);
                 let start: Vec<f64> =
                     reduced.model.coordinates.iter().map(|c| natural[c.parameter]).collect();
                 let start = reduced.coordinates(&start);
-                let edge =
-                    minimise(&reduced, &reduced.observations.weight, &start, 100)?;
+                let edge = minimise(&reduced, &reduced.observations.weight, &start, 100)?;
                 Some((at, reduced, edge))
             })
             .filter(|(_, reduced, edge)| {
@@ -106,9 +102,7 @@ fn candidates(problem: &Problem, found: &Finished, certified: bool) -> Vec<usize
     // The typical size of T(prediction)'s response to a relative change of all of it.
     let size = match problem.model.residual {
         Residual::Log => 1.0,
-        Residual::Linear => {
-            rows.value.iter().map(|v| v.abs()).fold(0.0, f64::max).max(f64::MIN_POSITIVE)
-        }
+        Residual::Linear => rows.value.iter().map(|v| v.abs()).fold(0.0, f64::max).max(f64::MIN_POSITIVE),
     };
     (0..problem.p())
         .filter(|&i| {
@@ -116,10 +110,7 @@ fn candidates(problem: &Problem, found: &Finished, certified: bool) -> Vec<usize
             if coordinate.scale != Scale::Log || coordinate.low != f64::NEG_INFINITY {
                 return false;
             }
-            let share = (0..n)
-                .map(|k| rows.jacobian[k * rows.p + i].abs())
-                .fold(0.0, f64::max)
-                / size;
+            let share = (0..n).map(|k| rows.jacobian[k * rows.p + i].abs()).fold(0.0, f64::max) / size;
             !certified || share < SMALL_SHARE
         })
         .collect()
@@ -152,23 +143,17 @@ pub(super) fn judge(
         }
     }
     let identification: Identification = identify(&found.rows, &found.free);
-    let undetermined: Vec<usize> = identification
-        .undetermined
-        .iter()
-        .map(|&i| problem.model.coordinates[i].parameter)
-        .collect();
+    let undetermined: Vec<usize> =
+        identification.undetermined.iter().map(|&i| problem.model.coordinates[i].parameter).collect();
     let bound: Vec<usize> = (0..at_bound.len()).filter(|&i| at_bound[i]).collect();
     let n_free = models.full().coordinates.len();
     let n_distinct = problem.observations.n_distinct;
 
-    let finite = found.rows.objective.is_finite()
-        && natural.iter().all(|x| x.is_finite());
+    let finite = found.rows.objective.is_finite() && natural.iter().all(|x| x.is_finite());
     let (status, message) = if !finite {
         (Status::Failed, "the best point found is not finite".to_string())
     } else if n_distinct < n_free {
-        let message = format!(
-            "{n_distinct} distinct observations cannot determine {n_free} free parameters"
-        );
+        let message = format!("{n_distinct} distinct observations cannot determine {n_free} free parameters");
         (Status::Underdetermined, message)
     } else if !undetermined.is_empty() {
         let message = format!("the data does not determine {}", names(&undetermined));

@@ -37,10 +37,8 @@ pub fn identify(at: &Rows, free: &[usize]) -> Identification {
         let w = at.weight[i];
         if w == 0.0 { 0.0 } else { w.sqrt() * at.jacobian[i * at.p + j] }
     };
-    let norms: Vec<f64> = free
-        .iter()
-        .map(|&j| (0..n).map(|i| entry(i, j).powi(2)).sum::<f64>().sqrt())
-        .collect();
+    let norms: Vec<f64> =
+        free.iter().map(|&j| (0..n).map(|i| entry(i, j).powi(2)).sum::<f64>().sqrt()).collect();
     // A column of zeros: the parameter has no effect at all.
     let dead: Vec<usize> =
         (0..m).filter(|&a| !(norms[a] > 0.0 && norms[a].is_finite())).map(|a| free[a]).collect();
@@ -57,11 +55,8 @@ pub fn identify(at: &Rows, free: &[usize]) -> Identification {
     let singular = svd.S().column_vector();
     let count = singular.nrows();
     let largest = (0..count).map(|k| singular[k]).fold(0.0, f64::max);
-    let smallest = if count < live.len() {
-        0.0
-    } else {
-        (0..count).map(|k| singular[k]).fold(f64::INFINITY, f64::min)
-    };
+    let smallest =
+        if count < live.len() { 0.0 } else { (0..count).map(|k| singular[k]).fold(f64::INFINITY, f64::min) };
     let mut undetermined = dead;
     for k in 0..live.len() {
         let value = if k < count { singular[k] } else { 0.0 };

@@ -20,7 +20,7 @@ mod rows;
 mod search;
 mod starts;
 
-pub use batch::{Batch, Outcome, Task, order_for};
+pub use batch::{Batch, Kind, Outcome, Task, order_for};
 pub use edges::Models;
 pub use identify::{Identification, identify};
 pub use reference::{Certificate, Finished, column_scales, minimise, scaled_hessian};
@@ -66,13 +66,8 @@ pub enum Status {
 }
 
 impl Status {
-    pub const ALL: [Status; 5] = [
-        Status::Converged,
-        Status::AtBound,
-        Status::NotConverged,
-        Status::Underdetermined,
-        Status::Failed,
-    ];
+    pub const ALL: [Status; 5] =
+        [Status::Converged, Status::AtBound, Status::NotConverged, Status::Underdetermined, Status::Failed];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -218,23 +213,15 @@ impl Tally {
     }
 }
 
-fn search(
-    problem: &Problem,
-    starts: &[Vec<f64>],
-    solver: Solver,
-    batch: &mut Batch,
-) -> Vec<Outcome> {
+fn search(problem: &Problem, starts: &[Vec<f64>], solver: Solver, batch: &mut Batch) -> Vec<Outcome> {
     let weight = &problem.observations.weight;
     match solver {
         Solver::Fast => {
             let terrain = terrain(problem);
             let mut outcomes: Vec<Option<Outcome>> = vec![None; starts.len()];
             batch.run(
-                &problem.model,
-                problem.loss,
+                Kind::of(problem),
                 starts.len(),
-                problem.n(),
-                problem.observations.sigma.is_some(),
                 |i| Task { problem, terrain: &terrain, weight, start: &starts[i] },
                 |i, outcome| outcomes[i] = Some(outcome),
             );
@@ -255,12 +242,7 @@ fn search(
     }
 }
 
-fn without_solution(
-    n_parameters: usize,
-    problem: Problem,
-    n_starts: usize,
-    message: String,
-) -> Fit {
+fn without_solution(n_parameters: usize, problem: Problem, n_starts: usize, message: String) -> Fit {
     Fit {
         problem,
         edges: Vec::new(),

@@ -57,8 +57,7 @@ impl Certificate {
         if !self.gradient.is_finite() {
             "the objective or its gradient is not finite at the best point found".to_string()
         } else if self.lowest_curvature < SADDLE {
-            "the best point found is not a minimum: the objective still falls along one direction"
-                .to_string()
+            "the best point found is not a minimum: the objective still falls along one direction".to_string()
         } else {
             format!(
                 "the best point found is not certified: gradient {:.1e} (limit {:.1e}), promised decrease \
@@ -221,11 +220,7 @@ impl Reference<'_> {
                 }
             });
             let rhs = Mat::from_fn(n + m, 1, |i, _| {
-                if i < n && at.curvature[i] > 0.0 {
-                    -at.slope[i] / at.curvature[i].sqrt()
-                } else {
-                    0.0
-                }
+                if i < n && at.curvature[i] > 0.0 { -at.slope[i] / at.curvature[i].sqrt() } else { 0.0 }
             });
             let qr = stacked.qr();
             let r = qr.thin_R().to_owned();
@@ -262,7 +257,8 @@ impl Reference<'_> {
         let scale = column_scales(at, free);
         let m = free.len();
         let g: Vec<f64> = free.iter().zip(&scale).map(|(&i, s)| at.gradient[i] / s).collect();
-        let gradient = g.iter().fold(0.0, |worst: f64, x| if x.is_nan() { f64::NAN } else { worst.max(x.abs()) });
+        let gradient =
+            g.iter().fold(0.0, |worst: f64, x| if x.is_nan() { f64::NAN } else { worst.max(x.abs()) });
         let pull: f64 = at
             .slope
             .iter()
@@ -292,8 +288,7 @@ impl Reference<'_> {
             certificate.decrease = if gradient <= certificate.gradient_limit { 0.0 } else { f64::INFINITY };
             return certificate;
         }
-        certificate.lowest_curvature =
-            (0..m).map(|a| values[a]).fold(f64::INFINITY, f64::min) / largest;
+        certificate.lowest_curvature = (0..m).map(|a| values[a]).fold(f64::INFINITY, f64::min) / largest;
         certificate.decrease = (0..m)
             .map(|a| {
                 let along: f64 = (0..m).map(|b| eigen.U()[(b, a)] * g[b]).sum();

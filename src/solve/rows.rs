@@ -27,13 +27,7 @@ pub struct Rows {
 }
 
 /// Evaluates one problem at one point; `data` holds it spread over the lanes.
-pub fn rows(
-    problem: &Problem,
-    data: &LaneData,
-    weight: &[f64],
-    theta: &[f64],
-    ws: &mut Workspace,
-) -> Rows {
+pub fn rows(problem: &Problem, data: &LaneData, weight: &[f64], theta: &[f64], ws: &mut Workspace) -> Rows {
     let (n, p) = (problem.n(), problem.p());
     let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
     let outputs = outputs_lanes(&problem.model.hessian, data, &coordinates, ws);
@@ -95,11 +89,7 @@ struct CompensatedSum {
 impl CompensatedSum {
     fn add(&mut self, x: f64) {
         let total = self.sum + x;
-        self.error += if self.sum.abs() >= x.abs() {
-            (self.sum - total) + x
-        } else {
-            (x - total) + self.sum
-        };
+        self.error += if self.sum.abs() >= x.abs() { (self.sum - total) + x } else { (x - total) + self.sum };
         self.sum = total;
     }
 

@@ -327,8 +327,7 @@ impl Search {
         if !self.solve(0.0) {
             return None;
         }
-        let dot: f64 =
-            self.free.iter().zip(&self.rhs).map(|(&i, step)| self.at.gradient[i] * step).sum();
+        let dot: f64 = self.free.iter().zip(&self.rhs).map(|(&i, step)| self.at.gradient[i] * step).sum();
         Some(-0.5 * dot)
     }
 
@@ -346,8 +345,7 @@ impl Search {
                 }
                 if self.predicted > 0.0 && self.predicted.is_finite() {
                     for i in 0..self.theta.len() {
-                        self.trial[i] =
-                            (self.theta[i] + self.step[i]).clamp(terrain.low[i], terrain.high[i]);
+                        self.trial[i] = (self.theta[i] + self.step[i]).clamp(terrain.low[i], terrain.high[i]);
                     }
                     return None;
                 }

@@ -49,8 +49,7 @@ fn screened(
 ) -> Vec<Vec<f64>> {
     let points = design(problem, rules, given, n_points);
     let objectives = batch.objectives(problem, &points);
-    let mut ranked: Vec<usize> =
-        (0..points.len()).filter(|&i| objectives[i].is_finite()).collect();
+    let mut ranked: Vec<usize> = (0..points.len()).filter(|&i| objectives[i].is_finite()).collect();
     ranked.sort_by(|&a, &b| objectives[a].total_cmp(&objectives[b]));
     // The best half by objective, the rest evenly over the remaining ranks: a basin whose bottom is deep
     // may look poor from its rim.
@@ -68,15 +67,13 @@ fn interval(problem: &Problem, coordinate: &Coordinate, rule: &StartRule) -> (f6
     match rule {
         StartRule::Between { low, high, log } => (*low, *high, *log && *low > 0.0),
         StartRule::Floor => {
-            let least =
-                problem.observations.response.iter().copied().fold(f64::INFINITY, f64::min);
+            let least = problem.observations.response.iter().copied().fold(f64::INFINITY, f64::min);
             if least > 0.0 && least.is_finite() { (0.0, 0.98 * least, false) } else { (0.0, 1e-3, false) }
         }
         StartRule::Solve => (0.0, 1.0, false),
         StartRule::DataRange { expression, inverse } => {
             let text = expression.to_string();
-            let Some(source) = problem.model.sources.iter().position(|s| s.to_string() == text)
-            else {
+            let Some(source) = problem.model.sources.iter().position(|s| s.to_string() == text) else {
                 return fallback;
             };
             let sizes = problem.observations.source(source).iter().map(|x| x.abs());
@@ -108,8 +105,7 @@ fn design(problem: &Problem, rules: &[StartRule], given: &Given, n: usize) -> Ve
         .copied()
         .filter(|&i| rules[i] == StartRule::Solve && given[i].is_none())
         .collect();
-    let drawn: Vec<usize> =
-        (0..p).filter(|i| !solved.contains(i) && given[*i].is_none()).collect();
+    let drawn: Vec<usize> = (0..p).filter(|i| !solved.contains(i) && given[*i].is_none()).collect();
     let intervals: Vec<(f64, f64, bool)> =
         drawn.iter().map(|&i| interval(problem, &coordinates[i], &rules[i])).collect();
     let ratio = recurrence_ratio(drawn.len());
@@ -117,15 +113,13 @@ fn design(problem: &Problem, rules: &[StartRule], given: &Given, n: usize) -> Ve
     let n = if drawn.is_empty() { 1 } else { n };
     let mut points: Vec<Vec<f64>> = Vec::with_capacity(n);
     for k in 0..n {
-        let mut natural: Vec<f64> =
-            (0..p).map(|i| given[i].unwrap_or(f64::from(u8::from(coordinates[i].scale == Scale::Log)))).collect();
+        let mut natural: Vec<f64> = (0..p)
+            .map(|i| given[i].unwrap_or(f64::from(u8::from(coordinates[i].scale == Scale::Log))))
+            .collect();
         for (d, (&i, &(low, high, log))) in drawn.iter().zip(&intervals).enumerate() {
             let u = (0.5 + (k as f64 + 1.0) * ratio.powi(d as i32 + 1)).fract();
-            natural[i] = if log {
-                (low.ln() + u * (high.ln() - low.ln())).exp()
-            } else {
-                low + u * (high - low)
-            };
+            natural[i] =
+                if log { (low.ln() + u * (high.ln() - low.ln())).exp() } else { low + u * (high - low) };
         }
         points.push(problem.coordinates(&natural));
     }
@@ -223,9 +217,8 @@ fn plain(coordinate: &Coordinate, theta: f64) -> f64 {
 
 /// A term that starts at a thousandth of the response: small, yet felt.
 fn small_amplitude(column: &[f64], response: &[f64]) -> f64 {
-    let size = |values: &[f64]| {
-        (values.iter().map(|x| x * x).sum::<f64>() / values.len().max(1) as f64).sqrt()
-    };
+    let size =
+        |values: &[f64]| (values.iter().map(|x| x * x).sum::<f64>() / values.len().max(1) as f64).sqrt();
     let value = 1e-3 * size(response) / size(column);
     if value > 0.0 && value.is_finite() { value } else { 1.0 }
 }
@@ -249,15 +242,9 @@ fn sign(coordinate: &Coordinate) -> Sign {
 
 /// Weighted least squares with signs: columns of the wrong sign are dropped, worst first, until none is
 /// left. (For starts this serves as well as the full non-negative algorithm and is shorter.)
-fn signed_least_squares(
-    columns: &[Vec<f64>],
-    rhs: &[f64],
-    weight: &[f64],
-    signs: &[Sign],
-) -> Vec<f64> {
-    let dot = |a: &[f64], b: &[f64]| -> f64 {
-        a.iter().zip(b).zip(weight).map(|((x, y), w)| x * y * w).sum()
-    };
+fn signed_least_squares(columns: &[Vec<f64>], rhs: &[f64], weight: &[f64], signs: &[Sign]) -> Vec<f64> {
+    let dot =
+        |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).zip(weight).map(|((x, y), w)| x * y * w).sum() };
     let scale: Vec<f64> = columns
         .iter()
         .map(|c| {
@@ -307,10 +294,7 @@ fn signed_least_squares(
 
 /// How many starts a law gets where the user does not say.
 pub fn default_starts(coordinates: &[Coordinate]) -> usize {
-    let drawn = coordinates
-        .iter()
-        .filter(|c| !matches!(c.role, Role::Amplitude | Role::Offset))
-        .count();
+    let drawn = coordinates.iter().filter(|c| !matches!(c.role, Role::Amplitude | Role::Offset)).count();
     match drawn {
         0 => 2,
         1 => 8,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Float64Builder, Int64Array, ListBuilder, RecordBatch,
-    StringArray, UInt32Array, UInt64Array,
+    ArrayRef, BooleanArray, Float64Array, Float64Builder, Int64Array, ListBuilder, RecordBatch, StringArray,
+    UInt32Array, UInt64Array,
 };
 use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -55,8 +55,7 @@ impl Batches {
 
     /// A table's schema: the key columns, then its own.
     pub fn schema(&self, table: &TableSpec) -> SchemaRef {
-        let mut fields: Vec<Field> =
-            self.key_fields.iter().map(|f| f.clone().with_nullable(true)).collect();
+        let mut fields: Vec<Field> = self.key_fields.iter().map(|f| f.clone().with_nullable(true)).collect();
         fields.extend(table.columns.iter().map(super::schema::ColumnSpec::field));
         if table.name == RESIDUALS.name {
             let at = self.key_fields.len() + VARIABLES_AT;
@@ -124,18 +123,14 @@ impl Batches {
             .flat_map(|r| (0..r.estimates.parameters.len()).map(move |i| (r, i)))
             .collect();
         let float = |f: &dyn Fn(&Record, usize) -> Option<f64>| -> ArrayRef {
-            Arc::new(Float64Array::from_iter(
-                rows.iter().map(|&(r, i)| f(r, i).filter(|x| !x.is_nan())),
-            ))
+            Arc::new(Float64Array::from_iter(rows.iter().map(|&(r, i)| f(r, i).filter(|x| !x.is_nan()))))
         };
         let method = |r: &Record, i: usize| {
             r.estimates.parameters[i].interval.map(|_| if self.bootstrap { "percentile" } else { "normal" })
         };
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, _)| &self.laws[r.law]))),
-            Arc::new(StringArray::from_iter_values(
-                rows.iter().map(|&(r, i)| &self.parameters[r.law][i]),
-            )),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|&(r, i)| &self.parameters[r.law][i]))),
             float(&|r, i| Some(r.estimates.parameters[i].estimate)),
             float(&|r, i| r.estimates.parameters[i].std_error),
             float(&|r, i| r.estimates.parameters[i].bootstrap_std_error),
@@ -214,9 +209,7 @@ impl Batches {
     pub fn rejected(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
         let rows = &chunk.rejected;
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter(
-                rows.iter().map(|r| r.law.map(|law| self.laws[law].as_str())),
-            )),
+            Arc::new(StringArray::from_iter(rows.iter().map(|r| r.law.map(|law| self.laws[law].as_str())))),
             Arc::new(StringArray::from_iter(
                 rows.iter().map(|r| r.place.map(|(file, _)| self.files[file as usize].as_str())),
             )),

@@ -102,12 +102,7 @@ impl Directory {
     }
 
     /// Opens a table for writing; `job` goes into the file's metadata.
-    pub fn open(
-        &mut self,
-        table: &'static str,
-        schema: SchemaRef,
-        job: &str,
-    ) -> Result<(), OutputError> {
+    pub fn open(&mut self, table: &'static str, schema: SchemaRef, job: &str) -> Result<(), OutputError> {
         let path = self.staged(table);
         let fail = |reason: String| self.failure(table, reason);
         let file = File::create(&path).map_err(|e| fail(e.to_string()))?;
@@ -135,9 +130,10 @@ impl Directory {
     pub fn finish(mut self, manifest: &str) -> Result<(), OutputError> {
         let mut done = Vec::new();
         for (table, writer) in std::mem::take(&mut self.writers) {
-            let result = writer.into_inner().map_err(|e| e.to_string()).and_then(|file| {
-                file.sync_all().map_err(|e| e.to_string())
-            });
+            let result = writer
+                .into_inner()
+                .map_err(|e| e.to_string())
+                .and_then(|file| file.sync_all().map_err(|e| e.to_string()));
             result.map_err(|reason| self.failure(table, reason))?;
             done.push(table);
         }
@@ -176,10 +172,7 @@ impl Directory {
     }
 
     fn failure(&self, table: &str, reason: String) -> OutputError {
-        OutputError::Write {
-            path: self.path.join(file_name(table)).display().to_string(),
-            reason,
-        }
+        OutputError::Write { path: self.path.join(file_name(table)).display().to_string(), reason }
     }
 }
 

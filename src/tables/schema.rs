@@ -32,9 +32,7 @@ impl ColumnKind {
             ColumnKind::UInt => DataType::UInt64,
             ColumnKind::Float => DataType::Float64,
             ColumnKind::Bool => DataType::Boolean,
-            ColumnKind::FloatList => {
-                DataType::List(Field::new_list_field(DataType::Float64, true).into())
-            }
+            ColumnKind::FloatList => DataType::List(Field::new_list_field(DataType::Float64, true).into()),
         }
     }
 
@@ -96,8 +94,18 @@ pub const FITS: TableSpec = TableSpec {
         column("n_points", Int, "observations", "observations used, those of weight zero not counted"),
         column("n_parameters", Int, "", "free parameters"),
         column("objective", Float, "loss", "the sum above, at the estimate"),
-        column("gradient_norm", Float, "scaled", "largest absolute projected gradient, columns of the weighted Jacobian scaled to norm one"),
-        column("condition_number", Float, "", "of the column-scaled, w- and σ-weighted Jacobian in the solver's coordinates"),
+        column(
+            "gradient_norm",
+            Float,
+            "scaled",
+            "largest absolute projected gradient, columns of the weighted Jacobian scaled to norm one",
+        ),
+        column(
+            "condition_number",
+            Float,
+            "",
+            "of the column-scaled, w- and σ-weighted Jacobian in the solver's coordinates",
+        ),
         column("n_starts", Int, "", "local searches begun"),
         column("n_agreeing", Int, "", "searches that ended at this objective, relative 1e-6"),
         column("iterations", Int, "", "of the start that won, its finish included"),

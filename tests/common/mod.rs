@@ -33,10 +33,8 @@ impl Folder {
 
     /// Writes a file with the given columns, all nullable.
     pub fn write(&self, name: &str, columns: &[(&str, ArrayRef)]) {
-        let fields: Vec<Field> = columns
-            .iter()
-            .map(|(n, c)| Field::new(*n, c.data_type().clone(), true))
-            .collect();
+        let fields: Vec<Field> =
+            columns.iter().map(|(n, c)| Field::new(*n, c.data_type().clone(), true)).collect();
         let arrays = columns.iter().map(|(_, c)| Arc::clone(c)).collect();
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).expect("a batch");
         let path = self.path(name);
@@ -62,11 +60,7 @@ pub fn names(names: &[&str]) -> Vec<String> {
 
 /// A request for these columns, in which they also sort rows.
 pub fn request(columns: &[&str]) -> Request {
-    Request {
-        columns: names(columns),
-        order: names(columns),
-        ..Request::default()
-    }
+    Request { columns: names(columns), order: names(columns), ..Request::default() }
 }
 
 pub fn load(inputs: &[String], request: &Request) -> Result<Dataset, DatasetError> {
@@ -80,7 +74,5 @@ pub fn fails(inputs: &[String], request: &Request) -> DatasetError {
 /// The first key column as text, null as nothing.
 pub fn keys_as_text(data: &Dataset) -> Vec<String> {
     let key = &data.keys[0];
-    (0..key.len())
-        .map(|i| array_value_to_string(key, i).expect("text"))
-        .collect()
+    (0..key.len()).map(|i| array_value_to_string(key, i).expect("text")).collect()
 }

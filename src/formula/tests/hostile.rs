@@ -27,10 +27,7 @@ fn survives(text: String, parse: fn(&str) -> Result<Expr, FormulaError>) -> Resu
         if names(&expr).is_empty() {
             evaluate(&expr, &Nothing).map_err(|error| error.message)?;
         }
-        assert_eq!(
-            parse(&expr.to_string()).map(unplaced).as_ref(),
-            Ok(&unplaced(copy))
-        );
+        assert_eq!(parse(&expr.to_string()).map(unplaced).as_ref(), Ok(&unplaced(copy)));
         assert!(!format!("{expr:?}").is_empty());
         Ok(())
     };
@@ -44,35 +41,17 @@ fn survives(text: String, parse: fn(&str) -> Result<Expr, FormulaError>) -> Resu
 fn hostile_texts_are_survived_on_a_small_stack() {
     let deep = |n: usize| format!("{}1{}", "(".repeat(n), ")".repeat(n));
     assert_eq!(survives(deep(MAX_NESTING), parse_condition), Ok(()));
-    assert_eq!(
-        survives(["1"; MAX_HEIGHT].join("+"), parse_expression),
-        Ok(())
-    );
-    assert_eq!(
-        survives(["1"; MAX_NESTING].join("^"), parse_expression),
-        Ok(())
-    );
+    assert_eq!(survives(["1"; MAX_HEIGHT].join("+"), parse_expression), Ok(()));
+    assert_eq!(survives(["1"; MAX_NESTING].join("^"), parse_expression), Ok(()));
     let nots = format!("{}true", "not ".repeat(MAX_NESTING));
     assert_eq!(survives(nots, parse_condition), Ok(()));
     let ors = ["1=1"; MAX_HEIGHT - 2].join(" or ");
     assert_eq!(survives(ors, parse_condition), Ok(()));
-    let calls = format!(
-        "{}1{}",
-        "max(1,1+1*".repeat(MAX_NESTING),
-        ")".repeat(MAX_NESTING)
-    );
+    let calls = format!("{}1{}", "max(1,1+1*".repeat(MAX_NESTING), ")".repeat(MAX_NESTING));
     assert_eq!(survives(calls, parse_condition), Ok(()));
     // Every level of precedence once in each parenthesis: what the parser recurses most on.
-    for opening in [
-        "1=1 or 1=1 and 1=1+1*(",
-        "1=1 or 1=1 and 1=1+1*max(1,",
-        "1=1 or 1=1 and 1 in (1,",
-    ] {
-        let levels = format!(
-            "{}1{}",
-            opening.repeat(MAX_NESTING),
-            ")".repeat(MAX_NESTING)
-        );
+    for opening in ["1=1 or 1=1 and 1=1+1*(", "1=1 or 1=1 and 1=1+1*max(1,", "1=1 or 1=1 and 1 in (1,"] {
+        let levels = format!("{}1{}", opening.repeat(MAX_NESTING), ")".repeat(MAX_NESTING));
         assert!(survives(levels, parse_condition).is_err_and(|m| m.contains("needs")));
     }
     let levels = "1=1 or 1=1 and not 1=1+1*-1^(".repeat(MAX_NESTING / 4);
@@ -112,11 +91,7 @@ fn definitions_cannot_multiply_without_end() {
     }
     let error = parse_formula(&text).expect_err("refused");
     assert!(error.message.contains("more than"), "{}", error.message);
-    let wide = format!(
-        "y ~ max({}u) with u = {}x",
-        "u,".repeat(5_000),
-        "x+".repeat(900)
-    );
+    let wide = format!("y ~ max({}u) with u = {}x", "u,".repeat(5_000), "x+".repeat(900));
     let error = parse_formula(&wide).expect_err("refused");
     assert!(error.message.contains("more than"), "{}", error.message);
 }

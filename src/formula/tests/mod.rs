@@ -18,33 +18,16 @@ fn domain(text: &str) -> Domain {
 
 #[test]
 fn a_law_is_taken_apart() {
-    let text = "loss ~ E + A / N^alpha + B / D^beta  where  E > 0, A > 0, B > 0, alpha in [0, 2], beta in [0, 2]";
+    let text =
+        "loss ~ E + A / N^alpha + B / D^beta  where  E > 0, A > 0, B > 0, alpha in [0, 2], beta in [0, 2]";
     let law = law(text);
     assert_eq!(law.source, text);
     assert_eq!(law.response.to_string(), "loss");
     assert_eq!(law.prediction.to_string(), "E + A / N^alpha + B / D^beta");
-    assert_eq!(
-        names(&law.prediction),
-        ["E", "A", "N", "alpha", "B", "D", "beta"]
-    );
+    assert_eq!(names(&law.prediction), ["E", "A", "N", "alpha", "B", "D", "beta"]);
     let written: Vec<_> = law.domains.iter().map(|d| &text[d.2.clone()]).collect();
-    assert_eq!(
-        written,
-        [
-            "E > 0",
-            "A > 0",
-            "B > 0",
-            "alpha in [0, 2]",
-            "beta in [0, 2]"
-        ]
-    );
-    assert_eq!(
-        law.domains[3].1,
-        Domain::Range {
-            low: 0.0,
-            high: 2.0
-        }
-    );
+    assert_eq!(written, ["E > 0", "A > 0", "B > 0", "alpha in [0, 2]", "beta in [0, 2]"]);
+    assert_eq!(law.domains[3].1, Domain::Range { low: 0.0, high: 2.0 });
 }
 
 #[test]
@@ -70,10 +53,7 @@ fn domains_of_every_form() {
 fn definitions_are_put_in() {
     let text = "log(y) ~ a * u + v with u = log(N) - 1, v = u^2 / b where a > 0";
     let law = law(text);
-    assert_eq!(
-        law.prediction.to_string(),
-        "a * (log(N) - 1) + (log(N) - 1)^2 / b"
-    );
+    assert_eq!(law.prediction.to_string(), "a * (log(N) - 1) + (log(N) - 1)^2 / b");
     // The outer places span what is written there, the inner ones stay with the definition.
     assert_eq!(&text[law.prediction.span.clone()], "a * u + v");
     let ExprKind::Binary(_, left, _) = &law.prediction.kind else {
@@ -94,9 +74,7 @@ fn unplaced(mut expr: Expr) -> Expr {
         expr.span = 0..0;
         match &mut expr.kind {
             ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) | ExprKind::Name(_) => {}
-            ExprKind::Negate(a) | ExprKind::Not(a) | ExprKind::IsNull { operand: a, .. } => {
-                strip(a)
-            }
+            ExprKind::Negate(a) | ExprKind::Not(a) | ExprKind::IsNull { operand: a, .. } => strip(a),
             ExprKind::Binary(_, a, b)
             | ExprKind::Compare(_, a, b)
             | ExprKind::And(a, b)

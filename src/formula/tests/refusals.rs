@@ -6,12 +6,7 @@ use super::super::*;
 fn assert_refused(error: &FormulaError, marked: &str, part: &str) {
     let (start, end) = (error.span.start, error.span.end);
     let source = &error.source;
-    let shown = format!(
-        "{}«{}»{}",
-        &source[..start],
-        &source[start..end],
-        &source[end..]
-    );
+    let shown = format!("{}«{}»{}", &source[..start], &source[start..end], &source[end..]);
     assert_eq!(shown, marked, "{}", error.message);
     assert!(error.message.contains(part), "{marked}: {}", error.message);
 }
@@ -23,10 +18,7 @@ fn unmarked(marked: &str) -> String {
 #[test]
 fn refused_laws_are_told_where_and_why() {
     for (marked, part) in [
-        (
-            "loss ~ E + A/N^«^»alpha",
-            "expected a number, a name or `(`",
-        ),
+        ("loss ~ E + A/N^«^»alpha", "expected a number, a name or `(`"),
         ("«»", "nothing is written here"),
         ("«   »", "nothing is written here"),
         ("E + A/N«»", "expected `~`"),
@@ -125,8 +117,5 @@ fn only_the_line_in_question_is_shown() {
     assert_eq!(error.to_string(), expected);
     let long = format!("y ~ {}+ )", "abc + ".repeat(100));
     let shown = parse_formula(&long).expect_err("refused").to_string();
-    assert!(
-        shown.lines().all(|line| line.chars().count() < 250),
-        "{shown}"
-    );
+    assert!(shown.lines().all(|line| line.chars().count() < 250), "{shown}");
 }

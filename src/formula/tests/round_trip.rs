@@ -13,10 +13,8 @@ fn leaf_name() -> impl Strategy<Value = Expr> {
     prop_oneof![
         "[a-zA-Z_][a-zA-Z0-9_]{0,4}",
         "\\PC{0,6}",
-        proptest::sample::select(vec![
-            "pi", "inf", "in", "Where", "log", "true", "a\"b", "é", ""
-        ])
-        .prop_map(str::to_owned),
+        proptest::sample::select(vec!["pi", "inf", "in", "Where", "log", "true", "a\"b", "é", ""])
+            .prop_map(str::to_owned),
     ]
     .prop_map(|name| bare(ExprKind::Name(name)))
 }
@@ -35,9 +33,7 @@ fn arithmetic_over(inner: BoxedStrategy<Expr>) -> BoxedStrategy<Expr> {
     let op = proptest::sample::select(vec![Add, Sub, Mul, Div, Pow]);
     let function = proptest::sample::select(reference());
     prop_oneof![
-        inner
-            .clone()
-            .prop_map(|a| bare(ExprKind::Negate(Box::new(a)))),
+        inner.clone().prop_map(|a| bare(ExprKind::Negate(Box::new(a)))),
         (op, inner.clone(), inner.clone()).prop_map(|(op, a, b)| bare(ExprKind::Binary(
             op,
             Box::new(a),
@@ -79,32 +75,21 @@ fn condition() -> impl Strategy<Value = Expr> {
                 let operand = Box::new(a);
                 bare(ExprKind::IsNull { operand, negated })
             }),
-            (
-                inner.clone(),
-                proptest::collection::vec(inner, 1..3),
-                any::<bool>()
-            )
-                .prop_map(|(a, list, negated)| {
+            (inner.clone(), proptest::collection::vec(inner, 1..3), any::<bool>()).prop_map(
+                |(a, list, negated)| {
                     let operand = Box::new(a);
-                    bare(ExprKind::In {
-                        operand,
-                        list,
-                        negated,
-                    })
-                }),
+                    bare(ExprKind::In { operand, list, negated })
+                }
+            ),
         ]
     })
 }
 
 /// Whatever is parsed, the error can be shown.
 fn parse_every_way(text: &str) {
-    for error in [
-        parse_formula(text).err(),
-        parse_expression(text).err(),
-        parse_condition(text).err(),
-    ]
-    .into_iter()
-    .flatten()
+    for error in [parse_formula(text).err(), parse_expression(text).err(), parse_condition(text).err()]
+        .into_iter()
+        .flatten()
     {
         assert!(!error.to_string().is_empty());
     }
