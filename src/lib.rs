@@ -45,3 +45,5 @@ pub mod problem;
 pub mod solve;
 pub mod sweep;
 pub mod tables;
+#[cfg(test)]
+mod testing;

@@ -24,12 +24,14 @@ mod linear_form;
 pub mod model;
 mod program;
 mod roles;
+#[cfg(test)]
+mod tests;
 
 pub use catalogue::{Catalogue, CatalogueError, Source as Citation};
 pub use execute::{BLOCK, Block, LANES, Pack, Source};
 pub use graph::{LN_ZERO, Recipe, Unary};
 pub use model::{Coordinate, Metric, Model, Role, Scale};
-pub use program::{Operand, ParameterProgram, Program};
+pub use program::{Op, Operand, ParameterProgram, Program};
 pub use roles::{StartRule, start_rules};
 
 pub use crate::formula::Domain;

@@ -10,6 +10,8 @@ pub mod lane_data;
 pub mod loss;
 pub mod objective;
 pub mod observations;
+#[cfg(test)]
+mod tests;
 
 pub use lane_data::LaneData;
 pub use loss::{Loss, LossTerms};

@@ -1,0 +1,83 @@
+//! Lanes against the scalar path, sums against the formula.
+
+use fearless_simd::Level;
+
+use crate::law::{Catalogue, LANES, Pack, Residual};
+use crate::testing::{Uniform, catalogue_law, plausible_columns, plausible_parameters, problem};
+
+use super::{LaneData, Loss, Objective, Order, Sums, Workspace, triangle};
+
+#[test]
+fn eight_lanes_and_one_give_the_same_bits() {
+    let mut uniform = Uniform(11);
+    for law in &Catalogue::built_in().unwrap().laws {
+        let variables = plausible_columns(law, 37, &mut uniform);
+        let response: Vec<f64> = (0..37).map(|_| uniform.between(1.0, 4.0)).collect();
+        let mut columns = vec![("response_", response)];
+        columns.extend(variables.iter().map(|(name, values)| (name.as_str(), values.clone())));
+        for loss in
+            [Loss::L2, Loss::Huber { delta: 0.1 }, Loss::SoftL1 { delta: 0.1 }, Loss::Cauchy { delta: 0.1 }]
+        {
+            let (_, problem) = problem(law, law.residual, loss, &columns);
+            let data = LaneData::repeated(&problem);
+            let mut coordinates = vec![Pack::ZERO; problem.p()];
+            for lane in 0..LANES {
+                let natural = plausible_parameters(law, &mut uniform);
+                for (pack, x) in coordinates.iter_mut().zip(problem.coordinates(&natural)) {
+                    pack.0[lane] = x;
+                }
+            }
+            for order in [Order::Value, Order::GaussNewton, Order::Exact] {
+                let objective = Objective { model: &problem.model, loss, order, data: &data };
+                let (mut vector, mut scalar) = (Sums::default(), Sums::default());
+                objective.evaluate(Level::new(), &coordinates, &mut Workspace::default(), &mut vector);
+                objective.evaluate_scalar(&coordinates, &mut Workspace::default(), &mut scalar);
+                for (v, s) in vector.packs.iter().zip(&scalar.packs) {
+                    for lane in 0..LANES {
+                        let same = v.0[lane].to_bits() == s.0[lane].to_bits()
+                            || (v.0[lane].is_nan() && s.0[lane].is_nan());
+                        assert!(same, "{} {loss} {order:?}: {} {}", law.name, v.0[lane], s.0[lane]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The sums for `y ~ b·x` in linear space have closed forms.
+#[test]
+fn sums_of_a_line_are_closed_forms() {
+    let law = crate::testing::typed_law("y ~ b*x", &["x", "y"]);
+    let x = vec![1.0, 2.0, 3.0];
+    let y = vec![1.0, 5.0, 2.0];
+    let (_, problem) = problem(&law, Residual::Linear, Loss::L2, &[("y", y), ("x", x)]);
+    let data = LaneData::spread(&problem, &problem.observations.weight);
+    let mut sums = Sums::default();
+    Objective { model: &problem.model, loss: Loss::L2, order: Order::Exact, data: &data }.evaluate(
+        Level::new(),
+        &[Pack::splat(1.0)],
+        &mut Workspace::default(),
+        &mut sums,
+    );
+    let total = |k: usize| sums.packs[k].0.iter().sum::<f64>();
+    // Residuals 0, −3, 1: ½Σr² = 5, Σr·x = −3, Σx² = 14.
+    assert_eq!([total(0), total(1), total(2)], [5.0, -3.0, 14.0]);
+    assert_eq!(sums.packs.len(), 2 + triangle(1));
+}
+
+/// Multiplying the losses by a constant moves no residual in log space when the amplitudes follow.
+#[test]
+fn log_residuals_do_not_know_the_unit_of_the_response() {
+    let law = catalogue_law("power-offset");
+    let mut uniform = Uniform(3);
+    let x: Vec<f64> = (0..12).map(|_| uniform.between(10.0, 1e4)).collect();
+    let y: Vec<f64> = x.iter().map(|x| 1.5 + 4.0 * x.powf(-0.4) + 0.01 * uniform.next()).collect();
+    let objective = |unit: f64| {
+        let scaled = y.iter().map(|y| y * unit).collect();
+        let (_, problem) = problem(&law, Residual::Log, Loss::L2, &[("y", scaled), ("x", x.clone())]);
+        let theta = problem.coordinates(&[1.5 * unit, 4.0 * unit, 0.4]);
+        let weight = problem.observations.weight.clone();
+        crate::solve::minimise(&problem, &weight, &theta, 50).unwrap().rows.objective
+    };
+    assert!((objective(1.0) / objective(1000.0) - 1.0).abs() < 1e-10);
+}
