@@ -106,7 +106,10 @@ fn derivatives_of_every_law_agree_with_differences() {
                 outputs(&problem, &theta)
             };
             for j in 0..p {
-                let h = 1e-3 * theta[j].abs().max(0.1);
+                let h = match problem.model.coordinates[j].scale {
+                    crate::law::Scale::Log => 1e-3,
+                    crate::law::Scale::Linear => 1e-3 * theta[j].abs().max(1e-6),
+                };
                 let first = slope(|h| shifted(j, h)[0].clone(), h);
                 compare(law, &exact[1 + j], &first, 1e-5);
                 for (k, &(a, b)) in problem.model.curved.iter().enumerate() {
