@@ -1,0 +1,119 @@
+//! What the engine costs: one evaluation, one fit, replicates, a whole job.
+//!
+//! `cargo bench --bench main_job`; every number is for one thread unless its name says otherwise.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use fearless_simd::Level;
+use sweepfit::dataset::{self, Request};
+use sweepfit::engine::{Job, LawText, Silent, run};
+use sweepfit::infer::{Options as InferOptions, Resample, replicate};
+use sweepfit::law::{Catalogue, Pack, Residual};
+use sweepfit::problem::{Binding, LaneData, Loss, Objective, Observations, Order, Problem, Sums, Workspace};
+use sweepfit::solve::{self, Batch, Fit, Models};
+
+const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/chinchilla_sweeps.parquet");
+
+/// The fixture's first five sweeps as one problem of 240 observations.
+fn chinchilla(loss: Loss) -> (Models, Problem) {
+    let law = Catalogue::built_in().expect("the catalogue parses").get("chinchilla").expect("a law").clone();
+    let models = Models::compile(law.clone(), Residual::Log);
+    let names: Vec<String> = ["loss", "N", "D"].map(String::from).to_vec();
+    let header = dataset::inspect(&[FIXTURE.to_string()]).expect("the fixture is there");
+    let request = Request {
+        inputs: vec![FIXTURE.to_string()],
+        columns: names.clone(),
+        order: names.clone(),
+        condition: Some(sweepfit::formula::parse_condition("sweep < 'sweep-00005'").expect("a condition")),
+        ..Request::default()
+    };
+    let dataset = dataset::read(&header, &request, &AtomicBool::new(false)).expect("the fixture is readable");
+    let binding =
+        Binding { names, used: vec![0, 1, 2], response: law.response.clone(), weight: None, sigma: None };
+    let (observations, _) = Observations::bind(&law, models.full(), &binding, &dataset.sweep(0));
+    let problem = Problem::new(models.full().clone(), Arc::new(observations), loss);
+    (models, problem)
+}
+
+fn fitted(models: &Models, problem: &Problem) -> Fit {
+    solve::fit(models, problem.clone(), &solve::Options::default(), &mut Batch::default())
+}
+
+fn kernel(c: &mut Criterion) {
+    let (models, problem) = chinchilla(Loss::L2);
+    let fit = fitted(&models, &problem);
+    let theta = &fit.solution.as_ref().expect("it fits").theta;
+    let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
+    let data = LaneData::repeated(&problem);
+    let mut group = c.benchmark_group("evaluation, 240 observations × 8 fits");
+    group.throughput(Throughput::Elements(8 * problem.n() as u64));
+    for (name, loss, order) in [
+        ("value", Loss::L2, Order::Value),
+        ("normal equations", Loss::L2, Order::GaussNewton),
+        ("exact Hessian, huber", Loss::Huber { delta: 1e-3 }, Order::Exact),
+    ] {
+        let (mut workspace, mut sums) = (Workspace::default(), Sums::default());
+        let objective = Objective { model: &problem.model, loss, order, data: &data };
+        group.bench_function(name, |b| {
+            b.iter(|| objective.evaluate(Level::new(), black_box(&coordinates), &mut workspace, &mut sums));
+        });
+    }
+    group.finish();
+}
+
+fn one_fit(c: &mut Criterion) {
+    let mut group = c.benchmark_group("one fit with its multi-start and certificate, 240 observations");
+    for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
+        let (models, problem) = chinchilla(loss);
+        let mut batch = Batch::default();
+        group.bench_function(BenchmarkId::from_parameter(loss), |b| {
+            b.iter(|| solve::fit(&models, problem.clone(), &solve::Options::default(), &mut batch));
+        });
+    }
+    group.finish();
+}
+
+fn replicates(c: &mut Criterion) {
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
+    let mut group = c.benchmark_group("1,000 replicates, 240 observations");
+    group.throughput(Throughput::Elements(1000));
+    group.sample_size(20);
+    for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
+        let (models, problem) = chinchilla(loss);
+        let fit = fitted(&models, &problem);
+        let options = InferOptions {
+            bootstrap: 1000,
+            resample: Resample::Pairs,
+            confidence: 0.95,
+            seed: 0,
+            absolute_sigma: false,
+        };
+        group.bench_function(BenchmarkId::from_parameter(loss), |b| {
+            b.iter(|| one.install(|| replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false))));
+        });
+    }
+    group.finish();
+}
+
+fn whole_job(c: &mut Criterion) {
+    let out = tempfile::tempdir().expect("a directory");
+    let job = Job {
+        inputs: vec![FIXTURE.to_string()],
+        by: vec!["sweep".to_string()],
+        laws: vec![LawText::Name("chinchilla".to_string())],
+        bootstrap: 100,
+        ..Job::default()
+    };
+    let mut group = c.benchmark_group("whole job, all cores");
+    group.sample_size(20);
+    group.bench_function("40 sweeps × 48 observations, 100 replicates each", |b| {
+        b.iter(|| run(&job, Some(out.path()), true, &Silent, &AtomicBool::new(false)));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, kernel, one_fit, replicates, whole_job);
+criterion_main!(benches);
