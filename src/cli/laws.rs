@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use comfy_table::ContentArrangement;
 
 use crate::law::{Catalogue, Domain, Law, model::Model};
 
 use super::{Failure, summary};
+
+/// Columns of the list of laws; longer formulas wrap.
+const LIST_WIDTH: u16 = 120;
 
 #[derive(Args, Debug)]
 pub struct LawsArguments {
@@ -29,6 +33,7 @@ pub fn run(arguments: &LawsArguments) -> Result<String, Failure> {
     match &arguments.name {
         None => {
             let mut table = summary::table(&["name", "formula", "source"], &[]);
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(LIST_WIDTH);
             for law in &catalogue.laws {
                 table.add_row([law.name.clone(), one_line(&law.formula), source(law)]);
             }
