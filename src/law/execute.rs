@@ -186,6 +186,7 @@ fn apply<L: Lanes>(token: L::Token, op: Op, target: &[Cell<Pack>], a: Source, b:
         Op::MulAdd => each!(L, token, target, (x = a, y = b, z = c) => x.mul_add(y, z)),
         Op::NegMulAdd => each!(L, token, target, (x = a, y = b, z = c) => (-x).mul_add(y, z)),
         Op::MulSub => each!(L, token, target, (x = a, y = b, z = c) => x.mul_add(y, -z)),
+        Op::NegMul => each!(L, token, target, (x = a, y = b) => (-x) * y),
         Op::Min => each!(L, token, target, (x = a, y = b) => x.min(y)),
         Op::Max => each!(L, token, target, (x = a, y = b) => x.max(y)),
         Op::Less => each!(L, token, target, (x = a, y = b) => {

@@ -291,10 +291,31 @@ impl Graph {
             (Node::Unary(Unary::Exp, _), Node::Mul(x, y)) if self.is_exp(x) || self.is_exp(y) => {
                 self.mul(b, a)
             }
+            // Where one factor's product with part of the other is known, it is used: the derivatives of a
+            // power term share `exp(…)/prediction`.
+            (Node::Mul(x, y), _) if self.known_product(b, x).is_some() => self.extend_product(b, x, y),
+            (Node::Mul(x, y), _) if self.known_product(b, y).is_some() => self.extend_product(b, y, x),
+            (_, Node::Mul(x, y)) if self.known_product(a, x).is_some() => self.extend_product(a, x, y),
+            (_, Node::Mul(x, y)) if self.known_product(a, y).is_some() => self.extend_product(a, y, x),
             _ => {
                 let (a, b) = if a <= b { (a, b) } else { (b, a) };
                 self.intern(Node::Mul(a, b))
             }
+        }
+    }
+
+    fn known_product(&self, a: Id, b: Id) -> Option<Id> {
+        let (a, b) = if a <= b { (a, b) } else { (b, a) };
+        self.index.get(&Node::Mul(a, b)).copied()
+    }
+
+    fn extend_product(&mut self, a: Id, b: Id, rest: Id) -> Id {
+        match self.known_product(a, b) {
+            Some(product) => {
+                let (a, b) = if product <= rest { (product, rest) } else { (rest, product) };
+                self.intern(Node::Mul(a, b))
+            }
+            None => unreachable!("called with a known product"),
         }
     }
 

@@ -33,6 +33,8 @@ pub enum Op {
     NegMulAdd,
     /// `a·b − c`, one rounding.
     MulSub,
+    /// `−(a·b)`.
+    NegMul,
     Min,
     Max,
     Less,
@@ -228,11 +230,15 @@ impl<'a> Compiler<'a> {
         (program, slots)
     }
 
-    /// For each sum, the product to fuse into it.
+    /// For each sum or negation, the product to fuse into it.
     fn fusions(&self, order: &[Id], uses: &[u32]) -> Vec<Option<Id>> {
         let mut fused = vec![None; self.graph.len()];
         for &id in order {
-            let (Node::Add(a, b) | Node::Sub(a, b)) = self.graph.node(id) else { continue };
+            let (a, b) = match self.graph.node(id) {
+                Node::Add(a, b) | Node::Sub(a, b) => (a, b),
+                Node::Unary(Unary::Neg, a) => (a, a),
+                _ => continue,
+            };
             fused[id.index()] = [b, a].into_iter().find(|&x| {
                 matches!(self.graph.node(x), Node::Mul(..))
                     && self.per_observation[x.index()]
@@ -254,6 +260,7 @@ impl<'a> Compiler<'a> {
                 Node::Sub(a, b) if b == product => (Op::NegMulAdd, [x, y, a]),
                 Node::Sub(_, b) => (Op::MulSub, [x, y, b]),
                 Node::Add(a, b) => (Op::MulAdd, [x, y, if a == product { b } else { a }]),
+                Node::Unary(Unary::Neg, _) => (Op::NegMul, [x, y, x]),
                 _ => unreachable!("only sums are fused"),
             };
         }

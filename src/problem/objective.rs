@@ -11,7 +11,7 @@ use std::cell::Cell;
 use fearless_simd::{Level, dispatch};
 
 use crate::lanes::Lanes;
-use crate::law::{BLOCK, Block, LANES, Model, Pack, Program, Source};
+use crate::law::{BLOCK, Block, LANES, Model, Operand, Pack, Program, Source};
 
 use super::{LaneData, Loss};
 
@@ -216,29 +216,102 @@ impl Objective<'_> {
             let (gradient, hessian) = sums[1..].split_at_mut(p);
             let slopes = Source::each(&slope_cells[..len]);
             let curvatures = Source::each(&curvature_cells[..len]);
-            let mut row = 0;
-            for i in 0..p {
-                let column = block.source(program.outputs[1 + i]);
-                dot::<L>(token, len, slopes, column, &mut gradient[i]);
-                for lane in (0..LANES).step_by(L::WIDTH) {
-                    for (k, cell) in weighted[..len].iter().enumerate() {
-                        let product: L =
-                            column.get::<L>(token, k, lane) * curvatures.get::<L>(token, k, lane);
-                        set(cell, product, lane);
-                    }
-                }
-                let weighted_column = Source::each(&weighted[..len]);
-                for j in 0..=i {
-                    let other = block.source(program.outputs[1 + j]);
-                    dot::<L>(token, len, weighted_column, other, &mut hessian[row + j]);
-                }
-                row += i + 1;
+            let columns = Columns { block: &block, outputs: &program.outputs[1..=p], slopes, curvatures };
+            match p {
+                1 => columns.sum_in_registers::<L, 1>(token, gradient, hessian),
+                2 => columns.sum_in_registers::<L, 2>(token, gradient, hessian),
+                3 => columns.sum_in_registers::<L, 3>(token, gradient, hessian),
+                4 => columns.sum_in_registers::<L, 4>(token, gradient, hessian),
+                5 => columns.sum_in_registers::<L, 5>(token, gradient, hessian),
+                6 => columns.sum_in_registers::<L, 6>(token, gradient, hessian),
+                _ => columns.sum_one_by_one::<L>(token, weighted, gradient, hessian),
             }
             if order == Order::Exact {
                 for (&(i, j), &output) in model.curved.iter().zip(&program.outputs[1 + p..]) {
                     let second = block.source(output);
                     dot::<L>(token, len, slopes, second, &mut hessian[triangle(i) + j]);
                 }
+            }
+        }
+    }
+}
+
+/// One block's Jacobian and weights, to be summed into gradient and Gauss–Newton Hessian.
+struct Columns<'a> {
+    block: &'a Block<'a>,
+    outputs: &'a [Operand],
+    slopes: Source<'a>,
+    curvatures: Source<'a>,
+}
+
+impl Columns<'_> {
+    /// All sums at once, held in registers: every value is loaded once. Laws have few parameters.
+    #[inline(always)]
+    fn sum_in_registers<L: Lanes, const P: usize>(
+        &self,
+        token: L::Token,
+        gradient: &mut [Pack],
+        hessian: &mut [Pack],
+    ) {
+        let columns: [Source; P] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
+        let zero = L::splat(token, 0.0);
+        for lane in (0..LANES).step_by(L::WIDTH) {
+            let mut g = [zero; P];
+            let mut h = [[zero; P]; P];
+            for i in 0..P {
+                g[i] = load(token, gradient, i, lane);
+                for j in 0..=i {
+                    h[i][j] = load(token, hessian, triangle(i) + j, lane);
+                }
+            }
+            for k in 0..self.block.len {
+                let slope = self.slopes.get::<L>(token, k, lane);
+                let curvature = self.curvatures.get::<L>(token, k, lane);
+                let mut x = [zero; P];
+                for i in 0..P {
+                    x[i] = columns[i].get(token, k, lane);
+                }
+                for i in 0..P {
+                    g[i] = slope.mul_add(x[i], g[i]);
+                    let weighted = x[i] * curvature;
+                    for j in 0..=i {
+                        h[i][j] = weighted.mul_add(x[j], h[i][j]);
+                    }
+                }
+            }
+            for i in 0..P {
+                g[i].store(&mut gradient[i].0[lane..]);
+                for j in 0..=i {
+                    h[i][j].store(&mut hessian[triangle(i) + j].0[lane..]);
+                }
+            }
+        }
+    }
+
+    /// One sum after the other, for laws of many parameters.
+    #[inline(always)]
+    fn sum_one_by_one<L: Lanes>(
+        &self,
+        token: L::Token,
+        weighted: &[Cell<Pack>],
+        gradient: &mut [Pack],
+        hessian: &mut [Pack],
+    ) {
+        let len = self.block.len;
+        for i in 0..self.outputs.len() {
+            let column = self.block.source(self.outputs[i]);
+            dot::<L>(token, len, self.slopes, column, &mut gradient[i]);
+            for lane in (0..LANES).step_by(L::WIDTH) {
+                for (k, cell) in weighted[..len].iter().enumerate() {
+                    let product: L =
+                        column.get::<L>(token, k, lane) * self.curvatures.get::<L>(token, k, lane);
+                    set(cell, product, lane);
+                }
+            }
+            let weighted_column = Source::each(&weighted[..len]);
+            for j in 0..=i {
+                let other = self.block.source(self.outputs[j]);
+                dot::<L>(token, len, weighted_column, other, &mut hessian[triangle(i) + j]);
             }
         }
     }
