@@ -62,8 +62,9 @@ pub fn replicate(
 ) -> Replicates {
     let (problem, start) = replicate_problem(models, fit);
     let mut terrain = terrain(&problem);
-    // From the estimate a nearly undamped step is right.
-    terrain.damping = 1e-6;
+    // From the estimate a nearly undamped step is right; near-absolute losses want a trace more, because a
+    // replicate may leave hardly any residual with curvature.
+    terrain.damping = if problem.loss.is_quadratic() { 1e-6 } else { 1e-4 };
     // The cut is by the sweep's size alone, so that it does not depend on threads; results would not
     // depend on it anyway.
     let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(8, 256);

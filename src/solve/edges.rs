@@ -51,6 +51,9 @@ impl Models {
 /// A term below this share of the response is a candidate for the edge.
 const SMALL_SHARE: f64 = 1e-4;
 
+/// An uncertified point whose Jacobian is this ill-conditioned is probably on its way to infinity.
+const RUNAWAY: f64 = 3e3;
+
 /// Tries the edges that the solution approaches, then judges it.
 pub(super) fn land(
     models: &Models,
@@ -159,7 +162,18 @@ pub(super) fn judge(
         let message = format!("the data does not determine {}", names(&undetermined));
         (Status::Underdetermined, message)
     } else if !found.certificate.holds() {
-        (Status::NotConverged, found.certificate.failure())
+        let mut message = found.certificate.failure();
+        if identification.condition > RUNAWAY {
+            let weakest: Vec<usize> =
+                identification.weakest.iter().map(|&i| problem.model.coordinates[i].parameter).collect();
+            message += &format!(
+                "; {} may be running away together: the objective hardly changes along them (condition number \
+                 {:.1e})",
+                names(&weakest),
+                identification.condition
+            );
+        }
+        (Status::NotConverged, message)
     } else if !bound.is_empty() {
         (Status::AtBound, format!("on the edge of its domain: {}", names(&bound)))
     } else {

@@ -11,11 +11,13 @@ pub struct Identification {
     pub condition: f64,
     /// Free coordinates, as indices into the coordinates, that take part in an undetermined direction.
     pub undetermined: Vec<usize>,
+    /// Free coordinates that take part in the direction the data determines worst.
+    pub weakest: Vec<usize>,
 }
 
 impl Default for Identification {
     fn default() -> Self {
-        Identification { condition: f64::NAN, undetermined: Vec::new() }
+        Identification { condition: f64::NAN, undetermined: Vec::new(), weakest: Vec::new() }
     }
 }
 
@@ -31,7 +33,7 @@ pub fn identify(at: &Rows, free: &[usize]) -> Identification {
     let m = free.len();
     let n = at.residual.len();
     if m == 0 {
-        return Identification { condition: 1.0, undetermined: Vec::new() };
+        return Identification { condition: 1.0, ..Identification::default() };
     }
     let entry = |i: usize, j: usize| {
         let w = at.weight[i];
@@ -44,33 +46,34 @@ pub fn identify(at: &Rows, free: &[usize]) -> Identification {
         (0..m).filter(|&a| !(norms[a] > 0.0 && norms[a].is_finite())).map(|a| free[a]).collect();
     let live: Vec<usize> = (0..m).filter(|a| !dead.contains(&free[*a])).collect();
     if live.is_empty() {
-        return Identification { condition: f64::INFINITY, undetermined: dead };
+        return Identification { condition: f64::INFINITY, weakest: dead.clone(), undetermined: dead };
     }
     // The factor R of a tall matrix has its singular values and costs less to decompose.
     let scaled = Mat::from_fn(n, live.len(), |i, a| entry(i, free[live[a]]) / norms[live[a]]);
     let reduced = if n > live.len() { scaled.qr().thin_R().to_owned() } else { scaled };
     let Ok(svd) = reduced.svd() else {
-        return Identification { condition: f64::NAN, undetermined: dead };
+        return Identification { undetermined: dead, ..Identification::default() };
     };
     let singular = svd.S().column_vector();
     let count = singular.nrows();
     let largest = (0..count).map(|k| singular[k]).fold(0.0, f64::max);
     let smallest =
         if count < live.len() { 0.0 } else { (0..count).map(|k| singular[k]).fold(f64::INFINITY, f64::min) };
+    // Coordinates that take part in the k-th right singular vector.
+    let members = |k: usize| -> Vec<usize> {
+        let along = |a: &usize| svd.V()[(*a, k)].abs() > SHARE;
+        (0..live.len()).filter(along).map(|a| free[live[a]]).collect()
+    };
     let mut undetermined = dead;
     for k in 0..live.len() {
         let value = if k < count { singular[k] } else { 0.0 };
         if value <= RANK * largest {
-            undetermined.extend(
-                live.iter()
-                    .enumerate()
-                    .filter(|(a, _)| svd.V()[(*a, k)].abs() > SHARE)
-                    .map(|(_, &place)| free[place]),
-            );
+            undetermined.extend(members(k));
         }
     }
     undetermined.sort_unstable();
     undetermined.dedup();
     let condition = if undetermined.is_empty() { largest / smallest } else { f64::INFINITY };
-    Identification { condition, undetermined }
+    let weakest = if undetermined.is_empty() { members(live.len() - 1) } else { undetermined.clone() };
+    Identification { condition, undetermined, weakest }
 }

@@ -116,7 +116,7 @@ pub fn terrain(problem: &Problem) -> Terrain {
         high: problem.model.coordinates.iter().map(|c| c.high).collect(),
         metric: problem.metric.clone(),
         floor: problem.floor,
-        damping: 1e-3,
+        damping: 1e-4,
         loss: problem.loss,
         total_weight: problem.total_weight,
         amplitudes: if problem.loss.is_quadratic() && problem.model.residual == Residual::Linear {
