@@ -3,6 +3,8 @@
 // Every test program takes what it needs.
 #![allow(dead_code)]
 
+pub mod program;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
