@@ -26,7 +26,7 @@ pub struct FitArguments {
     out: Option<PathBuf>,
 
     /// A catalogue name or a formula such as 'loss ~ E + A/N^alpha where E > 0, A > 0'; repeatable
-    #[arg(long = "law", value_name = "LAW", required = true)]
+    #[arg(long = "law", value_name = "LAW", required = true, allow_hyphen_values = true)]
     laws: Vec<String>,
 
     /// Columns that identify a sweep [default: the whole input is one sweep]
@@ -34,11 +34,11 @@ pub struct FitArguments {
     by: Vec<String>,
 
     /// A variable from the input's columns, such as 'D=C/(6*N)'; repeatable, in order
-    #[arg(long = "let", value_name = "NAME=EXPR", help_heading = "Input")]
+    #[arg(long = "let", value_name = "NAME=EXPR", allow_hyphen_values = true, help_heading = "Input")]
     lets: Vec<String>,
 
     /// Keep the rows where this holds, such as "kept and learner in ('SVM', 'kNN')"
-    #[arg(long = "where", value_name = "EXPR", help_heading = "Input")]
+    #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true, help_heading = "Input")]
     condition: Option<String>,
 
     /// Column that replaces the whole left side of the law

@@ -44,8 +44,8 @@ pub fn run(arguments: &LawsArguments) -> Result<String, Failure> {
             None => {
                 let hint = catalogue
                     .nearest(name)
-                    .map_or(String::new(), |nearest| format!("; did you mean `{nearest}`?"));
-                Err(Failure::usage(format!("no law `{name}`{hint} `sweepfit laws` lists them")))
+                    .map_or(String::new(), |nearest| format!(" Did you mean `{nearest}`?"));
+                Err(Failure::usage(format!("no law `{name}`.{hint} `sweepfit laws` lists them")))
             }
         },
     }

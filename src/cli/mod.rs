@@ -56,10 +56,16 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(text) => {
-            // A reader that closed the pipe has seen enough.
-            use std::io::Write;
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
+            use std::io::{ErrorKind, Write};
+            let mut out = std::io::stdout();
+            match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+                // A reader that closed the pipe has seen enough.
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                    eprintln!("sweepfit: standard output: {error}");
+                    ExitCode::from(1)
+                }
+                _ => ExitCode::SUCCESS,
+            }
         }
         Err(failure) => {
             eprintln!("sweepfit: {}", failure.message);

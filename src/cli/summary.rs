@@ -56,10 +56,9 @@ pub fn text(summary: &Summary, dry_run: bool, out: Option<&Path>) -> String {
             fits.add_row(row);
         }
         text += &lines(&fits);
-        if let [record, ..] = summary.only_sweep.as_slice()
-            && summary.only_sweep.len() <= 4
-        {
-            text += &coefficients(summary, record.estimates.replicates.is_some());
+        if (1..=4).contains(&summary.only_sweep.len()) {
+            let bootstrap = summary.only_sweep.iter().any(|r| r.estimates.replicates.is_some());
+            text += &coefficients(summary, bootstrap);
         }
     }
     text += &format!(
@@ -93,10 +92,10 @@ fn parameters(law: &Law) -> String {
 fn coefficients(summary: &Summary, bootstrap: bool) -> String {
     let error = if bootstrap { "bootstrap SE" } else { "std error" };
     let mut rows = table(&["law", "parameter", "estimate", error, "low", "high"], &[2, 3, 4, 5]);
-    let number = |x: Option<f64>| x.map_or(String::new(), |x| format!("{x:.6}"));
     let short = |x: f64| {
         if x != 0.0 && (x.abs() < 1e-3 || x.abs() >= 1e7) { format!("{x:.6e}") } else { format!("{x:.6}") }
     };
+    let number = |x: Option<f64>| x.map_or(String::new(), short);
     for Record { law, estimates, .. } in &summary.only_sweep {
         let bound = &summary.laws[*law];
         for (parameter, e) in bound.law.parameters.iter().zip(&estimates.parameters) {

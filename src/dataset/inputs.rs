@@ -49,7 +49,13 @@ struct Files {
 impl Files {
     /// Adds a file, or every Parquet file below a directory.
     fn add(&mut self, path: &Path) -> Result<(), DatasetError> {
-        if !fs::metadata(path).map_err(|e| unreadable(path, e))?.is_dir() {
+        let metadata = fs::metadata(path).map_err(|e| unreadable(path, e))?;
+        if !metadata.is_dir() {
+            if !metadata.is_file() {
+                // A Parquet file is read from its end: a pipe would only block.
+                let reason = io::Error::other("not a regular file; write it to one first");
+                return Err(unreadable(path, reason));
+            }
             return self.add_file(path);
         }
         // Directories already entered, against links that lead back up.

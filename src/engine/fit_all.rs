@@ -9,8 +9,9 @@ use rayon::prelude::*;
 
 use crate::dataset::{Dataset, InputFile};
 use crate::infer::{self, estimates, is_trustworthy, leverages, predictions, replicate};
+use crate::law::start_rules;
 use crate::problem::{Observations, Problem, Rejection};
-use crate::solve::{self, Batch, Fit, fit};
+use crate::solve::{self, Batch, Fit, fit, never_finite};
 use crate::sweep::Sweep;
 
 use super::EngineError;
@@ -110,16 +111,23 @@ pub fn fit_all(
 
 /// The rejections of one sweep, without any fit.
 pub(super) fn reject_only(run: &Run, sweep: &Sweep) -> Chunk {
-    bind_all(run, sweep, |_, _| None)
+    bind_all(run, sweep, |_, _| (None, Vec::new()))
 }
 
 /// All laws on one sweep.
 fn fit_sweep(run: &Run, sweep: &Sweep, batch: &mut Batch, interrupted: &AtomicBool) -> Chunk {
-    bind_all(run, sweep, |law, observations| Some(fit_law(run, law, sweep, observations, batch, interrupted)))
+    bind_all(run, sweep, |law, observations| {
+        let (record, rejections) = fit_law(run, law, sweep, observations, batch, interrupted);
+        (Some(record), rejections)
+    })
 }
 
-/// Hands the observations of every law that has enough of them to `each`.
-fn bind_all(run: &Run, sweep: &Sweep, mut each: impl FnMut(usize, Observations) -> Option<Record>) -> Chunk {
+/// Hands the observations of every law that has enough of them to `each`, which may reject more.
+fn bind_all(
+    run: &Run,
+    sweep: &Sweep,
+    mut each: impl FnMut(usize, Observations) -> (Option<Record>, Vec<Rejection>),
+) -> Chunk {
     let mut chunk = Chunk::default();
     let mut rejections: Vec<Vec<Rejection>> = Vec::with_capacity(run.laws.len());
     let mut too_small: Vec<(usize, usize)> = Vec::new();
@@ -131,7 +139,9 @@ fn bind_all(run: &Run, sweep: &Sweep, mut each: impl FnMut(usize, Observations) 
             too_small.push((index, observations.len()));
             continue;
         }
-        chunk.records.extend(each(index, observations));
+        let (record, more) = each(index, observations);
+        chunk.records.extend(record);
+        rejections[index].extend(more);
     }
     chunk.rejected = merge_rejections(sweep, rejections, &too_small, run);
     chunk
@@ -144,19 +154,34 @@ fn fit_law(
     observations: Observations,
     batch: &mut Batch,
     interrupted: &AtomicBool,
-) -> Record {
+) -> (Record, Vec<Rejection>) {
     let bound = &run.laws[index];
-    let problem = Problem::new(bound.models.full().clone(), Arc::new(observations), bound.loss);
-    let fit = fit(&bound.models, problem, &run.solve, batch);
+    let bind = |observations| Problem::new(bound.models.full().clone(), Arc::new(observations), bound.loss);
+    let mut rejections = Vec::new();
+    let mut fit = fit(&bound.models, bind(observations), &run.solve, batch);
+    if fit.solution.is_none() && fit.problem.n() > 0 {
+        // One observation where the law has no finite value, such as a power of zero, must not take its
+        // sweep along.
+        let observations = fit.problem.observations.clone();
+        let culprits = never_finite(&fit.problem, &start_rules(&bound.law, &fit.problem.model.coordinates));
+        if !culprits.is_empty() && culprits.len() < observations.len() {
+            rejections.extend(culprits.iter().map(|&i| Rejection {
+                row: observations.rows[i],
+                reason: format!("`{}` has no finite value here", bound.law.name),
+            }));
+            fit = solve::fit(&bound.models, bind(observations.without(&culprits)), &run.solve, batch);
+        }
+    }
     let wanted = run.inference.bootstrap > 0 && is_trustworthy(&fit) && fit.problem.p() > 0;
-    let replicates =
-        wanted.then(|| replicate(&bound.models, &fit, &run.inference, &sweep.key_digest, interrupted));
+    let replicates = wanted
+        .then(|| replicate(&bound.models, &fit, &run.inference, &sweep.key_digest, interrupted))
+        .flatten();
     let estimates = estimates(&bound.law, &fit, replicates, &run.inference);
     let mut record = Record::new(sweep.index, index, &fit, estimates);
     if run.residuals {
         record.residuals = residual_rows(run, bound, sweep, &fit);
     }
-    record
+    (record, rejections)
 }
 
 fn residual_rows(run: &Run, bound: &BoundLaw, sweep: &Sweep, fit: &Fit) -> Vec<ResidualRow> {
@@ -164,7 +189,8 @@ fn residual_rows(run: &Run, bound: &BoundLaw, sweep: &Sweep, fit: &Fit) -> Vec<R
     let predictions = predictions(fit);
     let leverages = leverages(fit);
     let residual = |i: usize| fit.solution.as_ref().map_or(f64::NAN, |s| s.rows.residual[i]);
-    let mut rows: Vec<ResidualRow> = (0..observations.len())
+    // In the law's canonical order, so that the table does not depend on the input's.
+    (0..observations.len())
         .map(|i| {
             let place = observations.rows[i] as usize;
             let variable = |name: &String| {
@@ -183,9 +209,7 @@ fn residual_rows(run: &Run, bound: &BoundLaw, sweep: &Sweep, fit: &Fit) -> Vec<R
                 leverage: leverages.get(i).copied().unwrap_or(f64::NAN),
             }
         })
-        .collect();
-    rows.sort_by_key(|r| (r.file, r.row));
-    rows
+        .collect()
 }
 
 /// Rows that all laws reject for the same reason are listed once.

@@ -59,6 +59,22 @@ impl EngineError {
     }
 }
 
+/// A result written beside an input would replace it, or be read as one by the next run.
+fn refuse_inputs_in(out: &Path, plan: &Plan) -> Result<(), EngineError> {
+    let Ok(out) = out.canonicalize() else { return Ok(()) };
+    for file in plan.header.files() {
+        let inside = Path::new(&file.path).canonicalize().is_ok_and(|path| path.starts_with(&out));
+        if inside {
+            return Err(EngineError::Job(format!(
+                "--out {}: the input {} lies in it; write the result elsewhere",
+                out.display(),
+                file.path
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// What a run leaves for the summary.
 #[derive(Debug)]
 pub struct Summary {
@@ -92,6 +108,7 @@ pub fn run(
     let plan = plan(job)?;
     if let Some(out) = out {
         directory::check(out, overwrite)?;
+        refuse_inputs_in(out, &plan)?;
     }
     progress.stage("reading");
     let dataset = dataset::read(&plan.header, &plan.request, interrupted)?;

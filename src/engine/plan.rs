@@ -54,6 +54,20 @@ impl Scope<'_> {
         }
     }
 
+    /// Refuses columns of types that formulas cannot use, by name and type.
+    fn usable(&self, flag: &str, expr: &Expr) -> Result<(), EngineError> {
+        for name in names(expr) {
+            if self.kind(name).is_none()
+                && let Some(Kind::Other(kind)) = self.header.kind(name)
+            {
+                return Err(refuse(format!(
+                    "{flag}: the column `{name}` is {kind}; formulas use numbers, text and true/false alone"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     fn names(&self) -> Vec<String> {
         let mut names = self.header.column_names();
         for (name, _) in &self.lets {
@@ -71,7 +85,11 @@ pub fn plan(job: &Job) -> Result<Plan, EngineError> {
     let mut scope = Scope { header: &header, lets: Vec::new() };
     let mut lets = Vec::new();
     for (name, text) in &job.lets {
+        if name == "pi" {
+            return Err(refuse("--let pi: this name is the constant; choose another".to_string()));
+        }
         let expr = parse_expression(text).map_err(|e| refuse(format!("--let {name}:\n{e}")))?;
+        scope.usable(&format!("--let {name}"), &expr)?;
         let kind = crate::formula::check(&expr, &|n| scope.kind(n), &scope.names())
             .map_err(|e| in_text(&format!("--let {name}"), text, e))?;
         lets.push((name.clone(), expr));
@@ -80,13 +98,17 @@ pub fn plan(job: &Job) -> Result<Plan, EngineError> {
     let condition = match &job.condition {
         Some(text) => {
             let expr = parse_condition(text).map_err(|e| refuse(format!("--where:\n{e}")))?;
+            scope.usable("--where", &expr)?;
             check_condition(&expr, &|n| scope.kind(n), &scope.names())
                 .map_err(|e| in_text("--where", text, e))?;
             Some(expr)
         }
         None => None,
     };
-    for column in &job.by {
+    for (i, column) in job.by.iter().enumerate() {
+        if job.by[..i].contains(column) {
+            return Err(refuse(format!("--by {column}: given twice")));
+        }
         if schema::is_output_column(column) {
             return Err(refuse(format!(
                 "--by {column}: the output tables have a column of this name; rename it with \
@@ -144,7 +166,15 @@ pub fn plan(job: &Job) -> Result<Plan, EngineError> {
         }
     }
     let cluster = match &job.resample {
-        Resample::Cluster(column) => Some(column.clone()),
+        Resample::Cluster(column) => {
+            if !scope.names().contains(column) {
+                return Err(refuse(format!(
+                    "--resample cluster:{column}: no such column; the columns are {}",
+                    list(&scope.names())
+                )));
+            }
+            Some(column.clone())
+        }
         Resample::Pairs => None,
     };
     let request = Request {
@@ -201,7 +231,7 @@ fn laws(job: &Job, scope: &Scope) -> Result<Vec<BoundLaw>, EngineError> {
         let mut known = false;
         for law in &mut laws {
             if let Some(i) = law.parameter(name) {
-                check_fixed(law, i, *value)?;
+                check_inside("--fix", law, i, *value)?;
                 *law = law.with_fixed(i, *value);
                 known = true;
             }
@@ -210,9 +240,14 @@ fn laws(job: &Job, scope: &Scope) -> Result<Vec<BoundLaw>, EngineError> {
             return Err(unknown_parameter("--fix", name, &laws));
         }
     }
-    for (name, _) in &job.start {
+    for (name, value) in &job.start {
         if !laws.iter().any(|law| law.parameter(name).is_some()) {
             return Err(unknown_parameter("--start", name, &laws));
+        }
+        for law in &laws {
+            if let Some(i) = law.parameter(name) {
+                check_inside("--start", law, i, *value)?;
+            }
         }
     }
     laws.into_iter().map(|law| bind(job, scope, law)).collect()
@@ -221,11 +256,11 @@ fn laws(job: &Job, scope: &Scope) -> Result<Vec<BoundLaw>, EngineError> {
 fn named(catalogue: &Catalogue, name: &str) -> Result<Law, EngineError> {
     catalogue.get(name).cloned().ok_or_else(|| {
         let hint = match catalogue.nearest(name) {
-            Some(nearest) => format!("; did you mean `{nearest}`?"),
+            Some(nearest) => format!(" Did you mean `{nearest}`?"),
             None => String::new(),
         };
         refuse(format!(
-            "--law {name}: no law of this name{hint} `sweepfit laws` lists them; a formula is written \
+            "--law {name}: no law of this name.{hint} `sweepfit laws` lists them; a formula is written \
              'response ~ expression'"
         ))
     })
@@ -241,11 +276,11 @@ fn unknown_parameter(flag: &str, name: &str, laws: &[Law]) -> EngineError {
     refuse(format!("{flag} {name}: not a parameter; the parameters are {}", list(&known)))
 }
 
-fn check_fixed(law: &Law, i: usize, value: f64) -> Result<(), EngineError> {
+fn check_inside(flag: &str, law: &Law, i: usize, value: f64) -> Result<(), EngineError> {
     let parameter = &law.parameters[i];
     match parameter.domain {
         Domain::Range { low, high } if !(low..=high).contains(&value) => Err(refuse(format!(
-            "--fix {}={value}: outside its domain [{low}, {high}] in `{}`",
+            "{flag} {}={value}: outside its domain [{low}, {high}] in `{}`",
             parameter.name, law.name
         ))),
         _ => Ok(()),
@@ -264,6 +299,9 @@ fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, EngineError> {
         }
         None => law.response.clone(),
     };
+    let flag = format!("law `{}`", law.name);
+    scope.usable(&flag, &response)?;
+    scope.usable(&flag, &law.prediction)?;
     check_number(&response, &|n| scope.kind(n), &scope.names()).map_err(|e| {
         refuse(format!(
             "law `{}`: its response `{response}`: {}; name another with --response COL, or define it with \

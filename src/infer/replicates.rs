@@ -52,14 +52,20 @@ impl Replicates {
 /// Weights held at once: replicates are refitted in chunks of about this many values.
 const CHUNK_VALUES: usize = 1 << 16;
 
-/// Refits `options.bootstrap` replicates of a trustworthy fit.
+/// Refits `options.bootstrap` replicates of a trustworthy fit; none where there is but one unit to draw.
 pub fn replicate(
     models: &Models,
     fit: &Fit,
     options: &Options,
     key_digest: &[u8; 32],
     interrupted: &AtomicBool,
-) -> Replicates {
+) -> Option<Replicates> {
+    // One unit drawn with replacement is always the same: an interval of no width would look like knowledge.
+    let units =
+        Resampler::new(&fit.problem.observations, &options.resample, options.seed, key_digest).n_units();
+    if units < 2 {
+        return None;
+    }
     let (problem, start) = replicate_problem(models, fit);
     let mut terrain = terrain(&problem);
     // From the estimate a nearly undamped step is right; near-absolute losses want a trace more, because a
@@ -91,7 +97,7 @@ pub fn replicate(
         replicates.converged.push(refit.converged);
         replicates.estimates.extend(refit.natural);
     }
-    replicates
+    Some(replicates)
 }
 
 /// The problem that replicates are refitted on: the law's own, with parameters that the fit put on an edge

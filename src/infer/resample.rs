@@ -93,6 +93,11 @@ impl Resampler {
         Resampler { rng: generator("resample", seed, key_digest), units, counts }
     }
 
+    /// Number of units to draw from.
+    pub fn n_units(&self) -> usize {
+        self.units.len()
+    }
+
     /// Writes the weights of one replicate: the observations' own times how often each was drawn.
     pub fn draw(&mut self, replicate: u64, own: &[f64], weight: &mut [f64]) {
         self.rng.set_stream(replicate);

@@ -101,7 +101,7 @@ impl Catalogue {
             .iter()
             .map(|law| (strsim::damerau_levenshtein(name, &law.name), law.name.as_str()))
             .min()
-            .filter(|(distance, _)| *distance <= 3)
+            .filter(|(distance, nearest)| *distance <= nearest.len() / 3)
             .map(|(_, name)| name)
     }
 }

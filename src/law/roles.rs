@@ -18,6 +18,8 @@ pub enum StartRule {
     Floor,
     /// Between two values in natural units; on a logarithmic scale where `log`.
     Between { low: f64, high: f64, log: bool },
+    /// A fraction of a data expression's smallest value: it is subtracted inside a power.
+    Below { expression: Expr },
     /// Over the range of a data expression, or of its inverse.
     DataRange { expression: Expr, inverse: bool },
 }
@@ -46,8 +48,8 @@ fn rule(law: &Law, coordinate: &Coordinate) -> StartRule {
     if finite(low) && finite(high) && (!log_scale || low > 0.0) {
         return StartRule::Between { low, high, log: log_scale };
     }
-    if let Some((expression, inverse)) = companion(law, &law.prediction, &parameter.name) {
-        return StartRule::DataRange { expression, inverse };
+    if let Some(rule) = companion(law, &law.prediction, &parameter.name, false) {
+        return rule;
     }
     let (low, high) = if log_scale {
         (1e-2, 1e2)
@@ -58,16 +60,18 @@ fn rule(law: &Law, coordinate: &Coordinate) -> StartRule {
     StartRule::Between { low, high, log: log_scale }
 }
 
-/// The data expression that a parameter meets first, and whether it multiplies it.
-fn companion(law: &Law, expr: &Expr, name: &str) -> Option<(Expr, bool)> {
+/// The rule by the data expression that a parameter meets first; `base`: inside the base of a power.
+fn companion(law: &Law, expr: &Expr, name: &str, base: bool) -> Option<StartRule> {
     let is_data = |e: &Expr| {
         let used = names(e);
         !used.is_empty() && used.iter().all(|n| law.parameter(n).is_none())
     };
     let mentions = |e: &Expr| names(e).contains(&name);
-    for child in expr.children() {
+    let is_power = matches!(expr.kind, ExprKind::Binary(BinaryOp::Pow, ..));
+    for (place, child) in expr.children().into_iter().enumerate() {
+        let base = base || (is_power && place == 0);
         if mentions(child)
-            && let Some(found) = companion(law, child, name)
+            && let Some(found) = companion(law, child, name, base)
         {
             return Some(found);
         }
@@ -77,11 +81,15 @@ fn companion(law: &Law, expr: &Expr, name: &str) -> Option<(Expr, bool)> {
     if *op == BinaryOp::Pow {
         return None;
     }
+    if base && *op == BinaryOp::Sub && is_data(a) && mentions(b) {
+        return Some(StartRule::Below { expression: (**a).clone() });
+    }
+    let rule = |data: &Expr| Some(StartRule::DataRange { expression: data.clone(), inverse });
     if mentions(a) && is_data(b) {
-        return Some(((**b).clone(), inverse));
+        return rule(b);
     }
     if mentions(b) && is_data(a) {
-        return Some(((**a).clone(), inverse));
+        return rule(a);
     }
     None
 }

@@ -82,9 +82,17 @@ impl Problem {
                 Metric::Column => 0.0,
             })
             .collect();
+        // Logarithms are of order one by nature; what size linear responses have is for the data to say.
+        let size = match model.residual {
+            Residual::Log => 1.0,
+            Residual::Linear => {
+                let total: f64 = target.iter().map(|t| t.abs()).sum();
+                total / n.max(1) as f64
+            }
+        };
         let floor = (0..n)
             .map(|i| {
-                let rounding = f64::EPSILON * target[i].abs().max(1.0) * scale(i);
+                let rounding = f64::EPSILON * target[i].abs().max(size) * scale(i);
                 weight[i] * rounding * rounding
             })
             .sum();

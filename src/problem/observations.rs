@@ -1,7 +1,7 @@
 //! Which rows of a sweep a law can use, and why not the others.
 
 use crate::formula::{Column, Columns, Expr, ExprKind, evaluate};
-use crate::law::{LN_ZERO, Law, Model, Recipe, Residual};
+use crate::law::{LN_ZERO, Law, Model, Recipe, Residual, Unary};
 use crate::sweep::{Sweep, is_null};
 
 use super::derive_column;
@@ -32,8 +32,8 @@ pub struct Observations {
     pub rows: Vec<u32>,
     /// Values of the model's data expressions.
     sources: Vec<Vec<f64>>,
-    /// Number of observations that differ in what the law reads and have positive weight.
-    pub n_distinct: usize,
+    /// Whether an observation differs from the one before it in what the law reads.
+    distinct_from_last: Vec<bool>,
 }
 
 /// A row that a law cannot use.
@@ -118,22 +118,6 @@ impl Observations {
         }
         rejections.sort_by_key(|r| r.row);
 
-        let n_distinct = {
-            let weight = |row: u32| binding.weight.map_or(1.0, |w| sweep.columns[w][row as usize]);
-            let mut last: Option<u32> = None;
-            let mut count = 0;
-            for &row in rows.iter().filter(|&&r| weight(r) > 0.0) {
-                let same = last.is_some_and(|l| {
-                    binding
-                        .used
-                        .iter()
-                        .all(|&c| sweep.columns[c][l as usize] == sweep.columns[c][row as usize])
-                });
-                count += usize::from(!same);
-                last = Some(row);
-            }
-            count
-        };
         let gather = |column: usize| rows.iter().map(|&r| sweep.columns[column][r as usize]).collect();
         let sources = values.split_off(1);
         let observations = Observations {
@@ -142,7 +126,7 @@ impl Observations {
             sigma: binding.sigma.map(gather),
             cluster: sweep.cluster.map(|c| rows.iter().map(|&r| c[r as usize]).collect()),
             sources,
-            n_distinct,
+            distinct_from_last: distinct_from_last(binding, sweep, &rows),
             rows,
         };
         (observations, rejections)
@@ -155,6 +139,40 @@ impl Observations {
 
     pub fn is_empty(&self) -> bool {
         self.response.is_empty()
+    }
+
+    /// Number of observations of positive weight that differ in what the law reads.
+    pub fn n_distinct(&self) -> usize {
+        // Equal observations stand side by side; a group counts once if any of it has weight.
+        let mut count = 0;
+        let mut counted = false;
+        for (new, weight) in self.distinct_from_last.iter().zip(&self.weight) {
+            counted &= !new;
+            if *weight > 0.0 && !counted {
+                count += 1;
+                counted = true;
+            }
+        }
+        count
+    }
+
+    /// The observations without some of them, given by position.
+    pub fn without(&self, left_out: &[usize]) -> Observations {
+        let mut keep = vec![true; self.len()];
+        left_out.iter().for_each(|&i| keep[i] = false);
+        let mut rest = self.clone();
+        retain(&mut rest.response, &keep);
+        retain(&mut rest.weight, &keep);
+        retain(&mut rest.rows, &keep);
+        retain(&mut rest.distinct_from_last, &keep);
+        rest.sources.iter_mut().for_each(|values| retain(values, &keep));
+        if let Some(sigma) = &mut rest.sigma {
+            retain(sigma, &keep);
+        }
+        if let Some(cluster) = &mut rest.cluster {
+            retain(cluster, &keep);
+        }
+        rest
     }
 
     pub fn sigma_at(&self, i: usize) -> f64 {
@@ -185,6 +203,13 @@ fn model_columns(model: &Model, sources: &[Vec<f64>], weight: &[f64]) -> (Vec<Ve
         means.push(mean);
     }
     (columns, means)
+}
+
+fn distinct_from_last(binding: &Binding, sweep: &Sweep, rows: &[u32]) -> Vec<bool> {
+    let same = |a: u32, b: u32| {
+        binding.used.iter().all(|&c| sweep.columns[c][a as usize] == sweep.columns[c][b as usize])
+    };
+    (0..rows.len()).map(|i| i == 0 || !same(rows[i - 1], rows[i])).collect()
 }
 
 fn retain<T: Copy>(values: &mut Vec<T>, keep: &[bool]) {
@@ -260,7 +285,11 @@ fn unusable_values(
                 _ => "a term of the formula".to_string(),
             };
             let x = columns[*from as usize][i];
-            return Some(format!("{of} is {x}, for which {op:?} in `{}` is not a finite number", law.name));
+            let what = match op {
+                Unary::LnBase => "a power that is not a whole number",
+                _ => "the logarithm",
+            };
+            return Some(format!("{of} is {x}, of which `{}` takes {what}", law.name));
         }
     }
     None

@@ -10,6 +10,7 @@ use crate::law::{LANES, Model, Pack};
 use crate::problem::{LaneData, Loss, Objective, Order, Problem, Sums, Workspace, triangle};
 
 use super::search::{Ending, Evaluation, Search, Terrain};
+use super::starts::lanes_of;
 
 /// One search to be made.
 #[derive(Clone, Copy, Debug)]
@@ -158,15 +159,10 @@ impl Batch {
         let data = LaneData::repeated(problem);
         let objective =
             Objective { model: &problem.model, loss: problem.loss, order: Order::Value, data: &data };
-        self.coordinates.resize(problem.p(), Pack::ZERO);
         let mut objectives = Vec::with_capacity(points.len());
         for chunk in points.chunks(LANES) {
-            for (i, pack) in self.coordinates.iter_mut().enumerate() {
-                for lane in 0..LANES {
-                    pack.0[lane] = chunk[lane.min(chunk.len() - 1)][i];
-                }
-            }
-            objective.evaluate(self.level, &self.coordinates, &mut self.workspace, &mut self.sums);
+            let coordinates = lanes_of(chunk, problem.p());
+            objective.evaluate(self.level, &coordinates, &mut self.workspace, &mut self.sums);
             objectives.extend_from_slice(&self.sums.packs[0].0[..chunk.len()]);
         }
         objectives

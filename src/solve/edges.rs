@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::law::{Domain, Law, Model, Residual, Scale, list};
 use crate::problem::Problem;
 
+use super::identify::condition_in;
 use super::reference::{Finished, minimise};
 use super::{Fit, Identification, Status, Tally, identify, reference};
 
@@ -145,12 +146,15 @@ pub(super) fn judge(
             at_bound[coordinate.parameter] = true;
         }
     }
-    let identification: Identification = identify(&found.rows, &found.free);
+    let mut identification: Identification = identify(&found.rows, &found.free);
+    if identification.undetermined.is_empty() {
+        identification.condition = natural_condition(&problem, &found);
+    }
     let undetermined: Vec<usize> =
         identification.undetermined.iter().map(|&i| problem.model.coordinates[i].parameter).collect();
     let bound: Vec<usize> = (0..at_bound.len()).filter(|&i| at_bound[i]).collect();
     let n_free = models.full().coordinates.len();
-    let n_distinct = problem.observations.n_distinct;
+    let n_distinct = problem.observations.n_distinct();
 
     let finite = found.rows.objective.is_finite() && natural.iter().all(|x| x.is_finite());
     let (status, message) = if !finite {
@@ -193,6 +197,15 @@ pub(super) fn judge(
         status,
         message,
     }
+}
+
+/// Condition number of the column-scaled Jacobian with respect to the parameters themselves, not the solver's
+/// coordinates: what a user can compute from the table of residuals.
+fn natural_condition(problem: &Problem, found: &Finished) -> f64 {
+    let parameters: Vec<usize> = found.free.iter().map(|&i| problem.model.coordinates[i].parameter).collect();
+    let transform = problem.natural_jacobian(&found.theta);
+    let p = problem.p();
+    condition_in(&found.rows, &found.free, |a, b| transform[parameters[a] * p + found.free[b]])
 }
 
 fn natural_values(law: &Law, problem: &Problem, found: &reference::Finished) -> Vec<f64> {

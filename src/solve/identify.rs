@@ -1,6 +1,7 @@
 //! What the data determines: condition and rank of the weighted Jacobian at a point.
 
 use faer::Mat;
+use faer::linalg::solvers::Solve;
 
 use super::rows::Rows;
 
@@ -76,4 +77,35 @@ pub fn identify(at: &Rows, free: &[usize]) -> Identification {
     let condition = if undetermined.is_empty() { largest / smallest } else { f64::INFINITY };
     let weakest = if undetermined.is_empty() { members(live.len() - 1) } else { undetermined.clone() };
     Identification { condition, undetermined, weakest }
+}
+
+/// Condition number of the column-scaled, weighted Jacobian with respect to other coordinates, of which
+/// `transform(a, b)` is the derivative of the a-th with respect to the b-th free coordinate.
+pub fn condition_in(at: &Rows, free: &[usize], transform: impl Fn(usize, usize) -> f64) -> f64 {
+    let m = free.len();
+    let n = at.residual.len();
+    if m == 0 {
+        return 1.0;
+    }
+    let weighted = Mat::from_fn(n, m, |i, a| {
+        let w = at.weight[i];
+        if w == 0.0 { 0.0 } else { w.sqrt() * at.jacobian[i * at.p + free[a]] }
+    });
+    // J = J'·T, so J' = J·T⁻¹; columns are scaled before the inversion to spare the arithmetic.
+    let scales: Vec<f64> = (0..m).map(|a| weighted.col(a).norm_l2()).collect();
+    let scaled = Mat::from_fn(n, m, |i, a| weighted[(i, a)] / scales[a]);
+    let r = if n > m { scaled.qr().thin_R().to_owned() } else { scaled };
+    let t = Mat::from_fn(m, m, |a, b| {
+        let largest = (0..m).map(|b| (transform(a, b) / scales[b]).abs()).fold(0.0, f64::max);
+        transform(a, b) / scales[b] / largest
+    });
+    let transposed = t.transpose().partial_piv_lu().solve(r.transpose());
+    let other = transposed.transpose();
+    let norms: Vec<f64> = (0..m).map(|a| other.col(a).norm_l2()).collect();
+    let other = Mat::from_fn(other.nrows(), m, |i, a| other[(i, a)] / norms[a]);
+    let Ok(singular) = other.singular_values() else { return f64::NAN };
+    match (singular.first(), singular.last()) {
+        (Some(largest), Some(smallest)) => largest / smallest,
+        _ => f64::NAN,
+    }
 }

@@ -26,9 +26,9 @@ pub use identify::{Identification, identify};
 pub use reference::{Certificate, Finished, column_scales, minimise, scaled_hessian};
 pub use rows::{Rows, rows};
 pub use search::{Ending, Terrain};
-pub use starts::{Given, default_starts, starts};
+pub use starts::{Given, default_starts, never_finite, starts};
 
-use crate::law::{Residual, start_rules};
+use crate::law::{Residual, Scale, start_rules};
 use crate::problem::Problem;
 
 /// Two objectives closer than this, relatively, are the same optimum.
@@ -119,12 +119,30 @@ pub fn terrain(problem: &Problem) -> Terrain {
         damping: 1e-4,
         loss: problem.loss,
         total_weight: problem.total_weight,
-        amplitudes: if problem.loss.is_quadratic() && problem.model.residual == Residual::Linear {
-            let coordinates = &problem.model.coordinates;
-            problem.model.amplitudes.iter().map(|&i| (i, coordinates[i].scale)).collect()
-        } else {
-            Vec::new()
-        },
+        linear: linear_coordinates(problem),
+    }
+}
+
+/// The coordinates that a search may solve exactly at every trial point.
+fn linear_coordinates(problem: &Problem) -> Vec<(usize, Scale)> {
+    let model = &problem.model;
+    if !problem.loss.is_quadratic() {
+        return Vec::new();
+    }
+    match model.residual {
+        // Linear in the amplitudes themselves, whatever their coordinates.
+        Residual::Linear => model.amplitudes.iter().map(|&i| (i, model.coordinates[i].scale)).collect(),
+        // log b + c·log(…) is linear in the coordinates log b and c.
+        Residual::Log => {
+            let mut linear: Vec<usize> = Vec::new();
+            for i in 0..problem.p() {
+                let curved = |j: usize| model.curved.contains(&(i.max(j), i.min(j)));
+                if !curved(i) && !linear.iter().any(|&j| curved(j)) {
+                    linear.push(i);
+                }
+            }
+            linear.into_iter().map(|i| (i, Scale::Linear)).collect()
+        }
     }
 }
 

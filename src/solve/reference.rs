@@ -135,7 +135,7 @@ impl Reference<'_> {
             let found = self.rows(&trial);
             let decrease = at.objective - found.objective;
             // At the resolution of the objective only the gradient can tell.
-            let resolution = 64.0 * f64::EPSILON * at.objective;
+            let resolution = resolution(&at);
             let gain = decrease / predicted;
             let accept = found.objective.is_finite()
                 && found.gradient.iter().all(|g| g.is_finite())
@@ -178,7 +178,7 @@ impl Reference<'_> {
                 trial[i] = (theta[i] + s).clamp(bounds[i].0, bounds[i].1);
             }
             let found = self.rows(&trial);
-            let slack = 64.0 * f64::EPSILON * at.objective + self.problem.floor;
+            let slack = resolution(at) + self.problem.floor;
             let better = found.objective <= at.objective + slack
                 && gradient_size(&found, &free) < 0.5 * gradient_size(at, &free);
             if !better {
@@ -297,6 +297,18 @@ impl Reference<'_> {
             .sum();
         certificate
     }
+}
+
+/// What rounding in the evaluation of the law can change in the objective: a few units in the last place of
+/// every prediction.
+fn resolution(at: &Rows) -> f64 {
+    let moved: f64 = at
+        .slope
+        .iter()
+        .zip(&at.value)
+        .map(|(slope, value)| slope.abs() * value.abs().max(f64::MIN_POSITIVE))
+        .sum();
+    16.0 * f64::EPSILON * (at.objective + moved)
 }
 
 fn increase(damping: f64, growth: &mut f64) -> f64 {

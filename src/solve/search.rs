@@ -60,9 +60,9 @@ pub struct Terrain {
     pub loss: Loss,
     /// Σ w: turns the objective into a typical ρ.
     pub total_weight: f64,
-    /// Amplitudes that enter least squares linearly, and whether by their logarithm; empty where residuals
-    /// are not linear in any.
-    pub amplitudes: Vec<(usize, Scale)>,
+    /// Coordinates in which least squares is linear, and whether by their exponential; empty where there are
+    /// none.
+    pub linear: Vec<(usize, Scale)>,
 }
 
 /// Why a search ended.
@@ -188,7 +188,7 @@ impl Search {
     /// Moves the trial point to the best amplitudes for its other coordinates, where that promises a decrease
     /// comparable to the step's own.
     fn project(&mut self, found: &Evaluation, terrain: &Terrain) -> bool {
-        let amplitudes = &terrain.amplitudes;
+        let amplitudes = &terrain.linear;
         let m = amplitudes.len();
         if m == 0 || m == self.theta.len() {
             return false;
@@ -336,11 +336,10 @@ impl Search {
             self.set_free(terrain);
             self.step.iter_mut().for_each(|s| *s = 0.0);
             if self.bounded_step(terrain) {
-                let size = (0..self.theta.len())
-                    .map(|i| (self.step[i] / (self.theta[i].abs() + 1e-3)).abs())
-                    .fold(0.0, f64::max);
+                let moves = (0..self.theta.len())
+                    .any(|i| self.step[i].abs() > 0.5 * f64::EPSILON * self.theta[i].abs());
                 self.predicted = self.model_decrease();
-                if size < 1e-16 {
+                if !moves {
                     return Some(Ending::Stalled);
                 }
                 if self.predicted > 0.0 && self.predicted.is_finite() {

@@ -6,6 +6,7 @@
 //! low-discrepancy sequence in any dimension that needs no tables. Many points are screened by their
 //! objective, and searches begin at the best of them and at a spread of the others.
 
+use crate::formula::Expr;
 use crate::law::{Coordinate, LANES, Pack, Residual, Role, Scale, StartRule};
 use crate::problem::{LaneData, Problem, Workspace, outputs_lanes};
 
@@ -71,18 +72,12 @@ fn interval(problem: &Problem, coordinate: &Coordinate, rule: &StartRule) -> (f6
             if least > 0.0 && least.is_finite() { (0.0, 0.98 * least, false) } else { (0.0, 1e-3, false) }
         }
         StartRule::Solve => (0.0, 1.0, false),
+        StartRule::Below { expression } => match sizes(problem, expression) {
+            Some((low, _)) => (0.0, 0.98 * low, false),
+            None => fallback,
+        },
         StartRule::DataRange { expression, inverse } => {
-            let text = expression.to_string();
-            let Some(source) = problem.model.sources.iter().position(|s| s.to_string() == text) else {
-                return fallback;
-            };
-            let sizes = problem.observations.source(source).iter().map(|x| x.abs());
-            let positive: Vec<f64> = sizes.filter(|x| *x > 0.0 && x.is_finite()).collect();
-            let low = positive.iter().copied().fold(f64::INFINITY, f64::min);
-            let high = positive.iter().copied().fold(0.0, f64::max);
-            if !(low <= high) {
-                return fallback;
-            }
+            let Some((low, high)) = sizes(problem, expression) else { return fallback };
             let (low, high) = if *inverse { (0.1 / high, 3.0 / low) } else { (low, high) };
             let high = if high > low { high } else { 10.0 * low };
             if coordinate.low < 0.0 && coordinate.scale == Scale::Linear && coordinate.high <= 0.0 {
@@ -92,6 +87,40 @@ fn interval(problem: &Problem, coordinate: &Coordinate, rule: &StartRule) -> (f6
             }
         }
     }
+}
+
+/// Smallest and largest absolute value of a data expression, zeros left out.
+fn sizes(problem: &Problem, expression: &Expr) -> Option<(f64, f64)> {
+    let text = expression.to_string();
+    let source = problem.model.sources.iter().position(|s| s.to_string() == text)?;
+    let values = problem.observations.source(source).iter().map(|x| x.abs());
+    let (low, high) = values
+        .filter(|x| *x > 0.0 && x.is_finite())
+        .fold((f64::INFINITY, 0.0_f64), |(low, high), x| (low.min(x), high.max(x)));
+    (low <= high).then_some((low, high))
+}
+
+/// Observations, by position, where the law is not finite at any point of the design: no search could begin
+/// with them.
+pub fn never_finite(problem: &Problem, rules: &[StartRule]) -> Vec<usize> {
+    let points = design(problem, rules, &vec![None; problem.p()], 2 * LANES);
+    let data = LaneData::repeated(problem);
+    let mut workspace = Workspace::default();
+    let mut finite = vec![false; data.n_packs];
+    for chunk in points.chunks(LANES) {
+        let coordinates = lanes_of(chunk, problem.p());
+        let outputs = outputs_lanes(&problem.model.value, &data, &coordinates, &mut workspace);
+        for (flag, pack) in finite.iter_mut().zip(&outputs[0]) {
+            *flag |= pack.0.iter().any(|v| v.is_finite());
+        }
+    }
+    let weighted = (0..problem.n()).filter(|&i| problem.observations.weight[i] != 0.0);
+    weighted.zip(&finite).filter(|(_, finite)| !**finite).map(|(i, _)| i).collect()
+}
+
+/// Up to eight points, one per lane; the last fills the lanes that are left.
+pub(super) fn lanes_of(points: &[Vec<f64>], p: usize) -> Vec<Pack> {
+    (0..p).map(|i| Pack(std::array::from_fn(|lane| points[lane.min(points.len() - 1)][i]))).collect()
 }
 
 /// `n` points of the solver's coordinates.
@@ -159,12 +188,7 @@ fn solve_amplitudes(problem: &Problem, solved: &[usize], points: &mut [Vec<f64>]
         .collect();
     let mut workspace = Workspace::default();
     for chunk in points.chunks_mut(LANES) {
-        let mut coordinates = vec![Pack::ZERO; model.coordinates.len()];
-        for (i, pack) in coordinates.iter_mut().enumerate() {
-            for lane in 0..LANES {
-                pack.0[lane] = chunk[lane.min(chunk.len() - 1)][i];
-            }
-        }
+        let coordinates = lanes_of(chunk, model.coordinates.len());
         let outputs = outputs_lanes(&model.design, &data, &coordinates, &mut workspace);
         for (lane, theta) in chunk.iter_mut().enumerate() {
             let factor = |amplitude: usize, k: usize| {
