@@ -73,7 +73,6 @@ fn columns_that_are_not_there() {
 
 /// With one input there are no others that could have the column.
 #[test]
-#[ignore = "the message for a missing cluster column says that other inputs have it"]
 fn a_missing_cluster_column_is_named_as_such() {
     let folder = Folder::new();
     let a = table(&folder);

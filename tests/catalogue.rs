@@ -377,7 +377,6 @@ fn every_law_recovers_its_own_parameters() {
 
 /// As above, by itself: every start must leave L0 − E0 positive on all rows, which no default start does.
 #[test]
-#[ignore = "loss-to-loss draws E0 at or above the least L0, so that no start has a finite value"]
 fn loss_to_loss_recovers_its_own_parameters() {
     let cases = cases();
     let case = cases.iter().find(|case| case.law == "loss-to-loss");
@@ -640,7 +639,6 @@ fn extrapolation_of_language_curves() {
 /// On `date, 1-shot` the training error of M3 falls as g grows without end (½RSS 0.0012098 at g = 100); the
 /// published mean is that limit's.
 #[test]
-#[ignore = "stops at 0.0012166 on `date, 1-shot`, where the least training error of M3 is 0.0012098"]
 fn extrapolation_mean_of_big_bench_by_m3() {
     let Some((data, outcome)) = language_curves() else {
         return;
@@ -651,7 +649,6 @@ fn extrapolation_mean_of_big_bench_by_m3() {
 
 /// All of these have an optimum, inside or on an edge, but for the one above.
 #[test]
-#[ignore = "M3 on `unit, 1-shot` ends at the optimum, all starts agree, and is called not_converged"]
 fn extrapolation_fits_are_certified() {
     let Some((_, outcome)) = language_curves() else {
         return;

@@ -9,6 +9,10 @@ use super::graph::{Graph, Id, Node, Recipe, Unary};
 use super::linear_form::LinearForm;
 use super::model::{Coordinate, Metric, Role, Scale};
 
+/// Upper bound of every logarithmic coordinate: `exp` of it is near the largest number. A search that follows
+/// a valley to infinity stops here, and the fit is then called underdetermined.
+pub const LARGEST_LOG: f64 = 690.0;
+
 /// A finite positive domain wider than this ratio is searched on a logarithmic scale.
 const WIDE_RATIO: f64 = 100.0;
 
@@ -23,8 +27,11 @@ pub fn choose_coordinates(law: &Law) -> Vec<Coordinate> {
                 && (high == f64::INFINITY || high > WIDE_RATIO * low);
             // A range such as [0, 2] of something that is not an exponent stays linear: 0 is inside.
             let log = log && (low > 0.0 || high == f64::INFINITY);
-            let (scale, low, high) =
-                if log { (Scale::Log, low.ln(), high.ln()) } else { (Scale::Linear, low, high) };
+            let (scale, low, high) = if log {
+                (Scale::Log, low.ln(), high.ln().min(LARGEST_LOG))
+            } else {
+                (Scale::Linear, low, high)
+            };
             let metric = if log { Metric::Unit } else { Metric::Column };
             Coordinate { parameter, scale, low, high, metric, role }
         })
@@ -139,7 +146,7 @@ pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -
                 Node::Coordinate(i)
                     if coordinates[i as usize].scale == Scale::Log
                         && coordinates[i as usize].low == f64::NEG_INFINITY
-                        && coordinates[i as usize].high == f64::INFINITY =>
+                        && coordinates[i as usize].high == LARGEST_LOG =>
                 {
                     Some((i as usize, term.coefficient))
                 }

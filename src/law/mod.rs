@@ -28,6 +28,7 @@ mod roles;
 mod tests;
 
 pub use catalogue::{Catalogue, CatalogueError, Source as Citation};
+pub use coordinates::LARGEST_LOG;
 pub use execute::{BLOCK, Block, LANES, Pack, Source};
 pub use graph::{LN_ZERO, Recipe, Unary};
 pub use model::{Coordinate, Metric, Model, Role, Scale};

@@ -7,7 +7,7 @@
 use crate::formula::{BinaryOp, Expr, ExprKind, names};
 
 use super::model::{Coordinate, Role};
-use super::{Law, Scale};
+use super::{LARGEST_LOG, Law, Scale};
 
 /// How to draw a start for one coordinate.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +42,7 @@ fn rule(law: &Law, coordinate: &Coordinate) -> StartRule {
     }
     let finite = |x: f64| x.is_finite();
     let (low, high) = match (coordinate.scale, coordinate.low, coordinate.high) {
-        (Scale::Log, low, high) => (low.exp(), high.exp()),
+        (Scale::Log, low, high) => (low.exp(), if high == LARGEST_LOG { f64::INFINITY } else { high.exp() }),
         (Scale::Linear, low, high) => (low, high),
     };
     if finite(low) && finite(high) && (!log_scale || low > 0.0) {

@@ -46,6 +46,8 @@ impl<'a> Kind<'a> {
 /// How a search ended.
 #[derive(Clone, Debug)]
 pub struct Outcome {
+    /// The task's number.
+    pub task: usize,
     pub theta: Vec<f64>,
     pub objective: f64,
     pub iterations: u32,
@@ -142,6 +144,7 @@ impl Batch {
                     done(
                         index,
                         Outcome {
+                            task: index,
                             theta: search.theta.clone(),
                             objective: search.at.objective,
                             iterations: search.iterations,

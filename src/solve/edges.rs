@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::law::{Domain, Law, Model, Residual, Scale, list};
+use crate::law::{Domain, LARGEST_LOG, Law, Model, Residual, Scale, list};
 use crate::problem::Problem;
 
 use super::identify::condition_in;
@@ -152,6 +152,14 @@ pub(super) fn judge(
     }
     let undetermined: Vec<usize> =
         identification.undetermined.iter().map(|&i| problem.model.coordinates[i].parameter).collect();
+    let endless: Vec<usize> = problem
+        .model
+        .coordinates
+        .iter()
+        .enumerate()
+        .filter(|(i, c)| c.scale == Scale::Log && c.high == LARGEST_LOG && found.theta[*i] >= LARGEST_LOG)
+        .map(|(_, c)| c.parameter)
+        .collect();
     let bound: Vec<usize> = (0..at_bound.len()).filter(|&i| at_bound[i]).collect();
     let n_free = models.full().coordinates.len();
     let n_distinct = problem.observations.n_distinct();
@@ -164,6 +172,9 @@ pub(super) fn judge(
         (Status::Underdetermined, message)
     } else if !undetermined.is_empty() {
         let message = format!("the data does not determine {}", names(&undetermined));
+        (Status::Underdetermined, message)
+    } else if !endless.is_empty() {
+        let message = format!("{} grows without limit: the objective has no finite minimum", names(&endless));
         (Status::Underdetermined, message)
     } else if !found.certificate.holds() {
         let mut message = found.certificate.failure();

@@ -192,7 +192,8 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
         }
         last = outcome.objective;
         tried += 1;
-        if let Some(found) = minimise(&problem, weight, &outcome.theta, 100) {
+        let from = within_range(&problem, &starts[outcome.task], &outcome.theta);
+        if let Some(found) = minimise(&problem, weight, &from, 100) {
             let iterations = outcome.iterations + found.iterations;
             let certified = found.certificate.holds();
             if best.as_ref().is_none_or(|(b, _)| found.rows.objective < b.rows.objective) {
@@ -213,6 +214,19 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
         iterations,
     };
     edges::land(models, problem, solution, tally)
+}
+
+/// The end of a search, drawn back towards its start until every parameter is a finite number: a search that
+/// follows a valley to infinity may leave the range of numbers in a parameter, though not in its coordinates.
+fn within_range(problem: &Problem, start: &[f64], end: &[f64]) -> Vec<f64> {
+    let mut share = 1.0;
+    loop {
+        let point: Vec<f64> = start.iter().zip(end).map(|(s, e)| s + share * (e - s)).collect();
+        if share < 1e-3 || problem.natural(&point).iter().all(|x| x.is_finite()) {
+            return point;
+        }
+        share *= 0.8;
+    }
 }
 
 /// Bookkeeping of the multi-start.
@@ -247,9 +261,11 @@ fn search(problem: &Problem, starts: &[Vec<f64>], solver: Solver, batch: &mut Ba
         }
         Solver::Reference => starts
             .iter()
-            .filter_map(|start| {
+            .enumerate()
+            .filter_map(|(task, start)| {
                 let found = minimise(problem, weight, start, 400)?;
                 Some(Outcome {
+                    task,
                     objective: found.rows.objective,
                     iterations: found.iterations,
                     ending: if found.certificate.holds() { Ending::Converged } else { Ending::Limit },

@@ -95,7 +95,12 @@ struct Reference<'a> {
 
 impl Reference<'_> {
     fn rows(&mut self, theta: &[f64]) -> Rows {
-        rows(self.problem, &self.data, self.weight, theta, &mut self.workspace)
+        let mut at = rows(self.problem, &self.data, self.weight, theta, &mut self.workspace);
+        // Coordinates can describe amplitudes beyond the range of numbers; an estimate must not.
+        if !self.problem.natural(theta).iter().all(|x| x.is_finite()) {
+            at.objective = f64::INFINITY;
+        }
+        at
     }
 
     fn minimise(&mut self, theta: &[f64], most: u32) -> Option<Finished> {
