@@ -9,7 +9,7 @@ use clap::Args;
 use parquet::arrow::ArrowWriter;
 use rand_chacha::rand_core::Rng;
 
-use crate::formula::{Column, Columns, evaluate};
+use crate::formula::{Column, Table, evaluate};
 use crate::infer::{generator, normal_quantile};
 use crate::law::{Catalogue, Law};
 
@@ -47,25 +47,6 @@ pub struct GenerateArguments {
 
     #[arg(long, default_value_t = 0)]
     seed: u64,
-}
-
-/// One generated row set as the formula language sees it.
-struct Table {
-    names: Vec<String>,
-    columns: Vec<Column>,
-    rows: usize,
-}
-
-impl Columns for Table {
-    fn rows(&self) -> usize {
-        self.rows
-    }
-    fn column(&self, name: &str) -> Option<&Column> {
-        self.names.iter().position(|n| n == name).map(|i| &self.columns[i])
-    }
-    fn names(&self) -> Vec<String> {
-        self.names.clone()
-    }
 }
 
 fn pairs<'a>(flag: &str, texts: &'a [String]) -> Result<Vec<(&'a str, &'a str)>, Failure> {
@@ -128,22 +109,22 @@ fn generate(
     let mut rng = generator("generate", arguments.seed, &[0; 32]);
     // Uniform on the open interval, 53 bits.
     let mut uniform = move || ((rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-    let mut names: Vec<String> = ranges.iter().map(|(name, ..)| (*name).to_string()).collect();
-    let mut columns: Vec<Vec<f64>> = ranges
+    let mut table = Table::new(n);
+    let variables: Vec<Vec<f64>> = ranges
         .iter()
         .map(|&(_, low, high)| (0..n).map(|_| low * (high / low).powf(uniform())).collect())
         .collect();
+    for (&(name, ..), values) in ranges.iter().zip(&variables) {
+        table.push_numbers(name, values.clone());
+    }
     for &(name, value) in parameters {
         let mut column = Vec::with_capacity(n);
         for sweep in 0..arguments.sweeps {
             let spread = if sweep == 0 { 1.0 } else { 1.0 + 0.1 * (uniform() - 0.5) };
             column.extend(std::iter::repeat_n(value * spread, arguments.points));
         }
-        names.push(name.to_string());
-        columns.push(column);
+        table.push_numbers(name, column);
     }
-    let number = |values: Vec<f64>| Column::Number { values, valid: None };
-    let table = Table { names, columns: columns.iter().cloned().map(number).collect(), rows: n };
     let prediction = match evaluate(&law.prediction, &table) {
         Ok(Column::Number { values, .. }) => values,
         Ok(_) => return Err(Failure::usage("the law is not a number")),
@@ -159,7 +140,7 @@ fn generate(
     let mut fields: Vec<(String, ArrayRef)> =
         vec![("sweep".to_string(), Arc::new(StringArray::from_iter_values(sweep)))];
     for (i, (name, ..)) in ranges.iter().enumerate() {
-        fields.push(((*name).to_string(), Arc::new(Float64Array::from(columns[i].clone()))));
+        fields.push(((*name).to_string(), Arc::new(Float64Array::from(variables[i].clone()))));
     }
     fields.push((
         law.response.to_string().trim_matches('"').to_string(),

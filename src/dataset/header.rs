@@ -49,7 +49,7 @@ impl FileHeader {
 /// Finds the inputs' files and reads their footers.
 ///
 /// Files are listed by path, each once (see [`inputs::expand`]). That their columns agree is checked by
-/// [`super::read`], for the columns that are used.
+/// [`super::read()`], for the columns that are used.
 ///
 /// # Errors
 /// If there is no file, or one of them cannot be read or is not Parquet.

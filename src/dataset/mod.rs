@@ -1,7 +1,7 @@
 //! Input files become sweeps.
 //!
 //! [`inspect`] finds the files and reads their footers, so that laws can be bound to columns before any data is
-//! read; [`read`] then reads the columns that are used, keeps the rows where the condition holds, groups them by
+//! read; [`read()`] then reads the columns that are used, keeps the rows where the condition holds, groups them by
 //! the key columns and puts them into canonical order. The result is columnar: one `f64` column for all sweeps,
 //! of which a [`Sweep`] is a slice.
 //!

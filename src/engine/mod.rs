@@ -4,7 +4,7 @@
 //! Job ─▶ plan (files, laws and columns checked) ─▶ read ─▶ Run ─▶ fit all ─▶ Sink
 //! ```
 //!
-//! [`run`] does all of it, from input files to an output directory. [`fit_all`] is the part without files:
+//! [`run`] does all of it, from input files to an output directory. [`fit_all()`] is the part without files:
 //! sweeps in, [`Chunk`]s of records out to any [`Sink`], in the order of the sweeps' keys whatever the number
 //! of threads.
 

@@ -95,3 +95,37 @@ pub trait Columns {
     /// All names, for suggestions.
     fn names(&self) -> Vec<String>;
 }
+
+/// Columns held in memory, by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    rows: usize,
+    columns: Vec<(String, Column)>,
+}
+
+impl Table {
+    /// No columns yet, of so many rows.
+    #[must_use]
+    pub fn new(rows: usize) -> Self {
+        Table { rows, columns: Vec::new() }
+    }
+
+    /// Adds a column of numbers without nulls.
+    pub fn push_numbers(&mut self, name: &str, values: Vec<f64>) {
+        self.columns.push((name.to_owned(), Column::Number { values, valid: None }));
+    }
+}
+
+impl Columns for Table {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|(n, _)| n == name).map(|(_, column)| column)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.columns.iter().map(|(name, _)| name.clone()).collect()
+    }
+}

@@ -2,8 +2,8 @@
 //!
 //! Three kinds of text share one grammar of expressions. A *law* (`loss ~ E + A / N^alpha where
 //! E > 0`) is read by [`parse_formula`], a *definition* (arithmetic alone) by [`parse_expression`],
-//! a *condition* on rows (`learner = 'mamba' and N > 1e6`) by [`parse_condition`]. [`check`] finds
-//! the types before any data is read, [`evaluate`] computes the values for a batch of rows. What a
+//! a *condition* on rows (`learner = 'mamba' and N > 1e6`) by [`parse_condition`]. [`check()`] finds
+//! the types before any data is read, [`evaluate()`] computes the values for a batch of rows. What a
 //! name stands for, a column or a parameter, is not decided here: the parser knows no columns.
 //!
 //! # Grammar
@@ -83,7 +83,7 @@ mod suggest;
 
 pub use ast::{BinaryOp, CompareOp, Domain, Expr, ExprKind, Formula, Span, names};
 pub use check::{check, check_condition, check_number};
-pub use columns::{Column, Columns, Type};
+pub use columns::{Column, Columns, Table, Type};
 pub use error::{FormulaError, TypeError};
 pub use evaluate::evaluate;
 pub use functions::{Arity, Entry, Function, reference, sigmoid};

@@ -2,9 +2,8 @@
 
 use crate::formula::{BinaryOp, Expr, ExprKind, Function, names};
 
-use super::coordinates::CentringPlan;
+use super::coordinate::{CentringPlan, Coordinate, Scale};
 use super::graph::{Graph, Id, Recipe, Unary};
-use super::model::{Coordinate, Scale};
 use super::{Domain, Law};
 
 /// A law's graph while it is being built.

@@ -4,14 +4,10 @@ use crate::formula::{BinaryOp, Expr, ExprKind, Function};
 
 use super::Law;
 use super::build::Build;
+use super::coordinate::{CentringPlan, Coordinate, LARGEST_LOG, Metric, Role, Scale, ShiftTerm};
 use super::derive::{Derivatives, ancestors};
 use super::graph::{Graph, Id, Node, Recipe, Unary};
 use super::linear_form::LinearForm;
-use super::model::{Coordinate, Metric, Role, Scale};
-
-/// Upper bound of every logarithmic coordinate: `exp` of it is near the largest number. A search that follows
-/// a valley to infinity stops here, and the fit is then called underdetermined.
-pub const LARGEST_LOG: f64 = 690.0;
 
 /// A finite positive domain wider than this ratio is searched on a logarithmic scale.
 const WIDE_RATIO: f64 = 100.0;
@@ -87,48 +83,6 @@ fn in_exponent(expr: &Expr, name: &str, inside: bool) -> bool {
             arguments.iter().any(|a| in_exponent(a, name, (inside || curved) && !logarithm))
         }
         _ => false,
-    }
-}
-
-/// Which data columns are centred, and by what each amplitude's coordinate is shifted.
-#[derive(Debug, Default)]
-pub struct CentringPlan {
-    /// Per shifted coordinate: terms `coefficient · Π factors · mean(column)`, to be subtracted.
-    shifts: Vec<(usize, Vec<ShiftTerm>)>,
-}
-
-#[derive(Debug)]
-struct ShiftTerm {
-    coefficient: f64,
-    factors: Vec<Id>,
-    column: u32,
-}
-
-impl CentringPlan {
-    /// The columns to centre.
-    pub fn columns(&self) -> Vec<u32> {
-        let mut columns: Vec<u32> =
-            self.shifts.iter().flat_map(|(_, terms)| terms.iter().map(|t| t.column)).collect();
-        columns.sort_unstable();
-        columns.dedup();
-        columns
-    }
-
-    /// The shift of coordinate `i`, as a node.
-    pub fn shift(&self, graph: &mut Graph, i: usize) -> Id {
-        let mut sum = graph.constant(0.0);
-        for (_, terms) in self.shifts.iter().filter(|(shifted, _)| *shifted == i) {
-            for term in terms {
-                let mut product = graph.constant(term.coefficient);
-                for &factor in &term.factors {
-                    product = graph.mul(product, factor);
-                }
-                let mean = graph.centre(term.column);
-                product = graph.mul(product, mean);
-                sum = graph.sub(sum, product);
-            }
-        }
-        sum
     }
 }
 

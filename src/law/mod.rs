@@ -7,15 +7,18 @@
 //! | `graph` | hash-consed expressions that simplify as they are built |
 //! | `linear_form` | exponents multiplied out |
 //! | `derive` | exact first and second derivatives |
-//! | `coordinates` | the solver's coordinates, read off the law's structure |
+//! | `coordinate` | the solver's coordinates and what they are for |
+//! | `coordinates` | which ones suit a law, read off its structure |
 //! | `build` | syntax to graph |
 //! | [`model`] | all of the above put together: a law compiled for a residual space |
+//! | `roles` | where starts are drawn, read off the structure |
 //! | `program`, `execute` | straight-line programs over packs of eight lanes |
 //!
 //! There is no hand-written path for the famous laws: catalogue and typed formulas run the same way.
 
 mod build;
 pub mod catalogue;
+mod coordinate;
 mod coordinates;
 mod derive;
 mod execute;
@@ -28,10 +31,10 @@ mod roles;
 mod tests;
 
 pub use catalogue::{Catalogue, CatalogueError, Source as Citation};
-pub use coordinates::LARGEST_LOG;
+pub use coordinate::{Coordinate, LARGEST_LOG, Metric, Role, Scale};
 pub use execute::{BLOCK, Block, LANES, Pack, Source};
 pub use graph::{LN_ZERO, Recipe, Unary};
-pub use model::{Coordinate, Metric, Model, Role, Scale};
+pub use model::Model;
 pub use program::{Op, Operand, ParameterProgram, Program};
 pub use roles::{StartRule, start_rules};
 

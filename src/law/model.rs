@@ -1,73 +1,15 @@
 //! A law in the solver's coordinates, compiled.
 //!
-//! # Coordinates
-//!
-//! The solver does not see `A` and `alpha` but coordinates in which the problem is well scaled:
-//!
-//! * a positive parameter that scales something (an amplitude, a characteristic scale) is replaced by its
-//!   logarithm, so that its domain is open and steps are relative;
-//! * an additive floor such as `E` and an exponent stay as they are, with their domain as bounds, so that
-//!   a floor of exactly zero is reached in finitely many steps;
-//! * where an amplitude multiplies a power of a variable, `A·N^-alpha`, its coordinate is the logarithm of
-//!   the term at the geometric-mean observation: `a' = log A − alpha·mean(log N)`. Raw `log A` and `alpha`
-//!   are correlated to 0.999 on real sweeps; `a'` and `alpha` hardly.
-//!
-//! The change of coordinates is itself built into the expression graph, so derivatives with respect to the
-//! coordinates are exact and the hot loop computes `exp(a' − alpha·u)` with the centred column `u`.
 
 use crate::formula::Expr;
 
 use super::build::Build;
+use super::coordinate::{Coordinate, Role};
 use super::coordinates::{centring_plan, choose_coordinates, set_metrics};
 use super::derive::Derivatives;
 use super::graph::{Id, Recipe};
 use super::program::{Compiler, ParameterProgram, Program};
 use super::{Law, Residual};
-
-/// A free coordinate of the solver and the parameter it stands for.
-#[derive(Debug, Clone)]
-pub struct Coordinate {
-    /// Index into [`Law::parameters`].
-    pub parameter: usize,
-    pub scale: Scale,
-    /// Bounds in the coordinate's own units; infinite where there are none. A logarithmic coordinate of a
-    /// domain that starts at 0 has no lower bound: the edge is tried separately (see `solve::edges`).
-    pub low: f64,
-    pub high: f64,
-    pub metric: Metric,
-    pub role: Role,
-}
-
-/// How a coordinate relates to its parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scale {
-    Linear,
-    Log,
-}
-
-/// What one unit of a coordinate is worth in the trust region.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Metric {
-    /// Commensurate as it is: a logarithm.
-    Unit,
-    /// An exponent: one unit moves the term by the spread of these data columns.
-    Spread(Vec<u32>),
-    /// Taken from the Jacobian's column, largest seen so far.
-    Column,
-}
-
-/// What the structure of the law says about a parameter; decides where starts are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Added to the prediction as it is.
-    Offset,
-    /// The prediction is linear in it, jointly with the other amplitudes.
-    Amplitude,
-    /// Stands in an exponent or in the argument of a function.
-    Exponent,
-    /// Anything else: a characteristic scale.
-    Shape,
-}
 
 /// A law compiled for one residual space and one set of free parameters.
 #[derive(Debug)]

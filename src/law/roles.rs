@@ -6,7 +6,7 @@
 
 use crate::formula::{BinaryOp, Expr, ExprKind, names};
 
-use super::model::{Coordinate, Role};
+use super::coordinate::{Coordinate, Role};
 use super::{LARGEST_LOG, Law, Scale};
 
 /// How to draw a start for one coordinate.

@@ -1,36 +1,20 @@
 //! The compiler against independent evaluations: the formula interpreter for values, differences of values for
 //! derivatives, known limits for the numerics.
 
-use crate::formula::{Column, Columns, evaluate};
+use crate::formula::{Column, Table, evaluate};
 use crate::law::{Catalogue, Law, Pack, Residual};
 use crate::problem::{LaneData, Loss, Problem, Workspace, outputs_lanes};
 use crate::testing::{Uniform, plausible_columns, plausible_parameters, problem, typed_law};
 
-/// A law's parameters and variables as columns of the formula language.
-struct Table(Vec<(String, Column)>, usize);
-
-impl Columns for Table {
-    fn rows(&self) -> usize {
-        self.1
-    }
-    fn column(&self, name: &str) -> Option<&Column> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, c)| c)
-    }
-    fn names(&self) -> Vec<String> {
-        self.0.iter().map(|(n, _)| n.clone()).collect()
-    }
-}
-
 /// The prediction by interpreting the formula as written.
 fn interpreted(law: &Law, parameters: &[f64], variables: &[(String, Vec<f64>)]) -> Vec<f64> {
     let n = variables[0].1.len();
-    let number = |values: Vec<f64>| Column::Number { values, valid: None };
-    let mut table: Vec<(String, Column)> =
-        variables.iter().map(|(name, values)| (name.clone(), number(values.clone()))).collect();
+    let mut table = Table::new(n);
+    variables.iter().for_each(|(name, values)| table.push_numbers(name, values.clone()));
     for (parameter, &value) in law.parameters.iter().zip(parameters) {
-        table.push((parameter.name.clone(), number(vec![value; n])));
+        table.push_numbers(&parameter.name, vec![value; n]);
     }
-    match evaluate(&law.prediction, &Table(table, n)).unwrap() {
+    match evaluate(&law.prediction, &table).unwrap() {
         Column::Number { values, .. } => values,
         other => panic!("{other:?}"),
     }

@@ -131,3 +131,8 @@ impl LaneData {
         data
     }
 }
+
+/// Up to eight points as one pack per coordinate; the last point fills the lanes that are left.
+pub fn lanes_of(points: &[Vec<f64>], p: usize) -> Vec<Pack> {
+    (0..p).map(|i| Pack(std::array::from_fn(|lane| points[lane.min(points.len() - 1)][i]))).collect()
+}

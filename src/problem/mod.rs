@@ -13,7 +13,7 @@ pub mod observations;
 #[cfg(test)]
 mod tests;
 
-pub use lane_data::LaneData;
+pub use lane_data::{LaneData, lanes_of};
 pub use loss::{Loss, LossTerms};
 pub use objective::{Objective, Order, Sums, Workspace, outputs_lanes, triangle};
 pub use observations::{Binding, Observations, Rejection};

@@ -26,7 +26,7 @@ pub enum Order {
     Exact,
 }
 
-/// Scratch space of an [`evaluate`] call; reused, so that evaluations allocate nothing.
+/// Scratch space of evaluations; reused, so that evaluations allocate nothing.
 #[derive(Debug, Default)]
 pub struct Workspace {
     slots: Vec<Cell<Pack>>,

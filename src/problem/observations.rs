@@ -1,6 +1,6 @@
 //! Which rows of a sweep a law can use, and why not the others.
 
-use crate::formula::{Column, Columns, Expr, ExprKind, evaluate};
+use crate::formula::{Column, Expr, ExprKind, Table, evaluate};
 use crate::law::{LN_ZERO, Law, Model, Recipe, Residual, Unary};
 use crate::sweep::{Sweep, is_null};
 
@@ -42,27 +42,6 @@ pub struct Rejection {
     /// Position in the sweep.
     pub row: u32,
     pub reason: String,
-}
-
-/// Rows of a sweep, seen by the formula language.
-struct Rows {
-    names: Vec<String>,
-    columns: Vec<Column>,
-    len: usize,
-}
-
-impl Columns for Rows {
-    fn rows(&self) -> usize {
-        self.len
-    }
-
-    fn column(&self, name: &str) -> Option<&Column> {
-        self.names.iter().position(|n| n == name).map(|i| &self.columns[i])
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.names.clone()
-    }
 }
 
 impl Observations {
@@ -299,7 +278,7 @@ fn unusable_values(
 fn evaluate_all(expressions: &[&Expr], binding: &Binding, sweep: &Sweep, rows: &[u32]) -> Vec<Vec<f64>> {
     let gather = |c: usize| -> Vec<f64> { rows.iter().map(|&r| sweep.columns[c][r as usize]).collect() };
     let column_of = |name: &str| binding.names.iter().position(|n| n == name);
-    let mut table: Option<Rows> = None;
+    let mut table: Option<Table> = None;
     expressions
         .iter()
         .map(|expr| {
@@ -309,14 +288,10 @@ fn evaluate_all(expressions: &[&Expr], binding: &Binding, sweep: &Sweep, rows: &
             {
                 return gather(c);
             }
-            let table = table.get_or_insert_with(|| Rows {
-                names: binding.used.iter().map(|&c| binding.names[c].clone()).collect(),
-                columns: binding
-                    .used
-                    .iter()
-                    .map(|&c| Column::Number { values: gather(c), valid: None })
-                    .collect(),
-                len: rows.len(),
+            let table = table.get_or_insert_with(|| {
+                let mut table = Table::new(rows.len());
+                binding.used.iter().for_each(|&c| table.push_numbers(&binding.names[c], gather(c)));
+                table
             });
             match evaluate(expr, table) {
                 Ok(Column::Number { values, .. }) => values,

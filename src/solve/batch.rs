@@ -7,10 +7,9 @@
 use fearless_simd::Level;
 
 use crate::law::{LANES, Model, Pack};
-use crate::problem::{LaneData, Loss, Objective, Order, Problem, Sums, Workspace, triangle};
+use crate::problem::{LaneData, Loss, Objective, Order, Problem, Sums, Workspace, lanes_of, triangle};
 
 use super::search::{Ending, Evaluation, Search, Terrain};
-use super::starts::lanes_of;
 
 /// One search to be made.
 #[derive(Clone, Copy, Debug)]

@@ -47,6 +47,32 @@ pub fn cholesky_solve(l: &[f64], n: usize, b: &mut [f64]) {
     }
 }
 
+/// Solves `a·x = b` for symmetric `a` (n×n, row-major, lower triangle read) with its diagonal scaled to one,
+/// which keeps the test of positivity meaningful whatever the units. `a` is overwritten, `b` becomes `x`;
+/// `scale` is scratch. False where `a` is not numerically positive definite.
+pub fn solve_scaled(a: &mut [f64], n: usize, b: &mut [f64], scale: &mut Vec<f64>) -> bool {
+    scale.clear();
+    for i in 0..n {
+        let diagonal = a[i * n + i].abs();
+        if !(diagonal > 0.0) {
+            return false;
+        }
+        scale.push(1.0 / diagonal.sqrt());
+    }
+    for i in 0..n {
+        for j in 0..=i {
+            a[i * n + j] *= scale[i] * scale[j];
+        }
+        b[i] *= scale[i];
+    }
+    if !cholesky(a, n) {
+        return false;
+    }
+    cholesky_solve(a, n, b);
+    b.iter_mut().zip(scale).for_each(|(x, s)| *x *= *s);
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,8 +82,7 @@ mod tests {
         // A = [[4,2,2],[2,5,1],[2,1,6]], x = (1,2,3): A·x = (14, 15, 22).
         let mut a = vec![4.0, 0.0, 0.0, 2.0, 5.0, 0.0, 2.0, 1.0, 6.0];
         let mut b = vec![14.0, 15.0, 22.0];
-        assert!(cholesky(&mut a, 3));
-        cholesky_solve(&a, 3, &mut b);
+        assert!(solve_scaled(&mut a, 3, &mut b, &mut Vec::new()));
         for (x, expected) in b.iter().zip([1.0, 2.0, 3.0]) {
             assert!((x - expected).abs() < 1e-14);
         }

@@ -2,7 +2,7 @@
 //!
 //! | file | its one idea |
 //! | --- | --- |
-//! | [`starts`](self::starts) | where searches begin |
+//! | `starts` | where searches begin |
 //! | `search` | Levenberg–Marquardt as a state machine |
 //! | `batch` | many searches at once, one per lane |
 //! | `reference` | the faer solver that finishes a fit and certifies it |

@@ -21,7 +21,7 @@
 use crate::law::Scale;
 use crate::problem::{Loss, triangle};
 
-use super::dense::{cholesky, cholesky_solve};
+use super::dense::solve_scaled;
 
 /// What is known at a point.
 #[derive(Clone, Debug, Default)]
@@ -202,34 +202,16 @@ impl Search {
             }
             self.rhs.push(-found.gradient[i]);
         }
-        self.scale.clear();
-        for a in 0..m {
-            let diagonal = self.matrix[a * m + a];
-            if !(diagonal > 0.0) {
-                return false;
-            }
-            self.scale.push(1.0 / diagonal.sqrt());
-        }
-        for a in 0..m {
-            for b in 0..=a {
-                self.matrix[a * m + b] *= self.scale[a] * self.scale[b];
-            }
-            self.rhs[a] *= self.scale[a];
-        }
-        if !cholesky(&mut self.matrix, m) {
+        if !solve_scaled(&mut self.matrix, m, &mut self.rhs, &mut self.scale) {
             return false;
         }
-        cholesky_solve(&self.matrix, m, &mut self.rhs);
-        let promised: f64 = amplitudes
-            .iter()
-            .enumerate()
-            .map(|(a, &(i, _))| -0.5 * found.gradient[i] * self.rhs[a] * self.scale[a])
-            .sum();
+        let promised: f64 =
+            amplitudes.iter().enumerate().map(|(a, &(i, _))| -0.5 * found.gradient[i] * self.rhs[a]).sum();
         if !(promised > 0.1 * self.predicted) {
             return false;
         }
         for (a, &(i, scale)) in amplitudes.iter().enumerate() {
-            let step = self.rhs[a] * self.scale[a];
+            let step = self.rhs[a];
             let step = match scale {
                 Scale::Linear => step,
                 // The step is relative to the amplitude; one that would change its sign stops short.
@@ -291,29 +273,7 @@ impl Search {
                 }
             }
         }
-        // Symmetric scaling to a unit diagonal keeps the factorisation's test of positivity meaningful.
-        self.scale.clear();
-        for a in 0..m {
-            let diagonal = self.matrix[a * m + a].abs();
-            if !(diagonal > 0.0) {
-                return false;
-            }
-            self.scale.push(1.0 / diagonal.sqrt());
-        }
-        for a in 0..m {
-            for b in 0..=a {
-                self.matrix[a * m + b] *= self.scale[a] * self.scale[b];
-            }
-            self.rhs[a] *= self.scale[a];
-        }
-        if !cholesky(&mut self.matrix, m) {
-            return false;
-        }
-        cholesky_solve(&self.matrix, m, &mut self.rhs);
-        for a in 0..m {
-            self.rhs[a] *= self.scale[a];
-        }
-        true
+        solve_scaled(&mut self.matrix, m, &mut self.rhs, &mut self.scale)
     }
 
     /// The decrease that an undamped Newton step promises, `½ gᵀH⁻¹g` over the free coordinates; none

@@ -7,8 +7,8 @@
 //! objective, and searches begin at the best of them and at a spread of the others.
 
 use crate::formula::Expr;
-use crate::law::{Coordinate, LANES, Pack, Residual, Role, Scale, StartRule};
-use crate::problem::{LaneData, Problem, Workspace, outputs_lanes};
+use crate::law::{Coordinate, LANES, Residual, Role, Scale, StartRule};
+use crate::problem::{LaneData, Problem, Workspace, lanes_of, outputs_lanes};
 
 use super::batch::Batch;
 use super::dense::{cholesky, cholesky_solve};
@@ -116,11 +116,6 @@ pub fn never_finite(problem: &Problem, rules: &[StartRule]) -> Vec<usize> {
     }
     let weighted = (0..problem.n()).filter(|&i| problem.observations.weight[i] != 0.0);
     weighted.zip(&finite).filter(|(_, finite)| !**finite).map(|(i, _)| i).collect()
-}
-
-/// Up to eight points, one per lane; the last fills the lanes that are left.
-pub(super) fn lanes_of(points: &[Vec<f64>], p: usize) -> Vec<Pack> {
-    (0..p).map(|i| Pack(std::array::from_fn(|lane| points[lane.min(points.len() - 1)][i]))).collect()
 }
 
 /// `n` points of the solver's coordinates.

@@ -109,6 +109,8 @@ impl Directory {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_created_by(format!("sweepfit {}", env!("CARGO_PKG_VERSION")))
+            // A date64 key would otherwise be written as a plain number of milliseconds.
+            .set_coerce_types(true)
             .set_key_value_metadata(Some(vec![KeyValue::new("sweepfit.job".to_string(), job.to_string())]))
             .build();
         let writer = ArrowWriter::try_new(file, schema, Some(properties))
