@@ -22,6 +22,7 @@
 //! | [`dataset`] | input files become sweeps |
 //! | [`engine`] | runs a job: sweeps × laws over the cores |
 //! | [`tables`] | results become Arrow batches and Parquet files |
+//! | [`verify`] | the engine against problems with certified answers |
 //! | [`cli`] | arguments ⇄ job |
 //!
 //! (`engine` and `tables` know each other: the engine defines the records, the tables give them columns, and the
@@ -47,3 +48,4 @@ pub mod sweep;
 pub mod tables;
 #[cfg(test)]
 mod testing;
+pub mod verify;

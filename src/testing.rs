@@ -1,12 +1,9 @@
 //! Problems made from arrays, for unit tests.
 
-use std::sync::Arc;
-
-use crate::formula::parse_formula;
+use crate::formula::{parse_expression, parse_formula};
 use crate::law::{Catalogue, Domain, Law, Residual};
-use crate::problem::{Binding, Loss, Observations, Problem};
+use crate::problem::{Loss, Problem, bind_columns};
 use crate::solve::Models;
-use crate::sweep::Sweep;
 
 /// The law of the built-in catalogue.
 pub fn catalogue_law(name: &str) -> Law {
@@ -22,26 +19,11 @@ pub fn typed_law(text: &str, columns: &[&str]) -> Law {
 /// A law on columns of data; the response is the first column, whatever it is called.
 pub fn problem(law: &Law, residual: Residual, loss: Loss, columns: &[(&str, Vec<f64>)]) -> (Models, Problem) {
     let models = Models::compile(law.clone(), residual);
-    let n = columns[0].1.len();
-    let (file, row) = (vec![0u32; n], (0..n as u64).collect::<Vec<_>>());
-    let sweep = Sweep {
-        index: 0,
-        columns: columns.iter().map(|(_, values)| values.as_slice()).collect(),
-        cluster: None,
-        file: &file,
-        row: &row,
-        key_digest: [0; 32],
-    };
-    let binding = Binding {
-        names: columns.iter().map(|(name, _)| (*name).to_string()).collect(),
-        used: (0..columns.len()).collect(),
-        response: crate::formula::parse_expression(columns[0].0).unwrap(),
-        weight: None,
-        sigma: None,
-    };
-    let (observations, rejected) = Observations::bind(law, models.full(), &binding, &sweep);
+    let response = parse_expression(columns[0].0).unwrap();
+    let slices: Vec<(&str, &[f64])> =
+        columns.iter().map(|(name, values)| (*name, values.as_slice())).collect();
+    let (problem, rejected) = bind_columns(law, models.full(), &response, loss, &slices);
     assert_eq!(rejected, []);
-    let problem = Problem::new(models.full().clone(), Arc::new(observations), loss);
     (models, problem)
 }
 

@@ -78,7 +78,7 @@ pub struct FitArguments {
     fix: Vec<String>,
 
     /// Starts of the multi-start [default: set by the law]
-    #[arg(long, value_name = "N", help_heading = "Search", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", help_heading = "Search", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     starts: Option<u32>,
 
     /// A start of your own, tried with the others (alone with --starts 1)
@@ -90,8 +90,8 @@ pub struct FitArguments {
     solver: SolverArgument,
 
     /// Replicates; 0 for asymptotic intervals
-    #[arg(long, value_name = "B", default_value_t = 1000, help_heading = "Uncertainty")]
-    bootstrap: usize,
+    #[arg(long, value_name = "B", default_value_t = 1000, help_heading = "Uncertainty", value_parser = clap::value_parser!(u32).range(..=10_000_000))]
+    bootstrap: u32,
 
     /// What is resampled: pairs or cluster:COL
     #[arg(long, value_name = "HOW", default_value = "pairs", help_heading = "Uncertainty")]
@@ -195,7 +195,7 @@ impl FitArguments {
                 SolverArgument::Fast => Solver::Fast,
                 SolverArgument::Reference => Solver::Reference,
             },
-            bootstrap: self.bootstrap,
+            bootstrap: self.bootstrap as usize,
             resample: self.resample.clone(),
             confidence: self.confidence,
             seed: self.seed,

@@ -7,6 +7,7 @@ mod generate;
 mod laws;
 mod schema;
 mod summary;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,8 @@ enum Command {
     Laws(laws::LawsArguments),
     /// Show the output tables: columns, types, units
     Schema(schema::SchemaArguments),
+    /// Fit problems with certified answers and print the digits that are right
+    Verify(verify::VerifyArguments),
     /// Write synthetic sweeps of a law to a Parquet file
     Generate(generate::GenerateArguments),
 }
@@ -52,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Fit(arguments) => fit::run(*arguments),
         Command::Laws(arguments) => laws::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
     };
     match result {

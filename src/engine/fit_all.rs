@@ -1,5 +1,6 @@
 //! Sweeps × laws over the cores, results in order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,6 +34,8 @@ pub struct Run {
     pub inference: infer::Options,
     pub min_points: usize,
     pub residuals: bool,
+    /// Whether the sink wants the replicates themselves, not only their number.
+    pub keep_replicates: bool,
     pub files: Vec<InputFile>,
     pub keys: Vec<ArrayRef>,
     pub key_fields: Vec<Field>,
@@ -61,6 +64,7 @@ impl Run {
             },
             min_points: job.min_points,
             residuals: job.residuals,
+            keep_replicates: job.keep_replicates,
             files: dataset.files.clone(),
             keys: dataset.keys.clone(),
             key_fields: dataset.key_fields.clone(),
@@ -69,8 +73,23 @@ impl Run {
     }
 }
 
-/// Observations whose results are held before they go to the sink: bounds memory, whatever the sweeps' sizes.
-const CHUNK_SWEEPS: usize = 2048;
+/// Results held before they go to the sink, in rows of the largest output table: bounds memory, whatever the
+/// sweeps' sizes and their number.
+const CHUNK_ROWS: usize = 1 << 18;
+
+/// The first sweep of the chunk after the one that begins at `first`.
+fn chunk_end(run: &Run, dataset: &Dataset, first: usize) -> usize {
+    let mut rows = 0;
+    let mut end = first;
+    while end < dataset.n_sweeps() && (end == first || rows < CHUNK_ROWS) {
+        let residuals = if run.residuals { dataset.sweep(end).len() } else { 0 };
+        let replicates = if run.keep_replicates { run.inference.bootstrap } else { 0 };
+        // A fit's own row and its coefficients weigh some tens of rows of residuals.
+        rows += run.laws.len() * (64 + residuals + replicates);
+        end += 1;
+    }
+    end
+}
 
 /// Fits every law to every sweep.
 pub fn fit_all(
@@ -81,11 +100,10 @@ pub fn fit_all(
     interrupted: &AtomicBool,
 ) -> Result<(), EngineError> {
     let n = dataset.n_sweeps();
-    // Replicates and residuals weigh far more than fits.
-    let heavy = run.residuals || run.inference.bootstrap > 0;
-    let chunk = if heavy { CHUNK_SWEEPS / 8 } else { CHUNK_SWEEPS };
-    for first in (0..n).step_by(chunk) {
-        let parts: Vec<Chunk> = (first..n.min(first + chunk))
+    let mut first = 0;
+    while first < n {
+        let end = chunk_end(run, dataset, first);
+        let parts: Vec<Chunk> = (first..end)
             .into_par_iter()
             .map_init(Batch::default, |batch, i| {
                 if interrupted.load(Ordering::Relaxed) {
@@ -105,6 +123,7 @@ pub fn fit_all(
             whole.rejected.extend(part.rejected);
         }
         sink.take(whole)?;
+        first = end;
     }
     Ok(())
 }
@@ -116,10 +135,7 @@ pub(super) fn reject_only(run: &Run, sweep: &Sweep) -> Chunk {
 
 /// All laws on one sweep.
 fn fit_sweep(run: &Run, sweep: &Sweep, batch: &mut Batch, interrupted: &AtomicBool) -> Chunk {
-    bind_all(run, sweep, |law, observations| {
-        let (record, rejections) = fit_law(run, law, sweep, observations, batch, interrupted);
-        (Some(record), rejections)
-    })
+    bind_all(run, sweep, |law, observations| fit_law(run, law, sweep, observations, batch, interrupted))
 }
 
 /// Hands the observations of every law that has enough of them to `each`, which may reject more.
@@ -139,8 +155,13 @@ fn bind_all(
             too_small.push((index, observations.len()));
             continue;
         }
+        let used = observations.len();
         let (record, more) = each(index, observations);
-        chunk.records.extend(record);
+        match record {
+            Some(record) => chunk.records.push(record),
+            None if !more.is_empty() => too_small.push((index, used - more.len())),
+            None => {}
+        }
         rejections[index].extend(more);
     }
     chunk.rejected = merge_rejections(sweep, rejections, &too_small, run);
@@ -154,7 +175,7 @@ fn fit_law(
     observations: Observations,
     batch: &mut Batch,
     interrupted: &AtomicBool,
-) -> (Record, Vec<Rejection>) {
+) -> (Option<Record>, Vec<Rejection>) {
     let bound = &run.laws[index];
     let bind = |observations| Problem::new(bound.models.full().clone(), Arc::new(observations), bound.loss);
     let mut rejections = Vec::new();
@@ -169,6 +190,9 @@ fn fit_law(
                 row: observations.rows[i],
                 reason: format!("`{}` has no finite value here", bound.law.name),
             }));
+            if observations.len() - culprits.len() < run.min_points {
+                return (None, rejections);
+            }
             fit = solve::fit(&bound.models, bind(observations.without(&culprits)), &run.solve, batch);
         }
     }
@@ -176,12 +200,17 @@ fn fit_law(
     let replicates = wanted
         .then(|| replicate(&bound.models, &fit, &run.inference, &sweep.key_digest, interrupted))
         .flatten();
-    let estimates = estimates(&bound.law, &fit, replicates, &run.inference);
+    let mut estimates = estimates(&bound.law, &fit, replicates, &run.inference);
+    if let Some(replicates) = &mut estimates.replicates
+        && !run.keep_replicates
+    {
+        replicates.forget_values();
+    }
     let mut record = Record::new(sweep.index, index, &fit, estimates);
     if run.residuals {
         record.residuals = residual_rows(run, bound, sweep, &fit);
     }
-    (record, rejections)
+    (Some(record), rejections)
 }
 
 fn residual_rows(run: &Run, bound: &BoundLaw, sweep: &Sweep, fit: &Fit) -> Vec<ResidualRow> {
@@ -220,18 +249,14 @@ fn merge_rejections(
     run: &Run,
 ) -> Vec<RejectedRow> {
     let n_laws = rejections.len();
-    let mut rows: Vec<(u32, String, Vec<usize>)> = Vec::new();
+    let mut rows: BTreeMap<(u32, String), Vec<usize>> = BTreeMap::new();
     for (law, rejected) in rejections.into_iter().enumerate() {
         for Rejection { row, reason } in rejected {
-            match rows.iter_mut().find(|(r, why, _)| *r == row && *why == reason) {
-                Some((_, _, laws)) if n_laws > 1 => laws.push(law),
-                _ => rows.push((row, reason, vec![law])),
-            }
+            rows.entry((row, reason)).or_default().push(law);
         }
     }
-    rows.sort_by_key(|(row, ..)| *row);
     let mut merged = Vec::new();
-    for (row, reason, laws) in rows {
+    for ((row, reason), laws) in rows {
         let place = Some((sweep.file[row as usize], sweep.row[row as usize]));
         let all = laws.len() == n_laws;
         for law in laws.into_iter().take(if all { 1 } else { usize::MAX }) {

@@ -120,6 +120,8 @@ pub fn run(
         job_text: serde_json::to_string(job).unwrap_or_default(),
         only_sweep: Vec::new(),
         keep: dataset.n_sweeps() == 1,
+        keep_replicates: job.keep_replicates,
+        residuals: job.residuals,
     };
     if let Some(out) = out {
         let mut directory = Directory::create(out, overwrite)?;
@@ -151,6 +153,8 @@ struct TableSink {
     job_text: String,
     only_sweep: Vec<Record>,
     keep: bool,
+    keep_replicates: bool,
+    residuals: bool,
 }
 
 impl Sink for TableSink {
@@ -160,8 +164,12 @@ impl Sink for TableSink {
             let batches = &self.batches;
             directory.write("fits", &batches.fits(&chunk)?)?;
             directory.write("coefficients", &batches.coefficients(&chunk)?)?;
-            directory.write("replicates", &batches.replicates(&chunk)?)?;
-            directory.write("residuals", &batches.residuals(&chunk)?)?;
+            if self.keep_replicates {
+                directory.write("replicates", &batches.replicates(&chunk)?)?;
+            }
+            if self.residuals {
+                directory.write("residuals", &batches.residuals(&chunk)?)?;
+            }
             directory.write("rejected", &batches.rejected(&chunk)?)?;
         }
         if self.keep {

@@ -16,6 +16,9 @@ use crate::tables::schema;
 use super::EngineError;
 use super::job::{Job, LawText};
 
+/// Free parameters of one law: the compiled second derivatives grow with their square.
+const MOST_PARAMETERS: usize = 64;
+
 /// A law, its residual space and loss, and the columns it reads.
 #[derive(Debug, Clone)]
 pub struct BoundLaw {
@@ -323,6 +326,13 @@ fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, EngineError> {
                 list(&scope.names())
             ))
         })?;
+    }
+    let n_free = law.free_parameters().count();
+    if n_free > MOST_PARAMETERS {
+        return Err(refuse(format!(
+            "law `{}`: {n_free} free parameters; at most {MOST_PARAMETERS} are fitted",
+            law.name
+        )));
     }
     let residual = job.residual.unwrap_or(law.residual);
     let loss = job.loss.unwrap_or(match residual {

@@ -7,7 +7,7 @@
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
 
-use crate::solve::{Finished, Fit, column_scales, scaled_hessian};
+use crate::solve::{Finished, Fit, column_scales, scaled_hessian, weighted_entry};
 
 /// A Hessian with an eigenvalue below this share of its largest is not inverted.
 const CURVED: f64 = 1e-9;
@@ -46,10 +46,9 @@ pub fn standard_errors(fit: &Fit, absolute_sigma: bool) -> Vec<Option<f64>> {
 fn least_squares(fit: &Fit, solution: &Finished, scale: &[f64], absolute_sigma: bool) -> Option<Mat<f64>> {
     let rows = &solution.rows;
     let m = solution.free.len();
-    let degrees = degrees_of_freedom(fit)?;
-    let variance = if absolute_sigma { 1.0 } else { 2.0 * rows.objective / degrees };
+    let variance = if absolute_sigma { 1.0 } else { 2.0 * rows.objective / degrees_of_freedom(fit)? };
     let scaled = Mat::from_fn(rows.residual.len(), m, |i, a| {
-        rows.weight[i].sqrt() * rows.jacobian[i * rows.p + solution.free[a]] / scale[a]
+        weighted_entry(rows.weight[i], rows.jacobian[i * rows.p + solution.free[a]]) / scale[a]
     });
     if scaled.nrows() < m {
         return None;
@@ -111,7 +110,7 @@ pub fn leverages(fit: &Fit) -> Vec<f64> {
     }
     let scale = column_scales(rows, &solution.free);
     let scaled = Mat::from_fn(n, m, |i, a| {
-        rows.weight[i].sqrt() * rows.jacobian[i * rows.p + solution.free[a]] / scale[a]
+        weighted_entry(rows.weight[i], rows.jacobian[i * rows.p + solution.free[a]]) / scale[a]
     });
     let q = scaled.qr().compute_thin_Q();
     (0..n).map(|i| (0..m).map(|a| q[(i, a)] * q[(i, a)]).sum()).collect()

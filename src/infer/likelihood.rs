@@ -112,7 +112,13 @@ fn log_normaliser(loss: Loss, tau: f64) -> f64 {
             if a <= 0.5 {
                 return f64::INFINITY;
             }
-            delta.ln() + 0.5 * PI.ln() + libm::lgamma(a - 0.5) - libm::lgamma(a)
+            let ratio = if a > 1e4 {
+                // log Γ(a − ½)/Γ(a), whose terms cancel; the next term is of order a⁻³.
+                -0.5 * a.ln() + 3.0 / (8.0 * a) + 1.0 / (8.0 * a * a)
+            } else {
+                libm::lgamma(a - 0.5) - libm::lgamma(a)
+            };
+            delta.ln() + 0.5 * PI.ln() + ratio
         }
     }
 }
@@ -120,6 +126,10 @@ fn log_normaliser(loss: Loss, tau: f64) -> f64 {
 /// `e^z·K₁(z) = ∫₀^∞ exp(−z(cosh t − 1))·cosh t dt`, by the trapezoidal rule, which converges geometrically
 /// for this integrand (Trefethen & Weideman 2014).
 fn scaled_bessel_k1(z: f64) -> f64 {
+    if z > 1e4 {
+        // The asymptotic series; the next term is of order z⁻³.
+        return (PI / (2.0 * z)).sqrt() * (1.0 + 3.0 / (8.0 * z) - 15.0 / (128.0 * z * z));
+    }
     let limit = (1.0 + 750.0 / z).acosh();
     let steps = 400;
     let h = limit / f64::from(steps);

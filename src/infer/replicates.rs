@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::law::Scale;
 use crate::problem::Problem;
-use crate::solve::{Batch, Ending, Fit, Kind, Models, Task, Terrain, minimise, terrain};
+use crate::solve::{Batch, Ending, Fit, Kind, Models, Task, Terrain, at_edges, minimise, terrain};
 
 use super::Options;
 use super::resample::Resampler;
@@ -43,6 +43,12 @@ impl Replicates {
             .collect()
     }
 
+    /// Drops the values, which intervals have been made from, and keeps the counts.
+    pub fn forget_values(&mut self) {
+        self.objective = Vec::new();
+        self.estimates = Vec::new();
+    }
+
     /// One replicate's estimates.
     pub fn row(&self, replicate: usize) -> &[f64] {
         &self.estimates[replicate * self.n_parameters..(replicate + 1) * self.n_parameters]
@@ -75,6 +81,7 @@ pub fn replicate(
     // depend on it anyway.
     let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(8, 256);
     let n_chunks = options.bootstrap.div_ceil(chunk);
+    let task = Refitting { models, problem: &problem, terrain: &terrain, start: &start, options, key_digest };
     let parts: Vec<Vec<Refit>> = (0..n_chunks)
         .into_par_iter()
         .map_init(Scratch::default, |scratch, c| {
@@ -83,7 +90,7 @@ pub fn replicate(
             }
             let first = c * chunk;
             let count = chunk.min(options.bootstrap - first);
-            refit(&problem, &terrain, &start, options, key_digest, first..first + count, scratch)
+            refit(&task, first..first + count, scratch)
         })
         .collect();
     let mut replicates = Replicates {
@@ -133,15 +140,18 @@ struct Refit {
     converged: bool,
 }
 
-fn refit(
-    problem: &Problem,
-    terrain: &Terrain,
-    start: &[f64],
-    options: &Options,
-    key_digest: &[u8; 32],
-    replicates: Range<usize>,
-    scratch: &mut Scratch,
-) -> Vec<Refit> {
+/// What all replicates of a fit share.
+struct Refitting<'a> {
+    models: &'a Models,
+    problem: &'a Problem,
+    terrain: &'a Terrain,
+    start: &'a [f64],
+    options: &'a Options,
+    key_digest: &'a [u8; 32],
+}
+
+fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> Vec<Refit> {
+    let Refitting { models, problem, terrain, start, options, key_digest } = *task;
     let n = problem.n();
     let count = replicates.len();
     let own = &problem.observations.weight;
@@ -163,18 +173,21 @@ fn refit(
                 converged: outcome.ending == Ending::Converged,
                 natural: Vec::new(),
             };
-            let mut theta = outcome.theta;
+            let mut natural = problem.natural(&outcome.theta);
             let drawn = weight_of(r).iter().filter(|w| **w > 0.0).count();
             if !refit.converged
                 && drawn >= problem.p()
-                && let Some(found) = minimise(problem, weight_of(r), &theta, 50)
+                && let Some(found) = minimise(problem, weight_of(r), &outcome.theta, 50)
             {
+                // A replicate's optimum may lie on an edge, like the estimate's own: leaving such replicates out
+                // would cut the interval off on that side.
+                let (solved, _, found) = at_edges(models, problem.clone(), weight_of(r), found);
                 refit.converged = found.certificate.holds();
                 refit.objective = found.rows.objective;
-                theta = found.theta;
+                natural = solved.natural(&found.theta);
             }
-            refit.natural = problem.natural(&theta);
-            refit.converged &= refit.natural.iter().all(|x| x.is_finite());
+            refit.converged &= natural.iter().all(|x| x.is_finite());
+            refit.natural = natural;
             refits[r] = Some(refit);
         },
     );

@@ -1,8 +1,10 @@
 //! Random numbers, and what is resampled.
 //!
 //! Every number comes from ChaCha8 keyed by SHA-256 of (purpose, seed, the sweep's key), one stream per
-//! replicate. So a replicate's draw depends on nothing else: not on threads, on the order of the input, on
-//! the law, or on which other sweeps are in the job. The mapping from 64 random bits to an index is our own
+//! replicate. So a replicate's draw does not depend on threads, on the order of the input, or on which other
+//! sweeps are in the job. What is drawn are places in the canonical order of the sweep's rows, which all laws of
+//! a job share, so that laws can be compared replicate by replicate. That order is by the responses first; a law
+//! added to the job changes it only where it brings another response, or where responses are tied. The mapping from 64 random bits to an index is our own
 //! (multiply and shift), and golden tests hold all of it in place.
 
 use std::collections::BTreeMap;

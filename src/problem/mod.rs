@@ -8,6 +8,7 @@
 
 pub mod lane_data;
 pub mod loss;
+pub mod memory;
 pub mod objective;
 pub mod observations;
 #[cfg(test)]
@@ -15,12 +16,13 @@ mod tests;
 
 pub use lane_data::{LaneData, lanes_of};
 pub use loss::{Loss, LossTerms};
+pub use memory::bind_columns;
 pub use objective::{Objective, Order, Sums, Workspace, outputs_lanes, triangle};
 pub use observations::{Binding, Observations, Rejection};
 
 use std::sync::Arc;
 
-use crate::law::{Metric, Model, Recipe, Residual, Scale, Unary};
+use crate::law::{LN_ZERO, Metric, Model, Recipe, Residual, Scale, Unary};
 
 /// A compiled model with the data of one sweep.
 #[derive(Debug, Clone)]
@@ -73,7 +75,8 @@ impl Problem {
                         .iter()
                         .map(|&k| {
                             let column = &columns[k as usize];
-                            let sum: f64 = column.iter().zip(weight).map(|(u, w)| w * u * u).sum();
+                            let finite = column.iter().zip(weight).filter(|(u, _)| **u != LN_ZERO);
+                            let sum: f64 = finite.map(|(u, w)| w * u * u).sum();
                             sum / total_weight
                         })
                         .sum();
@@ -155,11 +158,13 @@ impl Problem {
     }
 }
 
-/// One data column from the columns before it.
+/// One data column from the columns before it, and its weighted mean. Logarithms of zero ([`LN_ZERO`]) stand for a
+/// limit, not for a number: they stay as they are and take no part in the mean.
 pub(crate) fn derive_column(recipe: Recipe, columns: &[Vec<f64>], weight: &[f64]) -> Option<(Vec<f64>, f64)> {
     let mean = |values: &[f64]| {
-        let total: f64 = weight.iter().sum();
-        let sum: f64 = values.iter().zip(weight).map(|(x, w)| w * x).sum();
+        let counted = || values.iter().zip(weight).filter(|(x, _)| **x != LN_ZERO);
+        let total: f64 = counted().map(|(_, w)| w).sum();
+        let sum: f64 = counted().map(|(x, w)| w * x).sum();
         if total > 0.0 { sum / total } else { 0.0 }
     };
     let values: Vec<f64> = match recipe {
@@ -168,7 +173,7 @@ pub(crate) fn derive_column(recipe: Recipe, columns: &[Vec<f64>], weight: &[f64]
         Recipe::Centred(from) => {
             let column = &columns[from as usize];
             let centre = mean(column);
-            column.iter().map(|x| x - centre).collect()
+            column.iter().map(|&x| if x == LN_ZERO { x } else { x - centre }).collect()
         }
     };
     let centre = mean(&values);

@@ -56,29 +56,38 @@ const SMALL_SHARE: f64 = 1e-4;
 const RUNAWAY: f64 = 3e3;
 
 /// Tries the edges that the solution approaches, then judges it.
-pub(super) fn land(
+pub(super) fn land(models: &Models, problem: Problem, solution: Option<Finished>, tally: Tally) -> Fit {
+    let Some(found) = solution else {
+        return judge(models, problem, Vec::new(), None, tally);
+    };
+    let weight = problem.observations.weight.clone();
+    let (problem, edges, found) = at_edges(models, problem, &weight, found);
+    judge(models, problem, edges, Some(found), tally)
+}
+
+/// The solution with parameters moved to edges for as long as that raises the objective by nothing: the problem
+/// as solved in the end, the parameters on edges, its solution.
+pub fn at_edges(
     models: &Models,
     mut problem: Problem,
-    mut solution: Option<Finished>,
-    tally: Tally,
-) -> Fit {
+    weight: &[f64],
+    mut found: Finished,
+) -> (Problem, Vec<usize>, Finished) {
     let mut edges: Vec<usize> = Vec::new();
-    while let Some(found) = &solution {
+    loop {
         let certified = found.certificate.holds();
-        let best = candidates(&problem, found, certified)
+        let best = candidates(&problem, &found, certified)
             .into_iter()
             .filter_map(|i| {
-                let parameter = problem.model.coordinates[i].parameter;
                 let mut at = edges.clone();
-                at.push(parameter);
+                at.push(problem.model.coordinates[i].parameter);
                 at.sort_unstable();
                 let reduced =
                     Problem::new(models.at_zero(&at), Arc::clone(&problem.observations), problem.loss);
                 let natural = problem.natural(&found.theta);
                 let start: Vec<f64> =
                     reduced.model.coordinates.iter().map(|c| natural[c.parameter]).collect();
-                let start = reduced.coordinates(&start);
-                let edge = minimise(&reduced, &reduced.observations.weight, &start, 100)?;
+                let edge = minimise(&reduced, weight, &reduced.coordinates(&start), 100)?;
                 Some((at, reduced, edge))
             })
             .filter(|(_, reduced, edge)| {
@@ -87,15 +96,10 @@ pub(super) fn land(
             })
             .min_by(|a, b| a.2.rows.objective.total_cmp(&b.2.rows.objective));
         match best {
-            Some((at, reduced, edge)) => {
-                edges = at;
-                problem = reduced;
-                solution = Some(edge);
-            }
-            None => break,
+            Some((at, reduced, edge)) => (edges, problem, found) = (at, reduced, edge),
+            None => return (problem, edges, found),
         }
     }
-    judge(models, problem, edges, solution, tally)
 }
 
 /// Logarithmic coordinates whose domain starts at zero and whose parameter hardly matters, or any such

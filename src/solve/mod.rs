@@ -21,9 +21,9 @@ mod search;
 mod starts;
 
 pub use batch::{Batch, Kind, Outcome, Task, order_for};
-pub use edges::Models;
+pub use edges::{Models, at_edges};
 pub use identify::{Identification, identify};
-pub use reference::{Certificate, Finished, column_scales, minimise, scaled_hessian};
+pub use reference::{Certificate, Finished, column_scales, minimise, scaled_hessian, weighted_entry};
 pub use rows::{Rows, rows};
 pub use search::{Ending, Terrain};
 pub use starts::{Given, default_starts, never_finite, starts};

@@ -311,7 +311,8 @@ fn resolution(at: &Rows) -> f64 {
         .slope
         .iter()
         .zip(&at.value)
-        .map(|(slope, value)| slope.abs() * value.abs().max(f64::MIN_POSITIVE))
+        .filter(|(slope, _)| **slope != 0.0)
+        .map(|(slope, value)| slope.abs() * value.abs())
         .sum();
     16.0 * f64::EPSILON * (at.objective + moved)
 }
@@ -333,7 +334,8 @@ pub fn free_coordinates(theta: &[f64], gradient: &[f64], bounds: &[(f64, f64)]) 
         .collect()
 }
 
-fn weighted_entry(weight: f64, derivative: f64) -> f64 {
+/// `√w·derivative`; 0 where the weight is, whatever the law gives there.
+pub fn weighted_entry(weight: f64, derivative: f64) -> f64 {
     if weight == 0.0 { 0.0 } else { weight.sqrt() * derivative }
 }
 

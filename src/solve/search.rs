@@ -148,6 +148,13 @@ impl Search {
             if !finite {
                 return Some(Ending::NotFinite);
             }
+            // A start of the user's own may come with amplitudes that fit nothing.
+            self.predicted = 0.01 * found.objective;
+            if !self.projected && self.project(found, terrain) {
+                self.projected = true;
+                return None;
+            }
+            self.projected = false;
             self.started = true;
             std::mem::swap(&mut self.at, found);
             // Where most residuals are in the loss's linear zone, all curvature is smaller by this much.

@@ -41,8 +41,8 @@ impl OutputError {
 /// An output directory being written.
 pub struct Directory {
     path: PathBuf,
-    /// The directory was made by this run and goes if the run fails.
-    made: bool,
+    /// Directories made by this run, innermost first; they go if the run fails.
+    made: Vec<PathBuf>,
     staging: Option<tempfile::TempDir>,
     writers: Vec<(&'static str, ArrowWriter<File>)>,
 }
@@ -75,6 +75,27 @@ pub fn check(path: &Path, overwrite: bool) -> Result<(), OutputError> {
     }
 }
 
+/// How the names of hidden folders begin.
+const LEFTOVER: &str = ".sweepfit-incomplete-";
+
+/// Removes the hidden folders that killed runs left behind; what cannot be removed does no harm.
+fn remove_leftovers(path: &Path) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(LEFTOVER) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Removes directories as long as they are empty.
+fn remove_empty(directories: &[PathBuf]) {
+    for directory in directories {
+        if fs::remove_dir(directory).is_err() {
+            return;
+        }
+    }
+}
+
 fn file_name(table: &str) -> String {
     format!("{table}.parquet")
 }
@@ -84,17 +105,22 @@ impl Directory {
     pub fn create(path: &Path, overwrite: bool) -> Result<Directory, OutputError> {
         check(path, overwrite)?;
         let shown = || path.display().to_string();
-        let made = !path.exists();
+        let made: Vec<PathBuf> = path
+            .ancestors()
+            .take_while(|a| !a.as_os_str().is_empty() && !a.exists())
+            .map(Path::to_path_buf)
+            .collect();
         let unusable =
             |error: std::io::Error| OutputError::Unusable { path: shown(), reason: error.to_string() };
         fs::create_dir_all(path).map_err(unusable)?;
-        let staging = tempfile::Builder::new().prefix(".sweepfit-incomplete-").tempdir_in(path);
+        if overwrite {
+            remove_leftovers(path);
+        }
+        let staging = tempfile::Builder::new().prefix(LEFTOVER).tempdir_in(path);
         let staging = match staging {
             Ok(staging) => staging,
             Err(error) => {
-                if made {
-                    let _ = fs::remove_dir(path);
-                }
+                remove_empty(&made);
                 return Err(unusable(error));
             }
         };
@@ -161,7 +187,7 @@ impl Directory {
         }
         fs::rename(&staged_manifest, self.path.join(MANIFEST))
             .map_err(|e| self.failure("manifest", e.to_string()))?;
-        self.made = false;
+        self.made.clear();
         Ok(())
     }
 
@@ -186,8 +212,6 @@ impl Drop for Directory {
         if let Some(staging) = self.staging.take() {
             let _ = staging.close();
         }
-        if self.made {
-            let _ = fs::remove_dir(&self.path);
-        }
+        remove_empty(&self.made);
     }
 }

@@ -104,7 +104,7 @@ pub const FITS: TableSpec = TableSpec {
             "condition_number",
             Float,
             "",
-            "of the column-scaled, w- and σ-weighted Jacobian in the solver's coordinates",
+            "of the column-scaled, w- and σ-weighted Jacobian with respect to the free parameters",
         ),
         column("n_starts", Int, "", "local searches begun"),
         column("n_agreeing", Int, "", "searches that ended at this objective, relative 1e-6"),
