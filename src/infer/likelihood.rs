@@ -182,6 +182,19 @@ mod tests {
         assert!((gauss - huber).abs() < 1e-9);
     }
 
+    /// With a δ beyond every residual all losses are least squares, also where their constants cancel.
+    #[test]
+    fn wide_losses_tend_to_gauss() {
+        let weights = vec![1.0; 240];
+        for objective in [1e-4, 1e-10, 1e-14] {
+            let gauss = negative_log_likelihood(Loss::L2, objective, &weights).unwrap();
+            for loss in [Loss::Cauchy { delta: 1.0 }, Loss::SoftL1 { delta: 1.0 }] {
+                let wide = negative_log_likelihood(loss, objective, &weights).unwrap();
+                assert!((gauss - wide).abs() < 1e-3, "{loss} at {objective}: {wide} for {gauss}");
+            }
+        }
+    }
+
     #[test]
     fn a_heavy_cauchy_is_improper() {
         assert!(log_normaliser(Loss::Cauchy { delta: 1.0 }, 1.5).is_infinite());

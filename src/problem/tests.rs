@@ -81,3 +81,17 @@ fn log_residuals_do_not_know_the_unit_of_the_response() {
     };
     assert!((objective(1.0) / objective(1000.0) - 1.0).abs() < 1e-10);
 }
+
+/// A zero base of a power takes no part in the centring of the others: the law is recovered with it.
+#[test]
+fn a_zero_among_the_data_of_a_power_spoils_nothing() {
+    let law = crate::testing::typed_law("y ~ E + A*x^alpha where E > 0, A > 0, alpha in [0, 2]", &["x", "y"]);
+    let x: Vec<f64> = (0..21).map(|i| 0.5 * f64::from(i)).collect();
+    let y: Vec<f64> = x.iter().map(|x| 1.5 + 0.8 * x.powf(0.7)).collect();
+    let (models, problem) = problem(&law, Residual::Linear, Loss::L2, &[("y", y), ("x", x)]);
+    let fit = crate::solve::fit(&models, problem, &Default::default(), &mut Default::default());
+    assert_eq!(fit.status, crate::solve::Status::Converged, "{}", fit.message);
+    for (estimate, truth) in fit.natural.iter().zip([1.5, 0.8, 0.7]) {
+        assert!((estimate / truth - 1.0).abs() < 1e-9, "{:?}", fit.natural);
+    }
+}

@@ -120,7 +120,54 @@ pub fn terrain(problem: &Problem) -> Terrain {
         loss: problem.loss,
         total_weight: problem.total_weight,
         linear: linear_coordinates(problem),
+        project_start: false,
     }
+}
+
+/// How a search treats the coordinates in which the problem is linear.
+#[derive(Clone, Copy, PartialEq)]
+enum Amplitudes {
+    /// Like all others.
+    Free,
+    /// Solved at every trial point; drawn starts come with theirs solved.
+    Drawn,
+    /// Solved at every trial point and at the start.
+    Solved,
+}
+
+/// Finishes the best outcome; where its certificate fails, the next basins are tried too, because a search that
+/// was cut short may lie above another's optimum. Keeps the best in `best`; true where one is certified.
+fn finish_best(
+    problem: &Problem,
+    starts: &[Vec<f64>],
+    outcomes: &[Outcome],
+    best: &mut Option<(Finished, u32)>,
+) -> bool {
+    let weight = &problem.observations.weight;
+    let mut last = f64::NEG_INFINITY;
+    let mut tried = 0;
+    for outcome in outcomes {
+        if outcome.objective <= last * (1.0 + AGREEMENT) && tried > 0 {
+            continue;
+        }
+        last = outcome.objective;
+        tried += 1;
+        let from = within_range(problem, &starts[outcome.task], &outcome.theta);
+        if let Some(found) = minimise(problem, weight, &from, 100) {
+            let iterations = outcome.iterations + found.iterations;
+            let certified = found.certificate.holds();
+            if best.as_ref().is_none_or(|(b, _)| found.rows.objective < b.rows.objective) {
+                *best = Some((found, iterations));
+            }
+            if certified {
+                return true;
+            }
+        }
+        if tried == 4 {
+            break;
+        }
+    }
+    false
 }
 
 /// The coordinates that a search may solve exactly at every trial point.
@@ -172,37 +219,28 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
             .collect()
     });
     let starts = starts(&problem, &rules, n_starts.max(1), given.as_ref(), batch);
-    let mut outcomes = search(&problem, &starts, options.solver, batch);
-    outcomes.retain(|o| o.objective.is_finite());
-    outcomes.sort_by(|a, b| a.objective.total_cmp(&b.objective));
-    if outcomes.is_empty() {
+    // A start of the user's own, alone, is first searched from as it stands; only where that ends in no certified
+    // minimum are its amplitudes solved, then and along the way.
+    let alone = given.is_some() && starts.len() == 1;
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut best: Option<(Finished, u32)> = None;
+    for amplitudes in
+        if alone { &[Amplitudes::Free, Amplitudes::Solved][..] } else { &[Amplitudes::Drawn][..] }
+    {
+        let mut found = search(&problem, &starts, options.solver, *amplitudes, batch);
+        found.retain(|o| o.objective.is_finite());
+        found.sort_by(|a, b| a.objective.total_cmp(&b.objective));
+        let certified = finish_best(&problem, &starts, &found, &mut best);
+        if best.is_some() {
+            outcomes = found;
+        }
+        if certified {
+            break;
+        }
+    }
+    if best.is_none() {
         let message = "the law has no finite value at any start; check its domains and the data".to_string();
         return without_solution(law.parameters.len(), problem, starts.len(), message);
-    }
-
-    // The best outcome, finished; where its certificate fails, the next basins are tried too, because a
-    // search that was cut short may lie above another's optimum.
-    let weight = &problem.observations.weight;
-    let mut best: Option<(Finished, u32)> = None;
-    let mut last = f64::NEG_INFINITY;
-    let mut tried = 0;
-    for outcome in &outcomes {
-        if outcome.objective <= last * (1.0 + AGREEMENT) && tried > 0 {
-            continue;
-        }
-        last = outcome.objective;
-        tried += 1;
-        let from = within_range(&problem, &starts[outcome.task], &outcome.theta);
-        if let Some(found) = minimise(&problem, weight, &from, 100) {
-            let iterations = outcome.iterations + found.iterations;
-            let certified = found.certificate.holds();
-            if best.as_ref().is_none_or(|(b, _)| found.rows.objective < b.rows.objective) {
-                best = Some((found, iterations));
-            }
-            if certified || tried == 4 {
-                break;
-            }
-        }
     }
     let (solution, iterations) = match best {
         Some((solution, iterations)) => (Some(solution), iterations),
@@ -245,11 +283,21 @@ impl Tally {
     }
 }
 
-fn search(problem: &Problem, starts: &[Vec<f64>], solver: Solver, batch: &mut Batch) -> Vec<Outcome> {
+fn search(
+    problem: &Problem,
+    starts: &[Vec<f64>],
+    solver: Solver,
+    amplitudes: Amplitudes,
+    batch: &mut Batch,
+) -> Vec<Outcome> {
     let weight = &problem.observations.weight;
     match solver {
         Solver::Fast => {
-            let terrain = terrain(problem);
+            let mut terrain = terrain(problem);
+            terrain.project_start = amplitudes == Amplitudes::Solved;
+            if amplitudes == Amplitudes::Free {
+                terrain.linear.clear();
+            }
             let mut outcomes: Vec<Option<Outcome>> = vec![None; starts.len()];
             batch.run(
                 Kind::of(problem),

@@ -63,6 +63,8 @@ pub struct Terrain {
     /// Coordinates in which least squares is linear, and whether by their exponential; empty where there are
     /// none.
     pub linear: Vec<(usize, Scale)>,
+    /// Whether the start's own amplitudes are to be solved too; drawn starts come with theirs solved.
+    pub project_start: bool,
 }
 
 /// Why a search ended.
@@ -148,9 +150,8 @@ impl Search {
             if !finite {
                 return Some(Ending::NotFinite);
             }
-            // A start of the user's own may come with amplitudes that fit nothing.
             self.predicted = 0.01 * found.objective;
-            if !self.projected && self.project(found, terrain) {
+            if terrain.project_start && !self.projected && self.project(found, terrain) {
                 self.projected = true;
                 return None;
             }
