@@ -56,10 +56,7 @@ const SMALL_SHARE: f64 = 1e-4;
 const RUNAWAY: f64 = 3e3;
 
 /// Tries the edges that the solution approaches, then judges it.
-pub(super) fn land(models: &Models, problem: Problem, solution: Option<Finished>, tally: Tally) -> Fit {
-    let Some(found) = solution else {
-        return judge(models, problem, Vec::new(), None, tally);
-    };
+pub(super) fn land(models: &Models, problem: Problem, found: Finished, tally: Tally) -> Fit {
     let weight = problem.observations.weight.clone();
     let (problem, edges, found) = at_edges(models, problem, &weight, found);
     judge(models, problem, edges, Some(found), tally)

@@ -238,13 +238,9 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
             break;
         }
     }
-    if best.is_none() {
+    let Some((solution, iterations)) = best else {
         let message = "the law has no finite value at any start; check its domains and the data".to_string();
         return without_solution(law.parameters.len(), problem, starts.len(), message);
-    }
-    let (solution, iterations) = match best {
-        Some((solution, iterations)) => (Some(solution), iterations),
-        None => (None, 0),
     };
     let tally = Tally {
         n_starts: starts.len(),
