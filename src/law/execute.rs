@@ -8,6 +8,8 @@
 
 use std::cell::Cell;
 
+use fearless_simd::{Level, dispatch};
+
 use crate::lanes::{self, Lanes};
 
 use super::graph::{LN_ZERO, Unary};
@@ -23,6 +25,12 @@ pub const BLOCK: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C, align(64))]
 pub struct Pack(pub [f64; LANES]);
+
+impl Default for Pack {
+    fn default() -> Self {
+        Pack::ZERO
+    }
+}
 
 impl Pack {
     pub const ZERO: Pack = Pack([0.0; LANES]);
@@ -120,6 +128,29 @@ impl ParameterProgram {
         self.set_constants(&slots);
         self.run::<f64>((), &slots);
         self.outputs.iter().map(|&i| slots[usize::from(i)].get().0[0]).collect()
+    }
+
+    /// The outputs for many vectors of coordinates, row after row, computed eight lanes wide.
+    pub fn evaluate_rows(&self, level: Level, rows: &[f64], means: &[f64]) -> Vec<f64> {
+        let slots = vec![Cell::new(Pack::ZERO); self.n_slots];
+        for (slot, &value) in slots[self.n_coordinates..].iter().zip(means) {
+            slot.set(Pack::splat(value));
+        }
+        self.set_constants(&slots);
+        let p = self.n_coordinates;
+        let m = self.outputs.len();
+        let mut out = Vec::with_capacity(rows.len() / p.max(1) * m);
+        for chunk in rows.chunks(p.max(1) * LANES) {
+            let count = chunk.len() / p.max(1);
+            for i in 0..p {
+                slots[i].set(Pack(std::array::from_fn(|lane| chunk[lane.min(count - 1) * p + i])));
+            }
+            dispatch!(level, simd => self.run::<fearless_simd::f64x8<_>>(simd, &slots));
+            for lane in 0..count {
+                out.extend(self.outputs.iter().map(|&i| slots[usize::from(i)].get().0[lane]));
+            }
+        }
+        out
     }
 }
 

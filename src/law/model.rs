@@ -20,6 +20,8 @@ pub struct Model {
     pub sources: Vec<Expr>,
     /// The data columns that programs read: sources, their logarithms, centred columns.
     pub recipes: Vec<Recipe>,
+    /// The columns, by recipe, that some program reads; the others are steps on the way to them.
+    pub read_columns: Vec<u16>,
     /// `T(prediction)` alone.
     pub value: Program,
     /// `T(prediction)`, then its first derivatives.
@@ -28,9 +30,10 @@ pub struct Model {
     pub hessian: Program,
     /// Pairs (i, j), i ≥ j, whose second derivative is not identically zero, in program order.
     pub curved: Vec<(usize, usize)>,
-    /// All of the law's parameters in natural units and in its order, then `∂ parameter / ∂ coordinate`
-    /// row by row.
+    /// All of the law's parameters in natural units and in its order.
     pub natural: ParameterProgram,
+    /// `∂ parameter / ∂ coordinate`, row by row.
+    pub natural_jacobian: ParameterProgram,
     /// Per coordinate, what is added to a logarithmic one to give the parameter's logarithm.
     pub shift: ParameterProgram,
     /// The coordinates in which the prediction is jointly linear (for logarithmic ones: in their `exp`).
@@ -69,9 +72,10 @@ impl Model {
                 }
             }
         }
-        let mut naturals = build.parameters.clone();
-        for parameter in build.parameters.clone() {
-            naturals.extend((0..n).map(|i| derivatives.of(&mut build.graph, parameter, i as u32)));
+        let naturals = build.parameters.clone();
+        let mut natural_slopes = Vec::new();
+        for &parameter in &naturals {
+            natural_slopes.extend((0..n).map(|i| derivatives.of(&mut build.graph, parameter, i as u32)));
         }
 
         // The same law with its amplitudes as plain factors, for variable projection: coordinate n + i
@@ -86,13 +90,23 @@ impl Model {
         let rest = build.expression(&law.prediction);
 
         let compiler = Compiler::new(&build.graph, n);
+        let value_program = compiler.program(&[value]);
+        let gradient = compiler.program(&[&[value], first.as_slice()].concat());
+        let hessian = compiler.program(&[&[value], first.as_slice(), second.as_slice()].concat());
+        let design = compiler.program(&[&[rest], factors.as_slice()].concat());
+        let mut read_columns: Vec<u16> =
+            [&value_program, &gradient, &hessian, &design].into_iter().flat_map(Program::read_columns).collect();
+        read_columns.sort_unstable();
+        read_columns.dedup();
         Model {
-            value: compiler.program(&[value]),
-            gradient: compiler.program(&[&[value], first.as_slice()].concat()),
-            hessian: compiler.program(&[&[value], first.as_slice(), second.as_slice()].concat()),
+            read_columns,
+            value: value_program,
+            gradient,
+            hessian,
+            design,
             natural: compiler.parameter_program(&naturals),
+            natural_jacobian: compiler.parameter_program(&natural_slopes),
             shift: compiler.parameter_program(&shifts),
-            design: compiler.program(&[&[rest], factors.as_slice()].concat()),
             recipes: build.graph.recipes().to_vec(),
             sources: build.sources,
             curved,

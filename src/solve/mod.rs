@@ -20,7 +20,7 @@ mod rows;
 mod search;
 mod starts;
 
-pub use batch::{Batch, Kind, Outcome, Task, order_for};
+pub use batch::{Batch, Ended, Kind, Task, order_for};
 pub use edges::{Models, at_edges};
 pub use identify::{Identification, identify};
 pub use reference::{Certificate, Finished, column_scales, minimise, scaled_hessian, weighted_entry};
@@ -152,7 +152,7 @@ fn finish_best(
         }
         last = outcome.objective;
         tried += 1;
-        let from = within_range(problem, &starts[outcome.task], &outcome.theta);
+        let from = within_range(problem, &starts[outcome.start], &outcome.theta);
         if let Some(found) = minimise(problem, weight, &from, 100) {
             let iterations = outcome.iterations + found.iterations;
             let certified = found.certificate.holds();
@@ -263,6 +263,15 @@ fn within_range(problem: &Problem, start: &[f64], end: &[f64]) -> Vec<f64> {
     }
 }
 
+/// A search's end, kept.
+#[derive(Clone, Debug)]
+struct Outcome {
+    start: usize,
+    theta: Vec<f64>,
+    objective: f64,
+    iterations: u32,
+}
+
 /// Bookkeeping of the multi-start.
 #[derive(Debug, Default)]
 struct Tally {
@@ -296,23 +305,29 @@ fn search(
             }
             let mut outcomes: Vec<Option<Outcome>> = vec![None; starts.len()];
             batch.run(
-                Kind::of(problem),
+                Kind::of(problem, &terrain),
                 starts.len(),
                 |i| Task { problem, terrain: &terrain, weight, start: &starts[i] },
-                |i, outcome| outcomes[i] = Some(outcome),
+                |ended| {
+                    outcomes[ended.task] = Some(Outcome {
+                        start: ended.task,
+                        theta: ended.theta.to_vec(),
+                        objective: ended.objective,
+                        iterations: ended.iterations,
+                    });
+                },
             );
             outcomes.into_iter().flatten().collect()
         }
         Solver::Reference => starts
             .iter()
             .enumerate()
-            .filter_map(|(task, start)| {
+            .filter_map(|(index, start)| {
                 let found = minimise(problem, weight, start, 400)?;
                 Some(Outcome {
-                    task,
+                    start: index,
                     objective: found.rows.objective,
                     iterations: found.iterations,
-                    ending: if found.certificate.holds() { Ending::Converged } else { Ending::Limit },
                     theta: found.theta,
                 })
             })
