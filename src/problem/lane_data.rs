@@ -50,18 +50,19 @@ impl LaneData {
         self.padded = [0; LANES];
     }
 
-    fn for_fits(problem: &Problem, n: usize) -> LaneData {
-        let mut data = LaneData::default();
-        data.prepare(&problem.model, n, problem.observations.sigma.is_some());
-        data
-    }
-
     /// Puts one fit's data into a lane. Observations of weight zero are left out; call [`LaneData::settle`]
     /// when all lanes are loaded.
     pub fn load_lane(&mut self, lane: usize, problem: &Problem, weight: &[f64]) {
         let mut kept = std::mem::take(&mut self.kept);
+        // Without branches: which observations a replicate leaves out, no processor can predict.
         kept.clear();
-        kept.extend((0..weight.len() as u32).filter(|&i| weight[i as usize] != 0.0));
+        kept.resize(weight.len(), 0);
+        let mut count = 0;
+        for (i, &w) in weight.iter().enumerate() {
+            kept[count] = i as u32;
+            count += usize::from(w != 0.0);
+        }
+        kept.truncate(count);
         self.set(lane, 0, problem, &kept);
         for (pack, &i) in self.weight.iter_mut().zip(&kept) {
             pack.0[lane] = weight[i as usize];
@@ -148,22 +149,31 @@ impl LaneData {
     /// One fit spread over the lanes: observation i sits in lane i mod 8 of pack i / 8; lanes beyond the
     /// last observation repeat the first at weight zero.
     pub fn spread(problem: &Problem, weight: &[f64]) -> LaneData {
+        let mut data = LaneData::default();
+        data.spread_into(problem, weight);
+        data
+    }
+
+    /// [`LaneData::spread`] in buffers that are there.
+    pub fn spread_into(&mut self, problem: &Problem, weight: &[f64]) {
         let n = problem.n();
         let packs = n.div_ceil(LANES);
-        let mut data = LaneData::for_fits(problem, packs);
-        for lane in 0..LANES {
-            let observation = |k: usize| k * LANES + lane;
-            let places: Vec<u32> =
-                (0..packs).map(|k| if observation(k) < n { observation(k) as u32 } else { 0 }).collect();
-            data.set(lane, 0, problem, &places);
-            for k in 0..packs {
-                let i = observation(k);
-                data.weight[k].0[lane] = if i < n { weight[i] } else { 0.0 };
+        self.prepare(&problem.model, packs, problem.observations.sigma.is_some());
+        for (k, i) in (0..packs * LANES).enumerate() {
+            let (k, lane) = (k / LANES, k % LANES);
+            let place = if i < n { i } else { 0 };
+            for &c in &problem.model.read_columns {
+                let at = usize::from(c) * self.stride + k;
+                self.columns[at].get_mut().0[lane] = problem.columns[usize::from(c)][place];
+            }
+            self.target[k].0[lane] = problem.target[place];
+            self.weight[k].0[lane] = if i < n { weight[i] } else { 0.0 };
+            if let Some(pack) = self.inverse_sigma.get_mut(k) {
+                pack.0[lane] = 1.0 / problem.observations.sigma_at(place);
             }
         }
-        data.set_means(problem);
-        data.n_packs = packs;
-        data
+        self.set_means(problem);
+        self.n_packs = packs;
     }
 }
 

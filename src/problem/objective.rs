@@ -41,6 +41,16 @@ pub struct Sums {
     pub packs: Vec<Pack>,
 }
 
+impl Sums {
+    /// Adds the lanes' sums up, for a fit that is spread over the lanes: every lane then holds the whole.
+    pub fn add_lanes(&mut self) {
+        for pack in &mut self.packs {
+            let [a, b, c, d, e, f, g, h] = pack.0;
+            *pack = Pack::splat(((a + e) + (c + g)) + ((b + f) + (d + h)));
+        }
+    }
+}
+
 /// Number of entries in a lower triangle.
 pub fn triangle(p: usize) -> usize {
     p * (p + 1) / 2
@@ -139,6 +149,66 @@ pub fn outputs_lanes(
     out
 }
 
+/// Weighted normal equations of a model's amplitudes at many points: `rows` holds responses and their weights,
+/// one pack per observation, `n_packs` of them. Leaves the Gram matrix of the amplitudes' factors (lower triangle
+/// by rows), then their products with what is left of the response, in `sums`.
+pub fn amplitude_equations(
+    level: Level,
+    model: &Model,
+    data: &LaneData,
+    rows: (&[Pack], &[Pack]),
+    coordinates: &[Pack],
+    workspace: &mut Workspace,
+    sums: &mut Sums,
+) {
+    workspace.prepare(&model.design, coordinates, &data.means);
+    let m = model.amplitudes.len();
+    sums.packs.clear();
+    sums.packs.resize(triangle(m) + m, Pack::ZERO);
+    dispatch!(level, simd => sum_amplitudes::<fearless_simd::f64x8<_>>(
+        simd, &model.design, data, rows, workspace, &mut sums.packs
+    ));
+}
+
+#[inline(always)]
+fn sum_amplitudes<L: Lanes>(
+    token: L::Token,
+    program: &Program,
+    data: &LaneData,
+    (response, row_weight): (&[Pack], &[Pack]),
+    workspace: &Workspace,
+    sums: &mut [Pack],
+) {
+    program.parameter.run::<L>(token, &workspace.slots);
+    let m = program.outputs.len() - 1;
+    let (gram, products) = sums.split_at_mut(triangle(m));
+    for start in (0..data.n_packs).step_by(BLOCK) {
+        let block = workspace.block(data, start);
+        program.run::<L>(token, &block);
+        let len = block.len;
+        let extra = &block.registers[program.n_registers * BLOCK..];
+        let weighted = Source::each(&extra[..len]);
+        let rest = block.source(program.outputs[0]);
+        for i in 0..m {
+            let column = block.source(program.outputs[1 + i]);
+            for lane in (0..LANES).step_by(L::WIDTH) {
+                let mut product = L::load(token, &products[i].0[lane..]);
+                for k in 0..len {
+                    let left = load::<L>(token, &response[start..], k, lane) - rest.get(token, k, lane);
+                    let factor = column.get::<L>(token, k, lane) * load(token, &row_weight[start..], k, lane);
+                    set(&extra[k], factor, lane);
+                    product = factor.mul_add(left, product);
+                }
+                product.store(&mut products[i].0[lane..]);
+            }
+            for j in 0..=i {
+                let other = block.source(program.outputs[1 + j]);
+                dot::<L>(token, len, weighted, other, &mut gram[triangle(i) + j]);
+            }
+        }
+    }
+}
+
 #[inline(always)]
 fn collect<L: Lanes>(
     token: L::Token,
@@ -179,6 +249,8 @@ impl Objective<'_> {
             let weight = &data.weight[start..start + len];
             let has_sigma = !data.inverse_sigma.is_empty();
             let quadratic = loss.is_quadratic();
+            // See `Model::of_prediction`.
+            let slope_in_curvature = order == Order::Exact && model.of_prediction;
 
             for lane in (0..LANES).step_by(L::WIDTH) {
                 let mut objective = L::load(token, &sums[0].0[lane..]);
@@ -198,13 +270,19 @@ impl Objective<'_> {
                     }
                     objective = w.mul_add(terms.value, objective);
                     if order != Order::Value {
-                        set(&slope_cells[k], slope_weight * terms.slope, lane);
+                        let slope = slope_weight * terms.slope;
+                        set(&slope_cells[k], slope, lane);
                         let curvature = if quadratic {
                             terms.curvature
                         } else {
                             (terms.weight - terms.curvature).mul_add(w.fill(SHARE), terms.curvature)
                         };
-                        set(&curvature_cells[k], curvature_weight * curvature, lane);
+                        let curvature = if slope_in_curvature {
+                            curvature_weight.mul_add(curvature, -slope)
+                        } else {
+                            curvature_weight * curvature
+                        };
+                        set(&curvature_cells[k], curvature, lane);
                     }
                 }
                 objective.store(&mut sums[0].0[lane..]);
@@ -227,10 +305,50 @@ impl Objective<'_> {
                 _ => columns.sum_one_by_one::<L>(token, weighted, gradient, hessian),
             }
             if order == Order::Exact {
-                for (&(i, j), &output) in model.curved.iter().zip(&program.outputs[1 + p..]) {
-                    let second = block.source(output);
-                    dot::<L>(token, len, slopes, second, &mut hessian[triangle(i) + j]);
+                let outputs = &program.outputs[1 + p..];
+                for (pairs, outputs) in model.second.chunks(6).zip(outputs.chunks(6)) {
+                    let work = Dots { block: &block, pairs, outputs, slopes };
+                    match pairs.len() {
+                        1 => work.add::<L, 1>(token, hessian),
+                        2 => work.add::<L, 2>(token, hessian),
+                        3 => work.add::<L, 3>(token, hessian),
+                        4 => work.add::<L, 4>(token, hessian),
+                        5 => work.add::<L, 5>(token, hessian),
+                        _ => work.add::<L, 6>(token, hessian),
+                    }
                 }
+            }
+        }
+    }
+}
+
+/// Second derivatives of one block, to be added to the Hessian: few at a time, side by side, because each sum
+/// alone waits for its own last addition.
+struct Dots<'a> {
+    block: &'a Block<'a>,
+    pairs: &'a [(usize, usize)],
+    outputs: &'a [Operand],
+    slopes: Source<'a>,
+}
+
+impl Dots<'_> {
+    #[inline(always)]
+    fn add<L: Lanes, const K: usize>(&self, token: L::Token, hessian: &mut [Pack]) {
+        let columns: [Source; K] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
+        let place = |i: usize| triangle(self.pairs[i].0) + self.pairs[i].1;
+        for lane in (0..LANES).step_by(L::WIDTH) {
+            let mut totals = [L::splat(token, 0.0); K];
+            for i in 0..K {
+                totals[i] = load(token, hessian, place(i), lane);
+            }
+            for k in 0..self.block.len {
+                let slope = self.slopes.get::<L>(token, k, lane);
+                for i in 0..K {
+                    totals[i] = slope.mul_add(columns[i].get(token, k, lane), totals[i]);
+                }
+            }
+            for i in 0..K {
+                totals[i].store(&mut hessian[place(i)].0[lane..]);
             }
         }
     }

@@ -6,8 +6,10 @@
 
 use fearless_simd::Level;
 
-use crate::law::{LANES, Model};
-use crate::problem::{LaneData, Loss, Objective, Order, Problem, Sums, Workspace, lanes_of};
+use crate::law::{LANES, Model, Pack};
+use crate::problem::{
+    LaneData, Loss, Objective, Order, Problem, Sums, Workspace, amplitude_equations, lanes_of,
+};
 
 use super::search::{Ending, Ground, Searches, Terrain};
 
@@ -154,6 +156,64 @@ impl Batch {
                 }
             }
         }
+    }
+
+    /// One search alone, its observations spread over the lanes: for few searches on a long sweep.
+    pub fn run_alone(&mut self, task: Task, kind: Kind, mut done: impl FnMut(Ended)) {
+        let Kind { model, ground, .. } = kind;
+        let order = order_for(ground.loss);
+        let Batch { level, workspace, data, sums, searches, theta } = self;
+        data.spread_into(task.problem, task.weight);
+        searches.prepare(model.coordinates.len());
+        for lane in 0..LANES {
+            searches.begin(lane, task.start, task.terrain);
+        }
+        loop {
+            Objective { model, loss: ground.loss, order, data }.evaluate(
+                *level,
+                &searches.trial,
+                workspace,
+                sums,
+            );
+            sums.add_lanes();
+            let endings = searches.observe(*level, sums, [true; LANES], ground);
+            if let Some(ending) = endings[0] {
+                theta.clear();
+                theta.extend(searches.theta.iter().map(|pack| pack.0[0]));
+                return done(Ended {
+                    task: 0,
+                    theta,
+                    objective: searches.at.packs[0].0[0],
+                    iterations: searches.iterations[0],
+                    ending,
+                });
+            }
+        }
+    }
+
+    /// Loads a problem, for evaluating it at many points.
+    pub fn load(&mut self, problem: &Problem) {
+        self.data.repeat(problem);
+    }
+
+    /// Normal equations of the loaded problem's amplitudes at up to eight points; see
+    /// [`amplitude_equations`](crate::problem::amplitude_equations).
+    pub fn amplitude_equations(
+        &mut self,
+        problem: &Problem,
+        rows: (&[Pack], &[Pack]),
+        coordinates: &[Pack],
+    ) -> &[Pack] {
+        amplitude_equations(
+            self.level,
+            &problem.model,
+            &self.data,
+            rows,
+            coordinates,
+            &mut self.workspace,
+            &mut self.sums,
+        );
+        &self.sums.packs
     }
 
     /// Objectives at `n` points of one problem.
