@@ -1,5 +1,6 @@
 //! Refits on resampled weights, starting from the estimate.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -84,13 +85,13 @@ pub fn replicate(
     let task = Refitting { models, problem: &problem, terrain: &terrain, start: &start, options, key_digest };
     let parts: Vec<Replicates> = (0..n_chunks)
         .into_par_iter()
-        .map_init(Scratch::default, |scratch, c| {
+        .map(|c| {
             if interrupted.load(Ordering::Relaxed) {
                 return Replicates::default();
             }
             let first = c * chunk;
             let count = chunk.min(options.bootstrap - first);
-            refit(&task, first..first + count, scratch)
+            SCRATCH.with_borrow_mut(|scratch| refit(&task, first..first + count, scratch))
         })
         .collect();
     let mut replicates = Replicates { n_parameters: models.law().parameters.len(), ..Replicates::default() };
@@ -122,11 +123,15 @@ fn replicate_problem(models: &Models, fit: &Fit) -> (Problem, Vec<f64>) {
     (problem, start)
 }
 
-/// Buffers that a worker keeps from chunk to chunk.
+/// Buffers that a worker keeps from chunk to chunk and from fit to fit.
 #[derive(Default)]
 struct Scratch {
     batch: Batch,
     weights: Vec<f64>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// What all replicates of a fit share.

@@ -122,6 +122,12 @@ impl Resampler {
             self.counts[index(&mut self.rng, n)] += 1;
         }
         weight.fill(0.0);
+        if self.members.len() == n {
+            for (&i, &count) in self.members.iter().zip(&self.counts) {
+                weight[i as usize] = own[i as usize] * f64::from(count);
+            }
+            return;
+        }
         let mut start = 0;
         for (&end, &count) in self.ends.iter().zip(&self.counts) {
             let count = f64::from(count);

@@ -247,45 +247,17 @@ impl Objective<'_> {
             let value = block.source(program.outputs[0]);
             let target = &data.target[start..start + len];
             let weight = &data.weight[start..start + len];
-            let has_sigma = !data.inverse_sigma.is_empty();
-            let quadratic = loss.is_quadratic();
+            let sigma = data.inverse_sigma.get(start..start + len);
+            let rows = Residuals { value, target, weight, sigma };
             // See `Model::of_prediction`.
             let slope_in_curvature = order == Order::Exact && model.of_prediction;
-
-            for lane in (0..LANES).step_by(L::WIDTH) {
-                let mut objective = L::load(token, &sums[0].0[lane..]);
-                for k in 0..len {
-                    let residual = value.get::<L>(token, k, lane) - load::<L>(token, target, k, lane);
-                    let w = load::<L>(token, weight, k, lane);
-                    let (terms, slope_weight, curvature_weight);
-                    if has_sigma {
-                        let s = load::<L>(token, &data.inverse_sigma[start..], k, lane);
-                        terms = loss.terms(residual * s);
-                        slope_weight = w * s;
-                        curvature_weight = w * s * s;
-                    } else {
-                        terms = loss.terms(residual);
-                        slope_weight = w;
-                        curvature_weight = w;
-                    }
-                    objective = w.mul_add(terms.value, objective);
-                    if order != Order::Value {
-                        let slope = slope_weight * terms.slope;
-                        set(&slope_cells[k], slope, lane);
-                        let curvature = if quadratic {
-                            terms.curvature
-                        } else {
-                            (terms.weight - terms.curvature).mul_add(w.fill(SHARE), terms.curvature)
-                        };
-                        let curvature = if slope_in_curvature {
-                            curvature_weight.mul_add(curvature, -slope)
-                        } else {
-                            curvature_weight * curvature
-                        };
-                        set(&curvature_cells[k], curvature, lane);
-                    }
-                }
-                objective.store(&mut sums[0].0[lane..]);
+            let want = (order != Order::Value).then_some((slope_cells, curvature_cells, slope_in_curvature));
+            // One loop per loss: a choice within would be made again for every pack.
+            match loss {
+                Loss::L2 => rows.weigh::<L>(token, Loss::L2, want, &mut sums[0]),
+                Loss::Huber { delta } => rows.weigh::<L>(token, Loss::Huber { delta }, want, &mut sums[0]),
+                Loss::SoftL1 { delta } => rows.weigh::<L>(token, Loss::SoftL1 { delta }, want, &mut sums[0]),
+                Loss::Cauchy { delta } => rows.weigh::<L>(token, Loss::Cauchy { delta }, want, &mut sums[0]),
             }
             if order == Order::Value {
                 continue;
@@ -322,6 +294,75 @@ impl Objective<'_> {
     }
 }
 
+/// One block's residuals before the loss.
+struct Residuals<'a> {
+    value: Source<'a>,
+    target: &'a [Pack],
+    weight: &'a [Pack],
+    /// 1/σ.
+    sigma: Option<&'a [Pack]>,
+}
+
+impl Residuals<'_> {
+    /// Adds the losses to `objective`; where slopes and curvatures are wanted, writes those too, the slope
+    /// subtracted from the curvature if the last of `want` says so.
+    #[inline(always)]
+    fn weigh<L: Lanes>(
+        &self,
+        token: L::Token,
+        loss: Loss,
+        want: Option<(&[Cell<Pack>], &[Cell<Pack>], bool)>,
+        objective: &mut Pack,
+    ) {
+        match (want, self.sigma) {
+            (None, sigma) => self.weigh_as::<L>(token, loss, None, sigma, objective),
+            (want, None) => self.weigh_as::<L>(token, loss, want, None, objective),
+            (want, sigma) => self.weigh_as::<L>(token, loss, want, sigma, objective),
+        }
+    }
+
+    #[inline(always)]
+    fn weigh_as<L: Lanes>(
+        &self,
+        token: L::Token,
+        loss: Loss,
+        want: Option<(&[Cell<Pack>], &[Cell<Pack>], bool)>,
+        sigma: Option<&[Pack]>,
+        objective: &mut Pack,
+    ) {
+        let len = self.target.len();
+        let weight = &self.weight[..len];
+        for lane in (0..LANES).step_by(L::WIDTH) {
+            let mut total = L::load(token, &objective.0[lane..]);
+            for k in 0..len {
+                let residual = self.value.get::<L>(token, k, lane) - load::<L>(token, self.target, k, lane);
+                let w = load::<L>(token, weight, k, lane);
+                let (terms, slope_weight, curvature_weight) = match sigma {
+                    Some(sigma) => {
+                        let s = load::<L>(token, sigma, k, lane);
+                        (loss.terms(residual * s), w * s, w * s * s)
+                    }
+                    None => (loss.terms(residual), w, w),
+                };
+                total = w.mul_add(terms.value, total);
+                if let Some((slopes, curvatures, slope_in_curvature)) = want {
+                    let slope = slope_weight * terms.slope;
+                    set(&slopes[k], slope, lane);
+                    let curvature = if loss.is_quadratic() {
+                        curvature_weight
+                    } else {
+                        let mixed = (terms.weight - terms.curvature).mul_add(w.fill(SHARE), terms.curvature);
+                        curvature_weight * mixed
+                    };
+                    let curvature = if slope_in_curvature { curvature - slope } else { curvature };
+                    set(&curvatures[k], curvature, lane);
+                }
+            }
+            total.store(&mut objective.0[lane..]);
+        }
+    }
+}
+
 /// Second derivatives of one block, to be added to the Hessian: few at a time, side by side, because each sum
 /// alone waits for its own last addition.
 struct Dots<'a> {
@@ -335,16 +376,20 @@ impl Dots<'_> {
     #[inline(always)]
     fn add<L: Lanes, const K: usize>(&self, token: L::Token, hessian: &mut [Pack]) {
         let columns: [Source; K] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
+        let len = self.block.len;
+        self.slopes.assert_covers(len);
+        columns.iter().for_each(|column| column.assert_covers(len));
         let place = |i: usize| triangle(self.pairs[i].0) + self.pairs[i].1;
         for lane in (0..LANES).step_by(L::WIDTH) {
             let mut totals = [L::splat(token, 0.0); K];
             for i in 0..K {
                 totals[i] = load(token, hessian, place(i), lane);
             }
-            for k in 0..self.block.len {
-                let slope = self.slopes.get::<L>(token, k, lane);
+            for k in 0..len {
+                // SAFETY: `len` packs were asserted above, here and below.
+                let slope: L = unsafe { self.slopes.get_unchecked(token, k, lane) };
                 for i in 0..K {
-                    totals[i] = slope.mul_add(columns[i].get(token, k, lane), totals[i]);
+                    totals[i] = slope.mul_add(unsafe { columns[i].get_unchecked(token, k, lane) }, totals[i]);
                 }
             }
             for i in 0..K {
@@ -372,6 +417,10 @@ impl Columns<'_> {
         hessian: &mut [Pack],
     ) {
         let columns: [Source; P] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
+        let len = self.block.len;
+        self.slopes.assert_covers(len);
+        self.curvatures.assert_covers(len);
+        columns.iter().for_each(|column| column.assert_covers(len));
         let zero = L::splat(token, 0.0);
         for lane in (0..LANES).step_by(L::WIDTH) {
             let mut g = [zero; P];
@@ -382,12 +431,13 @@ impl Columns<'_> {
                     h[i][j] = load(token, hessian, triangle(i) + j, lane);
                 }
             }
-            for k in 0..self.block.len {
-                let slope = self.slopes.get::<L>(token, k, lane);
-                let curvature = self.curvatures.get::<L>(token, k, lane);
+            for k in 0..len {
+                // SAFETY: `len` packs were asserted above, here and below.
+                let slope: L = unsafe { self.slopes.get_unchecked(token, k, lane) };
+                let curvature: L = unsafe { self.curvatures.get_unchecked(token, k, lane) };
                 let mut x = [zero; P];
                 for i in 0..P {
-                    x[i] = columns[i].get(token, k, lane);
+                    x[i] = unsafe { columns[i].get_unchecked(token, k, lane) };
                 }
                 for i in 0..P {
                     g[i] = slope.mul_add(x[i], g[i]);

@@ -13,18 +13,21 @@ const PIVOT: f64 = 1e-15;
 
 /// Solves `a·x = b` for symmetric positive definite `a` (lower triangle by rows, n of them) in every lane.
 /// `a` is overwritten by its factors, `b` becomes `x`. True in lanes where `a` is numerically positive
-/// definite; the others hold nothing of use.
-#[inline(always)]
+/// definite; the others hold nothing of use. Compiled once per kind of vector, whoever calls it.
 pub fn solve_lanes<L: Lanes>(token: L::Token, a: &mut [Pack], b: &mut [Pack]) -> L::Mask {
-    match b.len() {
-        1 => solve_in_registers::<L, 1>(token, a, b),
-        2 => solve_in_registers::<L, 2>(token, a, b),
-        3 => solve_in_registers::<L, 3>(token, a, b),
-        4 => solve_in_registers::<L, 4>(token, a, b),
-        5 => solve_in_registers::<L, 5>(token, a, b),
-        6 => solve_in_registers::<L, 6>(token, a, b),
-        _ => solve_in_memory::<L>(token, a, b),
-    }
+    L::vectorize(
+        token,
+        #[inline(always)]
+        || match b.len() {
+            1 => solve_in_registers::<L, 1>(token, a, b),
+            2 => solve_in_registers::<L, 2>(token, a, b),
+            3 => solve_in_registers::<L, 3>(token, a, b),
+            4 => solve_in_registers::<L, 4>(token, a, b),
+            5 => solve_in_registers::<L, 5>(token, a, b),
+            6 => solve_in_registers::<L, 6>(token, a, b),
+            _ => solve_in_memory::<L>(token, a, b),
+        },
+    )
 }
 
 #[inline(always)]
