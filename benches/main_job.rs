@@ -12,7 +12,7 @@ use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText, Silent, run};
 use sweepfit::infer::{Options as InferOptions, Resample, replicate};
 use sweepfit::law::Pack;
-use sweepfit::problem::{LaneData, Loss, Objective, Order, Sums, Workspace};
+use sweepfit::problem::{LEAST_SHARE, LaneData, Loss, Objective, Order, Sums, Workspace};
 use sweepfit::solve::{self, Batch};
 
 use common::{FIXTURE, chinchilla, fitted};
@@ -28,10 +28,10 @@ fn kernel(c: &mut Criterion) {
     for (name, loss, order) in [
         ("value", Loss::L2, Order::Value),
         ("normal equations", Loss::L2, Order::GaussNewton),
-        ("exact Hessian, huber", Loss::Huber { delta: 1e-3 }, Order::Exact),
+        ("normal equations, huber", Loss::Huber { delta: 1e-3 }, Order::GaussNewton),
     ] {
         let (mut workspace, mut sums) = (Workspace::default(), Sums::default());
-        let objective = Objective { model: &problem.model, loss, order, data: &data };
+        let objective = Objective { model: &problem.model, loss, order, data: &data, share: &LEAST_SHARE };
         group.bench_function(name, |b| {
             b.iter(|| objective.evaluate(Level::new(), black_box(&coordinates), &mut workspace, &mut sums));
         });

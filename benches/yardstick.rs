@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use fearless_simd::Level;
 use sweepfit::law::Pack;
-use sweepfit::problem::{LaneData, Loss, Objective, Order, Sums, Workspace};
+use sweepfit::problem::{LEAST_SHARE, LaneData, Loss, Objective, Order, Sums, Workspace};
 
 use common::{chinchilla, fitted};
 
@@ -125,7 +125,8 @@ fn main() {
     let theta = &fit.solution.as_ref().expect("it fits").theta;
     let n = problem.n();
     let model = &problem.model;
-    let columns: Vec<&Vec<f64>> = model.read_columns.iter().map(|&c| &problem.columns[usize::from(c)]).collect();
+    let columns: Vec<&Vec<f64>> =
+        model.read_columns.iter().map(|&c| &problem.columns[usize::from(c)]).collect();
     // Coordinates come in the law's order, E, A, alpha, B, beta, and so do the centred columns.
     let theta: [f64; 5] = theta.as_slice().try_into().expect("five coordinates");
 
@@ -158,7 +159,8 @@ fn main() {
             }
         });
         for (best, data) in [(&mut best_lanes, &in_lanes), (&mut best_spread, &spread)] {
-            let objective = Objective { model, loss: Loss::L2, order: Order::GaussNewton, data };
+            let objective =
+                Objective { model, loss: Loss::L2, order: Order::GaussNewton, data, share: &LEAST_SHARE };
             time(best, &mut || {
                 objective.evaluate(level, std::hint::black_box(&coordinates), &mut workspace, &mut sums)
             });
@@ -172,21 +174,12 @@ fn main() {
     let hand = best_hand * 1e9 / n as f64;
     let lanes = best_lanes * 1e9 / (8 * n) as f64;
     let spread = best_spread * 1e9 / n as f64;
-    println!("normal equations of chinchilla, {n} observations; ns per observation, ratio to the loop by hand");
+    println!(
+        "normal equations of chinchilla, {n} observations; ns per observation, ratio to the loop by hand"
+    );
     println!("  by hand, fused          {hand:6.2}");
     println!("  engine, eight fits      {lanes:6.2}  {:.2}", lanes / hand);
     println!("  engine, one fit alone   {spread:6.2}  {:.2}", spread / hand);
-    if std::env::args().any(|a| a == "--list") {
-        for i in &model.gradient.instructions {
-            println!("{i:?}");
-        }
-        println!("{:?} registers {}", model.gradient.outputs, model.gradient.n_registers);
-        println!("hessian:");
-        for i in &model.hessian.instructions {
-            println!("{i:?}");
-        }
-        println!("{:?} {:?} registers {}", model.hessian.outputs, model.curved, model.hessian.n_registers);
-    }
 }
 
 #[cfg(not(target_arch = "x86_64"))]

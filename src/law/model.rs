@@ -7,7 +7,7 @@ use super::build::Build;
 use super::coordinate::{Coordinate, Role};
 use super::coordinates::{centring_plan, choose_coordinates, set_metrics};
 use super::derive::Derivatives;
-use super::graph::{Graph, Id, Node, Recipe, Unary};
+use super::graph::{Id, Recipe};
 use super::program::{Compiler, ParameterProgram, Program};
 use super::{Law, Residual};
 
@@ -26,15 +26,9 @@ pub struct Model {
     pub value: Program,
     /// `T(prediction)`, then its first derivatives.
     pub gradient: Program,
-    /// `T(prediction)`, first derivatives, then the second derivatives named by `second`.
+    /// `T(prediction)`, first derivatives, then the second derivatives named by `curved`.
     pub hessian: Program,
-    /// Pairs (i, j), i ≥ j, of the second derivatives in program order: those that are not identically zero.
-    pub second: Vec<(usize, usize)>,
-    /// Whether the second derivatives are those of the prediction P over P instead of those of its logarithm:
-    /// `∂²ln P = ∂²P/P − ∂ln P·∂ln P`. A prediction is a sum of few terms, and most of its second derivatives
-    /// are zero; its logarithm mixes all parameters.
-    pub of_prediction: bool,
-    /// Pairs (i, j), i ≥ j, whose second derivative of `T(prediction)` is not identically zero.
+    /// Pairs (i, j), i ≥ j, whose second derivative is not identically zero, in program order.
     pub curved: Vec<(usize, usize)>,
     /// All of the law's parameters in natural units and in its order.
     pub natural: ParameterProgram,
@@ -67,19 +61,15 @@ impl Model {
         let n = coordinates.len();
         let mut derivatives = Derivatives::default();
         let first: Vec<Id> = (0..n).map(|i| derivatives.of(&mut build.graph, value, i as u32)).collect();
-        let (curved, mut second_nodes) = second_derivatives(&mut build.graph, &mut derivatives, &first);
-        let mut second = curved.clone();
-        let mut of_prediction = false;
-        if let Node::Unary(Unary::Ln, inner) = build.graph.node(value) {
-            let slopes: Vec<Id> =
-                (0..n).map(|i| derivatives.of(&mut build.graph, inner, i as u32)).collect();
-            let (pairs, nodes) = second_derivatives(&mut build.graph, &mut derivatives, &slopes);
-            if pairs.len() < second.len() {
-                let one = build.graph.constant(1.0);
-                let inverse = build.graph.div(one, inner);
-                second_nodes = nodes.into_iter().map(|node| build.graph.mul(node, inverse)).collect();
-                second = pairs;
-                of_prediction = true;
+        let mut curved = Vec::new();
+        let mut second = Vec::new();
+        for (i, &slope) in first.iter().enumerate() {
+            for j in 0..=i {
+                let node = derivatives.of(&mut build.graph, slope, j as u32);
+                if !build.graph.is_zero(node) {
+                    curved.push((i, j));
+                    second.push(node);
+                }
             }
         }
         let naturals = build.parameters.clone();
@@ -102,10 +92,12 @@ impl Model {
         let compiler = Compiler::new(&build.graph, n);
         let value_program = compiler.program(&[value]);
         let gradient = compiler.program(&[&[value], first.as_slice()].concat());
-        let hessian = compiler.program(&[&[value], first.as_slice(), second_nodes.as_slice()].concat());
+        let hessian = compiler.program(&[&[value], first.as_slice(), second.as_slice()].concat());
         let design = compiler.program(&[&[rest], factors.as_slice()].concat());
-        let mut read_columns: Vec<u16> =
-            [&value_program, &gradient, &hessian, &design].into_iter().flat_map(Program::read_columns).collect();
+        let mut read_columns: Vec<u16> = [&value_program, &gradient, &hessian, &design]
+            .into_iter()
+            .flat_map(Program::read_columns)
+            .collect();
         read_columns.sort_unstable();
         read_columns.dedup();
         Model {
@@ -119,32 +111,10 @@ impl Model {
             shift: compiler.parameter_program(&shifts),
             recipes: build.graph.recipes().to_vec(),
             sources: build.sources,
-            second,
-            of_prediction,
             curved,
             amplitudes,
             coordinates,
             residual,
         }
     }
-}
-
-/// The pairs (i, j), i ≥ j, whose second derivative is not identically zero, and their nodes.
-fn second_derivatives(
-    graph: &mut Graph,
-    derivatives: &mut Derivatives,
-    first: &[Id],
-) -> (Vec<(usize, usize)>, Vec<Id>) {
-    let mut pairs = Vec::new();
-    let mut nodes = Vec::new();
-    for (i, &slope) in first.iter().enumerate() {
-        for j in 0..=i {
-            let node = derivatives.of(graph, slope, j as u32);
-            if !graph.is_zero(node) {
-                pairs.push((i, j));
-                nodes.push(node);
-            }
-        }
-    }
-    (pairs, nodes)
 }

@@ -17,7 +17,9 @@ mod tests;
 pub use lane_data::{LaneData, lanes_of};
 pub use loss::{Loss, LossTerms};
 pub use memory::bind_columns;
-pub use objective::{Objective, Order, Sums, Workspace, amplitude_equations, outputs_lanes, triangle};
+pub use objective::{
+    LEAST_SHARE, Objective, Order, Sums, Workspace, amplitude_equations, outputs_lanes, triangle,
+};
 pub use observations::{Binding, Observations, Rejection};
 
 use std::sync::Arc;

@@ -3,8 +3,11 @@
 //! For `f(θ) = Σ w·ρ(s·(m(θ) − t))`, `m = T(prediction)`, `t = T(response)`, `s = 1/σ`:
 //!
 //! * gradient `Σ w·s·ρ′·∂m`,
-//! * Hessian `Σ w·s²·ρ″·∂m ∂mᵀ` (Gauss–Newton with the loss's own curvature), plus
-//!   `Σ w·s·ρ′·∂²m` where the exact Hessian is asked for.
+//! * Hessian `Σ w·s²·c·∂m ∂mᵀ`: Gauss–Newton with a curvature `c` between the loss's own, `ρ″`, and that of
+//!   reweighted least squares, `ρ′(u)/u`.
+//!
+//! The law's own second derivatives, `Σ w·s·ρ′·∂²m`, are left to the solver that finishes a fit: in the hot loop they
+//! were measured to cost more than they save, and from far starts twice the evaluations.
 
 use std::cell::Cell;
 
@@ -22,8 +25,6 @@ pub enum Order {
     Value,
     /// Gradient and Gauss–Newton Hessian.
     GaussNewton,
-    /// Gradient and exact Hessian.
-    Exact,
 }
 
 /// Scratch space of evaluations; reused, so that evaluations allocate nothing.
@@ -63,6 +64,8 @@ pub struct Objective<'a> {
     pub loss: Loss,
     pub order: Order,
     pub data: &'a LaneData,
+    /// Per lane, the share of the reweighting's curvature that is mixed into the loss's own: see [`LEAST_SHARE`].
+    pub share: &'a Pack,
 }
 
 impl Objective<'_> {
@@ -82,7 +85,6 @@ impl Objective<'_> {
         match self.order {
             Order::Value => &self.model.value,
             Order::GaussNewton => &self.model.gradient,
-            Order::Exact => &self.model.hessian,
         }
     }
 
@@ -95,9 +97,10 @@ impl Objective<'_> {
     }
 }
 
-/// Share of the reweighting's curvature that is mixed into the loss's own: against loss of rank where hardly
-/// any residual is inside δ. The gradient is exact, so this costs speed near the optimum, not accuracy.
-const SHARE: f64 = 0.015;
+/// The least share of the reweighting's curvature `ρ′(u)/u` that is mixed into the loss's own: against loss of
+/// rank where hardly any residual is inside δ. The gradient is exact, so this costs speed near the optimum, not
+/// accuracy. Far from it the whole of it is the better model: it bounds the loss from above.
+pub const LEAST_SHARE: Pack = Pack([0.01; LANES]);
 
 /// Registers beyond the program's own: slope weights, curvature weights, one weighted Jacobian column.
 const EXTRA_REGISTERS: usize = 3;
@@ -233,7 +236,7 @@ fn collect<L: Lanes>(
 impl Objective<'_> {
     #[inline(always)]
     fn sum_blocks<L: Lanes>(&self, token: L::Token, workspace: &Workspace, sums: &mut [Pack]) {
-        let Objective { model, loss, order, data } = *self;
+        let Objective { model, loss, order, data, share } = *self;
         let program = self.program();
         let p = model.coordinates.len();
         program.parameter.run::<L>(token, &workspace.slots);
@@ -248,10 +251,8 @@ impl Objective<'_> {
             let target = &data.target[start..start + len];
             let weight = &data.weight[start..start + len];
             let sigma = data.inverse_sigma.get(start..start + len);
-            let rows = Residuals { value, target, weight, sigma };
-            // See `Model::of_prediction`.
-            let slope_in_curvature = order == Order::Exact && model.of_prediction;
-            let want = (order != Order::Value).then_some((slope_cells, curvature_cells, slope_in_curvature));
+            let rows = Residuals { value, target, weight, sigma, share };
+            let want = (order != Order::Value).then_some((slope_cells, curvature_cells));
             // One loop per loss: a choice within would be made again for every pack.
             match loss {
                 Loss::L2 => rows.weigh::<L>(token, Loss::L2, want, &mut sums[0]),
@@ -276,20 +277,6 @@ impl Objective<'_> {
                 6 => columns.sum_in_registers::<L, 6>(token, gradient, hessian),
                 _ => columns.sum_one_by_one::<L>(token, weighted, gradient, hessian),
             }
-            if order == Order::Exact {
-                let outputs = &program.outputs[1 + p..];
-                for (pairs, outputs) in model.second.chunks(6).zip(outputs.chunks(6)) {
-                    let work = Dots { block: &block, pairs, outputs, slopes };
-                    match pairs.len() {
-                        1 => work.add::<L, 1>(token, hessian),
-                        2 => work.add::<L, 2>(token, hessian),
-                        3 => work.add::<L, 3>(token, hessian),
-                        4 => work.add::<L, 4>(token, hessian),
-                        5 => work.add::<L, 5>(token, hessian),
-                        _ => work.add::<L, 6>(token, hessian),
-                    }
-                }
-            }
         }
     }
 }
@@ -301,17 +288,17 @@ struct Residuals<'a> {
     weight: &'a [Pack],
     /// 1/σ.
     sigma: Option<&'a [Pack]>,
+    share: &'a Pack,
 }
 
 impl Residuals<'_> {
-    /// Adds the losses to `objective`; where slopes and curvatures are wanted, writes those too, the slope
-    /// subtracted from the curvature if the last of `want` says so.
+    /// Adds the losses to `objective`; where slopes and curvatures are wanted, writes those too.
     #[inline(always)]
     fn weigh<L: Lanes>(
         &self,
         token: L::Token,
         loss: Loss,
-        want: Option<(&[Cell<Pack>], &[Cell<Pack>], bool)>,
+        want: Option<(&[Cell<Pack>], &[Cell<Pack>])>,
         objective: &mut Pack,
     ) {
         match (want, self.sigma) {
@@ -326,7 +313,7 @@ impl Residuals<'_> {
         &self,
         token: L::Token,
         loss: Loss,
-        want: Option<(&[Cell<Pack>], &[Cell<Pack>], bool)>,
+        want: Option<(&[Cell<Pack>], &[Cell<Pack>])>,
         sigma: Option<&[Pack]>,
         objective: &mut Pack,
     ) {
@@ -334,6 +321,7 @@ impl Residuals<'_> {
         let weight = &self.weight[..len];
         for lane in (0..LANES).step_by(L::WIDTH) {
             let mut total = L::load(token, &objective.0[lane..]);
+            let share = L::load(token, &self.share.0[lane..]);
             for k in 0..len {
                 let residual = self.value.get::<L>(token, k, lane) - load::<L>(token, self.target, k, lane);
                 let w = load::<L>(token, weight, k, lane);
@@ -345,56 +333,18 @@ impl Residuals<'_> {
                     None => (loss.terms(residual), w, w),
                 };
                 total = w.mul_add(terms.value, total);
-                if let Some((slopes, curvatures, slope_in_curvature)) = want {
-                    let slope = slope_weight * terms.slope;
-                    set(&slopes[k], slope, lane);
+                if let Some((slopes, curvatures)) = want {
+                    set(&slopes[k], slope_weight * terms.slope, lane);
                     let curvature = if loss.is_quadratic() {
                         curvature_weight
                     } else {
-                        let mixed = (terms.weight - terms.curvature).mul_add(w.fill(SHARE), terms.curvature);
+                        let mixed = (terms.weight - terms.curvature).mul_add(share, terms.curvature);
                         curvature_weight * mixed
                     };
-                    let curvature = if slope_in_curvature { curvature - slope } else { curvature };
                     set(&curvatures[k], curvature, lane);
                 }
             }
             total.store(&mut objective.0[lane..]);
-        }
-    }
-}
-
-/// Second derivatives of one block, to be added to the Hessian: few at a time, side by side, because each sum
-/// alone waits for its own last addition.
-struct Dots<'a> {
-    block: &'a Block<'a>,
-    pairs: &'a [(usize, usize)],
-    outputs: &'a [Operand],
-    slopes: Source<'a>,
-}
-
-impl Dots<'_> {
-    #[inline(always)]
-    fn add<L: Lanes, const K: usize>(&self, token: L::Token, hessian: &mut [Pack]) {
-        let columns: [Source; K] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
-        let len = self.block.len;
-        self.slopes.assert_covers(len);
-        columns.iter().for_each(|column| column.assert_covers(len));
-        let place = |i: usize| triangle(self.pairs[i].0) + self.pairs[i].1;
-        for lane in (0..LANES).step_by(L::WIDTH) {
-            let mut totals = [L::splat(token, 0.0); K];
-            for i in 0..K {
-                totals[i] = load(token, hessian, place(i), lane);
-            }
-            for k in 0..len {
-                // SAFETY: `len` packs were asserted above, here and below.
-                let slope: L = unsafe { self.slopes.get_unchecked(token, k, lane) };
-                for i in 0..K {
-                    totals[i] = slope.mul_add(unsafe { columns[i].get_unchecked(token, k, lane) }, totals[i]);
-                }
-            }
-            for i in 0..K {
-                totals[i].store(&mut hessian[place(i)].0[lane..]);
-            }
         }
     }
 }

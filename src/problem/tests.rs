@@ -5,7 +5,7 @@ use fearless_simd::Level;
 use crate::law::{Catalogue, LANES, Pack, Residual};
 use crate::testing::{Uniform, catalogue_law, plausible_columns, plausible_parameters, problem};
 
-use super::{LaneData, Loss, Objective, Order, Sums, Workspace, triangle};
+use super::{LEAST_SHARE, LaneData, Loss, Objective, Order, Sums, Workspace, triangle};
 
 #[test]
 fn eight_lanes_and_one_give_the_same_bits() {
@@ -27,8 +27,9 @@ fn eight_lanes_and_one_give_the_same_bits() {
                     pack.0[lane] = x;
                 }
             }
-            for order in [Order::Value, Order::GaussNewton, Order::Exact] {
-                let objective = Objective { model: &problem.model, loss, order, data: &data };
+            for order in [Order::Value, Order::GaussNewton] {
+                let objective =
+                    Objective { model: &problem.model, loss, order, data: &data, share: &LEAST_SHARE };
                 let (mut vector, mut scalar) = (Sums::default(), Sums::default());
                 objective.evaluate(Level::new(), &coordinates, &mut Workspace::default(), &mut vector);
                 objective.evaluate_scalar(&coordinates, &mut Workspace::default(), &mut scalar);
@@ -53,12 +54,14 @@ fn sums_of_a_line_are_closed_forms() {
     let (_, problem) = problem(&law, Residual::Linear, Loss::L2, &[("y", y), ("x", x)]);
     let data = LaneData::spread(&problem, &problem.observations.weight);
     let mut sums = Sums::default();
-    Objective { model: &problem.model, loss: Loss::L2, order: Order::Exact, data: &data }.evaluate(
-        Level::new(),
-        &[Pack::splat(1.0)],
-        &mut Workspace::default(),
-        &mut sums,
-    );
+    Objective {
+        model: &problem.model,
+        loss: Loss::L2,
+        order: Order::GaussNewton,
+        data: &data,
+        share: &LEAST_SHARE,
+    }
+    .evaluate(Level::new(), &[Pack::splat(1.0)], &mut Workspace::default(), &mut sums);
     let total = |k: usize| sums.packs[k].0.iter().sum::<f64>();
     // Residuals 0, −3, 1: ½Σr² = 5, Σr·x = −3, Σx² = 14.
     assert_eq!([total(0), total(1), total(2)], [5.0, -3.0, 14.0]);

@@ -8,7 +8,7 @@ use fearless_simd::Level;
 
 use crate::law::{LANES, Model, Pack};
 use crate::problem::{
-    LaneData, Loss, Objective, Order, Problem, Sums, Workspace, amplitude_equations, lanes_of,
+    LEAST_SHARE, LaneData, Objective, Order, Problem, Sums, Workspace, amplitude_equations, lanes_of,
 };
 
 use super::search::{Ending, Ground, Searches, Terrain};
@@ -83,12 +83,6 @@ impl Default for Batch {
     }
 }
 
-/// The order of derivatives that pays: second derivatives of the law where the loss is near-absolute
-/// (most residuals then have no curvature of their own), Gauss–Newton for least squares.
-pub fn order_for(loss: Loss) -> Order {
-    if loss.is_quadratic() { Order::GaussNewton } else { Order::Exact }
-}
-
 impl Batch {
     /// Runs tasks `0..n` of one kind; `task(i)` describes the i-th, `done` takes the results, in the order in
     /// which searches end.
@@ -101,7 +95,6 @@ impl Batch {
     ) {
         let Kind { model, ground, most_observations, has_sigma } = kind;
         let p = model.coordinates.len();
-        let order = order_for(ground.loss);
         let Batch { level, workspace, data, sums, searches, theta, .. } = self;
         data.prepare(model, most_observations, has_sigma);
         searches.prepare(p);
@@ -133,12 +126,8 @@ impl Batch {
                 data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
                 changed = false;
             }
-            Objective { model, loss: ground.loss, order, data }.evaluate(
-                *level,
-                &searches.trial,
-                workspace,
-                sums,
-            );
+            Objective { model, loss: ground.loss, order: Order::GaussNewton, data, share: &searches.share }
+                .evaluate(*level, &searches.trial, workspace, sums);
             let endings = searches.observe(*level, sums, active, ground);
             for lane in 0..LANES {
                 if let (Some((index, _)), Some(ending)) = (lanes[lane], endings[lane]) {
@@ -161,7 +150,6 @@ impl Batch {
     /// One search alone, its observations spread over the lanes: for few searches on a long sweep.
     pub fn run_alone(&mut self, task: Task, kind: Kind, mut done: impl FnMut(Ended)) {
         let Kind { model, ground, .. } = kind;
-        let order = order_for(ground.loss);
         let Batch { level, workspace, data, sums, searches, theta } = self;
         data.spread_into(task.problem, task.weight);
         searches.prepare(model.coordinates.len());
@@ -169,12 +157,8 @@ impl Batch {
             searches.begin(lane, task.start, task.terrain);
         }
         loop {
-            Objective { model, loss: ground.loss, order, data }.evaluate(
-                *level,
-                &searches.trial,
-                workspace,
-                sums,
-            );
+            Objective { model, loss: ground.loss, order: Order::GaussNewton, data, share: &searches.share }
+                .evaluate(*level, &searches.trial, workspace, sums);
             sums.add_lanes();
             let endings = searches.observe(*level, sums, [true; LANES], ground);
             if let Some(ending) = endings[0] {
@@ -219,8 +203,13 @@ impl Batch {
     /// Objectives at `n` points of one problem.
     pub fn objectives(&mut self, problem: &Problem, points: &[Vec<f64>]) -> Vec<f64> {
         self.data.repeat(problem);
-        let objective =
-            Objective { model: &problem.model, loss: problem.loss, order: Order::Value, data: &self.data };
+        let objective = Objective {
+            model: &problem.model,
+            loss: problem.loss,
+            order: Order::Value,
+            data: &self.data,
+            share: &LEAST_SHARE,
+        };
         let mut objectives = Vec::with_capacity(points.len());
         for chunk in points.chunks(LANES) {
             let coordinates = lanes_of(chunk, problem.p());

@@ -115,7 +115,8 @@ fn solve_in_memory<L: Lanes>(token: L::Token, a: &mut [Pack], b: &mut [Pack]) ->
         for i in j + 1..n {
             let mut value = entry::<L>(token, a, i, j);
             for k in 0..j {
-                value = (-(entry::<L>(token, a, i, k) * entry::<L>(token, a, k, k))).mul_add(entry::<L>(token, a, j, k), value);
+                value = (-(entry::<L>(token, a, i, k) * entry::<L>(token, a, k, k)))
+                    .mul_add(entry::<L>(token, a, j, k), value);
             }
             (value * inverse).store(&mut a[triangle(i) + j].0);
         }
@@ -209,11 +210,12 @@ mod tests {
                 std::cmp::Ordering::Less => 0.0,
             };
             let entry = |i: usize, j: usize| (0..n).map(|k| b(i, k) * b(j, k)).sum::<f64>();
-            let mut a: Vec<Pack> =
-                (0..n).flat_map(|i| (0..=i).map(move |j| (i, j))).map(|(i, j)| Pack::splat(entry(i, j))).collect();
-            let mut rhs: Vec<Pack> = (0..n)
-                .map(|i| Pack::splat((0..n).map(|j| entry(i, j) * (j + 1) as f64).sum()))
+            let mut a: Vec<Pack> = (0..n)
+                .flat_map(|i| (0..=i).map(move |j| (i, j)))
+                .map(|(i, j)| Pack::splat(entry(i, j)))
                 .collect();
+            let mut rhs: Vec<Pack> =
+                (0..n).map(|i| Pack::splat((0..n).map(|j| entry(i, j) * (j + 1) as f64).sum())).collect();
             // Lane 3 is not positive definite.
             a[triangle(n - 1) + n - 1].0[3] = -1.0;
             let good = solve(&mut a, &mut rhs);

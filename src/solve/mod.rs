@@ -20,7 +20,7 @@ mod rows;
 mod search;
 mod starts;
 
-pub use batch::{Batch, Ended, Kind, Task, order_for};
+pub use batch::{Batch, Ended, Kind, Task};
 pub use edges::{Models, at_edges};
 pub use identify::{Identification, identify};
 pub use reference::{Certificate, Finished, column_scales, minimise, scaled_hessian, weighted_entry};
@@ -119,6 +119,7 @@ pub fn terrain(problem: &Problem) -> Terrain {
         metric: problem.metric.clone(),
         floor: problem.floor,
         damping: 1e-4,
+        share: 1.0,
         loss: problem.loss,
         total_weight: problem.total_weight,
         linear: linear_coordinates(problem),
