@@ -100,7 +100,7 @@ impl Objective<'_> {
 /// The least share of the reweighting's curvature `ρ′(u)/u` that is mixed into the loss's own: against loss of
 /// rank where hardly any residual is inside δ. The gradient is exact, so this costs speed near the optimum, not
 /// accuracy. Far from it the whole of it is the better model: it bounds the loss from above.
-pub const LEAST_SHARE: Pack = Pack([0.01; LANES]);
+pub const LEAST_SHARE: Pack = Pack([0.001; LANES]);
 
 /// Registers beyond the program's own: slope weights, curvature weights, one weighted Jacobian column.
 const EXTRA_REGISTERS: usize = 3;

@@ -252,6 +252,10 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
 /// Searches of the first round; each later one doubles the number of searches so far.
 const FIRST_ROUND: usize = LANES;
 
+/// Points of the design that are screened by their objective: per search, and at least in a round.
+const SCREENED_PER_START: usize = 2;
+const LEAST_SCREENED: usize = 4 * FIRST_ROUND;
+
 /// Times that the best optimum must have been found.
 const TIMES_FOUND: usize = 3;
 
@@ -273,8 +277,9 @@ fn rounds(
         let done = searched.starts.len();
         let round = if options.starts.is_some() { most } else { FIRST_ROUND.max(done) };
         let wanted = round.min(most - done);
-        let starts = starts(problem, rules, drawn, wanted, batch);
-        drawn += wanted;
+        let points = drawn..drawn + LEAST_SCREENED.max(SCREENED_PER_START * wanted);
+        drawn = points.end;
+        let starts = starts(problem, rules, points, wanted, batch);
         let exhausted = starts.len() < wanted;
         searched.search(problem, starts, options.solver, Amplitudes::Drawn, batch);
         if exhausted || (options.starts.is_none() && searched.suffices(problem)) {

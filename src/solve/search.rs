@@ -71,8 +71,8 @@ pub const MOST_ITERATIONS: u32 = 300;
 
 /// After a step whose gain exceeds the second, the share of the reweighting's curvature falls by the first. From
 /// far starts with `huber:1e-3` this takes 21 evaluations where the least share throughout takes 70.
-const SHARE_FALLS: f64 = 0.65;
-const SHARE_GAIN: f64 = 0.7;
+const SHARE_FALLS: f64 = 0.6;
+const SHARE_GAIN: f64 = 0.6;
 
 /// Times that the damping may grow before a search counts as stalled.
 const MOST_ATTEMPTS: u32 = 60;

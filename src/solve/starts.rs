@@ -15,23 +15,18 @@ use crate::problem::{LaneData, Problem, Workspace, lanes_of, outputs_lanes, tria
 use super::batch::Batch;
 use super::dense::{cholesky, cholesky_solve};
 
-/// Points screened per search.
-const SCREENED_PER_START: usize = 4;
-
 /// A value fixed by the user, per coordinate, in natural units.
 pub type Given = Vec<Option<f64>>;
 
-/// The `round`'s starts, up to `n`, best objective first; fewer where the design has no more. Rounds of
-/// one size continue each other's sequence.
+/// Up to `n` starts from a range of the design's points, best objective first; fewer where the design has no more.
 pub fn starts(
     problem: &Problem,
     rules: &[StartRule],
-    first: usize,
+    points: Range<usize>,
     n: usize,
     batch: &mut Batch,
 ) -> Vec<Vec<f64>> {
-    let free = vec![None; problem.p()];
-    screened(problem, rules, &free, SCREENED_PER_START * first..SCREENED_PER_START * (first + n), n, batch)
+    screened(problem, rules, &vec![None; problem.p()], points, n, batch)
 }
 
 /// The user's own start; what it leaves open is drawn and solved, the best of a few draws.
