@@ -52,6 +52,10 @@ pub enum Metric {
 pub enum Role {
     /// Added to the prediction as it is.
     Offset,
+    /// The prediction is the root of an equation, and this its lower end.
+    LowEnd,
+    /// The prediction is the root of an equation, and this its upper end.
+    HighEnd,
     /// The prediction is linear in it, jointly with the other amplitudes.
     Amplitude,
     /// Stands in an exponent or in the argument of a function.

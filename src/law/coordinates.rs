@@ -19,7 +19,7 @@ pub fn choose_coordinates(law: &Law) -> Vec<Coordinate> {
         .zip(roles)
         .map(|((parameter, low, high), role)| {
             let log = low >= 0.0
-                && !matches!(role, Role::Offset | Role::Exponent)
+                && !matches!(role, Role::Offset | Role::LowEnd | Role::Exponent)
                 && (high == f64::INFINITY || high > WIDE_RATIO * low);
             // A range such as [0, 2] of something that is not an exponent stays linear: 0 is inside.
             let log = log && (low > 0.0 || high == f64::INFINITY);
@@ -57,6 +57,8 @@ fn roles(law: &Law) -> Vec<Role> {
         } else if is_amplitude && !build.graph.is_zero(slope) {
             amplitudes.push(i as u32);
             Role::Amplitude
+        } else if let Some(role) = end_of_prediction(&law.prediction, &law.parameters[parameter].name) {
+            role
         } else if in_exponent(&law.prediction, &law.parameters[parameter].name, false) {
             Role::Exponent
         } else {
@@ -64,6 +66,19 @@ fn roles(law: &Law) -> Vec<Role> {
         });
     }
     roles
+}
+
+/// Whether a parameter is an end of the bracket that the prediction is solved in.
+fn end_of_prediction(prediction: &Expr, name: &str) -> Option<Role> {
+    let ExprKind::Solve { low, high, .. } = &prediction.kind else { return None };
+    let is = |end: &Expr| matches!(&end.kind, ExprKind::Name(n) if n == name);
+    if is(low) {
+        Some(Role::LowEnd)
+    } else if is(high) {
+        Some(Role::HighEnd)
+    } else {
+        None
+    }
 }
 
 /// Whether a parameter occurs in an exponent or a function's argument other than as a divisor.
@@ -76,14 +91,24 @@ fn in_exponent(expr: &Expr, name: &str, inside: bool) -> bool {
         }
         // In exp(−x/R) the divisor R is a characteristic scale, not an exponent.
         ExprKind::Binary(BinaryOp::Div, a, b) => in_exponent(a, name, inside) || in_exponent(b, name, false),
+        // a·log(x) is the logarithm of x^a.
+        ExprKind::Binary(BinaryOp::Mul, a, b) if is_logarithm(a) || is_logarithm(b) => {
+            in_exponent(a, name, inside || is_logarithm(b)) || in_exponent(b, name, inside || is_logarithm(a))
+        }
         ExprKind::Binary(_, a, b) => in_exponent(a, name, inside) || in_exponent(b, name, inside),
+        ExprKind::Solve { low, high, equation, .. } => {
+            [low, high, equation].into_iter().any(|e| in_exponent(e, name, inside))
+        }
         ExprKind::Call(function, arguments) => {
             let curved = !matches!(function, Function::Abs | Function::Min | Function::Max | Function::Sqrt);
-            let logarithm = matches!(function, Function::Log | Function::Log10 | Function::Log2);
-            arguments.iter().any(|a| in_exponent(a, name, (inside || curved) && !logarithm))
+            arguments.iter().any(|a| in_exponent(a, name, (inside || curved) && !is_logarithm(expr)))
         }
         _ => false,
     }
+}
+
+fn is_logarithm(expr: &Expr) -> bool {
+    matches!(expr.kind, ExprKind::Call(Function::Log | Function::Log10 | Function::Log2, _))
 }
 
 /// Finds the power terms `exp(a − alpha·log N)` and plans to centre their logarithms.
@@ -150,6 +175,8 @@ fn exponents(graph: &Graph, value: Id) -> Vec<Id> {
         match graph.node(id) {
             Node::Unary(Unary::Exp, a) => arguments.push(a),
             Node::LogAddExp(a, b) => arguments.extend([a, b]),
+            // Where both sides of an equation are logarithms, their powers are found in their difference.
+            Node::Root(index) => arguments.push(graph.equation(index).residual),
             _ => {}
         }
     }
