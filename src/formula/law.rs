@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::ast::{CompareOp, Domain, Expr, ExprKind, Formula, Span, names, unknowns, uses};
+use super::ast::{CompareOp, Domain, Expr, Formula, Span, names, unknowns, uses};
 use super::domain::where_domains;
 use super::lex::{Fault, Grammar, Kind, Token, tokens};
 use super::node::MAX_NODES;
@@ -140,15 +140,11 @@ fn count(expr: &Expr) -> usize {
 
 /// Notes the first use of each plain name, by the definition that uses it.
 fn note_names(expr: &Expr, user: usize, found: &mut HashMap<String, (usize, Span)>) {
-    let mut open = vec![expr];
-    while let Some(expr) = open.pop() {
-        if let ExprKind::Name(name) = &expr.kind {
-            // A name in quotes is longer in the text than in the tree: it is a column in any case.
-            if expr.span.len() == name.len() && !found.contains_key(name) {
-                found.insert(name.clone(), (user, expr.span.clone()));
-            }
+    for (name, span) in uses(expr) {
+        // A name in quotes is longer in the text than in the tree: it is a column in any case.
+        if span.len() == name.len() && !found.contains_key(name) {
+            found.insert(name.to_owned(), (user, span.clone()));
         }
-        open.extend(expr.children().into_iter().rev());
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn solve(i: &mut Input<'_>, span: Span, open: &Span) -> Parsed<Node> 
     enter(i, open)?;
     let name = match next(i).map(|token| token.kind.clone()) {
         Some(Kind::Name(name)) => name,
+        // Too few arguments, which is said below.
         Some(Kind::Close) => String::new(),
         Some(_) => {
             let message = format!("expected the name of an unknown: {FORM}");
@@ -30,7 +31,8 @@ pub(super) fn solve(i: &mut Input<'_>, span: Span, open: &Span) -> Parsed<Node> 
         }
         None => return Fault::cut("this `(` is never closed", open.clone()),
     };
-    let arguments: Vec<Node> = separated(0.., side, comma).parse_next(i)?;
+    let none = next(i).is_some_and(|token| token.kind == Kind::Close);
+    let arguments: Vec<Node> = if none { Vec::new() } else { separated(1.., side, comma).parse_next(i)? };
     let place = span.start..close(i, open)?;
     leave(i);
     let given = arguments.len();

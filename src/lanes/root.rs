@@ -119,8 +119,10 @@ impl<L: Lanes> Search<L> {
         let high = L::select(signed.gt(zero), y, self.high);
         let low = L::select(signed.lt(zero), y, self.low);
 
-        // A slope that contradicts the direction says nothing about the root.
-        let slope = L::select((slope * self.direction).gt(zero), slope, y.fill(f64::NAN));
+        // A slope that contradicts the direction, or overflows, says nothing about the root.
+        let along = slope * self.direction;
+        let usable = along.gt(zero) & along.lt(y.fill(f64::INFINITY));
+        let slope = L::select(usable, slope, y.fill(f64::NAN));
         let step = -(value / slope);
         let (left, right) = (y - end_low, end_high - y);
         let no_low = end_low.eq(y.fill(f64::NEG_INFINITY));
@@ -138,8 +140,10 @@ impl<L: Lanes> Search<L> {
         let far = end_low + L::select(no_high, grown, width * (grown / (grown + right)));
         let far = L::select(no_low, end_high - right / factor, far);
         let far = L::select(no_low & no_high, y + step, far);
-        let exact = step.abs().le(y.fill(2.0 * f64::EPSILON) * y.abs());
-        let target = L::select(size.le(y.fill(NEAR)) | exact, y + step, far);
+        // Beside an end even a long way in the logit is a short step: both must be short.
+        let near = size.le(y.fill(NEAR));
+        let exact = near & step.abs().le(y.fill(2.0 * f64::EPSILON) * y.abs());
+        let target = L::select(near, y + step, far);
         let target = target.max(above(end_low)).min(below(end_high));
 
         let inside = low.lt(target) & target.lt(high);
@@ -235,6 +239,14 @@ mod tests {
         assert!(root(1.0, 1.0_f64.next_up(), |y| (y - 1.0, 1.0)).0.is_nan());
         assert!(root(f64::NAN, 1.0, |y| (y - 0.5, 1.0)).0.is_nan());
         assert!(root(0.0, 1.0, |y| (if y == 0.5 { f64::NAN } else { y - 0.3 }, 1.0)).0.is_nan());
+        // A root near zero, from where the slope overflows.
+        let (y, _) = root(0.0, 1.0, |y| {
+            (y.ln() - 0.01 * (1.0 - y).ln() - 1e-200_f64.ln(), 1.0 / y + 0.01 / (1.0 - y))
+        });
+        assert!((y / 1e-200 - 1.0).abs() < 2e-13, "{y}");
+        // Powers of the distance to an end, from whose side Newton's steps are short far from the root.
+        let near_end = |y: f64| ((y - 1.0) / (3.0 - y).sqrt() - 1e7, 0.5 * (y - 1.0) * (3.0 - y).powf(-1.5));
+        assert_eq!(root(1.0, 3.0, near_end).0, 2.99999999999996);
         // A root on an end gives the number beside it.
         assert_eq!(root(1.0, 2.0, |y| (y - 1.0, 1.0)).0, 1.0_f64.next_up());
         assert_eq!(root(1.0, 2.0, |y| (2.0 - y, -1.0)).0, 2.0_f64.next_down());

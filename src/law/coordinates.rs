@@ -4,7 +4,7 @@ use crate::formula::{BinaryOp, Expr, ExprKind, Function};
 
 use super::Law;
 use super::build::Build;
-use super::coordinate::{CentringPlan, Coordinate, LARGEST_LOG, Metric, Role, Scale, ShiftTerm};
+use super::coordinate::{CentringPlan, Coordinate, LARGEST_LOG, Metric, Reference, Role, Scale, ShiftTerm};
 use super::derive::{Derivatives, ancestors};
 use super::graph::{Graph, Id, Node, Recipe, Unary};
 use super::linear_form::LinearForm;
@@ -19,7 +19,7 @@ pub fn choose_coordinates(law: &Law) -> Vec<Coordinate> {
         .zip(roles)
         .map(|((parameter, low, high), role)| {
             let log = low >= 0.0
-                && !matches!(role, Role::Offset | Role::LowEnd | Role::Exponent)
+                && !matches!(role, Role::Offset | Role::LowEnd | Role::HighEnd | Role::Exponent)
                 && (high == f64::INFINITY || high > WIDE_RATIO * low);
             // A range such as [0, 2] of something that is not an exponent stays linear: 0 is inside.
             let log = log && (low > 0.0 || high == f64::INFINITY);
@@ -115,9 +115,9 @@ fn is_logarithm(expr: &Expr) -> bool {
 pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -> CentringPlan {
     build.declare(coordinates, &CentringPlan::default());
     let value = build.expression(&law.prediction);
-    let graph = &build.graph;
     let mut plan = CentringPlan::default();
-    for argument in exponents(graph, value) {
+    for argument in exponents(&build.graph, value) {
+        let graph = &build.graph;
         let form = LinearForm::expand(graph, argument);
         let amplitude = form.terms.iter().find_map(|term| {
             let [factor] = term.factors.as_slice() else { return None };
@@ -136,7 +136,7 @@ pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -
         if plan.shifts.iter().any(|(i, _)| *i == amplitude) {
             continue;
         }
-        let terms: Vec<ShiftTerm> = form
+        let mut terms: Vec<ShiftTerm> = form
             .terms
             .iter()
             .filter_map(|term| {
@@ -149,14 +149,52 @@ pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -
                 let usable = is_log
                     && !factors.is_empty()
                     && factors.iter().all(|&f| free_of_data_and_logs(graph, f, coordinates));
-                usable.then(|| ShiftTerm { coefficient: term.coefficient / scale, factors, column })
+                let reference = Reference::Mean(column);
+                usable.then(|| ShiftTerm { coefficient: term.coefficient / scale, factors, reference })
             })
             .collect();
+        let distances = distances(&mut build.graph, value, argument, &form, coordinates);
+        terms.extend(distances.into_iter().map(|(coefficient, factors, at_low)| ShiftTerm {
+            coefficient: coefficient / scale,
+            factors,
+            reference: Reference::LowEnd(at_low),
+        }));
         if !terms.is_empty() {
             plan.shifts.push((amplitude, terms));
         }
     }
     plan
+}
+
+/// The terms of an equation that are a product of parameters and one factor of the unknown: coefficient, parameters,
+/// and the factor with the equation's lower end in place of the unknown.
+fn distances(
+    graph: &mut Graph,
+    value: Id,
+    argument: Id,
+    form: &LinearForm,
+    coordinates: &[Coordinate],
+) -> Vec<(f64, Vec<Id>, Id)> {
+    let low = ancestors(graph, value).into_iter().find_map(|id| match graph.node(id) {
+        Node::Root(index) => Some(graph.equation(index)).filter(|e| e.residual == argument).map(|e| e.low),
+        _ => None,
+    });
+    let Some(low) = low else { return Vec::new() };
+    let unknown = graph.unknown();
+    let mut found = Vec::new();
+    for term in &form.terms {
+        let (inner, factors): (Vec<Id>, Vec<Id>) =
+            term.factors.iter().partition(|&&f| ancestors(graph, f).contains(&unknown));
+        let [inner] = inner.as_slice() else { continue };
+        if factors.is_empty() {
+            continue;
+        }
+        let at_low = graph.substitute(*inner, low);
+        if factors.iter().chain([&at_low]).all(|&f| free_of_data_and_logs(graph, f, coordinates)) {
+            found.push((term.coefficient, factors, at_low));
+        }
+    }
+    found
 }
 
 /// A shift may depend on parameters only, and on none that is itself shifted.
