@@ -2,45 +2,20 @@
 //!
 //! `cargo bench --bench main_job`; every number is for one thread unless its name says otherwise.
 
+mod common;
+
 use std::hint::black_box;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fearless_simd::Level;
-use sweepfit::dataset::{self, Request};
 use sweepfit::engine::{Job, LawText, Silent, run};
 use sweepfit::infer::{Options as InferOptions, Resample, replicate};
-use sweepfit::law::{Catalogue, Pack, Residual};
-use sweepfit::problem::{Binding, LaneData, Loss, Objective, Observations, Order, Problem, Sums, Workspace};
-use sweepfit::solve::{self, Batch, Fit, Models};
+use sweepfit::law::Pack;
+use sweepfit::problem::{LaneData, Loss, Objective, Order, Sums, Workspace};
+use sweepfit::solve::{self, Batch};
 
-const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/chinchilla_sweeps.parquet");
-
-/// The fixture's first five sweeps as one problem of 240 observations.
-fn chinchilla(loss: Loss) -> (Models, Problem) {
-    let law = Catalogue::built_in().expect("the catalogue parses").get("chinchilla").expect("a law").clone();
-    let models = Models::compile(law.clone(), Residual::Log);
-    let names: Vec<String> = ["loss", "N", "D"].map(String::from).to_vec();
-    let header = dataset::inspect(&[FIXTURE.to_string()]).expect("the fixture is there");
-    let request = Request {
-        inputs: vec![FIXTURE.to_string()],
-        columns: names.clone(),
-        order: names.clone(),
-        condition: Some(sweepfit::formula::parse_condition("sweep < 'sweep-00005'").expect("a condition")),
-        ..Request::default()
-    };
-    let dataset = dataset::read(&header, &request, &AtomicBool::new(false)).expect("the fixture is readable");
-    let binding =
-        Binding { names, used: vec![0, 1, 2], response: law.response.clone(), weight: None, sigma: None };
-    let (observations, _) = Observations::bind(&law, models.full(), &binding, &dataset.sweep(0));
-    let problem = Problem::new(models.full().clone(), Arc::new(observations), loss);
-    (models, problem)
-}
-
-fn fitted(models: &Models, problem: &Problem) -> Fit {
-    solve::fit(models, problem.clone(), &solve::Options::default(), &mut Batch::default())
-}
+use common::{FIXTURE, chinchilla, fitted};
 
 fn kernel(c: &mut Criterion) {
     let (models, problem) = chinchilla(Loss::L2);

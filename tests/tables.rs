@@ -120,6 +120,7 @@ fn schemas_are_the_contracts() {
             ("bic", float),
             ("n_replicates", int),
             ("n_replicates_failed", int),
+            ("runner_up_objective", float),
         ])
     );
     assert_eq!(

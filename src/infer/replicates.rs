@@ -1,5 +1,6 @@
 //! Refits on resampled weights, starting from the estimate.
 
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,7 +14,7 @@ use super::Options;
 use super::resample::Resampler;
 
 /// A sweep's refits under one law, in order of the replicate's number.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Replicates {
     pub n_parameters: usize,
     pub objective: Vec<f64>,
@@ -82,27 +83,22 @@ pub fn replicate(
     let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(8, 256);
     let n_chunks = options.bootstrap.div_ceil(chunk);
     let task = Refitting { models, problem: &problem, terrain: &terrain, start: &start, options, key_digest };
-    let parts: Vec<Vec<Refit>> = (0..n_chunks)
+    let parts: Vec<Replicates> = (0..n_chunks)
         .into_par_iter()
-        .map_init(Scratch::default, |scratch, c| {
+        .map(|c| {
             if interrupted.load(Ordering::Relaxed) {
-                return Vec::new();
+                return Replicates::default();
             }
             let first = c * chunk;
             let count = chunk.min(options.bootstrap - first);
-            refit(&task, first..first + count, scratch)
+            SCRATCH.with_borrow_mut(|scratch| refit(&task, first..first + count, scratch))
         })
         .collect();
-    let mut replicates = Replicates {
-        n_parameters: models.law().parameters.len(),
-        objective: Vec::with_capacity(options.bootstrap),
-        estimates: Vec::new(),
-        converged: Vec::with_capacity(options.bootstrap),
-    };
-    for refit in parts.into_iter().flatten() {
-        replicates.objective.push(refit.objective);
-        replicates.converged.push(refit.converged);
-        replicates.estimates.extend(refit.natural);
+    let mut replicates = Replicates { n_parameters: models.law().parameters.len(), ..Replicates::default() };
+    for part in parts {
+        replicates.objective.extend(part.objective);
+        replicates.converged.extend(part.converged);
+        replicates.estimates.extend(part.estimates);
     }
     Some(replicates)
 }
@@ -127,17 +123,15 @@ fn replicate_problem(models: &Models, fit: &Fit) -> (Problem, Vec<f64>) {
     (problem, start)
 }
 
-/// Buffers that a worker keeps from chunk to chunk.
+/// Buffers that a worker keeps from chunk to chunk and from fit to fit.
 #[derive(Default)]
 struct Scratch {
     batch: Batch,
     weights: Vec<f64>,
 }
 
-struct Refit {
-    objective: f64,
-    natural: Vec<f64>,
-    converged: bool,
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// What all replicates of a fit share.
@@ -150,9 +144,10 @@ struct Refitting<'a> {
     key_digest: &'a [u8; 32],
 }
 
-fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> Vec<Refit> {
+fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> Replicates {
     let Refitting { models, problem, terrain, start, options, key_digest } = *task;
     let n = problem.n();
+    let p = problem.p();
     let count = replicates.len();
     let own = &problem.observations.weight;
     let mut resampler = Resampler::new(&problem.observations, &options.resample, options.seed, key_digest);
@@ -162,34 +157,40 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> V
         resampler.draw(r as u64, own, weight);
     }
     let weight_of = |r: usize| &weights[r * n..(r + 1) * n];
-    let mut refits: Vec<Option<Refit>> = (0..count).map(|_| None).collect();
+    let mut thetas = vec![0.0; count * p];
+    let mut refits = Replicates {
+        n_parameters: models.law().parameters.len(),
+        objective: vec![0.0; count],
+        estimates: Vec::new(),
+        converged: vec![false; count],
+    };
     batch.run(
-        Kind::of(problem),
+        Kind::of(problem, terrain),
         count,
         |r| Task { problem, terrain, weight: weight_of(r), start },
-        |r, outcome| {
-            let mut refit = Refit {
-                objective: outcome.objective,
-                converged: outcome.ending == Ending::Converged,
-                natural: Vec::new(),
-            };
-            let mut natural = problem.natural(&outcome.theta);
-            let drawn = weight_of(r).iter().filter(|w| **w > 0.0).count();
-            if !refit.converged
-                && drawn >= problem.p()
-                && let Some(found) = minimise(problem, weight_of(r), &outcome.theta, 50)
-            {
-                // A replicate's optimum may lie on an edge, like the estimate's own: leaving such replicates out
-                // would cut the interval off on that side.
-                let (solved, _, found) = at_edges(models, problem.clone(), weight_of(r), found);
-                refit.converged = found.certificate.holds();
-                refit.objective = found.rows.objective;
-                natural = solved.natural(&found.theta);
-            }
-            refit.converged &= natural.iter().all(|x| x.is_finite());
-            refit.natural = natural;
-            refits[r] = Some(refit);
+        |ended| {
+            refits.objective[ended.task] = ended.objective;
+            refits.converged[ended.task] = ended.ending == Ending::Converged;
+            thetas[ended.task * p..(ended.task + 1) * p].copy_from_slice(ended.theta);
         },
     );
-    refits.into_iter().flatten().collect()
+    refits.estimates = problem.naturals(&thetas);
+    for r in 0..count {
+        let n_parameters = refits.n_parameters;
+        let natural = &mut refits.estimates[r * n_parameters..(r + 1) * n_parameters];
+        let drawn = || weight_of(r).iter().filter(|w| **w > 0.0).count();
+        if !refits.converged[r]
+            && drawn() >= p
+            && let Some(found) = minimise(problem, weight_of(r), &thetas[r * p..(r + 1) * p], 50)
+        {
+            // A replicate's optimum may lie on an edge, like the estimate's own: leaving such replicates out
+            // would cut the interval off on that side.
+            let (solved, _, found) = at_edges(models, problem.clone(), weight_of(r), found);
+            refits.converged[r] = found.certificate.holds();
+            refits.objective[r] = found.rows.objective;
+            natural.copy_from_slice(&solved.natural(&found.theta));
+        }
+        refits.converged[r] &= natural.iter().all(|x| x.is_finite());
+    }
+    refits
 }

@@ -64,8 +64,9 @@ pub fn index(rng: &mut ChaCha8Rng, n: usize) -> usize {
 /// Draws replicates' weights for one sweep and law.
 pub struct Resampler {
     rng: ChaCha8Rng,
-    /// Units that are drawn: each a list of observations.
-    units: Vec<Vec<u32>>,
+    /// Observations unit after unit, and where each unit ends.
+    members: Vec<u32>,
+    ends: Vec<u32>,
     counts: Vec<u32>,
 }
 
@@ -81,39 +82,59 @@ impl Resampler {
         let mut order: Vec<u32> =
             (0..observations.len() as u32).filter(|&i| observations.weight[i as usize] > 0.0).collect();
         order.sort_by_key(|&i| observations.rows[i as usize]);
-        let units: Vec<Vec<u32>> = match (resample, &observations.cluster) {
+        let (members, ends) = match (resample, &observations.cluster) {
             (Resample::Cluster(_), Some(cluster)) => {
                 let mut units: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
                 for &i in &order {
                     units.entry(cluster[i as usize]).or_default().push(i);
                 }
-                units.into_values().collect()
+                let mut end = 0;
+                let ends = units
+                    .values()
+                    .map(|unit| {
+                        end += unit.len() as u32;
+                        end
+                    })
+                    .collect();
+                (units.into_values().flatten().collect(), ends)
             }
-            _ => order.iter().map(|&i| vec![i]).collect(),
+            _ => {
+                let ends: Vec<u32> = (1..=order.len() as u32).collect();
+                (order, ends)
+            }
         };
-        let counts = vec![0; units.len()];
-        Resampler { rng: generator("resample", seed, key_digest), units, counts }
+        let counts = vec![0; ends.len()];
+        Resampler { rng: generator("resample", seed, key_digest), members, ends, counts }
     }
 
     /// Number of units to draw from.
     pub fn n_units(&self) -> usize {
-        self.units.len()
+        self.ends.len()
     }
 
     /// Writes the weights of one replicate: the observations' own times how often each was drawn.
     pub fn draw(&mut self, replicate: u64, own: &[f64], weight: &mut [f64]) {
         self.rng.set_stream(replicate);
         self.rng.set_word_pos(0);
-        self.counts.iter_mut().for_each(|c| *c = 0);
-        for _ in 0..self.units.len() {
-            let drawn = index(&mut self.rng, self.units.len());
-            self.counts[drawn] += 1;
+        self.counts.fill(0);
+        let n = self.counts.len();
+        for _ in 0..n {
+            self.counts[index(&mut self.rng, n)] += 1;
         }
-        weight.iter_mut().for_each(|w| *w = 0.0);
-        for (unit, &count) in self.units.iter().zip(&self.counts) {
-            for &i in unit {
+        weight.fill(0.0);
+        if self.members.len() == n {
+            for (&i, &count) in self.members.iter().zip(&self.counts) {
                 weight[i as usize] = own[i as usize] * f64::from(count);
             }
+            return;
+        }
+        let mut start = 0;
+        for (&end, &count) in self.ends.iter().zip(&self.counts) {
+            let count = f64::from(count);
+            for &i in &self.members[start..end as usize] {
+                weight[i as usize] = own[i as usize] * count;
+            }
+            start = end as usize;
         }
     }
 }

@@ -90,6 +90,20 @@ pub struct Program {
     pub outputs: Vec<Operand>,
 }
 
+impl Program {
+    /// The data columns that the program reads, with repetitions.
+    pub fn read_columns(&self) -> Vec<u16> {
+        let operands = self.instructions.iter().flat_map(|i| [i.a, i.b, i.c]);
+        operands
+            .chain(self.outputs.iter().copied())
+            .filter_map(|operand| match operand {
+                Operand::Column(column) => Some(column),
+                Operand::Slot(_) | Operand::Register(_) => None,
+            })
+            .collect()
+    }
+}
+
 /// Compiles nodes of one graph.
 pub struct Compiler<'a> {
     graph: &'a Graph,

@@ -20,40 +20,55 @@ pub struct LaneData {
     pub inverse_sigma: Vec<Pack>,
     /// Means of the columns, one pack per column.
     pub means: Vec<Pack>,
-    /// Per lane: packs that hold data of the lane's fit, padding included, and the observation that pads.
-    filled: [usize; LANES],
+    /// Per lane: the observations of the lane's fit, and the packs that hold them or their padding.
+    length: [usize; LANES],
+    padded: [usize; LANES],
+    /// Per lane: the observation that pads.
     padding: [u32; LANES],
     /// Scratch: the observations of positive weight.
     kept: Vec<u32>,
 }
 
 impl LaneData {
-    /// Room for eight fits of up to `n` observations of a model.
-    pub fn for_fits(model: &Model, n: usize, has_sigma: bool) -> LaneData {
-        let column = vec![Pack::ZERO; n];
-        LaneData {
-            n_packs: 0,
-            stride: n,
-            columns: vec![Cell::new(Pack::ZERO); n * model.recipes.len()],
-            target: column.clone(),
-            weight: column.clone(),
-            inverse_sigma: if has_sigma { column } else { Vec::new() },
-            means: vec![Pack::ZERO; model.recipes.len()],
-            ..LaneData::default()
+    /// Makes room for eight fits of up to `n` observations of a model. What the buffers hold from before is
+    /// overwritten lane by lane.
+    pub fn prepare(&mut self, model: &Model, n: usize, has_sigma: bool) {
+        self.n_packs = 0;
+        self.stride = n;
+        let columns = n * model.recipes.len();
+        if self.columns.len() < columns {
+            self.columns.resize(columns, Cell::new(Pack::ZERO));
         }
+        for packs in [&mut self.target, &mut self.weight] {
+            if packs.len() < n {
+                packs.resize(n, Pack::ZERO);
+            }
+        }
+        self.inverse_sigma.resize(if has_sigma { n } else { 0 }, Pack::ZERO);
+        self.means.resize(model.recipes.len(), Pack::ZERO);
+        self.length = [0; LANES];
+        self.padded = [0; LANES];
     }
 
     /// Puts one fit's data into a lane. Observations of weight zero are left out; call [`LaneData::settle`]
     /// when all lanes are loaded.
     pub fn load_lane(&mut self, lane: usize, problem: &Problem, weight: &[f64]) {
         let mut kept = std::mem::take(&mut self.kept);
+        // Without branches: which observations a replicate leaves out, no processor can predict.
         kept.clear();
-        kept.extend((0..weight.len() as u32).filter(|&i| weight[i as usize] != 0.0));
+        kept.resize(weight.len(), 0);
+        let mut count = 0;
+        for (i, &w) in weight.iter().enumerate() {
+            kept[count] = i as u32;
+            count += usize::from(w != 0.0);
+        }
+        kept.truncate(count);
         self.set(lane, 0, problem, &kept);
         for (pack, &i) in self.weight.iter_mut().zip(&kept) {
             pack.0[lane] = weight[i as usize];
         }
-        self.filled[lane] = kept.len();
+        self.length[lane] = kept.len();
+        self.padded[lane] = kept.len();
         self.padding[lane] = kept.first().copied().unwrap_or(0);
         self.kept = kept;
         for (mean, &value) in self.means.iter_mut().zip(&problem.means) {
@@ -61,28 +76,28 @@ impl LaneData {
         }
     }
 
-    /// Makes all loaded lanes equally long: shorter ones go on with their first observation at weight zero,
-    /// which adds exact zeros to every sum. `problems` are the lanes' own, `None` for lanes not in use.
+    /// Makes all loaded lanes as long as the longest: shorter ones go on with their first observation at weight
+    /// zero, which adds exact zeros to every sum. `problems` are the lanes' own, `None` for lanes not in use.
     pub fn settle(&mut self, problems: [Option<&Problem>; LANES]) {
-        let longest = (0..LANES).filter(|&l| problems[l].is_some()).map(|l| self.filled[l]).max();
-        self.n_packs = longest.unwrap_or(0).max(self.n_packs);
+        let used = |lane: &usize| problems[*lane].is_some();
+        self.n_packs = (0..LANES).filter(used).map(|lane| self.length[lane]).max().unwrap_or(0);
         for (lane, problem) in problems.iter().enumerate() {
             if let Some(problem) = problem {
-                let (from, to) = (self.filled[lane], self.n_packs);
-                if from < to {
-                    let padding = vec![self.padding[lane]; to - from];
-                    self.set(lane, from, problem, &padding);
-                    self.weight[from..to].iter_mut().for_each(|pack| pack.0[lane] = 0.0);
-                    self.filled[lane] = to;
+                for k in self.padded[lane]..self.n_packs {
+                    let padding = [self.padding[lane]];
+                    self.set(lane, k, problem, &padding);
+                    self.weight[k].0[lane] = 0.0;
                 }
+                self.padded[lane] = self.padded[lane].max(self.n_packs);
             }
         }
     }
 
     /// Writes observations into a lane from pack `from` on, weights aside.
     fn set(&mut self, lane: usize, from: usize, problem: &Problem, observations: &[u32]) {
-        for (c, column) in problem.columns.iter().enumerate() {
-            let start = c * self.stride + from;
+        for &c in &problem.model.read_columns {
+            let column = &problem.columns[usize::from(c)];
+            let start = usize::from(c) * self.stride + from;
             for (cell, &i) in self.columns[start..].iter_mut().zip(observations) {
                 cell.get_mut().0[lane] = column[i as usize];
             }
@@ -97,38 +112,68 @@ impl LaneData {
         }
     }
 
-    /// The same fit in all lanes, for evaluating it at eight points.
+    /// The same fit in all lanes, for evaluating it at eight points. Observations of weight zero are left out.
     pub fn repeated(problem: &Problem) -> LaneData {
-        let has_sigma = problem.observations.sigma.is_some();
-        let mut data = LaneData::for_fits(&problem.model, problem.n(), has_sigma);
-        for lane in 0..LANES {
-            data.load_lane(lane, problem, &problem.observations.weight);
-        }
-        data.settle([Some(problem); LANES]);
+        let mut data = LaneData::default();
+        data.repeat(problem);
         data
+    }
+
+    /// [`LaneData::repeated`] in buffers that are there.
+    pub fn repeat(&mut self, problem: &Problem) {
+        self.prepare(&problem.model, problem.n(), problem.observations.sigma.is_some());
+        let weight = &problem.observations.weight;
+        let mut k = 0;
+        for i in (0..problem.n()).filter(|&i| weight[i] != 0.0) {
+            for &c in &problem.model.read_columns {
+                let place = usize::from(c) * self.stride + k;
+                self.columns[place].set(Pack::splat(problem.columns[usize::from(c)][i]));
+            }
+            self.target[k] = Pack::splat(problem.target[i]);
+            self.weight[k] = Pack::splat(weight[i]);
+            if let Some(pack) = self.inverse_sigma.get_mut(k) {
+                *pack = Pack::splat(1.0 / problem.observations.sigma_at(i));
+            }
+            k += 1;
+        }
+        self.set_means(problem);
+        self.n_packs = k;
+    }
+
+    fn set_means(&mut self, problem: &Problem) {
+        for (mean, &value) in self.means.iter_mut().zip(&problem.means) {
+            *mean = Pack::splat(value);
+        }
     }
 
     /// One fit spread over the lanes: observation i sits in lane i mod 8 of pack i / 8; lanes beyond the
     /// last observation repeat the first at weight zero.
     pub fn spread(problem: &Problem, weight: &[f64]) -> LaneData {
+        let mut data = LaneData::default();
+        data.spread_into(problem, weight);
+        data
+    }
+
+    /// [`LaneData::spread`] in buffers that are there.
+    pub fn spread_into(&mut self, problem: &Problem, weight: &[f64]) {
         let n = problem.n();
         let packs = n.div_ceil(LANES);
-        let has_sigma = problem.observations.sigma.is_some();
-        let mut data = LaneData::for_fits(&problem.model, packs, has_sigma);
-        for lane in 0..LANES {
-            let observation = |k: usize| k * LANES + lane;
-            let places: Vec<u32> =
-                (0..packs).map(|k| if observation(k) < n { observation(k) as u32 } else { 0 }).collect();
-            data.set(lane, 0, problem, &places);
-            for k in (0..packs).filter(|&k| observation(k) < n) {
-                data.weight[k].0[lane] = weight[observation(k)];
+        self.prepare(&problem.model, packs, problem.observations.sigma.is_some());
+        for (k, i) in (0..packs * LANES).enumerate() {
+            let (k, lane) = (k / LANES, k % LANES);
+            let place = if i < n { i } else { 0 };
+            for &c in &problem.model.read_columns {
+                let at = usize::from(c) * self.stride + k;
+                self.columns[at].get_mut().0[lane] = problem.columns[usize::from(c)][place];
+            }
+            self.target[k].0[lane] = problem.target[place];
+            self.weight[k].0[lane] = if i < n { weight[i] } else { 0.0 };
+            if let Some(pack) = self.inverse_sigma.get_mut(k) {
+                pack.0[lane] = 1.0 / problem.observations.sigma_at(place);
             }
         }
-        for (mean, &value) in data.means.iter_mut().zip(&problem.means) {
-            *mean = Pack::splat(value);
-        }
-        data.n_packs = packs;
-        data
+        self.set_means(problem);
+        self.n_packs = packs;
     }
 }
 

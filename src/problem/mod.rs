@@ -17,10 +17,12 @@ mod tests;
 pub use lane_data::{LaneData, lanes_of};
 pub use loss::{Loss, LossTerms};
 pub use memory::bind_columns;
-pub use objective::{Objective, Order, Sums, Workspace, outputs_lanes, triangle};
+pub use objective::{Objective, Order, Sums, Workspace, amplitude_equations, outputs_lanes, triangle};
 pub use observations::{Binding, Observations, Rejection};
 
 use std::sync::Arc;
+
+use fearless_simd::Level;
 
 use crate::law::{LN_ZERO, Metric, Model, Recipe, Residual, Scale, Unary};
 
@@ -119,18 +121,17 @@ impl Problem {
 
     /// Parameters in natural units at `theta`.
     pub fn natural(&self, theta: &[f64]) -> Vec<f64> {
-        let mut values = self.model.natural.evaluate(theta, &self.means);
-        values.truncate(self.n_parameters());
-        values
+        self.model.natural.evaluate(theta, &self.means)
+    }
+
+    /// The same at many points: `thetas` holds p values per point, the result one value per parameter of the law.
+    pub fn naturals(&self, thetas: &[f64]) -> Vec<f64> {
+        self.model.natural.evaluate_rows(Level::new(), thetas, &self.means)
     }
 
     /// `∂ parameter / ∂ coordinate`, one row of p entries per parameter of the law.
     pub fn natural_jacobian(&self, theta: &[f64]) -> Vec<f64> {
-        self.model.natural.evaluate(theta, &self.means).split_off(self.n_parameters())
-    }
-
-    fn n_parameters(&self) -> usize {
-        self.model.natural.outputs.len() / (1 + self.p())
+        self.model.natural_jacobian.evaluate(theta, &self.means)
     }
 
     /// Coordinates of free parameters given in natural units, in the coordinates' order. Values outside

@@ -41,6 +41,16 @@ pub struct Sums {
     pub packs: Vec<Pack>,
 }
 
+impl Sums {
+    /// Adds the lanes' sums up, for a fit that is spread over the lanes: every lane then holds the whole.
+    pub fn add_lanes(&mut self) {
+        for pack in &mut self.packs {
+            let [a, b, c, d, e, f, g, h] = pack.0;
+            *pack = Pack::splat(((a + e) + (c + g)) + ((b + f) + (d + h)));
+        }
+    }
+}
+
 /// Number of entries in a lower triangle.
 pub fn triangle(p: usize) -> usize {
     p * (p + 1) / 2
@@ -139,6 +149,66 @@ pub fn outputs_lanes(
     out
 }
 
+/// Weighted normal equations of a model's amplitudes at many points: `rows` holds responses and their weights,
+/// one pack per observation, `n_packs` of them. Leaves the Gram matrix of the amplitudes' factors (lower triangle
+/// by rows), then their products with what is left of the response, in `sums`.
+pub fn amplitude_equations(
+    level: Level,
+    model: &Model,
+    data: &LaneData,
+    rows: (&[Pack], &[Pack]),
+    coordinates: &[Pack],
+    workspace: &mut Workspace,
+    sums: &mut Sums,
+) {
+    workspace.prepare(&model.design, coordinates, &data.means);
+    let m = model.amplitudes.len();
+    sums.packs.clear();
+    sums.packs.resize(triangle(m) + m, Pack::ZERO);
+    dispatch!(level, simd => sum_amplitudes::<fearless_simd::f64x8<_>>(
+        simd, &model.design, data, rows, workspace, &mut sums.packs
+    ));
+}
+
+#[inline(always)]
+fn sum_amplitudes<L: Lanes>(
+    token: L::Token,
+    program: &Program,
+    data: &LaneData,
+    (response, row_weight): (&[Pack], &[Pack]),
+    workspace: &Workspace,
+    sums: &mut [Pack],
+) {
+    program.parameter.run::<L>(token, &workspace.slots);
+    let m = program.outputs.len() - 1;
+    let (gram, products) = sums.split_at_mut(triangle(m));
+    for start in (0..data.n_packs).step_by(BLOCK) {
+        let block = workspace.block(data, start);
+        program.run::<L>(token, &block);
+        let len = block.len;
+        let extra = &block.registers[program.n_registers * BLOCK..];
+        let weighted = Source::each(&extra[..len]);
+        let rest = block.source(program.outputs[0]);
+        for i in 0..m {
+            let column = block.source(program.outputs[1 + i]);
+            for lane in (0..LANES).step_by(L::WIDTH) {
+                let mut product = L::load(token, &products[i].0[lane..]);
+                for k in 0..len {
+                    let left = load::<L>(token, &response[start..], k, lane) - rest.get(token, k, lane);
+                    let factor = column.get::<L>(token, k, lane) * load(token, &row_weight[start..], k, lane);
+                    set(&extra[k], factor, lane);
+                    product = factor.mul_add(left, product);
+                }
+                product.store(&mut products[i].0[lane..]);
+            }
+            for j in 0..=i {
+                let other = block.source(program.outputs[1 + j]);
+                dot::<L>(token, len, weighted, other, &mut gram[triangle(i) + j]);
+            }
+        }
+    }
+}
+
 #[inline(always)]
 fn collect<L: Lanes>(
     token: L::Token,
@@ -177,37 +247,17 @@ impl Objective<'_> {
             let value = block.source(program.outputs[0]);
             let target = &data.target[start..start + len];
             let weight = &data.weight[start..start + len];
-            let has_sigma = !data.inverse_sigma.is_empty();
-            let quadratic = loss.is_quadratic();
-
-            for lane in (0..LANES).step_by(L::WIDTH) {
-                let mut objective = L::load(token, &sums[0].0[lane..]);
-                for k in 0..len {
-                    let residual = value.get::<L>(token, k, lane) - load::<L>(token, target, k, lane);
-                    let w = load::<L>(token, weight, k, lane);
-                    let (terms, slope_weight, curvature_weight);
-                    if has_sigma {
-                        let s = load::<L>(token, &data.inverse_sigma[start..], k, lane);
-                        terms = loss.terms(residual * s);
-                        slope_weight = w * s;
-                        curvature_weight = w * s * s;
-                    } else {
-                        terms = loss.terms(residual);
-                        slope_weight = w;
-                        curvature_weight = w;
-                    }
-                    objective = w.mul_add(terms.value, objective);
-                    if order != Order::Value {
-                        set(&slope_cells[k], slope_weight * terms.slope, lane);
-                        let curvature = if quadratic {
-                            terms.curvature
-                        } else {
-                            (terms.weight - terms.curvature).mul_add(w.fill(SHARE), terms.curvature)
-                        };
-                        set(&curvature_cells[k], curvature_weight * curvature, lane);
-                    }
-                }
-                objective.store(&mut sums[0].0[lane..]);
+            let sigma = data.inverse_sigma.get(start..start + len);
+            let rows = Residuals { value, target, weight, sigma };
+            // See `Model::of_prediction`.
+            let slope_in_curvature = order == Order::Exact && model.of_prediction;
+            let want = (order != Order::Value).then_some((slope_cells, curvature_cells, slope_in_curvature));
+            // One loop per loss: a choice within would be made again for every pack.
+            match loss {
+                Loss::L2 => rows.weigh::<L>(token, Loss::L2, want, &mut sums[0]),
+                Loss::Huber { delta } => rows.weigh::<L>(token, Loss::Huber { delta }, want, &mut sums[0]),
+                Loss::SoftL1 { delta } => rows.weigh::<L>(token, Loss::SoftL1 { delta }, want, &mut sums[0]),
+                Loss::Cauchy { delta } => rows.weigh::<L>(token, Loss::Cauchy { delta }, want, &mut sums[0]),
             }
             if order == Order::Value {
                 continue;
@@ -227,10 +277,123 @@ impl Objective<'_> {
                 _ => columns.sum_one_by_one::<L>(token, weighted, gradient, hessian),
             }
             if order == Order::Exact {
-                for (&(i, j), &output) in model.curved.iter().zip(&program.outputs[1 + p..]) {
-                    let second = block.source(output);
-                    dot::<L>(token, len, slopes, second, &mut hessian[triangle(i) + j]);
+                let outputs = &program.outputs[1 + p..];
+                for (pairs, outputs) in model.second.chunks(6).zip(outputs.chunks(6)) {
+                    let work = Dots { block: &block, pairs, outputs, slopes };
+                    match pairs.len() {
+                        1 => work.add::<L, 1>(token, hessian),
+                        2 => work.add::<L, 2>(token, hessian),
+                        3 => work.add::<L, 3>(token, hessian),
+                        4 => work.add::<L, 4>(token, hessian),
+                        5 => work.add::<L, 5>(token, hessian),
+                        _ => work.add::<L, 6>(token, hessian),
+                    }
                 }
+            }
+        }
+    }
+}
+
+/// One block's residuals before the loss.
+struct Residuals<'a> {
+    value: Source<'a>,
+    target: &'a [Pack],
+    weight: &'a [Pack],
+    /// 1/σ.
+    sigma: Option<&'a [Pack]>,
+}
+
+impl Residuals<'_> {
+    /// Adds the losses to `objective`; where slopes and curvatures are wanted, writes those too, the slope
+    /// subtracted from the curvature if the last of `want` says so.
+    #[inline(always)]
+    fn weigh<L: Lanes>(
+        &self,
+        token: L::Token,
+        loss: Loss,
+        want: Option<(&[Cell<Pack>], &[Cell<Pack>], bool)>,
+        objective: &mut Pack,
+    ) {
+        match (want, self.sigma) {
+            (None, sigma) => self.weigh_as::<L>(token, loss, None, sigma, objective),
+            (want, None) => self.weigh_as::<L>(token, loss, want, None, objective),
+            (want, sigma) => self.weigh_as::<L>(token, loss, want, sigma, objective),
+        }
+    }
+
+    #[inline(always)]
+    fn weigh_as<L: Lanes>(
+        &self,
+        token: L::Token,
+        loss: Loss,
+        want: Option<(&[Cell<Pack>], &[Cell<Pack>], bool)>,
+        sigma: Option<&[Pack]>,
+        objective: &mut Pack,
+    ) {
+        let len = self.target.len();
+        let weight = &self.weight[..len];
+        for lane in (0..LANES).step_by(L::WIDTH) {
+            let mut total = L::load(token, &objective.0[lane..]);
+            for k in 0..len {
+                let residual = self.value.get::<L>(token, k, lane) - load::<L>(token, self.target, k, lane);
+                let w = load::<L>(token, weight, k, lane);
+                let (terms, slope_weight, curvature_weight) = match sigma {
+                    Some(sigma) => {
+                        let s = load::<L>(token, sigma, k, lane);
+                        (loss.terms(residual * s), w * s, w * s * s)
+                    }
+                    None => (loss.terms(residual), w, w),
+                };
+                total = w.mul_add(terms.value, total);
+                if let Some((slopes, curvatures, slope_in_curvature)) = want {
+                    let slope = slope_weight * terms.slope;
+                    set(&slopes[k], slope, lane);
+                    let curvature = if loss.is_quadratic() {
+                        curvature_weight
+                    } else {
+                        let mixed = (terms.weight - terms.curvature).mul_add(w.fill(SHARE), terms.curvature);
+                        curvature_weight * mixed
+                    };
+                    let curvature = if slope_in_curvature { curvature - slope } else { curvature };
+                    set(&curvatures[k], curvature, lane);
+                }
+            }
+            total.store(&mut objective.0[lane..]);
+        }
+    }
+}
+
+/// Second derivatives of one block, to be added to the Hessian: few at a time, side by side, because each sum
+/// alone waits for its own last addition.
+struct Dots<'a> {
+    block: &'a Block<'a>,
+    pairs: &'a [(usize, usize)],
+    outputs: &'a [Operand],
+    slopes: Source<'a>,
+}
+
+impl Dots<'_> {
+    #[inline(always)]
+    fn add<L: Lanes, const K: usize>(&self, token: L::Token, hessian: &mut [Pack]) {
+        let columns: [Source; K] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
+        let len = self.block.len;
+        self.slopes.assert_covers(len);
+        columns.iter().for_each(|column| column.assert_covers(len));
+        let place = |i: usize| triangle(self.pairs[i].0) + self.pairs[i].1;
+        for lane in (0..LANES).step_by(L::WIDTH) {
+            let mut totals = [L::splat(token, 0.0); K];
+            for i in 0..K {
+                totals[i] = load(token, hessian, place(i), lane);
+            }
+            for k in 0..len {
+                // SAFETY: `len` packs were asserted above, here and below.
+                let slope: L = unsafe { self.slopes.get_unchecked(token, k, lane) };
+                for i in 0..K {
+                    totals[i] = slope.mul_add(unsafe { columns[i].get_unchecked(token, k, lane) }, totals[i]);
+                }
+            }
+            for i in 0..K {
+                totals[i].store(&mut hessian[place(i)].0[lane..]);
             }
         }
     }
@@ -254,6 +417,10 @@ impl Columns<'_> {
         hessian: &mut [Pack],
     ) {
         let columns: [Source; P] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
+        let len = self.block.len;
+        self.slopes.assert_covers(len);
+        self.curvatures.assert_covers(len);
+        columns.iter().for_each(|column| column.assert_covers(len));
         let zero = L::splat(token, 0.0);
         for lane in (0..LANES).step_by(L::WIDTH) {
             let mut g = [zero; P];
@@ -264,12 +431,13 @@ impl Columns<'_> {
                     h[i][j] = load(token, hessian, triangle(i) + j, lane);
                 }
             }
-            for k in 0..self.block.len {
-                let slope = self.slopes.get::<L>(token, k, lane);
-                let curvature = self.curvatures.get::<L>(token, k, lane);
+            for k in 0..len {
+                // SAFETY: `len` packs were asserted above, here and below.
+                let slope: L = unsafe { self.slopes.get_unchecked(token, k, lane) };
+                let curvature: L = unsafe { self.curvatures.get_unchecked(token, k, lane) };
                 let mut x = [zero; P];
                 for i in 0..P {
-                    x[i] = columns[i].get(token, k, lane);
+                    x[i] = unsafe { columns[i].get_unchecked(token, k, lane) };
                 }
                 for i in 0..P {
                     g[i] = slope.mul_add(x[i], g[i]);

@@ -7,9 +7,11 @@
 use fearless_simd::Level;
 
 use crate::law::{LANES, Model, Pack};
-use crate::problem::{LaneData, Loss, Objective, Order, Problem, Sums, Workspace, lanes_of, triangle};
+use crate::problem::{
+    LaneData, Loss, Objective, Order, Problem, Sums, Workspace, amplitude_equations, lanes_of,
+};
 
-use super::search::{Ending, Evaluation, Search, Terrain};
+use super::search::{Ending, Ground, Searches, Terrain};
 
 /// One search to be made.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +26,7 @@ pub struct Task<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Kind<'a> {
     pub model: &'a Model,
-    pub loss: Loss,
+    pub ground: Ground<'a>,
     /// The largest number of observations of a task.
     pub most_observations: usize,
     pub has_sigma: bool,
@@ -32,10 +34,14 @@ pub struct Kind<'a> {
 
 impl<'a> Kind<'a> {
     /// The kind of tasks on one problem.
-    pub fn of(problem: &'a Problem) -> Kind<'a> {
+    pub fn of(problem: &'a Problem, terrain: &'a Terrain) -> Kind<'a> {
         Kind {
             model: &problem.model,
-            loss: problem.loss,
+            ground: Ground {
+                loss: problem.loss,
+                linear: &terrain.linear,
+                project_start: terrain.project_start,
+            },
             most_observations: problem.n(),
             has_sigma: problem.observations.sigma.is_some(),
         }
@@ -43,25 +49,25 @@ impl<'a> Kind<'a> {
 }
 
 /// How a search ended.
-#[derive(Clone, Debug)]
-pub struct Outcome {
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
     /// The task's number.
     pub task: usize,
-    pub theta: Vec<f64>,
+    pub theta: &'a [f64],
     pub objective: f64,
     pub iterations: u32,
     pub ending: Ending,
 }
 
-/// Buffers for batches of one model; reused from batch to batch.
+/// Buffers for batches; reused from batch to batch.
 #[derive(Debug)]
 pub struct Batch {
     level: Level,
     workspace: Workspace,
+    data: LaneData,
     sums: Sums,
-    coordinates: Vec<Pack>,
-    searches: Vec<Search>,
-    found: Evaluation,
+    searches: Searches,
+    theta: Vec<f64>,
 }
 
 impl Default for Batch {
@@ -69,10 +75,10 @@ impl Default for Batch {
         Batch {
             level: Level::new(),
             workspace: Workspace::default(),
+            data: LaneData::default(),
             sums: Sums::default(),
-            coordinates: Vec::new(),
-            searches: vec![Search::default(); LANES],
-            found: Evaluation::default(),
+            searches: Searches::default(),
+            theta: Vec::new(),
         }
     }
 }
@@ -84,24 +90,25 @@ pub fn order_for(loss: Loss) -> Order {
 }
 
 impl Batch {
-    /// Runs tasks `0..n` of one kind; `task(i)` describes the i-th, `done(i, outcome)` takes the results, in the
-    /// order in which searches end.
+    /// Runs tasks `0..n` of one kind; `task(i)` describes the i-th, `done` takes the results, in the order in
+    /// which searches end.
     pub fn run<'a>(
         &mut self,
         kind: Kind,
         n: usize,
         mut task: impl FnMut(usize) -> Task<'a>,
-        mut done: impl FnMut(usize, Outcome),
+        mut done: impl FnMut(Ended),
     ) {
-        let Kind { model, loss, most_observations, has_sigma } = kind;
+        let Kind { model, ground, most_observations, has_sigma } = kind;
         let p = model.coordinates.len();
-        let order = order_for(loss);
-        let mut data = LaneData::for_fits(model, most_observations, has_sigma);
-        self.coordinates.resize(p, Pack::ZERO);
-        self.found.resize(p);
+        let order = order_for(ground.loss);
+        let Batch { level, workspace, data, sums, searches, theta, .. } = self;
+        data.prepare(model, most_observations, has_sigma);
+        searches.prepare(p);
         let mut lanes: [Option<(usize, Task<'a>)>; LANES] = [None; LANES];
         let mut loaded: [Option<(*const Problem, *const f64)>; LANES] = [None; LANES];
         let mut next = 0;
+        let mut changed = true;
         loop {
             for lane in 0..LANES {
                 if lanes[lane].is_some() || next == n {
@@ -114,53 +121,106 @@ impl Batch {
                     data.load_lane(lane, taken.problem, taken.weight);
                     loaded[lane] = Some(identity);
                 }
-                self.searches[lane].begin(taken.start, taken.terrain);
+                searches.begin(lane, taken.start, taken.terrain);
                 lanes[lane] = Some((next, taken));
                 next += 1;
             }
-            if lanes.iter().all(Option::is_none) {
+            let active = lanes.map(|lane| lane.is_some());
+            if active == [false; LANES] {
                 return;
             }
-            data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
-            for (i, pack) in self.coordinates.iter_mut().enumerate() {
-                for lane in 0..LANES {
-                    if lanes[lane].is_some() {
-                        pack.0[lane] = self.searches[lane].trial()[i];
-                    }
-                }
+            if changed {
+                data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
+                changed = false;
             }
-            Objective { model, loss, order, data: &data }.evaluate(
-                self.level,
-                &self.coordinates,
-                &mut self.workspace,
-                &mut self.sums,
+            Objective { model, loss: ground.loss, order, data }.evaluate(
+                *level,
+                &searches.trial,
+                workspace,
+                sums,
             );
+            let endings = searches.observe(*level, sums, active, ground);
             for lane in 0..LANES {
-                let Some((index, taken)) = lanes[lane] else { continue };
-                extract(&self.sums, lane, p, &mut self.found);
-                let search = &mut self.searches[lane];
-                if let Some(ending) = search.observe(&mut self.found, taken.terrain) {
-                    done(
-                        index,
-                        Outcome {
-                            task: index,
-                            theta: search.theta.clone(),
-                            objective: search.at.objective,
-                            iterations: search.iterations,
-                            ending,
-                        },
-                    );
+                if let (Some((index, _)), Some(ending)) = (lanes[lane], endings[lane]) {
+                    theta.clear();
+                    theta.extend(searches.theta.iter().map(|pack| pack.0[lane]));
+                    done(Ended {
+                        task: index,
+                        theta,
+                        objective: searches.at.packs[0].0[lane],
+                        iterations: searches.iterations[lane],
+                        ending,
+                    });
                     lanes[lane] = None;
+                    changed = true;
                 }
             }
         }
     }
 
+    /// One search alone, its observations spread over the lanes: for few searches on a long sweep.
+    pub fn run_alone(&mut self, task: Task, kind: Kind, mut done: impl FnMut(Ended)) {
+        let Kind { model, ground, .. } = kind;
+        let order = order_for(ground.loss);
+        let Batch { level, workspace, data, sums, searches, theta } = self;
+        data.spread_into(task.problem, task.weight);
+        searches.prepare(model.coordinates.len());
+        for lane in 0..LANES {
+            searches.begin(lane, task.start, task.terrain);
+        }
+        loop {
+            Objective { model, loss: ground.loss, order, data }.evaluate(
+                *level,
+                &searches.trial,
+                workspace,
+                sums,
+            );
+            sums.add_lanes();
+            let endings = searches.observe(*level, sums, [true; LANES], ground);
+            if let Some(ending) = endings[0] {
+                theta.clear();
+                theta.extend(searches.theta.iter().map(|pack| pack.0[0]));
+                return done(Ended {
+                    task: 0,
+                    theta,
+                    objective: searches.at.packs[0].0[0],
+                    iterations: searches.iterations[0],
+                    ending,
+                });
+            }
+        }
+    }
+
+    /// Loads a problem, for evaluating it at many points.
+    pub fn load(&mut self, problem: &Problem) {
+        self.data.repeat(problem);
+    }
+
+    /// Normal equations of the loaded problem's amplitudes at up to eight points; see
+    /// [`amplitude_equations`](crate::problem::amplitude_equations).
+    pub fn amplitude_equations(
+        &mut self,
+        problem: &Problem,
+        rows: (&[Pack], &[Pack]),
+        coordinates: &[Pack],
+    ) -> &[Pack] {
+        amplitude_equations(
+            self.level,
+            &problem.model,
+            &self.data,
+            rows,
+            coordinates,
+            &mut self.workspace,
+            &mut self.sums,
+        );
+        &self.sums.packs
+    }
+
     /// Objectives at `n` points of one problem.
     pub fn objectives(&mut self, problem: &Problem, points: &[Vec<f64>]) -> Vec<f64> {
-        let data = LaneData::repeated(problem);
+        self.data.repeat(problem);
         let objective =
-            Objective { model: &problem.model, loss: problem.loss, order: Order::Value, data: &data };
+            Objective { model: &problem.model, loss: problem.loss, order: Order::Value, data: &self.data };
         let mut objectives = Vec::with_capacity(points.len());
         for chunk in points.chunks(LANES) {
             let coordinates = lanes_of(chunk, problem.p());
@@ -168,16 +228,5 @@ impl Batch {
             objectives.extend_from_slice(&self.sums.packs[0].0[..chunk.len()]);
         }
         objectives
-    }
-}
-
-fn extract(sums: &Sums, lane: usize, p: usize, into: &mut Evaluation) {
-    into.resize(p);
-    into.objective = sums.packs[0].0[lane];
-    for i in 0..p {
-        into.gradient[i] = sums.packs[1 + i].0[lane];
-    }
-    for k in 0..triangle(p) {
-        into.hessian[k] = sums.packs[1 + p + k].0[lane];
     }
 }

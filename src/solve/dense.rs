@@ -1,7 +1,141 @@
-//! Cholesky on the few-by-few matrices of the hot loop.
+//! The few-by-few linear systems of the hot loop: `L·D·Lᵀ` in lanes and in scalars.
 //!
-//! faer is made for larger matrices (a 5×5 factorisation and solve costs it some 400 ns); here the matrix
-//! lives in a caller's buffer, row by row, and nothing is allocated.
+//! faer is made for larger matrices (a 5×5 factorisation and solve costs it some 400 ns); here eight systems are
+//! solved side by side, one per lane, in buffers of the caller, and nothing is allocated. Without square roots
+//! and with pivots compared with their own diagonal entry, the test of positivity does not depend on units.
+
+use crate::lanes::Lanes;
+use crate::law::Pack;
+use crate::problem::triangle;
+
+/// A pivot below this share of its diagonal entry is rounding noise.
+const PIVOT: f64 = 1e-15;
+
+/// Solves `a·x = b` for symmetric positive definite `a` (lower triangle by rows, n of them) in every lane.
+/// `a` is overwritten by its factors, `b` becomes `x`. True in lanes where `a` is numerically positive
+/// definite; the others hold nothing of use. Compiled once per kind of vector, whoever calls it.
+pub fn solve_lanes<L: Lanes>(token: L::Token, a: &mut [Pack], b: &mut [Pack]) -> L::Mask {
+    L::vectorize(
+        token,
+        #[inline(always)]
+        || match b.len() {
+            1 => solve_in_registers::<L, 1>(token, a, b),
+            2 => solve_in_registers::<L, 2>(token, a, b),
+            3 => solve_in_registers::<L, 3>(token, a, b),
+            4 => solve_in_registers::<L, 4>(token, a, b),
+            5 => solve_in_registers::<L, 5>(token, a, b),
+            6 => solve_in_registers::<L, 6>(token, a, b),
+            _ => solve_in_memory::<L>(token, a, b),
+        },
+    )
+}
+
+#[inline(always)]
+fn usable<L: Lanes>(pivot: L, diagonal: L) -> L::Mask {
+    let zero = pivot.fill(0.0);
+    pivot.gt(diagonal.abs() * pivot.fill(PIVOT)) & pivot.gt(zero) & pivot.le(pivot.fill(f64::MAX))
+}
+
+/// All loops unrolled, for the sizes that laws have.
+#[inline(always)]
+fn solve_in_registers<L: Lanes, const N: usize>(token: L::Token, a: &[Pack], b: &mut [Pack]) -> L::Mask {
+    let zero = L::splat(token, 0.0);
+    let one = L::splat(token, 1.0);
+    let mut l = [[zero; N]; N];
+    let mut inverse = [zero; N];
+    let mut x = [zero; N];
+    for i in 0..N {
+        x[i] = L::load(token, &b[i].0);
+        for j in 0..=i {
+            l[i][j] = L::load(token, &a[triangle(i) + j].0);
+        }
+    }
+    let mut good = zero.eq(zero);
+    for j in 0..N {
+        let mut scaled = [zero; N];
+        let diagonal = l[j][j];
+        let mut pivot = diagonal;
+        for k in 0..j {
+            scaled[k] = l[j][k];
+            // Below the diagonal l holds L; multiplied by the pivot it is L·D.
+            scaled[k] = scaled[k] * l[k][k];
+            pivot = (-l[j][k]).mul_add(scaled[k], pivot);
+        }
+        good = good & usable(pivot, diagonal);
+        l[j][j] = pivot;
+        inverse[j] = one / pivot;
+        for i in j + 1..N {
+            let mut value = l[i][j];
+            for k in 0..j {
+                value = (-l[i][k]).mul_add(scaled[k], value);
+            }
+            l[i][j] = value * inverse[j];
+        }
+    }
+    for i in 0..N {
+        for k in 0..i {
+            x[i] = (-l[i][k]).mul_add(x[k], x[i]);
+        }
+    }
+    for i in 0..N {
+        x[i] = x[i] * inverse[i];
+    }
+    for i in (0..N).rev() {
+        for k in i + 1..N {
+            x[i] = (-l[k][i]).mul_add(x[k], x[i]);
+        }
+    }
+    for i in 0..N {
+        x[i].store(&mut b[i].0);
+    }
+    good
+}
+
+#[inline(always)]
+fn entry<L: Lanes>(token: L::Token, a: &[Pack], i: usize, j: usize) -> L {
+    L::load(token, &a[triangle(i) + j].0)
+}
+
+/// The same for any size.
+#[inline(always)]
+fn solve_in_memory<L: Lanes>(token: L::Token, a: &mut [Pack], b: &mut [Pack]) -> L::Mask {
+    let n = b.len();
+    let one = L::splat(token, 1.0);
+    let mut good = one.eq(one);
+    for j in 0..n {
+        let diagonal = entry::<L>(token, a, j, j);
+        let mut pivot = diagonal;
+        for k in 0..j {
+            let x = entry::<L>(token, a, j, k);
+            pivot = (-(x * entry::<L>(token, a, k, k))).mul_add(x, pivot);
+        }
+        good = good & usable(pivot, diagonal);
+        pivot.store(&mut a[triangle(j) + j].0);
+        let inverse = one / pivot;
+        for i in j + 1..n {
+            let mut value = entry::<L>(token, a, i, j);
+            for k in 0..j {
+                value = (-(entry::<L>(token, a, i, k) * entry::<L>(token, a, k, k))).mul_add(entry::<L>(token, a, j, k), value);
+            }
+            (value * inverse).store(&mut a[triangle(i) + j].0);
+        }
+    }
+    for i in 0..n {
+        let mut value = L::load(token, &b[i].0);
+        for k in 0..i {
+            value = (-entry::<L>(token, a, i, k)).mul_add(L::load(token, &b[k].0), value);
+        }
+        value.store(&mut b[i].0);
+    }
+    for i in (0..n).rev() {
+        let mut value = L::load(token, &b[i].0) / entry::<L>(token, a, i, i);
+        for k in i + 1..n {
+            value = (-entry::<L>(token, a, k, i)).mul_add(L::load(token, &b[k].0), value);
+        }
+        value.store(&mut b[i].0);
+    }
+    good
+}
 
 /// Factorises the symmetric positive definite `a` (n×n, row-major, lower triangle read) into `L·Lᵀ` in
 /// place. False where it is not numerically positive definite.
@@ -12,8 +146,7 @@ pub fn cholesky(a: &mut [f64], n: usize) -> bool {
         for k in 0..j {
             diagonal -= a[j * n + k] * a[j * n + k];
         }
-        // Below this the pivot is rounding noise.
-        if !(diagonal > original.abs() * 1e-15 && diagonal > 0.0 && diagonal.is_finite()) {
+        if !(diagonal > original.abs() * PIVOT && diagonal > 0.0 && diagonal.is_finite()) {
             return false;
         }
         let root = diagonal.sqrt();
@@ -47,52 +180,76 @@ pub fn cholesky_solve(l: &[f64], n: usize, b: &mut [f64]) {
     }
 }
 
-/// Solves `a·x = b` for symmetric `a` (n×n, row-major, lower triangle read) with its diagonal scaled to one,
-/// which keeps the test of positivity meaningful whatever the units. `a` is overwritten, `b` becomes `x`;
-/// `scale` is scratch. False where `a` is not numerically positive definite.
-pub fn solve_scaled(a: &mut [f64], n: usize, b: &mut [f64], scale: &mut Vec<f64>) -> bool {
-    scale.clear();
-    for i in 0..n {
-        let diagonal = a[i * n + i].abs();
-        if !(diagonal > 0.0) {
-            return false;
-        }
-        scale.push(1.0 / diagonal.sqrt());
-    }
-    for i in 0..n {
-        for j in 0..=i {
-            a[i * n + j] *= scale[i] * scale[j];
-        }
-        b[i] *= scale[i];
-    }
-    if !cholesky(a, n) {
-        return false;
-    }
-    cholesky_solve(a, n, b);
-    b.iter_mut().zip(scale).for_each(|(x, s)| *x *= *s);
-    true
-}
-
 #[cfg(test)]
 mod tests {
+    use fearless_simd::{Level, dispatch};
+
     use super::*;
 
+    fn solve(a: &mut [Pack], b: &mut [Pack]) -> [bool; 8] {
+        #[inline(always)]
+        fn inner<L: Lanes>(token: L::Token, a: &mut [Pack], b: &mut [Pack]) -> [bool; 8] {
+            let good = solve_lanes::<L>(token, a, b);
+            let mut flags = Pack::ZERO;
+            let one = L::splat(token, 1.0);
+            L::select(good, one, one.fill(0.0)).store(&mut flags.0);
+            flags.0.map(|x| x == 1.0)
+        }
+        dispatch!(Level::new(), simd => inner::<fearless_simd::f64x8<_>>(simd, a, b))
+    }
+
+    /// A = B·Bᵀ for the triangular B of ones with diagonal 1, 2, …, and x = (1, 2, …): solved in the registers'
+    /// sizes and in the memory's.
     #[test]
-    fn solves_a_known_system() {
+    fn systems_of_every_size_are_solved() {
+        for n in 1..=9 {
+            let b = |i: usize, j: usize| match i.cmp(&j) {
+                std::cmp::Ordering::Equal => (i + 1) as f64,
+                std::cmp::Ordering::Greater => 1.0,
+                std::cmp::Ordering::Less => 0.0,
+            };
+            let entry = |i: usize, j: usize| (0..n).map(|k| b(i, k) * b(j, k)).sum::<f64>();
+            let mut a: Vec<Pack> =
+                (0..n).flat_map(|i| (0..=i).map(move |j| (i, j))).map(|(i, j)| Pack::splat(entry(i, j))).collect();
+            let mut rhs: Vec<Pack> = (0..n)
+                .map(|i| Pack::splat((0..n).map(|j| entry(i, j) * (j + 1) as f64).sum()))
+                .collect();
+            // Lane 3 is not positive definite.
+            a[triangle(n - 1) + n - 1].0[3] = -1.0;
+            let good = solve(&mut a, &mut rhs);
+            assert_eq!(good, std::array::from_fn(|lane| lane != 3), "n = {n}");
+            for (i, x) in rhs.iter().enumerate() {
+                assert!((x.0[0] - (i + 1) as f64).abs() < 1e-9, "n = {n}: {}", x.0[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn scalar_systems_are_solved() {
         // A = [[4,2,2],[2,5,1],[2,1,6]], x = (1,2,3): A·x = (14, 15, 22).
         let mut a = vec![4.0, 0.0, 0.0, 2.0, 5.0, 0.0, 2.0, 1.0, 6.0];
         let mut b = vec![14.0, 15.0, 22.0];
-        assert!(solve_scaled(&mut a, 3, &mut b, &mut Vec::new()));
+        assert!(cholesky(&mut a, 3));
+        cholesky_solve(&a, 3, &mut b);
         for (x, expected) in b.iter().zip([1.0, 2.0, 3.0]) {
             assert!((x - expected).abs() < 1e-14);
         }
     }
 
     #[test]
-    fn refuses_what_is_not_positive_definite() {
+    fn what_is_not_positive_definite_is_refused() {
         assert!(!cholesky(&mut [1.0, 0.0, 2.0, 1.0], 2));
         assert!(!cholesky(&mut [1.0, 0.0, 1.0, 1.0], 2));
         assert!(!cholesky(&mut [f64::NAN], 1));
         assert!(!cholesky(&mut [0.0], 1));
+        // Singular to rounding: NaN and zero pivots.
+        let mut a = vec![Pack::splat(0.0)];
+        a[0].0[1] = f64::NAN;
+        a[0].0[2] = f64::INFINITY;
+        a[0].0[4] = 2.0;
+        let mut b = vec![Pack::splat(1.0)];
+        let good = solve(&mut a, &mut b);
+        assert_eq!(good, [false, false, false, false, true, false, false, false]);
+        assert_eq!(b[0].0[4], 0.5);
     }
 }

@@ -199,6 +199,7 @@ pub(super) fn judge(
     Fit {
         n_starts: tally.n_starts,
         n_agreeing,
+        runner_up: tally.runner_up(found.rows.objective, problem.floor),
         iterations: tally.iterations,
         solution: Some(found),
         problem,

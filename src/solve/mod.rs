@@ -22,15 +22,15 @@ mod rows;
 mod search;
 mod starts;
 
-pub use batch::{Batch, Kind, Outcome, Task, order_for};
+pub use batch::{Batch, Ended, Kind, Task, order_for};
 pub use edges::{Models, at_edges};
 pub use identify::{Identification, identify};
 pub use reference::{Certificate, Finished, column_scales, minimise, scaled_hessian, weighted_entry};
 pub use rows::{Rows, rows};
 pub use search::{Ending, Terrain};
-pub use starts::{Given, default_starts, never_finite, starts};
+pub use starts::{Given, most_starts, never_finite, starts, user_start};
 
-use crate::law::{Residual, Scale, start_rules};
+use crate::law::{LANES, Residual, Scale, StartRule, start_rules};
 use crate::problem::Problem;
 
 /// Two objectives closer than this, relatively, are the same optimum.
@@ -101,6 +101,8 @@ pub struct Fit {
     pub message: String,
     pub n_starts: usize,
     pub n_agreeing: usize,
+    /// The best objective of another optimum that the searches found.
+    pub runner_up: Option<f64>,
     /// Iterations of the start that won, its finish included.
     pub iterations: u32,
 }
@@ -154,7 +156,7 @@ fn finish_best(
         }
         last = outcome.objective;
         tried += 1;
-        let from = within_range(problem, &starts[outcome.task], &outcome.theta);
+        let from = within_range(problem, &starts[outcome.start], &outcome.theta);
         if let Some(found) = minimise(problem, weight, &from, 100) {
             let iterations = outcome.iterations + found.iterations;
             let certified = found.certificate.holds();
@@ -208,7 +210,6 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
     }
 
     let rules = start_rules(law, &problem.model.coordinates);
-    let n_starts = options.starts.unwrap_or_else(|| default_starts(&problem.model.coordinates));
     let given: Option<Given> = (!options.user_start.is_empty()).then(|| {
         problem
             .model
@@ -220,36 +221,133 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
             })
             .collect()
     });
-    let starts = starts(&problem, &rules, n_starts.max(1), given.as_ref(), batch);
-    // A start of the user's own, alone, is first searched from as it stands; only where that ends in no certified
-    // minimum are its amplitudes solved, then and along the way.
-    let alone = given.is_some() && starts.len() == 1;
-    let mut outcomes: Vec<Outcome> = Vec::new();
-    let mut best: Option<(Finished, u32)> = None;
-    for amplitudes in
-        if alone { &[Amplitudes::Free, Amplitudes::Solved][..] } else { &[Amplitudes::Drawn][..] }
-    {
-        let mut found = search(&problem, &starts, options.solver, *amplitudes, batch);
-        found.retain(|o| o.objective.is_finite());
-        found.sort_by(|a, b| a.objective.total_cmp(&b.objective));
-        let certified = finish_best(&problem, &starts, &found, &mut best);
-        if best.is_some() {
-            outcomes = found;
-        }
-        if certified {
-            break;
+    let mut searched = Searched::default();
+    if let Some(given) = &given {
+        let starts = user_start(&problem, &rules, given, batch);
+        // A start of the user's own, alone, is first searched from as it stands; only where that ends in no
+        // certified minimum are its amplitudes solved, then and along the way.
+        let alone = options.starts == Some(1);
+        for amplitudes in
+            if alone { &[Amplitudes::Free, Amplitudes::Solved][..] } else { &[Amplitudes::Drawn][..] }
+        {
+            searched.forget();
+            searched.search(&problem, starts.clone(), options.solver, *amplitudes, batch);
+            if alone && searched.finish(&problem) {
+                break;
+            }
         }
     }
-    let Some((solution, iterations)) = best else {
+    if options.starts != Some(1) || given.is_none() {
+        rounds(&problem, &rules, options, &mut searched, batch);
+        searched.finish(&problem);
+    }
+    let n_starts = searched.starts.len();
+    let Some((solution, iterations)) = searched.best else {
         let message = "the law has no finite value at any start; check its domains and the data".to_string();
-        return without_solution(law.parameters.len(), problem, starts.len(), message);
+        return without_solution(law.parameters.len(), problem, n_starts, message);
     };
-    let tally = Tally {
-        n_starts: starts.len(),
-        objectives: outcomes.iter().map(|o| o.objective).collect(),
-        iterations,
-    };
+    let tally = Tally { n_starts, outcomes: searched.outcomes, iterations };
     edges::land(models, problem, solution, tally)
+}
+
+/// Searches of the first round; each later one doubles the number of searches so far.
+const FIRST_ROUND: usize = LANES;
+
+/// Times that the best optimum must have been found.
+const TIMES_FOUND: usize = 3;
+
+/// Searches until the best optimum is likely the best there is.
+///
+/// After each round, with `n` searches that converged to `w` different optima: enough when the number of optima to
+/// be expected, `w(n−1)/(n−w−2)`, exceeds those seen by less than a half (Boender & Rinnooy Kan 1987), and the best
+/// was found [`TIMES_FOUND`] times. Where the user gives a number of starts, that many and no rule.
+fn rounds(
+    problem: &Problem,
+    rules: &[StartRule],
+    options: &Options,
+    searched: &mut Searched,
+    batch: &mut Batch,
+) {
+    let most = options.starts.unwrap_or_else(|| most_starts(&problem.model.coordinates)).max(1);
+    let mut drawn = 0;
+    while searched.starts.len() < most {
+        let done = searched.starts.len();
+        let round = if options.starts.is_some() { most } else { FIRST_ROUND.max(done) };
+        let wanted = round.min(most - done);
+        let starts = starts(problem, rules, drawn, wanted, batch);
+        drawn += wanted;
+        let exhausted = starts.len() < wanted;
+        searched.search(problem, starts, options.solver, Amplitudes::Drawn, batch);
+        if exhausted || (options.starts.is_none() && searched.suffices(problem)) {
+            return;
+        }
+    }
+}
+
+/// The searches of one fit.
+#[derive(Default)]
+struct Searched {
+    starts: Vec<Vec<f64>>,
+    /// By objective.
+    outcomes: Vec<Outcome>,
+    /// The best, finished, and its iterations.
+    best: Option<(Finished, u32)>,
+}
+
+impl Searched {
+    /// Starts again, keeping the best.
+    fn forget(&mut self) {
+        self.starts.clear();
+        self.outcomes.clear();
+    }
+
+    fn search(
+        &mut self,
+        problem: &Problem,
+        starts: Vec<Vec<f64>>,
+        solver: Solver,
+        amplitudes: Amplitudes,
+        batch: &mut Batch,
+    ) {
+        let first = self.starts.len();
+        let mut found = search(problem, &starts, solver, amplitudes, batch);
+        found.retain(|o| o.objective.is_finite());
+        found.iter_mut().for_each(|o| o.start += first);
+        self.starts.extend(starts);
+        self.outcomes.extend(found);
+        self.outcomes.sort_by(|a, b| a.objective.total_cmp(&b.objective));
+    }
+
+    /// Finishes the best outcome; true where one is certified.
+    fn finish(&mut self, problem: &Problem) -> bool {
+        finish_best(problem, &self.starts, &self.outcomes, &mut self.best)
+    }
+
+    /// The rule of [`rounds`].
+    fn suffices(&self, problem: &Problem) -> bool {
+        let Some(best) = self.outcomes.first().filter(|o| o.converged) else { return false };
+        let mut optima = 0;
+        let mut last = f64::NEG_INFINITY;
+        for outcome in self.outcomes.iter().filter(|o| o.converged) {
+            if outcome.objective > agreement_limit(last, problem.floor) {
+                optima += 1;
+                last = outcome.objective;
+            }
+        }
+        let n = self.outcomes.iter().filter(|o| o.converged).count();
+        let limit = agreement_limit(best.objective, problem.floor);
+        let found = self.outcomes.iter().filter(|o| o.objective <= limit).count();
+        if found < TIMES_FOUND || n <= optima + 2 {
+            return false;
+        }
+        let (n, w) = (n as f64, optima as f64);
+        w * (n - 1.0) / (n - w - 2.0) < w + 0.5
+    }
+}
+
+/// Objectives up to here are the same optimum as `objective`, to the resolution of `floor`.
+fn agreement_limit(objective: f64, floor: f64) -> f64 {
+    objective * (1.0 + AGREEMENT) + 1e3 * floor
 }
 
 /// The end of a search, drawn back towards its start until every parameter is a finite number: a search that
@@ -265,19 +363,35 @@ fn within_range(problem: &Problem, start: &[f64], end: &[f64]) -> Vec<f64> {
     }
 }
 
+/// A search's end, kept.
+#[derive(Clone, Debug)]
+struct Outcome {
+    start: usize,
+    theta: Vec<f64>,
+    objective: f64,
+    iterations: u32,
+    converged: bool,
+}
+
 /// Bookkeeping of the multi-start.
 #[derive(Debug, Default)]
 struct Tally {
     n_starts: usize,
-    objectives: Vec<f64>,
+    outcomes: Vec<Outcome>,
     iterations: u32,
 }
 
 impl Tally {
-    /// Searches that ended at `objective`, to the resolution of `floor`.
+    /// Searches that ended at `objective`.
     fn agreeing(&self, objective: f64, floor: f64) -> usize {
-        let limit = objective * (1.0 + AGREEMENT) + 1e3 * floor;
-        self.objectives.iter().filter(|&&o| o <= limit).count()
+        let limit = agreement_limit(objective, floor);
+        self.outcomes.iter().filter(|o| o.objective <= limit).count()
+    }
+
+    /// The best objective of another optimum.
+    fn runner_up(&self, objective: f64, floor: f64) -> Option<f64> {
+        let limit = agreement_limit(objective, floor);
+        self.outcomes.iter().filter(|o| o.converged).map(|o| o.objective).find(|&o| o > limit)
     }
 }
 
@@ -297,24 +411,34 @@ fn search(
                 terrain.linear.clear();
             }
             let mut outcomes: Vec<Option<Outcome>> = vec![None; starts.len()];
-            batch.run(
-                Kind::of(problem),
-                starts.len(),
-                |i| Task { problem, terrain: &terrain, weight, start: &starts[i] },
-                |i, outcome| outcomes[i] = Some(outcome),
-            );
+            let kind = Kind::of(problem, &terrain);
+            let task = |i: usize| Task { problem, terrain: &terrain, weight, start: &starts[i] };
+            let keep = |ended: Ended| {
+                outcomes[ended.task] = Some(Outcome {
+                    start: ended.task,
+                    theta: ended.theta.to_vec(),
+                    objective: ended.objective,
+                    iterations: ended.iterations,
+                    converged: ended.ending == Ending::Converged,
+                });
+            };
+            if starts.len() == 1 {
+                batch.run_alone(task(0), kind, keep);
+            } else {
+                batch.run(kind, starts.len(), task, keep);
+            }
             outcomes.into_iter().flatten().collect()
         }
         Solver::Reference => starts
             .iter()
             .enumerate()
-            .filter_map(|(task, start)| {
+            .filter_map(|(index, start)| {
                 let found = minimise(problem, weight, start, 400)?;
                 Some(Outcome {
-                    task,
+                    start: index,
                     objective: found.rows.objective,
                     iterations: found.iterations,
-                    ending: if found.certificate.holds() { Ending::Converged } else { Ending::Limit },
+                    converged: found.certificate.holds(),
                     theta: found.theta,
                 })
             })
@@ -334,6 +458,7 @@ fn without_solution(n_parameters: usize, problem: Problem, n_starts: usize, mess
         message,
         n_starts,
         n_agreeing: 0,
+        runner_up: None,
         iterations: 0,
     }
 }

@@ -69,8 +69,15 @@ pub fn rows(problem: &Problem, data: &LaneData, weight: &[f64], theta: &[f64], w
             }
         }
         if w != 0.0 {
-            for (k, &(a, b)) in problem.model.curved.iter().enumerate() {
+            for (k, &(a, b)) in problem.model.second.iter().enumerate() {
                 rows.second[triangle(a) + b] += slope * at(1 + p + k, i);
+            }
+            if problem.model.of_prediction {
+                for a in 0..p {
+                    for b in 0..=a {
+                        rows.second[triangle(a) + b] -= slope * at(1 + a, i) * at(1 + b, i);
+                    }
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Levenberg–Marquardt as a state machine: it says where to evaluate and is told what was found there.
+//! Levenberg–Marquardt in lanes: eight searches side by side, told what was found where they asked to look.
 //!
 //! Minimises `f(θ)` over a box. At an accepted point with gradient `g` and Hessian (or its Gauss–Newton
 //! part) `H` the trial step solves, over the coordinates that are not held at a bound,
@@ -16,35 +16,16 @@
 //! problem (variable projection; Ruhe & Wedin 1980, algorithm 2) instead of zigzagging across it, and passes
 //! exponents of zero, where amplitudes go through infinity.
 //!
-//! The evaluation is the caller's, so the same search runs in a lane of a batch or alone.
+//! Every step is vector arithmetic under masks. A lane's numbers depend on no other lane: what one lane needs
+//! done again is done again for all, and kept only where it was needed.
 
-use crate::law::Scale;
-use crate::problem::{Loss, triangle};
+use fearless_simd::{Level, dispatch};
 
-use super::dense::solve_scaled;
+use crate::lanes::{self, Lanes};
+use crate::law::{LANES, Pack, Scale};
+use crate::problem::{Loss, Sums, triangle};
 
-/// What is known at a point.
-#[derive(Clone, Debug, Default)]
-pub struct Evaluation {
-    pub objective: f64,
-    /// p entries.
-    pub gradient: Vec<f64>,
-    /// Lower triangle by rows.
-    pub hessian: Vec<f64>,
-}
-
-impl Evaluation {
-    pub fn resize(&mut self, p: usize) {
-        self.gradient.resize(p, 0.0);
-        self.hessian.resize(triangle(p), 0.0);
-    }
-
-    fn is_finite(&self) -> bool {
-        self.objective.is_finite()
-            && self.gradient.iter().all(|x| x.is_finite())
-            && self.hessian.iter().all(|x| x.is_finite())
-    }
-}
+use super::dense::solve_lanes;
 
 /// The problem's constants that a search needs.
 #[derive(Clone, Debug)]
@@ -86,277 +67,451 @@ pub const DECREASE: f64 = 1e-14;
 /// Iterations after which a search gives up.
 pub const MOST_ITERATIONS: u32 = 300;
 
-/// A search in progress.
-#[derive(Clone, Debug, Default)]
-pub struct Search {
-    pub theta: Vec<f64>,
-    pub at: Evaluation,
+/// Times that the damping may grow before a search counts as stalled.
+const MOST_ATTEMPTS: u32 = 60;
+
+/// Eight searches in progress. Vectors hold one pack per coordinate; truth values are 1 and 0.
+#[derive(Debug, Default)]
+pub struct Searches {
+    pub theta: Vec<Pack>,
+    /// Where the objective is wanted next.
+    pub trial: Vec<Pack>,
+    /// Objective, gradient, Hessian at `theta`.
+    pub at: Sums,
     /// Evaluations so far.
-    pub iterations: u32,
-    trial: Vec<f64>,
-    metric: Vec<f64>,
-    from_column: Vec<bool>,
-    pull: f64,
-    damping: f64,
-    growth: f64,
-    predicted: f64,
-    started: bool,
+    pub iterations: [u32; LANES],
+    low: Vec<Pack>,
+    high: Vec<Pack>,
+    metric: Vec<Pack>,
+    /// Where the metric follows the Hessian's diagonal.
+    from_column: Vec<Pack>,
+    floor: Pack,
+    total_weight: Pack,
+    first_damping: Pack,
+    damping: Pack,
+    growth: Pack,
+    /// How much a typical residual pulls at the start, against least squares.
+    pull: Pack,
+    predicted: Pack,
+    started: Pack,
     /// The trial point has had its amplitudes solved.
-    projected: bool,
+    projected: Pack,
     // Scratch.
-    matrix: Vec<f64>,
-    rhs: Vec<f64>,
-    scale: Vec<f64>,
-    free: Vec<usize>,
-    step: Vec<f64>,
+    free: Vec<Pack>,
+    step: Vec<Pack>,
+    matrix: Vec<Pack>,
+    rhs: Vec<Pack>,
 }
 
-impl Search {
-    /// Begins at `theta`, which is moved into the box.
-    pub fn begin(&mut self, theta: &[f64], terrain: &Terrain) {
-        let p = theta.len();
-        self.theta.clear();
-        self.theta.extend(
-            theta
-                .iter()
-                .zip(terrain.low.iter().zip(&terrain.high))
-                .map(|(&x, (&low, &high))| x.clamp(low, high)),
-        );
-        self.trial.clone_from(&self.theta);
-        self.metric.clone_from(&terrain.metric);
-        self.from_column.clear();
-        self.from_column.extend(terrain.metric.iter().map(|&m| m == 0.0));
-        self.at.resize(p);
-        self.iterations = 0;
-        self.damping = terrain.damping;
-        self.growth = 2.0;
-        self.started = false;
-        self.projected = false;
-        self.step.resize(p, 0.0);
-    }
+/// What the searches of a batch have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    pub loss: Loss,
+    pub linear: &'a [(usize, Scale)],
+    pub project_start: bool,
+}
 
-    /// Where the objective is wanted next.
-    pub fn trial(&self) -> &[f64] {
-        &self.trial
-    }
+#[inline(always)]
+fn load<L: Lanes>(token: L::Token, pack: &Pack) -> L {
+    L::load(token, &pack.0)
+}
 
-    /// Takes the evaluation at [`Search::trial`]; gives the ending, or goes on.
-    ///
-    /// `found` is exchanged with the search's own buffers, not copied.
-    pub fn observe(&mut self, found: &mut Evaluation, terrain: &Terrain) -> Option<Ending> {
-        self.iterations += 1;
-        let finite = found.is_finite();
-        if !self.started {
-            if !finite {
-                return Some(Ending::NotFinite);
-            }
-            self.predicted = 0.01 * found.objective;
-            if terrain.project_start && !self.projected && self.project(found, terrain) {
-                self.projected = true;
-                return None;
-            }
-            self.projected = false;
-            self.started = true;
-            std::mem::swap(&mut self.at, found);
-            // Where most residuals are in the loss's linear zone, all curvature is smaller by this much.
-            let pull = terrain.loss.typical_weight(self.at.objective / terrain.total_weight);
-            self.damping = terrain.damping * pull;
-            self.pull = pull;
-        } else if finite && !self.projected && self.project(found, terrain) {
-            self.projected = true;
-            return None;
-        } else {
-            self.projected = false;
-            let decrease = self.at.objective - found.objective;
-            let gain = if finite { decrease / self.predicted } else { f64::NEG_INFINITY };
-            if finite && decrease > 0.0 && gain > 1e-4 {
-                std::mem::swap(&mut self.at, found);
-                self.theta.clone_from(&self.trial);
-                let shrink = 1.0 - (2.0 * gain - 1.0).powi(3);
-                // Near the optimum the model is right and the damping only slows the last steps.
-                let least = if gain > 0.9 { 0.05 } else { 1.0 / 3.0 };
-                self.damping *= shrink.clamp(least, 2.0);
-                self.growth = 2.0;
-            } else {
-                self.damping *= self.growth;
-                self.growth *= 2.0;
-            }
-        }
-        self.update_metric();
-        let negligible = (DECREASE * self.at.objective).max(terrain.floor);
-        if self.newton_decrease(terrain).is_some_and(|d| d <= negligible) {
-            return Some(Ending::Converged);
-        }
-        if self.iterations >= MOST_ITERATIONS {
-            return Some(Ending::Limit);
-        }
-        self.propose(terrain)
-    }
+#[inline(always)]
+fn truth<L: Lanes>(mask: L::Mask, one: L) -> L {
+    L::select(mask, one, one.fill(0.0))
+}
 
-    /// Moves the trial point to the best amplitudes for its other coordinates, where that promises a decrease
-    /// comparable to the step's own.
-    fn project(&mut self, found: &Evaluation, terrain: &Terrain) -> bool {
-        let amplitudes = &terrain.linear;
-        let m = amplitudes.len();
-        if m == 0 || m == self.theta.len() {
-            return false;
+#[inline(always)]
+fn is_true<L: Lanes>(token: L::Token, pack: &Pack) -> L::Mask {
+    load::<L>(token, pack).eq(L::splat(token, 1.0))
+}
+
+impl Searches {
+    /// Room for searches over `p` coordinates.
+    pub fn prepare(&mut self, p: usize) {
+        for packs in [
+            &mut self.theta,
+            &mut self.trial,
+            &mut self.low,
+            &mut self.high,
+            &mut self.metric,
+            &mut self.from_column,
+            &mut self.free,
+            &mut self.step,
+            &mut self.rhs,
+        ] {
+            packs.clear();
+            packs.resize(p, Pack::ZERO);
         }
         self.matrix.clear();
-        self.matrix.resize(m * m, 0.0);
-        self.rhs.clear();
-        for (a, &(i, _)) in amplitudes.iter().enumerate() {
-            for (b, &(j, _)) in amplitudes[..=a].iter().enumerate() {
-                self.matrix[a * m + b] = found.hessian[triangle(i) + j];
+        self.matrix.resize(triangle(p), Pack::ZERO);
+        self.at.packs.clear();
+        self.at.packs.resize(1 + p + triangle(p), Pack::ZERO);
+    }
+
+    /// Begins a search at `theta`, which is moved into the box.
+    pub fn begin(&mut self, lane: usize, theta: &[f64], terrain: &Terrain) {
+        for i in 0..theta.len() {
+            let inside = theta[i].clamp(terrain.low[i], terrain.high[i]);
+            self.theta[i].0[lane] = inside;
+            self.trial[i].0[lane] = inside;
+            self.low[i].0[lane] = terrain.low[i];
+            self.high[i].0[lane] = terrain.high[i];
+            self.metric[i].0[lane] = terrain.metric[i];
+            self.from_column[i].0[lane] = f64::from(u8::from(terrain.metric[i] == 0.0));
+        }
+        self.floor.0[lane] = terrain.floor;
+        self.total_weight.0[lane] = terrain.total_weight;
+        self.first_damping.0[lane] = terrain.damping;
+        self.growth.0[lane] = 2.0;
+        self.started.0[lane] = 0.0;
+        self.projected.0[lane] = 0.0;
+        self.iterations[lane] = 0;
+    }
+
+    /// Takes the evaluation at `trial` in the lanes that are `active`; gives the endings, the others go on.
+    pub fn observe(
+        &mut self,
+        level: Level,
+        found: &Sums,
+        active: [bool; LANES],
+        ground: Ground,
+    ) -> [Option<Ending>; LANES] {
+        for (count, _) in self.iterations.iter_mut().zip(active).filter(|(_, active)| *active) {
+            *count += 1;
+        }
+        dispatch!(level, simd => self.observe_lanes::<fearless_simd::f64x8<_>>(simd, found, active, ground))
+    }
+
+    #[inline(always)]
+    fn observe_lanes<L: Lanes>(
+        &mut self,
+        token: L::Token,
+        found: &Sums,
+        active: [bool; LANES],
+        ground: Ground,
+    ) -> [Option<Ending>; LANES] {
+        let p = self.theta.len();
+        let one = L::splat(token, 1.0);
+        let zero = L::splat(token, 0.0);
+        let active = load::<L>(token, &Pack(active.map(|a| f64::from(u8::from(a))))).eq(one);
+
+        let objective = load::<L>(token, &found.packs[0]);
+        // Zero times a number is zero; times anything else it is not.
+        let mut probe = zero;
+        for pack in &found.packs {
+            probe = load::<L>(token, pack).mul_add(zero, probe);
+        }
+        let finite = probe.eq(zero);
+        let started = is_true::<L>(token, &self.started);
+
+        let predicted = load::<L>(token, &self.predicted);
+        L::select(started, predicted, objective * one.fill(0.01)).store(&mut self.predicted.0);
+        let mut moved = !(zero.eq(zero));
+        if !ground.linear.is_empty() && ground.linear.len() < p {
+            let mut asking = active & finite & !is_true::<L>(token, &self.projected);
+            if !ground.project_start {
+                asking = asking & started;
             }
-            self.rhs.push(-found.gradient[i]);
+            if L::any(asking) {
+                moved = self.project::<L>(token, found, asking, ground.linear);
+            }
         }
-        if !solve_scaled(&mut self.matrix, m, &mut self.rhs, &mut self.scale) {
-            return false;
+        truth(moved, one).store(&mut self.projected.0);
+
+        let here = active & !moved;
+        let fresh = here & !started;
+        let trying = here & started;
+        let current = load::<L>(token, &self.at.packs[0]);
+        let decrease = current - objective;
+        let gain = decrease / load::<L>(token, &self.predicted);
+        let accepted = trying & finite & decrease.gt(zero) & gain.gt(one.fill(1e-4));
+        let rejected = trying & !accepted;
+        let taken = accepted | (fresh & finite);
+        if L::any(taken) {
+            for (at, new) in self.at.packs.iter_mut().zip(&found.packs) {
+                L::select(taken, load(token, new), load(token, at)).store(&mut at.0);
+            }
+            for (theta, trial) in self.theta.iter_mut().zip(&self.trial) {
+                L::select(taken, load(token, trial), load(token, theta)).store(&mut theta.0);
+            }
         }
-        let promised: f64 =
-            amplitudes.iter().enumerate().map(|(a, &(i, _))| -0.5 * found.gradient[i] * self.rhs[a]).sum();
-        if !(promised > 0.1 * self.predicted) {
-            return false;
+        truth(started | fresh, one).store(&mut self.started.0);
+
+        let damping = load::<L>(token, &self.damping);
+        let growth = load::<L>(token, &self.growth);
+        let two = one.fill(2.0);
+        let centred = (gain + gain) - one;
+        let shrink = one - centred * centred * centred;
+        // Near the optimum the model is right and the damping only slows the last steps.
+        let least = L::select(gain.gt(one.fill(0.9)), one.fill(0.05), one.fill(1.0 / 3.0));
+        let factor = shrink.max(least).min(two);
+        let damping = L::select(accepted, damping * factor, L::select(rejected, damping * growth, damping));
+        damping.store(&mut self.damping.0);
+        L::select(accepted | fresh, two, L::select(rejected, growth + growth, growth)).store(&mut self.growth.0);
+        if L::any(fresh) {
+            let mut flags = Pack::ZERO;
+            truth(fresh, one).store(&mut flags.0);
+            for lane in (0..LANES).filter(|&lane| flags.0[lane] == 1.0) {
+                // Where most residuals are in the loss's linear zone, all curvature is smaller by this much.
+                let level = self.at.packs[0].0[lane] / self.total_weight.0[lane];
+                self.pull.0[lane] = ground.loss.typical_weight(level);
+                self.damping.0[lane] = self.first_damping.0[lane] * self.pull.0[lane];
+            }
         }
-        for (a, &(i, scale)) in amplitudes.iter().enumerate() {
-            let step = self.rhs[a];
+
+        let running = here & (started | finite);
+        // Column metrics follow the largest curvature seen (Moré 1978).
+        let pull = load::<L>(token, &self.pull);
+        for i in 0..p {
+            let follows = running & is_true::<L>(token, &self.from_column[i]);
+            if L::any(follows) {
+                let diagonal = load::<L>(token, &self.at.packs[1 + p + triangle(i) + i]).abs() / pull;
+                let metric = load::<L>(token, &self.metric[i]);
+                L::select(follows, metric.max(diagonal), metric).store(&mut self.metric[i].0);
+            }
+        }
+
+        let (converged, stalled) = self.propose::<L>(token, running);
+        // Codes: 0 goes on, 1 converged, 2 stalled, 3 not finite.
+        let code = L::select(stalled, two, L::select(converged, one, zero));
+        let code = L::select(fresh & !finite, one.fill(3.0), code);
+        let mut codes = Pack::ZERO;
+        code.store(&mut codes.0);
+        std::array::from_fn(|lane| match codes.0[lane] as u8 {
+            0 if self.iterations[lane] >= MOST_ITERATIONS => Some(Ending::Limit),
+            0 => None,
+            1 => Some(Ending::Converged),
+            2 => Some(Ending::Stalled),
+            _ => Some(Ending::NotFinite),
+        })
+    }
+
+    /// Moves trial points to the best amplitudes for their other coordinates, where that promises a decrease
+    /// comparable to the step's own; true in the lanes that moved.
+    #[inline(always)]
+    fn project<L: Lanes>(
+        &mut self,
+        token: L::Token,
+        found: &Sums,
+        asking: L::Mask,
+        linear: &[(usize, Scale)],
+    ) -> L::Mask {
+        let p = self.theta.len();
+        let m = linear.len();
+        for (a, &(i, _)) in linear.iter().enumerate() {
+            for (b, &(j, _)) in linear[..=a].iter().enumerate() {
+                self.matrix[triangle(a) + b] = found.packs[1 + p + triangle(i) + j];
+            }
+            let gradient = load::<L>(token, &found.packs[1 + i]);
+            (-gradient).store(&mut self.rhs[a].0);
+        }
+        let positive = solve_lanes::<L>(token, &mut self.matrix[..triangle(m)], &mut self.rhs[..m]);
+        let mut promised = L::splat(token, 0.0);
+        for (a, &(i, _)) in linear.iter().enumerate() {
+            let half = load::<L>(token, &found.packs[1 + i]) * promised.fill(-0.5);
+            promised = half.mul_add(load(token, &self.rhs[a]), promised);
+        }
+        let predicted = load::<L>(token, &self.predicted);
+        let moves = asking & positive & promised.gt(predicted * predicted.fill(0.1));
+        if !L::any(moves) {
+            return moves;
+        }
+        for (a, &(i, scale)) in linear.iter().enumerate() {
+            let step = load::<L>(token, &self.rhs[a]);
             let step = match scale {
                 Scale::Linear => step,
                 // The step is relative to the amplitude; one that would change its sign stops short.
-                Scale::Log => step.max(-0.9).ln_1p(),
+                Scale::Log => lanes::ln(step.max(step.fill(-0.9)) + step.fill(1.0)),
             };
-            self.trial[i] = (self.trial[i] + step).clamp(terrain.low[i], terrain.high[i]);
+            let trial = load::<L>(token, &self.trial[i]);
+            let low = load::<L>(token, &self.low[i]);
+            let high = load::<L>(token, &self.high[i]);
+            L::select(moves, (trial + step).max(low).min(high), trial).store(&mut self.trial[i].0);
         }
-        true
+        moves
     }
 
-    /// Column metrics follow the largest curvature seen (Moré 1978).
-    fn update_metric(&mut self) {
+    /// The next trial points of the lanes that are `running`; which of them have converged, and which can make
+    /// no step.
+    #[inline(always)]
+    fn propose<L: Lanes>(&mut self, token: L::Token, running: L::Mask) -> (L::Mask, L::Mask) {
+        let p = self.theta.len();
+        let zero = L::splat(token, 0.0);
+        let mut pending = running;
+        let mut converged = !(zero.eq(zero));
+        let mut stalled = converged;
+        let objective = load::<L>(token, &self.at.packs[0]);
+        let negligible = (objective * zero.fill(DECREASE)).max(load(token, &self.floor));
+        for attempt in 0..MOST_ATTEMPTS {
+            self.set_free::<L>(token);
+            for step in &mut self.step {
+                zero.store(&mut step.0);
+            }
+            let damping = load::<L>(token, &self.damping);
+            let mut positive = self.solve::<L>(token, damping, false);
+            // The undamped step promises at least what the damped one does: it is needed only where that is
+            // little.
+            let little = pending & positive & self.promised::<L>(token).le(negligible);
+            if attempt == 0 && L::any(little) {
+                let positive_undamped = self.solve::<L>(token, zero, false);
+                let done = little & positive_undamped & self.promised::<L>(token).le(negligible);
+                converged = converged | done;
+                pending = pending & !done;
+                if !L::any(pending) {
+                    break;
+                }
+                positive = self.solve::<L>(token, damping, false);
+            }
+            positive = self.stop_at_faces::<L>(token, damping, pending & positive);
+
+            let mut moves = !(zero.eq(zero));
+            for i in 0..p {
+                let theta = load::<L>(token, &self.theta[i]);
+                let step = load::<L>(token, &self.step[i]);
+                moves = moves | step.abs().gt(theta.abs() * zero.fill(0.5 * f64::EPSILON));
+            }
+            let predicted = self.model_decrease::<L>(token);
+            let stuck = pending & positive & !moves;
+            stalled = stalled | stuck;
+            let good = pending & positive & moves & predicted.gt(zero) & predicted.le(zero.fill(f64::MAX));
+            if L::any(good) {
+                for i in 0..p {
+                    let target = load::<L>(token, &self.theta[i]) + load(token, &self.step[i]);
+                    let target = target.max(load(token, &self.low[i])).min(load(token, &self.high[i]));
+                    L::select(good, target, load(token, &self.trial[i])).store(&mut self.trial[i].0);
+                }
+                L::select(good, predicted, load(token, &self.predicted)).store(&mut self.predicted.0);
+            }
+            pending = pending & !stuck & !good;
+            if !L::any(pending) {
+                break;
+            }
+            let more = (damping * zero.fill(4.0)).max(zero.fill(1e-8));
+            L::select(pending, more, damping).store(&mut self.damping.0);
+        }
+        (converged, stalled | pending)
+    }
+
+    /// Marks the coordinates that are not held at a bound by the gradient.
+    #[inline(always)]
+    fn set_free<L: Lanes>(&mut self, token: L::Token) {
+        let zero = L::splat(token, 0.0);
+        let one = L::splat(token, 1.0);
         for i in 0..self.theta.len() {
-            if self.from_column[i] {
-                let diagonal = self.at.hessian[triangle(i) + i].abs() / self.pull;
-                self.metric[i] = self.metric[i].max(diagonal);
-            }
+            let gradient = load::<L>(token, &self.at.packs[1 + i]);
+            let theta = load::<L>(token, &self.theta[i]);
+            let held = (theta.le(load(token, &self.low[i])) & gradient.ge(zero))
+                | (theta.ge(load(token, &self.high[i])) & gradient.le(zero));
+            truth(!held, one).store(&mut self.free[i].0);
         }
     }
 
-    fn metric(&self, i: usize) -> f64 {
-        if self.metric[i] > 0.0 { self.metric[i] } else { 1.0 }
-    }
-
-    /// Fills `free` with the coordinates that are not held at a bound by the gradient.
-    fn set_free(&mut self, terrain: &Terrain) {
-        self.free.clear();
-        for i in 0..self.theta.len() {
-            let g = self.at.gradient[i];
-            let held = (self.theta[i] <= terrain.low[i] && g >= 0.0)
-                || (self.theta[i] >= terrain.high[i] && g <= 0.0);
-            if !held {
-                self.free.push(i);
+    /// Solves for the free coordinates with a damping; the result is in `rhs`, zero elsewhere. `stopped` says
+    /// that some coordinates have a step already, which the others then take into account. True where the
+    /// matrix is positive definite.
+    #[inline(always)]
+    fn solve<L: Lanes>(&mut self, token: L::Token, damping: L, stopped: bool) -> L::Mask {
+        let p = self.theta.len();
+        let zero = L::splat(token, 0.0);
+        let one = L::splat(token, 1.0);
+        let hessian = &self.at.packs[1 + p..];
+        for i in 0..p {
+            let free = is_true::<L>(token, &self.free[i]);
+            for j in 0..i {
+                let entry = load::<L>(token, &hessian[triangle(i) + j]);
+                let both = free & is_true::<L>(token, &self.free[j]);
+                L::select(both, entry, zero).store(&mut self.matrix[triangle(i) + j].0);
             }
-        }
-    }
-
-    /// Solves for the free coordinates with damping `mu`; the result is in `rhs`. False where the matrix
-    /// is not positive definite.
-    fn solve(&mut self, mu: f64) -> bool {
-        let m = self.free.len();
-        self.matrix.clear();
-        self.matrix.resize(m * m, 0.0);
-        self.rhs.clear();
-        for (a, &i) in self.free.iter().enumerate() {
-            for (b, &j) in self.free[..=a].iter().enumerate() {
-                self.matrix[a * m + b] = self.at.hessian[triangle(i) + j];
-            }
-            self.matrix[a * m + a] += mu * self.metric(i);
-            self.rhs.push(-self.at.gradient[i]);
-        }
-        // Coordinates already stopped at a face contribute their known step.
-        let stopped = self.step.iter().any(|s| *s != 0.0);
-        for (a, &i) in self.free.iter().enumerate().filter(|_| stopped) {
-            for j in 0..self.step.len() {
-                if self.step[j] != 0.0 && !self.free.contains(&j) {
+            let metric = load::<L>(token, &self.metric[i]);
+            let metric = L::select(metric.gt(zero), metric, one);
+            let diagonal = damping.mul_add(metric, load(token, &hessian[triangle(i) + i]));
+            L::select(free, diagonal, one).store(&mut self.matrix[triangle(i) + i].0);
+            let mut rhs = -load::<L>(token, &self.at.packs[1 + i]);
+            if stopped {
+                for j in 0..p {
+                    // Free coordinates have no step yet.
                     let (row, column) = if i >= j { (i, j) } else { (j, i) };
-                    self.rhs[a] -= self.at.hessian[triangle(row) + column] * self.step[j];
+                    let entry = load::<L>(token, &hessian[triangle(row) + column]);
+                    rhs = (-entry).mul_add(load(token, &self.step[j]), rhs);
                 }
             }
+            L::select(free, rhs, zero).store(&mut self.rhs[i].0);
         }
-        solve_scaled(&mut self.matrix, m, &mut self.rhs, &mut self.scale)
+        solve_lanes::<L>(token, &mut self.matrix, &mut self.rhs)
     }
 
-    /// The decrease that an undamped Newton step promises, `½ gᵀH⁻¹g` over the free coordinates; none
-    /// where the Hessian is not positive definite.
-    fn newton_decrease(&mut self, terrain: &Terrain) -> Option<f64> {
-        self.set_free(terrain);
-        self.step.iter_mut().for_each(|s| *s = 0.0);
-        if self.free.is_empty() {
-            return Some(0.0);
+    /// `½ gᵀ(H + μM)⁻¹g` over the free coordinates, of the step in `rhs`.
+    #[inline(always)]
+    fn promised<L: Lanes>(&self, token: L::Token) -> L {
+        let mut sum = L::splat(token, 0.0);
+        for (rhs, gradient) in self.rhs.iter().zip(&self.at.packs[1..]) {
+            sum = load::<L>(token, rhs).mul_add(load(token, gradient), sum);
         }
-        if !self.solve(0.0) {
-            return None;
-        }
-        let dot: f64 = self.free.iter().zip(&self.rhs).map(|(&i, step)| self.at.gradient[i] * step).sum();
-        Some(-0.5 * dot)
+        sum * sum.fill(-0.5)
     }
 
-    fn propose(&mut self, terrain: &Terrain) -> Option<Ending> {
-        for _ in 0..60 {
-            self.set_free(terrain);
-            self.step.iter_mut().for_each(|s| *s = 0.0);
-            if self.bounded_step(terrain) {
-                let moves = (0..self.theta.len())
-                    .any(|i| self.step[i].abs() > 0.5 * f64::EPSILON * self.theta[i].abs());
-                self.predicted = self.model_decrease();
-                if !moves {
-                    return Some(Ending::Stalled);
-                }
-                if self.predicted > 0.0 && self.predicted.is_finite() {
-                    for i in 0..self.theta.len() {
-                        self.trial[i] = (self.theta[i] + self.step[i]).clamp(terrain.low[i], terrain.high[i]);
-                    }
-                    return None;
-                }
+    /// Turns the solution in `rhs` into `step`: coordinates that would leave the box stop at its face, and the
+    /// others are solved again. True where that ends in a step.
+    #[inline(always)]
+    fn stop_at_faces<L: Lanes>(&mut self, token: L::Token, damping: L, lanes: L::Mask) -> L::Mask {
+        let zero = L::splat(token, 0.0);
+        let p = self.theta.len();
+        let mut open = lanes;
+        let mut ended = !(zero.eq(zero));
+        loop {
+            let mut leaving = !(zero.eq(zero));
+            for i in 0..p {
+                let free = open & is_true::<L>(token, &self.free[i]);
+                let theta = load::<L>(token, &self.theta[i]);
+                let target = theta + load(token, &self.rhs[i]);
+                let (low, high) = (load::<L>(token, &self.low[i]), load::<L>(token, &self.high[i]));
+                leaving = leaving | (free & (target.lt(low) | target.gt(high)));
             }
-            self.damping = (self.damping * 4.0).max(1e-8);
+            let done = open & !leaving;
+            for i in 0..p {
+                let free = is_true::<L>(token, &self.free[i]);
+                let step = L::select(done & free, load(token, &self.rhs[i]), load(token, &self.step[i]));
+                step.store(&mut self.step[i].0);
+            }
+            ended = ended | done;
+            open = open & leaving;
+            if !L::any(open) {
+                return ended;
+            }
+            for i in 0..p {
+                let free = open & is_true::<L>(token, &self.free[i]);
+                let theta = load::<L>(token, &self.theta[i]);
+                let target = theta + load(token, &self.rhs[i]);
+                let (low, high) = (load::<L>(token, &self.low[i]), load::<L>(token, &self.high[i]));
+                let stops = free & (target.lt(low) | target.gt(high));
+                let face = L::select(target.lt(low), low, high) - theta;
+                L::select(stops, face, load(token, &self.step[i])).store(&mut self.step[i].0);
+                L::select(stops, zero, load(token, &self.free[i])).store(&mut self.free[i].0);
+            }
+            open = open & self.solve::<L>(token, damping, true);
+            if !L::any(open) {
+                return ended;
+            }
         }
-        Some(Ending::Stalled)
-    }
-
-    /// A damped step that stops at the faces of the box. False where the matrix is not positive definite.
-    fn bounded_step(&mut self, terrain: &Terrain) -> bool {
-        while !self.free.is_empty() {
-            if !self.solve(self.damping) {
-                return false;
-            }
-            for (a, &i) in self.free.iter().enumerate() {
-                let target = self.theta[i] + self.rhs[a];
-                if target < terrain.low[i] || target > terrain.high[i] {
-                    self.step[i] = target.clamp(terrain.low[i], terrain.high[i]) - self.theta[i];
-                    // Marks the coordinate as stopped even where the step to the face is zero.
-                    self.rhs[a] = f64::NAN;
-                }
-            }
-            if self.rhs.iter().all(|s| !s.is_nan()) {
-                for (a, &i) in self.free.iter().enumerate() {
-                    self.step[i] = self.rhs[a];
-                }
-                return true;
-            }
-            let mut solved = self.rhs.iter();
-            self.free.retain(|_| solved.next().is_some_and(|s| !s.is_nan()));
-        }
-        true
     }
 
     /// `−(gᵀδ + ½ δᵀHδ)` of the undamped model.
-    fn model_decrease(&self) -> f64 {
-        let mut total = 0.0;
-        for i in 0..self.step.len() {
-            total -= self.at.gradient[i] * self.step[i];
+    #[inline(always)]
+    fn model_decrease<L: Lanes>(&self, token: L::Token) -> L {
+        let p = self.theta.len();
+        let hessian = &self.at.packs[1 + p..];
+        let mut total = L::splat(token, 0.0);
+        for i in 0..p {
+            let step = load::<L>(token, &self.step[i]);
+            // The gradient along the way, row by row of the triangle.
+            let mut pull = load::<L>(token, &self.at.packs[1 + i]);
             for j in 0..i {
-                total -= self.at.hessian[triangle(i) + j] * self.step[i] * self.step[j];
+                let entry = load::<L>(token, &hessian[triangle(i) + j]);
+                pull = entry.mul_add(load(token, &self.step[j]), pull);
             }
-            total -= 0.5 * self.at.hessian[triangle(i) + i] * self.step[i] * self.step[i];
+            let half = load::<L>(token, &hessian[triangle(i) + i]) * step.fill(0.5);
+            total = total - half.mul_add(step, pull) * step;
         }
         total
     }

@@ -6,9 +6,11 @@
 //! low-discrepancy sequence in any dimension that needs no tables. Many points are screened by their
 //! objective, and searches begin at the best of them and at a spread of the others.
 
+use std::ops::Range;
+
 use crate::formula::Expr;
-use crate::law::{Coordinate, LANES, Residual, Role, Scale, StartRule};
-use crate::problem::{LaneData, Problem, Workspace, lanes_of, outputs_lanes};
+use crate::law::{Coordinate, LANES, Pack, Residual, Role, Scale, StartRule};
+use crate::problem::{LaneData, Problem, Workspace, lanes_of, outputs_lanes, triangle};
 
 use super::balance::balance;
 use super::batch::Batch;
@@ -20,36 +22,33 @@ const SCREENED_PER_START: usize = 4;
 /// A value fixed by the user, per coordinate, in natural units.
 pub type Given = Vec<Option<f64>>;
 
-/// Up to `n` starts, best objective first, then the user's own if there is one.
+/// The `round`'s starts, up to `n`, best objective first; fewer where the design has no more. Rounds of
+/// one size continue each other's sequence.
 pub fn starts(
     problem: &Problem,
     rules: &[StartRule],
+    first: usize,
     n: usize,
-    user: Option<&Given>,
     batch: &mut Batch,
 ) -> Vec<Vec<f64>> {
     let free = vec![None; problem.p()];
-    let mut starts = Vec::new();
-    let own = usize::from(user.is_some());
-    if n > own {
-        let wanted = n - own;
-        starts = screened(problem, rules, &free, SCREENED_PER_START * wanted, wanted, batch);
-    }
-    if let Some(given) = user {
-        starts.extend(screened(problem, rules, given, 2 * LANES, 1, batch));
-    }
-    starts
+    screened(problem, rules, &free, SCREENED_PER_START * first..SCREENED_PER_START * (first + n), n, batch)
+}
+
+/// The user's own start; what it leaves open is drawn and solved, the best of a few draws.
+pub fn user_start(problem: &Problem, rules: &[StartRule], given: &Given, batch: &mut Batch) -> Vec<Vec<f64>> {
+    screened(problem, rules, given, 0..2 * LANES, 1, batch)
 }
 
 fn screened(
     problem: &Problem,
     rules: &[StartRule],
     given: &Given,
-    n_points: usize,
+    points: Range<usize>,
     wanted: usize,
     batch: &mut Batch,
 ) -> Vec<Vec<f64>> {
-    let points = design(problem, rules, given, n_points);
+    let points = design(problem, rules, given, points, batch);
     let objectives = batch.objectives(problem, &points);
     let mut ranked: Vec<usize> = (0..points.len()).filter(|&i| objectives[i].is_finite()).collect();
     ranked.sort_by(|&a, &b| objectives[a].total_cmp(&objectives[b]));
@@ -112,7 +111,7 @@ fn sizes(problem: &Problem, expression: &Expr) -> Option<(f64, f64)> {
 /// Observations, by position, where the law is not finite at any point of the design: no search could begin
 /// with them.
 pub fn never_finite(problem: &Problem, rules: &[StartRule]) -> Vec<usize> {
-    let points = design(problem, rules, &vec![None; problem.p()], 2 * LANES);
+    let points = design(problem, rules, &vec![None; problem.p()], 0..2 * LANES, &mut Batch::default());
     let data = LaneData::repeated(problem);
     let mut workspace = Workspace::default();
     let mut finite = vec![false; data.n_packs];
@@ -127,8 +126,14 @@ pub fn never_finite(problem: &Problem, rules: &[StartRule]) -> Vec<usize> {
     weighted.zip(&finite).filter(|(_, finite)| !**finite).map(|(i, _)| i).collect()
 }
 
-/// `n` points of the solver's coordinates.
-fn design(problem: &Problem, rules: &[StartRule], given: &Given, n: usize) -> Vec<Vec<f64>> {
+/// Points of the solver's coordinates: a range of the design's sequence.
+fn design(
+    problem: &Problem,
+    rules: &[StartRule],
+    given: &Given,
+    range: Range<usize>,
+    batch: &mut Batch,
+) -> Vec<Vec<f64>> {
     let coordinates = &problem.model.coordinates;
     let p = coordinates.len();
     let solved: Vec<usize> = problem
@@ -145,9 +150,9 @@ fn design(problem: &Problem, rules: &[StartRule], given: &Given, n: usize) -> Ve
         drawn.iter().map(|&i| interval(problem, &coordinates[i], &rules[i])).collect();
     let ratio = recurrence_ratio(drawn.len());
     // One point is enough where everything is solved or given.
-    let n = if drawn.is_empty() { 1 } else { n };
-    let mut points: Vec<Vec<f64>> = Vec::with_capacity(n);
-    for k in 0..n {
+    let range = if drawn.is_empty() { range.start.min(1)..1 } else { range };
+    let mut points: Vec<Vec<f64>> = Vec::with_capacity(range.len());
+    for k in range {
         let mut natural: Vec<f64> = (0..p)
             .map(|i| given[i].unwrap_or(f64::from(u8::from(coordinates[i].scale == Scale::Log))))
             .collect();
@@ -159,7 +164,7 @@ fn design(problem: &Problem, rules: &[StartRule], given: &Given, n: usize) -> Ve
         points.push(problem.coordinates(&natural));
     }
     if !solved.is_empty() {
-        solve_amplitudes(problem, &solved, &mut points);
+        solve_amplitudes(problem, &solved, &mut points, batch);
     }
     if let Some(i) = balanced {
         balance(problem, i, &mut points);
@@ -177,61 +182,58 @@ fn recurrence_ratio(d: usize) -> f64 {
 }
 
 /// Replaces the amplitudes of every point by the weighted least-squares solution given the rest.
-fn solve_amplitudes(problem: &Problem, solved: &[usize], points: &mut [Vec<f64>]) {
+fn solve_amplitudes(problem: &Problem, solved: &[usize], points: &mut [Vec<f64>], batch: &mut Batch) {
     let model = &problem.model;
-    let n = problem.n();
     let observations = &problem.observations;
-    let data = LaneData::repeated(problem);
     // Rows as the lanes hold them: observations of weight zero are left out.
-    let kept: Vec<usize> = (0..n).filter(|&i| observations.weight[i] != 0.0).collect();
-    let row_weight: Vec<f64> = kept
-        .iter()
-        .map(|&i| {
+    let kept = (0..problem.n()).filter(|&i| observations.weight[i] != 0.0);
+    let (response, row_weight): (Vec<Pack>, Vec<Pack>) = kept
+        .map(|i| {
+            let response = observations.response[i];
             let size = match model.residual {
                 // Relative errors of the prediction approximate residuals of logarithms.
-                Residual::Log => observations.response[i].powi(-2),
+                Residual::Log => response.powi(-2),
                 Residual::Linear => 1.0,
             };
-            observations.weight[i] * observations.sigma_at(i).powi(-2) * size
+            let weight = observations.weight[i] * observations.sigma_at(i).powi(-2) * size;
+            (Pack::splat(response), Pack::splat(weight))
         })
-        .collect();
-    let mut workspace = Workspace::default();
+        .unzip();
+    let total = |value: &dyn Fn(usize) -> f64| (0..response.len()).map(value).sum::<f64>();
+    let total_weight = total(&|k| row_weight[k].0[0]);
+    let squares = total(&|k| row_weight[k].0[0] * response[k].0[0].powi(2));
+    // A term that starts at a thousandth of the response is small, yet felt.
+    let little = 1e-3 * (squares / total_weight).sqrt();
+
+    let m = model.amplitudes.len();
+    let known: Vec<usize> = (0..m).filter(|&a| !solved.contains(&model.amplitudes[a])).collect();
+    let unknown: Vec<usize> = (0..m).filter(|&a| solved.contains(&model.amplitudes[a])).collect();
+    let signs: Vec<Sign> = unknown.iter().map(|&a| sign(&model.coordinates[model.amplitudes[a]])).collect();
+    batch.load(problem);
     for chunk in points.chunks_mut(LANES) {
         let coordinates = lanes_of(chunk, model.coordinates.len());
-        let outputs = outputs_lanes(&model.design, &data, &coordinates, &mut workspace);
+        let sums = batch.amplitude_equations(problem, (&response, &row_weight), &coordinates);
         for (lane, theta) in chunk.iter_mut().enumerate() {
-            let factor = |amplitude: usize, k: usize| {
-                let place = model.amplitudes.iter().position(|&a| a == amplitude).unwrap_or(0);
-                outputs[1 + place][k].0[lane]
+            let gram = |a: usize, b: usize| sums[triangle(a.max(b)) + a.min(b)].0[lane];
+            let product = |a: usize| {
+                // Amplitudes that are not solved keep their drawn or given value.
+                let taken = known.iter().map(|&k| {
+                    let amplitude = model.amplitudes[k];
+                    gram(a, k) * plain(&model.coordinates[amplitude], theta[amplitude])
+                });
+                sums[triangle(m) + a].0[lane] - taken.sum::<f64>()
             };
-            // Amplitudes that are not solved keep their drawn or given value.
-            let rhs: Vec<f64> = kept
-                .iter()
-                .enumerate()
-                .map(|(k, &i)| {
-                    let known: f64 = model
-                        .amplitudes
-                        .iter()
-                        .filter(|a| !solved.contains(a))
-                        .map(|&a| plain(&model.coordinates[a], theta[a]) * factor(a, k))
-                        .sum();
-                    observations.response[i] - outputs[0][k].0[lane] - known
-                })
-                .collect();
-            let columns: Vec<Vec<f64>> =
-                solved.iter().map(|&a| (0..kept.len()).map(|k| factor(a, k)).collect()).collect();
-            let signs: Vec<Sign> = solved.iter().map(|&a| sign(&model.coordinates[a])).collect();
-            let amplitudes = signed_least_squares(&columns, &rhs, &row_weight, &signs);
-            for (s, (&a, &value)) in solved.iter().zip(&amplitudes).enumerate() {
-                let coordinate = &model.coordinates[a];
-                theta[a] = match coordinate.scale {
+            let values = signed_least_squares(&unknown, gram, product, &signs);
+            for (&a, &value) in unknown.iter().zip(&values) {
+                let i = model.amplitudes[a];
+                let coordinate = &model.coordinates[i];
+                theta[i] = match coordinate.scale {
                     Scale::Linear => value.clamp(coordinate.low, coordinate.high),
                     Scale::Log => {
-                        let value = if value > 0.0 {
-                            value
-                        } else {
-                            small_amplitude(&columns[s], &observations.response)
-                        };
+                        let size = (gram(a, a) / total_weight).sqrt();
+                        let small = little / size;
+                        let small = if small > 0.0 && small.is_finite() { small } else { 1.0 };
+                        let value = if value > 0.0 { value } else { small };
                         value.ln().clamp(coordinate.low, coordinate.high)
                     }
                 };
@@ -246,14 +248,6 @@ fn plain(coordinate: &Coordinate, theta: f64) -> f64 {
         Scale::Linear => theta,
         Scale::Log => theta.exp(),
     }
-}
-
-/// A term that starts at a thousandth of the response: small, yet felt.
-fn small_amplitude(column: &[f64], response: &[f64]) -> f64 {
-    let size =
-        |values: &[f64]| (values.iter().map(|x| x * x).sum::<f64>() / values.len().max(1) as f64).sqrt();
-    let value = 1e-3 * size(response) / size(column);
-    if value > 0.0 && value.is_finite() { value } else { 1.0 }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -273,18 +267,22 @@ fn sign(coordinate: &Coordinate) -> Sign {
     }
 }
 
-/// Weighted least squares with signs: columns of the wrong sign are dropped, worst first, until none is
-/// left. (For starts this serves as well as the full non-negative algorithm and is shorter.)
-fn signed_least_squares(columns: &[Vec<f64>], rhs: &[f64], weight: &[f64], signs: &[Sign]) -> Vec<f64> {
-    let dot =
-        |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).zip(weight).map(|((x, y), w)| x * y * w).sum() };
+/// Least squares with signs from normal equations: columns of the wrong sign are dropped, worst first, until none
+/// is left. (For starts this serves as well as the full non-negative algorithm and is shorter.)
+fn signed_least_squares(
+    columns: &[usize],
+    gram: impl Fn(usize, usize) -> f64,
+    product: impl Fn(usize) -> f64,
+    signs: &[Sign],
+) -> Vec<f64> {
     let scale: Vec<f64> = columns
         .iter()
-        .map(|c| {
-            let norm = dot(c, c).sqrt();
+        .map(|&c| {
+            let norm = gram(c, c).sqrt();
             if norm > 0.0 && norm.is_finite() { norm } else { 1.0 }
         })
         .collect();
+    let products: Vec<f64> = columns.iter().zip(&scale).map(|(&c, s)| product(c) / s).collect();
     let mut active: Vec<usize> = (0..columns.len()).collect();
     let mut solution = vec![0.0; columns.len()];
     while !active.is_empty() {
@@ -293,11 +291,11 @@ fn signed_least_squares(columns: &[Vec<f64>], rhs: &[f64], weight: &[f64], signs
         let mut b = vec![0.0; m];
         for (r, &i) in active.iter().enumerate() {
             for (c, &j) in active[..=r].iter().enumerate() {
-                matrix[r * m + c] = dot(&columns[i], &columns[j]) / (scale[i] * scale[j]);
+                matrix[r * m + c] = gram(columns[i], columns[j]) / (scale[i] * scale[j]);
             }
             // A trace of ridge: nearly collinear columns share their load instead of cancelling.
             matrix[r * m + r] *= 1.0 + 1e-10;
-            b[r] = dot(&columns[i], rhs) / scale[i];
+            b[r] = products[i];
         }
         if !cholesky(&mut matrix, m) {
             active.pop();
@@ -325,14 +323,15 @@ fn signed_least_squares(columns: &[Vec<f64>], rhs: &[f64], weight: &[f64], signs
     solution
 }
 
-/// How many starts a law gets where the user does not say.
-pub fn default_starts(coordinates: &[Coordinate]) -> usize {
+/// The most searches that a law gets where the user does not say: see [`super::rounds`].
+pub fn most_starts(coordinates: &[Coordinate]) -> usize {
     let drawn = coordinates.iter().filter(|c| !matches!(c.role, Role::Amplitude | Role::Offset)).count();
     match drawn {
         0 => 2,
-        1 => 8,
-        2 | 3 => 16,
-        4 | 5 => 32,
-        _ => 64,
+        1 => 16,
+        2 => 32,
+        3 => 64,
+        4 => 128,
+        _ => 256,
     }
 }

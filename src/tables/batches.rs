@@ -112,6 +112,7 @@ impl Batches {
             float(&|r| r.estimates.criteria.bic),
             int(&|r| r.estimates.replicates.as_ref().map_or(0, |b| b.len())),
             int(&|r| r.estimates.replicates.as_ref().map_or(0, |b| b.n_failed())),
+            float(&|r| r.runner_up),
         ];
         self.batch(&FITS, records.iter().map(|r| r.sweep as u32).collect(), columns)
     }

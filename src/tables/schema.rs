@@ -117,6 +117,12 @@ pub const FITS: TableSpec = TableSpec {
         column("bic", Float, "nats × 2", "Schwarz's criterion"),
         column("n_replicates", Int, "", "bootstrap replicates"),
         column("n_replicates_failed", Int, "", "of these the ones left out of the intervals"),
+        column(
+            "runner_up_objective",
+            Float,
+            "loss",
+            "best objective of another optimum that searches converged to; null where they found no other",
+        ),
     ],
 };
 
