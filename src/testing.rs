@@ -85,6 +85,8 @@ pub fn plausible_parameters(law: &Law, uniform: &mut Uniform) -> Vec<f64> {
                     "B" if law.name == "shifted-compute" => 1e18,
                     "b" if law.name == "exp3" => 1e-4,
                     "L0" => 3.0,
+                    "e" if law.name == "m4" => 0.3,
+                    "e0" => 4.0,
                     _ => 1.0,
                 };
                 (scale * uniform.between(0.7, 1.4)).clamp(low, high)

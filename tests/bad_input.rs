@@ -71,6 +71,31 @@ fn columns_that_are_not_there() {
     refused(&folder, &[&a, "--law", "chinchilla", "--response", "y"], &["chinchilla", "`N`"]);
 }
 
+/// The unknown of an equation may be called as the response is, and as no other column.
+#[test]
+fn an_unknown_is_no_column() {
+    let folder = Folder::new();
+    let a = table(&folder);
+    let law = "y ~ solve(tokens, 0, 9, tokens + a*x = b)";
+    refused(&folder, &[&a, "--law", law], &["`tokens` is the unknown of `solve`", "another name"]);
+    refused(&folder, &[&a, "--law", "y ~ solve(y, 0, a*y, y = b*x)"], &["`y` is the unknown"]);
+    let outcome = fit(
+        &a,
+        &folder.path("out"),
+        &[
+            "--law",
+            "y ~ solve(y, -99, 99, y + a*z^2 = b)",
+            "--let",
+            "z=solve(t, 0, 9, t^2 = x)",
+            "--bootstrap",
+            "0",
+        ],
+    );
+    // The straight line through the five points.
+    assert_close("slope", outcome.estimate("a"), 0.46, 1e-9);
+    assert_close("intercept", outcome.estimate("b"), 5.14, 1e-9);
+}
+
 /// With one input there are no others that could have the column.
 #[test]
 fn a_missing_cluster_column_is_named_as_such() {

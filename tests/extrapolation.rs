@@ -8,35 +8,29 @@ use std::path::{Path, PathBuf};
 use common::Folder;
 use common::program::{Outcome, Table, fit, shared_data, text};
 
-/// The language curves, fitted to the rows of `train` by M1, M2 and M3.
-fn language_curves() -> Option<(PathBuf, Outcome)> {
+/// The language curves, fitted to the rows of `train` by some laws.
+fn language_curves(laws: &[&str]) -> Option<(PathBuf, Outcome)> {
     let data = shared_data("extrapolation_language.parquet")?;
     let folder = Folder::new();
-    let outcome = fit(
-        &text(&data),
-        &folder.path("out"),
-        &[
-            "--by",
-            "domain,task,model",
-            "--where",
-            "train",
-            "--residual",
-            "log",
-            "--loss",
-            "l2",
-            "--response",
-            "loss",
-            "--law",
-            "power",
-            "--law",
-            "power-offset",
-            "--law",
-            "shifted-power",
-            "--bootstrap",
-            "0",
-        ],
-    );
+    let mut arguments = vec!["--by", "domain,task,model", "--where", "train", "--residual", "log"];
+    arguments.extend(["--loss", "l2", "--response", "loss", "--bootstrap", "0"]);
+    laws.iter().for_each(|law| arguments.extend(["--law", *law]));
+    let outcome = fit(&text(&data), &folder.path("out"), &arguments);
     Some((data, outcome))
+}
+
+/// M4's prediction by bisection: `(y − e)/(e0 − y)^a = b·x^-c`.
+fn m4(p: &BTreeMap<String, f64>, x: f64) -> f64 {
+    let (mut low, mut high) = (p["e"], p["e0"]);
+    for _ in 0..200 {
+        let y = 0.5 * (low + high);
+        if (y - p["e"]).ln() - p["a"] * (p["e0"] - y).ln() < p["b"].ln() - p["c"] * x.ln() {
+            low = y;
+        } else {
+            high = y;
+        }
+    }
+    0.5 * (low + high)
 }
 
 type Curve = [String; 3];
@@ -66,6 +60,7 @@ fn held_out_errors(data: &Path, outcome: &Outcome) -> BTreeMap<(Curve, String), 
             let predict = |x: f64| match law.as_str() {
                 "power" => p["b"] * x.powf(-p["c"]),
                 "power-offset" => p["e"] + p["b"] * x.powf(-p["c"]),
+                "m4" => m4(&p, x),
                 _ => p["b"] * (1.0 / x + p["g"]).powf(p["c"]),
             };
             let rows = &held_out[&curve];
@@ -96,7 +91,7 @@ const EXTRAPOLATING: [&str; 3] = ["power", "power-offset", "shifted-power"];
 
 #[test]
 fn extrapolation_of_language_curves() {
-    let Some((data, outcome)) = language_curves() else {
+    let Some((data, outcome)) = language_curves(&EXTRAPOLATING) else {
         return;
     };
     let errors = held_out_errors(&data, &outcome);
@@ -135,7 +130,7 @@ fn extrapolation_of_language_curves() {
 /// published mean is that limit's.
 #[test]
 fn extrapolation_mean_of_big_bench_by_m3() {
-    let Some((data, outcome)) = language_curves() else {
+    let Some((data, outcome)) = language_curves(&EXTRAPOLATING) else {
         return;
     };
     let errors = held_out_errors(&data, &outcome);
@@ -145,7 +140,7 @@ fn extrapolation_mean_of_big_bench_by_m3() {
 /// All of these have an optimum, inside or on an edge, but for the one above.
 #[test]
 fn extrapolation_fits_are_certified() {
-    let Some((_, outcome)) = language_curves() else {
+    let Some((_, outcome)) = language_curves(&EXTRAPOLATING) else {
         return;
     };
     let f = &outcome.fits;
@@ -155,4 +150,88 @@ fn extrapolation_fits_are_certified() {
         let good = ["converged", "at_bound"].contains(&statuses[i].as_str());
         assert!(good || open, "{} {}: {}", tasks[i], laws[i], statuses[i]);
     }
+}
+
+/// M4, an implicit law, against optima found independently (SciPy's `least_squares` with analytic derivatives of a
+/// root found in the logit, 24 starts per curve), and its errors on held-out rows.
+///
+/// The published errors belong to other estimates. The least training error of any M4 with the published held-out
+/// error is above the optimum's by 18 % on `28 Enc, 6 Dec`, 2.7 % on LM 4.53e8, 2 % on `6 Enc, 6 Dec` and 0.6 % on
+/// `TEnc-LSTM` (0.05 %, within rounding, on `6 Enc, 28 Dec`); `Dec-only` has no published value, and a well-determined
+/// optimum.
+#[test]
+fn extrapolation_by_an_implicit_law() {
+    let Some((data, outcome)) = language_curves(&["m4"]) else {
+        return;
+    };
+    let errors = held_out_errors(&data, &outcome);
+    let f = &outcome.fits;
+    let (domains, tasks, models) = (f.texts("domain"), f.texts("task"), f.texts("model"));
+    let (statuses, objectives) = (f.texts("status"), f.floats("objective"));
+    let (agreeing, starts) = (f.floats("n_agreeing"), f.floats("n_starts"));
+    // Curve, half the least sum of squares, error on held-out rows.
+    for (domain, of, objective, held_out) in [
+        ("NMT", "28 Enc, 6 Dec", 0.000301806274986, 0.00266257),
+        ("NMT", "Dec-only", 0.00021065423727, 0.00221663),
+        ("LM", "1.07e+09", 4.29539052444e-06, 0.000728236),
+        ("BB", "('ling', '1-shot')", 0.000124038789001, 0.0152081),
+        ("BB", "('ling', '2-shot')", 0.000319749701282, 0.00974227),
+        ("BB", "('mult', '1-shot')", 0.000195562822958, 0.00708542),
+        ("BB", "('mult', '2-shot')", 0.000256733866652, 0.00977268),
+    ] {
+        let i = (0..f.rows()).find(|&i| domains[i] == domain && (tasks[i] == of || models[i] == of));
+        let i = i.expect("a curve");
+        assert_eq!(statuses[i], "converged", "{of}");
+        assert!((objectives[i] / objective - 1.0).abs() < 1e-9, "{of}: {}", objectives[i]);
+        assert!(2.0 * agreeing[i] > starts[i], "{of}: {} of {}", agreeing[i], starts[i]);
+        let curve = [domains[i].clone(), tasks[i].clone(), models[i].clone()];
+        agrees(of, errors[&(curve, "m4".to_string())], held_out);
+    }
+    // Where a and e0 grow together the law tends to log(y − e) + k·y = log(b·x^-c), whose least objective is lower
+    // than any that M4 reaches; a ends on its edge, where held-out errors differ from the limit's in the second digit.
+    for (of, limit) in [
+        ("6 Enc, 6 Dec", 0.00181994187591),
+        ("6 Enc, 28 Dec", 0.000665536692165),
+        ("TEnc-LSTM", 0.000863732842531),
+        ("1.34e+08", 5.14247833604e-06),
+        ("4.53e+08", 7.05834680439e-06),
+    ] {
+        let i = (0..f.rows()).find(|&i| models[i] == of).expect("a curve");
+        assert_eq!(statuses[i], "at_bound", "{of}");
+        assert!(objectives[i] > limit && objectives[i] < 1.06 * limit, "{of}: {}", objectives[i]);
+    }
+    let at = |of: &str| errors.iter().find(|((curve, _), _)| curve[2] == of).map(|(_, error)| *error);
+    // Published: 7.5e-4 and 1.3e-3; .010, .030 and .012.
+    for (of, most) in [
+        ("4.53e+08", 0.00059),
+        ("1.07e+09", 0.00074),
+        ("6 Enc, 6 Dec", 0.0192),
+        ("6 Enc, 28 Dec", 0.0292),
+        ("TEnc-LSTM", 0.0157),
+    ] {
+        assert!(at(of).is_some_and(|error| error < most), "{of}: {:?}", at(of));
+    }
+}
+
+/// At a = 0 M4 is M2: there it must end with the same objective, and say that the data does not determine e0.
+#[test]
+fn an_implicit_law_contains_the_explicit_one() {
+    let Some((_, outcome)) = language_curves(&["power-offset", "m4"]) else {
+        return;
+    };
+    let f = &outcome.fits;
+    let (laws, statuses, objectives) = (f.texts("law"), f.texts("status"), f.floats("objective"));
+    let messages = f.texts("message");
+    let mut coincide = 0;
+    for i in (0..f.rows()).step_by(2) {
+        assert_eq!([&laws[i], &laws[i + 1]], ["power-offset", "m4"]);
+        // Its own value where M4 has it, but for the rounding of a root.
+        assert!(objectives[i + 1] <= objectives[i] * (1.0 + 1e-9), "{i}");
+        if objectives[i + 1] > objectives[i] * (1.0 - 1e-9) {
+            assert_eq!(statuses[i + 1], "underdetermined");
+            assert_eq!(messages[i + 1], "the data does not determine `e0`");
+            coincide += 1;
+        }
+    }
+    assert_eq!(coincide, 6);
 }

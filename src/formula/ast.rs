@@ -34,6 +34,16 @@ pub enum ExprKind {
     Binary(BinaryOp, Box<Expr>, Box<Expr>),
     /// A function of numbers; the parser has checked the number of arguments.
     Call(Function, Vec<Expr>),
+    /// `solve(unknown, low, high, equation)`: the number strictly between two ends where the equation is zero.
+    Solve {
+        /// The unknown's name, which has a meaning in the equation alone.
+        unknown: String,
+        /// The ends, which do not mention the unknown.
+        low: Box<Expr>,
+        high: Box<Expr>,
+        /// Monotone in the unknown between the ends; contains no other `solve`.
+        equation: Box<Expr>,
+    },
     /// A comparison of two values of one type.
     Compare(CompareOp, Box<Expr>, Box<Expr>),
     /// Conjunction in SQL's three-valued logic.
@@ -193,25 +203,52 @@ impl Expr {
             | ExprKind::And(a, b)
             | ExprKind::Or(a, b) => vec![a, b],
             ExprKind::Call(_, arguments) => arguments.iter().collect(),
+            ExprKind::Solve { low, high, equation, .. } => vec![low, high, equation],
             ExprKind::In { operand, list, .. } => std::iter::once(operand.as_ref()).chain(list).collect(),
         }
     }
 }
 
-/// The distinct names in an expression, in order of first appearance.
+/// The distinct names in an expression, in order of first appearance; unknowns of `solve` are none.
 #[must_use]
 pub fn names(expr: &Expr) -> Vec<&str> {
     let mut seen = std::collections::HashSet::new();
     let mut found = Vec::new();
+    for (name, _) in uses(expr) {
+        if seen.insert(name) {
+            found.push(name);
+        }
+    }
+    found
+}
+
+/// Every use of a name in an expression and its place, in order; unknowns of `solve` are none.
+pub(super) fn uses(expr: &Expr) -> Vec<(&str, &Span)> {
+    let mut found = Vec::new();
+    // An equation contains no other `solve`, so at most one unknown hides a name at any place.
+    let mut open: Vec<(&Expr, Option<&str>)> = vec![(expr, None)];
+    while let Some((expr, hidden)) = open.pop() {
+        match &expr.kind {
+            ExprKind::Name(name) if hidden != Some(name) => found.push((name.as_str(), &expr.span)),
+            ExprKind::Solve { unknown, low, high, equation } => {
+                open.extend([(&**equation, Some(unknown.as_str())), (high, hidden), (low, hidden)]);
+            }
+            _ => open.extend(expr.children().into_iter().rev().map(|child| (child, hidden))),
+        }
+    }
+    found
+}
+
+/// The unknowns of an expression, in order.
+#[must_use]
+pub fn unknowns(expr: &Expr) -> Vec<&str> {
+    let mut found = Vec::new();
     let mut open = vec![expr];
     while let Some(expr) = open.pop() {
-        if let ExprKind::Name(name) = &expr.kind {
-            if seen.insert(name.as_str()) {
-                found.push(name.as_str());
-            }
-        } else {
-            open.extend(expr.children().into_iter().rev());
+        if let ExprKind::Solve { unknown, .. } = &expr.kind {
+            found.push(unknown.as_str());
         }
+        open.extend(expr.children().into_iter().rev());
     }
     found
 }
@@ -225,6 +262,9 @@ mod tests {
     fn names_come_once_and_in_order() {
         let expr = parse_expression("b * a + max(c, b, \"eval/x\") ^ -a").expect("parses");
         assert_eq!(names(&expr), ["b", "a", "c", "eval/x"]);
+        let expr = parse_expression("solve(t, low, a, t^a - x) + b").expect("parses");
+        assert_eq!(names(&expr), ["low", "a", "x", "b"]);
+        assert_eq!(unknowns(&expr), ["t"]);
         let expr = parse_condition("not x in (y, 2) or z is null").expect("parses");
         assert_eq!(names(&expr), ["x", "y", "z"]);
     }

@@ -75,6 +75,13 @@ impl Checker<'_> {
             ExprKind::Negate(a) => self.needs(Type::Number, "-", [a.as_ref()]),
             ExprKind::Binary(op, a, b) => self.needs(Type::Number, op.symbol(), [a.as_ref(), b.as_ref()]),
             ExprKind::Call(function, arguments) => self.needs(Type::Number, function.name(), arguments),
+            ExprKind::Solve { unknown, low, high, equation } => {
+                self.needs(Type::Number, "solve", [low.as_ref(), high.as_ref()])?;
+                let lookup =
+                    |name: &str| if name == unknown { Some(Type::Number) } else { (self.lookup)(name) };
+                let local = Checker { lookup: &lookup, known: self.known };
+                local.needs(Type::Number, "solve", [equation.as_ref()])
+            }
             ExprKind::Compare(op, a, b) => {
                 let types = (self.side(a, b)?, self.side(b, a)?);
                 if types.0 != types.1 {
@@ -212,6 +219,8 @@ mod tests {
             ("done > false", "which `>` cannot order", 0..4),
             ("loss and done", "`loss` is a number, `and` needs conditions", 0..4),
             ("loss + 1", "`loss + 1` is a number, and a condition is true or false", 0..8),
+            ("solve(t, 0, learner, t - N) > 1", "`learner` is text, `solve` needs numbers", 12..19),
+            ("solve(t, 0, N, t < N) > 1", "`t < N` is true or false, `solve` needs numbers", 15..20),
             ("not learner", "`learner` is text, `not` needs conditions", 4..11),
         ] {
             let (found, place) = refused(text);

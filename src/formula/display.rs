@@ -35,6 +35,11 @@ impl Display for Expr {
                 write!(f, "{}(", function.name())?;
                 list(f, arguments)
             }
+            ExprKind::Solve { unknown, low, high, equation } => {
+                f.write_str("solve(")?;
+                if is_plain_name(unknown) { f.write_str(unknown) } else { quoted(f, unknown, '"') }?;
+                write!(f, ", {low}, {high}, {equation})")
+            }
             ExprKind::Compare(op, a, b) => {
                 infix(f, a, op.symbol(), b, power::COMPARE + 1, power::COMPARE + 1)
             }
@@ -130,6 +135,8 @@ mod tests {
                 "\"pi\" + \"and\" + \"a b\" + \"a\"\"b\" + x",
             ),
             ("max( a,(b) , c )", "max(a, b, c)"),
+            ("solve( t,0 ,(a), t^2=(b) )", "solve(t, 0, a, t^2 - b)"),
+            ("2*solve(t, 0, 1, t - (a-b))^2", "2 * solve(t, 0, 1, t - (a - b))^2"),
         ] {
             let expr = parse_expression(given).expect(given);
             assert_eq!(expr.to_string(), printed);

@@ -12,6 +12,7 @@ use super::check::check;
 use super::columns::{Column, Columns};
 use super::error::TypeError;
 use super::functions::Function;
+use super::solve::roots;
 
 /// Evaluates an expression for every row.
 ///
@@ -145,6 +146,7 @@ impl<'a> Batch<'a> {
             ExprKind::Negate(a) => self.map(a, |x| -x),
             ExprKind::Binary(op, a, b) => self.binary(*op, a, b),
             ExprKind::Call(function, arguments) => self.call(expr, *function, arguments),
+            ExprKind::Solve { unknown, low, high, equation } => self.solve(unknown, low, high, equation),
             ExprKind::Compare(op, a, b) => self.compare(*op, a, b),
             ExprKind::And(a, b) => self.logic(a, b, and),
             ExprKind::Or(a, b) => self.logic(a, b, or),
@@ -254,6 +256,20 @@ impl<'a> Batch<'a> {
             all = self.zip(all, next, |a, b| function.apply(&[a, b]));
         }
         Ok(Value::Number(all.0, all.1))
+    }
+
+    fn solve(
+        &self,
+        unknown: &str,
+        low: &'a Expr,
+        high: &'a Expr,
+        equation: &Expr,
+    ) -> Result<Value<'a>, TypeError> {
+        let ((low, valid_low), (high, valid_high)) = (self.numbers(low)?, self.numbers(high)?);
+        let ends: Vec<(f64, f64)> = (0..self.rows).map(|row| (low.at(row), high.at(row))).collect();
+        let (values, valid) = roots(self.columns, unknown, &ends, equation)?;
+        let valid = both_valid(both_valid(valid_low, valid_high), valid.map(Cow::Owned));
+        Ok(Value::Number(Numbers::Many(values), valid))
     }
 
     fn each(&self, truth: impl FnMut(usize) -> Option<bool>) -> Value<'a> {

@@ -196,3 +196,30 @@ fn columns_that_do_not_fit_are_refused() {
     assert!(refused("shrot > 1").contains("did you mean `short`"));
     assert!(refused("short > 1").contains("does not have 2 rows"));
 }
+
+#[test]
+fn equations_are_solved_row_by_row() {
+    let columns = table(
+        3,
+        [("x", numbers([Some(2.0), None, Some(-9.0)])), ("t", numbers([Some(5.0), Some(5.0), Some(5.0)]))],
+    );
+    let solved = |text: &str| {
+        let expr = parse_condition(text).expect(text);
+        match evaluate(&expr, &columns).expect(text) {
+            Column::Number { values, valid } => {
+                let valid = valid.unwrap_or_else(|| vec![true; 3]);
+                values.into_iter().zip(valid).map(|(v, valid)| valid.then_some(v)).collect::<Vec<_>>()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    // Inside the equation the unknown hides a column of its name.
+    let got = solved("t - solve(t, 0, 3, t^2 = x)");
+    assert!((got[0].expect("a root") - (5.0 - std::f64::consts::SQRT_2)).abs() < 1e-15);
+    assert_eq!(got[1], None);
+    assert!(got[2].expect("not null").is_nan());
+    let got = solved("solve(u, -inf, inf, u^3 - u*0 = 8)");
+    assert_eq!(got, [Some(2.0); 3]);
+    let expr = parse_condition("solve(u, 0, x, u - z) > 1").expect("parses");
+    assert!(evaluate(&expr, &columns).expect_err("no such column").message.contains("no column `z`"));
+}

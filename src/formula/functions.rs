@@ -3,6 +3,7 @@
 //! Each is the standard library's float64 function of that name, except `sigmoid`, which the
 //! standard library lacks. `min` and `max` are `f64::min` and `f64::max`, which pass over a NaN.
 
+use super::solve::NAME as SOLVE;
 use super::suggest::nearest;
 
 /// A function of numbers.
@@ -108,11 +109,12 @@ static TABLE: [Entry; 14] = [
 ];
 
 // What other languages call these; too far by spelling for an edit distance to find.
-const ELSEWHERE: [(&str, &str); 8] = [
+const ELSEWHERE: [(&str, &str); 9] = [
     ("ln", "log"),
     ("lg", "log10"),
     ("logistic", "sigmoid"),
     ("expit", "sigmoid"),
+    ("root", "solve"),
     ("arctan", "atan"),
     ("fabs", "abs"),
     ("minimum", "min"),
@@ -205,11 +207,11 @@ pub fn unknown(name: &str) -> String {
         .iter()
         .find(|(elsewhere, _)| elsewhere.eq_ignore_ascii_case(name))
         .map(|&(_, here)| here)
-        .or_else(|| nearest(name, TABLE.iter().map(|entry| entry.name)));
+        .or_else(|| nearest(name, TABLE.iter().map(|entry| entry.name).chain([SOLVE])));
     match near {
         Some(near) => format!("there is no function `{name}`: did you mean `{near}`?"),
         None => {
-            let all: Vec<_> = TABLE.iter().map(|entry| entry.name).collect();
+            let all: Vec<_> = TABLE.iter().map(|entry| entry.name).chain([SOLVE]).collect();
             format!(
                 "there is no function `{name}` (a product is written `{name} * (…)`; the functions are {})",
                 all.join(", ")

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::ast::{CompareOp, Domain, Expr, ExprKind, Formula, Span, names};
+use super::ast::{CompareOp, Domain, Expr, Formula, Span, names, unknowns, uses};
 use super::domain::where_domains;
 use super::lex::{Fault, Grammar, Kind, Token, tokens};
 use super::node::MAX_NODES;
@@ -58,6 +58,7 @@ pub(super) fn law(text: &str) -> Result<Formula, Fault> {
         Some(section) => where_domains(section.input(&[])).map_err(fault_of)?,
         None => Vec::new(),
     };
+    check_unknowns(&prediction)?;
     check_domain_names(&domains, &definitions, &response, &prediction)?;
     Ok(Formula { source: text.to_owned(), response, prediction, domains })
 }
@@ -139,15 +140,23 @@ fn count(expr: &Expr) -> usize {
 
 /// Notes the first use of each plain name, by the definition that uses it.
 fn note_names(expr: &Expr, user: usize, found: &mut HashMap<String, (usize, Span)>) {
-    let mut open = vec![expr];
-    while let Some(expr) = open.pop() {
-        if let ExprKind::Name(name) = &expr.kind {
-            // A name in quotes is longer in the text than in the tree: it is a column in any case.
-            if expr.span.len() == name.len() && !found.contains_key(name) {
-                found.insert(name.clone(), (user, expr.span.clone()));
-            }
+    for (name, span) in uses(expr) {
+        // A name in quotes is longer in the text than in the tree: it is a column in any case.
+        if span.len() == name.len() && !found.contains_key(name) {
+            found.insert(name.to_owned(), (user, span.clone()));
         }
-        open.extend(expr.children().into_iter().rev());
+    }
+}
+
+/// The unknown of a `solve` has no meaning elsewhere on the right side.
+fn check_unknowns(prediction: &Expr) -> Result<(), Fault> {
+    let unknowns = unknowns(prediction);
+    match uses(prediction).into_iter().find(|(name, _)| unknowns.contains(name)) {
+        Some((name, span)) => {
+            let message = format!("`{name}` is the unknown of `solve`, so it has no value outside of it");
+            Err(Fault::new(message, span.clone()))
+        }
+        None => Ok(()),
     }
 }
 
@@ -162,7 +171,9 @@ fn check_domain_names(
     for (name, _, span) in domains {
         let place = span.start..span.start + name.len();
         let defined = definitions.iter().any(|d| d.name == *name);
-        let message = if defined {
+        let message = if unknowns(prediction).contains(&name.as_str()) {
+            format!("`{name}` is the unknown of `solve`, which lies between its ends, so it has no domain")
+        } else if defined {
             format!("`{name}` is defined by `with`, so it has no domain of its own")
         } else if left.contains(&name.as_str()) {
             format!("`{name}` is on the left side, where there are no parameters")

@@ -29,6 +29,7 @@
 //! signed      = "-" signed | power
 //! power       = atom ["^" signed]
 //! atom        = number | "pi" | name | quoted | function "(" sum {"," sum} ")" | "(" sum ")"
+//!             | "solve" "(" name "," sum "," sum "," sum ["=" sum] ")"
 //!             | text | "true" | "false" | "(" condition ")"        only in conditions
 //!
 //! name        = letter or "_", then letters, digits or "_"         letters of any script
@@ -59,6 +60,17 @@
 //!   null: it is unequal to everything and neither less nor greater (IEEE 754). Texts are ordered
 //!   by code point.
 //!
+//! # Equations
+//!
+//! `solve(y, low, high, left = right)` is the number strictly between `low` and `high` where an equation holds
+//! that is monotone in the unknown `y` between them; `solve(y, low, high, f)` is the same for `f = 0`. The ends
+//! may be infinite. The unknown's name has that meaning in the equation alone, so it may be the response's, and an
+//! equation contains no other `solve`. Where `f` has one sign throughout, or no value, the result is NaN. A root
+//! closer to an end than floating-point numbers are is the number beside that end.
+//!
+//! Which form of an equation is written matters little for the root and much for its digits: where
+//! powers meet, take logarithms of both sides.
+//!
 //! # Limits
 //!
 //! Texts may come from anywhere, so their size is bounded ([`MAX_LENGTH`], [`MAX_NESTING`],
@@ -78,10 +90,11 @@ mod lex;
 mod node;
 mod parse;
 mod power;
+mod solve;
 mod stream;
 mod suggest;
 
-pub use ast::{BinaryOp, CompareOp, Domain, Expr, ExprKind, Formula, Span, names};
+pub use ast::{BinaryOp, CompareOp, Domain, Expr, ExprKind, Formula, Span, names, unknowns};
 pub use check::{check, check_condition, check_number};
 pub use columns::{Column, Columns, Table, Type};
 pub use error::{FormulaError, TypeError};

@@ -10,6 +10,7 @@ use super::functions::{self, Function};
 use super::lex::{Fault, Grammar, Kind};
 use super::node::{MAX_NODES, Node, binary, compare, join, leaf, two};
 use super::power;
+use super::solve;
 use super::stream::{Input, Parsed, accept, backtrack, enter, fault_of, here, leave, next};
 
 /// Parses all of the tokens as one expression.
@@ -58,6 +59,9 @@ fn operand(i: &mut Input<'_>) -> Parsed<Node> {
 /// What an identifier stands for: a call, a constant, a definition, or a name.
 fn named(i: &mut Input<'_>, name: &str, span: Span) -> Parsed<Node> {
     if let Some(open) = accept(i, &Kind::Open) {
+        if name == solve::NAME {
+            return solve::solve(i, span, &open.span);
+        }
         return call(i, name, span, &open.span);
     }
     if name == "pi" {
@@ -96,15 +100,19 @@ fn call(i: &mut Input<'_>, name: &str, span: Span, open: &Span) -> Parsed<Node> 
 
 /// One or more expressions with commas between.
 fn list(i: &mut Input<'_>) -> Parsed<Vec<Node>> {
-    let comma = |i: &mut Input<'_>| match accept(i, &Kind::Comma) {
-        Some(_) => Ok(()),
-        None => backtrack(i),
-    };
     separated(1.., node, comma).parse_next(i)
 }
 
+/// The comma between two values.
+pub(super) fn comma(i: &mut Input<'_>) -> Parsed<()> {
+    match accept(i, &Kind::Comma) {
+        Some(_) => Ok(()),
+        None => backtrack(i),
+    }
+}
+
 /// The end of the parenthesis that closes the one opened at `open`.
-fn close(i: &mut Input<'_>, open: &Span) -> Parsed<usize> {
+pub(super) fn close(i: &mut Input<'_>, open: &Span) -> Parsed<usize> {
     if let Some(token) = accept(i, &Kind::Close) {
         return Ok(token.span.end);
     }

@@ -31,7 +31,8 @@ pub(super) fn power_of(expr: &Expr) -> i64 {
         | ExprKind::Text(_)
         | ExprKind::Bool(_)
         | ExprKind::Name(_)
-        | ExprKind::Call(..) => ATOM,
+        | ExprKind::Call(..)
+        | ExprKind::Solve { .. } => ATOM,
         ExprKind::Negate(_) => NEGATE,
         ExprKind::Binary(op, ..) => of_operator(*op),
         ExprKind::Compare(..) | ExprKind::In { .. } | ExprKind::IsNull { .. } => COMPARE,

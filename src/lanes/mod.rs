@@ -17,6 +17,7 @@ mod hyper;
 mod ln;
 mod pairs;
 mod pow;
+pub mod root;
 mod trig;
 mod types;
 

@@ -15,6 +15,8 @@ pub struct Build<'a> {
     source_texts: Vec<String>,
     /// What each parameter of the law stands for at present.
     pub parameters: Vec<Id>,
+    /// The name of the unknown, inside an equation.
+    unknown: Option<String>,
 }
 
 impl<'a> Build<'a> {
@@ -28,7 +30,7 @@ impl<'a> Build<'a> {
                 Domain::Range { .. } => graph.constant(f64::NAN),
             })
             .collect();
-        Build { law, graph, sources: Vec::new(), source_texts: Vec::new(), parameters }
+        Build { law, graph, sources: Vec::new(), source_texts: Vec::new(), parameters, unknown: None }
     }
 
     /// Free parameters become coordinates in the order of the law, untransformed.
@@ -84,11 +86,15 @@ impl<'a> Build<'a> {
     /// The node of an expression, parameters as declared at present.
     pub fn expression(&mut self, expr: &Expr) -> Id {
         let used = names(expr);
-        if !used.is_empty() && used.iter().all(|name| self.law.parameter(name).is_none()) {
+        let is_data =
+            |name: &&str| self.law.parameter(name).is_none() && self.unknown.as_deref() != Some(name);
+        // (An equation of data alone is evaluated once per sweep, as all data expressions are.)
+        if !used.is_empty() && used.iter().all(is_data) {
             return self.data(expr);
         }
         match &expr.kind {
             ExprKind::Number(value) => self.graph.constant(*value),
+            ExprKind::Name(name) if self.unknown.as_ref() == Some(name) => self.graph.unknown(),
             ExprKind::Name(name) => match self.law.parameter(name) {
                 Some(i) => self.parameters[i],
                 None => self.data(expr),
@@ -110,6 +116,13 @@ impl<'a> Build<'a> {
             ExprKind::Call(function, arguments) => {
                 let nodes: Vec<Id> = arguments.iter().map(|a| self.expression(a)).collect();
                 self.call(*function, &nodes)
+            }
+            ExprKind::Solve { unknown, low, high, equation } => {
+                let (low, high) = (self.expression(low), self.expression(high));
+                self.unknown = Some(unknown.clone());
+                let residual = self.expression(equation);
+                self.unknown = None;
+                self.graph.root(low, high, residual)
             }
             // The parser lets conditions through only where a condition is asked for.
             _ => self.graph.constant(f64::NAN),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::formula::{Domain, FormulaError, names, parse_formula};
+use crate::formula::{Domain, FormulaError, names, parse_formula, unknowns};
 
 use super::{Law, Parameter, Residual, list};
 
@@ -120,6 +120,11 @@ impl Entry {
             return Err(fail("a law needs a name without `~`".to_string()));
         }
         let used = names(&formula.prediction);
+        if let Some(unknown) =
+            unknowns(&formula.prediction).into_iter().find(|name| self.variables.iter().any(|v| v == name))
+        {
+            return Err(fail(format!("`{unknown}` is the unknown of `solve`, so it is no variable")));
+        }
         if let Some(missing) = self.variables.iter().find(|v| !used.contains(&v.as_str())) {
             return Err(fail(format!("its formula does not use the variable `{missing}`")));
         }

@@ -8,7 +8,10 @@
 //!   a floor of exactly zero is reached in finitely many steps;
 //! * where an amplitude multiplies a power of a variable, `A·N^-alpha`, its coordinate is the logarithm of
 //!   the term at the geometric-mean observation: `a' = log A − alpha·mean(log N)`. Raw `log A` and `alpha`
-//!   are correlated to 0.999 on real sweeps; `a'` and `alpha` hardly.
+//!   are correlated to 0.999 on real sweeps; `a'` and `alpha` hardly;
+//! * where it stands in an equation beside a power of a distance to the unknown, as `b` does in
+//!   `log(y − e) − a·log(e0 − y) = log b − c·log x`, that distance is taken at the lower end: `log b + a·log(e0 − e)`
+//!   stays where it is when `a` and `e0` grow together, `log b` does not.
 //!
 //! The change of coordinates is itself built into the expression graph, so derivatives with respect to the
 //! coordinates are exact and the hot loop computes `exp(a' − alpha·u)` with the centred column `u`.
@@ -52,6 +55,10 @@ pub enum Metric {
 pub enum Role {
     /// Added to the prediction as it is.
     Offset,
+    /// The prediction is the root of an equation, and this its lower end.
+    LowEnd,
+    /// The prediction is the root of an equation, and this its upper end.
+    HighEnd,
     /// The prediction is linear in it, jointly with the other amplitudes.
     Amplitude,
     /// Stands in an exponent or in the argument of a function.
@@ -76,14 +83,28 @@ pub struct CentringPlan {
 pub(super) struct ShiftTerm {
     pub coefficient: f64,
     pub factors: Vec<Id>,
-    pub column: u32,
+    pub reference: Reference,
+}
+
+/// Where a term is taken to shift an amplitude by it.
+#[derive(Debug)]
+pub(super) enum Reference {
+    /// The mean of a data column.
+    Mean(u32),
+    /// An equation's unknown at its lower end: what the other factor is worth there.
+    LowEnd(Id),
 }
 
 impl CentringPlan {
     /// The columns to centre.
     pub fn columns(&self) -> Vec<u32> {
-        let mut columns: Vec<u32> =
-            self.shifts.iter().flat_map(|(_, terms)| terms.iter().map(|t| t.column)).collect();
+        let terms = self.shifts.iter().flat_map(|(_, terms)| terms);
+        let mut columns: Vec<u32> = terms
+            .filter_map(|term| match term.reference {
+                Reference::Mean(column) => Some(column),
+                Reference::LowEnd(_) => None,
+            })
+            .collect();
         columns.sort_unstable();
         columns.dedup();
         columns
@@ -98,8 +119,11 @@ impl CentringPlan {
                 for &factor in &term.factors {
                     product = graph.mul(product, factor);
                 }
-                let mean = graph.centre(term.column);
-                product = graph.mul(product, mean);
+                let reference = match term.reference {
+                    Reference::Mean(column) => graph.centre(column),
+                    Reference::LowEnd(value) => value,
+                };
+                product = graph.mul(product, reference);
                 sum = graph.sub(sum, product);
             }
         }

@@ -4,7 +4,7 @@ use crate::formula::{BinaryOp, Expr, ExprKind, Function};
 
 use super::Law;
 use super::build::Build;
-use super::coordinate::{CentringPlan, Coordinate, LARGEST_LOG, Metric, Role, Scale, ShiftTerm};
+use super::coordinate::{CentringPlan, Coordinate, LARGEST_LOG, Metric, Reference, Role, Scale, ShiftTerm};
 use super::derive::{Derivatives, ancestors};
 use super::graph::{Graph, Id, Node, Recipe, Unary};
 use super::linear_form::LinearForm;
@@ -19,7 +19,7 @@ pub fn choose_coordinates(law: &Law) -> Vec<Coordinate> {
         .zip(roles)
         .map(|((parameter, low, high), role)| {
             let log = low >= 0.0
-                && !matches!(role, Role::Offset | Role::Exponent)
+                && !matches!(role, Role::Offset | Role::LowEnd | Role::HighEnd | Role::Exponent)
                 && (high == f64::INFINITY || high > WIDE_RATIO * low);
             // A range such as [0, 2] of something that is not an exponent stays linear: 0 is inside.
             let log = log && (low > 0.0 || high == f64::INFINITY);
@@ -57,6 +57,8 @@ fn roles(law: &Law) -> Vec<Role> {
         } else if is_amplitude && !build.graph.is_zero(slope) {
             amplitudes.push(i as u32);
             Role::Amplitude
+        } else if let Some(role) = end_of_prediction(&law.prediction, &law.parameters[parameter].name) {
+            role
         } else if in_exponent(&law.prediction, &law.parameters[parameter].name, false) {
             Role::Exponent
         } else {
@@ -64,6 +66,19 @@ fn roles(law: &Law) -> Vec<Role> {
         });
     }
     roles
+}
+
+/// Whether a parameter is an end of the bracket that the prediction is solved in.
+fn end_of_prediction(prediction: &Expr, name: &str) -> Option<Role> {
+    let ExprKind::Solve { low, high, .. } = &prediction.kind else { return None };
+    let is = |end: &Expr| matches!(&end.kind, ExprKind::Name(n) if n == name);
+    if is(low) {
+        Some(Role::LowEnd)
+    } else if is(high) {
+        Some(Role::HighEnd)
+    } else {
+        None
+    }
 }
 
 /// Whether a parameter occurs in an exponent or a function's argument other than as a divisor.
@@ -76,23 +91,33 @@ fn in_exponent(expr: &Expr, name: &str, inside: bool) -> bool {
         }
         // In exp(−x/R) the divisor R is a characteristic scale, not an exponent.
         ExprKind::Binary(BinaryOp::Div, a, b) => in_exponent(a, name, inside) || in_exponent(b, name, false),
+        // a·log(x) is the logarithm of x^a.
+        ExprKind::Binary(BinaryOp::Mul, a, b) if is_logarithm(a) || is_logarithm(b) => {
+            in_exponent(a, name, inside || is_logarithm(b)) || in_exponent(b, name, inside || is_logarithm(a))
+        }
         ExprKind::Binary(_, a, b) => in_exponent(a, name, inside) || in_exponent(b, name, inside),
+        ExprKind::Solve { low, high, equation, .. } => {
+            [low, high, equation].into_iter().any(|e| in_exponent(e, name, inside))
+        }
         ExprKind::Call(function, arguments) => {
             let curved = !matches!(function, Function::Abs | Function::Min | Function::Max | Function::Sqrt);
-            let logarithm = matches!(function, Function::Log | Function::Log10 | Function::Log2);
-            arguments.iter().any(|a| in_exponent(a, name, (inside || curved) && !logarithm))
+            arguments.iter().any(|a| in_exponent(a, name, (inside || curved) && !is_logarithm(expr)))
         }
         _ => false,
     }
+}
+
+fn is_logarithm(expr: &Expr) -> bool {
+    matches!(expr.kind, ExprKind::Call(Function::Log | Function::Log10 | Function::Log2, _))
 }
 
 /// Finds the power terms `exp(a − alpha·log N)` and plans to centre their logarithms.
 pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -> CentringPlan {
     build.declare(coordinates, &CentringPlan::default());
     let value = build.expression(&law.prediction);
-    let graph = &build.graph;
     let mut plan = CentringPlan::default();
-    for argument in exponents(graph, value) {
+    for argument in exponents(&build.graph, value) {
+        let graph = &build.graph;
         let form = LinearForm::expand(graph, argument);
         let amplitude = form.terms.iter().find_map(|term| {
             let [factor] = term.factors.as_slice() else { return None };
@@ -111,7 +136,7 @@ pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -
         if plan.shifts.iter().any(|(i, _)| *i == amplitude) {
             continue;
         }
-        let terms: Vec<ShiftTerm> = form
+        let mut terms: Vec<ShiftTerm> = form
             .terms
             .iter()
             .filter_map(|term| {
@@ -124,14 +149,52 @@ pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -
                 let usable = is_log
                     && !factors.is_empty()
                     && factors.iter().all(|&f| free_of_data_and_logs(graph, f, coordinates));
-                usable.then(|| ShiftTerm { coefficient: term.coefficient / scale, factors, column })
+                let reference = Reference::Mean(column);
+                usable.then(|| ShiftTerm { coefficient: term.coefficient / scale, factors, reference })
             })
             .collect();
+        let distances = distances(&mut build.graph, value, argument, &form, coordinates);
+        terms.extend(distances.into_iter().map(|(coefficient, factors, at_low)| ShiftTerm {
+            coefficient: coefficient / scale,
+            factors,
+            reference: Reference::LowEnd(at_low),
+        }));
         if !terms.is_empty() {
             plan.shifts.push((amplitude, terms));
         }
     }
     plan
+}
+
+/// The terms of an equation that are a product of parameters and one factor of the unknown: coefficient, parameters,
+/// and the factor with the equation's lower end in place of the unknown.
+fn distances(
+    graph: &mut Graph,
+    value: Id,
+    argument: Id,
+    form: &LinearForm,
+    coordinates: &[Coordinate],
+) -> Vec<(f64, Vec<Id>, Id)> {
+    let low = ancestors(graph, value).into_iter().find_map(|id| match graph.node(id) {
+        Node::Root(index) => Some(graph.equation(index)).filter(|e| e.residual == argument).map(|e| e.low),
+        _ => None,
+    });
+    let Some(low) = low else { return Vec::new() };
+    let unknown = graph.unknown();
+    let mut found = Vec::new();
+    for term in &form.terms {
+        let (inner, factors): (Vec<Id>, Vec<Id>) =
+            term.factors.iter().partition(|&&f| ancestors(graph, f).contains(&unknown));
+        let [inner] = inner.as_slice() else { continue };
+        if factors.is_empty() {
+            continue;
+        }
+        let at_low = graph.substitute(*inner, low);
+        if factors.iter().chain([&at_low]).all(|&f| free_of_data_and_logs(graph, f, coordinates)) {
+            found.push((term.coefficient, factors, at_low));
+        }
+    }
+    found
 }
 
 /// A shift may depend on parameters only, and on none that is itself shifted.
@@ -150,6 +213,8 @@ fn exponents(graph: &Graph, value: Id) -> Vec<Id> {
         match graph.node(id) {
             Node::Unary(Unary::Exp, a) => arguments.push(a),
             Node::LogAddExp(a, b) => arguments.extend([a, b]),
+            // Where both sides of an equation are logarithms, their powers are found in their difference.
+            Node::Root(index) => arguments.push(graph.equation(index).residual),
             _ => {}
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Forward differentiation with respect to one coordinate, memoised per (node, coordinate); because nodes
 //! are hash-consed, the derivatives share every common factor with the value and with each other. Applied
-//! twice it gives the second derivatives.
+//! twice it gives the second derivatives, of the roots of equations too.
 
 use std::collections::HashMap;
 
@@ -15,6 +15,9 @@ pub struct Derivatives {
 }
 
 impl Derivatives {
+    /// Stands for a coordinate in [`Derivatives::of`]: the derivative is with respect to an equation's unknown.
+    pub const UNKNOWN: u32 = u32::MAX;
+
     /// `∂ node / ∂ coordinate`.
     pub fn of(&mut self, graph: &mut Graph, node: Id, coordinate: u32) -> Id {
         // Operands come before their users, so one pass over the node's ancestors in id order suffices and
@@ -32,6 +35,22 @@ impl Derivatives {
         let known = |x: Id| self.known[&(x, coordinate)];
         match g.node(id) {
             Node::Constant(_) | Node::Data(_) | Node::Centre(_) | Node::Less(..) => g.constant(0.0),
+            Node::Unknown => g.constant(f64::from(u8::from(coordinate == Self::UNKNOWN))),
+            Node::Root(equation) => {
+                // Implicit function theorem: F(y(θ), θ) = 0 gives ∂y/∂θ = −F_θ/F_y, at the root. Written with the
+                // root itself in place of the unknown, it can be differentiated again like all else.
+                let equation = g.equation(equation);
+                let direct = known(equation.residual);
+                if g.is_zero(direct) {
+                    return direct;
+                }
+                let one = g.constant(1.0);
+                let numerator = g.substitute(direct, id);
+                let slope = g.substitute(equation.slope, id);
+                let inverse = g.div(one, slope);
+                let product = g.mul(numerator, inverse);
+                g.neg(product)
+            }
             Node::Coordinate(c) => g.constant(f64::from(u8::from(c == coordinate))),
             Node::Add(a, b) => g.add(known(a), known(b)),
             Node::Sub(a, b) => g.sub(known(a), known(b)),

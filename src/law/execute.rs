@@ -14,6 +14,7 @@ use crate::lanes::{self, Lanes};
 
 use super::graph::{LN_ZERO, Unary};
 use super::program::{Instruction, Op, Operand, ParameterProgram, Program};
+use super::solve_block::{Places, solve_block};
 
 /// Values per pack.
 pub const LANES: usize = lanes::MAX_WIDTH;
@@ -194,7 +195,9 @@ fn execute<L: Lanes>(token: L::Token, instructions: &[Instruction], block: &Bloc
         token,
         #[inline(always)]
         || {
-            for Instruction { op, target, a, b, c } in instructions {
+            let mut rest = instructions;
+            while let [Instruction { op, target, a, b, c }, others @ ..] = rest {
+                rest = others;
                 let target = match space {
                     Space::Slots => {
                         let i = usize::from(*target);
@@ -202,10 +205,31 @@ fn execute<L: Lanes>(token: L::Token, instructions: &[Instruction], block: &Bloc
                     }
                     Space::Registers => block.register(*target),
                 };
+                if let Op::Root(length) = *op {
+                    let (equation, others) = rest.split_at(usize::from(length));
+                    rest = others;
+                    solve::<L>(token, target, block.source(*a), block.source(*b), equation, block);
+                    continue;
+                }
                 apply::<L>(token, *op, target, block.source(*a), block.source(*b), block.source(*c));
             }
         },
     );
+}
+
+/// The roots of an equation that its instructions compute.
+fn solve<L: Lanes>(
+    token: L::Token,
+    unknown: &[Cell<Pack>],
+    low: Source,
+    high: Source,
+    equation: &[Instruction],
+    block: &Block,
+) {
+    let Some((observe, steps)) = equation.split_last() else { return };
+    let places =
+        Places { low, high, value: block.source(observe.a), slope: block.source(observe.b), unknown };
+    solve_block::<L>(token, places, || execute::<L>(token, steps, block, Space::Registers));
 }
 
 // Macros, not functions that take closures: a closure (or a function item behind `Fn`) is compiled on its own,
@@ -245,6 +269,8 @@ fn apply<L: Lanes>(token: L::Token, op: Op, target: &[Cell<Pack>], a: Source, b:
             L::select(x.lt(y), x.fill(1.0), x.fill(0.0))
         }),
         Op::Pow => each!(L, token, target, (x = a, y = b) => lanes::pow(x, y)),
+        // Both are `execute`'s own.
+        Op::Root(_) | Op::Observe => {}
         Op::LogAddExp => each!(L, token, target, (x = a, y = b) => lanes::log_add_exp(x, y)),
         Op::Unary(op) => match op {
             Unary::Neg => each!(L, token, target, (x = a) => -x),

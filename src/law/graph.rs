@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 
+use super::derive::{Derivatives, ancestors};
 use super::linear_form::LinearForm;
 
 /// A node's place in its [`Graph`]; operands always have smaller ids than the nodes that use them.
@@ -46,6 +47,21 @@ pub enum Node {
     Less(Id, Id),
     /// IEEE power; only where the base is not known to be positive.
     Pow(Id, Id),
+    /// The unknown of the equation it stands in. Equations do not nest, so there is only one.
+    Unknown,
+    /// The unknown's value where an equation holds: an index into [`Graph::roots`].
+    Root(u32),
+}
+
+/// An equation in [`Node::Unknown`], monotone between two ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Equation {
+    pub low: Id,
+    pub high: Id,
+    /// Zero at the root.
+    pub residual: Id,
+    /// `∂ residual / ∂ unknown`.
+    pub slope: Id,
 }
 
 /// Operations of one operand.
@@ -88,6 +104,7 @@ pub struct Graph {
     nodes: Vec<Node>,
     index: HashMap<Node, Id>,
     recipes: Vec<Recipe>,
+    equations: Vec<Equation>,
     /// Columns that are written as (centred column) + (mean) wherever they are used.
     centred: Vec<u32>,
 }
@@ -113,9 +130,15 @@ impl Graph {
 
     /// The operands of a node, in order.
     pub fn operands(&self, id: Id) -> impl Iterator<Item = Id> + use<> {
-        let (a, b) = match self.node(id) {
-            Node::Constant(_) | Node::Data(_) | Node::Centre(_) | Node::Coordinate(_) => (None, None),
-            Node::Unary(_, a) => (Some(a), None),
+        let (a, b, c) = match self.node(id) {
+            Node::Constant(_) | Node::Data(_) | Node::Centre(_) | Node::Coordinate(_) | Node::Unknown => {
+                (None, None, None)
+            }
+            Node::Unary(_, a) => (Some(a), None, None),
+            Node::Root(equation) => {
+                let equation = self.equation(equation);
+                (Some(equation.low), Some(equation.high), Some(equation.residual))
+            }
             Node::Add(a, b)
             | Node::Sub(a, b)
             | Node::Mul(a, b)
@@ -124,9 +147,59 @@ impl Graph {
             | Node::Max(a, b)
             | Node::LogAddExp(a, b)
             | Node::Less(a, b)
-            | Node::Pow(a, b) => (Some(a), Some(b)),
+            | Node::Pow(a, b) => (Some(a), Some(b), None),
         };
-        a.into_iter().chain(b)
+        a.into_iter().chain(b).chain(c)
+    }
+
+    /// The unknown of equations.
+    pub fn unknown(&mut self) -> Id {
+        self.intern(Node::Unknown)
+    }
+
+    /// The value of the unknown between two ends where `residual` is zero.
+    pub fn root(&mut self, low: Id, high: Id, residual: Id) -> Id {
+        let residual = self.cancel_centres(residual);
+        let slope = Derivatives::default().of(self, residual, Derivatives::UNKNOWN);
+        let equation = Equation { low, high, residual, slope };
+        let index = self.equations.iter().position(|known| *known == equation).unwrap_or_else(|| {
+            self.equations.push(equation);
+            self.equations.len() - 1
+        });
+        self.intern(Node::Root(index as u32))
+    }
+
+    pub fn equation(&self, index: u32) -> Equation {
+        self.equations[index as usize]
+    }
+
+    /// A node with another in place of the unknown.
+    pub fn substitute(&mut self, node: Id, value: Id) -> Id {
+        let mut replaced: HashMap<Id, Id> = HashMap::new();
+        for id in ancestors(self, node) {
+            let new = |x: Id| replaced.get(&x).copied().unwrap_or(x);
+            let changed = self.operands(id).any(|x| new(x) != x);
+            let result = match self.node(id) {
+                Node::Unknown => value,
+                _ if !changed => continue,
+                Node::Add(a, b) => self.add(new(a), new(b)),
+                Node::Sub(a, b) => self.sub(new(a), new(b)),
+                Node::Mul(a, b) => self.mul(new(a), new(b)),
+                Node::Div(a, b) => self.div(new(a), new(b)),
+                Node::Min(a, b) => self.min(new(a), new(b)),
+                Node::Max(a, b) => self.max(new(a), new(b)),
+                Node::LogAddExp(a, b) => self.log_add_exp(new(a), new(b)),
+                Node::Less(a, b) => self.less(new(a), new(b)),
+                Node::Pow(a, b) => self.intern(Node::Pow(new(a), new(b))),
+                Node::Unary(op, a) => self.unary(op, new(a)),
+                // A root is free of unknowns, its own being bound.
+                Node::Root(_) | Node::Constant(_) | Node::Data(_) | Node::Centre(_) | Node::Coordinate(_) => {
+                    continue;
+                }
+            };
+            replaced.insert(id, result);
+        }
+        replaced.get(&node).copied().unwrap_or(node)
     }
 
     pub fn constant(&mut self, value: f64) -> Id {

@@ -13,6 +13,7 @@
 //! | [`model`] | all of the above put together: a law compiled for a residual space |
 //! | `roles` | where starts are drawn, read off the structure |
 //! | `program`, `execute` | straight-line programs over packs of eight lanes |
+//! | `solve_block` | roots of equations within them |
 //!
 //! There is no hand-written path for the famous laws: catalogue and typed formulas run the same way.
 
@@ -27,6 +28,7 @@ mod linear_form;
 pub mod model;
 mod program;
 mod roles;
+mod solve_block;
 #[cfg(test)]
 mod tests;
 
@@ -39,7 +41,7 @@ pub use program::{Op, Operand, ParameterProgram, Program};
 pub use roles::{StartRule, start_rules};
 
 pub use crate::formula::Domain;
-use crate::formula::{Expr, Formula, names};
+use crate::formula::{Expr, Formula, names, unknowns};
 
 /// The space of residuals, `T` in `T(prediction) − T(response)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -103,6 +105,16 @@ impl Law {
     pub fn from_formula(formula: Formula, columns: &[String]) -> Result<Law, LawError> {
         let fail = |reason: String| LawError::Names { law: formula.source.clone(), reason };
         let used = names(&formula.prediction);
+        // The response is not a variable of the right side, so its name is free there.
+        let (unknowns, response) = (unknowns(&formula.prediction), names(&formula.response));
+        if let Some(unknown) =
+            unknowns.iter().find(|name| columns.iter().any(|c| c == *name) && !response.contains(name))
+        {
+            return Err(fail(format!(
+                "`{unknown}` is the unknown of `solve` and also a column of the input; give the unknown \
+                 another name"
+            )));
+        }
         let domain_of =
             |name: &str| formula.domains.iter().find(|(n, ..)| n == name).map(|(_, domain, _)| *domain);
         let mut parameters = Vec::new();

@@ -41,6 +41,11 @@ pub enum Op {
     Pow,
     LogAddExp,
     Unary(Unary),
+    /// The root between `a` and `b`. The next so many instructions are its equation: they are run for as long as
+    /// a lane is open, each time with the point to try in the target, and end with [`Op::Observe`].
+    Root(u16),
+    /// Ends an equation, whose value is in `a` and whose slope is in `b`.
+    Observe,
 }
 
 /// One instruction; operands that an operation does not have repeat the first.
@@ -103,20 +108,28 @@ impl Program {
 pub struct Compiler<'a> {
     graph: &'a Graph,
     n_coordinates: usize,
-    /// Per node: does it depend on data?
+    /// Per node: does it depend on data? Equations and their roots count as if they did.
     per_observation: Vec<bool>,
+    /// Per node: does it depend on the unknown of the equation that it is a part of?
+    in_equation: Vec<bool>,
 }
 
 impl<'a> Compiler<'a> {
     pub fn new(graph: &'a Graph, n_coordinates: usize) -> Self {
         let mut per_observation = Vec::with_capacity(graph.len());
+        let mut in_equation = Vec::with_capacity(graph.len());
         for i in 0..graph.len() {
             let id = Id(i as u32);
-            let depends = matches!(graph.node(id), Node::Data(_))
+            let node = graph.node(id);
+            let depends = matches!(node, Node::Data(_) | Node::Unknown | Node::Root(_))
                 || graph.operands(id).any(|operand| per_observation[operand.index()]);
             per_observation.push(depends);
+            let inside = matches!(node, Node::Unknown)
+                || (!matches!(node, Node::Root(_))
+                    && graph.operands(id).any(|operand| in_equation[operand.index()]));
+            in_equation.push(inside);
         }
-        Compiler { graph, n_coordinates, per_observation }
+        Compiler { graph, n_coordinates, per_observation, in_equation }
     }
 
     /// A program whose results depend on parameters alone.
@@ -131,67 +144,58 @@ impl<'a> Compiler<'a> {
         let order = self.order(outputs);
         let (parameter, slots) = self.slots(&order);
 
-        let mut uses = vec![0u32; self.graph.len()];
-        for &id in &order {
-            if self.per_observation[id.index()] {
-                self.graph.operands(id).for_each(|operand| uses[operand.index()] += 1);
-            }
-        }
-        outputs.iter().for_each(|id| uses[id.index()] += 1);
-
-        let fused = self.fusions(&order, &uses);
-        let is_instruction = |id: Id| {
-            self.per_observation[id.index()]
-                && !matches!(self.graph.node(id), Node::Data(_))
-                && !fused.contains(&Some(id))
+        let mut emission = Emission {
+            compiler: self,
+            slots: &slots,
+            registers: vec![u16::MAX; self.graph.len()],
+            free: Vec::new(),
+            n_registers: 0,
+            instructions: Vec::new(),
         };
-
-        // Last use of each node, by position, for the register allocation.
-        let mut last_use = vec![0usize; self.graph.len()];
-        for (position, &id) in order.iter().enumerate() {
-            if is_instruction(id) {
-                for operand in self.operands_fused(id, fused[id.index()]) {
-                    last_use[operand.index()] = position;
-                }
-            }
-        }
-        outputs.iter().for_each(|id| last_use[id.index()] = usize::MAX);
-
-        let mut registers = vec![u16::MAX; self.graph.len()];
-        let mut free: Vec<u16> = Vec::new();
-        let mut n_registers = 0u16;
-        let mut instructions = Vec::new();
-        for (position, &id) in order.iter().enumerate() {
-            if !is_instruction(id) {
-                continue;
-            }
-            let locate = |x: Id| self.locate(x, &slots, &registers);
-            let (op, [a, b, c]) = self.instruction(id, fused[id.index()]);
-            let (a, b, c) = (locate(a), locate(b), locate(c));
-            let mut released: Vec<Id> = self.operands_fused(id, fused[id.index()]).to_vec();
-            released.sort();
-            released.dedup();
-            for operand in released {
-                if last_use[operand.index()] == position && registers[operand.index()] != u16::MAX {
-                    free.push(registers[operand.index()]);
-                }
-            }
-            let target = free.pop().unwrap_or_else(|| {
-                n_registers += 1;
-                n_registers - 1
-            });
-            registers[id.index()] = target;
-            instructions.push(Instruction { op, target, a, b, c });
-        }
-        let outputs = outputs.iter().map(|&id| self.locate(id, &slots, &registers)).collect();
+        emission.straight_line(&order, outputs);
+        let outputs = outputs.iter().map(|&id| emission.locate(id)).collect();
+        let n_registers = usize::from(emission.n_registers);
+        let instructions = emission.instructions;
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Program { id, parameter, instructions, n_registers: usize::from(n_registers), outputs }
+        Program { id, parameter, instructions, n_registers, outputs }
+    }
+
+    /// What must be known before a node is computed: its operands; for a root its ends and all that its equation
+    /// takes from outside.
+    fn needs(&self, id: Id) -> Vec<Id> {
+        let Node::Root(index) = self.graph.node(id) else {
+            return self
+                .graph
+                .operands(id)
+                .filter(|x| !matches!(self.graph.node(*x), Node::Unknown))
+                .collect();
+        };
+        let equation = self.graph.equation(index);
+        let mut needs = vec![equation.low, equation.high];
+        let outside = |x: &Id| !self.in_equation[x.index()];
+        needs.extend([equation.residual, equation.slope].into_iter().filter(outside));
+        for inner in self.equation_order(index) {
+            needs.extend(self.graph.operands(inner).filter(outside));
+        }
+        needs
+    }
+
+    /// The nodes of an equation that depend on its unknown, operands before users.
+    fn equation_order(&self, index: u32) -> Vec<Id> {
+        let equation = self.graph.equation(index);
+        let inside = |x: &Id| self.in_equation[x.index()];
+        let results: Vec<Id> = [equation.residual, equation.slope].into_iter().filter(inside).collect();
+        self.order_by(&results, |id| self.graph.operands(id).filter(inside).collect())
     }
 
     /// Operands before users, depth first from the outputs, so that values are used soon after they are
     /// made and few registers are alive at once.
     fn order(&self, outputs: &[Id]) -> Vec<Id> {
+        self.order_by(outputs, |id| self.needs(id))
+    }
+
+    fn order_by(&self, outputs: &[Id], needs: impl Fn(Id) -> Vec<Id>) -> Vec<Id> {
         let mut done = vec![false; self.graph.len()];
         let mut order = Vec::new();
         for &output in outputs {
@@ -205,8 +209,7 @@ impl<'a> Compiler<'a> {
                     order.push(id);
                 } else {
                     stack.push((id, true));
-                    let operands: Vec<Id> = self.graph.operands(id).collect();
-                    stack.extend(operands.into_iter().rev().map(|operand| (operand, false)));
+                    stack.extend(needs(id).into_iter().rev().map(|operand| (operand, false)));
                 }
             }
         }
@@ -244,8 +247,10 @@ impl<'a> Compiler<'a> {
         (program, slots)
     }
 
-    /// For each sum or negation, the product to fuse into it.
+    /// For each sum or negation, the product to fuse into it; products that are not in the order are left alone.
     fn fusions(&self, order: &[Id], uses: &[u32]) -> Vec<Option<Id>> {
+        let mut here = vec![false; self.graph.len()];
+        order.iter().for_each(|id| here[id.index()] = true);
         let mut fused = vec![None; self.graph.len()];
         for &id in order {
             let (a, b) = match self.graph.node(id) {
@@ -257,13 +262,18 @@ impl<'a> Compiler<'a> {
                 matches!(self.graph.node(x), Node::Mul(..))
                     && self.per_observation[x.index()]
                     && uses[x.index()] == 1
+                    && here[x.index()]
             });
         }
         fused
     }
 
-    fn operands_fused(&self, id: Id, fused: Option<Id>) -> [Id; 3] {
-        self.instruction(id, fused).1
+    /// What the instruction of a node reads.
+    fn reads(&self, id: Id, fused: Option<Id>) -> Vec<Id> {
+        match self.graph.node(id) {
+            Node::Root(_) => self.needs(id),
+            _ => self.instruction(id, fused).1.to_vec(),
+        }
     }
 
     fn instruction(&self, id: Id, fused: Option<Id>) -> (Op, [Id; 3]) {
@@ -289,7 +299,12 @@ impl<'a> Compiler<'a> {
             Node::Pow(a, b) => (Op::Pow, [a, b, a]),
             Node::LogAddExp(a, b) => (Op::LogAddExp, [a, b, a]),
             Node::Unary(op, a) => (Op::Unary(op), [a, a, a]),
-            Node::Constant(_) | Node::Data(_) | Node::Centre(_) | Node::Coordinate(_) => {
+            // The number of instructions is filled in when they are there.
+            Node::Root(index) => {
+                let equation = self.graph.equation(index);
+                (Op::Root(0), [equation.low, equation.high, equation.low])
+            }
+            Node::Constant(_) | Node::Data(_) | Node::Centre(_) | Node::Coordinate(_) | Node::Unknown => {
                 unreachable!("leaves need no instruction")
             }
         }
@@ -301,5 +316,117 @@ impl<'a> Compiler<'a> {
             _ if self.per_observation[id.index()] => Operand::Register(registers[id.index()]),
             _ => Operand::Slot(slots[id.index()]),
         }
+    }
+}
+
+/// The main part of a program while it is written.
+struct Emission<'a> {
+    compiler: &'a Compiler<'a>,
+    slots: &'a [u16],
+    /// Per node, where its value is.
+    registers: Vec<u16>,
+    free: Vec<u16>,
+    n_registers: u16,
+    instructions: Vec<Instruction>,
+}
+
+impl Emission<'_> {
+    /// Instructions for all nodes of `order`, operands before users. Registers are given back after the last use,
+    /// but for those of `kept` and of values from elsewhere.
+    fn straight_line(&mut self, order: &[Id], kept: &[Id]) {
+        let compiler = self.compiler;
+        let graph = compiler.graph;
+        let mut uses = vec![0u32; graph.len()];
+        let mut here = vec![false; graph.len()];
+        for &id in order {
+            // The unknown's register is its root's, which is given back elsewhere.
+            here[id.index()] = !matches!(graph.node(id), Node::Unknown);
+            if compiler.per_observation[id.index()] {
+                compiler.needs(id).into_iter().for_each(|operand| uses[operand.index()] += 1);
+            }
+        }
+        kept.iter().for_each(|id| uses[id.index()] += 1);
+
+        let fused = compiler.fusions(order, &uses);
+        let is_instruction = |id: Id| {
+            compiler.per_observation[id.index()]
+                && !matches!(graph.node(id), Node::Data(_) | Node::Unknown)
+                && !fused.contains(&Some(id))
+        };
+
+        // Last use of each node, by position, for the register allocation.
+        let mut last_use = vec![0usize; graph.len()];
+        for (position, &id) in order.iter().enumerate() {
+            if is_instruction(id) {
+                for operand in compiler.reads(id, fused[id.index()]) {
+                    last_use[operand.index()] = position;
+                }
+            }
+        }
+        kept.iter().for_each(|id| last_use[id.index()] = usize::MAX);
+
+        for (position, &id) in order.iter().enumerate() {
+            if !is_instruction(id) {
+                continue;
+            }
+            let (op, operands) = compiler.instruction(id, fused[id.index()]);
+            let [a, b, c] = operands.map(|x| self.locate(x));
+            let mut released = compiler.reads(id, fused[id.index()]);
+            released.sort();
+            released.dedup();
+            released.retain(|x| {
+                here[x.index()] && last_use[x.index()] == position && self.registers[x.index()] != u16::MAX
+            });
+            if let Node::Root(index) = graph.node(id) {
+                // The target holds the points to try, so nothing that the equation reads may share its register.
+                let target = self.take_register();
+                self.equation(index, Instruction { op, target, a, b, c });
+                self.release(&released);
+                self.registers[id.index()] = target;
+            } else {
+                self.release(&released);
+                let target = self.take_register();
+                self.registers[id.index()] = target;
+                self.instructions.push(Instruction { op, target, a, b, c });
+            }
+        }
+    }
+
+    /// A root's instruction and those of its equation.
+    fn equation(&mut self, index: u32, root: Instruction) {
+        let place = self.instructions.len();
+        self.instructions.push(root);
+        let order = self.compiler.equation_order(index);
+        let unknown = order.iter().find(|id| matches!(self.compiler.graph.node(**id), Node::Unknown));
+        if let Some(unknown) = unknown {
+            self.registers[unknown.index()] = root.target;
+        }
+        let equation = self.compiler.graph.equation(index);
+        let results = [equation.residual, equation.slope];
+        self.straight_line(&order, &results);
+        let [a, b] = results.map(|x| self.locate(x));
+        self.instructions.push(Instruction { op: Op::Observe, target: root.target, a, b, c: a });
+        self.instructions[place].op = Op::Root((self.instructions.len() - place - 1) as u16);
+        let mut held: Vec<Id> = results.to_vec();
+        held.dedup();
+        held.retain(|x| order.contains(x) && Some(x) != unknown);
+        self.release(&held);
+        // Other equations have the same unknown, and their nodes may be these: nothing of them is known any more.
+        order.iter().for_each(|id| self.registers[id.index()] = u16::MAX);
+    }
+
+    fn take_register(&mut self) -> u16 {
+        self.free.pop().unwrap_or_else(|| {
+            self.n_registers += 1;
+            self.n_registers - 1
+        })
+    }
+
+    fn release(&mut self, nodes: &[Id]) {
+        self.free.extend(nodes.iter().map(|id| self.registers[id.index()]));
+    }
+
+    fn locate(&self, id: Id) -> Operand {
+        self.compiler.locate(id, self.slots, &self.registers)
     }
 }

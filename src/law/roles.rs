@@ -4,7 +4,7 @@
 //! that data, one that multiplies data inside a function is of the size of its inverse, an exponent is of
 //! order one.
 
-use crate::formula::{BinaryOp, Expr, ExprKind, names};
+use crate::formula::{BinaryOp, Expr, ExprKind, names, unknowns};
 
 use super::coordinate::{Coordinate, Role};
 use super::{LARGEST_LOG, Law, Scale};
@@ -16,6 +16,10 @@ pub enum StartRule {
     Solve,
     /// A fraction of the smallest response.
     Floor,
+    /// Above the greatest response.
+    Above,
+    /// So that as many predictions are too large as are too small: the scale of a term of an equation.
+    Balance,
     /// Between two values in natural units; on a logarithmic scale where `log`.
     Between { low: f64, high: f64, log: bool },
     /// A fraction of a data expression's smallest value: it is subtracted inside a power.
@@ -26,7 +30,11 @@ pub enum StartRule {
 
 /// One rule per coordinate.
 pub fn start_rules(law: &Law, coordinates: &[Coordinate]) -> Vec<StartRule> {
-    coordinates.iter().map(|c| rule(law, c)).collect()
+    let mut rules: Vec<StartRule> = coordinates.iter().map(|c| rule(law, c)).collect();
+    // One parameter can balance the predictions; others are drawn.
+    let balancing = rules.iter_mut().filter(|rule| **rule == StartRule::Balance);
+    balancing.skip(1).for_each(|rule| *rule = StartRule::Between { low: 1e-2, high: 1e2, log: true });
+    rules
 }
 
 fn rule(law: &Law, coordinate: &Coordinate) -> StartRule {
@@ -38,6 +46,8 @@ fn rule(law: &Law, coordinate: &Coordinate) -> StartRule {
     match coordinate.role {
         Role::Offset if coordinate.low == 0.0 => return StartRule::Floor,
         Role::Offset | Role::Amplitude => return StartRule::Solve,
+        Role::LowEnd => return StartRule::Floor,
+        Role::HighEnd => return StartRule::Above,
         Role::Exponent | Role::Shape => {}
     }
     let finite = |x: f64| x.is_finite();
@@ -51,6 +61,9 @@ fn rule(law: &Law, coordinate: &Coordinate) -> StartRule {
     if let Some(rule) = companion(law, &law.prediction, &parameter.name, false) {
         return rule;
     }
+    if log_scale && in_equation(&law.prediction, &parameter.name) {
+        return StartRule::Balance;
+    }
     let (low, high) = if log_scale {
         (1e-2, 1e2)
     } else {
@@ -60,11 +73,21 @@ fn rule(law: &Law, coordinate: &Coordinate) -> StartRule {
     StartRule::Between { low, high, log: log_scale }
 }
 
+/// Whether a parameter stands in an equation.
+fn in_equation(expr: &Expr, name: &str) -> bool {
+    match &expr.kind {
+        ExprKind::Solve { equation, .. } => names(equation).contains(&name),
+        _ => expr.children().into_iter().any(|child| in_equation(child, name)),
+    }
+}
+
 /// The rule by the data expression that a parameter meets first; `base`: inside the base of a power.
 fn companion(law: &Law, expr: &Expr, name: &str, base: bool) -> Option<StartRule> {
+    let unknowns = unknowns(&law.prediction);
     let is_data = |e: &Expr| {
         let used = names(e);
-        !used.is_empty() && used.iter().all(|n| law.parameter(n).is_none())
+        let data = |n: &&str| law.parameter(n).is_none() && !unknowns.contains(n);
+        !used.is_empty() && used.iter().all(data)
     };
     let mentions = |e: &Expr| names(e).contains(&name);
     let is_power = matches!(expr.kind, ExprKind::Binary(BinaryOp::Pow, ..));

@@ -3,6 +3,7 @@
 //! | file | its one idea |
 //! | --- | --- |
 //! | `starts` | where searches begin |
+//! | `balance` | where they begin for a law that is the root of an equation |
 //! | `search` | Levenberg–Marquardt as a state machine |
 //! | `batch` | many searches at once, one per lane |
 //! | `reference` | the faer solver that finishes a fit and certifies it |
@@ -11,6 +12,7 @@
 //! | `identify` | condition, rank and the directions the data leaves free |
 //! | `dense` | Cholesky on the few-by-few matrices of the hot loop |
 
+mod balance;
 mod batch;
 mod dense;
 mod edges;

@@ -12,6 +12,7 @@ use crate::formula::Expr;
 use crate::law::{Coordinate, LANES, Pack, Residual, Role, Scale, StartRule};
 use crate::problem::{LaneData, Problem, Workspace, lanes_of, outputs_lanes, triangle};
 
+use super::balance::balance;
 use super::batch::Batch;
 use super::dense::{cholesky, cholesky_solve};
 
@@ -65,7 +66,15 @@ fn interval(problem: &Problem, coordinate: &Coordinate, rule: &StartRule) -> (f6
             let least = problem.observations.response.iter().copied().fold(f64::INFINITY, f64::min);
             if least > 0.0 && least.is_finite() { (0.0, 0.98 * least, false) } else { (0.0, 1e-3, false) }
         }
-        StartRule::Solve => (0.0, 1.0, false),
+        StartRule::Solve | StartRule::Balance => (0.0, 1.0, false),
+        StartRule::Above => {
+            let greatest = problem.observations.response.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            if greatest > 0.0 && greatest.is_finite() {
+                (1.001 * greatest, 4.0 * greatest, true)
+            } else {
+                fallback
+            }
+        }
         StartRule::Below { expression } => match sizes(problem, expression) {
             Some((low, _)) => (0.0, 0.98 * low, false),
             None => fallback,
@@ -129,7 +138,9 @@ fn design(
         .copied()
         .filter(|&i| rules[i] == StartRule::Solve && given[i].is_none())
         .collect();
-    let drawn: Vec<usize> = (0..p).filter(|i| !solved.contains(i) && given[*i].is_none()).collect();
+    let balanced = (0..p).find(|&i| rules[i] == StartRule::Balance && given[i].is_none());
+    let drawn: Vec<usize> =
+        (0..p).filter(|i| !solved.contains(i) && balanced != Some(*i) && given[*i].is_none()).collect();
     let intervals: Vec<(f64, f64, bool)> =
         drawn.iter().map(|&i| interval(problem, &coordinates[i], &rules[i])).collect();
     let ratio = recurrence_ratio(drawn.len());
@@ -149,6 +160,9 @@ fn design(
     }
     if !solved.is_empty() {
         solve_amplitudes(problem, &solved, &mut points, batch);
+    }
+    if let Some(i) = balanced {
+        balance(problem, i, &mut points);
     }
     points
 }

@@ -83,6 +83,9 @@ fn unplaced(mut expr: Expr) -> Expr {
                 strip(b);
             }
             ExprKind::Call(_, list) => list.iter_mut().for_each(strip),
+            ExprKind::Solve { low, high, equation, .. } => {
+                [low, high, equation].into_iter().for_each(|e| strip(e));
+            }
             ExprKind::In { operand, list, .. } => {
                 strip(operand);
                 list.iter_mut().for_each(strip);
