@@ -1,6 +1,7 @@
 //! Sweeps × laws over the cores, results in order.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,7 +23,7 @@ use super::progress::Progress;
 use super::record::{Chunk, Record, RejectedRow, ResidualRow};
 
 /// Takes results, chunk by chunk, in the order of the sweeps.
-pub trait Sink {
+pub trait Sink: Send {
     fn take(&mut self, chunk: Chunk) -> Result<(), EngineError>;
 }
 
@@ -75,7 +76,7 @@ impl Run {
 
 /// Results held before they go to the sink, in rows of the largest output table: bounds memory, whatever the
 /// sweeps' sizes and their number.
-const CHUNK_ROWS: usize = 1 << 18;
+const CHUNK_ROWS: usize = 1 << 16;
 
 /// The first sweep of the chunk after the one that begins at `first`.
 fn chunk_end(run: &Run, dataset: &Dataset, first: usize) -> usize {
@@ -91,7 +92,8 @@ fn chunk_end(run: &Run, dataset: &Dataset, first: usize) -> usize {
     end
 }
 
-/// Fits every law to every sweep.
+/// Fits every law to every sweep. While one chunk is fitted, the sink takes the one before. (Reading cannot overlap
+/// in the same way: a sweep is complete only when the last row of the last input has been seen.)
 pub fn fit_all(
     run: &Run,
     dataset: &Dataset,
@@ -101,31 +103,49 @@ pub fn fit_all(
 ) -> Result<(), EngineError> {
     let n = dataset.n_sweeps();
     let mut first = 0;
-    while first < n {
-        let end = chunk_end(run, dataset, first);
-        let parts: Vec<Chunk> = (first..end)
-            .into_par_iter()
-            .map_init(Batch::default, |batch, i| {
-                if interrupted.load(Ordering::Relaxed) {
-                    return Chunk::default();
-                }
-                let part = fit_sweep(run, &dataset.sweep(i), batch, interrupted);
-                progress.advance(1);
-                part
-            })
-            .collect();
+    let mut finished: Option<Chunk> = None;
+    while first < n || finished.is_some() {
+        let end = if first < n { chunk_end(run, dataset, first) } else { n };
+        let ready = finished.take();
+        let (taken, chunk) = rayon::join(
+            || ready.map_or(Ok(()), |chunk| sink.take(chunk)),
+            || fit_chunk(run, dataset, first..end, progress, interrupted),
+        );
+        taken?;
         if interrupted.load(Ordering::Relaxed) {
             return Err(EngineError::Interrupted);
         }
-        let mut whole = Chunk::default();
-        for part in parts {
-            whole.records.extend(part.records);
-            whole.rejected.extend(part.rejected);
-        }
-        sink.take(whole)?;
+        finished = (first < n).then_some(chunk);
         first = end;
     }
     Ok(())
+}
+
+/// The results of consecutive sweeps, in order.
+fn fit_chunk(
+    run: &Run,
+    dataset: &Dataset,
+    sweeps: Range<usize>,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Chunk {
+    let parts: Vec<Chunk> = sweeps
+        .into_par_iter()
+        .map_init(Batch::default, |batch, i| {
+            if interrupted.load(Ordering::Relaxed) {
+                return Chunk::default();
+            }
+            let part = fit_sweep(run, &dataset.sweep(i), batch, interrupted);
+            progress.advance(1);
+            part
+        })
+        .collect();
+    let mut whole = Chunk::default();
+    for part in parts {
+        whole.records.extend(part.records);
+        whole.rejected.extend(part.rejected);
+    }
+    whole
 }
 
 /// The rejections of one sweep, without any fit.
