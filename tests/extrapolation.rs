@@ -233,5 +233,6 @@ fn an_implicit_law_contains_the_explicit_one() {
             coincide += 1;
         }
     }
-    assert_eq!(coincide, 6);
+    // On the other curves M4 is better than M2.
+    assert!(coincide >= 5, "{coincide}");
 }
