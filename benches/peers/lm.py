@@ -144,7 +144,8 @@ def advance(xp, state, found, metric, tolerance, damping, huber):
     # A lane where even that fails stays where it is, and is damped more by its failure to descend.
     step = xp.where(good, step, 0.0)
     predicted = xp.maximum((step * g).sum(0) - 0.5 * quadratic(H, step), 1e-300)
-    trial = theta - xp.where(converged, newton, step)
+    # A fit that gives up ends where it stands.
+    trial = theta - xp.where(converged, newton, xp.where(ended, 0.0, step))
     return (theta, trial, f, g, H, mu, growth, predicted, iterations), ended
 
 
@@ -177,6 +178,7 @@ class NumpyBackend:
     """Buffers for `lanes` fits; arrays (lanes, 6, points) so that normal equations are one batched product."""
 
     lanes = 512
+    smallest = 1
 
     def __init__(self, tasks, huber, tolerance, damping):
         self.tasks, self.huber, self.tolerance, self.damping = tasks, huber, tolerance, damping
@@ -263,9 +265,10 @@ class NumpyBackend:
 
 
 class JaxBackend(NumpyBackend):
-    """The same on jitted functions. Shapes are powers of two, so that little is compiled."""
+    """The same on jitted functions. Shapes are few powers of two, so that little is compiled."""
 
     lanes = 2048
+    smallest = 64
     _jitted = {}
 
     def __init__(self, *arguments):
@@ -287,7 +290,7 @@ class JaxBackend(NumpyBackend):
         self.state = self.jnp.array(fresh_state(self.tasks, chosen))
 
     def refill(self, lanes, chosen):
-        size = 1 << (len(lanes) - 1).bit_length()
+        size = 1 << (max(len(lanes), self.lanes // 8) - 1).bit_length()
         places = np.full(size, self.state.shape[1])
         places[: len(lanes)] = lanes
         chosen = np.resize(chosen, size)
@@ -365,7 +368,6 @@ def solve(backend, tasks, huber, tolerance, damping, lanes=None):
     running = np.arange(lanes) < len(tasks)
     work.begin(lane_task)
     following = lanes
-    waiting = np.zeros(lanes, bool)
     while running.any():
         ended = work.step() & running
         if not ended.any():
@@ -386,8 +388,8 @@ def solve(backend, tasks, huber, tolerance, damping, lanes=None):
                 following += len(idle)
             continue
         alive = int(running.sum())
-        if alive and 2 * alive <= len(running):
-            size = 1 << (alive - 1).bit_length()
+        size = max(1 << (alive - 1).bit_length(), work.smallest) if alive else 0
+        if 0 < size < len(running):
             chosen = np.concatenate([np.flatnonzero(running), idle])[:size]
             work.shrink(chosen)
             lane_task, running = lane_task[chosen], running[chosen]

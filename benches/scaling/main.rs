@@ -55,7 +55,7 @@ const LINES: [Line; 3] = [
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let quick = arguments.iter().any(|a| a == "--quick");
-    // `cargo bench` starts every bench; this one writes into the checkout, so it wants to be meant.
+    // `cargo bench` starts every bench; this one takes minutes and writes into the checkout, so it wants to be meant.
     if !quick && !arguments.iter().any(|a| a == "--full") {
         println!("This measures for minutes and redraws a figure: start it with benches/scaling/run");
         return;
@@ -108,13 +108,17 @@ fn main() {
     });
     process_time(folder.path(), if quick { 3 } else { 20 });
 
-    if quick {
-        println!("\nquick: not a measurement, the figure is left as it is");
-    } else {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/scaling.svg");
-        std::fs::write(path, plot::svg(&panels)).expect("the figure can be written");
-        println!("\n{path}");
-    }
+    let out = arguments.iter().position(|a| a == "--out").and_then(|i| arguments.get(i + 1));
+    let out = match out {
+        Some(path) => path,
+        None if quick => {
+            println!("\nquick: not a measurement, the figure is left as it is");
+            return;
+        }
+        None => concat!(env!("CARGO_MANIFEST_DIR"), "/benches/scaling.svg"),
+    };
+    std::fs::write(out, plot::svg(&panels)).expect("the figure can be written");
+    println!("\n{out}");
 }
 
 /// Powers of two up to all cores, and all cores.
