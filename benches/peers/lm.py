@@ -131,7 +131,6 @@ def advance(xp, state, found, metric, tolerance, damping, huber):
     decrement = 0.5 * (newton * g).sum(0)
     iterations = iterations + 1
     converged = convex & (decrement <= tolerance * f)
-    ended = converged | (iterations >= MOST_ITERATIONS) | ~xp.isfinite(f)
     step, good = cholesky_solve(xp, H, mu, metric, g)
     # Where the matrix is not positive definite, more damping; the last resort is near steepest descent.
     for _ in range(3):
@@ -144,7 +143,8 @@ def advance(xp, state, found, metric, tolerance, damping, huber):
     # A lane where even that fails stays where it is, and is damped more by its failure to descend.
     step = xp.where(good, step, 0.0)
     predicted = xp.maximum((step * g).sum(0) - 0.5 * quadratic(H, step), 1e-300)
-    # A fit that gives up ends where it stands.
+    # A fit that gives up, or has nothing left to win but rounding, ends where it stands.
+    ended = converged | (good & (predicted <= 1e-16 * f)) | (iterations >= MOST_ITERATIONS) | ~xp.isfinite(f)
     trial = theta - xp.where(converged, newton, xp.where(ended, 0.0, step))
     return (theta, trial, f, g, H, mu, growth, predicted, iterations), ended
 

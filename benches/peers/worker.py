@@ -35,6 +35,8 @@ def loosest(run, objective, candidates, best=None):
 
 
 TOLERANCES = [10.0**-k for k in range(3, 16)]
+# Of the batched fits, whose tolerance bounds the decrease that is left: below this there is only rounding.
+DECREASES = TOLERANCES[3:11]
 BACKENDS = {"numpy": lm.NumpyBackend, "jax": lm.JaxBackend}
 
 
@@ -57,7 +59,7 @@ def one_fit(folder, peer, loss, share, of, count):
 
         solve = lambda n, t: lm.solve(BACKENDS[peer], tasks(n), loss == "huber", t, 1e-4)
         # All fits are the same: a few tell the tolerance.
-        tolerance = loosest(lambda t: solve(8, t)[:1], objective, TOLERANCES)
+        tolerance = loosest(lambda t: solve(8, t)[:1], objective, DECREASES)
         run = lambda: solve(count, tolerance)[-1:]
     return run, f"tolerance {tolerance:.0e}", count
 
@@ -76,7 +78,7 @@ def replicates(folder, peer, loss, share, of, count):
     damping = 1e-6 if loss == "l2" else 1e-4
     solve = lambda t: lm.solve(BACKENDS[peer], tasks, loss == "huber", t, damping)
     objective = lambda theta: points.objective(theta, loss, weight)
-    tolerance = loosest(solve, objective, TOLERANCES)
+    tolerance = loosest(solve, objective, DECREASES)
     return lambda: solve(tolerance), f"tolerance {tolerance:.0e}", len(weight)
 
 
@@ -113,11 +115,10 @@ def multi_start(folder, peer, loss, share, of, count):
         return lm.solve(backend, refits, huber, tolerance, 1e-4 if huber else 1e-6)
 
     best = search()
-    candidates = TOLERANCES[3:]
-    tight = loosest(lambda t: polish(best, t), lambda theta: local(theta, sweep), candidates)
+    tight = loosest(lambda t: polish(best, t), lambda theta: local(theta, sweep), DECREASES)
     estimates = polish(best, tight)
     tolerance = loosest(
-        lambda t: refit(estimates, t), lambda theta: local(theta, per_replicate, weight), candidates
+        lambda t: refit(estimates, t), lambda theta: local(theta, per_replicate, weight), DECREASES
     )
 
     def run():
