@@ -57,7 +57,7 @@ def one_fit(folder, peer, loss, share, of, count):
             zeros = np.zeros(n, int)
             return lm.Tasks(points.u, points.v, points.y, None, zeros, zeros, np.tile(single.start, (n, 1)))
 
-        solve = lambda n, t: lm.solve(BACKENDS[peer], tasks(n), loss == "huber", t, 1e-4)
+        solve = lambda n, t: lm.solve_from_afar(BACKENDS[peer], tasks(n), loss == "huber", t)
         # All fits are the same: a few tell the tolerance.
         tolerance = loosest(lambda t: solve(8, t)[:1], objective, DECREASES)
         run = lambda: solve(count, tolerance)[-1:]
@@ -102,7 +102,7 @@ def multi_start(folder, peer, loss, share, of, count):
     local = lambda theta, at, w=None: points.objective(theta, loss, w, at + own.start)
 
     def search():
-        found = lm.solve(backend, searches, huber, 1e-6, 1e-4)
+        found = lm.solve_from_afar(backend, searches, huber, 1e-6)
         values = local(found, per_start).reshape(n, -1)
         return found.reshape(n, -1, 5)[sweep, values.argmin(1)]
 
@@ -147,7 +147,7 @@ def quality(folder, peer, loss, share, of, count):
     if peer in BACKENDS:
         zeros = np.zeros(len(chosen), int)
         tasks = lm.Tasks(points.u, points.v, points.y, None, zeros, zeros, centred(chosen))
-        run = lambda: lm.solve(BACKENDS[peer], tasks, True, 1e-10, 1e-4)
+        run = lambda: lm.solve_from_afar(BACKENDS[peer], tasks, True, 1e-10)
         return run, "", len(chosen)
     if peer == "scipy L-BFGS-B, sum, centred":
         fit = one_at_a_time.published_fit((points.u[0], points.v[0], points.y[0]), False)
