@@ -1,29 +1,57 @@
-//! What the benches share: 240 observations of the fixture as one problem.
+//! What several benches start from: the 240-point Chinchilla sweep, generated sweeps, and a job run in memory.
 
+// Every bench takes what it needs.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use sweepfit::dataset::{self, Request};
+use sweepfit::dataset::{self, Dataset, Request};
+use sweepfit::engine::{self, Chunk, EngineError, Job, LawText, Record, Run, Silent, Sink};
 use sweepfit::law::{Catalogue, Residual};
 use sweepfit::problem::{Binding, Loss, Observations, Problem};
 use sweepfit::solve::{self, Batch, Fit, Models};
 
-pub const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/chinchilla_sweeps.parquet");
+/// The program that was built with the benches.
+pub const SWEEPFIT: &str = env!("CARGO_BIN_EXE_sweepfit");
 
-/// The fixture's first five sweeps as one problem of 240 observations.
+pub const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/chinchilla_sweeps.parquet");
+const EPOCH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/chinchilla_epoch.parquet");
+
+/// One sweep of 240 observations: where it lies, and which of the file's rows it is.
+pub struct Points {
+    pub file: &'static str,
+    pub condition: &'static str,
+    pub name: &'static str,
+}
+
+/// The 240 points of the Chinchilla refit where the data lies beside the checkout, else the fixture's first five
+/// sweeps as one.
+pub fn points() -> Points {
+    if Path::new(EPOCH).exists() {
+        Points { file: EPOCH, condition: "kept", name: "the 240 points of the Chinchilla refit" }
+    } else {
+        Points { file: FIXTURE, condition: "sweep < 'sweep-00005'", name: "240 points of the fixture" }
+    }
+}
+
+/// [`points`] under the law `chinchilla`, residuals of logarithms.
 pub fn chinchilla(loss: Loss) -> (Models, Problem) {
     let law = Catalogue::built_in().expect("the catalogue parses").get("chinchilla").expect("a law").clone();
     let models = Models::compile(law.clone(), Residual::Log);
+    let points = points();
     let names: Vec<String> = ["loss", "N", "D"].map(String::from).to_vec();
-    let header = dataset::inspect(&[FIXTURE.to_string()]).expect("the fixture is there");
+    let header = dataset::inspect(&[points.file.to_string()]).expect("the file is there");
     let request = Request {
-        inputs: vec![FIXTURE.to_string()],
+        inputs: vec![points.file.to_string()],
         columns: names.clone(),
         order: names.clone(),
-        condition: Some(sweepfit::formula::parse_condition("sweep < 'sweep-00005'").expect("a condition")),
+        condition: Some(sweepfit::formula::parse_condition(points.condition).expect("a condition")),
         ..Request::default()
     };
-    let dataset = dataset::read(&header, &request, &AtomicBool::new(false)).expect("the fixture is readable");
+    let dataset = dataset::read(&header, &request, &AtomicBool::new(false)).expect("the file is readable");
     let binding =
         Binding { names, used: vec![0, 1, 2], response: law.response.clone(), weight: None, sigma: None };
     let (observations, _) = Observations::bind(&law, models.full(), &binding, &dataset.sweep(0));
@@ -31,6 +59,77 @@ pub fn chinchilla(loss: Loss) -> (Models, Problem) {
     (models, problem)
 }
 
+/// A problem fitted as by default.
 pub fn fitted(models: &Models, problem: &Problem) -> Fit {
     solve::fit(models, problem.clone(), &solve::Options::default(), &mut Batch::default())
+}
+
+/// Generated Chinchilla sweeps in a Parquet file of the folder: same arguments, same bits.
+pub fn generate(folder: &Path, sweeps: usize, points: usize) -> PathBuf {
+    let path = folder.join(format!("sweeps-{sweeps}x{points}.parquet"));
+    if !path.exists() {
+        let status = Command::new(SWEEPFIT)
+            .args(["generate", "--law", "chinchilla"])
+            .args(["--parameters", "E=1.82,A=482,B=2085,alpha=0.348,beta=0.366"])
+            .args(["--range", "N=4e7:2e10,D=3e8:3e11", "--noise", "0.01", "--seed", "7"])
+            .args(["--sweeps", &sweeps.to_string(), "--points", &points.to_string()])
+            .arg("--out")
+            .arg(&path)
+            .stdout(std::process::Stdio::null())
+            .status()
+            .expect("sweepfit generate starts");
+        assert!(status.success(), "sweepfit generate failed");
+    }
+    path
+}
+
+/// Chinchilla on every sweep of a file.
+pub fn job(path: &Path, loss: Loss, bootstrap: usize) -> Job {
+    Job {
+        inputs: vec![path.display().to_string()],
+        by: vec!["sweep".to_string()],
+        laws: vec![LawText::Name("chinchilla".to_string())],
+        loss: Some(loss),
+        bootstrap,
+        ..Job::default()
+    }
+}
+
+/// A job with its input read: what is left is fitting.
+pub struct Loaded {
+    pub run: Run,
+    pub dataset: Dataset,
+}
+
+impl Loaded {
+    pub fn new(job: &Job) -> Loaded {
+        let plan = engine::plan(job).expect("a plan");
+        let dataset =
+            dataset::read(&plan.header, &plan.request, &AtomicBool::new(false)).expect("readable input");
+        let run = Run::new(&plan, &dataset, job);
+        Loaded { run, dataset }
+    }
+
+    /// Fits everything on the threads of a pool; nothing is written.
+    pub fn fit(&self, pool: &rayon::ThreadPool) -> Vec<Record> {
+        pool.install(|| {
+            let mut records = Records(Vec::new());
+            engine::fit_all(&self.run, &self.dataset, &mut records, &Silent, &AtomicBool::new(false))
+                .expect("the fits run");
+            records.0
+        })
+    }
+}
+
+struct Records(Vec<Record>);
+
+impl Sink for Records {
+    fn take(&mut self, chunk: Chunk) -> Result<(), EngineError> {
+        self.0.extend(chunk.records);
+        Ok(())
+    }
+}
+
+pub fn pool(threads: usize) -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads")
 }

@@ -1,0 +1,116 @@
+//! The data that all peers share: points, weights of the replicates, starts.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+use sweepfit::engine::Job;
+use sweepfit::infer::{Resample, Resampler};
+use sweepfit::law::start_rules;
+use sweepfit::problem::{Loss, Observations, Problem};
+use sweepfit::solve::{self, Batch, Models};
+
+use crate::common::{self, fitted};
+use crate::{BATCH_POINTS, BATCH_REPLICATES, BATCH_STARTS, LOSSES, ordered, plain_start};
+
+/// A column of the data by name, in the order of the observations.
+pub fn source<'a>(problem: &'a Problem, name: &str) -> &'a [f64] {
+    let index = problem.model.sources.iter().position(|s| s.to_string() == name).expect("a variable");
+    problem.observations.source(index)
+}
+
+pub fn all(folder: &Path, replicates: usize, sweeps: usize) {
+    points(folder, replicates);
+    batch(folder, sweeps);
+}
+
+fn points(folder: &Path, replicates: usize) {
+    let (models, problem) = common::chinchilla(Loss::L2);
+    let estimates: serde_json::Map<String, serde_json::Value> = LOSSES
+        .iter()
+        .map(|&(name, loss)| {
+            let (models, problem) = common::chinchilla(loss);
+            (name.to_string(), json!(ordered(&models, &fitted(&models, &problem).natural)))
+        })
+        .collect();
+    let mut weights = Vec::new();
+    draw(&problem, &[0; 32], replicates, &mut weights);
+    write(folder, "weights.u8", weights);
+    let meta = json!({
+        "source": common::points().name,
+        "N": source(&problem, "N"),
+        "D": source(&problem, "D"),
+        "loss": problem.observations.response,
+        "start": plain_start(&problem),
+        "estimate": estimates,
+        "replicates": replicates,
+        "parameters": ["E", "A", "B", "alpha", "beta"],
+    });
+    drop(models);
+    write(folder, "points.json", meta.to_string().into_bytes());
+}
+
+/// The job of the batch, on its generated file.
+pub fn batch_job(folder: &Path, loss: Loss) -> Job {
+    let meta: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.join("batch.json")).expect("exported")).expect("JSON");
+    let sweeps = meta["sweeps"].as_u64().expect("a count") as usize;
+    let path = common::generate(folder, sweeps, BATCH_POINTS);
+    Job { starts: Some(BATCH_STARTS), keep_replicates: true, ..common::job(&path, loss, BATCH_REPLICATES) }
+}
+
+fn batch(folder: &Path, sweeps: usize) {
+    let meta = json!({
+        "sweeps": sweeps, "points": BATCH_POINTS, "starts": BATCH_STARTS, "replicates": BATCH_REPLICATES,
+    });
+    write(folder, "batch.json", meta.to_string().into_bytes());
+    let loaded = common::Loaded::new(&batch_job(folder, Loss::L2));
+    let bound = &loaded.run.laws[0];
+    let (mut columns, mut starts, mut weights) =
+        ([Vec::new(), Vec::new(), Vec::new()], Vec::new(), Vec::new());
+    let mut lanes = Batch::default();
+    for i in 0..loaded.dataset.n_sweeps() {
+        let sweep = loaded.dataset.sweep(i);
+        let (observations, _) = Observations::bind(&bound.law, bound.models.full(), &bound.binding, &sweep);
+        let problem = Problem::new(bound.models.full().clone(), Arc::new(observations), Loss::L2);
+        let [n, d, loss] = &mut columns;
+        n.extend_from_slice(source(&problem, "N"));
+        d.extend_from_slice(source(&problem, "D"));
+        loss.extend_from_slice(&problem.observations.response);
+        starts.extend(drawn_starts(&bound.models, &problem, &mut lanes));
+        draw(&problem, &sweep.key_digest, BATCH_REPLICATES, &mut weights);
+    }
+    for (name, column) in ["batch_N.f64", "batch_D.f64", "batch_loss.f64"].iter().zip(columns) {
+        write(folder, name, bytes(&column));
+    }
+    write(folder, "batch_starts.f64", bytes(&starts.concat()));
+    write(folder, "batch_weights.u8", weights);
+}
+
+/// The starts that sweepfit itself searches from, natural units: drawn, screened, amplitudes solved.
+fn drawn_starts(models: &Models, problem: &Problem, batch: &mut Batch) -> Vec<[f64; 5]> {
+    let rules = start_rules(models.law(), &problem.model.coordinates);
+    solve::starts(problem, &rules, 0..2 * BATCH_STARTS, BATCH_STARTS, batch)
+        .iter()
+        .map(|theta| ordered(models, &problem.natural(theta)))
+        .collect()
+}
+
+/// How often each replicate draws each observation.
+fn draw(problem: &Problem, key_digest: &[u8; 32], replicates: usize, into: &mut Vec<u8>) {
+    let mut resampler = Resampler::new(&problem.observations, &Resample::Pairs, 0, key_digest);
+    let mut weight = vec![0.0; problem.n()];
+    for replicate in 0..replicates {
+        resampler.draw(replicate as u64, &problem.observations.weight, &mut weight);
+        into.extend(weight.iter().map(|&w| w as u8));
+    }
+}
+
+fn bytes(values: &[f64]) -> Vec<u8> {
+    values.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+fn write(folder: &Path, name: &str, bytes: Vec<u8>) {
+    fs::write(folder.join(name), bytes).expect("the folder can be written");
+}
