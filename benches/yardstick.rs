@@ -2,15 +2,24 @@
 //! fully fused AVX-512 loop written by hand for this law alone.
 //!
 //! `cargo bench --bench yardstick` prints nanoseconds per observation and their ratio: the least of many rounds, the
-//! two sides in turn, so that a busy machine disturbs both alike.
+//! two sides in turn, so that a busy machine disturbs both alike. Then, on one thread, what the kernel is for:
+//! replicates of a long and of a short sweep, and real learning curves where they lie beside the checkout. Times
+//! there depend on the machine: read them against the loop by hand, which costs 2.64 ns where the targets were set.
 
 mod common;
 
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use fearless_simd::Level;
-use sweepfit::law::Pack;
-use sweepfit::problem::{LEAST_SHARE, LaneData, Loss, Objective, Order, Sums, Workspace};
+use sweepfit::engine::{Job, LawText};
+use sweepfit::infer::{Options, Resample, replicate};
+use sweepfit::law::{Catalogue, Pack, Residual};
+use sweepfit::problem::{
+    LEAST_SHARE, LaneData, Loss, Objective, Order, Problem, Sums, Workspace, bind_columns,
+};
+use sweepfit::solve::Models;
 
 use common::{chinchilla, fitted};
 
@@ -114,8 +123,86 @@ mod fused {
     }
 }
 
+/// Replicates per second, the best of a few runs, all of which must converge.
+fn replicates(name: &str, models: &Models, problem: &Problem, bootstrap: usize) {
+    let fit = fitted(models, problem);
+    let options =
+        Options { bootstrap, resample: Resample::Pairs, confidence: 0.95, seed: 0, absolute_sigma: false };
+    let one = common::pool(1);
+    let mut best = f64::INFINITY;
+    let mut failed = 0;
+    for _ in 0..7 {
+        let begun = Instant::now();
+        let found = one.install(|| replicate(models, &fit, &options, &[0; 32], &AtomicBool::new(false)));
+        best = best.min(begun.elapsed().as_secs_f64());
+        failed = found.expect("replicates").n_failed();
+    }
+    let each = best / bootstrap as f64;
+    println!("  {name:40} {:7.2} µs each, {:9.0} per second, {failed} failed", each * 1e6, 1.0 / each);
+}
+
+/// Ten points of a power law with an offset.
+fn ten_points() -> (Models, Problem) {
+    let law =
+        Catalogue::built_in().expect("the catalogue parses").get("power-offset").expect("a law").clone();
+    let models = Models::compile(law.clone(), Residual::Log);
+    let x: Vec<f64> = (0..10).map(|i| 10.0 * 1e3_f64.powf(f64::from(i) / 9.0)).collect();
+    let noise = [0.4, -1.1, 0.9, 0.2, -0.6, 1.3, -0.8, 0.1, 0.7, -1.0];
+    let y: Vec<f64> =
+        x.iter().zip(noise).map(|(x, e)| (1.5 + 4.0 * x.powf(-0.4)) * (1.0 + 0.01 * e)).collect();
+    let columns: Vec<(&str, &[f64])> = vec![("x", &x), ("y", &y)];
+    let (problem, _) = bind_columns(&law, models.full(), &law.response, Loss::L2, &columns);
+    (models, problem)
+}
+
+/// The learning curves of LCDB, 32 starts each.
+fn learning_curves() {
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/learning_curves_lcdb.parquet");
+    if !Path::new(FILE).exists() {
+        println!("  no learning curves beside the checkout: skipped");
+        return;
+    }
+    let job = Job {
+        inputs: vec![FILE.to_string()],
+        by: vec!["dataset_id".to_string(), "learner".to_string()],
+        lets: vec![("x".to_string(), "n_train".to_string()), ("y".to_string(), "err_test".to_string())],
+        laws: vec![LawText::Name("pow4".to_string())],
+        residual: Some(Residual::Linear),
+        loss: Some(Loss::L2),
+        starts: Some(32),
+        bootstrap: 0,
+        ..Job::default()
+    };
+    let loaded = common::Loaded::new(&job);
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let begun = Instant::now();
+    let records = loaded.fit(&common::pool(threads));
+    println!(
+        "  {} learning curves, pow4, 32 starts each, {threads} threads: {:.2} s",
+        records.len(),
+        begun.elapsed().as_secs_f64()
+    );
+}
+
+fn uses() {
+    println!("on one thread");
+    for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
+        let (models, problem) = chinchilla(loss);
+        replicates(&format!("replicates of {} points, {loss}", problem.n()), &models, &problem, 4000);
+    }
+    let (models, problem) = ten_points();
+    replicates("replicates of 10 points, power-offset, l2", &models, &problem, 200_000);
+    learning_curves();
+}
+
 #[cfg(target_arch = "x86_64")]
 fn main() {
+    kernel();
+    uses();
+}
+
+#[cfg(target_arch = "x86_64")]
+fn kernel() {
     if !is_x86_feature_detected!("avx512f") || !is_x86_feature_detected!("avx512dq") {
         println!("no AVX-512 here: the yardstick cannot run");
         return;
@@ -185,4 +272,5 @@ fn main() {
 #[cfg(not(target_arch = "x86_64"))]
 fn main() {
     println!("the yardstick is written for AVX-512");
+    uses();
 }

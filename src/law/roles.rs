@@ -26,6 +26,10 @@ pub enum StartRule {
     Below { expression: Expr },
     /// Over the range of a data expression, or of its inverse.
     DataRange { expression: Expr, inverse: bool },
+    /// Anywhere between a data expression's ends: the centre of something.
+    Location { expression: Expr },
+    /// A part of the distance between a data expression's ends: the width of something.
+    Width { expression: Expr },
 }
 
 /// One rule per coordinate.
@@ -58,7 +62,7 @@ fn rule(law: &Law, coordinate: &Coordinate) -> StartRule {
     if finite(low) && finite(high) && (!log_scale || low > 0.0) {
         return StartRule::Between { low, high, log: log_scale };
     }
-    if let Some(rule) = companion(law, &law.prediction, &parameter.name, false) {
+    if let Some(rule) = companion(law, &law.prediction, &parameter.name, Base::None) {
         return rule;
     }
     if log_scale && in_equation(&law.prediction, &parameter.name) {
@@ -81,8 +85,18 @@ fn in_equation(expr: &Expr, name: &str) -> bool {
     }
 }
 
-/// The rule by the data expression that a parameter meets first; `base`: inside the base of a power.
-fn companion(law: &Law, expr: &Expr, name: &str, base: bool) -> Option<StartRule> {
+/// Whether an expression is inside the base of a power, and of which.
+#[derive(Clone, Copy, PartialEq)]
+enum Base {
+    None,
+    /// Of an even whole power: what is subtracted there is a centre.
+    Even,
+    /// Of another, which wants it positive.
+    Other,
+}
+
+/// The rule by the data expression that a parameter meets first.
+fn companion(law: &Law, expr: &Expr, name: &str, base: Base) -> Option<StartRule> {
     let unknowns = unknowns(&law.prediction);
     let is_data = |e: &Expr| {
         let used = names(e);
@@ -90,9 +104,14 @@ fn companion(law: &Law, expr: &Expr, name: &str, base: bool) -> Option<StartRule
         !used.is_empty() && used.iter().all(data)
     };
     let mentions = |e: &Expr| names(e).contains(&name);
-    let is_power = matches!(expr.kind, ExprKind::Binary(BinaryOp::Pow, ..));
     for (place, child) in expr.children().into_iter().enumerate() {
-        let base = base || (is_power && place == 0);
+        let base = match &expr.kind {
+            ExprKind::Binary(BinaryOp::Pow, _, exponent) if place == 0 => match exponent.kind {
+                ExprKind::Number(e) if e % 2.0 == 0.0 => Base::Even,
+                _ => Base::Other,
+            },
+            _ => base,
+        };
         if mentions(child)
             && let Some(found) = companion(law, child, name, base)
         {
@@ -104,8 +123,12 @@ fn companion(law: &Law, expr: &Expr, name: &str, base: bool) -> Option<StartRule
     if *op == BinaryOp::Pow {
         return None;
     }
-    if base && *op == BinaryOp::Sub && is_data(a) && mentions(b) {
-        return Some(StartRule::Below { expression: (**a).clone() });
+    if *op == BinaryOp::Sub && is_data(a) && mentions(b) {
+        match base {
+            Base::None => {}
+            Base::Even => return Some(StartRule::Location { expression: (**a).clone() }),
+            Base::Other => return Some(StartRule::Below { expression: (**a).clone() }),
+        }
     }
     let rule = |data: &Expr| Some(StartRule::DataRange { expression: data.clone(), inverse });
     if mentions(a) && is_data(b) {
@@ -114,5 +137,21 @@ fn companion(law: &Law, expr: &Expr, name: &str, base: bool) -> Option<StartRule
     if mentions(b) && is_data(a) {
         return rule(a);
     }
+    // What divides a distance from a centre is a width.
+    if *op == BinaryOp::Div
+        && mentions(b)
+        && let Some(data) = distance(a, &is_data)
+    {
+        return Some(StartRule::Width { expression: data.clone() });
+    }
     None
+}
+
+/// The data expression from which something is subtracted, alone or under a power.
+fn distance<'a>(expr: &'a Expr, is_data: &dyn Fn(&Expr) -> bool) -> Option<&'a Expr> {
+    match &expr.kind {
+        ExprKind::Binary(BinaryOp::Sub, a, _) if is_data(a) => Some(a),
+        ExprKind::Binary(BinaryOp::Pow, base, _) => distance(base, is_data),
+        _ => None,
+    }
 }

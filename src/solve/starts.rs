@@ -79,6 +79,14 @@ fn interval(problem: &Problem, coordinate: &Coordinate, rule: &StartRule) -> (f6
             Some((low, _)) => (0.0, 0.98 * low, false),
             None => fallback,
         },
+        StartRule::Location { expression } => match ends(problem, expression) {
+            Some((low, high)) => (low, high, false),
+            None => fallback,
+        },
+        StartRule::Width { expression } => match ends(problem, expression) {
+            Some((low, high)) if high > low => (0.005 * (high - low), 0.5 * (high - low), true),
+            _ => fallback,
+        },
         StartRule::DataRange { expression, inverse } => {
             let Some((low, high)) = sizes(problem, expression) else { return fallback };
             let (low, high) = if *inverse { (0.1 / high, 3.0 / low) } else { (low, high) };
@@ -90,6 +98,16 @@ fn interval(problem: &Problem, coordinate: &Coordinate, rule: &StartRule) -> (f6
             }
         }
     }
+}
+
+/// Smallest and largest value of a data expression.
+fn ends(problem: &Problem, expression: &Expr) -> Option<(f64, f64)> {
+    let text = expression.to_string();
+    let source = problem.model.sources.iter().position(|s| s.to_string() == text)?;
+    let values = problem.observations.source(source).iter().filter(|x| x.is_finite());
+    let (low, high) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
+    (low <= high).then_some((low, high))
 }
 
 /// Smallest and largest absolute value of a data expression, zeros left out.
