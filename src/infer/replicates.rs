@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::law::Scale;
 use crate::problem::Problem;
-use crate::solve::{Batch, Ending, Fit, Kind, Models, Task, Terrain, at_edges, minimise, terrain};
+use crate::solve::{Batch, Ending, Fit, Kind, Models, Task, Terrain, at_edges, minimise, terms, terrain};
 
 use super::Options;
 use super::resample::Resampler;
@@ -83,7 +83,16 @@ pub fn replicate(
     // depend on it anyway.
     let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(8, 256);
     let n_chunks = options.bootstrap.div_ceil(chunk);
-    let task = Refitting { models, problem: &problem, terrain: &terrain, start: &start, options, key_digest };
+    let terms = terms(&problem, &start, terrain.share);
+    let task = Refitting {
+        models,
+        problem: &problem,
+        terrain: &terrain,
+        start: &start,
+        terms: &terms,
+        options,
+        key_digest,
+    };
     let parts: Vec<Replicates> = (0..n_chunks)
         .into_par_iter()
         .map(|c| {
@@ -129,6 +138,7 @@ fn replicate_problem(models: &Models, fit: &Fit) -> (Problem, Vec<f64>) {
 struct Scratch {
     batch: Batch,
     weights: Vec<f64>,
+    known: Vec<f64>,
 }
 
 thread_local! {
@@ -141,21 +151,38 @@ struct Refitting<'a> {
     problem: &'a Problem,
     terrain: &'a Terrain,
     start: &'a [f64],
+    /// Per observation, what it adds to the sums at the start.
+    terms: &'a [f64],
     options: &'a Options,
     key_digest: &'a [u8; 32],
 }
 
 fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> Replicates {
-    let Refitting { models, problem, terrain, start, options, key_digest } = *task;
+    let Refitting { models, problem, terrain, start, terms, options, key_digest } = *task;
     let n = problem.n();
     let p = problem.p();
     let count = replicates.len();
     let own = &problem.observations.weight;
     let mut resampler = Resampler::new(&problem.observations, &options.resample, options.seed, key_digest);
-    let Scratch { batch, weights } = scratch;
+    let Scratch { batch, weights, known } = scratch;
+    // At the estimate only the weights differ between replicates: a sum of rows that are there already replaces the
+    // first evaluation.
+    let width = if n > 0 { terms.len() / n } else { 0 };
     weights.resize(n * count, 0.0);
     for (weight, r) in weights.chunks_mut(n.max(1)).zip(replicates) {
         resampler.draw(r as u64, own, weight);
+    }
+    known.clear();
+    known.resize(width * count, 0.0);
+    if width > 0 {
+        for (sums, weight) in known.chunks_mut(width).zip(weights.chunks(n)) {
+            for ((row, &drawn), &own) in
+                terms.chunks(width).zip(weight).zip(own).filter(|((_, w), _)| **w != 0.0)
+            {
+                let times = drawn / own;
+                sums.iter_mut().zip(row).for_each(|(sum, term)| *sum += times * term);
+            }
+        }
     }
     let weight_of = |r: usize| &weights[r * n..(r + 1) * n];
     let mut thetas = vec![0.0; count * p];
@@ -168,7 +195,13 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
     batch.run(
         Kind::of(problem, terrain),
         count,
-        |r| Task { problem, terrain, weight: weight_of(r), start },
+        |r| Task {
+            problem,
+            terrain,
+            weight: weight_of(r),
+            start,
+            known: Some(&known[r * width..(r + 1) * width]),
+        },
         |ended| {
             refits.objective[ended.task] = ended.objective;
             refits.converged[ended.task] = ended.ending == Ending::Converged;

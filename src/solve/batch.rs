@@ -20,6 +20,8 @@ pub struct Task<'a> {
     pub terrain: &'a Terrain,
     pub weight: &'a [f64],
     pub start: &'a [f64],
+    /// What is known at the start, if anything: see [`Searches::inform`](super::search::Searches::inform).
+    pub known: Option<&'a [f64]>,
 }
 
 /// What all tasks of a batch share.
@@ -103,6 +105,7 @@ impl Batch {
         let mut next = 0;
         let mut changed = true;
         loop {
+            let mut informed = [false; LANES];
             for lane in 0..LANES {
                 if lanes[lane].is_some() || next == n {
                     continue;
@@ -115,6 +118,10 @@ impl Batch {
                     loaded[lane] = Some(identity);
                 }
                 searches.begin(lane, taken.start, taken.terrain);
+                if let Some(known) = taken.known {
+                    searches.inform(lane, known);
+                    informed[lane] = true;
+                }
                 lanes[lane] = Some((next, taken));
                 next += 1;
             }
@@ -122,13 +129,26 @@ impl Batch {
             if active == [false; LANES] {
                 return;
             }
-            if changed {
-                data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
-                changed = false;
+            let mut endings = [None; LANES];
+            if informed != [false; LANES] {
+                endings = searches.launch(*level, informed, ground);
             }
-            Objective { model, loss: ground.loss, order: Order::GaussNewton, data, share: &searches.share }
+            // Searches that end where they begin make room before anything is evaluated.
+            if endings == [None; LANES] {
+                if changed {
+                    data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
+                    changed = false;
+                }
+                Objective {
+                    model,
+                    loss: ground.loss,
+                    order: Order::GaussNewton,
+                    data,
+                    share: &searches.share,
+                }
                 .evaluate(*level, &searches.trial, workspace, sums);
-            let endings = searches.observe(*level, sums, active, ground);
+                endings = searches.observe(*level, sums, active, ground);
+            }
             for lane in 0..LANES {
                 if let (Some((index, _)), Some(ending)) = (lanes[lane], endings[lane]) {
                     theta.clear();

@@ -26,7 +26,7 @@ pub use batch::{Batch, Ended, Kind, Task};
 pub use edges::{Models, at_edges};
 pub use identify::{Identification, identify};
 pub use reference::{Certificate, Finished, column_scales, minimise, scaled_hessian, weighted_entry};
-pub use rows::{Rows, rows};
+pub use rows::{Rows, rows, terms};
 pub use search::{Ending, Terrain};
 pub use starts::{Given, most_starts, never_finite, starts, user_start};
 
@@ -418,7 +418,7 @@ fn search(
             }
             let mut outcomes: Vec<Option<Outcome>> = vec![None; starts.len()];
             let kind = Kind::of(problem, &terrain);
-            let task = |i: usize| Task { problem, terrain: &terrain, weight, start: &starts[i] };
+            let task = |i: usize| Task { problem, terrain: &terrain, weight, start: &starts[i], known: None };
             let keep = |ended: Ended| {
                 outcomes[ended.task] = Some(Outcome {
                     start: ended.task,

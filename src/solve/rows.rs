@@ -79,6 +79,33 @@ pub fn rows(problem: &Problem, data: &LaneData, weight: &[f64], theta: &[f64], w
     rows
 }
 
+/// What every observation adds to the sums that a search wants to know at its start: objective, gradient and
+/// Gauss–Newton Hessian (lower triangle by rows), a `share` of the reweighting's curvature mixed into the loss's own;
+/// one row each, for the observations' own weights, `1 + p + triangle(p)` values.
+pub fn terms(problem: &Problem, theta: &[f64], share: f64) -> Vec<f64> {
+    let (n, p) = (problem.n(), problem.p());
+    let weight = &problem.observations.weight;
+    let data = LaneData::spread(problem, weight);
+    let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
+    let outputs = outputs_lanes(&problem.model.gradient, &data, &coordinates, &mut Workspace::default());
+    let at = |output: usize, i: usize| outputs[output][i / 8].0[i % 8];
+    let mut table = Vec::with_capacity(n * (1 + p + triangle(p)));
+    for i in 0..n {
+        let s = 1.0 / problem.observations.sigma_at(i);
+        let terms = problem.loss.terms::<f64>((at(0, i) - problem.target[i]) * s);
+        let slope = weight[i] * s * terms.slope;
+        let mixed = (terms.weight - terms.curvature).mul_add(share, terms.curvature);
+        let curvature = weight[i] * s * s * mixed;
+        let jacobian = |j: usize| at(1 + j, i);
+        table.push(weight[i] * terms.value);
+        table.extend((0..p).map(|j| slope * jacobian(j)));
+        for a in 0..p {
+            table.extend((0..=a).map(|b| curvature * jacobian(a) * jacobian(b)));
+        }
+    }
+    table
+}
+
 /// Neumaier's (1974) compensated sum: the certificate compares gradients of nearly cancelling terms.
 #[derive(Clone, Default)]
 struct CompensatedSum {

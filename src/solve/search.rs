@@ -179,6 +179,41 @@ impl Searches {
         self.iterations[lane] = 0;
     }
 
+    /// Tells a search that has begun what is known at its start: objective, gradient, Hessian. [`Searches::launch`]
+    /// goes on from there.
+    pub fn inform(&mut self, lane: usize, known: &[f64]) {
+        for (pack, &value) in self.at.packs.iter_mut().zip(known) {
+            pack.0[lane] = value;
+        }
+        self.started.0[lane] = 1.0;
+    }
+
+    /// The first steps of searches that were informed; see [`Searches::observe`] for what comes back.
+    pub fn launch(&mut self, level: Level, lanes: [bool; LANES], ground: Ground) -> [Option<Ending>; LANES] {
+        for lane in (0..LANES).filter(|&lane| lanes[lane]) {
+            self.set_damping(lane, ground.loss);
+        }
+        dispatch!(level, simd => self.launch_lanes::<fearless_simd::f64x8<_>>(simd, lanes))
+    }
+
+    #[inline(always)]
+    fn launch_lanes<L: Lanes>(&mut self, token: L::Token, lanes: [bool; LANES]) -> [Option<Ending>; LANES] {
+        let one = L::splat(token, 1.0);
+        let running = load::<L>(token, &Pack(lanes.map(|a| f64::from(u8::from(a))))).eq(one);
+        self.update_metric::<L>(token, running);
+        let (converged, stalled) = self.propose::<L>(token, running);
+        let none = !(one.eq(one));
+        self.endings::<L>(token, converged, stalled, none)
+    }
+
+    /// The first damping, once the objective at the start is known.
+    fn set_damping(&mut self, lane: usize, loss: Loss) {
+        // Where most residuals are in the loss's linear zone, all curvature is smaller by this much.
+        let level = self.at.packs[0].0[lane] / self.total_weight.0[lane];
+        self.pull.0[lane] = loss.typical_weight(level);
+        self.damping.0[lane] = self.first_damping.0[lane] * self.pull.0[lane];
+    }
+
     /// Takes the evaluation at `trial` in the lanes that are `active`; gives the endings, the others go on.
     pub fn observe(
         &mut self,
@@ -271,15 +306,20 @@ impl Searches {
             let mut flags = Pack::ZERO;
             truth(fresh, one).store(&mut flags.0);
             for lane in (0..LANES).filter(|&lane| flags.0[lane] == 1.0) {
-                // Where most residuals are in the loss's linear zone, all curvature is smaller by this much.
-                let level = self.at.packs[0].0[lane] / self.total_weight.0[lane];
-                self.pull.0[lane] = ground.loss.typical_weight(level);
-                self.damping.0[lane] = self.first_damping.0[lane] * self.pull.0[lane];
+                self.set_damping(lane, ground.loss);
             }
         }
 
         let running = here & (started | finite);
-        // Column metrics follow the largest curvature seen (Moré 1978).
+        self.update_metric::<L>(token, running);
+        let (converged, stalled) = self.propose::<L>(token, running);
+        self.endings::<L>(token, converged, stalled, fresh & !finite)
+    }
+
+    /// Column metrics follow the largest curvature seen (Moré 1978).
+    #[inline(always)]
+    fn update_metric<L: Lanes>(&mut self, token: L::Token, running: L::Mask) {
+        let p = self.theta.len();
         let pull = load::<L>(token, &self.pull);
         for i in 0..p {
             let follows = running & is_true::<L>(token, &self.from_column[i]);
@@ -289,14 +329,21 @@ impl Searches {
                 L::select(follows, metric.max(diagonal), metric).store(&mut self.metric[i].0);
             }
         }
+    }
 
-        let (converged, stalled) = self.propose::<L>(token, running);
-        // Codes: 0 goes on, 1 converged, 2 stalled, 3 not finite.
-        let code = L::select(stalled, two, L::select(converged, one, zero));
-        let code = L::select(fresh & !finite, one.fill(3.0), code);
-        let mut codes = Pack::ZERO;
-        code.store(&mut codes.0);
-        std::array::from_fn(|lane| match codes.0[lane] as u8 {
+    #[inline(always)]
+    fn endings<L: Lanes>(
+        &self,
+        token: L::Token,
+        converged: L::Mask,
+        stalled: L::Mask,
+        not_finite: L::Mask,
+    ) -> [Option<Ending>; LANES] {
+        let zero = L::splat(token, 0.0);
+        let codes = L::select(stalled, zero.fill(2.0), L::select(converged, zero.fill(1.0), zero));
+        let mut ends = Pack::ZERO;
+        L::select(not_finite, zero.fill(3.0), codes).store(&mut ends.0);
+        std::array::from_fn(|lane| match ends.0[lane] as u8 {
             0 if self.iterations[lane] >= MOST_ITERATIONS => Some(Ending::Limit),
             0 => None,
             1 => Some(Ending::Converged),
