@@ -167,7 +167,7 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
     let Scratch { batch, weights, known } = scratch;
     // At the estimate only the weights differ between replicates: a sum of rows that are there already replaces the
     // first evaluation.
-    let width = if n > 0 { terms.len() / n } else { 0 };
+    let width = terms.len().checked_div(n).unwrap_or(0);
     weights.resize(n * count, 0.0);
     for (weight, r) in weights.chunks_mut(n.max(1)).zip(replicates) {
         resampler.draw(r as u64, own, weight);

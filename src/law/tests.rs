@@ -1,6 +1,9 @@
 //! The compiler against independent evaluations: the formula interpreter for values, differences of values for
 //! derivatives, known limits for the numerics.
 
+// Expected values stand as they were computed, with more digits than a float holds.
+#![allow(clippy::excessive_precision)]
+
 use crate::formula::{Column, Table, evaluate};
 use crate::law::{Catalogue, Law, Pack, Residual};
 use crate::problem::{LaneData, Loss, Problem, Workspace, outputs_lanes};

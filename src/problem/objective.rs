@@ -281,6 +281,9 @@ impl Objective<'_> {
     }
 }
 
+/// Where slopes and curvatures of a block's residuals are wanted.
+type Wanted<'a> = (&'a [Cell<Pack>], &'a [Cell<Pack>]);
+
 /// One block's residuals before the loss.
 struct Residuals<'a> {
     value: Source<'a>,
@@ -294,13 +297,7 @@ struct Residuals<'a> {
 impl Residuals<'_> {
     /// Adds the losses to `objective`; where slopes and curvatures are wanted, writes those too.
     #[inline(always)]
-    fn weigh<L: Lanes>(
-        &self,
-        token: L::Token,
-        loss: Loss,
-        want: Option<(&[Cell<Pack>], &[Cell<Pack>])>,
-        objective: &mut Pack,
-    ) {
+    fn weigh<L: Lanes>(&self, token: L::Token, loss: Loss, want: Option<Wanted>, objective: &mut Pack) {
         match (want, self.sigma) {
             (None, sigma) => self.weigh_as::<L>(token, loss, None, sigma, objective),
             (want, None) => self.weigh_as::<L>(token, loss, want, None, objective),
@@ -313,7 +310,7 @@ impl Residuals<'_> {
         &self,
         token: L::Token,
         loss: Loss,
-        want: Option<(&[Cell<Pack>], &[Cell<Pack>])>,
+        want: Option<Wanted>,
         sigma: Option<&[Pack]>,
         objective: &mut Pack,
     ) {
