@@ -12,7 +12,7 @@ use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText, Silent, run};
 use sweepfit::infer::{Options as InferOptions, Resample, replicate};
 use sweepfit::law::Pack;
-use sweepfit::problem::{LEAST_SHARE, LaneData, Loss, Objective, Order, Sums, Workspace};
+use sweepfit::problem::{LaneData, Loss, Mix, Objective, Order, Sums, Workspace};
 use sweepfit::solve::{self, Batch};
 
 use common::{FIXTURE, chinchilla, fitted};
@@ -27,11 +27,12 @@ fn kernel(c: &mut Criterion) {
     group.throughput(Throughput::Elements(8 * problem.n() as u64));
     for (name, loss, order) in [
         ("value", Loss::L2, Order::Value),
-        ("normal equations", Loss::L2, Order::GaussNewton),
-        ("normal equations, huber", Loss::Huber { delta: 1e-3 }, Order::GaussNewton),
+        ("normal equations", Loss::L2, Order::Hessian),
+        ("normal equations, huber", Loss::Huber { delta: 1e-3 }, Order::Hessian),
     ] {
         let (mut workspace, mut sums) = (Workspace::default(), Sums::default());
-        let objective = Objective { model: &problem.model, loss, order, data: &data, share: &LEAST_SHARE };
+        let objective =
+            Objective { model: &problem.model, loss, order, data: &data, mix: &Mix::GAUSS_NEWTON };
         group.bench_function(name, |b| {
             b.iter(|| objective.evaluate(Level::new(), black_box(&coordinates), &mut workspace, &mut sums));
         });

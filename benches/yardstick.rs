@@ -16,9 +16,7 @@ use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText};
 use sweepfit::infer::{Options, Resample, replicate};
 use sweepfit::law::{Catalogue, Pack, Residual};
-use sweepfit::problem::{
-    LEAST_SHARE, LaneData, Loss, Objective, Order, Problem, Sums, Workspace, bind_columns,
-};
+use sweepfit::problem::{LaneData, Loss, Mix, Objective, Order, Problem, Sums, Workspace, bind_columns};
 use sweepfit::solve::Models;
 
 use common::{chinchilla, fitted};
@@ -247,7 +245,7 @@ fn kernel() {
         });
         for (best, data) in [(&mut best_lanes, &in_lanes), (&mut best_spread, &spread)] {
             let objective =
-                Objective { model, loss: Loss::L2, order: Order::GaussNewton, data, share: &LEAST_SHARE };
+                Objective { model, loss: Loss::L2, order: Order::Hessian, data, mix: &Mix::GAUSS_NEWTON };
             time(best, &mut || {
                 objective.evaluate(level, std::hint::black_box(&coordinates), &mut workspace, &mut sums)
             });

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::law::Scale;
+use crate::law::{Pack, Scale};
 use crate::problem::Problem;
-use crate::solve::{Batch, Ending, Fit, Kind, Models, Task, Terrain, at_edges, minimise, terms, terrain};
+use crate::solve::{Batch, Ending, Fit, Kind, Models, Task, Terms, Terrain, at_edges, minimise, terrain};
 
 use super::Options;
 use super::resample::Resampler;
@@ -79,11 +79,12 @@ pub fn replicate(
     // replicate may leave hardly any residual with curvature.
     terrain.damping = if problem.loss.is_quadratic() { 1e-6 } else { 1e-4 };
     terrain.share = 0.2;
+    terrain.bends = Some(1.0);
     // The cut is by the sweep's size alone, so that it does not depend on threads; results would not
     // depend on it anyway.
     let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(8, 256);
     let n_chunks = options.bootstrap.div_ceil(chunk);
-    let terms = terms(&problem, &start, terrain.share);
+    let terms = Terms::at(&problem, &start, terrain.share);
     let task = Refitting {
         models,
         problem: &problem,
@@ -138,7 +139,7 @@ fn replicate_problem(models: &Models, fit: &Fit) -> (Problem, Vec<f64>) {
 struct Scratch {
     batch: Batch,
     weights: Vec<f64>,
-    known: Vec<f64>,
+    known: Vec<Pack>,
 }
 
 thread_local! {
@@ -151,8 +152,8 @@ struct Refitting<'a> {
     problem: &'a Problem,
     terrain: &'a Terrain,
     start: &'a [f64],
-    /// Per observation, what it adds to the sums at the start.
-    terms: &'a [f64],
+    /// What every observation adds to the sums at the start.
+    terms: &'a Terms,
     options: &'a Options,
     key_digest: &'a [u8; 32],
 }
@@ -165,24 +166,15 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
     let own = &problem.observations.weight;
     let mut resampler = Resampler::new(&problem.observations, &options.resample, options.seed, key_digest);
     let Scratch { batch, weights, known } = scratch;
+    let level = batch.level();
     // At the estimate only the weights differ between replicates: a sum of rows that are there already replaces the
     // first evaluation.
-    let width = terms.len().checked_div(n).unwrap_or(0);
+    let width = terms.width();
     weights.resize(n * count, 0.0);
-    for (weight, r) in weights.chunks_mut(n.max(1)).zip(replicates) {
+    known.resize(width * count, Pack::ZERO);
+    for ((weight, sums), r) in weights.chunks_mut(n.max(1)).zip(known.chunks_mut(width)).zip(replicates) {
         resampler.draw(r as u64, own, weight);
-    }
-    known.clear();
-    known.resize(width * count, 0.0);
-    if width > 0 {
-        for (sums, weight) in known.chunks_mut(width).zip(weights.chunks(n)) {
-            for ((row, &drawn), &own) in
-                terms.chunks(width).zip(weight).zip(own).filter(|((_, w), _)| **w != 0.0)
-            {
-                let times = drawn / own;
-                sums.iter_mut().zip(row).for_each(|(sum, term)| *sum += times * term);
-            }
-        }
+        terms.sum(level, weight, sums);
     }
     let weight_of = |r: usize| &weights[r * n..(r + 1) * n];
     let mut thetas = vec![0.0; count * p];

@@ -180,6 +180,12 @@ impl Program {
     pub fn run<L: Lanes>(&self, token: L::Token, block: &Block) {
         execute::<L>(token, &self.instructions, block, Space::Registers);
     }
+
+    /// Runs the tail over the block that the main part has just been run over.
+    #[inline(always)]
+    pub fn run_tail<L: Lanes>(&self, token: L::Token, block: &Block) {
+        execute::<L>(token, &self.tail, block, Space::Registers);
+    }
 }
 
 /// Where results go.

@@ -370,11 +370,14 @@ impl Graph {
             (Node::Mul(x, y), _) if self.known_product(b, y).is_some() => self.extend_product(b, y, x),
             (_, Node::Mul(x, y)) if self.known_product(a, x).is_some() => self.extend_product(a, x, y),
             (_, Node::Mul(x, y)) if self.known_product(a, y).is_some() => self.extend_product(a, y, x),
-            _ => {
-                let (a, b) = if a <= b { (a, b) } else { (b, a) };
-                self.intern(Node::Mul(a, b))
-            }
+            _ => self.product(a, b),
         }
+    }
+
+    /// `a·b` as it stands, whatever other products are known.
+    pub fn product(&mut self, a: Id, b: Id) -> Id {
+        let (a, b) = if a <= b { (a, b) } else { (b, a) };
+        self.intern(Node::Mul(a, b))
     }
 
     fn known_product(&self, a: Id, b: Id) -> Option<Id> {
@@ -384,10 +387,7 @@ impl Graph {
 
     fn extend_product(&mut self, a: Id, b: Id, rest: Id) -> Id {
         match self.known_product(a, b) {
-            Some(product) => {
-                let (a, b) = if product <= rest { (product, rest) } else { (rest, product) };
-                self.intern(Node::Mul(a, b))
-            }
+            Some(product) => self.product(product, rest),
             None => unreachable!("called with a known product"),
         }
     }

@@ -36,7 +36,7 @@ pub use catalogue::{Catalogue, CatalogueError, Source as Citation};
 pub use coordinate::{Coordinate, LARGEST_LOG, Metric, Role, Scale};
 pub use execute::{BLOCK, Block, LANES, Pack, Source};
 pub use graph::{LN_ZERO, Recipe, Unary};
-pub use model::Model;
+pub use model::{Bend, BendPlace, Model};
 pub use program::{Op, Operand, ParameterProgram, Program};
 pub use roles::{StartRule, start_rules};
 

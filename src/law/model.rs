@@ -1,13 +1,15 @@
 //! A law in the solver's coordinates, compiled.
 //!
 
+use std::collections::HashMap;
+
 use crate::formula::Expr;
 
 use super::build::Build;
 use super::coordinate::{Coordinate, Role};
 use super::coordinates::{centring_plan, choose_coordinates, set_metrics};
 use super::derive::Derivatives;
-use super::graph::{Id, Recipe};
+use super::graph::{Graph, Id, Node, Recipe, Unary};
 use super::program::{Compiler, ParameterProgram, Program};
 use super::{Law, Residual};
 
@@ -24,8 +26,12 @@ pub struct Model {
     pub read_columns: Vec<u16>,
     /// `T(prediction)` alone.
     pub value: Program,
-    /// `T(prediction)`, then its first derivatives.
-    pub gradient: Program,
+    /// What searches evaluate: `T(prediction)`, its first derivatives, and in the tail the bends that are none of these.
+    pub search: Program,
+    /// The law's own share of the Hessian, where it costs searches little; empty where it does not.
+    pub bends: Vec<Bend>,
+    /// Whether that share is `bends − ∂m ∂mᵀ`: residuals are of a logarithm.
+    pub bends_of_log: bool,
     /// `T(prediction)`, first derivatives, then the second derivatives named by `curved`.
     pub hessian: Program,
     /// Pairs (i, j), i ≥ j, whose second derivative is not identically zero, in program order.
@@ -41,6 +47,27 @@ pub struct Model {
     /// The prediction (not transformed) with every amplitude at zero, then each amplitude's factor.
     pub design: Program,
 }
+
+/// An entry (row ≥ column) of the law's own second derivatives as searches use them: of `m = T(prediction)`, or where
+/// `m = log q`, `∂²q/q`, which is `∂²m + ∂m ∂mᵀ`. For sums of powers most of these are first derivatives of `m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bend {
+    pub row: usize,
+    pub column: usize,
+    pub place: BendPlace,
+}
+
+/// Where a bend is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BendPlace {
+    /// It is the first derivative with respect to this coordinate.
+    First(usize),
+    /// The output of this number of the tail.
+    Own(usize),
+}
+
+/// Bends are used in searches where they make an evaluation dearer by no more than this share.
+const DEAREST_BENDS: f64 = 0.3;
 
 impl Model {
     /// Compiles `law` for a residual space. Parameters with a fixed domain become constants.
@@ -61,17 +88,12 @@ impl Model {
         let n = coordinates.len();
         let mut derivatives = Derivatives::default();
         let first: Vec<Id> = (0..n).map(|i| derivatives.of(&mut build.graph, value, i as u32)).collect();
-        let mut curved = Vec::new();
-        let mut second = Vec::new();
-        for (i, &slope) in first.iter().enumerate() {
-            for j in 0..=i {
-                let node = derivatives.of(&mut build.graph, slope, j as u32);
-                if !build.graph.is_zero(node) {
-                    curved.push((i, j));
-                    second.push(node);
-                }
-            }
-        }
+        let (curved, second): (Vec<(usize, usize)>, Vec<Id>) =
+            pairs(&mut build.graph, &mut derivatives, value, n)
+                .into_iter()
+                .map(|(i, j, node)| ((i, j), node))
+                .unzip();
+        let (of_log, bent) = bent(&mut build.graph, &mut derivatives, value, n);
         let naturals = build.parameters.clone();
         let mut natural_slopes = Vec::new();
         for &parameter in &naturals {
@@ -91,10 +113,13 @@ impl Model {
 
         let compiler = Compiler::new(&build.graph, n);
         let value_program = compiler.program(&[value]);
-        let gradient = compiler.program(&[&[value], first.as_slice()].concat());
+        let (search, bends, bends_of_log) = match search_program(&compiler, value, &first, &bent) {
+            Some((program, bends)) => (program, bends, of_log),
+            None => (compiler.program(&[&[value], first.as_slice()].concat()), Vec::new(), false),
+        };
         let hessian = compiler.program(&[&[value], first.as_slice(), second.as_slice()].concat());
         let design = compiler.program(&[&[rest], factors.as_slice()].concat());
-        let mut read_columns: Vec<u16> = [&value_program, &gradient, &hessian, &design]
+        let mut read_columns: Vec<u16> = [&value_program, &search, &hessian, &design]
             .into_iter()
             .flat_map(Program::read_columns)
             .collect();
@@ -103,7 +128,9 @@ impl Model {
         Model {
             read_columns,
             value: value_program,
-            gradient,
+            search,
+            bends,
+            bends_of_log,
             hessian,
             design,
             natural: compiler.parameter_program(&naturals),
@@ -117,4 +144,106 @@ impl Model {
             residual,
         }
     }
+}
+
+/// The nodes of all bends that are not zero, with their rows and columns, and whether they are those of a logarithm.
+fn bent(
+    graph: &mut Graph,
+    derivatives: &mut Derivatives,
+    value: Id,
+    n: usize,
+) -> (bool, Vec<(usize, usize, Id)>) {
+    let Node::Unary(Unary::Ln, argument) = graph.node(value) else {
+        let second = pairs(graph, derivatives, value, n);
+        return (false, second);
+    };
+    let one = graph.constant(1.0);
+    let inverse = graph.div(one, argument);
+    let mut divided = HashMap::new();
+    for i in 0..n as u32 {
+        let slope = derivatives.of(graph, argument, i);
+        divided.insert(slope, derivatives.of(graph, value, i));
+    }
+    let mut second = pairs(graph, derivatives, argument, n);
+    for (.., node) in &mut second {
+        let quotient = quotient(graph, &divided, *node).unwrap_or_else(|| graph.mul(inverse, *node));
+        divided.insert(*node, quotient);
+        *node = quotient;
+    }
+    (true, second)
+}
+
+/// Second derivatives that are not zero, with their rows and columns.
+fn pairs(graph: &mut Graph, derivatives: &mut Derivatives, of: Id, n: usize) -> Vec<(usize, usize, Id)> {
+    let mut found = Vec::new();
+    for i in 0..n {
+        let slope = derivatives.of(graph, of, i as u32);
+        for j in 0..=i {
+            let second = derivatives.of(graph, slope, j as u32);
+            if !graph.is_zero(second) {
+                found.push((i, j, second));
+            }
+        }
+    }
+    found
+}
+
+/// A node over the prediction, from quotients that are there already: `x·y` over it is `x` times `y` over it. (Products
+/// stay as they are put together here: the graph's own rewriting would look for those of the prediction again.)
+fn quotient(graph: &mut Graph, divided: &HashMap<Id, Id>, node: Id) -> Option<Id> {
+    if let Some(&known) = divided.get(&node) {
+        return Some(known);
+    }
+    match graph.node(node) {
+        Node::Mul(a, b) => {
+            // What is known may be the opposite of a factor's quotient.
+            for (x, y) in [(a, b), (b, a)] {
+                let opposite = graph.neg(y);
+                if let Some(&known) = divided.get(&opposite) {
+                    let product = graph.product(x, known);
+                    return Some(graph.neg(product));
+                }
+            }
+            match quotient(graph, divided, b) {
+                Some(b) => Some(graph.product(a, b)),
+                None => quotient(graph, divided, a).map(|a| graph.product(a, b)),
+            }
+        }
+        Node::Unary(Unary::Neg, a) => quotient(graph, divided, a).map(|a| graph.neg(a)),
+        Node::Add(a, b) => {
+            let (a, b) = (quotient(graph, divided, a)?, quotient(graph, divided, b)?);
+            Some(graph.add(a, b))
+        }
+        _ => None,
+    }
+}
+
+/// The program that searches run and its bends; none where bends are dear.
+fn search_program(
+    compiler: &Compiler,
+    value: Id,
+    first: &[Id],
+    bent: &[(usize, usize, Id)],
+) -> Option<(Program, Vec<Bend>)> {
+    let outputs = [&[value], first].concat();
+    let mut own: Vec<Id> = Vec::new();
+    let mut bends = Vec::with_capacity(bent.len());
+    for &(row, column, node) in bent {
+        let place = if let Some(i) = first.iter().position(|&f| f == node) {
+            BendPlace::First(i)
+        } else if let Some(k) = own.iter().position(|&o| o == node) {
+            BendPlace::Own(k)
+        } else {
+            own.push(node);
+            BendPlace::Own(own.len() - 1)
+        };
+        bends.push(Bend { row, column, place });
+    }
+    let program = compiler.program_with_tail(&outputs, &own);
+    // Every output is weighted and summed; the first derivatives with each other, too.
+    let p = first.len();
+    let sums = (p * (p + 5) / 2) as f64;
+    let (plain, whole) = program.costs();
+    let dearer = (whole + sums + 2.0 * own.len() as f64) / (plain + sums);
+    (dearer <= 1.0 + DEAREST_BENDS).then_some((program, bends))
 }

@@ -86,16 +86,41 @@ pub struct Program {
     pub id: u64,
     pub parameter: ParameterProgram,
     pub instructions: Vec<Instruction>,
+    /// What is run besides where its results are asked for; it reads what the instructions left.
+    pub tail: Vec<Instruction>,
     pub n_registers: usize,
     pub outputs: Vec<Operand>,
+    /// The results of the tail.
+    pub tail_outputs: Vec<Operand>,
+}
+
+impl Op {
+    /// About how many vector operations it takes.
+    fn cost(self) -> f64 {
+        match self {
+            Op::Div => 10.0,
+            Op::Unary(Unary::Neg | Unary::Abs) => 1.0,
+            Op::Unary(Unary::Sqrt) => 15.0,
+            Op::Unary(_) | Op::LogAddExp => 25.0,
+            Op::Pow | Op::Root(_) => 80.0,
+            _ => 1.0,
+        }
+    }
 }
 
 impl Program {
+    /// About how many vector operations an observation takes, without the tail and with it.
+    pub fn costs(&self) -> (f64, f64) {
+        let cost = |part: &[Instruction]| part.iter().map(|i| i.op.cost()).sum::<f64>();
+        let plain = cost(&self.instructions);
+        (plain, plain + cost(&self.tail))
+    }
+
     /// The data columns that the program reads, with repetitions.
     pub fn read_columns(&self) -> Vec<u16> {
-        let operands = self.instructions.iter().flat_map(|i| [i.a, i.b, i.c]);
+        let operands = self.instructions.iter().chain(&self.tail).flat_map(|i| [i.a, i.b, i.c]);
         operands
-            .chain(self.outputs.iter().copied())
+            .chain(self.outputs.iter().chain(&self.tail_outputs).copied())
             .filter_map(|operand| match operand {
                 Operand::Column(column) => Some(column),
                 Operand::Slot(_) | Operand::Register(_) => None,
@@ -141,8 +166,17 @@ impl<'a> Compiler<'a> {
 
     /// A program with the given outputs per observation.
     pub fn program(&self, outputs: &[Id]) -> Program {
+        self.program_with_tail(outputs, &[])
+    }
+
+    /// A program with the given outputs, and more that a tail computes. What is computed before the tail does not depend
+    /// on there being one.
+    pub fn program_with_tail(&self, outputs: &[Id], more: &[Id]) -> Program {
         let order = self.order(outputs);
-        let (parameter, slots) = self.slots(&order);
+        let tail_order: Vec<Id> =
+            self.order_by(more, |id| self.needs(id).into_iter().filter(|x| !outputs.contains(x)).collect());
+        let tail_order: Vec<Id> = tail_order.into_iter().filter(|x| !outputs.contains(x)).collect();
+        let (parameter, slots) = self.slots(&[order.as_slice(), &tail_order].concat());
 
         let mut emission = Emission {
             compiler: self,
@@ -153,12 +187,19 @@ impl<'a> Compiler<'a> {
             instructions: Vec::new(),
         };
         emission.straight_line(&order, outputs);
-        let outputs = outputs.iter().map(|&id| emission.locate(id)).collect();
+        let instructions = std::mem::take(&mut emission.instructions);
+        // Only the outputs are still where they were put.
+        for &id in order.iter().filter(|id| !outputs.contains(id)) {
+            emission.registers[id.index()] = u16::MAX;
+        }
+        emission.straight_line(&tail_order, more);
+        let tail = std::mem::take(&mut emission.instructions);
+        let located = |ids: &[Id]| ids.iter().map(|&id| emission.locate(id)).collect();
+        let (outputs, tail_outputs) = (located(outputs), located(more));
         let n_registers = usize::from(emission.n_registers);
-        let instructions = emission.instructions;
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Program { id, parameter, instructions, n_registers, outputs }
+        Program { id, parameter, instructions, tail, n_registers, outputs, tail_outputs }
     }
 
     /// What must be known before a node is computed: its operands; for a root its ends and all that its equation

@@ -184,7 +184,7 @@ fn chinchilla_compiles_to_what_it_must_cost() {
     let law = crate::testing::catalogue_law("chinchilla");
     let model = crate::law::Model::compile(&law, Residual::Log);
     use crate::law::{Op, Unary};
-    let count = |op: Op| model.gradient.instructions.iter().filter(|i| i.op == op).count();
+    let count = |op: Op| model.search.instructions.iter().filter(|i| i.op == op).count();
     assert_eq!(count(Op::Unary(Unary::Exp)), 2);
     assert_eq!(count(Op::Unary(Unary::Ln)), 1);
     assert_eq!(count(Op::Div), 1);

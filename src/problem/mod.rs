@@ -18,7 +18,7 @@ pub use lane_data::{LaneData, lanes_of};
 pub use loss::{Loss, LossTerms};
 pub use memory::bind_columns;
 pub use objective::{
-    LEAST_SHARE, Objective, Order, Sums, Workspace, amplitude_equations, outputs_lanes, triangle,
+    LEAST_SHARE, Mix, Objective, Order, Sums, Workspace, amplitude_equations, outputs_lanes, triangle,
 };
 pub use observations::{Binding, Observations, Rejection};
 

@@ -3,18 +3,19 @@
 //! For `f(θ) = Σ w·ρ(s·(m(θ) − t))`, `m = T(prediction)`, `t = T(response)`, `s = 1/σ`:
 //!
 //! * gradient `Σ w·s·ρ′·∂m`,
-//! * Hessian `Σ w·s²·c·∂m ∂mᵀ`: Gauss–Newton with a curvature `c` between the loss's own, `ρ″`, and that of
-//!   reweighted least squares, `ρ′(u)/u`.
+//! * Hessian `Σ w·s²·c·∂m ∂mᵀ + λ·Σ w·s·ρ′·∂²m`, with a curvature `c` between the loss's own, `ρ″`, and that of
+//!   reweighted least squares, `ρ′(u)/u`, and a share `λ` of the law's own second derivatives.
 //!
-//! The law's own second derivatives, `Σ w·s·ρ′·∂²m`, are left to the solver that finishes a fit: in the hot loop they
-//! were measured to cost more than they save, and from far starts twice the evaluations.
+//! The latter double the evaluations from far starts and halve them near the optimum, so searches choose λ; laws where
+//! they cost much go without (see [`Model::bends`]). For `m = log q` they are `∂²q/q − ∂m ∂mᵀ`: the second part is a
+//! matter of `c`, and the first, for a sum of powers, of sums that the gradient needs anyway.
 
 use std::cell::Cell;
 
 use fearless_simd::{Level, dispatch};
 
 use crate::lanes::Lanes;
-use crate::law::{BLOCK, Block, LANES, Model, Operand, Pack, Program, Source};
+use crate::law::{BLOCK, BendPlace, Block, LANES, Model, Operand, Pack, Program, Source};
 
 use super::{LaneData, Loss};
 
@@ -23,8 +24,8 @@ use super::{LaneData, Loss};
 pub enum Order {
     /// Nothing.
     Value,
-    /// Gradient and Gauss–Newton Hessian.
-    GaussNewton,
+    /// Gradient and Hessian.
+    Hessian,
 }
 
 /// Scratch space of evaluations; reused, so that evaluations allocate nothing.
@@ -64,8 +65,7 @@ pub struct Objective<'a> {
     pub loss: Loss,
     pub order: Order,
     pub data: &'a LaneData,
-    /// Per lane, the share of the reweighting's curvature that is mixed into the loss's own: see [`LEAST_SHARE`].
-    pub share: &'a Pack,
+    pub mix: &'a Mix,
 }
 
 impl Objective<'_> {
@@ -84,23 +84,44 @@ impl Objective<'_> {
     fn program(&self) -> &Program {
         match self.order {
             Order::Value => &self.model.value,
-            Order::GaussNewton => &self.model.gradient,
+            Order::Hessian => &self.model.search,
         }
     }
 
     fn prepare(&self, coordinates: &[Pack], workspace: &mut Workspace, sums: &mut Sums) {
         workspace.prepare(self.program(), coordinates, &self.data.means);
         let p = coordinates.len();
-        let n_sums = if self.order == Order::Value { 1 } else { 1 + p + triangle(p) };
+        // An output has a sum, and a pair of derivatives.
+        let pairs = if self.order == Order::Value { 0 } else { triangle(p) };
+        let n_sums = self.program().outputs.len() + self.program().tail_outputs.len() + pairs;
         sums.packs.clear();
         sums.packs.resize(n_sums, Pack::ZERO);
     }
 }
 
-/// The least share of the reweighting's curvature `ρ′(u)/u` that is mixed into the loss's own: against loss of
-/// rank where hardly any residual is inside δ. The gradient is exact, so this costs speed near the optimum, not
-/// accuracy. Far from it the whole of it is the better model: it bounds the loss from above.
-pub const LEAST_SHARE: Pack = Pack([0.001; LANES]);
+/// What the Hessian is mixed from, per lane.
+#[derive(Clone, Debug)]
+pub struct Mix {
+    /// Share of the reweighting's curvature `ρ′(u)/u`, instead of the loss's own; see [`LEAST_SHARE`].
+    pub reweighting: Pack,
+    /// Share of the law's own second derivatives.
+    pub bends: Pack,
+}
+
+impl Mix {
+    pub const GAUSS_NEWTON: Mix = Mix { reweighting: Pack([LEAST_SHARE; LANES]), bends: Pack::ZERO };
+}
+
+impl Default for Mix {
+    fn default() -> Self {
+        Mix::GAUSS_NEWTON
+    }
+}
+
+/// The least share of the reweighting's curvature that is mixed into the loss's own: against loss of rank where hardly
+/// any residual is inside δ. The gradient is exact, so this costs speed near the optimum, not accuracy. Far from it
+/// the whole of it is the better model: it bounds the loss from above.
+pub const LEAST_SHARE: f64 = 0.001;
 
 /// Registers beyond the program's own: slope weights, curvature weights, one weighted Jacobian column.
 const EXTRA_REGISTERS: usize = 3;
@@ -236,9 +257,10 @@ fn collect<L: Lanes>(
 impl Objective<'_> {
     #[inline(always)]
     fn sum_blocks<L: Lanes>(&self, token: L::Token, workspace: &Workspace, sums: &mut [Pack]) {
-        let Objective { model, loss, order, data, share } = *self;
+        let Objective { model, loss, order, data, mix } = *self;
         let program = self.program();
         let p = model.coordinates.len();
+        let bent = order == Order::Hessian && !model.bends.is_empty() && mix.bends != Pack::ZERO;
         program.parameter.run::<L>(token, &workspace.slots);
         for start in (0..data.n_packs).step_by(BLOCK) {
             let block = workspace.block(data, start);
@@ -251,7 +273,8 @@ impl Objective<'_> {
             let target = &data.target[start..start + len];
             let weight = &data.weight[start..start + len];
             let sigma = data.inverse_sigma.get(start..start + len);
-            let rows = Residuals { value, target, weight, sigma, share };
+            let squares = if model.bends_of_log { &mix.bends } else { &Pack::ZERO };
+            let rows = Residuals { value, target, weight, sigma, share: &mix.reweighting, squares };
             let want = (order != Order::Value).then_some((slope_cells, curvature_cells));
             // One loop per loss: a choice within would be made again for every pack.
             match loss {
@@ -265,6 +288,7 @@ impl Objective<'_> {
             }
 
             let (gradient, hessian) = sums[1..].split_at_mut(p);
+            let (hessian, own) = hessian.split_at_mut(triangle(p));
             let slopes = Source::each(&slope_cells[..len]);
             let curvatures = Source::each(&curvature_cells[..len]);
             let columns = Columns { block: &block, outputs: &program.outputs[1..=p], slopes, curvatures };
@@ -277,6 +301,42 @@ impl Objective<'_> {
                 6 => columns.sum_in_registers::<L, 6>(token, gradient, hessian),
                 _ => columns.sum_one_by_one::<L>(token, weighted, gradient, hessian),
             }
+            if bent {
+                program.run_tail::<L>(token, &block);
+                for (sums, outputs) in own.chunks_mut(4).zip(program.tail_outputs.chunks(4)) {
+                    let columns = Columns { block: &block, outputs, slopes, curvatures };
+                    match outputs.len() {
+                        1 => columns.sum_weighted::<L, 1>(token, sums),
+                        2 => columns.sum_weighted::<L, 2>(token, sums),
+                        3 => columns.sum_weighted::<L, 3>(token, sums),
+                        _ => columns.sum_weighted::<L, 4>(token, sums),
+                    }
+                }
+            }
+        }
+        if bent {
+            add_bends::<L>(token, model, &mix.bends, sums);
+        }
+    }
+}
+
+/// Adds the share of the law's own second derivatives to the Hessian. Lanes without one stay as they are, whatever the
+/// second derivatives.
+#[inline(always)]
+fn add_bends<L: Lanes>(token: L::Token, model: &Model, share: &Pack, sums: &mut [Pack]) {
+    let p = model.coordinates.len();
+    for lane in (0..LANES).step_by(L::WIDTH) {
+        let share = L::load(token, &share.0[lane..]);
+        let none = share.eq(share.fill(0.0));
+        for bend in &model.bends {
+            let sum = match bend.place {
+                BendPlace::First(i) => 1 + i,
+                BendPlace::Own(k) => 1 + p + triangle(p) + k,
+            };
+            let sum = load::<L>(token, sums, sum, lane);
+            let entry = &mut sums[1 + p + triangle(bend.row) + bend.column].0[lane..];
+            let value = L::load(token, entry);
+            L::select(none, value, share.mul_add(sum, value)).store(entry);
         }
     }
 }
@@ -292,6 +352,8 @@ struct Residuals<'a> {
     /// 1/σ.
     sigma: Option<&'a [Pack]>,
     share: &'a Pack,
+    /// Share of `−ρ′·∂m ∂mᵀ`.
+    squares: &'a Pack,
 }
 
 impl Residuals<'_> {
@@ -319,6 +381,7 @@ impl Residuals<'_> {
         for lane in (0..LANES).step_by(L::WIDTH) {
             let mut total = L::load(token, &objective.0[lane..]);
             let share = L::load(token, &self.share.0[lane..]);
+            let squares = -L::load(token, &self.squares.0[lane..]);
             for k in 0..len {
                 let residual = self.value.get::<L>(token, k, lane) - load::<L>(token, self.target, k, lane);
                 let w = load::<L>(token, weight, k, lane);
@@ -331,14 +394,15 @@ impl Residuals<'_> {
                 };
                 total = w.mul_add(terms.value, total);
                 if let Some((slopes, curvatures)) = want {
-                    set(&slopes[k], slope_weight * terms.slope, lane);
+                    let slope = slope_weight * terms.slope;
+                    set(&slopes[k], slope, lane);
                     let curvature = if loss.is_quadratic() {
                         curvature_weight
                     } else {
                         let mixed = (terms.weight - terms.curvature).mul_add(share, terms.curvature);
                         curvature_weight * mixed
                     };
-                    set(&curvatures[k], curvature, lane);
+                    set(&curvatures[k], squares.mul_add(slope, curvature), lane);
                 }
             }
             total.store(&mut objective.0[lane..]);
@@ -399,6 +463,32 @@ impl Columns<'_> {
                 for j in 0..=i {
                     h[i][j].store(&mut hessian[triangle(i) + j].0[lane..]);
                 }
+            }
+        }
+    }
+
+    /// Each column times the slopes, side by side.
+    #[inline(always)]
+    fn sum_weighted<L: Lanes, const Q: usize>(&self, token: L::Token, sums: &mut [Pack]) {
+        let columns: [Source; Q] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
+        let len = self.block.len;
+        self.slopes.assert_covers(len);
+        columns.iter().for_each(|column| column.assert_covers(len));
+        for lane in (0..LANES).step_by(L::WIDTH) {
+            let mut total = [L::splat(token, 0.0); Q];
+            for i in 0..Q {
+                total[i] = load(token, sums, i, lane);
+            }
+            for k in 0..len {
+                // SAFETY: `len` packs were asserted above, here and below.
+                let slope: L = unsafe { self.slopes.get_unchecked(token, k, lane) };
+                for i in 0..Q {
+                    let x = unsafe { columns[i].get_unchecked(token, k, lane) };
+                    total[i] = slope.mul_add(x, total[i]);
+                }
+            }
+            for i in 0..Q {
+                total[i].store(&mut sums[i].0[lane..]);
             }
         }
     }

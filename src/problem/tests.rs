@@ -5,7 +5,7 @@ use fearless_simd::Level;
 use crate::law::{Catalogue, LANES, Pack, Residual};
 use crate::testing::{Uniform, catalogue_law, plausible_columns, plausible_parameters, problem};
 
-use super::{LEAST_SHARE, LaneData, Loss, Objective, Order, Sums, Workspace, triangle};
+use super::{LaneData, Loss, Mix, Objective, Order, Sums, Workspace, outputs_lanes, triangle};
 
 #[test]
 fn eight_lanes_and_one_give_the_same_bits() {
@@ -27,9 +27,9 @@ fn eight_lanes_and_one_give_the_same_bits() {
                     pack.0[lane] = x;
                 }
             }
-            for order in [Order::Value, Order::GaussNewton] {
-                let objective =
-                    Objective { model: &problem.model, loss, order, data: &data, share: &LEAST_SHARE };
+            for order in [Order::Value, Order::Hessian] {
+                let mix = Mix { bends: Pack([0.0, 1.0, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0]), ..Mix::GAUSS_NEWTON };
+                let objective = Objective { model: &problem.model, loss, order, data: &data, mix: &mix };
                 let (mut vector, mut scalar) = (Sums::default(), Sums::default());
                 objective.evaluate(Level::new(), &coordinates, &mut Workspace::default(), &mut vector);
                 objective.evaluate_scalar(&coordinates, &mut Workspace::default(), &mut scalar);
@@ -57,9 +57,9 @@ fn sums_of_a_line_are_closed_forms() {
     Objective {
         model: &problem.model,
         loss: Loss::L2,
-        order: Order::GaussNewton,
+        order: Order::Hessian,
         data: &data,
-        share: &LEAST_SHARE,
+        mix: &Mix::GAUSS_NEWTON,
     }
     .evaluate(Level::new(), &[Pack::splat(1.0)], &mut Workspace::default(), &mut sums);
     let total = |k: usize| sums.packs[k].0.iter().sum::<f64>();
@@ -97,4 +97,70 @@ fn a_zero_among_the_data_of_a_power_spoils_nothing() {
     for (estimate, truth) in fit.natural.iter().zip([1.5, 0.8, 0.7]) {
         assert!((estimate / truth - 1.0).abs() < 1e-9, "{:?}", fit.natural);
     }
+}
+
+/// The Hessian that searches sum from shared products against the law's second derivatives, term by term.
+#[test]
+fn bends_are_second_derivatives() {
+    let mut uniform = Uniform(23);
+    let mut laws = Catalogue::built_in().unwrap().laws.clone();
+    laws.extend([
+        crate::testing::typed_law("y ~ exp(a*x) + b*exp(c*x) where b > 0", &["x", "y"]),
+        crate::testing::typed_law("y ~ a*x^2 + b", &["x", "y"]),
+    ]);
+    let mut bent = 0;
+    for law in &laws {
+        for residual in [Residual::Log, Residual::Linear] {
+            let variables = match law.variables.as_slice() {
+                [x] if law.name.contains('~') => {
+                    vec![(x.clone(), (1..21).map(|i| 0.1 * f64::from(i)).collect())]
+                }
+                _ => plausible_columns(law, 20, &mut uniform),
+            };
+            let response: Vec<f64> = (0..20).map(|_| uniform.between(1.0, 4.0)).collect();
+            let mut columns = vec![("response_", response)];
+            columns.extend(variables.iter().map(|(name, values)| (name.as_str(), values.clone())));
+            let (_, problem) = problem(law, residual, Loss::L2, &columns);
+            let model = &problem.model;
+            bent += usize::from(!model.bends.is_empty());
+            if model.bends.is_empty() && !model.bends_of_log {
+                continue;
+            }
+            let theta = problem.coordinates(&plausible_parameters(law, &mut uniform));
+            let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
+            let data = LaneData::repeated(&problem);
+            let p = problem.p();
+            let outputs = outputs_lanes(&model.hessian, &data, &coordinates, &mut Workspace::default());
+            let at = |output: usize, i: usize| outputs[output][i].0[0];
+            let mut expected = vec![0.0; triangle(p)];
+            for i in 0..problem.n() {
+                for a in 0..p {
+                    for b in 0..=a {
+                        expected[triangle(a) + b] += at(1 + a, i) * at(1 + b, i);
+                    }
+                }
+                for (k, &(a, b)) in model.curved.iter().enumerate() {
+                    expected[triangle(a) + b] += (at(0, i) - problem.target[i]) * at(1 + p + k, i);
+                }
+            }
+            let mix = Mix { bends: Pack::splat(1.0), ..Mix::GAUSS_NEWTON };
+            let mut sums = Sums::default();
+            Objective { model, loss: Loss::L2, order: Order::Hessian, data: &data, mix: &mix }.evaluate(
+                Level::new(),
+                &coordinates,
+                &mut Workspace::default(),
+                &mut sums,
+            );
+            for a in 0..p {
+                for b in 0..=a {
+                    let k = triangle(a) + b;
+                    let size = (expected[triangle(a) + a] * expected[triangle(b) + b]).abs().sqrt();
+                    let found = sums.packs[1 + p + k].0[0];
+                    let error = (found - expected[k]).abs() / size.max(expected[k].abs());
+                    assert!(!(error > 1e-10), "{} {a} {b}: {found} for {}", law.name, expected[k]);
+                }
+            }
+        }
+    }
+    assert!(bent >= 8, "{bent}");
 }

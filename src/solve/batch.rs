@@ -8,10 +8,10 @@ use fearless_simd::Level;
 
 use crate::law::{LANES, Model, Pack};
 use crate::problem::{
-    LEAST_SHARE, LaneData, Objective, Order, Problem, Sums, Workspace, amplitude_equations, lanes_of,
+    LaneData, Mix, Objective, Order, Problem, Sums, Workspace, amplitude_equations, lanes_of,
 };
 
-use super::search::{Ending, Ground, Searches, Terrain};
+use super::search::{Basin, Ending, Ground, Searches, Terrain};
 
 /// One search to be made.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ pub struct Task<'a> {
     pub weight: &'a [f64],
     pub start: &'a [f64],
     /// What is known at the start, if anything: see [`Searches::inform`](super::search::Searches::inform).
-    pub known: Option<&'a [f64]>,
+    pub known: Option<&'a [Pack]>,
 }
 
 /// What all tasks of a batch share.
@@ -32,6 +32,9 @@ pub struct Kind<'a> {
     /// The largest number of observations of a task.
     pub most_observations: usize,
     pub has_sigma: bool,
+    /// Whether searches are abandoned that are on their way to an optimum that another has found since
+    /// [`Batch::forget`].
+    pub abandon: bool,
 }
 
 impl<'a> Kind<'a> {
@@ -43,9 +46,11 @@ impl<'a> Kind<'a> {
                 loss: problem.loss,
                 linear: &terrain.linear,
                 project_start: terrain.project_start,
+                bends: terrain.bends.is_some(),
             },
             most_observations: problem.n(),
             has_sigma: problem.observations.sigma.is_some(),
+            abandon: false,
         }
     }
 }
@@ -55,6 +60,7 @@ impl<'a> Kind<'a> {
 pub struct Ended<'a> {
     /// The task's number.
     pub task: usize,
+    /// The point where it ended; an abandoned search's is the optimum it was on its way to.
     pub theta: &'a [f64],
     pub objective: f64,
     pub iterations: u32,
@@ -70,6 +76,7 @@ pub struct Batch {
     sums: Sums,
     searches: Searches,
     theta: Vec<f64>,
+    basins: Vec<Basin>,
 }
 
 impl Default for Batch {
@@ -81,11 +88,17 @@ impl Default for Batch {
             sums: Sums::default(),
             searches: Searches::default(),
             theta: Vec::new(),
+            basins: Vec::new(),
         }
     }
 }
 
 impl Batch {
+    /// Forgets the optima that searches have found: another problem's begin.
+    pub fn forget(&mut self) {
+        self.basins.clear();
+    }
+
     /// Runs tasks `0..n` of one kind; `task(i)` describes the i-th, `done` takes the results, in the order in
     /// which searches end.
     pub fn run<'a>(
@@ -95,9 +108,9 @@ impl Batch {
         mut task: impl FnMut(usize) -> Task<'a>,
         mut done: impl FnMut(Ended),
     ) {
-        let Kind { model, ground, most_observations, has_sigma } = kind;
+        let Kind { model, ground, most_observations, has_sigma, abandon } = kind;
         let p = model.coordinates.len();
-        let Batch { level, workspace, data, sums, searches, theta, .. } = self;
+        let Batch { level, workspace, data, sums, searches, theta, basins } = self;
         data.prepare(model, most_observations, has_sigma);
         searches.prepare(p);
         let mut lanes: [Option<(usize, Task<'a>)>; LANES] = [None; LANES];
@@ -139,24 +152,33 @@ impl Batch {
                     data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
                     changed = false;
                 }
-                Objective {
-                    model,
-                    loss: ground.loss,
-                    order: Order::GaussNewton,
-                    data,
-                    share: &searches.share,
-                }
-                .evaluate(*level, &searches.trial, workspace, sums);
+                Objective { model, loss: ground.loss, order: Order::Hessian, data, mix: &searches.mix }
+                    .evaluate(*level, &searches.trial, workspace, sums);
                 endings = searches.observe(*level, sums, active, ground);
+                if abandon {
+                    (0..LANES)
+                        .filter(|&lane| endings[lane] == Some(Ending::Converged))
+                        .for_each(|lane| searches.remember(lane, basins));
+                    let entered = searches.entered(*level, basins);
+                    for (ending, basin) in endings.iter_mut().zip(entered) {
+                        *ending = ending.or(basin.map(Ending::Abandoned));
+                    }
+                }
             }
             for lane in 0..LANES {
                 if let (Some((index, _)), Some(ending)) = (lanes[lane], endings[lane]) {
                     theta.clear();
-                    theta.extend(searches.theta.iter().map(|pack| pack.0[lane]));
+                    let mut objective = searches.at.packs[0].0[lane];
+                    if let Ending::Abandoned(number) = ending {
+                        theta.extend_from_slice(&basins[number].theta);
+                        objective = basins[number].objective;
+                    } else {
+                        theta.extend(searches.theta.iter().map(|pack| pack.0[lane]));
+                    }
                     done(Ended {
                         task: index,
                         theta,
-                        objective: searches.at.packs[0].0[lane],
+                        objective,
                         iterations: searches.iterations[lane],
                         ending,
                     });
@@ -170,15 +192,19 @@ impl Batch {
     /// One search alone, its observations spread over the lanes: for few searches on a long sweep.
     pub fn run_alone(&mut self, task: Task, kind: Kind, mut done: impl FnMut(Ended)) {
         let Kind { model, ground, .. } = kind;
-        let Batch { level, workspace, data, sums, searches, theta } = self;
+        let Batch { level, workspace, data, sums, searches, theta, .. } = self;
         data.spread_into(task.problem, task.weight);
         searches.prepare(model.coordinates.len());
         for lane in 0..LANES {
             searches.begin(lane, task.start, task.terrain);
         }
         loop {
-            Objective { model, loss: ground.loss, order: Order::GaussNewton, data, share: &searches.share }
-                .evaluate(*level, &searches.trial, workspace, sums);
+            Objective { model, loss: ground.loss, order: Order::Hessian, data, mix: &searches.mix }.evaluate(
+                *level,
+                &searches.trial,
+                workspace,
+                sums,
+            );
             sums.add_lanes();
             let endings = searches.observe(*level, sums, [true; LANES], ground);
             if let Some(ending) = endings[0] {
@@ -193,6 +219,11 @@ impl Batch {
                 });
             }
         }
+    }
+
+    /// The vectors that the machine has.
+    pub fn level(&self) -> Level {
+        self.level
     }
 
     /// Loads a problem, for evaluating it at many points.
@@ -228,7 +259,7 @@ impl Batch {
             loss: problem.loss,
             order: Order::Value,
             data: &self.data,
-            share: &LEAST_SHARE,
+            mix: &Mix::GAUSS_NEWTON,
         };
         let mut objectives = Vec::with_capacity(points.len());
         for chunk in points.chunks(LANES) {

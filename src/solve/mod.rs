@@ -26,7 +26,7 @@ pub use batch::{Batch, Ended, Kind, Task};
 pub use edges::{Models, at_edges};
 pub use identify::{Identification, identify};
 pub use reference::{Certificate, Finished, column_scales, minimise, scaled_hessian, weighted_entry};
-pub use rows::{Rows, rows, terms};
+pub use rows::{Rows, Terms, rows};
 pub use search::{Ending, Terrain};
 pub use starts::{Given, most_starts, never_finite, starts, user_start};
 
@@ -122,6 +122,7 @@ pub fn terrain(problem: &Problem) -> Terrain {
         floor: problem.floor,
         damping: 1e-4,
         share: 1.0,
+        bends: Some(0.0),
         loss: problem.loss,
         total_weight: problem.total_weight,
         linear: linear_coordinates(problem),
@@ -223,6 +224,7 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
             .collect()
     });
     let mut searched = Searched::default();
+    batch.forget();
     if let Some(given) = &given {
         let starts = user_start(&problem, &rules, given, batch);
         // A start of the user's own, alone, is first searched from as it stands; only where that ends in no
@@ -321,7 +323,8 @@ impl Searched {
         found.iter_mut().for_each(|o| o.start += first);
         self.starts.extend(starts);
         self.outcomes.extend(found);
-        self.outcomes.sort_by(|a, b| a.objective.total_cmp(&b.objective));
+        // The search that found an optimum comes before those that were abandoned on their way to it.
+        self.outcomes.sort_by(|a, b| a.objective.total_cmp(&b.objective).then(a.abandoned.cmp(&b.abandoned)));
     }
 
     /// Finishes the best outcome; true where one is certified.
@@ -376,7 +379,9 @@ struct Outcome {
     theta: Vec<f64>,
     objective: f64,
     iterations: u32,
+    /// It ended in an optimum, or was abandoned on its way to one.
     converged: bool,
+    abandoned: bool,
 }
 
 /// Bookkeeping of the multi-start.
@@ -415,9 +420,11 @@ fn search(
             terrain.project_start = amplitudes == Amplitudes::Solved;
             if amplitudes == Amplitudes::Free {
                 terrain.linear.clear();
+                // From a start that may lie anywhere the plain model goes astray less often.
+                terrain.bends = None;
             }
             let mut outcomes: Vec<Option<Outcome>> = vec![None; starts.len()];
-            let kind = Kind::of(problem, &terrain);
+            let kind = Kind { abandon: true, ..Kind::of(problem, &terrain) };
             let task = |i: usize| Task { problem, terrain: &terrain, weight, start: &starts[i], known: None };
             let keep = |ended: Ended| {
                 outcomes[ended.task] = Some(Outcome {
@@ -425,7 +432,8 @@ fn search(
                     theta: ended.theta.to_vec(),
                     objective: ended.objective,
                     iterations: ended.iterations,
-                    converged: ended.ending == Ending::Converged,
+                    converged: matches!(ended.ending, Ending::Converged | Ending::Abandoned(_)),
+                    abandoned: matches!(ended.ending, Ending::Abandoned(_)),
                 });
             };
             if starts.len() == 1 {
@@ -445,6 +453,7 @@ fn search(
                     objective: found.rows.objective,
                     iterations: found.iterations,
                     converged: found.certificate.holds(),
+                    abandoned: false,
                     theta: found.theta,
                 })
             })

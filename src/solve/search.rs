@@ -23,8 +23,9 @@ use fearless_simd::{Level, dispatch};
 
 use crate::lanes::{self, Lanes};
 use crate::law::{LANES, Pack, Scale};
-use crate::problem::{LEAST_SHARE, Loss, Sums, triangle};
+use crate::problem::{LEAST_SHARE, Loss, Mix, Sums, triangle};
 
+use super::AGREEMENT;
 use super::dense::solve_lanes;
 
 /// The problem's constants that a search needs.
@@ -40,6 +41,9 @@ pub struct Terrain {
     pub damping: f64,
     /// Share of the reweighting's curvature at the start: 1 where that may be far from the optimum.
     pub share: f64,
+    /// Share of the law's own second derivatives at the start: 0 where that may be far from the optimum; none where they
+    /// are not to be used at all.
+    pub bends: Option<f64>,
     pub loss: Loss,
     /// Σ w: turns the objective into a typical ρ.
     pub total_weight: f64,
@@ -61,7 +65,26 @@ pub enum Ending {
     Limit,
     /// The objective is not finite at the start.
     NotFinite,
+    /// On its way to the optimum of this number, which another search has found.
+    Abandoned(usize),
 }
+
+/// An optimum that a search has found, and what the objective looks like around it.
+#[derive(Clone, Debug)]
+pub struct Basin {
+    pub theta: Vec<f64>,
+    pub objective: f64,
+    gradient: Vec<f64>,
+    /// Lower triangle by rows.
+    hessian: Vec<f64>,
+}
+
+/// Optima that are remembered at most: comparing with many would cost more than it saves.
+const MOST_BASINS: usize = 4;
+
+/// A search is on its way to an optimum where objective and gradient are what the optimum's quadratic model says, to
+/// this share of what they differ from the optimum's: there Newton's method has begun to converge.
+const ALIKE: f64 = 0.1;
 
 /// A predicted decrease below this share of the objective ends a search.
 pub const DECREASE: f64 = 1e-14;
@@ -74,6 +97,14 @@ pub const MOST_ITERATIONS: u32 = 300;
 const SHARE_FALLS: f64 = 0.6;
 const SHARE_GAIN: f64 = 0.6;
 
+/// After a step that kept its promise, less than this share of the objective, the law's own second derivatives are used.
+const NEAR: f64 = 0.1;
+const KEPT: f64 = 0.75;
+
+/// The next step's promise, at the rate at which promises fall, must be below this share of what is negligible for the
+/// last step to be taken on trust.
+const TRUST: f64 = 0.01;
+
 /// Times that the damping may grow before a search counts as stalled.
 const MOST_ATTEMPTS: u32 = 60;
 
@@ -85,8 +116,8 @@ pub struct Searches {
     pub trial: Vec<Pack>,
     /// Objective, gradient, Hessian at `theta`.
     pub at: Sums,
-    /// Share of the reweighting's curvature in the next evaluation.
-    pub share: Pack,
+    /// What the Hessian of the next evaluation is mixed from.
+    pub mix: Mix,
     /// Evaluations so far.
     pub iterations: [u32; LANES],
     low: Vec<Pack>,
@@ -102,6 +133,8 @@ pub struct Searches {
     /// How much a typical residual pulls at the start, against least squares.
     pull: Pack,
     predicted: Pack,
+    /// The promise of the last step that was taken; 0 where there is none.
+    fulfilled: Pack,
     started: Pack,
     /// The trial point has had its amplitudes solved.
     projected: Pack,
@@ -118,6 +151,8 @@ pub struct Ground<'a> {
     pub loss: Loss,
     pub linear: &'a [(usize, Scale)],
     pub project_start: bool,
+    /// Whether the law's own second derivatives are used near optima.
+    pub bends: bool,
 }
 
 #[inline(always)]
@@ -172,18 +207,84 @@ impl Searches {
         self.floor.0[lane] = terrain.floor;
         self.total_weight.0[lane] = terrain.total_weight;
         self.first_damping.0[lane] = terrain.damping;
-        self.share.0[lane] = terrain.share;
+        self.mix.reweighting.0[lane] = terrain.share;
+        self.mix.bends.0[lane] = terrain.bends.unwrap_or(0.0);
         self.growth.0[lane] = 2.0;
         self.started.0[lane] = 0.0;
+        self.fulfilled.0[lane] = 0.0;
         self.projected.0[lane] = 0.0;
         self.iterations[lane] = 0;
     }
 
+    /// Remembers where a search has converged, unless it is known or enough is.
+    pub fn remember(&self, lane: usize, basins: &mut Vec<Basin>) {
+        let p = self.theta.len();
+        let objective = self.at.packs[0].0[lane];
+        let same = |basin: &Basin| (basin.objective - objective).abs() <= AGREEMENT * objective.abs();
+        if basins.len() == MOST_BASINS || basins.iter().any(same) {
+            return;
+        }
+        let values = |packs: &[Pack]| packs.iter().map(|pack| pack.0[lane]).collect();
+        basins.push(Basin {
+            theta: values(&self.theta),
+            objective,
+            gradient: values(&self.at.packs[1..1 + p]),
+            hessian: values(&self.at.packs[1 + p..]),
+        });
+    }
+
+    /// The searches that are on their way to a known optimum, and to which.
+    pub fn entered(&self, level: Level, basins: &[Basin]) -> [Option<usize>; LANES] {
+        let mut entered = [None; LANES];
+        for (number, basin) in basins.iter().enumerate() {
+            let alike = dispatch!(level, simd => self.alike::<fearless_simd::f64x8<_>>(simd, basin));
+            for (lane, entry) in entered.iter_mut().enumerate().filter(|(lane, _)| alike.0[*lane] == 1.0) {
+                // A search that is below an optimum cannot be on its way to it.
+                if self.at.packs[0].0[lane] >= basin.objective {
+                    *entry = entry.or(Some(number));
+                }
+            }
+        }
+        entered
+    }
+
+    /// 1 where objective and gradient are as the quadratic model around an optimum has them.
+    #[inline(always)]
+    fn alike<L: Lanes>(&self, token: L::Token, basin: &Basin) -> Pack {
+        let p = self.theta.len();
+        let zero = L::splat(token, 0.0);
+        let away = |i: usize| load::<L>(token, &self.theta[i]) - L::splat(token, basin.theta[i]);
+        let mut excess = zero;
+        let (mut error, mut size) = (zero, zero);
+        for i in 0..p {
+            let mut bend = zero;
+            for j in 0..p {
+                let k = if i >= j { triangle(i) + j } else { triangle(j) + i };
+                bend = L::splat(token, basin.hessian[k]).mul_add(away(j), bend);
+            }
+            let slope = L::splat(token, basin.gradient[i]);
+            excess = (slope + bend * bend.fill(0.5)).mul_add(away(i), excess);
+            let wrong = load::<L>(token, &self.at.packs[1 + i]) - (slope + bend);
+            // Coordinates differ in units: each by its own curvature.
+            let unit = L::splat(token, 1.0 / basin.hessian[triangle(i) + i].abs().max(f64::MIN_POSITIVE));
+            error = (wrong * wrong).mul_add(unit, error);
+            size = (bend * bend).mul_add(unit, size);
+        }
+        let found = load::<L>(token, &self.at.packs[0]) - L::splat(token, basin.objective);
+        let started = is_true::<L>(token, &self.started);
+        let share = zero.fill(ALIKE);
+        let alike =
+            started & (found - excess).abs().le(share * excess.abs()) & error.le(share * share * size);
+        let mut flags = Pack::ZERO;
+        truth(alike, zero.fill(1.0)).store(&mut flags.0);
+        flags
+    }
+
     /// Tells a search that has begun what is known at its start: objective, gradient, Hessian. [`Searches::launch`]
     /// goes on from there.
-    pub fn inform(&mut self, lane: usize, known: &[f64]) {
-        for (pack, &value) in self.at.packs.iter_mut().zip(known) {
-            pack.0[lane] = value;
+    pub fn inform(&mut self, lane: usize, known: &[Pack]) {
+        for (k, pack) in self.at.packs.iter_mut().enumerate() {
+            pack.0[lane] = known[k / LANES].0[k % LANES];
         }
         self.started.0[lane] = 1.0;
     }
@@ -244,7 +345,7 @@ impl Searches {
         let objective = load::<L>(token, &found.packs[0]);
         // Zero times a number is zero; times anything else it is not.
         let mut probe = zero;
-        for pack in &found.packs {
+        for pack in &found.packs[..self.at.packs.len()] {
             probe = load::<L>(token, pack).mul_add(zero, probe);
         }
         let finite = probe.eq(zero);
@@ -295,12 +396,20 @@ impl Searches {
         damping.store(&mut self.damping.0);
         L::select(accepted | fresh, two, L::select(rejected, growth + growth, growth))
             .store(&mut self.growth.0);
+        L::select(accepted, load(token, &self.predicted), zero).store(&mut self.fulfilled.0);
+        // Near the optimum the law's own second derivatives make the last steps quadratic; far from it they mislead.
+        let near = if ground.bends { NEAR } else { 0.0 };
+        let promise = load::<L>(token, &self.predicted);
+        let near = accepted & gain.gt(zero.fill(KEPT)) & promise.lt(current * zero.fill(near));
+        let bends = load::<L>(token, &self.mix.bends);
+        let bends = L::select(near, one, L::select(rejected, zero, bends));
+        bends.store(&mut self.mix.bends.0);
         if !ground.loss.is_quadratic() {
             // Where the reweighting's curvature, which is too large, foretold the decrease well, less of it will do.
-            let share = load::<L>(token, &self.share);
-            let less = (share * share.fill(SHARE_FALLS)).max(load(token, &LEAST_SHARE));
+            let share = load::<L>(token, &self.mix.reweighting);
+            let less = (share * share.fill(SHARE_FALLS)).max(share.fill(LEAST_SHARE));
             let falls = accepted & gain.gt(share.fill(SHARE_GAIN));
-            L::select(falls, less, share).store(&mut self.share.0);
+            L::select(falls, less, share).store(&mut self.mix.reweighting.0);
         }
         if L::any(fresh) {
             let mut flags = Pack::ZERO;
@@ -447,6 +556,17 @@ impl Searches {
                     L::select(good, target, load(token, &self.trial[i])).store(&mut self.trial[i].0);
                 }
                 L::select(good, predicted, load(token, &self.predicted)).store(&mut self.predicted.0);
+                // A step whose successor would promise next to nothing, at the rate at which promises fall, is taken
+                // without another look.
+                let next = predicted * predicted;
+                let last = good & next.lt(load::<L>(token, &self.fulfilled) * negligible * zero.fill(TRUST));
+                if L::any(last) {
+                    for (theta, trial) in self.theta.iter_mut().zip(&self.trial) {
+                        L::select(last, load(token, trial), load(token, theta)).store(&mut theta.0);
+                    }
+                    L::select(last, objective - predicted, objective).store(&mut self.at.packs[0].0);
+                    converged = converged | last;
+                }
             }
             pending = pending & !stuck & !good;
             if !L::any(pending) {
