@@ -2,19 +2,20 @@
 
 use fearless_simd::Level;
 
-use crate::law::{Catalogue, LANES, Pack, Residual};
-use crate::testing::{Uniform, catalogue_law, plausible_columns, plausible_parameters, problem};
+use crate::law::{LANES, Pack, Residual};
+use crate::testing::{Uniform, catalogue_law, problem};
+use crate::verify::cases::{Draws, cases};
 
 use super::{LEAST_SHARE, LaneData, Loss, Objective, Order, Sums, Workspace, triangle};
 
 #[test]
 fn eight_lanes_and_one_give_the_same_bits() {
-    let mut uniform = Uniform(11);
-    for law in &Catalogue::built_in().unwrap().laws {
-        let variables = plausible_columns(law, 37, &mut uniform);
-        let response: Vec<f64> = (0..37).map(|_| uniform.between(1.0, 4.0)).collect();
+    let mut draws = Draws::new(11);
+    for (case, law) in &cases().unwrap() {
+        let response: Vec<f64> = (0..37).map(|_| 1.0 + 3.0 * draws.uniform()).collect();
         let mut columns = vec![("response_", response)];
-        columns.extend(variables.iter().map(|(name, values)| (name.as_str(), values.clone())));
+        let variables = draws.columns(case, law, 37);
+        columns.extend(law.variables.iter().map(String::as_str).zip(variables));
         for loss in
             [Loss::L2, Loss::Huber { delta: 0.1 }, Loss::SoftL1 { delta: 0.1 }, Loss::Cauchy { delta: 0.1 }]
         {
@@ -22,7 +23,7 @@ fn eight_lanes_and_one_give_the_same_bits() {
             let data = LaneData::repeated(&problem);
             let mut coordinates = vec![Pack::ZERO; problem.p()];
             for lane in 0..LANES {
-                let natural = plausible_parameters(law, &mut uniform);
+                let natural = draws.parameters(law, &case.truth(law));
                 for (pack, x) in coordinates.iter_mut().zip(problem.coordinates(&natural)) {
                     pack.0[lane] = x;
                 }

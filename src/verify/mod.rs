@@ -4,8 +4,14 @@
 //! | --- | --- |
 //! | this one | what a check has to say, and the targets that they must meet together |
 //! | [`nist`] | problems whose answers NIST has certified |
+//! | [`cases`] | data for every law of the catalogue |
+//! | [`derivatives`] | every law's derivatives against differences in 256-bit arithmetic |
+//! | [`precise`] | that arithmetic |
 
+pub mod cases;
+pub mod derivatives;
 pub mod nist;
+pub mod precise;
 
 use std::time::Duration;
 
@@ -46,11 +52,23 @@ pub enum Quantity {
     Parameters,
     StandardDeviations,
     ResidualSumOfSquares,
+    Curve,
+    FirstDerivatives,
+    SecondDerivatives,
+    /// Derivatives of the natural parameters with respect to the solver's coordinates.
+    Coordinates,
 }
 
 impl Quantity {
-    pub const ALL: [Quantity; 3] =
-        [Quantity::Parameters, Quantity::StandardDeviations, Quantity::ResidualSumOfSquares];
+    pub const ALL: [Quantity; 7] = [
+        Quantity::Parameters,
+        Quantity::StandardDeviations,
+        Quantity::ResidualSumOfSquares,
+        Quantity::Curve,
+        Quantity::FirstDerivatives,
+        Quantity::SecondDerivatives,
+        Quantity::Coordinates,
+    ];
 
     /// At the head of the printed table.
     pub fn name(self) -> &'static str {
@@ -58,6 +76,10 @@ impl Quantity {
             Quantity::Parameters => "parameters",
             Quantity::StandardDeviations => "std. dev.",
             Quantity::ResidualSumOfSquares => "RSS",
+            Quantity::Curve => "curve",
+            Quantity::FirstDerivatives => "first derivatives",
+            Quantity::SecondDerivatives => "second",
+            Quantity::Coordinates => "coordinates",
         }
     }
 
@@ -67,6 +89,10 @@ impl Quantity {
             Quantity::Parameters => "digits_parameters",
             Quantity::StandardDeviations => "digits_std_dev",
             Quantity::ResidualSumOfSquares => "digits_rss",
+            Quantity::Curve => "digits_curve",
+            Quantity::FirstDerivatives => "digits_first",
+            Quantity::SecondDerivatives => "digits_second",
+            Quantity::Coordinates => "digits_coordinates",
         }
     }
 }
@@ -86,7 +112,7 @@ fn below(digits: &[(Quantity, f64)], floor: impl Fn(Quantity) -> f64) -> Option<
 
 /// All checks.
 pub fn run() -> Result<Vec<Section>, VerifyError> {
-    Ok(vec![nist::from_official_starts()?, nist::without_a_start()?])
+    Ok(vec![nist::from_official_starts()?, nist::without_a_start()?, derivatives::derivatives()?])
 }
 
 #[derive(Debug, thiserror::Error)]
