@@ -70,7 +70,7 @@ fn section_text(section: &Section) -> String {
         table.add_row(row);
     }
     let n = section.outcomes.len();
-    let counts = if quantities.contains(&Quantity::Parameters) {
+    let counts = if section.outcomes.iter().all(|o| o.digits_of(Quantity::Parameters).is_some()) {
         let [six, eight, ten] = [6.0, 8.0, 10.0].map(|d| reaching(&section.outcomes, d));
         format!("{six} of {n} to 6 digits, {eight} to 8, {ten} to 10")
     } else {

@@ -5,6 +5,7 @@
 //! | this one | what a check has to say, and the targets that they must meet together |
 //! | [`nist`] | problems whose answers NIST has certified |
 //! | [`cases`] | data for every law of the catalogue |
+//! | [`self_tests`] | every law of the catalogue on data of its own |
 //! | [`derivatives`] | every law's derivatives against differences in 256-bit arithmetic |
 //! | [`precise`] | that arithmetic |
 
@@ -12,6 +13,7 @@ pub mod cases;
 pub mod derivatives;
 pub mod nist;
 pub mod precise;
+pub mod self_tests;
 
 use std::time::Duration;
 
@@ -112,7 +114,12 @@ fn below(digits: &[(Quantity, f64)], floor: impl Fn(Quantity) -> f64) -> Option<
 
 /// All checks.
 pub fn run() -> Result<Vec<Section>, VerifyError> {
-    Ok(vec![nist::from_official_starts()?, nist::without_a_start()?, derivatives::derivatives()?])
+    Ok(vec![
+        nist::from_official_starts()?,
+        nist::without_a_start()?,
+        self_tests::self_tests()?,
+        derivatives::derivatives()?,
+    ])
 }
 
 #[derive(Debug, thiserror::Error)]

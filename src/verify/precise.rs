@@ -125,6 +125,14 @@ impl PreciseLaw {
         Ok(built)
     }
 
+    /// The law with its parameters themselves as coordinates.
+    pub fn in_parameters(law: &Law) -> Result<PreciseLaw, Unsupported> {
+        let mut built = PreciseLaw { nodes: Vec::new(), parameters: Vec::new(), prediction: 0 };
+        built.parameters = (0..law.parameters.len()).map(|i| built.push(Kind::Coordinate(i))).collect();
+        built.prediction = built.expression(law, &law.prediction, None)?;
+        Ok(built)
+    }
+
     fn push(&mut self, kind: Kind) -> Id {
         let below: Vec<Id> = match &kind {
             Kind::Coordinate(_) | Kind::Constant(_) | Kind::Variable(_) | Kind::Unknown => Vec::new(),
