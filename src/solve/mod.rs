@@ -6,7 +6,8 @@
 //! | `balance` | where they begin for a law that is the root of an equation |
 //! | `search` | Levenberg–Marquardt as a state machine |
 //! | `batch` | many searches at once, one per lane |
-//! | `reference` | the faer solver that finishes a fit and certifies it |
+//! | `reference` | the faer solver that finishes a fit |
+//! | [`certificate`] | what must hold of a point before it is called a minimum |
 //! | `rows` | a problem at one point, observation by observation |
 //! | `edges` | parameters that belong on the edge of their domain |
 //! | `identify` | condition, rank and the directions the data leaves free |
@@ -14,6 +15,9 @@
 
 mod balance;
 mod batch;
+pub mod certificate;
+#[cfg(test)]
+mod certificate_tests;
 mod dense;
 mod edges;
 mod identify;
@@ -23,9 +27,10 @@ mod search;
 mod starts;
 
 pub use batch::{Batch, Ended, Kind, Task};
+pub use certificate::{Certificate, column_scales, scaled_hessian, weighted_entry};
 pub use edges::{Models, at_edges};
 pub use identify::{Identification, identify};
-pub use reference::{Certificate, Finished, column_scales, minimise, scaled_hessian, weighted_entry};
+pub use reference::{Finished, minimise};
 pub use rows::{Rows, rows, terms};
 pub use search::{Ending, Terrain};
 pub use starts::{Given, most_starts, never_finite, starts, user_start};
