@@ -32,9 +32,14 @@ pub fn run(arguments: &VerifyArguments) -> Result<String, Failure> {
     if let Some(out) = out {
         out.write(&sections).map_err(failure)?;
     }
+    report(&sections)
+}
+
+/// The tables; an error where something falls below its floor.
+fn report(sections: &[Section]) -> Result<String, Failure> {
     let text: String = sections.iter().map(section_text).collect();
     let mut failures: Vec<String> = Vec::new();
-    for section in &sections {
+    for section in sections {
         failures.extend(section.missed.iter().map(|missed| format!("{}: {missed}", section.about)));
         for outcome in &section.outcomes {
             if let Some(why) = &outcome.failure {
@@ -43,10 +48,9 @@ pub fn run(arguments: &VerifyArguments) -> Result<String, Failure> {
         }
     }
     if failures.is_empty() {
-        Ok(text)
-    } else {
-        Err(failure(format!("below their floors:\n{}\n\n{text}", failures.join("\n"))))
+        return Ok(text);
     }
+    Err(Failure { status: 1, message: format!("below their floors:\n{}\n\n{text}", failures.join("\n")) })
 }
 
 /// A section's table and what it comes to.
@@ -133,4 +137,35 @@ fn write_table(path: &Path, sections: &[Section]) -> Result<(), Box<dyn std::err
     writer.write(&batch)?;
     writer.close()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_falls_below_its_floor_is_an_error() {
+        let outcome = |failure: Option<&str>| Outcome {
+            problem: "Thurber".to_string(),
+            case: "1",
+            digits: vec![(Quantity::Parameters, 4.2)],
+            status: None,
+            evaluations: None,
+            time: Duration::ZERO,
+            failure: failure.map(str::to_string),
+        };
+        let section = |failure, missed: &[&str]| Section {
+            check: "nist",
+            about: "problems",
+            outcomes: vec![outcome(failure)],
+            missed: missed.iter().map(|m| (*m).to_string()).collect(),
+        };
+        assert!(report(&[section(None, &[])]).is_ok_and(|text| text.contains("Thurber")));
+        let failed = report(&[section(None, &[]), section(Some("4.2 digits"), &[])]).unwrap_err();
+        assert_eq!(failed.status, 1);
+        assert!(failed.message.contains("nist Thurber 1: 4.2 digits"), "{}", failed.message);
+        assert!(report(&[section(None, &["1 fits reach 6 digits"])]).is_err());
+    }
 }

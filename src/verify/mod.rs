@@ -153,4 +153,12 @@ mod tests {
         assert_eq!(digits(-1.0, 1.0), 0.0);
         assert_eq!(digits(f64::NAN, 1.0), 0.0);
     }
+
+    #[test]
+    fn what_is_below_its_floor_is_said() {
+        let got = [(Quantity::Parameters, 6.5), (Quantity::StandardDeviations, f64::NAN)];
+        assert_eq!(below(&got[..1], |_| 6.0), None);
+        assert!(below(&got, |_| 6.0).is_some_and(|why| why.contains("std. dev.")));
+        assert!(below(&got, |_| 7.0).is_some_and(|why| why.contains("6.5 digits of the parameters")));
+    }
 }

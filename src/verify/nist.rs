@@ -245,6 +245,7 @@ fn fit(problem: &Problem, start: Start) -> Result<Outcome, VerifyError> {
 mod tests {
     use super::*;
     use crate::formula::{Column, Table, evaluate};
+    use crate::verify::cases::Draws;
 
     /// NIST's certified values, from each of its starts alone.
     #[test]
@@ -302,6 +303,19 @@ mod tests {
             }
         }
         assert_eq!(with_symmetries, 9);
+    }
+
+    /// MGH10's first start is no lucky one: starts within 30 % of it follow the same long valley.
+    #[test]
+    fn a_long_valley_is_followed_from_anywhere_near() {
+        let mut problem = problems().unwrap().into_iter().find(|p| p.name == "MGH10").unwrap();
+        let official = problem.start_1.clone();
+        let mut draws = Draws::new(7);
+        for _ in 0..20 {
+            problem.start_1 = official.iter().map(|x| x * (0.7 + 0.6 * draws.uniform())).collect();
+            let outcome = fit(&problem, Start::First).unwrap();
+            assert_eq!(outcome.failure, None, "{:?}: {outcome:?}", problem.start_1);
+        }
     }
 
     /// What a symmetry is not must not count as one: the images of Lanczos1 are the six orders of three terms.
