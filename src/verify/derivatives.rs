@@ -30,7 +30,7 @@ use astro_float_num::{BigFloat, Consts};
 use rayon::prelude::*;
 
 use crate::formula::{Expr, ExprKind, parse_formula};
-use crate::law::{Law, Pack, Residual, Scale};
+use crate::law::{Law, Pack, Program, Residual, Scale};
 use crate::problem::{LaneData, Loss, Problem, Workspace, bind_columns, outputs_lanes, triangle};
 use crate::solve::Models;
 
@@ -167,7 +167,7 @@ fn usable(law: &Law, mut draw: impl FnMut() -> Point) -> Vec<Point> {
     let fits = |point: &Point| {
         let problem = bound(law, &models, point);
         let theta = problem.coordinates(&free(law, &point.parameters));
-        outputs(&problem, &theta).iter().flatten().all(|x| x.is_finite())
+        outputs(&problem, &problem.model.hessian, &theta).iter().flatten().all(|x| x.is_finite())
     };
     (0..MOST_DRAWS).map(|_| draw()).filter(fits).take(POINTS).collect()
 }
@@ -188,11 +188,11 @@ fn bound(law: &Law, models: &Models, point: &Point) -> Problem {
     bind_columns(law, models.full(), &response, Loss::L2, &columns).0
 }
 
-/// Outputs of the full program, `[output][observation]`.
-fn outputs(problem: &Problem, theta: &[f64]) -> Vec<Vec<f64>> {
+/// Outputs of one of the model's programs, `[output][observation]`.
+fn outputs(problem: &Problem, program: &Program, theta: &[f64]) -> Vec<Vec<f64>> {
     let data = LaneData::spread(problem, &problem.observations.weight);
     let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
-    let lanes = outputs_lanes(&problem.model.hessian, &data, &coordinates, &mut Workspace::default());
+    let lanes = outputs_lanes(program, &data, &coordinates, &mut Workspace::default());
     lanes.iter().map(|packs| packs.iter().flat_map(|pack| pack.0).take(problem.n()).collect()).collect()
 }
 
@@ -212,12 +212,13 @@ fn check(law: &Law, points: &[Point]) -> Result<Vec<(Quantity, f64)>, VerifyErro
         let exact = Exact::at(law, &bound(law, &spaces[0], point), &here, point)?;
         for (models, residual) in spaces.iter().zip([Residual::Linear, Residual::Log]) {
             let problem = bound(law, models, point);
-            let compiled = outputs(&problem, &here);
+            let compiled = outputs(&problem, &problem.model.hessian, &here);
             // A law that is negative somewhere has no logarithm to differentiate.
             if residual == Residual::Log && compiled[0].iter().any(|x| x.is_nan()) {
                 continue;
             }
-            let digits = exact.agreement(&problem, &here, &compiled);
+            let gradient = outputs(&problem, &problem.model.gradient, &here);
+            let digits = exact.agreement(&problem, &here, &compiled, &gradient);
             worst.iter_mut().zip(digits).for_each(|(worst, digits)| *worst = worst.min(digits));
         }
     }
@@ -289,8 +290,14 @@ impl Exact {
     }
 
     /// Digits of the worst first derivative, second derivative and derivative of a natural parameter, of what a
-    /// compiled problem gives at `theta`.
-    fn agreement(&self, problem: &Problem, theta: &[f64], compiled: &[Vec<f64>]) -> [f64; 3] {
+    /// compiled problem gives at `theta`: its full program, and the one that searches read first derivatives from.
+    fn agreement(
+        &self,
+        problem: &Problem,
+        theta: &[f64],
+        compiled: &[Vec<f64>],
+        gradient: &[Vec<f64>],
+    ) -> [f64; 3] {
         let p = theta.len();
         let [first, second] = self.derivatives(problem.model.residual);
         let curved = |i: usize, j: usize| {
@@ -310,7 +317,9 @@ impl Exact {
         let mut note = |which: usize, digits: f64| worst[which] = worst[which].min(digits);
         for i in 0..p {
             let least = |k: usize| NEGLIGIBLE * size[k] / unit(i);
-            note(0, column_digits(Some(&compiled[1 + i]), &first[i], least));
+            for program in [compiled, gradient] {
+                note(0, column_digits(Some(&program[1 + i]), &first[i], least));
+            }
             for j in 0..=i {
                 let least = |k: usize| {
                     let product = (first[i][k] * first[j][k]).abs() / size[k];
@@ -424,13 +433,25 @@ mod tests {
         assert!((second[triangle(a) + a][row] / term - 1.0).abs() < 1e-13);
         assert_eq!(second[triangle(e) + e][row], 0.0);
 
-        let mut compiled = outputs(&problem, &theta);
-        assert!(exact.agreement(&problem, &theta, &compiled)[0] > 13.0);
-        compiled[1 + a].iter_mut().for_each(|x| *x *= 1.0 + 1e-8);
-        let digits = exact.agreement(&problem, &theta, &compiled)[0];
-        assert!((7.9..8.1).contains(&digits), "{digits}");
-        let p = theta.len();
-        compiled[1 + p].iter_mut().for_each(|x| *x *= 1.0 + 1e-6);
-        assert!(exact.agreement(&problem, &theta, &compiled)[1] < 6.5);
+        let right = outputs(&problem, &problem.model.hessian, &theta);
+        let searched = outputs(&problem, &problem.model.gradient, &theta);
+        assert!(exact.agreement(&problem, &theta, &right, &searched)[0] > 13.0);
+        let wrong = |programs: &[Vec<f64>], output: usize, factor: f64| {
+            let mut wrong = programs.to_vec();
+            wrong[output].iter_mut().for_each(|x| *x *= factor);
+            wrong
+        };
+        for i in 0..theta.len() {
+            let full = wrong(&right, 1 + i, 1.0 + 1e-8);
+            let digits = exact.agreement(&problem, &theta, &full, &searched)[0];
+            assert!((7.9..8.1).contains(&digits), "{digits}");
+            let gradient = wrong(&searched, 1 + i, 1.0 + 1e-8);
+            let digits = exact.agreement(&problem, &theta, &right, &gradient)[0];
+            assert!((7.9..8.1).contains(&digits), "{digits}");
+        }
+        for k in 0..problem.model.curved.len() {
+            let full = wrong(&right, 1 + theta.len() + k, 1.0 + 1e-5);
+            assert!(exact.agreement(&problem, &theta, &full, &searched)[1] < 8.0);
+        }
     }
 }
