@@ -1,7 +1,7 @@
 //! Problems made from arrays, for unit tests.
 
 use crate::formula::{parse_expression, parse_formula};
-use crate::law::{Catalogue, Domain, Law, Residual};
+use crate::law::{Catalogue, Law, Residual};
 use crate::problem::{Loss, Problem, bind_columns};
 use crate::solve::Models;
 
@@ -39,58 +39,4 @@ impl Uniform {
     pub fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.next()
     }
-}
-
-/// Plausible values of a law's variables.
-pub fn plausible_columns(law: &Law, n: usize, uniform: &mut Uniform) -> Vec<(String, Vec<f64>)> {
-    law.variables
-        .iter()
-        .map(|variable| {
-            let (low, high): (f64, f64) = match variable.as_str() {
-                "N" | "Nact" => (1e7, 1e10),
-                "D" => (1e9, 1e12),
-                "U" => (1e9, 1e11),
-                "C" => (1e17, 1e22),
-                "M" => (2.0, 600.0),
-                "S" => (1e3, 1e5),
-                "P" => (3.0, 16.0),
-                "L" | "L0" => (2.0, 5.0),
-                "k" => (1.0, 1e4),
-                "Ehat" => (1.0, 256.0),
-                _ => (16.0, 5e4),
-            };
-            let values = (0..n).map(|_| low * (high / low).powf(uniform.next())).collect();
-            (variable.clone(), values)
-        })
-        .collect()
-}
-
-/// A plausible value of each free parameter, inside its domain.
-pub fn plausible_parameters(law: &Law, uniform: &mut Uniform) -> Vec<f64> {
-    law.parameters
-        .iter()
-        .map(|parameter| match (parameter.domain, parameter.start) {
-            (Domain::Fixed(value), _) => value,
-            (_, Some((low, high))) if low > 0.0 => low * (high / low).powf(uniform.between(0.2, 0.8)),
-            (_, Some((low, high))) => low + (high - low) * uniform.between(0.2, 0.8),
-            (Domain::Range { low, high }, None) => {
-                // Scales that meet the data are of its size.
-                let scale = match parameter.name.as_str() {
-                    "Nc" | "Dc" | "Cc" => 1e13,
-                    "Sc" | "d" | "d1" => 300.0,
-                    "d2" => 3000.0,
-                    "d3" => 20_000.0,
-                    "E0" => 1.0,
-                    "g" if law.name == "shifted-power" => 1e-3,
-                    "B" if law.name == "shifted-compute" => 1e18,
-                    "b" if law.name == "exp3" => 1e-4,
-                    "L0" => 3.0,
-                    "e" if law.name == "m4" => 0.3,
-                    "e0" => 4.0,
-                    _ => 1.0,
-                };
-                (scale * uniform.between(0.7, 1.4)).clamp(low, high)
-            }
-        })
-        .collect()
 }

@@ -1,14 +1,14 @@
-//! `sweepfit verify`: the engine against certified answers.
+//! `sweepfit verify`: the engine against answers that come from elsewhere.
 
-use std::fs::File;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array};
 use clap::Args;
 use parquet::arrow::ArrowWriter;
 
-use crate::verify::{Outcome, Start, nist};
+use crate::verify::{Outcome, Quantity, Section, reaching, run as run_checks};
 
 use super::{Failure, summary};
 
@@ -22,75 +22,150 @@ pub struct VerifyArguments {
 pub fn run(arguments: &VerifyArguments) -> Result<String, Failure> {
     faer::set_global_parallelism(faer::Par::Seq);
     let failure = |message: String| Failure { status: 1, message };
-    let outcomes =
-        nist(&[Start::First, Start::Second, Start::Own]).map_err(|error| failure(error.to_string()))?;
-    if let Some(path) = &arguments.out {
-        write(path, &outcomes).map_err(|error| failure(format!("{}: {error}", path.display())))?;
+    let out = match &arguments.out {
+        Some(path) => {
+            Some(Staged::new(path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?)
+        }
+        None => None,
+    };
+    let sections = run_checks().map_err(|error| failure(error.to_string()))?;
+    if let Some(out) = out {
+        out.write(&sections).map_err(failure)?;
     }
-    let mut table = summary::table(
-        &["problem", "start", "digits", "of std. dev.", "of RSS", "status", "iterations", "time ms"],
-        &[2, 3, 4, 6, 7],
-    );
-    for o in &outcomes {
-        table.add_row([
-            o.problem.clone(),
-            o.start.name().to_string(),
-            format!("{:.1}", o.digits),
-            format!("{:.1}", o.digits_deviation),
-            format!("{:.1}", o.digits_sum),
-            o.status.name().to_string(),
-            o.iterations.to_string(),
-            format!("{:.2}", 1e3 * o.time.as_secs_f64()),
-        ]);
+    report(&sections)
+}
+
+/// The tables; an error where something falls below its floor.
+fn report(sections: &[Section]) -> Result<String, Failure> {
+    let text: String = sections.iter().map(section_text).collect();
+    let mut failures: Vec<String> = Vec::new();
+    for section in sections {
+        failures.extend(section.missed.iter().map(|missed| format!("{}: {missed}", section.about)));
+        for outcome in &section.outcomes {
+            if let Some(why) = &outcome.failure {
+                failures.push(format!("{} {} {}: {why}", section.check, outcome.problem, outcome.case));
+            }
+        }
     }
-    let mut text = summary::lines(&table);
-    for (title, own) in [("from NIST's starts", false), ("without a start", true)] {
-        let of: Vec<&Outcome> = outcomes.iter().filter(|o| (o.start == Start::Own) == own).collect();
-        let reach = |d: f64| of.iter().filter(|o| o.digits >= d).count();
-        text += &format!(
-            "{title}: {} of {} to 6 digits, {} to 8, {} to 10\n",
-            reach(6.0),
-            of.len(),
-            reach(8.0),
-            reach(10.0)
-        );
+    if failures.is_empty() {
+        return Ok(text);
     }
-    let below: Vec<String> = outcomes
-        .iter()
-        .filter(|o| !o.holds())
-        .map(|o| format!("{} from start {}", o.problem, o.start.name()))
+    Err(Failure { status: 1, message: format!("below their floors:\n{}\n\n{text}", failures.join("\n")) })
+}
+
+/// A section's table and what it comes to.
+fn section_text(section: &Section) -> String {
+    let quantities: Vec<Quantity> = Quantity::ALL
+        .into_iter()
+        .filter(|&q| section.outcomes.iter().any(|o| o.digits_of(q).is_some()))
         .collect();
-    if below.is_empty() {
-        Ok(text)
+    let fits = section.outcomes.iter().any(|o| o.status.is_some());
+    let mut header = vec!["problem", "case"];
+    header.extend(quantities.iter().map(|q| q.name()));
+    let right: Vec<usize> = (2..header.len()).chain([header.len() + 1, header.len() + 2]).collect();
+    header.extend(if fits { &["status", "evaluations", "time ms"][..] } else { &["", "", "time ms"] });
+    let mut table = summary::table(&header, &right);
+    for o in &section.outcomes {
+        let mut row = vec![o.problem.clone(), o.case.to_string()];
+        row.extend(quantities.iter().map(|&q| o.digits_of(q).map_or(String::new(), |d| format!("{d:.1}"))));
+        row.push(o.status.map_or(String::new(), |s| s.name().to_string()));
+        row.push(o.evaluations.map_or(String::new(), |n| n.to_string()));
+        row.push(format!("{:.2}", 1e3 * o.time.as_secs_f64()));
+        table.add_row(row);
+    }
+    let n = section.outcomes.len();
+    let counts = if section.outcomes.iter().all(|o| o.digits_of(Quantity::Parameters).is_some()) {
+        let [six, eight, ten] = [6.0, 8.0, 10.0].map(|d| reaching(&section.outcomes, d));
+        format!("{six} of {n} to 6 digits, {eight} to 8, {ten} to 10")
     } else {
-        Err(failure(format!("below their floors: {}\n{text}", below.join(", "))))
+        let holds = section.outcomes.iter().filter(|o| o.failure.is_none()).count();
+        format!("{holds} of {n} hold")
+    };
+    format!("{}\n{}{counts}\n\n", section.about, summary::lines(&table))
+}
+
+/// A file that appears under its name only when it is complete.
+struct Staged {
+    folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Staged {
+    fn new(path: &Path) -> std::io::Result<Staged> {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = tempfile::Builder::new().prefix(".verify").tempdir_in(folder)?;
+        Ok(Staged { folder, path: path.to_path_buf() })
+    }
+
+    fn write(self, sections: &[Section]) -> Result<(), String> {
+        let staged = self.folder.path().join("outcomes.parquet");
+        write_table(&staged, sections)
+            .and_then(|()| Ok(fs::rename(&staged, &self.path)?))
+            .map_err(|error| format!("{}: {error}", self.path.display()))
     }
 }
 
-fn write(path: &PathBuf, outcomes: &[Outcome]) -> Result<(), Box<dyn std::error::Error>> {
-    let float = |f: &dyn Fn(&Outcome) -> f64| -> ArrayRef {
-        Arc::new(Float64Array::from_iter_values(outcomes.iter().map(f)))
+fn write_table(path: &Path, sections: &[Section]) -> Result<(), Box<dyn std::error::Error>> {
+    let rows: Vec<(&Section, &Outcome)> =
+        sections.iter().flat_map(|s| s.outcomes.iter().map(move |o| (s, o))).collect();
+    let text = |f: &dyn Fn(&Section, &Outcome) -> Option<String>| -> ArrayRef {
+        Arc::new(rows.iter().map(|(s, o)| f(s, o)).collect::<StringArray>())
     };
-    let text = |f: &dyn Fn(&Outcome) -> String| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(outcomes.iter().map(f)))
+    let float = |f: &dyn Fn(&Outcome) -> Option<f64>| -> ArrayRef {
+        Arc::new(rows.iter().map(|(_, o)| f(o)).collect::<Float64Array>())
     };
-    let batch = RecordBatch::try_from_iter([
-        ("problem", text(&|o| o.problem.clone())),
-        ("start", text(&|o| o.start.name().to_string())),
-        ("digits", float(&|o| o.digits)),
-        ("digits_std_dev", float(&|o| o.digits_deviation)),
-        ("digits_rss", float(&|o| o.digits_sum)),
-        ("status", text(&|o| o.status.name().to_string())),
-        (
-            "iterations",
-            Arc::new(Int64Array::from_iter_values(outcomes.iter().map(|o| i64::from(o.iterations))))
-                as ArrayRef,
-        ),
-        ("seconds", float(&|o| o.time.as_secs_f64())),
-        ("floor", float(&|o| o.floor)),
-    ])?;
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
+        ("check", text(&|s, _| Some(s.check.to_string()))),
+        ("problem", text(&|_, o| Some(o.problem.clone()))),
+        ("case", text(&|_, o| Some(o.case.to_string()))),
+    ];
+    for quantity in Quantity::ALL {
+        columns.push((quantity.column(), float(&|o| o.digits_of(quantity))));
+    }
+    let evaluations: ArrayRef = Arc::new(rows.iter().map(|(_, o)| o.evaluations).collect::<UInt32Array>());
+    columns.extend([
+        ("status", text(&|_, o| o.status.map(|s| s.name().to_string()))),
+        ("evaluations", evaluations),
+        ("seconds", float(&|o| Some(o.time.as_secs_f64()))),
+        ("failure", text(&|_, o| o.failure.clone())),
+    ]);
+    // Every column by name, whatever this run has put into it.
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, array)| (name, array, !matches!(name, "check" | "problem" | "case"))),
+    )?;
     let mut writer = ArrowWriter::try_new(File::create(path)?, batch.schema(), None)?;
     writer.write(&batch)?;
     writer.close()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_falls_below_its_floor_is_an_error() {
+        let outcome = |failure: Option<&str>| Outcome {
+            problem: "Thurber".to_string(),
+            case: "1",
+            digits: vec![(Quantity::Parameters, 4.2)],
+            status: None,
+            evaluations: None,
+            time: Duration::ZERO,
+            failure: failure.map(str::to_string),
+        };
+        let section = |failure, missed: &[&str]| Section {
+            check: "nist",
+            about: "problems",
+            outcomes: vec![outcome(failure)],
+            missed: missed.iter().map(|m| (*m).to_string()).collect(),
+        };
+        assert!(report(&[section(None, &[])]).is_ok_and(|text| text.contains("Thurber")));
+        let failed = report(&[section(None, &[]), section(Some("4.2 digits"), &[])]).unwrap_err();
+        assert_eq!(failed.status, 1);
+        assert!(failed.message.contains("nist Thurber 1: 4.2 digits"), "{}", failed.message);
+        assert!(report(&[section(None, &["1 fits reach 6 digits"])]).is_err());
+    }
 }

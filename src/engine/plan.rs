@@ -335,10 +335,7 @@ fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, EngineError> {
         )));
     }
     let residual = job.residual.unwrap_or(law.residual);
-    let loss = job.loss.unwrap_or(match residual {
-        Residual::Log => Loss::Huber { delta: 1e-3 },
-        Residual::Linear => Loss::L2,
-    });
+    let loss = job.loss.unwrap_or(Loss::usual(residual));
     Ok(BoundLaw {
         models: Arc::new(Models::compile(law.clone(), residual)),
         binding: Binding { names: Vec::new(), used: Vec::new(), response, weight: None, sigma: None },

@@ -1,13 +1,14 @@
-//! The compiler against independent evaluations: the formula interpreter for values, differences of values for
-//! derivatives, known limits for the numerics.
+//! The compiler against independent evaluations: the formula interpreter for values, known limits for the numerics.
+//! (Derivatives are held against differences in high precision: `verify::derivatives`.)
 
 // Expected values stand as they were computed, with more digits than a float holds.
 #![allow(clippy::excessive_precision)]
 
 use crate::formula::{Column, Table, evaluate};
-use crate::law::{Catalogue, Law, Pack, Residual};
+use crate::law::{Law, Pack, Residual};
 use crate::problem::{LaneData, Loss, Problem, Workspace, outputs_lanes};
-use crate::testing::{Uniform, plausible_columns, plausible_parameters, problem, typed_law};
+use crate::testing::{Uniform, problem, typed_law};
+use crate::verify::cases::{Draws, cases};
 
 /// The prediction by interpreting the formula as written.
 fn interpreted(law: &Law, parameters: &[f64], variables: &[(String, Vec<f64>)]) -> Vec<f64> {
@@ -42,11 +43,12 @@ fn outputs(problem: &Problem, theta: &[f64]) -> Vec<Vec<f64>> {
 
 #[test]
 fn every_law_has_the_value_that_its_formula_says() {
-    let mut uniform = Uniform(1);
-    for law in &Catalogue::built_in().unwrap().laws {
+    let mut draws = Draws::new(1);
+    for (case, law) in &cases().unwrap() {
         for residual in [Residual::Linear, Residual::Log] {
-            let variables = plausible_columns(law, 21, &mut uniform);
-            let parameters = plausible_parameters(law, &mut uniform);
+            let columns = draws.columns(case, law, 21);
+            let variables: Vec<(String, Vec<f64>)> = law.variables.iter().cloned().zip(columns).collect();
+            let parameters = draws.parameters(law, &case.truth(law));
             let problem = bound(law, residual, &variables);
             let theta = problem.coordinates(&parameters);
             let expected = interpreted(law, &parameters, &variables);
@@ -66,65 +68,6 @@ fn every_law_has_the_value_that_its_formula_says() {
                 assert!((back / given - 1.0).abs() < 1e-12, "{}: {back} for {given}", law.name);
             }
         }
-    }
-}
-
-/// Central differences with Richardson extrapolation: right to about 1e-9 of the function's size; NaN where the two
-/// steps disagree, because the function bends too much for differences to say anything.
-fn slope(f: impl Fn(f64) -> Vec<f64>, h: f64) -> Vec<f64> {
-    let central =
-        |h: f64| -> Vec<f64> { f(h).iter().zip(f(-h)).map(|(up, down)| (up - down) / (2.0 * h)).collect() };
-    central(h / 2.0)
-        .iter()
-        .zip(central(h))
-        .map(|(fine, coarse)| {
-            let settled = (fine - coarse).abs() <= 1e-3 * fine.abs().max(1e-6);
-            if settled { (4.0 * fine - coarse) / 3.0 } else { f64::NAN }
-        })
-        .collect()
-}
-
-#[test]
-fn derivatives_of_every_law_agree_with_differences() {
-    let mut uniform = Uniform(5);
-    for law in &Catalogue::built_in().unwrap().laws {
-        for residual in [Residual::Linear, Residual::Log] {
-            let variables = plausible_columns(law, 16, &mut uniform);
-            let parameters = plausible_parameters(law, &mut uniform);
-            let problem = bound(law, residual, &variables);
-            let theta = problem.coordinates(&parameters);
-            let exact = outputs(&problem, &theta);
-            let p = theta.len();
-            let shifted = |j: usize, h: f64| {
-                let mut theta = theta.clone();
-                theta[j] += h;
-                outputs(&problem, &theta)
-            };
-            for j in 0..p {
-                let h = match problem.model.coordinates[j].scale {
-                    crate::law::Scale::Log => 1e-3,
-                    crate::law::Scale::Linear => 1e-3 * theta[j].abs().max(1e-6),
-                };
-                let first = slope(|h| shifted(j, h)[0].clone(), h);
-                compare(law, &exact[1 + j], &first, 1e-5);
-                for (k, &(a, b)) in problem.model.curved.iter().enumerate() {
-                    if b == j {
-                        let second = slope(|h| shifted(j, h)[1 + a].clone(), h);
-                        compare(law, &exact[1 + p + k], &second, 1e-4);
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn compare(law: &Law, exact: &[f64], differences: &[f64], tolerance: f64) {
-    let size = exact.iter().fold(0.0, |m: f64, x| if x.is_finite() { m.max(x.abs()) } else { m });
-    for (x, d) in exact.iter().zip(differences) {
-        if !x.is_finite() || !d.is_finite() {
-            continue;
-        }
-        assert!((x - d).abs() <= tolerance * size.max(1e-4), "{}: {x} for {d}", law.name);
     }
 }
 

@@ -2,19 +2,20 @@
 
 use fearless_simd::Level;
 
-use crate::law::{Catalogue, LANES, Pack, Residual};
-use crate::testing::{Uniform, catalogue_law, plausible_columns, plausible_parameters, problem};
+use crate::law::{LANES, Pack, Residual};
+use crate::testing::{Uniform, catalogue_law, problem};
+use crate::verify::cases::{Draws, cases};
 
 use super::{LaneData, Loss, Mix, Objective, Order, Sums, Workspace, outputs_lanes, triangle};
 
 #[test]
 fn eight_lanes_and_one_give_the_same_bits() {
-    let mut uniform = Uniform(11);
-    for law in &Catalogue::built_in().unwrap().laws {
-        let variables = plausible_columns(law, 37, &mut uniform);
-        let response: Vec<f64> = (0..37).map(|_| uniform.between(1.0, 4.0)).collect();
+    let mut draws = Draws::new(11);
+    for (case, law) in &cases().unwrap() {
+        let response: Vec<f64> = (0..37).map(|_| 1.0 + 3.0 * draws.uniform()).collect();
         let mut columns = vec![("response_", response)];
-        columns.extend(variables.iter().map(|(name, values)| (name.as_str(), values.clone())));
+        let variables = draws.columns(case, law, 37);
+        columns.extend(law.variables.iter().map(String::as_str).zip(variables));
         for loss in
             [Loss::L2, Loss::Huber { delta: 0.1 }, Loss::SoftL1 { delta: 0.1 }, Loss::Cauchy { delta: 0.1 }]
         {
@@ -22,7 +23,7 @@ fn eight_lanes_and_one_give_the_same_bits() {
             let data = LaneData::repeated(&problem);
             let mut coordinates = vec![Pack::ZERO; problem.p()];
             for lane in 0..LANES {
-                let natural = plausible_parameters(law, &mut uniform);
+                let natural = draws.parameters(law, &case.truth(law));
                 for (pack, x) in coordinates.iter_mut().zip(problem.coordinates(&natural)) {
                     pack.0[lane] = x;
                 }
@@ -102,31 +103,21 @@ fn a_zero_among_the_data_of_a_power_spoils_nothing() {
 /// The Hessian that searches sum from shared products against the law's second derivatives, term by term.
 #[test]
 fn bends_are_second_derivatives() {
-    let mut uniform = Uniform(23);
-    let mut laws = Catalogue::built_in().unwrap().laws.clone();
-    laws.extend([
-        crate::testing::typed_law("y ~ exp(a*x) + b*exp(c*x) where b > 0", &["x", "y"]),
-        crate::testing::typed_law("y ~ a*x^2 + b", &["x", "y"]),
-    ]);
+    let mut draws = Draws::new(23);
     let mut bent = 0;
-    for law in &laws {
+    for (case, law) in &cases().unwrap() {
         for residual in [Residual::Log, Residual::Linear] {
-            let variables = match law.variables.as_slice() {
-                [x] if law.name.contains('~') => {
-                    vec![(x.clone(), (1..21).map(|i| 0.1 * f64::from(i)).collect())]
-                }
-                _ => plausible_columns(law, 20, &mut uniform),
-            };
-            let response: Vec<f64> = (0..20).map(|_| uniform.between(1.0, 4.0)).collect();
+            let response: Vec<f64> = (0..20).map(|_| 1.0 + 3.0 * draws.uniform()).collect();
             let mut columns = vec![("response_", response)];
-            columns.extend(variables.iter().map(|(name, values)| (name.as_str(), values.clone())));
+            let variables = draws.columns(case, law, 20);
+            columns.extend(law.variables.iter().map(String::as_str).zip(variables));
             let (_, problem) = problem(law, residual, Loss::L2, &columns);
             let model = &problem.model;
             bent += usize::from(!model.bends.is_empty());
             if model.bends.is_empty() && !model.bends_of_log {
                 continue;
             }
-            let theta = problem.coordinates(&plausible_parameters(law, &mut uniform));
+            let theta = problem.coordinates(&draws.parameters(law, &case.truth(law)));
             let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
             let data = LaneData::repeated(&problem);
             let p = problem.p();

@@ -6,7 +6,8 @@
 //! | `balance` | where they begin for a law that is the root of an equation |
 //! | `search` | Levenberg–Marquardt as a state machine |
 //! | `batch` | many searches at once, one per lane |
-//! | `reference` | the faer solver that finishes a fit and certifies it |
+//! | `reference` | the faer solver that finishes a fit |
+//! | [`certificate`] | what must hold of a point before it is called a minimum |
 //! | `rows` | a problem at one point, observation by observation |
 //! | `edges` | parameters that belong on the edge of their domain |
 //! | `identify` | condition, rank and the directions the data leaves free |
@@ -14,6 +15,9 @@
 
 mod balance;
 mod batch;
+pub mod certificate;
+#[cfg(test)]
+mod certificate_tests;
 mod dense;
 mod edges;
 mod identify;
@@ -23,9 +27,10 @@ mod search;
 mod starts;
 
 pub use batch::{Batch, Ended, Kind, Task};
+pub use certificate::{Certificate, column_scales, scaled_hessian, weighted_entry};
 pub use edges::{Models, at_edges};
 pub use identify::{Identification, identify};
-pub use reference::{Certificate, Finished, column_scales, minimise, scaled_hessian, weighted_entry};
+pub use reference::{Finished, minimise};
 pub use rows::{Rows, Terms, rows};
 pub use search::{Ending, Terrain};
 pub use starts::{Given, most_starts, never_finite, starts, user_start};
@@ -227,17 +232,10 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
     batch.forget();
     if let Some(given) = &given {
         let starts = user_start(&problem, &rules, given, batch);
-        // A start of the user's own, alone, is first searched from as it stands; only where that ends in no
-        // certified minimum are its amplitudes solved, then and along the way.
-        let alone = options.starts == Some(1);
-        for amplitudes in
-            if alone { &[Amplitudes::Free, Amplitudes::Solved][..] } else { &[Amplitudes::Drawn][..] }
-        {
-            searched.forget();
-            searched.search(&problem, starts.clone(), options.solver, *amplitudes, batch);
-            if alone && searched.finish(&problem) {
-                break;
-            }
+        if options.starts == Some(1) {
+            searched.alone(&problem, &starts, options.solver, batch);
+        } else {
+            searched.search(&problem, starts, options.solver, Amplitudes::Drawn, batch);
         }
     }
     if options.starts != Some(1) || given.is_none() {
@@ -259,6 +257,12 @@ const FIRST_ROUND: usize = LANES;
 /// Points of the design that are screened by their objective: per search, and at least in a round.
 const SCREENED_PER_START: usize = 2;
 const LEAST_SCREENED: usize = 4 * FIRST_ROUND;
+
+/// Iterations after which a search of the reference solver gives up.
+const REFERENCE_ITERATIONS: u32 = 400;
+
+/// Times that a lone search may go on where it ran out of iterations, the first included.
+const MOST_LEGS: usize = 10;
 
 /// Times that the best optimum must have been found.
 const TIMES_FOUND: usize = 3;
@@ -303,12 +307,6 @@ struct Searched {
 }
 
 impl Searched {
-    /// Starts again, keeping the best.
-    fn forget(&mut self) {
-        self.starts.clear();
-        self.outcomes.clear();
-    }
-
     fn search(
         &mut self,
         problem: &Problem,
@@ -324,7 +322,33 @@ impl Searched {
         self.starts.extend(starts);
         self.outcomes.extend(found);
         // The search that found an optimum comes before those that were abandoned on their way to it.
-        self.outcomes.sort_by(|a, b| a.objective.total_cmp(&b.objective).then(a.abandoned.cmp(&b.abandoned)));
+        self.outcomes
+            .sort_by(|a, b| a.objective.total_cmp(&b.objective).then(a.abandoned().cmp(&b.abandoned())));
+    }
+
+    /// From the user's own start alone: first as it stands; where that ends in no certified minimum, with its
+    /// amplitudes solved.
+    ///
+    /// A search that ran out of iterations while it still descended has not been refused anything: it goes on from
+    /// where it is, now with the amplitudes solved along the way, because a valley that is too long for it is
+    /// mostly one in which an amplitude changes by orders of magnitude (NIST's MGH10).
+    fn alone(&mut self, problem: &Problem, start: &[Vec<f64>], solver: Solver, batch: &mut Batch) {
+        for amplitudes in [Amplitudes::Free, Amplitudes::Solved] {
+            let mut leg = search(problem, start, solver, amplitudes, batch);
+            for _ in 1..MOST_LEGS {
+                let Some(before) = leg.first().filter(|o| o.ending == Ending::Limit).cloned() else { break };
+                let next = search(problem, &[before.theta], solver, Amplitudes::Drawn, batch);
+                leg = next
+                    .into_iter()
+                    .map(|o| Outcome { iterations: o.iterations + before.iterations, ..o })
+                    .collect();
+            }
+            self.starts = start.to_vec();
+            self.outcomes = leg.into_iter().filter(|o| o.objective.is_finite()).collect();
+            if self.finish(problem) {
+                return;
+            }
+        }
     }
 
     /// Finishes the best outcome; true where one is certified.
@@ -334,16 +358,16 @@ impl Searched {
 
     /// The rule of [`rounds`].
     fn suffices(&self, problem: &Problem) -> bool {
-        let Some(best) = self.outcomes.first().filter(|o| o.converged) else { return false };
+        let Some(best) = self.outcomes.first().filter(|o| o.converged()) else { return false };
         let mut optima = 0;
         let mut last = f64::NEG_INFINITY;
-        for outcome in self.outcomes.iter().filter(|o| o.converged) {
+        for outcome in self.outcomes.iter().filter(|o| o.converged()) {
             if outcome.objective > agreement_limit(last, problem.floor) {
                 optima += 1;
                 last = outcome.objective;
             }
         }
-        let n = self.outcomes.iter().filter(|o| o.converged).count();
+        let n = self.outcomes.iter().filter(|o| o.converged()).count();
         let limit = agreement_limit(best.objective, problem.floor);
         let found = self.outcomes.iter().filter(|o| o.objective <= limit).count();
         if found < TIMES_FOUND || n <= optima + 2 {
@@ -379,9 +403,18 @@ struct Outcome {
     theta: Vec<f64>,
     objective: f64,
     iterations: u32,
+    ending: Ending,
+}
+
+impl Outcome {
     /// It ended in an optimum, or was abandoned on its way to one.
-    converged: bool,
-    abandoned: bool,
+    fn converged(&self) -> bool {
+        matches!(self.ending, Ending::Converged | Ending::Abandoned(_))
+    }
+
+    fn abandoned(&self) -> bool {
+        matches!(self.ending, Ending::Abandoned(_))
+    }
 }
 
 /// Bookkeeping of the multi-start.
@@ -402,7 +435,7 @@ impl Tally {
     /// The best objective of another optimum.
     fn runner_up(&self, objective: f64, floor: f64) -> Option<f64> {
         let limit = agreement_limit(objective, floor);
-        self.outcomes.iter().filter(|o| o.converged).map(|o| o.objective).find(|&o| o > limit)
+        self.outcomes.iter().filter(|o| o.converged()).map(|o| o.objective).find(|&o| o > limit)
     }
 }
 
@@ -420,7 +453,9 @@ fn search(
             terrain.project_start = amplitudes == Amplitudes::Solved;
             if amplitudes == Amplitudes::Free {
                 terrain.linear.clear();
-                // From a start that may lie anywhere the plain model goes astray less often.
+            }
+            if starts.len() == 1 {
+                // Where no other search makes up for one that goes astray, the model that does so less often.
                 terrain.bends = None;
             }
             let mut outcomes: Vec<Option<Outcome>> = vec![None; starts.len()];
@@ -432,8 +467,7 @@ fn search(
                     theta: ended.theta.to_vec(),
                     objective: ended.objective,
                     iterations: ended.iterations,
-                    converged: matches!(ended.ending, Ending::Converged | Ending::Abandoned(_)),
-                    abandoned: matches!(ended.ending, Ending::Abandoned(_)),
+                    ending: ended.ending,
                 });
             };
             if starts.len() == 1 {
@@ -447,13 +481,16 @@ fn search(
             .iter()
             .enumerate()
             .filter_map(|(index, start)| {
-                let found = minimise(problem, weight, start, 400)?;
+                let found = minimise(problem, weight, start, REFERENCE_ITERATIONS)?;
                 Some(Outcome {
                     start: index,
                     objective: found.rows.objective,
                     iterations: found.iterations,
-                    converged: found.certificate.holds(),
-                    abandoned: false,
+                    ending: match found.certificate.holds() {
+                        true => Ending::Converged,
+                        false if found.iterations == REFERENCE_ITERATIONS => Ending::Limit,
+                        false => Ending::Stalled,
+                    },
                     theta: found.theta,
                 })
             })

@@ -1,72 +1,21 @@
 //! The solver that finishes every fit, and stands alone as `--solver reference`: a damped Newton method in
-//! scalar arithmetic on faer's factorisations, and the certificate.
+//! scalar arithmetic on faer's factorisations. It goes on until the [`Certificate`] holds.
 //!
 //! For least squares a step comes from the QR factorisation of the scaled Jacobian stacked on the damping,
 //! so that the Jacobian's condition number enters once and not squared; the law's second derivatives are
 //! added in the factor's coordinates, `(I + R⁻ᵀ S R⁻¹) v = −Qᵀr`, which is Newton's step where that matrix
 //! is positive definite and Gauss–Newton's where it is not. For other losses the exact Hessian is factorised
 //! (Björck 1996, chapters 2 and 9; Nielsen 1999 for the damping).
-//!
-//! # The certificate
-//!
-//! A point is a certified minimiser when, over the coordinates not held at a bound, in coordinates scaled so
-//! that every column of the weighted Jacobian has norm one:
-//!
-//! 1. the exact Hessian has no eigenvalue below `−1e-8` of its largest (no saddle);
-//! 2. the Newton step promises a decrease `½ gᵀH⁻¹g` of at most `1e-14` of the objective, or of what
-//!    rounding of the data alone can change in it;
-//! 3. no entry of the gradient exceeds `1e-7` of the norm of the residuals' pull, which bounds it by
-//!    Cauchy–Schwarz (for least squares the ratio is the cosine between residual and column).
 
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
 
-use crate::problem::{LaneData, Problem, Workspace, triangle};
+use crate::problem::{LaneData, Problem, Workspace};
 
+use super::certificate::{
+    Certificate, column_norm, column_scales, scaled_hessian, scaled_second, weighted_entry,
+};
 use super::rows::{Rows, rows};
-
-const GRADIENT: f64 = 1e-7;
-const DECREASE: f64 = 1e-14;
-const SADDLE: f64 = -1e-8;
-/// Eigenvalues below this share of the largest are flat directions.
-const FLAT: f64 = 1e-14;
-
-/// What is known about a point as a minimiser; all in the scaled coordinates of the module's definition.
-#[derive(Clone, Debug)]
-pub struct Certificate {
-    /// Largest absolute entry of the projected gradient.
-    pub gradient: f64,
-    /// What it must not exceed.
-    pub gradient_limit: f64,
-    /// Decrease that a Newton step promises.
-    pub decrease: f64,
-    pub decrease_limit: f64,
-    /// Smallest eigenvalue of the Hessian over its largest.
-    pub lowest_curvature: f64,
-}
-
-impl Certificate {
-    pub fn holds(&self) -> bool {
-        self.lowest_curvature >= SADDLE
-            && self.decrease <= self.decrease_limit
-            && self.gradient <= self.gradient_limit
-    }
-
-    /// Which part fails, in a sentence.
-    pub fn failure(&self) -> String {
-        if !self.gradient.is_finite() {
-            "the objective or its gradient is not finite at the best point found".to_string()
-        } else if self.lowest_curvature < SADDLE {
-            "the best point found is not a minimum: the objective still falls along one direction".to_string()
-        } else {
-            format!(
-                "the best point found is not certified: gradient {:.1e} (limit {:.1e}), promised decrease \
-                 {:.1e} (limit {:.1e})",
-                self.gradient, self.gradient_limit, self.decrease, self.decrease_limit
-            )
-        }
-    }
-}
 
 /// A finished minimisation.
 #[derive(Clone, Debug)]
@@ -118,7 +67,7 @@ impl Reference<'_> {
         let mut metric = self.problem.metric.clone();
         while iterations < most {
             let free = free_coordinates(&theta, &at.gradient, &bounds);
-            let certificate = self.certificate(&at, &free);
+            let certificate = Certificate::of(&at, &free, self.problem.floor);
             if certificate.holds() || free.is_empty() {
                 break;
             }
@@ -165,7 +114,7 @@ impl Reference<'_> {
         }
         self.polish(&mut theta, &mut at, &bounds);
         let free = free_coordinates(&theta, &at.gradient, &bounds);
-        let certificate = self.certificate(&at, &free);
+        let certificate = Certificate::of(&at, &free, self.problem.floor);
         Some(Finished { theta, rows: at, free, certificate, iterations })
     }
 
@@ -257,51 +206,6 @@ impl Reference<'_> {
         let step: Vec<f64> = (0..m).map(|a| solution[(a, 0)] / scale[a]).collect();
         step.iter().all(|s| s.is_finite()).then_some(step)
     }
-
-    fn certificate(&self, at: &Rows, free: &[usize]) -> Certificate {
-        let scale = column_scales(at, free);
-        let m = free.len();
-        let g: Vec<f64> = free.iter().zip(&scale).map(|(&i, s)| at.gradient[i] / s).collect();
-        let gradient =
-            g.iter().fold(0.0, |worst: f64, x| if x.is_nan() { f64::NAN } else { worst.max(x.abs()) });
-        let pull: f64 = at
-            .slope
-            .iter()
-            .zip(&at.weight)
-            .filter(|(_, w)| **w > 0.0)
-            .map(|(slope, w)| slope * slope / w)
-            .sum::<f64>()
-            .sqrt();
-        let floor = self.problem.floor;
-        let mut certificate = Certificate {
-            gradient,
-            gradient_limit: (GRADIENT * pull).max(4.0 * (2.0 * floor).sqrt()),
-            decrease: f64::INFINITY,
-            decrease_limit: (DECREASE * at.objective).max(floor),
-            lowest_curvature: 0.0,
-        };
-        if m == 0 {
-            certificate.decrease = 0.0;
-            return certificate;
-        }
-        let hessian = scaled_hessian(at, free, &scale);
-        let Ok(eigen) = hessian.self_adjoint_eigen(Side::Lower) else { return certificate };
-        let values = eigen.S().column_vector();
-        let largest = (0..m).map(|a| values[a].abs()).fold(0.0, f64::max);
-        if !(largest > 0.0) {
-            // No curvature at all: only a zero gradient is stationary.
-            certificate.decrease = if gradient <= certificate.gradient_limit { 0.0 } else { f64::INFINITY };
-            return certificate;
-        }
-        certificate.lowest_curvature = (0..m).map(|a| values[a]).fold(f64::INFINITY, f64::min) / largest;
-        certificate.decrease = (0..m)
-            .map(|a| {
-                let along: f64 = (0..m).map(|b| eigen.U()[(b, a)] * g[b]).sum();
-                0.5 * along * along / values[a].abs().max(FLAT * largest)
-            })
-            .sum();
-        certificate
-    }
 }
 
 /// What rounding in the evaluation of the law can change in the objective: a few units in the last place of
@@ -332,52 +236,6 @@ pub fn free_coordinates(theta: &[f64], gradient: &[f64], bounds: &[(f64, f64)]) 
             !held
         })
         .collect()
-}
-
-/// `√w·derivative`; 0 where the weight is, whatever the law gives there.
-pub fn weighted_entry(weight: f64, derivative: f64) -> f64 {
-    if weight == 0.0 { 0.0 } else { weight.sqrt() * derivative }
-}
-
-/// Norm of a column of the weighted Jacobian, without the loss's curvature.
-pub fn column_norm(at: &Rows, i: usize) -> f64 {
-    let n = at.residual.len();
-    (0..n).map(|k| weighted_entry(at.weight[k], at.jacobian[k * at.p + i]).powi(2)).sum::<f64>().sqrt()
-}
-
-/// Norms of the free columns; 1 for a column of zeros.
-pub fn column_scales(at: &Rows, free: &[usize]) -> Vec<f64> {
-    free.iter()
-        .map(|&i| {
-            let norm = column_norm(at, i);
-            if norm > 0.0 && norm.is_finite() { norm } else { 1.0 }
-        })
-        .collect()
-}
-
-fn scaled_second(at: &Rows, free: &[usize], scale: &[f64]) -> Mat<f64> {
-    Mat::from_fn(free.len(), free.len(), |a, b| {
-        let (i, j) = (free[a].max(free[b]), free[a].min(free[b]));
-        at.second[triangle(i) + j] / (scale[a] * scale[b])
-    })
-}
-
-/// The exact Hessian over the free coordinates, columns scaled.
-pub fn scaled_hessian(at: &Rows, free: &[usize], scale: &[f64]) -> Mat<f64> {
-    let mut hessian = scaled_second(at, free, scale);
-    for k in 0..at.residual.len() {
-        let weight = at.curvature[k];
-        if weight == 0.0 {
-            continue;
-        }
-        for a in 0..free.len() {
-            let left = weight * at.jacobian[k * at.p + free[a]] / scale[a];
-            for b in 0..free.len() {
-                hessian[(a, b)] += left * at.jacobian[k * at.p + free[b]] / scale[b];
-            }
-        }
-    }
-    hessian
 }
 
 fn gradient_size(at: &Rows, free: &[usize]) -> f64 {

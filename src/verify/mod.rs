@@ -1,79 +1,125 @@
-//! The engine against problems whose answers others have certified.
+//! The engine against answers that come from elsewhere: the command to run on a new machine.
 //!
-//! The nonlinear problems of NIST's Statistical Reference Datasets (`fixtures/nist_strd.json`, public domain)
-//! are written as laws of the formula language and fitted from each of NIST's two starts alone, and without any
-//! start. This is the command to run on a new machine.
+//! | file | its one idea |
+//! | --- | --- |
+//! | this one | what a check has to say, and the targets that they must meet together |
+//! | [`nist`] | problems whose answers NIST has certified |
+//! | [`cases`] | data for every law of the catalogue |
+//! | [`self_tests`] | every law of the catalogue on data of its own |
+//! | [`derivatives`] | every law's derivatives against differences in 256-bit arithmetic |
+//! | [`precise`] | that arithmetic |
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+pub mod cases;
+pub mod derivatives;
+pub mod nist;
+pub mod precise;
+pub mod self_tests;
 
-use serde::Deserialize;
+use std::time::Duration;
 
-use crate::formula::parse_formula;
-use crate::infer;
-use crate::law::{Law, Residual};
-use crate::problem::{Loss, bind_columns};
-use crate::solve::{self, Batch, Models, Status};
+use crate::solve::Status;
 
-const NIST: &str = include_str!("../../fixtures/nist_strd.json");
-
-/// A problem as the fixture holds it.
-#[derive(Debug, Deserialize)]
-struct Problem {
-    name: String,
-    law: String,
-    parameters: Vec<String>,
-    columns: BTreeMap<String, Vec<f64>>,
-    start_1: Vec<f64>,
-    start_2: Vec<f64>,
-    certified: Vec<f64>,
-    standard_deviations: Vec<f64>,
-    residual_sum_of_squares: f64,
+/// The outcomes of one kind of check.
+#[derive(Clone, Debug)]
+pub struct Section {
+    pub check: &'static str,
+    /// What is compared with what, in a line.
+    pub about: &'static str,
+    pub outcomes: Vec<Outcome>,
+    /// Targets for all outcomes together that were missed, in sentences.
+    pub missed: Vec<String>,
 }
 
-/// Where a fit began.
+/// What one check found.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The problem's or law's name.
+    pub problem: String,
+    /// Where a fit began, or which case of a law it is.
+    pub case: &'static str,
+    /// Digits right of what was compared.
+    pub digits: Vec<(Quantity, f64)>,
+    /// Of the fit, where there is one.
+    pub status: Option<Status>,
+    /// Evaluations of the start that won, the finish included.
+    pub evaluations: Option<u32>,
+    pub time: Duration,
+    /// What falls below its floor, in a sentence.
+    pub failure: Option<String>,
+}
+
+/// What is compared. Digits are the log relative error of the worst entry, between 0 and 11.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// NIST's first start, the harder one.
-    First,
-    /// NIST's second start.
-    Second,
-    /// The engine's own multi-start.
-    Own,
+pub enum Quantity {
+    Parameters,
+    StandardDeviations,
+    ResidualSumOfSquares,
+    Curve,
+    FirstDerivatives,
+    SecondDerivatives,
+    /// Derivatives of the natural parameters with respect to the solver's coordinates.
+    Coordinates,
 }
 
-impl Start {
+impl Quantity {
+    pub const ALL: [Quantity; 7] = [
+        Quantity::Parameters,
+        Quantity::StandardDeviations,
+        Quantity::ResidualSumOfSquares,
+        Quantity::Curve,
+        Quantity::FirstDerivatives,
+        Quantity::SecondDerivatives,
+        Quantity::Coordinates,
+    ];
+
+    /// At the head of the printed table.
     pub fn name(self) -> &'static str {
         match self {
-            Start::First => "1",
-            Start::Second => "2",
-            Start::Own => "own",
+            Quantity::Parameters => "parameters",
+            Quantity::StandardDeviations => "std. dev.",
+            Quantity::ResidualSumOfSquares => "RSS",
+            Quantity::Curve => "curve",
+            Quantity::FirstDerivatives => "first derivatives",
+            Quantity::SecondDerivatives => "second",
+            Quantity::Coordinates => "coordinates",
+        }
+    }
+
+    /// Its column in the written table.
+    pub fn column(self) -> &'static str {
+        match self {
+            Quantity::Parameters => "digits_parameters",
+            Quantity::StandardDeviations => "digits_std_dev",
+            Quantity::ResidualSumOfSquares => "digits_rss",
+            Quantity::Curve => "digits_curve",
+            Quantity::FirstDerivatives => "digits_first",
+            Quantity::SecondDerivatives => "digits_second",
+            Quantity::Coordinates => "digits_coordinates",
         }
     }
 }
 
-/// One problem from one start.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    pub problem: String,
-    pub start: Start,
-    /// Digits right in the worst parameter; log relative error, at most 11, the digits NIST gives.
-    pub digits: f64,
-    /// Digits right in the worst standard deviation.
-    pub digits_deviation: f64,
-    /// Digits right in the residual sum of squares.
-    pub digits_sum: f64,
-    pub status: Status,
-    pub iterations: u32,
-    pub time: Duration,
-    /// What `digits` must reach.
-    pub floor: f64,
+impl Outcome {
+    pub fn digits_of(&self, quantity: Quantity) -> Option<f64> {
+        self.digits.iter().find(|(q, _)| *q == quantity).map(|(_, digits)| *digits)
+    }
 }
 
-impl Outcome {
-    pub fn holds(&self) -> bool {
-        self.digits >= self.floor
-    }
+/// The first of some digits that is below its floor, in a sentence.
+fn below(digits: &[(Quantity, f64)], floor: impl Fn(Quantity) -> f64) -> Option<String> {
+    digits.iter().find(|(quantity, got)| !(*got >= floor(*quantity))).map(|&(quantity, got)| {
+        format!("{got:.1} digits of the {}, {:.1} are wanted", quantity.name(), floor(quantity))
+    })
+}
+
+/// All checks.
+pub fn run() -> Result<Vec<Section>, VerifyError> {
+    Ok(vec![
+        nist::from_official_starts()?,
+        nist::without_a_start()?,
+        self_tests::self_tests()?,
+        derivatives::derivatives()?,
+    ])
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -82,90 +128,19 @@ pub enum VerifyError {
     Data(String),
 }
 
-/// Problems, by name and start, that the engine is known not to reach; everything else must reach
-/// [`FLOOR`] digits.
-const KNOWN_MISSES: [(&str, Start); 1] = [("MGH10", Start::First)];
-
-/// Digits that a fit from one of NIST's starts must reach.
-const FLOOR: f64 = 6.0;
-
-/// Runs all problems from the given kinds of start.
-pub fn nist(starts: &[Start]) -> Result<Vec<Outcome>, VerifyError> {
-    let problems: Vec<Problem> =
-        serde_json::from_str(NIST).map_err(|error| VerifyError::Data(error.to_string()))?;
-    let mut outcomes = Vec::new();
-    for problem in &problems {
-        for &start in starts {
-            outcomes.push(run(problem, start)?);
-        }
-    }
-    Ok(outcomes)
+/// How many outcomes have at least so many digits of the parameters.
+pub fn reaching(outcomes: &[Outcome], digits: f64) -> usize {
+    outcomes.iter().filter(|o| o.digits_of(Quantity::Parameters).is_some_and(|d| d >= digits)).count()
 }
 
-fn run(problem: &Problem, start: Start) -> Result<Outcome, VerifyError> {
-    let data = |error: String| VerifyError::Data(format!("{}: {error}", problem.name));
-    let formula = parse_formula(&problem.law).map_err(|e| data(e.to_string()))?;
-    let names: Vec<String> = problem.columns.keys().cloned().collect();
-    let law = Law::from_formula(formula, &names).map_err(|e| data(e.to_string()))?;
-    let columns: Vec<(&str, &[f64])> =
-        problem.columns.iter().map(|(name, values)| (name.as_str(), values.as_slice())).collect();
-
-    let begun = Instant::now();
-    let models = Models::compile(law.clone(), Residual::Linear);
-    let (bound, _) = bind_columns(&law, models.full(), &law.response, Loss::L2, &columns);
-    let given = match start {
-        Start::First => Some(&problem.start_1),
-        Start::Second => Some(&problem.start_2),
-        Start::Own => None,
-    };
-    let options = solve::Options {
-        starts: given.map(|_| 1),
-        user_start: given
-            .map(|values| problem.parameters.iter().cloned().zip(values.iter().copied()).collect())
-            .unwrap_or_default(),
-        ..solve::Options::default()
-    };
-    let fit = solve::fit(&models, bound, &options, &mut Batch::default());
-    let inference = infer::Options {
-        bootstrap: 0,
-        resample: infer::Resample::Pairs,
-        confidence: 0.95,
-        seed: 0,
-        absolute_sigma: false,
-    };
-    let estimates = infer::estimates(&law, &fit, None, &inference);
-    let time = begun.elapsed();
-
-    let worst = |value: &dyn Fn(usize) -> Option<f64>, certified: &[f64]| {
-        problem
-            .parameters
-            .iter()
-            .zip(certified)
-            .map(|(name, &certified)| {
-                let got = law.parameter(name).and_then(value);
-                got.map_or(0.0, |got| digits(got, certified))
-            })
-            .fold(f64::INFINITY, f64::min)
-    };
-    let known_miss = KNOWN_MISSES.contains(&(problem.name.as_str(), start));
-    Ok(Outcome {
-        problem: problem.name.clone(),
-        start,
-        digits: worst(&|i| Some(estimates.parameters[i].estimate), &problem.certified),
-        digits_deviation: worst(&|i| estimates.parameters[i].std_error, &problem.standard_deviations),
-        digits_sum: digits(2.0 * fit.objective(), problem.residual_sum_of_squares),
-        status: fit.status,
-        iterations: fit.iterations,
-        time,
-        floor: if known_miss || start == Start::Own { 0.0 } else { FLOOR },
-    })
+/// The log relative error: digits in which `got` agrees with `expected`, between 0 and 11.
+fn digits(got: f64, expected: f64) -> f64 {
+    let error = if expected == 0.0 { got.abs() } else { ((got - expected) / expected).abs() };
+    if error.is_nan() { 0.0 } else { (-error.log10()).clamp(0.0, MOST_DIGITS) }
 }
 
-/// The log relative error: digits in which `got` agrees with `certified`, between 0 and 11.
-fn digits(got: f64, certified: f64) -> f64 {
-    let error = if certified == 0.0 { got.abs() } else { ((got - certified) / certified).abs() };
-    if error.is_nan() { 0.0 } else { (-error.log10()).clamp(0.0, 11.0) }
-}
+/// The digits that NIST gives.
+const MOST_DIGITS: f64 = 11.0;
 
 #[cfg(test)]
 mod tests {
@@ -179,13 +154,11 @@ mod tests {
         assert_eq!(digits(f64::NAN, 1.0), 0.0);
     }
 
-    /// NIST's certified values, from each of its starts alone.
     #[test]
-    fn nist_problems_reach_their_floors() {
-        let outcomes = nist(&[Start::First, Start::Second]).unwrap();
-        assert_eq!(outcomes.len(), 54);
-        for outcome in outcomes {
-            assert!(outcome.holds(), "{outcome:?}");
-        }
+    fn what_is_below_its_floor_is_said() {
+        let got = [(Quantity::Parameters, 6.5), (Quantity::StandardDeviations, f64::NAN)];
+        assert_eq!(below(&got[..1], |_| 6.0), None);
+        assert!(below(&got, |_| 6.0).is_some_and(|why| why.contains("std. dev.")));
+        assert!(below(&got, |_| 7.0).is_some_and(|why| why.contains("6.5 digits of the parameters")));
     }
 }

@@ -1,0 +1,178 @@
+//! The certificate: what must hold of a point before a fit is called converged.
+//!
+//! It knows nothing of how the point was found: no iteration count, no history, no step that became small. It is
+//! computed from the point itself ([`Rows`]: residuals, exact first and second derivatives, weights), in float64 with
+//! compensated sums.
+//!
+//! # Definition
+//!
+//! Let `F(θ) = Σ w·ρ(r/σ)` be the objective (a sum) and `g`, `H` its exact gradient and Hessian over the *free*
+//! coordinates: those that are not on a bound with the gradient pressing them against it. All is measured in
+//! coordinates scaled so that every column of the weighted Jacobian `√w/σ·∂r/∂θ` has norm one: then `g` is in units of
+//! a residual over σ, whatever the units of the parameters. The point is a certified minimum when
+//!
+//! 1. **it is no saddle**: `H` has no eigenvalue below `−1e-8` of its largest in absolute value;
+//! 2. **nothing is left to gain**: Newton's step promises a decrease `½ gᵀH⁻¹g` of at most `1e-14·F`, or of at most the
+//!    floor, what rounding the responses to float64 can change in `F`: `Σ w·(ε·max(|T(y)|, size)/σ)²`, where `size` is
+//!    1 for logarithms and the mean absolute response otherwise. (Eigenvalues are taken by their absolute value and
+//!    not below `1e-14` of the largest.) An exact fit has `F = 0` and can hold by the floor alone;
+//! 3. **the gradient is zero to what its terms cancel to**: no entry of `g` exceeds `1e-7` of `√Σ w·(ρ'(r/σ))²`, the
+//!    norm of the residuals' pull, which bounds it by Cauchy–Schwarz: for least squares the ratio is the cosine of the
+//!    angle between the residuals and a column of the Jacobian. The floor allows `4·√(2·floor)` instead.
+//!
+//! Every limit is relative to the problem itself. Multiplying the objective, the responses in linear space, the
+//! weights or the units of a parameter by a constant changes no verdict.
+//!
+//! # What it does not say
+//!
+//! * That the minimum is the lowest there is: that is for the starts (`n_agreeing` in the tables).
+//! * That it is a point: where the data leaves a direction free, `H` is singular and every point along it passes. The
+//!   rank of the Jacobian says so (`identify`), and the fit is then `underdetermined` whatever holds here.
+//! * That the derivatives are those of the law: a point is stationary for the derivatives that it is given. They are
+//!   exact by construction, and `sweepfit verify` holds them against differences in high precision.
+//!
+//! A minimum where the objective has a kink (`abs`, `min`, `max` in a law, exactly there) has no zero gradient and is
+//! not certified.
+
+use faer::{Mat, Side};
+
+use crate::problem::triangle;
+
+use super::rows::Rows;
+
+const GRADIENT: f64 = 1e-7;
+const DECREASE: f64 = 1e-14;
+const SADDLE: f64 = -1e-8;
+/// Eigenvalues below this share of the largest are flat directions.
+const FLAT: f64 = 1e-14;
+
+/// What is known about a point as a minimiser; all in the scaled coordinates of the module's definition.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// Largest absolute entry of the projected gradient.
+    pub gradient: f64,
+    /// What it must not exceed.
+    pub gradient_limit: f64,
+    /// Decrease that a Newton step promises.
+    pub decrease: f64,
+    pub decrease_limit: f64,
+    /// Smallest eigenvalue of the Hessian over its largest.
+    pub lowest_curvature: f64,
+}
+
+impl Certificate {
+    /// Of a point that has been evaluated; `free` are the coordinates that no bound holds, `floor` is what rounding of
+    /// the responses alone can change in the objective.
+    pub fn of(at: &Rows, free: &[usize], floor: f64) -> Certificate {
+        let scale = column_scales(at, free);
+        let m = free.len();
+        let g: Vec<f64> = free.iter().zip(&scale).map(|(&i, s)| at.gradient[i] / s).collect();
+        let gradient =
+            g.iter().fold(0.0, |worst: f64, x| if x.is_nan() { f64::NAN } else { worst.max(x.abs()) });
+        let pull: f64 = at
+            .slope
+            .iter()
+            .zip(&at.weight)
+            .filter(|(_, w)| **w > 0.0)
+            .map(|(slope, w)| slope * slope / w)
+            .sum::<f64>()
+            .sqrt();
+        let mut certificate = Certificate {
+            gradient,
+            gradient_limit: (GRADIENT * pull).max(4.0 * (2.0 * floor).sqrt()),
+            decrease: f64::INFINITY,
+            decrease_limit: (DECREASE * at.objective).max(floor),
+            lowest_curvature: 0.0,
+        };
+        if m == 0 {
+            certificate.decrease = 0.0;
+            return certificate;
+        }
+        let hessian = scaled_hessian(at, free, &scale);
+        let Ok(eigen) = hessian.self_adjoint_eigen(Side::Lower) else { return certificate };
+        let values = eigen.S().column_vector();
+        let largest = (0..m).map(|a| values[a].abs()).fold(0.0, f64::max);
+        if !(largest > 0.0) {
+            // No curvature at all: only a zero gradient is stationary.
+            certificate.decrease = if gradient <= certificate.gradient_limit { 0.0 } else { f64::INFINITY };
+            return certificate;
+        }
+        certificate.lowest_curvature = (0..m).map(|a| values[a]).fold(f64::INFINITY, f64::min) / largest;
+        certificate.decrease = (0..m)
+            .map(|a| {
+                let along: f64 = (0..m).map(|b| eigen.U()[(b, a)] * g[b]).sum();
+                0.5 * along * along / values[a].abs().max(FLAT * largest)
+            })
+            .sum();
+        certificate
+    }
+
+    pub fn holds(&self) -> bool {
+        self.lowest_curvature >= SADDLE
+            && self.decrease <= self.decrease_limit
+            && self.gradient <= self.gradient_limit
+    }
+
+    /// Which part fails, in a sentence.
+    pub fn failure(&self) -> String {
+        if !self.gradient.is_finite() {
+            "the objective or its gradient is not finite at the best point found".to_string()
+        } else if self.lowest_curvature < SADDLE {
+            "the best point found is not a minimum: the objective still falls along one direction".to_string()
+        } else {
+            format!(
+                "the best point found is not certified: gradient {:.1e} (limit {:.1e}), promised decrease \
+                 {:.1e} (limit {:.1e})",
+                self.gradient, self.gradient_limit, self.decrease, self.decrease_limit
+            )
+        }
+    }
+}
+
+/// `√w·derivative`; 0 where the weight is, whatever the law gives there.
+pub fn weighted_entry(weight: f64, derivative: f64) -> f64 {
+    if weight == 0.0 { 0.0 } else { weight.sqrt() * derivative }
+}
+
+/// Norm of a column of the weighted Jacobian, without the loss's curvature.
+pub fn column_norm(at: &Rows, i: usize) -> f64 {
+    let n = at.residual.len();
+    (0..n).map(|k| weighted_entry(at.weight[k], at.jacobian[k * at.p + i]).powi(2)).sum::<f64>().sqrt()
+}
+
+/// Norms of the free columns; 1 for a column of zeros.
+pub fn column_scales(at: &Rows, free: &[usize]) -> Vec<f64> {
+    free.iter()
+        .map(|&i| {
+            let norm = column_norm(at, i);
+            if norm > 0.0 && norm.is_finite() { norm } else { 1.0 }
+        })
+        .collect()
+}
+
+/// `Σ slope·∂²T(prediction)` over the free coordinates, columns scaled: what the law's own bending adds to the
+/// Hessian.
+pub fn scaled_second(at: &Rows, free: &[usize], scale: &[f64]) -> Mat<f64> {
+    Mat::from_fn(free.len(), free.len(), |a, b| {
+        let (i, j) = (free[a].max(free[b]), free[a].min(free[b]));
+        at.second[triangle(i) + j] / (scale[a] * scale[b])
+    })
+}
+
+/// The exact Hessian over the free coordinates, columns scaled.
+pub fn scaled_hessian(at: &Rows, free: &[usize], scale: &[f64]) -> Mat<f64> {
+    let mut hessian = scaled_second(at, free, scale);
+    for k in 0..at.residual.len() {
+        let weight = at.curvature[k];
+        if weight == 0.0 {
+            continue;
+        }
+        for a in 0..free.len() {
+            let left = weight * at.jacobian[k * at.p + free[a]] / scale[a];
+            for b in 0..free.len() {
+                hessian[(a, b)] += left * at.jacobian[k * at.p + free[b]] / scale[b];
+            }
+        }
+    }
+    hessian
+}
