@@ -11,7 +11,8 @@ use crate::problem::{
     LaneData, Mix, Objective, Order, Problem, Sums, Workspace, amplitude_equations, lanes_of,
 };
 
-use super::search::{Basin, Ending, Ground, Searches, Terrain};
+use super::basins::Basin;
+use super::search::{Ending, Ground, Searches, Terrain};
 
 /// One search to be made.
 #[derive(Clone, Copy, Debug)]

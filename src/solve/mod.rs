@@ -6,6 +6,7 @@
 //! | `balance` | where they begin for a law that is the root of an equation |
 //! | `search` | Levenberg–Marquardt as a state machine |
 //! | `batch` | many searches at once, one per lane |
+//! | `basins` | searches that need not be finished |
 //! | `reference` | the faer solver that finishes a fit |
 //! | [`certificate`] | what must hold of a point before it is called a minimum |
 //! | `rows` | a problem at one point, observation by observation |
@@ -14,6 +15,7 @@
 //! | `dense` | Cholesky on the few-by-few matrices of the hot loop |
 
 mod balance;
+mod basins;
 mod batch;
 pub mod certificate;
 #[cfg(test)]

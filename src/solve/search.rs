@@ -25,7 +25,6 @@ use crate::lanes::{self, Lanes};
 use crate::law::{LANES, Pack, Scale};
 use crate::problem::{LEAST_SHARE, Loss, Mix, Sums, triangle};
 
-use super::AGREEMENT;
 use super::dense::solve_lanes;
 
 /// The problem's constants that a search needs.
@@ -69,23 +68,6 @@ pub enum Ending {
     Abandoned(usize),
 }
 
-/// An optimum that a search has found, and what the objective looks like around it.
-#[derive(Clone, Debug)]
-pub struct Basin {
-    pub theta: Vec<f64>,
-    pub objective: f64,
-    gradient: Vec<f64>,
-    /// Lower triangle by rows.
-    hessian: Vec<f64>,
-}
-
-/// Optima that are remembered at most: comparing with many would cost more than it saves.
-const MOST_BASINS: usize = 4;
-
-/// A search is on its way to an optimum where objective and gradient are what the optimum's quadratic model says, to
-/// this share of what they differ from the optimum's: there Newton's method has begun to converge.
-const ALIKE: f64 = 0.1;
-
 /// A predicted decrease below this share of the objective ends a search.
 pub const DECREASE: f64 = 1e-14;
 
@@ -101,8 +83,8 @@ const SHARE_GAIN: f64 = 0.6;
 const NEAR: f64 = 0.1;
 const KEPT: f64 = 0.75;
 
-/// The next step's promise, at the rate at which promises fall, must be below this share of what is negligible for the
-/// last step to be taken on trust.
+/// What is left after a step, at the rate at which promises fall and by what damping held back, must be below this share
+/// of what is negligible for the step to be taken on trust.
 const TRUST: f64 = 0.01;
 
 /// Times that the damping may grow before a search counts as stalled.
@@ -135,7 +117,7 @@ pub struct Searches {
     predicted: Pack,
     /// The promise of the last step that was taken; 0 where there is none.
     fulfilled: Pack,
-    started: Pack,
+    pub(super) started: Pack,
     /// The trial point has had its amplitudes solved.
     projected: Pack,
     // Scratch.
@@ -156,17 +138,17 @@ pub struct Ground<'a> {
 }
 
 #[inline(always)]
-fn load<L: Lanes>(token: L::Token, pack: &Pack) -> L {
+pub(super) fn load<L: Lanes>(token: L::Token, pack: &Pack) -> L {
     L::load(token, &pack.0)
 }
 
 #[inline(always)]
-fn truth<L: Lanes>(mask: L::Mask, one: L) -> L {
+pub(super) fn truth<L: Lanes>(mask: L::Mask, one: L) -> L {
     L::select(mask, one, one.fill(0.0))
 }
 
 #[inline(always)]
-fn is_true<L: Lanes>(token: L::Token, pack: &Pack) -> L::Mask {
+pub(super) fn is_true<L: Lanes>(token: L::Token, pack: &Pack) -> L::Mask {
     load::<L>(token, pack).eq(L::splat(token, 1.0))
 }
 
@@ -214,70 +196,6 @@ impl Searches {
         self.fulfilled.0[lane] = 0.0;
         self.projected.0[lane] = 0.0;
         self.iterations[lane] = 0;
-    }
-
-    /// Remembers where a search has converged, unless it is known or enough is.
-    pub fn remember(&self, lane: usize, basins: &mut Vec<Basin>) {
-        let p = self.theta.len();
-        let objective = self.at.packs[0].0[lane];
-        let same = |basin: &Basin| (basin.objective - objective).abs() <= AGREEMENT * objective.abs();
-        if basins.len() == MOST_BASINS || basins.iter().any(same) {
-            return;
-        }
-        let values = |packs: &[Pack]| packs.iter().map(|pack| pack.0[lane]).collect();
-        basins.push(Basin {
-            theta: values(&self.theta),
-            objective,
-            gradient: values(&self.at.packs[1..1 + p]),
-            hessian: values(&self.at.packs[1 + p..]),
-        });
-    }
-
-    /// The searches that are on their way to a known optimum, and to which.
-    pub fn entered(&self, level: Level, basins: &[Basin]) -> [Option<usize>; LANES] {
-        let mut entered = [None; LANES];
-        for (number, basin) in basins.iter().enumerate() {
-            let alike = dispatch!(level, simd => self.alike::<fearless_simd::f64x8<_>>(simd, basin));
-            for (lane, entry) in entered.iter_mut().enumerate().filter(|(lane, _)| alike.0[*lane] == 1.0) {
-                // A search that is below an optimum cannot be on its way to it.
-                if self.at.packs[0].0[lane] >= basin.objective {
-                    *entry = entry.or(Some(number));
-                }
-            }
-        }
-        entered
-    }
-
-    /// 1 where objective and gradient are as the quadratic model around an optimum has them.
-    #[inline(always)]
-    fn alike<L: Lanes>(&self, token: L::Token, basin: &Basin) -> Pack {
-        let p = self.theta.len();
-        let zero = L::splat(token, 0.0);
-        let away = |i: usize| load::<L>(token, &self.theta[i]) - L::splat(token, basin.theta[i]);
-        let mut excess = zero;
-        let (mut error, mut size) = (zero, zero);
-        for i in 0..p {
-            let mut bend = zero;
-            for j in 0..p {
-                let k = if i >= j { triangle(i) + j } else { triangle(j) + i };
-                bend = L::splat(token, basin.hessian[k]).mul_add(away(j), bend);
-            }
-            let slope = L::splat(token, basin.gradient[i]);
-            excess = (slope + bend * bend.fill(0.5)).mul_add(away(i), excess);
-            let wrong = load::<L>(token, &self.at.packs[1 + i]) - (slope + bend);
-            // Coordinates differ in units: each by its own curvature.
-            let unit = L::splat(token, 1.0 / basin.hessian[triangle(i) + i].abs().max(f64::MIN_POSITIVE));
-            error = (wrong * wrong).mul_add(unit, error);
-            size = (bend * bend).mul_add(unit, size);
-        }
-        let found = load::<L>(token, &self.at.packs[0]) - L::splat(token, basin.objective);
-        let started = is_true::<L>(token, &self.started);
-        let share = zero.fill(ALIKE);
-        let alike =
-            started & (found - excess).abs().le(share * excess.abs()) & error.le(share * share * size);
-        let mut flags = Pack::ZERO;
-        truth(alike, zero.fill(1.0)).store(&mut flags.0);
-        flags
     }
 
     /// Tells a search that has begun what is known at its start: objective, gradient, Hessian. [`Searches::launch`]
@@ -557,9 +475,14 @@ impl Searches {
                 }
                 L::select(good, predicted, load(token, &self.predicted)).store(&mut self.predicted.0);
                 // A step whose successor would promise next to nothing, at the rate at which promises fall, is taken
-                // without another look.
+                // without another look; if damping has not kept it from going all the way.
+                let hardly = negligible * zero.fill(TRUST);
                 let next = predicted * predicted;
-                let last = good & next.lt(load::<L>(token, &self.fulfilled) * negligible * zero.fill(TRUST));
+                let mut last = good & next.lt(load::<L>(token, &self.fulfilled) * hardly);
+                if L::any(last) {
+                    last = last & self.solve::<L>(token, zero, false);
+                    last = last & (self.promised::<L>(token) - predicted).lt(hardly);
+                }
                 if L::any(last) {
                     for (theta, trial) in self.theta.iter_mut().zip(&self.trial) {
                         L::select(last, load(token, trial), load(token, theta)).store(&mut theta.0);

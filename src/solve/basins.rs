@@ -1,0 +1,97 @@
+//! Searches that need not be finished: they are on their way to an optimum that another has found.
+//!
+//! Around an optimum the objective is its quadratic model there. A search whose objective and gradient are already what
+//! that model says is where Newton's method converges to this optimum (Kantorovich 1948 bounds the same by the change of
+//! the Hessian), and what it would find is known. A search that is elsewhere differs in one of the two.
+
+use fearless_simd::{Level, dispatch};
+
+use crate::lanes::Lanes;
+use crate::law::{LANES, Pack};
+use crate::problem::triangle;
+
+use super::AGREEMENT;
+use super::search::{Searches, is_true, load, truth};
+
+/// An optimum that a search has found, and what the objective looks like around it.
+#[derive(Clone, Debug)]
+pub struct Basin {
+    pub theta: Vec<f64>,
+    pub objective: f64,
+    gradient: Vec<f64>,
+    /// Lower triangle by rows.
+    hessian: Vec<f64>,
+}
+
+/// Optima that are remembered at most: comparing with many would cost more than it saves.
+const MOST_BASINS: usize = 4;
+
+/// A search is on its way to an optimum where objective and gradient are what the optimum's quadratic model says, to
+/// this share of what they differ from the optimum's: there Newton's method has begun to converge.
+const ALIKE: f64 = 0.1;
+
+impl Searches {
+    /// Remembers where a search has converged, unless it is known or enough is.
+    pub fn remember(&self, lane: usize, basins: &mut Vec<Basin>) {
+        let p = self.theta.len();
+        let objective = self.at.packs[0].0[lane];
+        let same = |basin: &Basin| (basin.objective - objective).abs() <= AGREEMENT * objective.abs();
+        if basins.len() == MOST_BASINS || basins.iter().any(same) {
+            return;
+        }
+        let values = |packs: &[Pack]| packs.iter().map(|pack| pack.0[lane]).collect();
+        basins.push(Basin {
+            theta: values(&self.theta),
+            objective,
+            gradient: values(&self.at.packs[1..1 + p]),
+            hessian: values(&self.at.packs[1 + p..]),
+        });
+    }
+
+    /// The searches that are on their way to a known optimum, and to which.
+    pub fn entered(&self, level: Level, basins: &[Basin]) -> [Option<usize>; LANES] {
+        let mut entered = [None; LANES];
+        for (number, basin) in basins.iter().enumerate() {
+            let alike = dispatch!(level, simd => self.alike::<fearless_simd::f64x8<_>>(simd, basin));
+            for (lane, entry) in entered.iter_mut().enumerate().filter(|(lane, _)| alike.0[*lane] == 1.0) {
+                // A search that is below an optimum cannot be on its way to it.
+                if self.at.packs[0].0[lane] >= basin.objective {
+                    *entry = entry.or(Some(number));
+                }
+            }
+        }
+        entered
+    }
+
+    /// 1 where objective and gradient are as the quadratic model around an optimum has them.
+    #[inline(always)]
+    fn alike<L: Lanes>(&self, token: L::Token, basin: &Basin) -> Pack {
+        let p = self.theta.len();
+        let zero = L::splat(token, 0.0);
+        let away = |i: usize| load::<L>(token, &self.theta[i]) - L::splat(token, basin.theta[i]);
+        let mut excess = zero;
+        let (mut error, mut size) = (zero, zero);
+        for i in 0..p {
+            let mut bend = zero;
+            for j in 0..p {
+                let k = if i >= j { triangle(i) + j } else { triangle(j) + i };
+                bend = L::splat(token, basin.hessian[k]).mul_add(away(j), bend);
+            }
+            let slope = L::splat(token, basin.gradient[i]);
+            excess = (slope + bend * bend.fill(0.5)).mul_add(away(i), excess);
+            let wrong = load::<L>(token, &self.at.packs[1 + i]) - (slope + bend);
+            // Coordinates differ in units: each by its own curvature.
+            let unit = L::splat(token, 1.0 / basin.hessian[triangle(i) + i].abs().max(f64::MIN_POSITIVE));
+            error = (wrong * wrong).mul_add(unit, error);
+            size = (bend * bend).mul_add(unit, size);
+        }
+        let found = load::<L>(token, &self.at.packs[0]) - L::splat(token, basin.objective);
+        let started = is_true::<L>(token, &self.started);
+        let share = zero.fill(ALIKE);
+        let alike =
+            started & (found - excess).abs().le(share * excess.abs()) & error.le(share * share * size);
+        let mut flags = Pack::ZERO;
+        truth(alike, zero.fill(1.0)).store(&mut flags.0);
+        flags
+    }
+}
