@@ -87,7 +87,7 @@ pub fn rows(problem: &Problem, data: &LaneData, weight: &[f64], theta: &[f64], w
 pub struct Terms {
     /// Packs per observation.
     width: usize,
-    /// Objective, gradient, Hessian (lower triangle by rows); zeros up to a whole pack.
+    /// Objective, gradient, Gauss–Newton Hessian (lower triangle by rows); zeros up to a whole pack.
     table: Vec<Pack>,
 }
 
@@ -99,7 +99,7 @@ impl Terms {
         let weight = &problem.observations.weight;
         let data = LaneData::spread(problem, weight);
         let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
-        let outputs = outputs_lanes(&problem.model.hessian, &data, &coordinates, &mut Workspace::default());
+        let outputs = outputs_lanes(&problem.model.search, &data, &coordinates, &mut Workspace::default());
         let at = |output: usize, i: usize| outputs[output][i / LANES].0[i % LANES];
         let values = 1 + p + triangle(p);
         let width = values.div_ceil(LANES);
@@ -117,9 +117,6 @@ impl Terms {
                 for b in 0..=a {
                     hessian[triangle(a) + b] = curvature * at(1 + a, i) * at(1 + b, i);
                 }
-            }
-            for (k, &(a, b)) in problem.model.curved.iter().enumerate() {
-                hessian[triangle(a) + b] += slope * at(1 + p + k, i);
             }
             for (pack, values) in packs.iter_mut().zip(row.chunks(LANES)) {
                 pack.0[..values.len()].copy_from_slice(values);
