@@ -95,3 +95,54 @@ impl Searches {
         flags
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::law::{Residual, start_rules};
+    use crate::problem::Loss;
+    use crate::solve::search::Ending;
+    use crate::solve::{Batch, Kind, Task, starts, terrain};
+    use crate::testing::{Uniform, problem, typed_law};
+
+    use super::AGREEMENT;
+
+    /// Searches on a law with many optima end, abandoned or not, in the optimum that each finds when left alone.
+    #[test]
+    fn abandoned_searches_would_have_ended_there() {
+        let law = typed_law("y ~ a*sin(b*x) + c where b in [0.2, 6]", &["x", "y"]);
+        let mut uniform = Uniform(3);
+        let x: Vec<f64> = (0..40).map(|i| 0.2 * f64::from(i)).collect();
+        let y: Vec<f64> =
+            x.iter().map(|x| 1.5 * (2.3 * x).sin() + 0.7 + uniform.between(-0.3, 0.3)).collect();
+        let (models, problem) = problem(&law, Residual::Linear, Loss::L2, &[("y", y), ("x", x)]);
+        let mut batch = Batch::default();
+        let rules = start_rules(models.law(), &problem.model.coordinates);
+        let starts = starts(&problem, &rules, 0..128, 128, &mut batch);
+        let terrain = terrain(&problem);
+        let mut run = |abandon: bool| {
+            let kind = Kind { abandon, ..Kind::of(&problem, &terrain) };
+            let weight = &problem.observations.weight;
+            let task = |i: usize| Task {
+                problem: &problem,
+                terrain: &terrain,
+                weight,
+                start: &starts[i],
+                known: None,
+            };
+            let mut ended = vec![(f64::NAN, Ending::NotFinite); starts.len()];
+            batch.forget();
+            batch.run(kind, starts.len(), task, |end| ended[end.task] = (end.objective, end.ending));
+            ended
+        };
+        let (alone, together) = (run(false), run(true));
+        let abandoned = together.iter().filter(|(_, ending)| matches!(ending, Ending::Abandoned(_))).count();
+        assert!(abandoned >= 12, "{abandoned}");
+        let mut optima: Vec<f64> = alone.iter().map(|(objective, _)| *objective).collect();
+        optima.sort_by(f64::total_cmp);
+        optima.dedup_by(|a, b| (*a - *b).abs() <= AGREEMENT * *b);
+        assert!(optima.len() >= 4, "{optima:?}");
+        for (i, ((alone, _), (together, ending))) in alone.iter().zip(&together).enumerate() {
+            assert!((alone - together).abs() <= AGREEMENT * alone, "{i}: {alone} {together} {ending:?}");
+        }
+    }
+}
