@@ -103,8 +103,7 @@ impl Resampler {
                 (order, ends)
             }
         };
-        let counts = vec![0; ends.len()];
-        Resampler { rng: generator("resample", seed, key_digest), members, ends, counts }
+        Resampler { rng: generator("resample", seed, key_digest), members, ends, counts: Vec::new() }
     }
 
     /// Number of units to draw from.
@@ -116,18 +115,25 @@ impl Resampler {
     pub fn draw(&mut self, replicate: u64, own: &[f64], weight: &mut [f64]) {
         self.rng.set_stream(replicate);
         self.rng.set_word_pos(0);
-        self.counts.fill(0);
-        let n = self.counts.len();
+        let n = self.ends.len();
+        if self.members.len() == n {
+            // One observation per unit: counted where its weight stands.
+            self.counts.clear();
+            self.counts.resize(own.len(), 0);
+            for _ in 0..n {
+                self.counts[self.members[index(&mut self.rng, n)] as usize] += 1;
+            }
+            for ((weight, &own), &count) in weight.iter_mut().zip(own).zip(&self.counts) {
+                *weight = if count > 0 { own * f64::from(count) } else { 0.0 };
+            }
+            return;
+        }
+        self.counts.clear();
+        self.counts.resize(n, 0);
         for _ in 0..n {
             self.counts[index(&mut self.rng, n)] += 1;
         }
         weight.fill(0.0);
-        if self.members.len() == n {
-            for (&i, &count) in self.members.iter().zip(&self.counts) {
-                weight[i as usize] = own[i as usize] * f64::from(count);
-            }
-            return;
-        }
         let mut start = 0;
         for (&end, &count) in self.ends.iter().zip(&self.counts) {
             let count = f64::from(count);
