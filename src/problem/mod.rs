@@ -166,6 +166,12 @@ impl Problem {
 pub(crate) fn derive_column(recipe: Recipe, columns: &[Vec<f64>], weight: &[f64]) -> Option<(Vec<f64>, f64)> {
     let mean = |values: &[f64]| {
         let counted = || values.iter().zip(weight).filter(|(x, _)| **x != LN_ZERO);
+        // Rounding must not give a constant a spread: it would look like data that determines an exponent.
+        if let Some((first, _)) = counted().next()
+            && counted().all(|(x, _)| x == first)
+        {
+            return *first;
+        }
         let total: f64 = counted().map(|(_, w)| w).sum();
         let sum: f64 = counted().map(|(x, w)| w * x).sum();
         if total > 0.0 { sum / total } else { 0.0 }

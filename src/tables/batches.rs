@@ -11,7 +11,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::engine::{Chunk, Record, Run};
-use crate::solve::Status;
+use crate::solve::{Status, words};
 
 use super::schema::{COEFFICIENTS, FITS, REJECTED, REPLICATES, RESIDUALS, TableSpec, VARIABLES_AT};
 
@@ -113,6 +113,7 @@ impl Batches {
             int(&|r| r.estimates.replicates.as_ref().map_or(0, |b| b.len())),
             int(&|r| r.estimates.replicates.as_ref().map_or(0, |b| b.n_failed())),
             float(&|r| r.runner_up),
+            Arc::new(StringArray::from_iter_values(records.iter().map(|r| words(&r.flags)))),
         ];
         self.batch(&FITS, records.iter().map(|r| r.sweep as u32).collect(), columns)
     }

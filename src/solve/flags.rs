@@ -1,0 +1,91 @@
+//! What else there is to say about a fit, in stable words a program can look for.
+
+/// A remark on a fit. The order is the order in the output; a fit carries each at most once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flag {
+    FewObservations,
+    Saturated,
+    FewValues,
+    NarrowRange,
+    Collinear,
+    FreeDirection,
+    Runaway,
+    Edge,
+    TwinOptimum,
+    RivalOptimum,
+    Weak,
+    RarelyFound,
+}
+
+impl Flag {
+    pub const ALL: [Flag; 12] = [
+        Flag::FewObservations,
+        Flag::Saturated,
+        Flag::FewValues,
+        Flag::NarrowRange,
+        Flag::Collinear,
+        Flag::FreeDirection,
+        Flag::Runaway,
+        Flag::Edge,
+        Flag::TwinOptimum,
+        Flag::RivalOptimum,
+        Flag::Weak,
+        Flag::RarelyFound,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Flag::FewObservations => "few_observations",
+            Flag::Saturated => "saturated",
+            Flag::FewValues => "few_values",
+            Flag::NarrowRange => "narrow_range",
+            Flag::Collinear => "collinear",
+            Flag::FreeDirection => "free_direction",
+            Flag::Runaway => "runaway",
+            Flag::Edge => "edge",
+            Flag::TwinOptimum => "twin_optimum",
+            Flag::RivalOptimum => "rival_optimum",
+            Flag::Weak => "weak",
+            Flag::RarelyFound => "rarely_found",
+        }
+    }
+
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Flag::FewObservations => "fewer distinct observations than free parameters",
+            Flag::Saturated => {
+                "as many distinct observations as free parameters: nothing is left to judge the fit by"
+            }
+            Flag::FewValues => {
+                "a variable takes too few distinct values for the parameters it is to determine"
+            }
+            Flag::NarrowRange => {
+                "a variable spans less than a factor of 1.5, and the parameters of its terms are not determined or \
+                 run away"
+            }
+            Flag::Collinear => {
+                "two variables move together: each is a power of the other to within 1 % of its spread"
+            }
+            Flag::FreeDirection => "parameters can be moved together without changing any prediction",
+            Flag::Runaway => {
+                "a parameter grows without limit, or parameters run away together at the best point found"
+            }
+            Flag::Edge => "a parameter is on the edge of its domain",
+            Flag::TwinOptimum => "other parameters, away from the estimate, give the same objective",
+            Flag::RivalOptimum => {
+                "another optimum is hardly worse: its log-likelihood is within 2 of the best, by n/2 times the \
+                 logarithm of the ratio of objectives"
+            }
+            Flag::Weak => "a positive parameter's asymptotic standard error is larger than the parameter",
+            Flag::RarelyFound => {
+                "one search alone, of eight or more, ended at this objective: a better one may have been missed"
+            }
+        }
+    }
+}
+
+/// The words of a set of flags, comma-separated; empty where there are none.
+pub fn words(flags: &[Flag]) -> String {
+    let words: Vec<&str> = flags.iter().map(|f| f.name()).collect();
+    words.join(",")
+}
