@@ -42,6 +42,8 @@ pub struct Problem {
     pub target: Vec<f64>,
     /// Diagonal of the trust region's metric; 0 where it follows the Jacobian's columns.
     pub metric: Vec<f64>,
+    /// `Σ w·(size/σ)²`, the size being 1 for logarithms and the response's own for linear residuals.
+    pub unit: f64,
     /// What rounding of the responses alone can change in the objective.
     pub floor: f64,
     pub total_weight: f64,
@@ -103,7 +105,7 @@ impl Problem {
                 weight[i] * rounding * rounding
             })
             .sum();
-        Problem { model, loss, columns, means, observations, target, metric, floor, total_weight }
+        Problem { model, loss, columns, means, observations, target, metric, unit, floor, total_weight }
     }
 
     /// Number of observations.

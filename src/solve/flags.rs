@@ -68,7 +68,7 @@ impl Flag {
             }
             Flag::FreeDirection => "parameters can be moved together without changing any prediction",
             Flag::Runaway => {
-                "a parameter grows without limit, or parameters run away together at the best point found"
+                "a parameter leaves the range of numbers, or parameters run away together at the best point found"
             }
             Flag::Edge => "a parameter is on the edge of its domain",
             Flag::TwinOptimum => "other parameters, away from the estimate, give the same objective",

@@ -3,6 +3,9 @@
 use faer::Mat;
 use faer::linalg::solvers::Solve;
 
+use crate::law::{Role, Scale};
+use crate::problem::Problem;
+
 use super::rows::Rows;
 
 /// Singular values of the column-scaled, weighted Jacobian over some coordinates.
@@ -27,7 +30,7 @@ impl Default for Identification {
 const RANK: f64 = 1e-11;
 
 /// Condition and undetermined directions at a point, over the given coordinates.
-pub fn identify(at: &Rows, free: &[usize]) -> Identification {
+pub fn identify(problem: &Problem, at: &Rows, free: &[usize]) -> Identification {
     let m = free.len();
     let n = at.residual.len();
     if m == 0 {
@@ -39,9 +42,15 @@ pub fn identify(at: &Rows, free: &[usize]) -> Identification {
     };
     let norms: Vec<f64> =
         free.iter().map(|&j| (0..n).map(|i| entry(i, j).powi(2)).sum::<f64>().sqrt()).collect();
-    // A column of zeros: the parameter has no effect at all.
-    let (live, dead): (Vec<usize>, Vec<usize>) =
-        (0..m).partition(|&a| norms[a] > 0.0 && norms[a].is_finite());
+    // A parameter without effect: a column of zeros or, where one unit of the coordinate is a large step by nature, one
+    // by which that step changes the objective less than rounding of the data does.
+    let is_live = |&a: &usize| {
+        let coordinate = &problem.model.coordinates[free[a]];
+        let by_nature = coordinate.scale == Scale::Log || coordinate.role == Role::Exponent;
+        let least = if by_nature { problem.floor } else { 0.0 };
+        norms[a] * norms[a] > least && norms[a].is_finite()
+    };
+    let (live, dead): (Vec<usize>, Vec<usize>) = (0..m).partition(is_live);
     let mut undetermined: Vec<Vec<f64>> = dead
         .iter()
         .map(|&a| {

@@ -44,7 +44,7 @@ pub use rows::{Rows, Terms, rows};
 pub use search::{Ending, Terrain};
 pub use starts::{Given, most_starts, never_finite, starts, user_start};
 
-use crate::law::{LANES, Law, Residual, Scale, StartRule, start_rules};
+use crate::law::{Coordinate, LANES, Law, Residual, Role, Scale, StartRule, start_rules};
 use crate::problem::Problem;
 
 /// Two objectives closer than this, relatively, are the same optimum.
@@ -222,6 +222,9 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
         let message = "no observation of this sweep can be used".to_string();
         return without_solution(law.parameters.len(), problem, 0, message);
     }
+    if let Some(message) = out_of_range(&problem) {
+        return without_solution(law.parameters.len(), problem, 0, message);
+    }
     if problem.p() == 0 {
         let solution = minimise(&problem, &problem.observations.weight, &[], 0);
         return verdict::judge(models, problem, Vec::new(), solution, Tally::default());
@@ -263,6 +266,32 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
     let weight = problem.observations.weight.clone();
     let (problem, edges, solution) = at_edges(models, problem, &weight, solution);
     verdict::judge(models, problem, edges, Some(solution), tally)
+}
+
+/// Sums of squares beyond these leave no room for their products, or for the rounding of them, among float64's normal
+/// numbers.
+const SQUARES: std::ops::RangeInclusive<f64> = 1e-270..=1e290;
+
+/// Why squares that a fit needs cannot be computed, where they cannot.
+fn out_of_range(problem: &Problem) -> Option<String> {
+    let response = &problem.observations.response;
+    let of_response = problem.model.residual == Residual::Linear;
+    // Under a logarithm the response's own size matters to parameters in its units that are no amplitudes.
+    let in_its_units = |c: &Coordinate| matches!(c.role, Role::Offset | Role::LowEnd | Role::HighEnd);
+    let by_offset = !of_response && problem.model.coordinates.iter().any(in_its_units);
+    let beyond = |x: f64| (!SQUARES.contains(&x)).then_some(if x > 1.0 { "large" } else { "small" });
+    let (size, what) = if let Some(size) = beyond(problem.unit) {
+        (size, if of_response { "squares of responses over sigma" } else { "squares of 1 over sigma" })
+    } else {
+        let size = response.iter().filter(|_| by_offset).find_map(|y| beyond(y * y))?;
+        (size, "squares of responses")
+    };
+    if of_response && response.iter().all(|y| *y == 0.0) {
+        return None;
+    }
+    Some(format!(
+        "{what}, weighted, are too {size} for float64; express the response, sigma or the weights in another unit"
+    ))
 }
 
 /// Searches of the first round; each later one doubles the number of searches so far.

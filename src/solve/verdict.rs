@@ -39,7 +39,7 @@ pub(super) fn judge(
             at_bound[coordinate.parameter] = true;
         }
     }
-    let mut identification = identify(&found.rows, &found.free);
+    let mut identification = identify(&problem, &found.rows, &found.free);
     if identification.undetermined.is_empty() {
         identification.undetermined = beyond_bounds(&problem, &found);
         identification.condition = if identification.undetermined.is_empty() {
@@ -154,8 +154,10 @@ impl Case<'_> {
             let reason = few.or(narrow).or(collinear.map(|c| c.sentence));
             (Status::Underdetermined, self.free_directions(&undetermined, reason))
         } else if !endless.is_empty() {
-            let message =
-                format!("{} grows without limit: the objective has no finite minimum", self.names(&endless));
+            let message = format!(
+                "{} leaves the range of numbers: the objective has no minimum within",
+                self.names(&endless)
+            );
             (Status::Underdetermined, message)
         } else if exchangeable {
             let message = collinear.map_or_else(String::new, |c| {
@@ -217,11 +219,14 @@ impl Case<'_> {
         which.iter().map(value).collect::<Vec<String>>().join(", ")
     }
 
-    /// Parameters at the end of the range of numbers.
+    /// Parameters at an end of the range of numbers: a logarithm has no zero to reach.
     fn endless(&self) -> Vec<usize> {
         let coordinates = self.problem.model.coordinates.iter().zip(&self.found.theta);
         coordinates
-            .filter(|(c, x)| c.scale == Scale::Log && c.high == LARGEST_LOG && **x >= LARGEST_LOG)
+            .filter(|(c, x)| {
+                let grows = c.high == LARGEST_LOG && **x >= LARGEST_LOG;
+                c.scale == Scale::Log && (grows || !self.natural[c.parameter].is_normal())
+            })
             .map(|(c, _)| c.parameter)
             .collect()
     }
@@ -243,7 +248,7 @@ fn beyond_bounds(problem: &Problem, found: &Finished) -> Vec<Vec<f64>> {
     }
     let mut free = [&found.free[..], &unpressed].concat();
     free.sort_unstable();
-    let directions = identify(&found.rows, &free).undetermined;
+    let directions = identify(problem, &found.rows, &free).undetermined;
     // One direction can be followed forwards or backwards; some combination of several can be.
     let leads_inside = |sign: f64| {
         let [direction] = directions.as_slice() else { return true };
