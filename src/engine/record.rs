@@ -1,6 +1,7 @@
 //! What a run produces, as plain data: one [`Record`] per sweep and law.
 
 use crate::infer::{Estimates, is_weak};
+use crate::problem::Loss;
 use crate::solve::{Fit, Flag, Status};
 
 /// One fit and what was inferred from it.
@@ -9,6 +10,8 @@ pub struct Record {
     pub sweep: usize,
     /// Index into the run's laws.
     pub law: usize,
+    /// ρ as used.
+    pub loss: Loss,
     pub status: Status,
     pub message: String,
     /// In order.
@@ -36,6 +39,7 @@ impl Record {
         Record {
             sweep,
             law,
+            loss: fit.problem.loss,
             status: fit.status,
             message: fit.message.clone(),
             flags,

@@ -4,10 +4,12 @@
 //! * [`Problem`]: the numbers a compiled model needs, ready for the lanes;
 //! * [`lane_data`]: data of up to eight fits side by side;
 //! * [`objective`]: objective, gradient and Hessian over lanes;
-//! * [`loss`]: the losses ρ.
+//! * [`loss`]: the losses ρ;
+//! * [`loss_choice`]: a loss as asked for.
 
 pub mod lane_data;
 pub mod loss;
+pub mod loss_choice;
 pub mod memory;
 pub mod objective;
 pub mod observations;
@@ -16,6 +18,7 @@ mod tests;
 
 pub use lane_data::{LaneData, lanes_of};
 pub use loss::{Loss, LossTerms};
+pub use loss_choice::LossChoice;
 pub use memory::bind_columns;
 pub use objective::{
     LEAST_SHARE, Mix, Objective, Order, Sums, Workspace, amplitude_equations, outputs_lanes, triangle,

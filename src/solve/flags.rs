@@ -15,10 +15,12 @@ pub enum Flag {
     RivalOptimum,
     Weak,
     RarelyFound,
+    ScaleZero,
+    ScaleUnsettled,
 }
 
 impl Flag {
-    pub const ALL: [Flag; 12] = [
+    pub const ALL: [Flag; 14] = [
         Flag::FewObservations,
         Flag::Saturated,
         Flag::FewValues,
@@ -31,6 +33,8 @@ impl Flag {
         Flag::RivalOptimum,
         Flag::Weak,
         Flag::RarelyFound,
+        Flag::ScaleZero,
+        Flag::ScaleUnsettled,
     ];
 
     pub fn name(self) -> &'static str {
@@ -47,6 +51,8 @@ impl Flag {
             Flag::RivalOptimum => "rival_optimum",
             Flag::Weak => "weak",
             Flag::RarelyFound => "rarely_found",
+            Flag::ScaleZero => "scale_zero",
+            Flag::ScaleUnsettled => "scale_unsettled",
         }
     }
 
@@ -78,8 +84,13 @@ impl Flag {
             }
             Flag::Weak => "a positive parameter's asymptotic standard error is larger than the parameter",
             Flag::RarelyFound => {
-                "one search alone, of eight or more, ended at this objective: a better one may have been missed"
+                "one search alone, of eight or more, ended at this objective, off all edges: a better one may have been missed"
             }
+            Flag::ScaleZero => {
+                "half of the residuals or more are zero to rounding, so that the loss's threshold cannot follow them: \
+                 the loss is the last that could be used"
+            }
+            Flag::ScaleUnsettled => "the scale of the residuals and the fit did not settle together",
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | `edges` | parameters that belong on the edge of their domain |
 //! | `identify` | condition, rank and the directions the data leaves free |
 //! | `explain` | what about the data leaves them free, in words |
+//! | `scale` | losses whose threshold follows the residuals |
 //! | `flags` | remarks in stable words |
 //! | `verdict` | status, flags and message of a fit |
 //! | `dense` | Cholesky on the few-by-few matrices of the hot loop |
@@ -30,6 +31,7 @@ mod flags;
 mod identify;
 mod reference;
 mod rows;
+mod scale;
 mod search;
 mod starts;
 mod verdict;
@@ -41,6 +43,7 @@ pub use flags::{Flag, words};
 pub use identify::{Identification, identify};
 pub use reference::{Finished, minimise};
 pub use rows::{Rows, Terms, rows};
+pub use scale::fit_choice;
 pub use search::{Ending, Terrain};
 pub use starts::{Given, most_starts, never_finite, starts, user_start};
 

@@ -61,7 +61,8 @@ pub(super) fn judge(
         // Outcomes are points of the law's own problem.
         twin: edges.is_empty() && has_twin(&problem, &found, &tally),
         rival: edges.is_empty() && runner_up.is_some_and(|r| is_rival(&problem, &found, r)),
-        rare: tally.n_starts >= MANY_STARTS && n_agreeing <= 1,
+        // Searches towards an edge end short of it.
+        rare: tally.n_starts >= MANY_STARTS && n_agreeing <= 1 && !at_bound.contains(&true),
     };
     let (status, message, flags) = case.verdict();
     Fit {
