@@ -432,7 +432,7 @@ impl Searched {
         for outcome in self.outcomes.iter_mut().filter(|o| o.start >= first || Some(o.start) == winner) {
             if let Some(found) = minimise(problem, &problem.observations.weight, &outcome.theta, 100) {
                 outcome.objective = found.rows.objective;
-                outcome.converged = found.certificate.holds();
+                outcome.ending = if found.certificate.holds() { Ending::Converged } else { Ending::Limit };
                 outcome.theta = found.theta;
             }
         }

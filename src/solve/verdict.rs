@@ -3,10 +3,11 @@
 use crate::law::{Domain, LARGEST_LOG, Law, Scale, list};
 use crate::problem::Problem;
 
+use super::certificate::column_norm;
 use super::explain::{MOVES, MOVES_MUCH, collinear, few_values, movement, movers, narrow_range};
 use super::identify::condition_in;
-use super::reference::{Finished, column_norm};
-use super::{Fit, Flag, Identification, Models, Status, Tally, identify};
+use super::reference::Finished;
+use super::{Ending, Fit, Flag, Identification, Models, Status, Tally, identify};
 
 /// An uncertified point whose Jacobian is this ill-conditioned is probably on its way to infinity.
 const RUNAWAY: f64 = 3e3;
@@ -285,7 +286,7 @@ fn has_twin(problem: &Problem, found: &Finished, tally: &Tally) -> bool {
     tally
         .outcomes
         .iter()
-        .filter(|o| o.converged && o.objective <= rows.objective + slack)
+        .filter(|o| o.ending == Ending::Converged && o.objective <= rows.objective + slack)
         .any(|o| o.theta.len() == found.theta.len() && rise(&o.theta) > 1e3 * slack)
 }
 
