@@ -317,6 +317,16 @@ fn parameters_without_effect() {
     assert_close("alpha", fits.coefficient("grid", "alpha", "estimate"), 0.35, 0.1);
 }
 
+/// A variable and its own square are collinear by the law's doing, which says nothing about the data.
+#[test]
+fn a_variable_and_its_square() {
+    let mut sweeps = Sweeps::default();
+    sweeps.add("grid", &grid(), 0.01, chinchilla);
+    let law = "loss ~ E + (A + a*N^2)/(N^2 + b*N + c) where A > 0, b > 0, c > 0";
+    let fits = sweeps.fit(&["--let", "N=N/1e8", "--law", law]);
+    assert!(!fits.flags("grid").contains(&"collinear".to_owned()), "{:?}", fits.flags("grid"));
+}
+
 /// Well-posed sweeps carry no remark.
 #[test]
 fn nothing_to_say() {

@@ -87,6 +87,11 @@ pub fn collinear(law: &Law, problem: &Problem) -> Option<Collinear> {
     let mut worst: Option<Collinear> = None;
     for j in 1..sources.len() {
         for i in 0..j {
+            // The square of a variable is the law's own doing, not the data's.
+            let others = names(&sources[j]);
+            if names(&sources[i]).iter().any(|name| others.contains(name)) {
+                continue;
+            }
             let Some((slope, departure, logarithmic)) = line(problem, i, j) else { continue };
             if departure < COLLINEAR && worst.as_ref().is_none_or(|w| departure < w.departure) {
                 let (a, b) = (format!("`{}`", sources[i]), format!("`{}`", sources[j]));
