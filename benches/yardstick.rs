@@ -166,7 +166,7 @@ fn learning_curves() {
         lets: vec![("x".to_string(), "n_train".to_string()), ("y".to_string(), "err_test".to_string())],
         laws: vec![LawText::Name("pow4".to_string())],
         residual: Some(Residual::Linear),
-        loss: Some(Loss::L2),
+        loss: Some(Loss::L2.into()),
         starts: Some(32),
         bootstrap: 0,
         ..Job::default()

@@ -121,6 +121,7 @@ fn schemas_are_the_contracts() {
             ("n_replicates", int),
             ("n_replicates_failed", int),
             ("runner_up_objective", float),
+            ("flags", string),
         ])
     );
     assert_eq!(

@@ -89,7 +89,7 @@ pub fn job(path: &Path, loss: Loss, bootstrap: usize) -> Job {
         inputs: vec![path.display().to_string()],
         by: vec!["sweep".to_string()],
         laws: vec![LawText::Name("chinchilla".to_string())],
-        loss: Some(loss),
+        loss: Some(loss.into()),
         bootstrap,
         ..Job::default()
     }

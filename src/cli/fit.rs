@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::engine::{Job, LawText, run as run_job, terminal_progress};
 use crate::infer::Resample;
 use crate::law::Residual;
-use crate::problem::Loss;
+use crate::problem::LossChoice;
 use crate::solve::Solver;
 
 use super::{Failure, summary};
@@ -65,9 +65,9 @@ pub struct FitArguments {
     #[arg(long, value_enum, value_name = "log|linear", help_heading = "Objective")]
     residual: Option<ResidualArgument>,
 
-    /// l2, huber:δ, soft_l1:δ or cauchy:δ [default: huber:1e-3 with log, l2 with linear]
+    /// l2, huber:δ, soft_l1:δ or cauchy:δ; δ may follow the scale of the residuals, as in huber:1.345*mad [default: huber:1e-3 with log, l2 with linear]
     #[arg(long, value_name = "LOSS", help_heading = "Objective")]
-    loss: Option<Loss>,
+    loss: Option<LossChoice>,
 
     /// A TOML catalogue of your own laws, beside the built-in one
     #[arg(long = "laws", value_name = "FILE", help_heading = "Laws")]

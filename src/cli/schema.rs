@@ -3,7 +3,8 @@
 use clap::Args;
 
 use crate::law::list;
-use crate::tables::schema::{ALL, TableSpec};
+use crate::solve::Flag;
+use crate::tables::schema::{ALL, FITS, TableSpec};
 
 use super::{Failure, summary};
 
@@ -32,6 +33,14 @@ pub fn run(arguments: &SchemaArguments) -> Result<String, Failure> {
             table.add_row([column.name, column.kind.name(), column.unit, column.meaning]);
         }
         text += &summary::lines(&table);
+        if spec.name == FITS.name {
+            text += "\nThe words of `flags`, in their order\n\n";
+            let mut table = summary::table(&["word", "meaning"], &[]);
+            for flag in Flag::ALL {
+                table.add_row([flag.name(), flag.meaning()]);
+            }
+            text += &summary::lines(&table);
+        }
     }
     Ok(text)
 }

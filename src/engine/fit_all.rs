@@ -12,8 +12,8 @@ use rayon::prelude::*;
 use crate::dataset::{Dataset, InputFile};
 use crate::infer::{self, estimates, is_trustworthy, leverages, predictions, replicate};
 use crate::law::start_rules;
-use crate::problem::{Observations, Problem, Rejection};
-use crate::solve::{self, Batch, Fit, fit, never_finite};
+use crate::problem::{Observations, Rejection};
+use crate::solve::{self, Batch, Fit, fit_choice, never_finite};
 use crate::sweep::Sweep;
 
 use super::EngineError;
@@ -197,9 +197,11 @@ fn fit_law(
     interrupted: &AtomicBool,
 ) -> (Option<Record>, Vec<Rejection>) {
     let bound = &run.laws[index];
-    let bind = |observations| Problem::new(bound.models.full().clone(), Arc::new(observations), bound.loss);
+    let solve = |observations, batch: &mut Batch| {
+        fit_choice(&bound.models, Arc::new(observations), bound.loss, &run.solve, batch)
+    };
     let mut rejections = Vec::new();
-    let mut fit = fit(&bound.models, bind(observations), &run.solve, batch);
+    let mut fit = solve(observations, batch);
     if fit.solution.is_none() && fit.problem.n() > 0 {
         // One observation where the law has no finite value, such as a power of zero, must not take its
         // sweep along.
@@ -213,7 +215,7 @@ fn fit_law(
             if observations.len() - culprits.len() < run.min_points {
                 return (None, rejections);
             }
-            fit = solve::fit(&bound.models, bind(observations.without(&culprits)), &run.solve, batch);
+            fit = solve(observations.without(&culprits), batch);
         }
     }
     let wanted = run.inference.bootstrap > 0 && is_trustworthy(&fit) && fit.problem.p() > 0;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::infer::Resample;
 use crate::law::Residual;
-use crate::problem::Loss;
+use crate::problem::LossChoice;
 use crate::solve::Solver;
 
 /// A law as named on the command line.
@@ -37,7 +37,7 @@ pub struct Job {
     pub min_points: usize,
     pub residual: Option<Residual>,
     #[serde(serialize_with = "display_option")]
-    pub loss: Option<Loss>,
+    pub loss: Option<LossChoice>,
     pub weight: Option<String>,
     pub sigma: Option<String>,
     pub absolute_sigma: bool,

@@ -9,7 +9,7 @@ use crate::formula::{
 };
 use crate::infer::Resample;
 use crate::law::{Catalogue, Domain, Law, Residual, list};
-use crate::problem::{Binding, Loss};
+use crate::problem::{Binding, Loss, LossChoice};
 use crate::solve::Models;
 use crate::tables::schema;
 
@@ -24,7 +24,8 @@ const MOST_PARAMETERS: usize = 64;
 pub struct BoundLaw {
     pub law: Law,
     pub residual: Residual,
-    pub loss: Loss,
+    /// As asked for; the loss as used is each fit's own.
+    pub loss: LossChoice,
     pub models: Arc<Models>,
     pub binding: Binding,
 }
@@ -335,7 +336,7 @@ fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, EngineError> {
         )));
     }
     let residual = job.residual.unwrap_or(law.residual);
-    let loss = job.loss.unwrap_or(Loss::usual(residual));
+    let loss = job.loss.unwrap_or(Loss::usual(residual).into());
     Ok(BoundLaw {
         models: Arc::new(Models::compile(law.clone(), residual)),
         binding: Binding { names: Vec::new(), used: Vec::new(), response, weight: None, sigma: None },

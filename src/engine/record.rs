@@ -1,7 +1,8 @@
 //! What a run produces, as plain data: one [`Record`] per sweep and law.
 
-use crate::infer::Estimates;
-use crate::solve::{Fit, Status};
+use crate::infer::{Estimates, is_weak};
+use crate::problem::Loss;
+use crate::solve::{Fit, Flag, Status};
 
 /// One fit and what was inferred from it.
 #[derive(Clone, Debug)]
@@ -9,8 +10,12 @@ pub struct Record {
     pub sweep: usize,
     /// Index into the run's laws.
     pub law: usize,
+    /// ρ as used.
+    pub loss: Loss,
     pub status: Status,
     pub message: String,
+    /// In order.
+    pub flags: Vec<Flag>,
     pub n_points: usize,
     pub n_parameters: usize,
     pub objective: f64,
@@ -26,11 +31,18 @@ pub struct Record {
 
 impl Record {
     pub fn new(sweep: usize, law: usize, fit: &Fit, estimates: Estimates) -> Record {
+        let mut flags = fit.flags.clone();
+        if is_weak(fit, &estimates) {
+            flags.push(Flag::Weak);
+            flags.sort_unstable();
+        }
         Record {
             sweep,
             law,
+            loss: fit.problem.loss,
             status: fit.status,
             message: fit.message.clone(),
+            flags,
             n_points: fit.problem.n_weighted(),
             n_parameters: fit.problem.p() + fit.edges.len(),
             objective: fit.objective(),

@@ -23,7 +23,7 @@ pub use likelihood::{Criteria, criteria};
 pub use replicates::{Replicates, replicate};
 pub use resample::{Resample, Resampler, generator};
 
-use crate::law::{Domain, Law};
+use crate::law::{Domain, Law, Scale};
 use crate::solve::{Fit, Status};
 
 /// What inference is asked for.
@@ -64,6 +64,16 @@ pub struct Estimates {
 /// data does not determine, would look like knowledge.
 pub fn is_trustworthy(fit: &Fit) -> bool {
     matches!(fit.status, Status::Converged | Status::AtBound)
+}
+
+/// Whether a positive parameter is known to no better than its own size: an amplitude that runs along with an exponent,
+/// the scale of a bend that the data does not reach.
+pub fn is_weak(fit: &Fit, estimates: &Estimates) -> bool {
+    let coordinates = fit.problem.model.coordinates.iter();
+    coordinates.filter(|c| c.scale == Scale::Log).any(|c| {
+        let parameter = &estimates.parameters[c.parameter];
+        parameter.std_error.is_some_and(|se| se > parameter.estimate.abs())
+    })
 }
 
 /// Puts standard errors and intervals to a fit and its replicates.

@@ -133,6 +133,9 @@ fn replicate_problem(models: &Models, fit: &Fit) -> (Problem, Vec<f64>) {
     (problem, start)
 }
 
+/// An amplitude that falls by more than this in its logarithm, a millionfold, may be on its way to zero.
+const VANISHED: f64 = 13.8;
+
 /// Buffers that a worker keeps from chunk to chunk and from fit to fit.
 #[derive(Default)]
 struct Scratch {
@@ -200,11 +203,18 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
         },
     );
     refits.estimates = problem.naturals(&thetas);
+    // A search can only follow an amplitude of zero in its logarithm, and stops when it no longer matters.
+    let vanishes = |theta: &[f64]| {
+        let coordinates = problem.model.coordinates.iter().zip(theta.iter().zip(start));
+        coordinates
+            .into_iter()
+            .any(|(c, (x, from))| c.scale == Scale::Log && c.low == f64::NEG_INFINITY && *x < from - VANISHED)
+    };
     for r in 0..count {
         let n_parameters = refits.n_parameters;
         let natural = &mut refits.estimates[r * n_parameters..(r + 1) * n_parameters];
         let drawn = || weight_of(r).iter().filter(|w| **w > 0.0).count();
-        if !refits.converged[r]
+        if (!refits.converged[r] || vanishes(&thetas[r * p..(r + 1) * p]))
             && drawn() >= p
             && let Some(found) = minimise(problem, weight_of(r), &thetas[r * p..(r + 1) * p], 50)
         {

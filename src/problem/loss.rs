@@ -124,7 +124,7 @@ impl std::fmt::Display for Loss {
 }
 
 /// A number in the shorter of plain and scientific notation, both exact.
-struct ShortNumber(f64);
+pub(super) struct ShortNumber(pub f64);
 
 impl std::fmt::Display for ShortNumber {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {

@@ -4,10 +4,12 @@
 //! * [`Problem`]: the numbers a compiled model needs, ready for the lanes;
 //! * [`lane_data`]: data of up to eight fits side by side;
 //! * [`objective`]: objective, gradient and Hessian over lanes;
-//! * [`loss`]: the losses ρ.
+//! * [`loss`]: the losses ρ;
+//! * [`loss_choice`]: a loss as asked for.
 
 pub mod lane_data;
 pub mod loss;
+pub mod loss_choice;
 pub mod memory;
 pub mod objective;
 pub mod observations;
@@ -16,6 +18,7 @@ mod tests;
 
 pub use lane_data::{LaneData, lanes_of};
 pub use loss::{Loss, LossTerms};
+pub use loss_choice::LossChoice;
 pub use memory::bind_columns;
 pub use objective::{
     LEAST_SHARE, Mix, Objective, Order, Sums, Workspace, amplitude_equations, outputs_lanes, triangle,
@@ -42,6 +45,8 @@ pub struct Problem {
     pub target: Vec<f64>,
     /// Diagonal of the trust region's metric; 0 where it follows the Jacobian's columns.
     pub metric: Vec<f64>,
+    /// `Σ w·(size/σ)²`, the size being 1 for logarithms and the response's own for linear residuals.
+    pub unit: f64,
     /// What rounding of the responses alone can change in the objective.
     pub floor: f64,
     pub total_weight: f64,
@@ -103,7 +108,7 @@ impl Problem {
                 weight[i] * rounding * rounding
             })
             .sum();
-        Problem { model, loss, columns, means, observations, target, metric, floor, total_weight }
+        Problem { model, loss, columns, means, observations, target, metric, unit, floor, total_weight }
     }
 
     /// Number of observations.
@@ -166,6 +171,12 @@ impl Problem {
 pub(crate) fn derive_column(recipe: Recipe, columns: &[Vec<f64>], weight: &[f64]) -> Option<(Vec<f64>, f64)> {
     let mean = |values: &[f64]| {
         let counted = || values.iter().zip(weight).filter(|(x, _)| **x != LN_ZERO);
+        // Rounding must not give a constant a spread: it would look like data that determines an exponent.
+        if let Some((first, _)) = counted().next()
+            && counted().all(|(x, _)| x == first)
+        {
+            return *first;
+        }
         let total: f64 = counted().map(|(_, w)| w).sum();
         let sum: f64 = counted().map(|(x, w)| w * x).sum();
         if total > 0.0 { sum / total } else { 0.0 }

@@ -1,4 +1,4 @@
-//! Parameters that belong on the edge of their domain, and the verdict on a fit.
+//! Parameters that belong on the edge of their domain.
 //!
 //! The edge 0 of an amplitude or scale is a legitimate answer, but its logarithmic coordinate can only run
 //! after it. So where such a parameter hardly matters at the point found, or the point could not be
@@ -8,12 +8,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::law::{Domain, LARGEST_LOG, Law, Model, Residual, Scale, list};
+use crate::law::{Law, Model, Residual, Scale};
 use crate::problem::Problem;
 
-use super::identify::condition_in;
 use super::reference::{Finished, minimise};
-use super::{Fit, Identification, Status, Tally, identify, reference};
 
 /// The compiled forms of one law: its own, and with parameters fixed on edges as fits ask for them.
 #[derive(Debug)]
@@ -51,16 +49,6 @@ impl Models {
 
 /// A term below this share of the response is a candidate for the edge.
 const SMALL_SHARE: f64 = 1e-4;
-
-/// An uncertified point whose Jacobian is this ill-conditioned is probably on its way to infinity.
-const RUNAWAY: f64 = 3e3;
-
-/// Tries the edges that the solution approaches, then judges it.
-pub(super) fn land(models: &Models, problem: Problem, found: Finished, tally: Tally) -> Fit {
-    let weight = problem.observations.weight.clone();
-    let (problem, edges, found) = at_edges(models, problem, &weight, found);
-    judge(models, problem, edges, Some(found), tally)
-}
 
 /// The solution with parameters moved to edges for as long as that raises the objective by nothing: the problem
 /// as solved in the end, the parameters on edges, its solution.
@@ -119,115 +107,4 @@ fn candidates(problem: &Problem, found: &Finished, certified: bool) -> Vec<usize
             !certified || share < SMALL_SHARE
         })
         .collect()
-}
-
-/// Puts status and message to a solution.
-pub(super) fn judge(
-    models: &Models,
-    problem: Problem,
-    edges: Vec<usize>,
-    solution: Option<Finished>,
-    tally: Tally,
-) -> Fit {
-    let law = models.law();
-    let names = |which: &[usize]| {
-        let names: Vec<&str> = which.iter().map(|&i| law.parameters[i].name.as_str()).collect();
-        list(&names)
-    };
-    let Some(found) = solution else {
-        let message =
-            "the law is not finite where the searches ended; check its domains and the data".to_string();
-        return super::without_solution(law.parameters.len(), problem, tally.n_starts, message);
-    };
-    let natural = natural_values(law, &problem, &found);
-    let mut at_bound = vec![false; law.parameters.len()];
-    edges.iter().for_each(|&i| at_bound[i] = true);
-    for (i, coordinate) in problem.model.coordinates.iter().enumerate() {
-        if found.theta[i] <= coordinate.low || found.theta[i] >= coordinate.high {
-            at_bound[coordinate.parameter] = true;
-        }
-    }
-    let mut identification: Identification = identify(&found.rows, &found.free);
-    if identification.undetermined.is_empty() {
-        identification.condition = natural_condition(&problem, &found);
-    }
-    let undetermined: Vec<usize> =
-        identification.undetermined.iter().map(|&i| problem.model.coordinates[i].parameter).collect();
-    let endless: Vec<usize> = problem
-        .model
-        .coordinates
-        .iter()
-        .enumerate()
-        .filter(|(i, c)| c.scale == Scale::Log && c.high == LARGEST_LOG && found.theta[*i] >= LARGEST_LOG)
-        .map(|(_, c)| c.parameter)
-        .collect();
-    let bound: Vec<usize> = (0..at_bound.len()).filter(|&i| at_bound[i]).collect();
-    let n_free = models.full().coordinates.len();
-    let n_distinct = problem.observations.n_distinct();
-
-    let finite = found.rows.objective.is_finite() && natural.iter().all(|x| x.is_finite());
-    let (status, message) = if !finite {
-        (Status::Failed, "the best point found is not finite".to_string())
-    } else if n_distinct < n_free {
-        let message = format!("{n_distinct} distinct observations cannot determine {n_free} free parameters");
-        (Status::Underdetermined, message)
-    } else if !undetermined.is_empty() {
-        let message = format!("the data does not determine {}", names(&undetermined));
-        (Status::Underdetermined, message)
-    } else if !endless.is_empty() {
-        let message = format!("{} grows without limit: the objective has no finite minimum", names(&endless));
-        (Status::Underdetermined, message)
-    } else if !found.certificate.holds() {
-        let mut message = found.certificate.failure();
-        if identification.condition > RUNAWAY {
-            let weakest: Vec<usize> =
-                identification.weakest.iter().map(|&i| problem.model.coordinates[i].parameter).collect();
-            message += &format!(
-                "; {} may be running away together: the objective hardly changes along them (condition number \
-                 {:.1e})",
-                names(&weakest),
-                identification.condition
-            );
-        }
-        (Status::NotConverged, message)
-    } else if !bound.is_empty() {
-        (Status::AtBound, format!("on the edge of its domain: {}", names(&bound)))
-    } else {
-        (Status::Converged, String::new())
-    };
-    let n_agreeing = tally.agreeing(found.rows.objective, problem.floor);
-    Fit {
-        n_starts: tally.n_starts,
-        n_agreeing,
-        runner_up: tally.runner_up(found.rows.objective, problem.floor),
-        iterations: tally.iterations,
-        solution: Some(found),
-        problem,
-        edges,
-        natural,
-        at_bound,
-        identification,
-        status,
-        message,
-    }
-}
-
-/// Condition number of the column-scaled Jacobian with respect to the parameters themselves, not the solver's
-/// coordinates: what a user can compute from the table of residuals.
-fn natural_condition(problem: &Problem, found: &Finished) -> f64 {
-    let parameters: Vec<usize> = found.free.iter().map(|&i| problem.model.coordinates[i].parameter).collect();
-    let transform = problem.natural_jacobian(&found.theta);
-    let p = problem.p();
-    condition_in(&found.rows, &found.free, |a, b| transform[parameters[a] * p + found.free[b]])
-}
-
-fn natural_values(law: &Law, problem: &Problem, found: &reference::Finished) -> Vec<f64> {
-    let mut natural = problem.natural(&found.theta);
-    // A fixed value is reported as given, not as it comes back through arithmetic.
-    for (value, parameter) in natural.iter_mut().zip(&law.parameters) {
-        if let Domain::Fixed(fixed) = parameter.domain {
-            *value = fixed;
-        }
-    }
-    natural
 }

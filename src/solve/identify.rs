@@ -3,17 +3,20 @@
 use faer::Mat;
 use faer::linalg::solvers::Solve;
 
+use crate::law::{Role, Scale};
+use crate::problem::Problem;
+
 use super::rows::Rows;
 
-/// Singular values of the column-scaled, weighted Jacobian over the free coordinates.
+/// Singular values of the column-scaled, weighted Jacobian over some coordinates.
 #[derive(Clone, Debug)]
 pub struct Identification {
     /// Largest over smallest singular value; infinite where a direction is not determined.
     pub condition: f64,
-    /// Free coordinates, as indices into the coordinates, that take part in an undetermined direction.
-    pub undetermined: Vec<usize>,
-    /// Free coordinates that take part in the direction the data determines worst.
-    pub weakest: Vec<usize>,
+    /// Directions that the data does not determine, as steps in all coordinates.
+    pub undetermined: Vec<Vec<f64>>,
+    /// The direction that the data determines worst.
+    pub weakest: Vec<f64>,
 }
 
 impl Default for Identification {
@@ -26,11 +29,8 @@ impl Default for Identification {
 /// by its own length changes no residual by more than rounding does.
 const RANK: f64 = 1e-11;
 
-/// A coordinate takes part in a direction from this share on.
-const SHARE: f64 = 0.1;
-
-/// Condition and undetermined directions at a point.
-pub fn identify(at: &Rows, free: &[usize]) -> Identification {
+/// Condition and undetermined directions at a point, over the given coordinates.
+pub fn identify(problem: &Problem, at: &Rows, free: &[usize]) -> Identification {
     let m = free.len();
     let n = at.residual.len();
     if m == 0 {
@@ -42,41 +42,54 @@ pub fn identify(at: &Rows, free: &[usize]) -> Identification {
     };
     let norms: Vec<f64> =
         free.iter().map(|&j| (0..n).map(|i| entry(i, j).powi(2)).sum::<f64>().sqrt()).collect();
-    // A column of zeros: the parameter has no effect at all.
-    let dead: Vec<usize> =
-        (0..m).filter(|&a| !(norms[a] > 0.0 && norms[a].is_finite())).map(|a| free[a]).collect();
-    let live: Vec<usize> = (0..m).filter(|a| !dead.contains(&free[*a])).collect();
+    // A parameter without effect: a column of zeros or, where one unit of the coordinate is a large step by nature, one
+    // by which that step changes the objective less than rounding of the data does.
+    let is_live = |&a: &usize| {
+        let coordinate = &problem.model.coordinates[free[a]];
+        let by_nature = coordinate.scale == Scale::Log || coordinate.role == Role::Exponent;
+        let least = if by_nature { problem.floor } else { 0.0 };
+        norms[a] * norms[a] > least && norms[a].is_finite()
+    };
+    let (live, dead): (Vec<usize>, Vec<usize>) = (0..m).partition(is_live);
+    let mut undetermined: Vec<Vec<f64>> = dead
+        .iter()
+        .map(|&a| {
+            let mut alone = vec![0.0; at.p];
+            alone[free[a]] = 1.0;
+            alone
+        })
+        .collect();
+    let unknown = |undetermined: Vec<Vec<f64>>| {
+        let weakest = undetermined.first().cloned().unwrap_or_default();
+        Identification { condition: f64::INFINITY, undetermined, weakest }
+    };
     if live.is_empty() {
-        return Identification { condition: f64::INFINITY, weakest: dead.clone(), undetermined: dead };
+        return unknown(undetermined);
     }
     // The factor R of a tall matrix has its singular values and costs less to decompose.
     let scaled = Mat::from_fn(n, live.len(), |i, a| entry(i, free[live[a]]) / norms[live[a]]);
     let reduced = if n > live.len() { scaled.qr().thin_R().to_owned() } else { scaled };
     let Ok(svd) = reduced.svd() else {
-        return Identification { undetermined: dead, ..Identification::default() };
+        return Identification { undetermined, ..Identification::default() };
     };
     let singular = svd.S().column_vector();
-    let count = singular.nrows();
-    let largest = (0..count).map(|k| singular[k]).fold(0.0, f64::max);
-    let smallest =
-        if count < live.len() { 0.0 } else { (0..count).map(|k| singular[k]).fold(f64::INFINITY, f64::min) };
-    // Coordinates that take part in the k-th right singular vector.
-    let members = |k: usize| -> Vec<usize> {
-        let along = |a: &usize| svd.V()[(*a, k)].abs() > SHARE;
-        (0..live.len()).filter(along).map(|a| free[live[a]]).collect()
-    };
-    let mut undetermined = dead;
-    for k in 0..live.len() {
-        let value = if k < count { singular[k] } else { 0.0 };
-        if value <= RANK * largest {
-            undetermined.extend(members(k));
+    let value = |k: usize| if k < singular.nrows() { singular[k] } else { 0.0 };
+    let largest = value(0);
+    // The k-th right singular vector as a step in the coordinates.
+    let direction = |k: usize| {
+        let mut step = vec![0.0; at.p];
+        for (a, &l) in live.iter().enumerate() {
+            step[free[l]] = svd.V()[(a, k)] / norms[l];
         }
+        step
+    };
+    let last = live.len() - 1;
+    undetermined.extend((0..=last).filter(|&k| value(k) <= RANK * largest).map(direction));
+    if undetermined.is_empty() {
+        Identification { condition: largest / value(last), undetermined, weakest: direction(last) }
+    } else {
+        unknown(undetermined)
     }
-    undetermined.sort_unstable();
-    undetermined.dedup();
-    let condition = if undetermined.is_empty() { largest / smallest } else { f64::INFINITY };
-    let weakest = if undetermined.is_empty() { members(live.len() - 1) } else { undetermined.clone() };
-    Identification { condition, undetermined, weakest }
 }
 
 /// Condition number of the column-scaled, weighted Jacobian with respect to other coordinates, of which

@@ -12,6 +12,10 @@
 //! | `rows` | a problem at one point, observation by observation |
 //! | `edges` | parameters that belong on the edge of their domain |
 //! | `identify` | condition, rank and the directions the data leaves free |
+//! | `explain` | what about the data leaves them free, in words |
+//! | `scale` | losses whose threshold follows the residuals |
+//! | `flags` | remarks in stable words |
+//! | `verdict` | status, flags and message of a fit |
 //! | `dense` | Cholesky on the few-by-few matrices of the hot loop |
 
 mod balance;
@@ -22,22 +26,28 @@ pub mod certificate;
 mod certificate_tests;
 mod dense;
 mod edges;
+mod explain;
+mod flags;
 mod identify;
 mod reference;
 mod rows;
+mod scale;
 mod search;
 mod starts;
+mod verdict;
 
 pub use batch::{Batch, Ended, Kind, Task};
 pub use certificate::{Certificate, column_scales, scaled_hessian, weighted_entry};
 pub use edges::{Models, at_edges};
+pub use flags::{Flag, words};
 pub use identify::{Identification, identify};
 pub use reference::{Finished, minimise};
 pub use rows::{Rows, Terms, rows};
+pub use scale::fit_choice;
 pub use search::{Ending, Terrain};
 pub use starts::{Given, most_starts, never_finite, starts, user_start};
 
-use crate::law::{LANES, Residual, Scale, StartRule, start_rules};
+use crate::law::{Coordinate, LANES, Law, Residual, Role, Scale, StartRule, start_rules};
 use crate::problem::Problem;
 
 /// Two objectives closer than this, relatively, are the same optimum.
@@ -106,6 +116,8 @@ pub struct Fit {
     pub identification: Identification,
     pub status: Status,
     pub message: String,
+    /// In order.
+    pub flags: Vec<Flag>,
     pub n_starts: usize,
     pub n_agreeing: usize,
     /// The best objective of another optimum that the searches found.
@@ -213,9 +225,12 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
         let message = "no observation of this sweep can be used".to_string();
         return without_solution(law.parameters.len(), problem, 0, message);
     }
+    if let Some(message) = out_of_range(&problem) {
+        return without_solution(law.parameters.len(), problem, 0, message);
+    }
     if problem.p() == 0 {
         let solution = minimise(&problem, &problem.observations.weight, &[], 0);
-        return edges::judge(models, problem, Vec::new(), solution, Tally::default());
+        return verdict::judge(models, problem, Vec::new(), solution, Tally::default());
     }
 
     let rules = start_rules(law, &problem.model.coordinates);
@@ -244,13 +259,42 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
         rounds(&problem, &rules, options, &mut searched, batch);
         searched.finish(&problem);
     }
+    searched.exchange(law, &problem, &rules, options, batch);
     let n_starts = searched.starts.len();
     let Some((solution, iterations)) = searched.best else {
         let message = "the law has no finite value at any start; check its domains and the data".to_string();
         return without_solution(law.parameters.len(), problem, n_starts, message);
     };
     let tally = Tally { n_starts, outcomes: searched.outcomes, iterations };
-    edges::land(models, problem, solution, tally)
+    let weight = problem.observations.weight.clone();
+    let (problem, edges, solution) = at_edges(models, problem, &weight, solution);
+    verdict::judge(models, problem, edges, Some(solution), tally)
+}
+
+/// Sums of squares beyond these leave no room for their products, or for the rounding of them, among float64's normal
+/// numbers.
+const SQUARES: std::ops::RangeInclusive<f64> = 1e-270..=1e290;
+
+/// Why squares that a fit needs cannot be computed, where they cannot.
+fn out_of_range(problem: &Problem) -> Option<String> {
+    let response = &problem.observations.response;
+    let of_response = problem.model.residual == Residual::Linear;
+    // Under a logarithm the response's own size matters to parameters in its units that are no amplitudes.
+    let in_its_units = |c: &Coordinate| matches!(c.role, Role::Offset | Role::LowEnd | Role::HighEnd);
+    let by_offset = !of_response && problem.model.coordinates.iter().any(in_its_units);
+    let beyond = |x: f64| (!SQUARES.contains(&x)).then_some(if x > 1.0 { "large" } else { "small" });
+    let (size, what) = if let Some(size) = beyond(problem.unit) {
+        (size, if of_response { "squares of responses over sigma" } else { "squares of 1 over sigma" })
+    } else {
+        let size = response.iter().filter(|_| by_offset).find_map(|y| beyond(y * y))?;
+        (size, "squares of responses")
+    };
+    if of_response && response.iter().all(|y| *y == 0.0) {
+        return None;
+    }
+    Some(format!(
+        "{what}, weighted, are too {size} for float64; express the response, sigma or the weights in another unit"
+    ))
 }
 
 /// Searches of the first round; each later one doubles the number of searches so far.
@@ -356,6 +400,44 @@ impl Searched {
     /// Finishes the best outcome; true where one is certified.
     fn finish(&mut self, problem: &Problem) -> bool {
         finish_best(problem, &self.starts, &self.outcomes, &mut self.best)
+    }
+
+    /// Where two variables are nearly powers of one another, also searches where their terms have exchanged roles:
+    /// whether that is as good must not be left to the draw of the starts.
+    fn exchange(
+        &mut self,
+        law: &Law,
+        problem: &Problem,
+        rules: &[StartRule],
+        options: &Options,
+        batch: &mut Batch,
+    ) {
+        let Some((best, _)) = &self.best else { return };
+        let Some(collinear) = explain::collinear(law, problem).filter(|c| c.is_same_variable()) else {
+            return;
+        };
+        let starts: Vec<Vec<f64>> = collinear
+            .exchanges(law, problem, &best.theta)
+            .iter()
+            .flat_map(|given| user_start(problem, rules, given, batch))
+            .collect();
+        if starts.is_empty() {
+            return;
+        }
+        // The valley between the two is long and shallow, and a search may stop before its end: both are compared as
+        // finished.
+        let winner = self.outcomes.first().map(|o| o.start);
+        let first = self.starts.len();
+        self.search(problem, starts, options.solver, Amplitudes::Drawn, batch);
+        for outcome in self.outcomes.iter_mut().filter(|o| o.start >= first || Some(o.start) == winner) {
+            if let Some(found) = minimise(problem, &problem.observations.weight, &outcome.theta, 100) {
+                outcome.objective = found.rows.objective;
+                outcome.ending = if found.certificate.holds() { Ending::Converged } else { Ending::Limit };
+                outcome.theta = found.theta;
+            }
+        }
+        self.outcomes.sort_by(|a, b| a.objective.total_cmp(&b.objective));
+        self.finish(problem);
     }
 
     /// The rule of [`rounds`].
@@ -510,6 +592,7 @@ fn without_solution(n_parameters: usize, problem: Problem, n_starts: usize, mess
         identification: Identification::default(),
         status: Status::Failed,
         message,
+        flags: Vec::new(),
         n_starts,
         n_agreeing: 0,
         runner_up: None,

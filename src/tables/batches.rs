@@ -11,7 +11,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::engine::{Chunk, Record, Run};
-use crate::solve::Status;
+use crate::solve::{Status, words};
 
 use super::schema::{COEFFICIENTS, FITS, REJECTED, REPLICATES, RESIDUALS, TableSpec, VARIABLES_AT};
 
@@ -23,7 +23,6 @@ pub struct Batches {
     laws: Vec<String>,
     parameters: Vec<Vec<String>>,
     residual: Vec<String>,
-    loss: Vec<String>,
     seed: u64,
     confidence: f64,
     bootstrap: bool,
@@ -44,7 +43,6 @@ impl Batches {
                 .map(|l| l.law.parameters.iter().map(|p| p.name.clone()).collect())
                 .collect(),
             residual: run.laws.iter().map(|l| l.residual.to_string()).collect(),
-            loss: run.laws.iter().map(|l| l.loss.to_string()).collect(),
             seed: run.inference.seed,
             confidence: run.inference.confidence,
             bootstrap: run.inference.bootstrap > 0,
@@ -92,7 +90,7 @@ impl Batches {
         let columns = vec![
             text(records.iter().map(|r| self.laws[r.law].as_str()).collect()),
             text(records.iter().map(|r| self.residual[r.law].as_str()).collect()),
-            text(records.iter().map(|r| self.loss[r.law].as_str()).collect()),
+            Arc::new(StringArray::from_iter_values(records.iter().map(|r| r.loss.to_string()))),
             Arc::new(UInt64Array::from_iter_values(records.iter().map(|_| self.seed))) as ArrayRef,
             text(records.iter().map(|r| r.status.name()).collect()),
             text(records.iter().map(|r| r.message.as_str()).collect()),
@@ -113,6 +111,7 @@ impl Batches {
             int(&|r| r.estimates.replicates.as_ref().map_or(0, |b| b.len())),
             int(&|r| r.estimates.replicates.as_ref().map_or(0, |b| b.n_failed())),
             float(&|r| r.runner_up),
+            Arc::new(StringArray::from_iter_values(records.iter().map(|r| words(&r.flags)))),
         ];
         self.batch(&FITS, records.iter().map(|r| r.sweep as u32).collect(), columns)
     }

@@ -123,6 +123,12 @@ pub const FITS: TableSpec = TableSpec {
             "loss",
             "best objective of another optimum that searches converged to; null where they found no other",
         ),
+        column(
+            "flags",
+            Text,
+            "",
+            "remarks in stable words, comma-separated and in a fixed order; empty when there is nothing to say",
+        ),
     ],
 };
 

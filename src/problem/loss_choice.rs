@@ -1,0 +1,78 @@
+//! A loss as it is asked for: with a threshold that is given, or one that follows the scale of the residuals.
+
+use super::Loss;
+use super::loss::ShortNumber;
+
+/// `huber:1e-3`, or `huber:1.345*mad`: a multiple of the residuals' scale, which is estimated along with the parameters
+/// (see `solve::scale`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LossChoice {
+    Given(Loss),
+    /// The loss with the factor in place of its threshold.
+    OfScale(Loss),
+}
+
+impl LossChoice {
+    /// The loss where the residuals have this scale; that of a given threshold does not depend on it.
+    pub fn at(self, scale: f64) -> Loss {
+        match self {
+            LossChoice::Given(loss) => loss,
+            LossChoice::OfScale(Loss::L2) => Loss::L2,
+            LossChoice::OfScale(Loss::Huber { delta }) => Loss::Huber { delta: delta * scale },
+            LossChoice::OfScale(Loss::SoftL1 { delta }) => Loss::SoftL1 { delta: delta * scale },
+            LossChoice::OfScale(Loss::Cauchy { delta }) => Loss::Cauchy { delta: delta * scale },
+        }
+    }
+}
+
+impl From<Loss> for LossChoice {
+    fn from(loss: Loss) -> LossChoice {
+        LossChoice::Given(loss)
+    }
+}
+
+const SUFFIX: &str = "*mad";
+
+impl std::fmt::Display for LossChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            LossChoice::Given(loss) => write!(f, "{loss}"),
+            LossChoice::OfScale(loss) => match loss {
+                Loss::L2 => write!(f, "l2"),
+                Loss::Huber { delta } => write!(f, "huber:{}{SUFFIX}", ShortNumber(*delta)),
+                Loss::SoftL1 { delta } => write!(f, "soft_l1:{}{SUFFIX}", ShortNumber(*delta)),
+                Loss::Cauchy { delta } => write!(f, "cauchy:{}{SUFFIX}", ShortNumber(*delta)),
+            },
+        }
+    }
+}
+
+impl std::str::FromStr for LossChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_suffix(SUFFIX) {
+            None => text.parse().map(LossChoice::Given),
+            Some(factor) if factor.contains(':') => factor.parse().map(LossChoice::OfScale),
+            Some(_) => Err(format!(
+                "`{text}` is not a loss: a threshold that follows the scale of the residuals is written \
+                 huber:1.345*mad, with soft_l1 or cauchy in place of huber"
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_and_written() {
+        for text in ["l2", "huber:1e-3", "huber:1.345*mad", "soft_l1:2*mad", "cauchy:2.385*mad"] {
+            assert_eq!(text.parse::<LossChoice>().unwrap().to_string(), text);
+        }
+        for text in ["l2*mad", "huber:*mad", "huber:-1*mad", "huber:nan*mad", "huber:2*mean", "*mad"] {
+            assert!(text.parse::<LossChoice>().is_err(), "{text}");
+        }
+    }
+}

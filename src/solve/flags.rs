@@ -1,0 +1,102 @@
+//! What else there is to say about a fit, in stable words a program can look for.
+
+/// A remark on a fit. The order is the order in the output; a fit carries each at most once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Flag {
+    FewObservations,
+    Saturated,
+    FewValues,
+    NarrowRange,
+    Collinear,
+    FreeDirection,
+    Runaway,
+    Edge,
+    TwinOptimum,
+    RivalOptimum,
+    Weak,
+    RarelyFound,
+    ScaleZero,
+    ScaleUnsettled,
+}
+
+impl Flag {
+    pub const ALL: [Flag; 14] = [
+        Flag::FewObservations,
+        Flag::Saturated,
+        Flag::FewValues,
+        Flag::NarrowRange,
+        Flag::Collinear,
+        Flag::FreeDirection,
+        Flag::Runaway,
+        Flag::Edge,
+        Flag::TwinOptimum,
+        Flag::RivalOptimum,
+        Flag::Weak,
+        Flag::RarelyFound,
+        Flag::ScaleZero,
+        Flag::ScaleUnsettled,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Flag::FewObservations => "few_observations",
+            Flag::Saturated => "saturated",
+            Flag::FewValues => "few_values",
+            Flag::NarrowRange => "narrow_range",
+            Flag::Collinear => "collinear",
+            Flag::FreeDirection => "free_direction",
+            Flag::Runaway => "runaway",
+            Flag::Edge => "edge",
+            Flag::TwinOptimum => "twin_optimum",
+            Flag::RivalOptimum => "rival_optimum",
+            Flag::Weak => "weak",
+            Flag::RarelyFound => "rarely_found",
+            Flag::ScaleZero => "scale_zero",
+            Flag::ScaleUnsettled => "scale_unsettled",
+        }
+    }
+
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Flag::FewObservations => "fewer distinct observations than free parameters",
+            Flag::Saturated => {
+                "as many distinct observations as free parameters: nothing is left to judge the fit by"
+            }
+            Flag::FewValues => {
+                "a variable takes too few distinct values for the parameters it is to determine"
+            }
+            Flag::NarrowRange => {
+                "a variable spans less than a factor of 1.5, and the parameters of its terms are not determined or \
+                 run away"
+            }
+            Flag::Collinear => {
+                "two variables move together: each is a power of the other to within 1 % of its spread"
+            }
+            Flag::FreeDirection => "parameters can be moved together without changing any prediction",
+            Flag::Runaway => {
+                "a parameter leaves the range of numbers, or parameters run away together at the best point found"
+            }
+            Flag::Edge => "a parameter is on the edge of its domain",
+            Flag::TwinOptimum => "other parameters, away from the estimate, give the same objective",
+            Flag::RivalOptimum => {
+                "another optimum is hardly worse: its log-likelihood is within 2 of the best, by n/2 times the \
+                 logarithm of the ratio of objectives"
+            }
+            Flag::Weak => "a positive parameter's asymptotic standard error is larger than the parameter",
+            Flag::RarelyFound => {
+                "one search alone, of eight or more, ended at this objective, off all edges: a better one may have been missed"
+            }
+            Flag::ScaleZero => {
+                "half of the residuals or more are zero to rounding, so that the loss's threshold cannot follow them: \
+                 the loss is the last that could be used"
+            }
+            Flag::ScaleUnsettled => "the scale of the residuals and the fit did not settle together",
+        }
+    }
+}
+
+/// The words of a set of flags, comma-separated; empty where there are none.
+pub fn words(flags: &[Flag]) -> String {
+    let words: Vec<&str> = flags.iter().map(|f| f.name()).collect();
+    words.join(",")
+}

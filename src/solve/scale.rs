@@ -1,0 +1,143 @@
+//! Robust losses whose threshold is a multiple of the residuals' own scale.
+//!
+//! The scale is the normalised median of the absolute values of residual/σ, `1.4826·med|u|`, taken about zero because
+//! the law has its own location (Huber & Ronchetti 2009, chapters 5 and 7; so do R's `rlm` and statsmodels' `RLM`).
+//! Weights count as repetitions. Scale and parameters are fitted in turn: from least squares, the threshold follows the
+//! residuals and the fit follows the threshold, until the scale stands still. The multi-start and its certificate are
+//! those of the threshold found.
+
+use std::sync::Arc;
+
+use crate::problem::{Loss, LossChoice, Observations, Problem};
+
+use super::reference::{Finished, minimise};
+use super::{Batch, Fit, Flag, Models, Options, Status, fit};
+
+/// Φ⁻¹(3/4): the median of |u| where u is normal with variance one.
+const NORMAL_MEDIAN: f64 = 0.674_489_750_196_081_7;
+
+/// The scale stands still when it changes by less than this, relatively.
+const SETTLED: f64 = 1e-9;
+
+/// The same between the fit found in turn and the multi-start's at the same threshold.
+const CONFIRMED: f64 = 1e-6;
+
+const MOST_TURNS: usize = 200;
+const MOST_ROUNDS: usize = 8;
+
+/// A scale below this multiple of what rounding leaves is zero.
+const ABOVE_ROUNDING: f64 = 1e2;
+
+/// Fits with a loss as asked for; the problem of the fit has the loss as used.
+pub fn fit_choice(
+    models: &Models,
+    observations: Arc<Observations>,
+    choice: LossChoice,
+    options: &Options,
+    batch: &mut Batch,
+) -> Fit {
+    let first = match choice {
+        LossChoice::Given(loss) => loss,
+        LossChoice::OfScale(_) => Loss::L2,
+    };
+    let problem = Problem::new(models.full().clone(), observations, first);
+    let mut found = fit(models, problem.clone(), options, batch);
+    if let LossChoice::Given(_) = choice {
+        return found;
+    }
+    for _ in 0..MOST_ROUNDS {
+        let Some(solution) = &found.solution else { return found };
+        let (scale, end) = follow(&found.problem, solution, choice);
+        if !(scale > 0.0) {
+            return remark(found, Flag::ScaleZero);
+        }
+        let at = Problem { loss: choice.at(scale), ..problem.clone() };
+        found = fit(models, at, options, batch);
+        if end == End::Vanished {
+            return remark(found, Flag::ScaleZero);
+        }
+        let again = found.solution.as_ref().map_or(f64::NAN, |s| robust_scale(&found.problem, s));
+        if end == End::Settled && (again - scale).abs() <= CONFIRMED * scale {
+            return found;
+        }
+    }
+    let mut found = remark(found, Flag::ScaleUnsettled);
+    if matches!(found.status, Status::Converged | Status::AtBound) {
+        found.status = Status::NotConverged;
+        found.message =
+            "the scale of the residuals and the fit do not settle together: set the loss's threshold"
+                .to_string();
+    }
+    found
+}
+
+/// How scale and fit ended that were followed in turn.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Settled,
+    /// The next scale is zero.
+    Vanished,
+    Unsettled,
+}
+
+/// Scale and fit in turn, from one fit on: the last scale above zero, if any, and how it ended.
+fn follow(problem: &Problem, from: &Finished, choice: LossChoice) -> (f64, End) {
+    let weight = &problem.observations.weight;
+    let mut scale = robust_scale(problem, from);
+    let mut theta = from.theta.clone();
+    if !(scale > 0.0) {
+        return (0.0, End::Vanished);
+    }
+    for _ in 0..MOST_TURNS {
+        let at = Problem { loss: choice.at(scale), ..problem.clone() };
+        let Some(found) = minimise(&at, weight, &theta, 100) else { return (scale, End::Unsettled) };
+        let next = robust_scale(problem, &found);
+        theta = found.theta;
+        if (next - scale).abs() <= SETTLED * scale {
+            return (next, End::Settled);
+        }
+        if !(next > 0.0) {
+            return (scale, End::Vanished);
+        }
+        scale = next;
+    }
+    (scale, End::Unsettled)
+}
+
+/// The normalised weighted median of |residual/σ|; zero where rounding alone makes it.
+fn robust_scale(problem: &Problem, found: &Finished) -> f64 {
+    let weight = &problem.observations.weight;
+    let mut sizes: Vec<(f64, f64)> = found
+        .rows
+        .residual
+        .iter()
+        .zip(weight)
+        .enumerate()
+        .filter(|(_, (_, w))| **w > 0.0)
+        .map(|(i, (r, w))| (r.abs() / problem.observations.sigma_at(i), *w))
+        .collect();
+    sizes.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let total: f64 = sizes.iter().map(|(_, w)| w).sum();
+    let mut below = 0.0;
+    let mut median = 0.0;
+    for (k, (size, w)) in sizes.iter().enumerate() {
+        below += w;
+        // Half of the weight below and half above: the middle of the two.
+        if (2.0 * below - total).abs() <= 1e-12 * total {
+            median = 0.5 * (size + sizes.get(k + 1).map_or(*size, |next| next.0));
+            break;
+        }
+        if 2.0 * below > total {
+            median = *size;
+            break;
+        }
+    }
+    let rounding = (problem.floor / total).sqrt();
+    if median > ABOVE_ROUNDING * rounding { median / NORMAL_MEDIAN } else { 0.0 }
+}
+
+fn remark(mut fit: Fit, flag: Flag) -> Fit {
+    fit.flags.push(flag);
+    fit.flags.sort_unstable();
+    fit
+}

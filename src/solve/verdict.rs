@@ -1,0 +1,318 @@
+//! The verdict on a fit: its status, the flags, and the sentence that says why.
+
+use crate::law::{Domain, LARGEST_LOG, Law, Scale, list};
+use crate::problem::Problem;
+
+use super::certificate::column_norm;
+use super::explain::{MOVES, MOVES_MUCH, collinear, few_values, movement, movers, narrow_range};
+use super::identify::condition_in;
+use super::reference::Finished;
+use super::{Ending, Fit, Flag, Identification, Models, Status, Tally, identify};
+
+/// An uncertified point whose Jacobian is this ill-conditioned is probably on its way to infinity.
+const RUNAWAY: f64 = 3e3;
+
+/// Another optimum within this log-likelihood of the best is a rival.
+const RIVAL: f64 = 2.0;
+
+/// Of at least this many searches one alone found the optimum: it was found rarely.
+const MANY_STARTS: usize = 8;
+
+/// Puts status, flags and message to a solution; `edges` are the parameters of the law that were fixed on an edge.
+pub(super) fn judge(
+    models: &Models,
+    problem: Problem,
+    edges: Vec<usize>,
+    solution: Option<Finished>,
+    tally: Tally,
+) -> Fit {
+    let law = models.law();
+    let Some(found) = solution else {
+        let message =
+            "the law is not finite where the searches ended; check its domains and the data".to_string();
+        return super::without_solution(law.parameters.len(), problem, tally.n_starts, message);
+    };
+    let natural = natural_values(law, &problem, &found);
+    let mut at_bound = vec![false; law.parameters.len()];
+    edges.iter().for_each(|&i| at_bound[i] = true);
+    for (i, coordinate) in problem.model.coordinates.iter().enumerate() {
+        if found.theta[i] <= coordinate.low || found.theta[i] >= coordinate.high {
+            at_bound[coordinate.parameter] = true;
+        }
+    }
+    let mut identification = identify(&problem, &found.rows, &found.free);
+    if identification.undetermined.is_empty() {
+        identification.undetermined = beyond_bounds(&problem, &found);
+        identification.condition = if identification.undetermined.is_empty() {
+            natural_condition(&problem, &found)
+        } else {
+            f64::INFINITY
+        };
+    }
+    let n_agreeing = tally.agreeing(found.rows.objective, problem.floor);
+    let runner_up = tally.runner_up(found.rows.objective, problem.floor);
+    let case = Case {
+        law,
+        problem: &problem,
+        found: &found,
+        natural: &natural,
+        bound: (0..at_bound.len()).filter(|&i| at_bound[i]).collect(),
+        identification: &identification,
+        n_free: models.full().coordinates.len(),
+        // Outcomes are points of the law's own problem.
+        twin: edges.is_empty() && has_twin(&problem, &found, &tally),
+        rival: edges.is_empty() && runner_up.is_some_and(|r| is_rival(&problem, &found, r)),
+        // Searches towards an edge end short of it.
+        rare: tally.n_starts >= MANY_STARTS && n_agreeing <= 1 && !at_bound.contains(&true),
+    };
+    let (status, message, flags) = case.verdict();
+    Fit {
+        n_starts: tally.n_starts,
+        n_agreeing,
+        runner_up,
+        iterations: tally.iterations,
+        solution: Some(found),
+        problem,
+        edges,
+        natural,
+        at_bound,
+        identification,
+        status,
+        message,
+        flags,
+    }
+}
+
+/// What the verdict is made from.
+struct Case<'a> {
+    law: &'a Law,
+    problem: &'a Problem,
+    found: &'a Finished,
+    natural: &'a [f64],
+    /// Parameters of the law on an edge of their domain.
+    bound: Vec<usize>,
+    identification: &'a Identification,
+    n_free: usize,
+    twin: bool,
+    rival: bool,
+    rare: bool,
+}
+
+impl Case<'_> {
+    fn names(&self, which: &[usize]) -> String {
+        let names: Vec<&str> = which.iter().map(|&i| self.law.parameters[i].name.as_str()).collect();
+        list(&names)
+    }
+
+    fn verdict(&self) -> (Status, String, Vec<Flag>) {
+        let mut flags = Vec::new();
+        let mut flag = |holds: bool, which: Flag| {
+            if holds {
+                flags.push(which);
+            }
+            holds
+        };
+        let n_distinct = self.problem.observations.n_distinct();
+        let certified = self.found.certificate.holds();
+        let directions = &self.identification.undetermined;
+        let endless = self.endless();
+        let collinear = collinear(self.law, self.problem);
+        let undetermined = movers(self.problem, &self.found.theta, directions, MOVES);
+        let few = few_values(self.law, self.problem, &undetermined, &self.bound);
+        let finite = self.found.rows.objective.is_finite() && self.natural.iter().all(|x| x.is_finite());
+        let exchangeable = certified
+            && (self.twin || self.rival)
+            && collinear.as_ref().is_some_and(|c| c.is_same_variable());
+        let running = !certified && self.identification.condition > RUNAWAY;
+        let weakest = std::slice::from_ref(&self.identification.weakest);
+        let loose = if running {
+            movers(self.problem, &self.found.theta, weakest, MOVES_MUCH)
+        } else {
+            undetermined.clone()
+        };
+        let narrow = narrow_range(self.law, self.problem, &loose);
+
+        flag(n_distinct < self.n_free, Flag::FewObservations);
+        flag(n_distinct == self.n_free && self.n_free > 0, Flag::Saturated);
+        flag(few.is_some(), Flag::FewValues);
+        flag(narrow.is_some(), Flag::NarrowRange);
+        flag(collinear.is_some(), Flag::Collinear);
+        flag(!directions.is_empty(), Flag::FreeDirection);
+        flag(!endless.is_empty() || running, Flag::Runaway);
+        flag(!self.bound.is_empty(), Flag::Edge);
+        flag(self.twin, Flag::TwinOptimum);
+        flag(self.rival, Flag::RivalOptimum);
+        flag(self.rare, Flag::RarelyFound);
+
+        let (status, message) = if !finite {
+            (Status::Failed, "the best point found is not finite".to_string())
+        } else if n_distinct < self.n_free {
+            let message = format!(
+                "{n_distinct} distinct observations cannot determine {} free parameters",
+                self.n_free
+            );
+            (Status::Underdetermined, message)
+        } else if !directions.is_empty() {
+            let reason = few.or(narrow).or(collinear.map(|c| c.sentence));
+            (Status::Underdetermined, self.free_directions(&undetermined, reason))
+        } else if !endless.is_empty() {
+            let message = format!(
+                "{} leaves the range of numbers: the objective has no minimum within",
+                self.names(&endless)
+            );
+            (Status::Underdetermined, message)
+        } else if exchangeable {
+            let message = collinear.map_or_else(String::new, |c| {
+                format!(
+                    "the data does not determine {}: {}, so that their terms can exchange their roles; another \
+                     optimum with other values is as good as this one",
+                    self.names(&c.parameters),
+                    c.sentence
+                )
+            });
+            (Status::Underdetermined, message)
+        } else if !certified {
+            let mut message = self.found.certificate.failure();
+            if running {
+                message += &self.runaway(&loose);
+            }
+            for reason in narrow.into_iter().chain(collinear.map(|c| c.sentence)) {
+                message += &format!("; {reason}");
+            }
+            (Status::NotConverged, message)
+        } else if !self.bound.is_empty() {
+            (Status::AtBound, format!("on the edge of its domain: {}", self.values(&self.bound)))
+        } else {
+            (Status::Converged, String::new())
+        };
+        (status, message, flags)
+    }
+
+    /// "the data does not determine …", why, and how the parameters may be moved.
+    fn free_directions(&self, undetermined: &[usize], reason: Option<String>) -> String {
+        let mut message = format!("the data does not determine {}", self.names(undetermined));
+        let held: Vec<usize> = self.bound.iter().copied().filter(|i| !undetermined.contains(i)).collect();
+        if let Some(reason) = reason {
+            message += &format!(": {reason}");
+        } else if !held.is_empty() {
+            message += &format!(" where {}", self.values(&held));
+        }
+        if undetermined.len() > 1 {
+            let directions = &self.identification.undetermined;
+            let movement = movement(self.law, self.problem, &self.found.theta, directions, MOVES);
+            message += &format!("; {movement} changes no prediction");
+        }
+        message
+    }
+
+    /// How the parameters run away.
+    fn runaway(&self, parameters: &[usize]) -> String {
+        let weakest = std::slice::from_ref(&self.identification.weakest);
+        let movement = movement(self.law, self.problem, &self.found.theta, weakest, MOVES_MUCH);
+        format!(
+            "; {} may be running away together: {movement} hardly changes the objective (condition number {:.1e})",
+            self.names(parameters),
+            self.identification.condition
+        )
+    }
+
+    fn values(&self, which: &[usize]) -> String {
+        let value = |&i: &usize| format!("`{}` = {}", self.law.parameters[i].name, self.natural[i]);
+        which.iter().map(value).collect::<Vec<String>>().join(", ")
+    }
+
+    /// Parameters at an end of the range of numbers: a logarithm has no zero to reach.
+    fn endless(&self) -> Vec<usize> {
+        let coordinates = self.problem.model.coordinates.iter().zip(&self.found.theta);
+        coordinates
+            .filter(|(c, x)| {
+                let grows = c.high == LARGEST_LOG && **x >= LARGEST_LOG;
+                c.scale == Scale::Log && (grows || !self.natural[c.parameter].is_normal())
+            })
+            .map(|(c, _)| c.parameter)
+            .collect()
+    }
+}
+
+/// Undetermined directions that lead from a bound into the domain.
+///
+/// A coordinate at its bound that the gradient does not press against it is there by chance: where the data leaves a
+/// direction free, a search follows it until it meets a bound, and the rest then looks determined.
+fn beyond_bounds(problem: &Problem, found: &Finished) -> Vec<Vec<f64>> {
+    let unpressed = |i: usize| {
+        let norm = column_norm(&found.rows, i);
+        let pressure = found.rows.gradient[i].abs() / if norm > 0.0 { norm } else { 1.0 };
+        !found.free.contains(&i) && pressure <= found.certificate.gradient_limit
+    };
+    let unpressed: Vec<usize> = (0..problem.p()).filter(|&i| unpressed(i)).collect();
+    if unpressed.is_empty() {
+        return Vec::new();
+    }
+    let mut free = [&found.free[..], &unpressed].concat();
+    free.sort_unstable();
+    let directions = identify(problem, &found.rows, &free).undetermined;
+    // One direction can be followed forwards or backwards; some combination of several can be.
+    let leads_inside = |sign: f64| {
+        let [direction] = directions.as_slice() else { return true };
+        unpressed.iter().all(|&i| {
+            let at_low = found.theta[i] <= problem.model.coordinates[i].low;
+            let step = sign * direction[i];
+            if at_low { step >= 0.0 } else { step <= 0.0 }
+        })
+    };
+    if leads_inside(1.0) || leads_inside(-1.0) { directions } else { Vec::new() }
+}
+
+/// Whether a search ended at the same objective elsewhere: so far that a parabola through the estimate would have
+/// risen by a thousand times the difference at which objectives still count as the same.
+fn has_twin(problem: &Problem, found: &Finished, tally: &Tally) -> bool {
+    let rows = &found.rows;
+    let slack = super::agreement_limit(rows.objective, problem.floor) - rows.objective;
+    let rise = |theta: &[f64]| -> f64 {
+        let moved = |i: usize| -> f64 {
+            let step = theta.iter().zip(&found.theta).enumerate();
+            step.map(|(j, (a, b))| rows.jacobian[i * rows.p + j] * (a - b)).sum()
+        };
+        (0..rows.residual.len())
+            .filter(|&i| rows.weight[i] > 0.0)
+            .map(|i| {
+                // The weight of reweighted least squares: no loss rises faster than that.
+                let weight =
+                    if rows.residual[i] == 0.0 { rows.weight[i] } else { rows.slope[i] / rows.residual[i] };
+                0.5 * weight * moved(i).powi(2)
+            })
+            .sum()
+    };
+    tally
+        .outcomes
+        .iter()
+        .filter(|o| o.ending == Ending::Converged && o.objective <= rows.objective + slack)
+        .any(|o| o.theta.len() == found.theta.len() && rise(&o.theta) > 1e3 * slack)
+}
+
+/// Whether an objective is so little worse that the data cannot rule its parameters out.
+fn is_rival(problem: &Problem, found: &Finished, objective: f64) -> bool {
+    let least = found.rows.objective;
+    let n = problem.n_weighted() as f64;
+    least > 1e3 * problem.floor && 0.5 * n * (objective / least).ln() < RIVAL
+}
+
+/// Condition number of the column-scaled Jacobian with respect to the parameters themselves, not the solver's
+/// coordinates: what a user can compute from the table of residuals.
+fn natural_condition(problem: &Problem, found: &Finished) -> f64 {
+    let parameters: Vec<usize> = found.free.iter().map(|&i| problem.model.coordinates[i].parameter).collect();
+    let transform = problem.natural_jacobian(&found.theta);
+    let p = problem.p();
+    condition_in(&found.rows, &found.free, |a, b| transform[parameters[a] * p + found.free[b]])
+}
+
+fn natural_values(law: &Law, problem: &Problem, found: &Finished) -> Vec<f64> {
+    let mut natural = problem.natural(&found.theta);
+    // A fixed value is reported as given, not as it comes back through arithmetic.
+    for (value, parameter) in natural.iter_mut().zip(&law.parameters) {
+        if let Domain::Fixed(fixed) = parameter.domain {
+            *value = fixed;
+        }
+    }
+    natural
+}
