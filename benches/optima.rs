@@ -184,13 +184,15 @@ impl Pair {
     }
 
     fn best(&self) -> &Fit {
-        let better = self.reference.objective() < self.default.objective() || !self.default.objective().is_finite();
+        let better =
+            self.reference.objective() < self.default.objective() || !self.default.objective().is_finite();
         if better { &self.reference } else { &self.default }
     }
 
     fn well_posed(&self) -> bool {
         let best = self.best();
-        certified(best) || (self.same_as(best.objective()) && (certified(&self.default) || certified(&self.reference)))
+        certified(best)
+            || (self.same_as(best.objective()) && (certified(&self.default) || certified(&self.reference)))
     }
 
     fn same_as(&self, objective: f64) -> bool {
@@ -211,8 +213,7 @@ fn improvement(fit: &Fit) -> f64 {
     let problem = &fit.problem;
     let natural: Vec<f64> =
         problem.model.coordinates.iter().map(|coordinate| fit.natural[coordinate.parameter]).collect();
-    let again =
-        solve::minimise(problem, &problem.observations.weight, &problem.coordinates(&natural), 400);
+    let again = solve::minimise(problem, &problem.observations.weight, &problem.coordinates(&natural), 400);
     again.map_or(0.0, |again| {
         let objective = fit.objective();
         let decrease = objective - again.rows.objective;
@@ -230,13 +231,7 @@ fn key(dataset: &Dataset, sweep: usize) -> String {
 }
 
 fn line(fit: &Fit) -> String {
-    format!(
-        "{:.9e} {} ({} of {} starts)",
-        fit.objective(),
-        fit.status.name(),
-        fit.n_agreeing,
-        fit.n_starts
-    )
+    format!("{:.9e} {} ({} of {} starts)", fit.objective(), fit.status.name(), fit.n_agreeing, fit.n_starts)
 }
 
 fn compare(set: &Set, law: &str, objective: (Residual, Loss), request: &Request) -> Vec<String> {

@@ -39,7 +39,7 @@ impl Models {
     }
 
     /// The model with the given parameters of the law fixed at zero.
-    fn at_zero(&self, parameters: &[usize]) -> Arc<Model> {
+    pub(super) fn at_zero(&self, parameters: &[usize]) -> Arc<Model> {
         let mut reduced = self.reduced.lock().unwrap_or_else(PoisonError::into_inner);
         let model = reduced.entry(parameters.to_vec()).or_insert_with(|| {
             let law = parameters.iter().fold(self.law.clone(), |law, &i| law.with_fixed(i, 0.0));

@@ -3,6 +3,7 @@
 //! | file | its one idea |
 //! | --- | --- |
 //! | `starts` | where searches begin |
+//! | `valley` | where they begin for a law that is linear in logarithms but for its offset |
 //! | `balance` | where they begin for a law that is the root of an equation |
 //! | `search` | Levenberg–Marquardt as a state machine |
 //! | `batch` | many searches at once, one per lane |
@@ -27,6 +28,7 @@ mod reference;
 mod rows;
 mod search;
 mod starts;
+mod valley;
 
 pub use batch::{Batch, Ended, Kind, Task};
 pub use certificate::{Certificate, column_scales, scaled_hessian, weighted_entry};
@@ -35,9 +37,9 @@ pub use identify::{Identification, identify};
 pub use reference::{Finished, minimise};
 pub use rows::{Rows, Terms, rows};
 pub use search::{Ending, Terrain};
-pub use starts::{Given, most_starts, never_finite, starts, user_start};
+pub use starts::{Design, Given, most_starts, never_finite, starts, user_start};
 
-use crate::law::{LANES, Residual, Scale, StartRule, start_rules};
+use crate::law::{LANES, Residual, Scale};
 use crate::problem::Problem;
 
 /// Two objectives closer than this, relatively, are the same optimum.
@@ -193,16 +195,7 @@ fn linear_coordinates(problem: &Problem) -> Vec<(usize, Scale)> {
         // Linear in the amplitudes themselves, whatever their coordinates.
         Residual::Linear => model.amplitudes.iter().map(|&i| (i, model.coordinates[i].scale)).collect(),
         // log b + c·log(…) is linear in the coordinates log b and c.
-        Residual::Log => {
-            let mut linear: Vec<usize> = Vec::new();
-            for i in 0..problem.p() {
-                let curved = |j: usize| model.curved.contains(&(i.max(j), i.min(j)));
-                if !curved(i) && !linear.iter().any(|&j| curved(j)) {
-                    linear.push(i);
-                }
-            }
-            linear.into_iter().map(|i| (i, Scale::Linear)).collect()
-        }
+        Residual::Log => valley::log_linear(model).into_iter().map(|i| (i, Scale::Linear)).collect(),
     }
 }
 
@@ -218,7 +211,7 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
         return edges::judge(models, problem, Vec::new(), solution, Tally::default());
     }
 
-    let rules = start_rules(law, &problem.model.coordinates);
+    let design = Design::new(models, &problem);
     let given: Option<Given> = (!options.user_start.is_empty()).then(|| {
         problem
             .model
@@ -233,7 +226,7 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
     let mut searched = Searched::default();
     batch.forget();
     if let Some(given) = &given {
-        let starts = user_start(&problem, &rules, given, batch);
+        let starts = user_start(&problem, &design, given, batch);
         if options.starts == Some(1) {
             searched.alone(&problem, &starts, options.solver, batch);
         } else {
@@ -241,7 +234,7 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
         }
     }
     if options.starts != Some(1) || given.is_none() {
-        rounds(&problem, &rules, options, &mut searched, batch);
+        rounds(&problem, &design, options, &mut searched, batch);
         searched.finish(&problem);
     }
     let n_starts = searched.starts.len();
@@ -253,12 +246,19 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
     edges::land(models, problem, solution, tally)
 }
 
-/// Searches of the first round; each later one doubles the number of searches so far.
-const FIRST_ROUND: usize = LANES;
+/// Searches of the first round, by how many coordinates are drawn; each later one doubles the number of searches so
+/// far.
+fn first_round(n_drawn: usize) -> usize {
+    match n_drawn {
+        0..=3 => LANES,
+        4 => 2 * LANES,
+        _ => 4 * LANES,
+    }
+}
 
 /// Points of the design that are screened by their objective: per search, and at least in a round.
 const SCREENED_PER_START: usize = 2;
-const LEAST_SCREENED: usize = 4 * FIRST_ROUND;
+const LEAST_SCREENED: usize = 4 * LANES;
 
 /// Iterations after which a search of the reference solver gives up.
 const REFERENCE_ITERATIONS: u32 = 400;
@@ -271,25 +271,22 @@ const TIMES_FOUND: usize = 3;
 
 /// Searches until the best optimum is likely the best there is.
 ///
-/// After each round, with `n` searches that converged to `w` different optima: enough when the number of optima to
-/// be expected, `w(n−1)/(n−w−2)`, exceeds those seen by less than a half (Boender & Rinnooy Kan 1987), and the best
-/// was found [`TIMES_FOUND`] times. Where the user gives a number of starts, that many and no rule.
-fn rounds(
-    problem: &Problem,
-    rules: &[StartRule],
-    options: &Options,
-    searched: &mut Searched,
-    batch: &mut Batch,
-) {
-    let most = options.starts.unwrap_or_else(|| most_starts(&problem.model.coordinates)).max(1);
+/// After each round: enough when the best was found [`TIMES_FOUND`] times and, with `n` searches that ended in `w`
+/// different optima, the number of optima to be expected, `w(n−1)/(n−w−2)`, exceeds those seen by less than a half
+/// (Boender & Rinnooy Kan 1987). Searches that ended nowhere, because they ran off or out of iterations, say nothing
+/// and are not counted. The first round grows with the number of coordinates that are drawn, and so does the limit
+/// ([`most_starts`]). Where the user gives a number of starts, that many and no rule.
+fn rounds(problem: &Problem, design: &Design, options: &Options, searched: &mut Searched, batch: &mut Batch) {
+    let n_drawn = design.n_drawn(problem);
+    let most = options.starts.unwrap_or_else(|| most_starts(n_drawn)).max(1);
     let mut drawn = 0;
     while searched.starts.len() < most {
         let done = searched.starts.len();
-        let round = if options.starts.is_some() { most } else { FIRST_ROUND.max(done) };
+        let round = if options.starts.is_some() { most } else { first_round(n_drawn).max(done) };
         let wanted = round.min(most - done);
         let points = drawn..drawn + LEAST_SCREENED.max(SCREENED_PER_START * wanted);
         drawn = points.end;
-        let starts = starts(problem, rules, points, wanted, batch);
+        let starts = starts(problem, design, points, wanted, batch);
         let exhausted = starts.len() < wanted;
         searched.search(problem, starts, options.solver, Amplitudes::Drawn, batch);
         if exhausted || (options.starts.is_none() && searched.suffices(problem)) {
@@ -360,24 +357,34 @@ impl Searched {
 
     /// The rule of [`rounds`].
     fn suffices(&self, problem: &Problem) -> bool {
-        let Some(best) = self.outcomes.first().filter(|o| o.converged()) else { return false };
-        let mut optima = 0;
-        let mut last = f64::NEG_INFINITY;
-        for outcome in self.outcomes.iter().filter(|o| o.converged()) {
+        let Some(best) = self.outcomes.first() else { return false };
+        // A search that ended where others did has ended somewhere, even if it could not tell: it may have stalled
+        // within rounding of the optimum.
+        let limit = agreement_limit(best.objective, problem.floor);
+        let found = self.outcomes.iter().filter(|o| o.objective <= limit).count();
+        if found < TIMES_FOUND {
+            return false;
+        }
+        let (mut n, mut optima) = (found, 1);
+        let mut last = best.objective;
+        for outcome in self.outcomes[found..].iter().filter(|o| o.converged()) {
+            n += 1;
             if outcome.objective > agreement_limit(last, problem.floor) {
                 optima += 1;
                 last = outcome.objective;
             }
         }
-        let n = self.outcomes.iter().filter(|o| o.converged()).count();
-        let limit = agreement_limit(best.objective, problem.floor);
-        let found = self.outcomes.iter().filter(|o| o.objective <= limit).count();
-        if found < TIMES_FOUND || n <= optima + 2 {
-            return false;
-        }
-        let (n, w) = (n as f64, optima as f64);
-        w * (n - 1.0) / (n - w - 2.0) < w + 0.5
+        enough(n, optima)
     }
+}
+
+/// Whether `n` searches that ended in `w` different optima make it unlikely that there is another.
+fn enough(n: usize, w: usize) -> bool {
+    if n <= w + 2 {
+        return false;
+    }
+    let (n, w) = (n as f64, w as f64);
+    w * (n - 1.0) / (n - w - 2.0) < w + 0.5
 }
 
 /// Objectives up to here are the same optimum as `objective`, to the resolution of `floor`.
