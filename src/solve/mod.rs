@@ -523,3 +523,35 @@ fn without_solution(n_parameters: usize, problem: Problem, n_starts: usize, mess
         iterations: 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::enough;
+
+    /// The expected number of optima from its posterior, summed term by term: every number of optima and every way
+    /// to share the starts among them is as likely as any other beforehand, so that `k` optima leave `w` of them in
+    /// `n` searches with a likelihood ∝ k!(k−1)!/((k−w)!(k+n−1)!).
+    fn expected(n: usize, w: usize) -> f64 {
+        let (mut weight, mut total, mut moment) = (1.0, 0.0, 0.0);
+        for k in w..200_000 {
+            total += weight;
+            moment += weight * k as f64;
+            let k = k as f64;
+            weight *= (k + 1.0) * k / ((k + 1.0 - w as f64) * (k + n as f64));
+        }
+        moment / total
+    }
+
+    #[test]
+    fn searches_suffice_when_half_an_optimum_is_expected_unseen() {
+        for n in 1..60 {
+            for w in 1..=n {
+                // Below this the posterior has no mean.
+                let unseen = if n > w + 2 { expected(n, w) - w as f64 } else { f64::INFINITY };
+                if (unseen - 0.5).abs() > 1e-3 {
+                    assert_eq!(enough(n, w), unseen < 0.5, "{n} searches, {w} optima: {unseen}");
+                }
+            }
+        }
+    }
+}
