@@ -28,13 +28,16 @@ enum Zero {
 /// Small enough to be as good as zero, and its inverse's square is still a number.
 const NEAR_ZERO: f64 = 1e-100;
 
+/// Parameters at zero, and how they stand there.
+type Edge = (Vec<usize>, Zero);
+
 /// The compiled forms of one law: its own, and with parameters fixed on edges as fits ask for them.
 #[derive(Debug)]
 pub struct Models {
     law: Law,
     residual: Residual,
     full: Arc<Model>,
-    reduced: Mutex<BTreeMap<(Vec<usize>, Zero), Arc<Model>>>,
+    reduced: Mutex<BTreeMap<Edge, Arc<Model>>>,
 }
 
 impl Models {
