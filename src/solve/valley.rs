@@ -11,9 +11,7 @@ use std::sync::Arc;
 use fearless_simd::Level;
 
 use crate::law::{Coordinate, LANES, Model, Residual, Role, Scale, StartRule};
-use crate::problem::{
-    LEAST_SHARE, LaneData, Loss, Objective, Order, Problem, Sums, Workspace, lanes_of, triangle,
-};
+use crate::problem::{LaneData, Loss, Mix, Objective, Order, Problem, Sums, Workspace, lanes_of, triangle};
 
 use super::edges::Models;
 use super::starts::{Sign, signed_least_squares};
@@ -89,9 +87,9 @@ impl Valley {
             let objective = Objective {
                 model,
                 loss: Loss::L2,
-                order: Order::GaussNewton,
+                order: Order::Hessian,
                 data: &data,
-                share: &LEAST_SHARE,
+                mix: &Mix::GAUSS_NEWTON,
             };
             objective.evaluate(Level::new(), &lanes_of(&thetas, p), &mut workspace, &mut sums);
             for (lane, (point, theta)) in chunk.iter_mut().zip(&mut thetas).enumerate() {
