@@ -7,7 +7,6 @@ use std::sync::Arc;
 use serde_json::json;
 use sweepfit::engine::Job;
 use sweepfit::infer::{Resample, Resampler};
-use sweepfit::law::start_rules;
 use sweepfit::problem::{Loss, Observations, Problem};
 use sweepfit::solve::{self, Batch, Models};
 
@@ -90,8 +89,8 @@ fn batch(folder: &Path, sweeps: usize) {
 
 /// The starts that sweepfit itself searches from, natural units: drawn, screened, amplitudes solved.
 fn drawn_starts(models: &Models, problem: &Problem, batch: &mut Batch) -> Vec<[f64; 5]> {
-    let rules = start_rules(models.law(), &problem.model.coordinates);
-    solve::starts(problem, &rules, 0..2 * BATCH_STARTS, BATCH_STARTS, batch)
+    let design = solve::Design::new(models, problem);
+    solve::starts(problem, &design, 0..2 * BATCH_STARTS, BATCH_STARTS, batch)
         .iter()
         .map(|theta| ordered(models, &problem.natural(theta)))
         .collect()

@@ -11,7 +11,6 @@ use rayon::prelude::*;
 
 use crate::dataset::{Dataset, InputFile};
 use crate::infer::{self, estimates, is_trustworthy, leverages, predictions, replicate};
-use crate::law::start_rules;
 use crate::problem::{Observations, Rejection};
 use crate::solve::{self, Batch, Fit, fit_choice, never_finite};
 use crate::sweep::Sweep;
@@ -206,7 +205,7 @@ fn fit_law(
         // One observation where the law has no finite value, such as a power of zero, must not take its
         // sweep along.
         let observations = fit.problem.observations.clone();
-        let culprits = never_finite(&fit.problem, &start_rules(&bound.law, &fit.problem.model.coordinates));
+        let culprits = never_finite(&bound.models, &fit.problem);
         if !culprits.is_empty() && culprits.len() < observations.len() {
             rejections.extend(culprits.iter().map(|&i| Rejection {
                 row: observations.rows[i],

@@ -126,8 +126,11 @@ fn replicate_problem(models: &Models, fit: &Fit) -> (Problem, Vec<f64>) {
     let natural: Vec<f64> = problem.model.coordinates.iter().map(|c| fit.natural[c.parameter]).collect();
     let mut start = problem.coordinates(&natural);
     for (theta, coordinate) in start.iter_mut().zip(&problem.model.coordinates) {
-        if coordinate.scale == Scale::Log && fit.edges.contains(&coordinate.parameter) {
-            *theta = (1e-3 * size.max(f64::MIN_POSITIVE)).ln();
+        if fit.edges.contains(&coordinate.parameter) {
+            *theta = match coordinate.scale {
+                Scale::Log => (1e-3 * size.max(f64::MIN_POSITIVE)).ln(),
+                Scale::Linear => 1e-2,
+            };
         }
     }
     (problem, start)

@@ -62,6 +62,8 @@ struct Entry {
     #[serde(default)]
     start: BTreeMap<String, (f64, f64)>,
     #[serde(default)]
+    ordered: Vec<String>,
+    #[serde(default)]
     source: Option<Source>,
 }
 
@@ -143,7 +145,7 @@ impl Entry {
             parameters.push(Parameter { name: (*parameter).to_string(), domain, start });
         }
         let known: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
-        for name in formula.domains.iter().map(|(n, ..)| n).chain(self.start.keys()) {
+        for name in formula.domains.iter().map(|(n, ..)| n).chain(self.start.keys()).chain(&self.ordered) {
             if !known.contains(&name.as_str()) {
                 return Err(fail(format!(
                     "`{name}` is not one of its parameters, which are {}",
@@ -162,6 +164,7 @@ impl Entry {
             parameters,
             variables: self.variables,
             residual: self.residual.unwrap_or(Residual::Linear),
+            ordered: self.ordered,
             citation: self.source,
         })
     }

@@ -591,7 +591,8 @@ impl Graph {
             if e.fract() == 0.0 && e.abs() <= 16.0 && !self.is_exp(base) {
                 return self.whole_power(base, e as i32);
             }
-            if e.fract() == 0.0 && !self.known_positive(base) {
+            // Beyond 2^53 all floats are even: no odd power is lost, and the logarithm does not overflow.
+            if e.fract() == 0.0 && e.abs() < 9e15 && !self.known_positive(base) {
                 return self.intern(Node::Pow(base, exponent));
             }
         }

@@ -86,6 +86,9 @@ pub struct Law {
     pub variables: Vec<String>,
     /// The residual space where the user asks for none.
     pub residual: Residual,
+    /// Parameters of terms that can be exchanged for each other, such as the places of breaks: drawn in ascending
+    /// order.
+    pub ordered: Vec<String>,
     /// Where the law was published.
     pub citation: Option<Citation>,
 }
@@ -158,6 +161,7 @@ impl Law {
             parameters,
             variables,
             residual: Residual::Linear,
+            ordered: Vec::new(),
             citation: None,
         })
     }

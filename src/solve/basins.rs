@@ -98,10 +98,10 @@ impl Searches {
 
 #[cfg(test)]
 mod tests {
-    use crate::law::{Residual, start_rules};
+    use crate::law::Residual;
     use crate::problem::Loss;
     use crate::solve::search::Ending;
-    use crate::solve::{Batch, Kind, Task, starts, terrain};
+    use crate::solve::{Batch, Design, Kind, Task, starts, terrain};
     use crate::testing::{Uniform, problem, typed_law};
 
     use super::AGREEMENT;
@@ -116,8 +116,8 @@ mod tests {
             x.iter().map(|x| 1.5 * (2.3 * x).sin() + 0.7 + uniform.between(-0.3, 0.3)).collect();
         let (models, problem) = problem(&law, Residual::Linear, Loss::L2, &[("y", y), ("x", x)]);
         let mut batch = Batch::default();
-        let rules = start_rules(models.law(), &problem.model.coordinates);
-        let starts = starts(&problem, &rules, 0..128, 128, &mut batch);
+        let design = Design::new(&models, &problem);
+        let starts = starts(&problem, &design, 0..128, 128, &mut batch);
         let terrain = terrain(&problem);
         let mut run = |abandon: bool| {
             let kind = Kind { abandon, ..Kind::of(&problem, &terrain) };

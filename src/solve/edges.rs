@@ -3,15 +3,32 @@
 //! The edge 0 of an amplitude or scale is a legitimate answer, but its logarithmic coordinate can only run
 //! after it. So where such a parameter hardly matters at the point found, or the point could not be
 //! certified, the law with that parameter *at* its edge is solved too, and preferred if its objective is no
-//! higher. Bounds of linear coordinates need nothing of the kind: searches stop at them.
+//! higher. Bounds of linear coordinates need nothing of the kind, since searches stop at them, unless the law has
+//! only a limit there.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::law::{Law, Model, Residual, Scale};
-use crate::problem::Problem;
+use crate::problem::{LaneData, Problem, Workspace};
 
 use super::reference::{Finished, minimise};
+use super::rows;
+
+/// How a parameter stands on the edge 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Zero {
+    Exact,
+    /// At [`NEAR_ZERO`] instead, and called zero: for laws that have a limit at 0 which is not their value there, as a
+    /// broken law has when its break becomes sharp.
+    Limit,
+}
+
+/// Small enough to be as good as zero, and its inverse's square is still a number.
+const NEAR_ZERO: f64 = 1e-100;
+
+/// Parameters at zero, and how they stand there.
+type Edge = (Vec<usize>, Zero);
 
 /// The compiled forms of one law: its own, and with parameters fixed on edges as fits ask for them.
 #[derive(Debug)]
@@ -19,7 +36,7 @@ pub struct Models {
     law: Law,
     residual: Residual,
     full: Arc<Model>,
-    reduced: Mutex<BTreeMap<Vec<usize>, Arc<Model>>>,
+    reduced: Mutex<BTreeMap<Edge, Arc<Model>>>,
 }
 
 impl Models {
@@ -37,11 +54,21 @@ impl Models {
     }
 
     /// The model with the given parameters of the law fixed at zero.
-    fn at_zero(&self, parameters: &[usize]) -> Arc<Model> {
+    pub(super) fn at_zero(&self, parameters: &[usize]) -> Arc<Model> {
+        self.at(parameters, Zero::Exact)
+    }
+
+    fn at(&self, parameters: &[usize], zero: Zero) -> Arc<Model> {
         let mut reduced = self.reduced.lock().unwrap_or_else(PoisonError::into_inner);
-        let model = reduced.entry(parameters.to_vec()).or_insert_with(|| {
-            let law = parameters.iter().fold(self.law.clone(), |law, &i| law.with_fixed(i, 0.0));
-            Arc::new(Model::compile(&law, self.residual))
+        let fixed = |value: f64| {
+            let law = parameters.iter().fold(self.law.clone(), |law, &i| law.with_fixed(i, value));
+            Model::compile(&law, self.residual)
+        };
+        let model = reduced.entry((parameters.to_vec(), zero)).or_insert_with(|| {
+            Arc::new(match zero {
+                Zero::Exact => fixed(0.0),
+                Zero::Limit => fixed(NEAR_ZERO),
+            })
         });
         Arc::clone(model)
     }
@@ -67,12 +94,22 @@ pub fn at_edges(
                 let mut at = edges.clone();
                 at.push(problem.model.coordinates[i].parameter);
                 at.sort_unstable();
-                let reduced =
-                    Problem::new(models.at_zero(&at), Arc::clone(&problem.observations), problem.loss);
                 let natural = problem.natural(&found.theta);
-                let start: Vec<f64> =
-                    reduced.model.coordinates.iter().map(|c| natural[c.parameter]).collect();
-                let edge = minimise(&reduced, weight, &reduced.coordinates(&start), 100)?;
+                // Near the edge the objective tells a limit from a value that the formula has there by chance.
+                let (reduced, start, _) = [Zero::Exact, Zero::Limit]
+                    .into_iter()
+                    .map(|zero| {
+                        let model = models.at(&at, zero);
+                        let reduced = Problem::new(model, Arc::clone(&problem.observations), problem.loss);
+                        let start: Vec<f64> =
+                            reduced.model.coordinates.iter().map(|c| natural[c.parameter]).collect();
+                        let start = reduced.coordinates(&start);
+                        let objective = objective_at(&reduced, weight, &start);
+                        (reduced, start, objective)
+                    })
+                    .filter(|(.., objective)| objective.is_finite())
+                    .min_by(|a, b| a.2.total_cmp(&b.2))?;
+                let edge = minimise(&reduced, weight, &start, 100)?;
                 Some((at, reduced, edge))
             })
             .filter(|(_, reduced, edge)| {
@@ -87,8 +124,14 @@ pub fn at_edges(
     }
 }
 
+fn objective_at(problem: &Problem, weight: &[f64], theta: &[f64]) -> f64 {
+    let data = LaneData::spread(problem, weight);
+    rows(problem, &data, weight, theta, &mut Workspace::default()).objective
+}
+
 /// Logarithmic coordinates whose domain starts at zero and whose parameter hardly matters, or any such
-/// coordinate where the point could not be certified.
+/// coordinate where the point could not be certified. There also linear ones that hardly matter near a zero which
+/// they cannot reach, because the law has no value there.
 fn candidates(problem: &Problem, found: &Finished, certified: bool) -> Vec<usize> {
     let rows = &found.rows;
     let n = rows.residual.len();
@@ -100,11 +143,18 @@ fn candidates(problem: &Problem, found: &Finished, certified: bool) -> Vec<usize
     (0..problem.p())
         .filter(|&i| {
             let coordinate = &problem.model.coordinates[i];
-            if coordinate.scale != Scale::Log || coordinate.low != f64::NEG_INFINITY {
-                return false;
+            let relative = match coordinate.scale {
+                Scale::Log => 1.0,
+                Scale::Linear => found.theta[i],
+            };
+            let slope = (0..n).map(|k| rows.jacobian[k * rows.p + i].abs()).fold(0.0, f64::max);
+            let matters_little = slope * relative / size < SMALL_SHARE;
+            match coordinate.scale {
+                Scale::Log => coordinate.low == f64::NEG_INFINITY && (!certified || matters_little),
+                Scale::Linear => {
+                    coordinate.low == 0.0 && found.theta[i] > 0.0 && !certified && matters_little
+                }
             }
-            let share = (0..n).map(|k| rows.jacobian[k * rows.p + i].abs()).fold(0.0, f64::max) / size;
-            !certified || share < SMALL_SHARE
         })
         .collect()
 }

@@ -3,6 +3,7 @@
 //! | file | its one idea |
 //! | --- | --- |
 //! | `starts` | where searches begin |
+//! | `valley` | where they begin for a law that is linear in logarithms but for its offset |
 //! | `balance` | where they begin for a law that is the root of an equation |
 //! | `search` | Levenberg–Marquardt as a state machine |
 //! | `batch` | many searches at once, one per lane |
@@ -34,6 +35,7 @@ mod rows;
 mod scale;
 mod search;
 mod starts;
+mod valley;
 mod verdict;
 
 pub use batch::{Batch, Ended, Kind, Task};
@@ -45,9 +47,9 @@ pub use reference::{Finished, minimise};
 pub use rows::{Rows, Terms, rows};
 pub use scale::fit_choice;
 pub use search::{Ending, Terrain};
-pub use starts::{Given, most_starts, never_finite, starts, user_start};
+pub use starts::{Design, Given, most_starts, never_finite, starts, user_start};
 
-use crate::law::{Coordinate, LANES, Law, Residual, Role, Scale, StartRule, start_rules};
+use crate::law::{Coordinate, LANES, Law, Residual, Role, Scale};
 use crate::problem::Problem;
 
 /// Two objectives closer than this, relatively, are the same optimum.
@@ -205,16 +207,7 @@ fn linear_coordinates(problem: &Problem) -> Vec<(usize, Scale)> {
         // Linear in the amplitudes themselves, whatever their coordinates.
         Residual::Linear => model.amplitudes.iter().map(|&i| (i, model.coordinates[i].scale)).collect(),
         // log b + c·log(…) is linear in the coordinates log b and c.
-        Residual::Log => {
-            let mut linear: Vec<usize> = Vec::new();
-            for i in 0..problem.p() {
-                let curved = |j: usize| model.curved.contains(&(i.max(j), i.min(j)));
-                if !curved(i) && !linear.iter().any(|&j| curved(j)) {
-                    linear.push(i);
-                }
-            }
-            linear.into_iter().map(|i| (i, Scale::Linear)).collect()
-        }
+        Residual::Log => valley::log_linear(model).into_iter().map(|i| (i, Scale::Linear)).collect(),
     }
 }
 
@@ -233,7 +226,7 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
         return verdict::judge(models, problem, Vec::new(), solution, Tally::default());
     }
 
-    let rules = start_rules(law, &problem.model.coordinates);
+    let design = Design::new(models, &problem);
     let given: Option<Given> = (!options.user_start.is_empty()).then(|| {
         problem
             .model
@@ -248,7 +241,7 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
     let mut searched = Searched::default();
     batch.forget();
     if let Some(given) = &given {
-        let starts = user_start(&problem, &rules, given, batch);
+        let starts = user_start(&problem, &design, given, batch);
         if options.starts == Some(1) {
             searched.alone(&problem, &starts, options.solver, batch);
         } else {
@@ -256,10 +249,10 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
         }
     }
     if options.starts != Some(1) || given.is_none() {
-        rounds(&problem, &rules, options, &mut searched, batch);
+        rounds(&problem, &design, options, &mut searched, batch);
         searched.finish(&problem);
     }
-    searched.exchange(law, &problem, &rules, options, batch);
+    searched.exchange(law, &problem, &design, options, batch);
     let n_starts = searched.starts.len();
     let Some((solution, iterations)) = searched.best else {
         let message = "the law has no finite value at any start; check its domains and the data".to_string();
@@ -297,12 +290,19 @@ fn out_of_range(problem: &Problem) -> Option<String> {
     ))
 }
 
-/// Searches of the first round; each later one doubles the number of searches so far.
-const FIRST_ROUND: usize = LANES;
+/// Searches of the first round, by how many coordinates are drawn; each later one doubles the number of searches so
+/// far.
+fn first_round(n_drawn: usize) -> usize {
+    match n_drawn {
+        0..=3 => LANES,
+        4 => 2 * LANES,
+        _ => 4 * LANES,
+    }
+}
 
 /// Points of the design that are screened by their objective: per search, and at least in a round.
 const SCREENED_PER_START: usize = 2;
-const LEAST_SCREENED: usize = 4 * FIRST_ROUND;
+const LEAST_SCREENED: usize = 4 * LANES;
 
 /// Iterations after which a search of the reference solver gives up.
 const REFERENCE_ITERATIONS: u32 = 400;
@@ -315,25 +315,22 @@ const TIMES_FOUND: usize = 3;
 
 /// Searches until the best optimum is likely the best there is.
 ///
-/// After each round, with `n` searches that converged to `w` different optima: enough when the number of optima to
-/// be expected, `w(n−1)/(n−w−2)`, exceeds those seen by less than a half (Boender & Rinnooy Kan 1987), and the best
-/// was found [`TIMES_FOUND`] times. Where the user gives a number of starts, that many and no rule.
-fn rounds(
-    problem: &Problem,
-    rules: &[StartRule],
-    options: &Options,
-    searched: &mut Searched,
-    batch: &mut Batch,
-) {
-    let most = options.starts.unwrap_or_else(|| most_starts(&problem.model.coordinates)).max(1);
+/// After each round: enough when the best was found [`TIMES_FOUND`] times and, with `n` searches that ended in `w`
+/// different optima, the number of optima to be expected, `w(n−1)/(n−w−2)`, exceeds those seen by less than a half
+/// (Boender & Rinnooy Kan 1987). Searches that ended nowhere, because they ran off or out of iterations, say nothing
+/// and are not counted. The first round grows with the number of coordinates that are drawn, and so does the limit
+/// ([`most_starts`]). Where the user gives a number of starts, that many and no rule.
+fn rounds(problem: &Problem, design: &Design, options: &Options, searched: &mut Searched, batch: &mut Batch) {
+    let n_drawn = design.n_drawn(problem);
+    let most = options.starts.unwrap_or_else(|| most_starts(n_drawn)).max(1);
     let mut drawn = 0;
     while searched.starts.len() < most {
         let done = searched.starts.len();
-        let round = if options.starts.is_some() { most } else { FIRST_ROUND.max(done) };
+        let round = if options.starts.is_some() { most } else { first_round(n_drawn).max(done) };
         let wanted = round.min(most - done);
         let points = drawn..drawn + LEAST_SCREENED.max(SCREENED_PER_START * wanted);
         drawn = points.end;
-        let starts = starts(problem, rules, points, wanted, batch);
+        let starts = starts(problem, design, points, wanted, batch);
         let exhausted = starts.len() < wanted;
         searched.search(problem, starts, options.solver, Amplitudes::Drawn, batch);
         if exhausted || (options.starts.is_none() && searched.suffices(problem)) {
@@ -408,7 +405,7 @@ impl Searched {
         &mut self,
         law: &Law,
         problem: &Problem,
-        rules: &[StartRule],
+        design: &Design,
         options: &Options,
         batch: &mut Batch,
     ) {
@@ -419,7 +416,7 @@ impl Searched {
         let starts: Vec<Vec<f64>> = collinear
             .exchanges(law, problem, &best.theta)
             .iter()
-            .flat_map(|given| user_start(problem, rules, given, batch))
+            .flat_map(|given| user_start(problem, design, given, batch))
             .collect();
         if starts.is_empty() {
             return;
@@ -442,24 +439,34 @@ impl Searched {
 
     /// The rule of [`rounds`].
     fn suffices(&self, problem: &Problem) -> bool {
-        let Some(best) = self.outcomes.first().filter(|o| o.converged()) else { return false };
-        let mut optima = 0;
-        let mut last = f64::NEG_INFINITY;
-        for outcome in self.outcomes.iter().filter(|o| o.converged()) {
+        let Some(best) = self.outcomes.first() else { return false };
+        // A search that ended where others did has ended somewhere, even if it could not tell: it may have stalled
+        // within rounding of the optimum.
+        let limit = agreement_limit(best.objective, problem.floor);
+        let found = self.outcomes.iter().filter(|o| o.objective <= limit).count();
+        if found < TIMES_FOUND {
+            return false;
+        }
+        let (mut n, mut optima) = (found, 1);
+        let mut last = best.objective;
+        for outcome in self.outcomes[found..].iter().filter(|o| o.converged()) {
+            n += 1;
             if outcome.objective > agreement_limit(last, problem.floor) {
                 optima += 1;
                 last = outcome.objective;
             }
         }
-        let n = self.outcomes.iter().filter(|o| o.converged()).count();
-        let limit = agreement_limit(best.objective, problem.floor);
-        let found = self.outcomes.iter().filter(|o| o.objective <= limit).count();
-        if found < TIMES_FOUND || n <= optima + 2 {
-            return false;
-        }
-        let (n, w) = (n as f64, optima as f64);
-        w * (n - 1.0) / (n - w - 2.0) < w + 0.5
+        enough(n, optima)
     }
+}
+
+/// Whether `n` searches that ended in `w` different optima make it unlikely that there is another.
+fn enough(n: usize, w: usize) -> bool {
+    if n <= w + 2 {
+        return false;
+    }
+    let (n, w) = (n as f64, w as f64);
+    w * (n - 1.0) / (n - w - 2.0) < w + 0.5
 }
 
 /// Objectives up to here are the same optimum as `objective`, to the resolution of `floor`.
@@ -597,5 +604,37 @@ fn without_solution(n_parameters: usize, problem: Problem, n_starts: usize, mess
         n_agreeing: 0,
         runner_up: None,
         iterations: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::enough;
+
+    /// The expected number of optima from its posterior, summed term by term: every number of optima and every way
+    /// to share the starts among them is as likely as any other beforehand, so that `k` optima leave `w` of them in
+    /// `n` searches with a likelihood ∝ k!(k−1)!/((k−w)!(k+n−1)!).
+    fn expected(n: usize, w: usize) -> f64 {
+        let (mut weight, mut total, mut moment) = (1.0, 0.0, 0.0);
+        for k in w..200_000 {
+            total += weight;
+            moment += weight * k as f64;
+            let k = k as f64;
+            weight *= (k + 1.0) * k / ((k + 1.0 - w as f64) * (k + n as f64));
+        }
+        moment / total
+    }
+
+    #[test]
+    fn searches_suffice_when_half_an_optimum_is_expected_unseen() {
+        for n in 1..60 {
+            for w in 1..=n {
+                // Below this the posterior has no mean.
+                let unseen = if n > w + 2 { expected(n, w) - w as f64 } else { f64::INFINITY };
+                if (unseen - 0.5).abs() > 1e-3 {
+                    assert_eq!(enough(n, w), unseen < 0.5, "{n} searches, {w} optima: {unseen}");
+                }
+            }
+        }
     }
 }

@@ -9,41 +9,99 @@
 use std::ops::Range;
 
 use crate::formula::Expr;
-use crate::law::{Coordinate, LANES, Pack, Residual, Role, Scale, StartRule};
+use crate::law::{Coordinate, LANES, Pack, Residual, Scale, StartRule, start_rules};
 use crate::problem::{LaneData, Problem, Workspace, lanes_of, outputs_lanes, triangle};
 
 use super::balance::balance;
 use super::batch::Batch;
 use super::dense::{cholesky, cholesky_solve};
+use super::edges::Models;
+use super::valley::Valley;
 
 /// A value fixed by the user, per coordinate, in natural units.
 pub type Given = Vec<Option<f64>>;
 
+/// How starts of one problem are made.
+#[derive(Debug)]
+pub struct Design {
+    /// One per coordinate.
+    rules: Vec<StartRule>,
+    /// Coordinates that are drawn in ascending order, because the law has them exchangeable.
+    ordered: Vec<usize>,
+    valley: Option<Valley>,
+}
+
+impl Design {
+    pub fn new(models: &Models, problem: &Problem) -> Design {
+        let (law, coordinates) = (models.law(), &problem.model.coordinates);
+        let rules = start_rules(law, coordinates);
+        let is_ordered = |i: &usize| law.ordered.contains(&law.parameters[coordinates[*i].parameter].name);
+        let ordered = (0..coordinates.len()).filter(is_ordered).collect();
+        let valley = Valley::of(models, problem, &rules);
+        Design { rules, ordered, valley }
+    }
+
+    /// What has to be drawn where nothing is given: the dimensions of the search for the global optimum.
+    pub fn n_drawn(&self, problem: &Problem) -> usize {
+        self.division(problem, &vec![None; problem.p()]).drawn.len()
+    }
+
+    /// What becomes of each coordinate.
+    fn division(&self, problem: &Problem, given: &Given) -> Division<'_> {
+        let coordinates = &problem.model.coordinates;
+        let open: Vec<usize> = (0..problem.p()).filter(|&i| given[i].is_none()).collect();
+        // What the user holds cannot be solved along with the rest of the valley.
+        let valley = self.valley.as_ref().filter(|valley| {
+            let held = |i: usize| given[i].is_some() && valley.solved.contains(&coordinates[i].parameter);
+            !(0..problem.p()).any(held)
+        });
+        let amplitudes: Vec<usize> = problem
+            .model
+            .amplitudes
+            .iter()
+            .copied()
+            .filter(|&i| self.rules[i] == StartRule::Solve && given[i].is_none())
+            .collect();
+        let balanced = open.iter().copied().find(|&i| self.rules[i] == StartRule::Balance);
+        let drawn = open.into_iter().filter(|&i| !amplitudes.contains(&i) && balanced != Some(i)).collect();
+        Division { valley, amplitudes, balanced, drawn }
+    }
+}
+
+/// The coordinates of a start by how they come about; those that are given are in none of them.
+struct Division<'a> {
+    /// Where the valley's coordinates can be solved.
+    valley: Option<&'a Valley>,
+    amplitudes: Vec<usize>,
+    balanced: Option<usize>,
+    drawn: Vec<usize>,
+}
+
 /// Up to `n` starts from a range of the design's points, best objective first; fewer where the design has no more.
 pub fn starts(
     problem: &Problem,
-    rules: &[StartRule],
+    design: &Design,
     points: Range<usize>,
     n: usize,
     batch: &mut Batch,
 ) -> Vec<Vec<f64>> {
-    screened(problem, rules, &vec![None; problem.p()], points, n, batch)
+    screened(problem, design, &vec![None; problem.p()], points, n, batch)
 }
 
 /// The user's own start; what it leaves open is drawn and solved, the best of a few draws.
-pub fn user_start(problem: &Problem, rules: &[StartRule], given: &Given, batch: &mut Batch) -> Vec<Vec<f64>> {
-    screened(problem, rules, given, 0..2 * LANES, 1, batch)
+pub fn user_start(problem: &Problem, design: &Design, given: &Given, batch: &mut Batch) -> Vec<Vec<f64>> {
+    screened(problem, design, given, 0..2 * LANES, 1, batch)
 }
 
 fn screened(
     problem: &Problem,
-    rules: &[StartRule],
+    design: &Design,
     given: &Given,
     points: Range<usize>,
     wanted: usize,
     batch: &mut Batch,
 ) -> Vec<Vec<f64>> {
-    let points = design(problem, rules, given, points, batch);
+    let points = design_points(problem, design, given, points, batch);
     let objectives = batch.objectives(problem, &points);
     let mut ranked: Vec<usize> = (0..points.len()).filter(|&i| objectives[i].is_finite()).collect();
     ranked.sort_by(|&a, &b| objectives[a].total_cmp(&objectives[b]));
@@ -123,8 +181,10 @@ fn sizes(problem: &Problem, expression: &Expr) -> Option<(f64, f64)> {
 
 /// Observations, by position, where the law is not finite at any point of the design: no search could begin
 /// with them.
-pub fn never_finite(problem: &Problem, rules: &[StartRule]) -> Vec<usize> {
-    let points = design(problem, rules, &vec![None; problem.p()], 0..2 * LANES, &mut Batch::default());
+pub fn never_finite(models: &Models, problem: &Problem) -> Vec<usize> {
+    let design = Design::new(models, problem);
+    let points =
+        design_points(problem, &design, &vec![None; problem.p()], 0..2 * LANES, &mut Batch::default());
     let data = LaneData::repeated(problem);
     let mut workspace = Workspace::default();
     let mut finite = vec![false; data.n_packs];
@@ -140,31 +200,23 @@ pub fn never_finite(problem: &Problem, rules: &[StartRule]) -> Vec<usize> {
 }
 
 /// Points of the solver's coordinates: a range of the design's sequence.
-fn design(
+fn design_points(
     problem: &Problem,
-    rules: &[StartRule],
+    design: &Design,
     given: &Given,
     range: Range<usize>,
     batch: &mut Batch,
 ) -> Vec<Vec<f64>> {
     let coordinates = &problem.model.coordinates;
     let p = coordinates.len();
-    let solved: Vec<usize> = problem
-        .model
-        .amplitudes
-        .iter()
-        .copied()
-        .filter(|&i| rules[i] == StartRule::Solve && given[i].is_none())
-        .collect();
-    let balanced = (0..p).find(|&i| rules[i] == StartRule::Balance && given[i].is_none());
-    let drawn: Vec<usize> =
-        (0..p).filter(|i| !solved.contains(i) && balanced != Some(*i) && given[*i].is_none()).collect();
+    let Division { valley, amplitudes, balanced, drawn } = design.division(problem, given);
     let intervals: Vec<(f64, f64, bool)> =
-        drawn.iter().map(|&i| interval(problem, &coordinates[i], &rules[i])).collect();
+        drawn.iter().map(|&i| interval(problem, &coordinates[i], &design.rules[i])).collect();
     let ratio = recurrence_ratio(drawn.len());
+    let ordered: Vec<usize> = design.ordered.iter().copied().filter(|i| drawn.contains(i)).collect();
     // One point is enough where everything is solved or given.
     let range = if drawn.is_empty() { range.start.min(1)..1 } else { range };
-    let mut points: Vec<Vec<f64>> = Vec::with_capacity(range.len());
+    let mut naturals: Vec<Vec<f64>> = Vec::with_capacity(range.len());
     for k in range {
         let mut natural: Vec<f64> = (0..p)
             .map(|i| given[i].unwrap_or(f64::from(u8::from(coordinates[i].scale == Scale::Log))))
@@ -174,10 +226,20 @@ fn design(
             natural[i] =
                 if log { (low.ln() + u * (high.ln() - low.ln())).exp() } else { low + u * (high - low) };
         }
-        points.push(problem.coordinates(&natural));
+        let mut ascending: Vec<f64> = ordered.iter().map(|&i| natural[i]).collect();
+        ascending.sort_by(f64::total_cmp);
+        ordered.iter().zip(ascending).for_each(|(&i, value)| natural[i] = value);
+        naturals.push(natural);
     }
-    if !solved.is_empty() {
-        solve_amplitudes(problem, &solved, &mut points, batch);
+    if let Some(valley) = valley {
+        // Every other point keeps its draws: basins that the data's own exponents never lead to exist.
+        let mut solved: Vec<Vec<f64>> = naturals.iter().step_by(2).cloned().collect();
+        valley.solve(problem, &mut solved);
+        naturals.iter_mut().step_by(2).zip(solved).for_each(|(point, solved)| *point = solved);
+    }
+    let mut points: Vec<Vec<f64>> = naturals.iter().map(|natural| problem.coordinates(natural)).collect();
+    if !amplitudes.is_empty() {
+        solve_amplitudes(problem, &amplitudes, &mut points, batch);
     }
     if let Some(i) = balanced {
         balance(problem, i, &mut points);
@@ -264,7 +326,7 @@ fn plain(coordinate: &Coordinate, theta: f64) -> f64 {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Sign {
+pub enum Sign {
     Any,
     NonNegative,
     NonPositive,
@@ -282,7 +344,7 @@ fn sign(coordinate: &Coordinate) -> Sign {
 
 /// Least squares with signs from normal equations: columns of the wrong sign are dropped, worst first, until none
 /// is left. (For starts this serves as well as the full non-negative algorithm and is shorter.)
-fn signed_least_squares(
+pub fn signed_least_squares(
     columns: &[usize],
     gram: impl Fn(usize, usize) -> f64,
     product: impl Fn(usize) -> f64,
@@ -336,11 +398,11 @@ fn signed_least_squares(
     solution
 }
 
-/// The most searches that a law gets where the user does not say: see [`super::rounds`].
-pub fn most_starts(coordinates: &[Coordinate]) -> usize {
-    let drawn = coordinates.iter().filter(|c| !matches!(c.role, Role::Amplitude | Role::Offset)).count();
-    match drawn {
-        0 => 2,
+/// The most searches that a law gets where the user does not say, by how many of its coordinates are drawn: see
+/// [`super::rounds`].
+pub fn most_starts(n_drawn: usize) -> usize {
+    match n_drawn {
+        0 => 1,
         1 => 16,
         2 => 32,
         3 => 64,

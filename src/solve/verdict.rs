@@ -32,9 +32,12 @@ pub(super) fn judge(
             "the law is not finite where the searches ended; check its domains and the data".to_string();
         return super::without_solution(law.parameters.len(), problem, tally.n_starts, message);
     };
-    let natural = natural_values(law, &problem, &found);
+    let mut natural = natural_values(law, &problem, &found);
     let mut at_bound = vec![false; law.parameters.len()];
-    edges.iter().for_each(|&i| at_bound[i] = true);
+    for &i in &edges {
+        at_bound[i] = true;
+        natural[i] = 0.0;
+    }
     for (i, coordinate) in problem.model.coordinates.iter().enumerate() {
         if found.theta[i] <= coordinate.low || found.theta[i] >= coordinate.high {
             at_bound[coordinate.parameter] = true;
