@@ -108,7 +108,7 @@ impl Set {
             response: self.response.map(String::from),
             laws: vec![LawText::Name(law.to_string())],
             residual: Some(residual),
-            loss: Some(loss),
+            loss: Some(loss.into()),
             bootstrap: 0,
             ..Job::default()
         }
@@ -170,7 +170,7 @@ impl Pair {
     fn new(bound: &BoundLaw, dataset: &Dataset, sweep: usize, times: usize, batch: &mut Batch) -> Pair {
         let (observations, _) =
             Observations::bind(&bound.law, bound.models.full(), &bound.binding, &dataset.sweep(sweep));
-        let problem = Problem::new(bound.models.full().clone(), Arc::new(observations), bound.loss);
+        let problem = Problem::new(bound.models.full().clone(), Arc::new(observations), bound.loss.at(1.0));
         let mut timed = |options: &Options| {
             let begun = Instant::now();
             let fit = solve::fit(&bound.models, problem.clone(), options, batch);

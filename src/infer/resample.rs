@@ -124,7 +124,7 @@ impl Resampler {
                 self.counts[self.members[index(&mut self.rng, n)] as usize] += 1;
             }
             for ((weight, &own), &count) in weight.iter_mut().zip(own).zip(&self.counts) {
-                *weight = if count > 0 { own * f64::from(count) } else { 0.0 };
+                *weight = own * f64::from(count);
             }
             return;
         }

@@ -49,7 +49,7 @@ pub enum Node {
     Pow(Id, Id),
     /// The unknown of the equation it stands in. Equations do not nest, so there is only one.
     Unknown,
-    /// The unknown's value where an equation holds: an index into [`Graph::roots`].
+    /// The unknown's value where an equation holds: an index into the graph's equations.
     Root(u32),
 }
 

@@ -233,7 +233,7 @@ impl Batch {
     }
 
     /// Normal equations of the loaded problem's amplitudes at up to eight points; see
-    /// [`amplitude_equations`](crate::problem::amplitude_equations).
+    /// [`amplitude_equations`].
     pub fn amplitude_equations(
         &mut self,
         problem: &Problem,
