@@ -201,15 +201,19 @@ fn extrapolation_by_an_implicit_law() {
         assert!(objectives[i] > limit && objectives[i] < 1.06 * limit, "{of}: {}", objectives[i]);
     }
     let at = |of: &str| errors.iter().find(|((curve, _), _)| curve[2] == of).map(|(_, error)| *error);
-    // Published: 7.5e-4 and 1.3e-3; .010, .030 and .012.
-    for (of, most) in [
-        ("4.53e+08", 0.00059),
-        ("1.07e+09", 0.00074),
-        ("6 Enc, 6 Dec", 0.0192),
-        ("6 Enc, 28 Dec", 0.0292),
-        ("TEnc-LSTM", 0.0157),
+    println!("held-out error of M4 (`--nocapture` shows this), published, most that is let through");
+    for (of, published, most) in [
+        ("6 Enc, 6 Dec", 0.010, 0.0192),
+        ("28 Enc, 6 Dec", 0.013, 0.0027),
+        ("6 Enc, 28 Dec", 0.030, 0.0292),
+        ("Dec-only", f64::NAN, 0.00222),
+        ("TEnc-LSTM", 0.012, 0.0157),
+        ("4.53e+08", 7.5e-4, 0.00059),
+        ("1.07e+09", 1.3e-3, 0.00074),
     ] {
-        assert!(at(of).is_some_and(|error| error < most), "{of}: {:?}", at(of));
+        let error = at(of).expect("a curve");
+        println!("  {of:14} {error:.6}  {published:.6}  {most:.6}");
+        assert!(error < most, "{of}: {error}");
     }
 }
 

@@ -144,8 +144,25 @@ impl Problem {
     /// Coordinates of free parameters given in natural units, in the coordinates' order. Values outside
     /// the domain give the nearest coordinate inside.
     pub fn coordinates(&self, natural: &[f64]) -> Vec<f64> {
-        let mut theta: Vec<f64> = self
-            .model
+        let mut theta = self.unshifted(natural);
+        let shifts = self.model.shift.evaluate(&theta, &self.means);
+        self.shift(&mut theta, &shifts);
+        theta
+    }
+
+    /// The same for many points.
+    pub fn coordinates_of_all(&self, naturals: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let mut thetas: Vec<Vec<f64>> = naturals.iter().map(|natural| self.unshifted(natural)).collect();
+        let shifts = self.model.shift.evaluate_rows(Level::new(), &thetas.concat(), &self.means);
+        for (theta, shifts) in thetas.iter_mut().zip(shifts.chunks(self.p().max(1))) {
+            self.shift(theta, shifts);
+        }
+        thetas
+    }
+
+    /// Coordinates but for the shifts of the logarithmic ones.
+    fn unshifted(&self, natural: &[f64]) -> Vec<f64> {
+        self.model
             .coordinates
             .iter()
             .zip(natural)
@@ -154,15 +171,16 @@ impl Problem {
                 // Zero has no logarithm: a term of 1e-300 is as good as none.
                 Scale::Log => value.max(1e-300).ln(),
             })
-            .collect();
-        // Shifts depend on linear coordinates only, which are final by now.
-        let shifts = self.model.shift.evaluate(&theta, &self.means);
+            .collect()
+    }
+
+    /// Shifts depend on linear coordinates alone, which are final before.
+    fn shift(&self, theta: &mut [f64], shifts: &[f64]) {
         for (i, coordinate) in self.model.coordinates.iter().enumerate() {
             if coordinate.scale == Scale::Log {
                 theta[i] = (theta[i] - shifts[i]).clamp(coordinate.low, coordinate.high);
             }
         }
-        theta
     }
 }
 

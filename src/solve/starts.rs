@@ -237,7 +237,7 @@ fn design_points(
         valley.solve(problem, &mut solved);
         naturals.iter_mut().step_by(2).zip(solved).for_each(|(point, solved)| *point = solved);
     }
-    let mut points: Vec<Vec<f64>> = naturals.iter().map(|natural| problem.coordinates(natural)).collect();
+    let mut points = problem.coordinates_of_all(&naturals);
     if !amplitudes.is_empty() {
         solve_amplitudes(problem, &amplitudes, &mut points, batch);
     }

@@ -1,0 +1,90 @@
+//! What a fit allocates: nothing per replicate in the steady state, and a few vectors per start.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use sweepfit::infer::{Options, Resample, replicate};
+use sweepfit::law::{Catalogue, Residual};
+use sweepfit::problem::{Loss, Problem, bind_columns};
+use sweepfit::solve::{self, Batch, Models};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: all calls go to the system's allocator as they come.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How many allocations `work` makes the second time.
+fn allocations(mut work: impl FnMut()) -> usize {
+    work();
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    work();
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+fn chinchilla() -> (Models, Problem) {
+    let law = Catalogue::built_in().unwrap().get("chinchilla").unwrap().clone();
+    let models = Models::compile(law.clone(), Residual::Log);
+    let runs: Vec<(f64, f64)> =
+        (0..60).map(|i| (1e8 * 1.6_f64.powi(i % 10), 2e9 * 2.2_f64.powi(i / 10 + i % 3))).collect();
+    let noise = [0.004, -0.01, 0.006, 0.008, -0.008];
+    let losses: Vec<f64> = runs
+        .iter()
+        .enumerate()
+        .map(|(i, (n, d))| (1.69 + 406.4 / n.powf(0.34) + 410.7 / d.powf(0.28)) * (1.0 + noise[i % 5]))
+        .collect();
+    let n: Vec<f64> = runs.iter().map(|run| run.0).collect();
+    let d: Vec<f64> = runs.iter().map(|run| run.1).collect();
+    let columns: Vec<(&str, &[f64])> = vec![("loss", &losses), ("N", &n), ("D", &d)];
+    let (problem, _) = bind_columns(&law, models.full(), &law.response, Loss::L2, &columns);
+    (models, problem)
+}
+
+// One test: the counter is the whole program's.
+#[test]
+fn fits_allocate_little() {
+    let (models, problem) = chinchilla();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+
+    let fit = solve::fit(&models, problem.clone(), &solve::Options::default(), &mut Batch::default());
+    let replicates = |bootstrap: usize| {
+        let options = Options {
+            bootstrap,
+            resample: Resample::Pairs,
+            confidence: 0.95,
+            seed: 0,
+            absolute_sigma: false,
+        };
+        pool.install(|| {
+            allocations(|| {
+                let found = replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false));
+                assert_eq!(found.unwrap().n_failed(), 0);
+            })
+        })
+    };
+    let per_replicate = (replicates(8192) - replicates(4096)) as f64 / 4096.0;
+    // A chunk of replicates has its results in vectors; a replicate has nothing of its own.
+    assert!(per_replicate < 0.2, "{per_replicate} allocations per replicate");
+
+    let mut batch = Batch::default();
+    let mut starts = |starts: usize| {
+        let options = solve::Options { starts: Some(starts), ..solve::Options::default() };
+        allocations(|| drop(solve::fit(&models, problem.clone(), &options, &mut batch)))
+    };
+    let per_start = (starts(1024) - starts(512)) as f64 / 512.0;
+    // Two points are drawn per start; a start and its end are vectors.
+    assert!(per_start < 24.0, "{per_start} allocations per start");
+}
