@@ -69,14 +69,7 @@ impl Certificate {
         let g: Vec<f64> = free.iter().zip(&scale).map(|(&i, s)| at.gradient[i] / s).collect();
         let gradient =
             g.iter().fold(0.0, |worst: f64, x| if x.is_nan() { f64::NAN } else { worst.max(x.abs()) });
-        let pull: f64 = at
-            .slope
-            .iter()
-            .zip(&at.weight)
-            .filter(|(_, w)| **w > 0.0)
-            .map(|(slope, w)| slope * slope / w)
-            .sum::<f64>()
-            .sqrt();
+        let pull = pull(at);
         let mut certificate = Certificate {
             gradient,
             gradient_limit: (GRADIENT * pull).max(4.0 * (2.0 * floor).sqrt()),
@@ -127,6 +120,17 @@ impl Certificate {
             )
         }
     }
+}
+
+/// The norm of the residuals' pull, which bounds every entry of the scaled gradient (Cauchy–Schwarz).
+pub fn pull(at: &Rows) -> f64 {
+    at.slope
+        .iter()
+        .zip(&at.weight)
+        .filter(|(_, w)| **w > 0.0)
+        .map(|(slope, w)| slope * slope / w)
+        .sum::<f64>()
+        .sqrt()
 }
 
 /// `√w·derivative`; 0 where the weight is, whatever the law gives there.

@@ -93,7 +93,7 @@ pub fn collinear(law: &Law, problem: &Problem) -> Option<Collinear> {
                 continue;
             }
             let Some((slope, departure, logarithmic)) = line(problem, i, j) else { continue };
-            if departure < COLLINEAR && worst.as_ref().is_none_or(|w| departure < w.departure) {
+            if worst.as_ref().is_none_or(|w| departure < w.departure) {
                 let (a, b) = (format!("`{}`", sources[i]), format!("`{}`", sources[j]));
                 let to = if departure < 1e-9 { String::new() } else { format!(" to {departure:.0e}") };
                 let sentence = if logarithmic && (slope - 1.0).abs() < 1e-6 {
@@ -115,7 +115,7 @@ pub fn collinear(law: &Law, problem: &Problem) -> Option<Collinear> {
 }
 
 /// The line of the j-th data expression in the i-th: slope, departure over spread, and whether in logarithms. None
-/// where either takes fewer than three values, through which there is always a line.
+/// where they are not collinear, or where either takes fewer than three values, through which there is always a line.
 fn line(problem: &Problem, i: usize, j: usize) -> Option<(f64, f64, bool)> {
     let weight = &problem.observations.weight;
     let used = |source: usize| -> Vec<f64> {
@@ -134,13 +134,14 @@ fn line(problem: &Problem, i: usize, j: usize) -> Option<(f64, f64, bool)> {
         values.iter().map(|v| v * v).sum::<f64>()
     };
     let (xx, yy) = (centre(&mut x), centre(&mut y));
-    if distinct(problem, i) < 3 || distinct(problem, j) < 3 || !(xx > 0.0 && yy > 0.0) {
+    if !(xx > 0.0 && yy > 0.0) {
         return None;
     }
     let slope = x.iter().zip(&y).map(|(a, b)| a * b).sum::<f64>() / xx;
     let rest: f64 = x.iter().zip(&y).map(|(a, b)| (b - slope * a).powi(2)).sum();
     let departure = (rest / yy).sqrt();
-    departure.is_finite().then_some((slope, departure, logarithmic))
+    let holds = departure < COLLINEAR && distinct(problem, i) >= 3 && distinct(problem, j) >= 3;
+    holds.then_some((slope, departure, logarithmic))
 }
 
 /// The values of a data expression where there is weight, in order.

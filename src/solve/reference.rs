@@ -13,7 +13,7 @@ use faer::{Mat, Side};
 use crate::problem::{LaneData, Problem, Workspace};
 
 use super::certificate::{
-    Certificate, column_norm, column_scales, scaled_hessian, scaled_second, weighted_entry,
+    Certificate, column_norm, column_scales, pull, scaled_hessian, scaled_second, weighted_entry,
 };
 use super::rows::{Rows, rows};
 
@@ -123,7 +123,8 @@ impl Reference<'_> {
     fn polish(&mut self, theta: &mut Vec<f64>, at: &mut Rows, bounds: &[(f64, f64)]) {
         for _ in 0..8 {
             let free = free_coordinates(theta, &at.gradient, bounds);
-            if free.is_empty() {
+            // A gradient that is all rounding points nowhere.
+            if free.is_empty() || gradient_size(at, &free) <= f64::EPSILON * pull(at) {
                 return;
             }
             let Some(step) = self.step(at, &free, 0.0, &self.problem.metric) else { return };
