@@ -2,7 +2,8 @@
 //!
 //! A lane whose search has ended is given the next task at once, so that no search waits for a slower
 //! neighbour. Every lane's arithmetic is its own: what a search finds does not depend on which others share
-//! its batch, nor on the order in which they are taken.
+//! its batch, nor on the order in which they are taken; only searches that may be abandoned (see `basins`) look at what
+//! others have found before.
 
 use fearless_simd::Level;
 

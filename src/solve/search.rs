@@ -16,6 +16,11 @@
 //! problem (variable projection; Ruhe & Wedin 1980, algorithm 2) instead of zigzagging across it, and passes
 //! exponents of zero, where amplitudes go through infinity.
 //!
+//! `H` is Gauss–Newton's until a step keeps its promise near the optimum; from then on the law's own second derivatives
+//! are added where they are cheap (Newton's method, quadratic at the end; see `Model::bends`).
+//! The last step, whose successor would promise next to nothing at the rate at which promises have been falling, is
+//! taken without evaluating the objective there again.
+//!
 //! Every step is vector arithmetic under masks. A lane's numbers depend on no other lane: what one lane needs
 //! done again is done again for all, and kept only where it was needed.
 
