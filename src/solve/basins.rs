@@ -39,6 +39,8 @@ impl Searches {
         if basins.len() == MOST_BASINS || basins.iter().any(same) {
             return;
         }
+        // After a last step on trust, gradient and Hessian are those of the point before it: they differ by less than
+        // `ALIKE` asks for wherever a search still has a way to go.
         let values = |packs: &[Pack]| packs.iter().map(|pack| pack.0[lane]).collect();
         basins.push(Basin {
             theta: values(&self.theta),

@@ -48,7 +48,7 @@ impl<'a> Kind<'a> {
                 loss: problem.loss,
                 linear: &terrain.linear,
                 project_start: terrain.project_start,
-                bends: terrain.bends.is_some(),
+                bends: terrain.bends,
             },
             most_observations: problem.n(),
             has_sigma: problem.observations.sigma.is_some(),

@@ -143,7 +143,7 @@ pub fn terrain(problem: &Problem) -> Terrain {
         floor: problem.floor,
         damping: 1e-4,
         share: 1.0,
-        bends: Some(0.0),
+        bends: true,
         loss: problem.loss,
         total_weight: problem.total_weight,
         linear: linear_coordinates(problem),
@@ -547,7 +547,7 @@ fn search(
             }
             if starts.len() == 1 {
                 // Where no other search makes up for one that goes astray, the model that does so less often.
-                terrain.bends = None;
+                terrain.bends = false;
             }
             let mut outcomes: Vec<Option<Outcome>> = vec![None; starts.len()];
             let kind = Kind { abandon: true, ..Kind::of(problem, &terrain) };

@@ -45,9 +45,8 @@ pub struct Terrain {
     pub damping: f64,
     /// Share of the reweighting's curvature at the start: 1 where that may be far from the optimum.
     pub share: f64,
-    /// Share of the law's own second derivatives at the start: 0 where that may be far from the optimum; none where they
-    /// are not to be used at all.
-    pub bends: Option<f64>,
+    /// Whether the law's own second derivatives are used near optima.
+    pub bends: bool,
     pub loss: Loss,
     /// Σ w: turns the objective into a typical ρ.
     pub total_weight: f64,
@@ -195,7 +194,7 @@ impl Searches {
         self.total_weight.0[lane] = terrain.total_weight;
         self.first_damping.0[lane] = terrain.damping;
         self.mix.reweighting.0[lane] = terrain.share;
-        self.mix.bends.0[lane] = terrain.bends.unwrap_or(0.0);
+        self.mix.bends.0[lane] = 0.0;
         self.growth.0[lane] = 2.0;
         self.started.0[lane] = 0.0;
         self.fulfilled.0[lane] = 0.0;
