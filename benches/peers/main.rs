@@ -96,7 +96,7 @@ fn start_coordinates(models: &Models, problem: &Problem) -> Vec<f64> {
 fn searches(problem: &Problem, start: &[f64], n: usize, alone: bool, batch: &mut Batch) -> Vec<f64> {
     let terrain = solve::terrain(problem);
     let kind = Kind::of(problem, &terrain);
-    let task = Task { problem, terrain: &terrain, weight: &problem.observations.weight, start, known: None };
+    let task = Task { problem, terrain: &terrain, weight: &problem.observations.weight, start, ahead: None };
     let mut last = Vec::new();
     if alone {
         (0..n).for_each(|_| batch.run_alone(task, kind, |ended| last = ended.theta.to_vec()));

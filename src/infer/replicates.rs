@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::law::{Pack, Scale};
+use crate::law::{LANES, Pack, Scale};
 use crate::problem::Problem;
-use crate::solve::{Batch, Ending, Fit, Kind, Models, Task, Terms, Terrain, at_edges, minimise, terrain};
+use crate::solve::{Ahead, Batch, Ending, Expansion, Fit, Kind, Models, Task, Terrain, at_edges, minimise, terrain};
 
 use super::Options;
 use super::resample::Resampler;
@@ -83,13 +83,13 @@ pub fn replicate(
     // depend on it anyway.
     let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(8, 256);
     let n_chunks = options.bootstrap.div_ceil(chunk);
-    let terms = Terms::at(&problem, &start, terrain.share);
+    let expansion = Expansion::at(&problem, &start, terrain.share);
+    terrain.bent = !expansion.third.is_empty();
     let task = Refitting {
         models,
         problem: &problem,
         terrain: &terrain,
-        start: &start,
-        terms: &terms,
+        expansion: &expansion,
         options,
         key_digest,
     };
@@ -144,42 +144,47 @@ const VANISHED: f64 = 13.8;
 struct Scratch {
     batch: Batch,
     weights: Vec<f64>,
-    known: Vec<Pack>,
+    sums: Vec<Pack>,
+    trials: Vec<f64>,
+    predicted: Vec<f64>,
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
+pub static HIST: [std::sync::atomic::AtomicU64; 32] = [const { std::sync::atomic::AtomicU64::new(0) }; 32];
 /// What all replicates of a fit share.
 struct Refitting<'a> {
     models: &'a Models,
     problem: &'a Problem,
     terrain: &'a Terrain,
-    start: &'a [f64],
-    /// What every observation adds to the sums at the start.
-    terms: &'a Terms,
+    expansion: &'a Expansion,
     options: &'a Options,
     key_digest: &'a [u8; 32],
 }
 
 fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> Replicates {
-    let Refitting { models, problem, terrain, start, terms, options, key_digest } = *task;
+    let Refitting { models, problem, terrain, expansion, options, key_digest } = *task;
     let n = problem.n();
     let p = problem.p();
     let count = replicates.len();
     let own = &problem.observations.weight;
     let mut resampler = Resampler::new(&problem.observations, &options.resample, options.seed, key_digest);
-    let Scratch { batch, weights, known } = scratch;
+    let Scratch { batch, weights, sums, trials, predicted } = scratch;
     let level = batch.level();
-    // At the estimate only the weights differ between replicates: a sum of rows that are there already replaces the
-    // first evaluation.
-    let width = terms.width();
+    let width = expansion.width();
     weights.resize(n * count, 0.0);
-    known.resize(width * count, Pack::ZERO);
-    for ((weight, sums), r) in weights.chunks_mut(n.max(1)).zip(known.chunks_mut(width)).zip(replicates) {
+    sums.resize(width * count, Pack::ZERO);
+    trials.resize(p * count, 0.0);
+    predicted.resize(count, 0.0);
+    for ((weight, sums), r) in weights.chunks_mut(n.max(1)).zip(sums.chunks_mut(width)).zip(replicates) {
         resampler.draw(r as u64, own, weight);
-        terms.sum(level, weight, sums);
+        expansion.sum(level, weight, sums);
+    }
+    let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));
+    for (sums, (trials, predicted)) in sums.chunks(width * LANES).zip(groups) {
+        batch.look_ahead(terrain, expansion, sums, trials, predicted);
     }
     let weight_of = |r: usize| &weights[r * n..(r + 1) * n];
     let mut thetas = vec![0.0; count * p];
@@ -189,17 +194,24 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
         estimates: Vec::new(),
         converged: vec![false; count],
     };
+    let mut kind = Kind::of(problem, terrain);
+    kind.ground.third = &expansion.third;
     batch.run(
-        Kind::of(problem, terrain),
+        kind,
         count,
         |r| Task {
             problem,
             terrain,
             weight: weight_of(r),
-            start,
-            known: Some(&known[r * width..(r + 1) * width]),
+            start: &expansion.theta,
+            ahead: Some(Ahead {
+                sums: &sums[r * width..(r + 1) * width],
+                trial: &trials[r * p..(r + 1) * p],
+                predicted: predicted[r],
+            }),
         },
         |ended| {
+            HIST[ended.iterations.min(31) as usize].fetch_add(1, Ordering::Relaxed);
             refits.objective[ended.task] = ended.objective;
             refits.converged[ended.task] = ended.ending == Ending::Converged;
             thetas[ended.task * p..(ended.task + 1) * p].copy_from_slice(ended.theta);
@@ -208,7 +220,7 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
     refits.estimates = problem.naturals(&thetas);
     // A search can only follow an amplitude of zero in its logarithm, and stops when it no longer matters.
     let vanishes = |theta: &[f64]| {
-        let coordinates = problem.model.coordinates.iter().zip(theta.iter().zip(start));
+        let coordinates = problem.model.coordinates.iter().zip(theta.iter().zip(&expansion.theta));
         coordinates
             .into_iter()
             .any(|(c, (x, from))| c.scale == Scale::Log && c.low == f64::NEG_INFINITY && *x < from - VANISHED)

@@ -129,7 +129,7 @@ mod tests {
                 terrain: &terrain,
                 weight,
                 start: &starts[i],
-                known: None,
+                ahead: None,
             };
             let mut ended = vec![(f64::NAN, Ending::NotFinite); starts.len()];
             batch.forget();

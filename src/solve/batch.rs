@@ -12,7 +12,9 @@ use crate::problem::{
     LaneData, Mix, Objective, Order, Problem, Sums, Workspace, amplitude_equations, lanes_of,
 };
 
+use super::ahead::Ahead;
 use super::basins::Basin;
+use super::expansion::Expansion;
 use super::search::{Ending, Ground, Searches, Terrain};
 
 /// One search to be made.
@@ -22,8 +24,8 @@ pub struct Task<'a> {
     pub terrain: &'a Terrain,
     pub weight: &'a [f64],
     pub start: &'a [f64],
-    /// What is known at the start, if anything: see [`Searches::inform`](super::search::Searches::inform).
-    pub known: Option<&'a [Pack]>,
+    /// What is known at the start, if anything.
+    pub ahead: Option<Ahead<'a>>,
 }
 
 /// What all tasks of a batch share.
@@ -49,6 +51,7 @@ impl<'a> Kind<'a> {
                 linear: &terrain.linear,
                 project_start: terrain.project_start,
                 bends: terrain.bends,
+                third: &[],
             },
             most_observations: problem.n(),
             has_sigma: problem.observations.sigma.is_some(),
@@ -120,7 +123,6 @@ impl Batch {
         let mut next = 0;
         let mut changed = true;
         loop {
-            let mut informed = [false; LANES];
             for lane in 0..LANES {
                 if lanes[lane].is_some() || next == n {
                     continue;
@@ -133,9 +135,9 @@ impl Batch {
                     loaded[lane] = Some(identity);
                 }
                 searches.begin(lane, taken.start, taken.terrain);
-                if let Some(known) = taken.known {
-                    searches.inform(lane, known);
-                    informed[lane] = true;
+                if let Some(ahead) = taken.ahead {
+                    searches.inform(lane, ahead.sums, ground.loss);
+                    searches.look_at(lane, ahead.trial, ahead.predicted);
                 }
                 lanes[lane] = Some((next, taken));
                 next += 1;
@@ -144,27 +146,20 @@ impl Batch {
             if active == [false; LANES] {
                 return;
             }
-            let mut endings = [None; LANES];
-            if informed != [false; LANES] {
-                endings = searches.launch(*level, informed, ground);
+            if changed {
+                data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
+                changed = false;
             }
-            // Searches that end where they begin make room before anything is evaluated.
-            if endings == [None; LANES] {
-                if changed {
-                    data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
-                    changed = false;
-                }
-                Objective { model, loss: ground.loss, order: Order::Hessian, data, mix: &searches.mix }
-                    .evaluate(*level, &searches.trial, workspace, sums);
-                endings = searches.observe(*level, sums, active, ground);
-                if abandon {
-                    (0..LANES)
-                        .filter(|&lane| endings[lane] == Some(Ending::Converged))
-                        .for_each(|lane| searches.remember(lane, basins));
-                    let entered = searches.entered(*level, basins);
-                    for (ending, basin) in endings.iter_mut().zip(entered) {
-                        *ending = ending.or(basin.map(Ending::Abandoned));
-                    }
+            Objective { model, loss: ground.loss, order: Order::Hessian, data, mix: &searches.mix }
+                .evaluate(*level, &searches.trial, workspace, sums);
+            let mut endings = searches.observe(*level, sums, active, ground);
+            if abandon {
+                (0..LANES)
+                    .filter(|&lane| endings[lane] == Some(Ending::Converged))
+                    .for_each(|lane| searches.remember(lane, basins));
+                let entered = searches.entered(*level, basins);
+                for (ending, basin) in endings.iter_mut().zip(entered) {
+                    *ending = ending.or(basin.map(Ending::Abandoned));
                 }
             }
             for lane in 0..LANES {
@@ -188,6 +183,33 @@ impl Batch {
                     changed = true;
                 }
             }
+        }
+    }
+
+    /// Where up to eight searches that begin at the expansion's point under weights of their own should look next;
+    /// `sums` are the expansion's for each, one after the other. Leaves points and expected decreases for each.
+    pub fn look_ahead(
+        &mut self,
+        terrain: &Terrain,
+        expansion: &Expansion,
+        sums: &[Pack],
+        trials: &mut [f64],
+        predicted: &mut [f64],
+    ) {
+        let p = expansion.theta.len();
+        self.searches.prepare(p);
+        // Lanes that are left over repeat the first.
+        for lane in 0..LANES {
+            let from = if lane < predicted.len() { lane * expansion.width() } else { 0 };
+            self.searches.begin(lane, &expansion.theta, terrain);
+            self.searches.inform(lane, &sums[from..from + expansion.width()], terrain.loss);
+        }
+        self.searches.look_ahead(self.level, &expansion.turn);
+        for (lane, (trial, predicted)) in trials.chunks_mut(p).zip(predicted).enumerate() {
+            for (x, pack) in trial.iter_mut().zip(&self.searches.trial) {
+                *x = pack.0[lane];
+            }
+            *predicted = self.searches.predicted.0[lane];
         }
     }
 

@@ -7,10 +7,12 @@
 //! | `balance` | where they begin for a law that is the root of an equation |
 //! | `search` | Levenberg–Marquardt as a state machine |
 //! | `batch` | many searches at once, one per lane |
+//! | `ahead` | steps beyond the quadratic model |
 //! | `basins` | searches that need not be finished |
 //! | `reference` | the faer solver that finishes a fit |
 //! | [`certificate`] | what must hold of a point before it is called a minimum |
 //! | `rows` | a problem at one point, observation by observation |
+//! | `expansion` | the objective near an estimate under any weights, for replicates |
 //! | `edges` | parameters that belong on the edge of their domain |
 //! | `identify` | condition, rank and the directions the data leaves free |
 //! | `explain` | what about the data leaves them free, in words |
@@ -19,6 +21,7 @@
 //! | `verdict` | status, flags and message of a fit |
 //! | `dense` | Cholesky on the few-by-few matrices of the hot loop |
 
+mod ahead;
 mod balance;
 mod basins;
 mod batch;
@@ -27,6 +30,7 @@ pub mod certificate;
 mod certificate_tests;
 mod dense;
 mod edges;
+mod expansion;
 mod explain;
 mod flags;
 mod identify;
@@ -38,13 +42,15 @@ mod starts;
 mod valley;
 mod verdict;
 
+pub use ahead::Ahead;
 pub use batch::{Batch, Ended, Kind, Task};
 pub use certificate::{Certificate, column_scales, scaled_hessian, weighted_entry};
 pub use edges::{Models, at_edges};
+pub use expansion::Expansion;
 pub use flags::{Flag, words};
 pub use identify::{Identification, identify};
 pub use reference::{Finished, minimise};
-pub use rows::{Rows, Terms, rows};
+pub use rows::{Rows, rows};
 pub use scale::fit_choice;
 pub use search::{Ending, Terrain};
 pub use starts::{Design, Given, most_starts, never_finite, starts, user_start};
@@ -144,6 +150,7 @@ pub fn terrain(problem: &Problem) -> Terrain {
         damping: 1e-4,
         share: 1.0,
         bends: true,
+        bent: false,
         loss: problem.loss,
         total_weight: problem.total_weight,
         linear: linear_coordinates(problem),
@@ -551,7 +558,7 @@ fn search(
             }
             let mut outcomes: Vec<Option<Outcome>> = vec![None; starts.len()];
             let kind = Kind { abandon: true, ..Kind::of(problem, &terrain) };
-            let task = |i: usize| Task { problem, terrain: &terrain, weight, start: &starts[i], known: None };
+            let task = |i: usize| Task { problem, terrain: &terrain, weight, start: &starts[i], ahead: None };
             let keep = |ended: Ended| {
                 outcomes[ended.task] = Some(Outcome {
                     start: ended.task,

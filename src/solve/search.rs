@@ -47,6 +47,8 @@ pub struct Terrain {
     pub share: f64,
     /// Whether the law's own second derivatives are used near optima.
     pub bends: bool,
+    /// Whether they are from the start.
+    pub bent: bool,
     pub loss: Loss,
     /// Σ w: turns the objective into a typical ρ.
     pub total_weight: f64,
@@ -106,29 +108,41 @@ pub struct Searches {
     pub mix: Mix,
     /// Evaluations so far.
     pub iterations: [u32; LANES],
-    low: Vec<Pack>,
-    high: Vec<Pack>,
+    pub(super) low: Vec<Pack>,
+    pub(super) high: Vec<Pack>,
     metric: Vec<Pack>,
     /// Where the metric follows the Hessian's diagonal.
     from_column: Vec<Pack>,
     floor: Pack,
     total_weight: Pack,
     first_damping: Pack,
-    damping: Pack,
+    pub(super) damping: Pack,
     growth: Pack,
     /// How much a typical residual pulls at the start, against least squares.
     pull: Pack,
-    predicted: Pack,
+    pub(super) predicted: Pack,
     /// The promise of the last step that was taken; 0 where there is none.
     fulfilled: Pack,
     pub(super) started: Pack,
     /// The trial point has had its amplitudes solved.
     projected: Pack,
     // Scratch.
-    free: Vec<Pack>,
-    step: Vec<Pack>,
+    pub(super) free: Vec<Pack>,
+    pub(super) step: Vec<Pack>,
+    pub(super) turn: Vec<Pack>,
     matrix: Vec<Pack>,
-    rhs: Vec<Pack>,
+    pub(super) rhs: Vec<Pack>,
+}
+
+/// What a step is solved against.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Against {
+    /// The gradient.
+    Gradient,
+    /// The gradient, and what steps that are made already add to it: those of coordinates that stop at a face.
+    Stops,
+    /// What third derivatives add to the gradient along a step, in `turn`.
+    Turn,
 }
 
 /// What the searches of a batch have in common.
@@ -139,6 +153,9 @@ pub struct Ground<'a> {
     pub project_start: bool,
     /// Whether the law's own second derivatives are used near optima.
     pub bends: bool,
+    /// Third derivatives of objectives that are close to all of theirs, as in [`Expansion`](super::expansion::Expansion);
+    /// empty where there are none.
+    pub third: &'a [f64],
 }
 
 #[inline(always)]
@@ -168,6 +185,7 @@ impl Searches {
             &mut self.from_column,
             &mut self.free,
             &mut self.step,
+            &mut self.turn,
             &mut self.rhs,
         ] {
             packs.clear();
@@ -194,7 +212,7 @@ impl Searches {
         self.total_weight.0[lane] = terrain.total_weight;
         self.first_damping.0[lane] = terrain.damping;
         self.mix.reweighting.0[lane] = terrain.share;
-        self.mix.bends.0[lane] = 0.0;
+        self.mix.bends.0[lane] = f64::from(u8::from(terrain.bent && terrain.bends));
         self.growth.0[lane] = 2.0;
         self.started.0[lane] = 0.0;
         self.fulfilled.0[lane] = 0.0;
@@ -202,35 +220,8 @@ impl Searches {
         self.iterations[lane] = 0;
     }
 
-    /// Tells a search that has begun what is known at its start: objective, gradient, Hessian. [`Searches::launch`]
-    /// goes on from there.
-    pub fn inform(&mut self, lane: usize, known: &[Pack]) {
-        for (k, pack) in self.at.packs.iter_mut().enumerate() {
-            pack.0[lane] = known[k / LANES].0[k % LANES];
-        }
-        self.started.0[lane] = 1.0;
-    }
-
-    /// The first steps of searches that were informed; see [`Searches::observe`] for what comes back.
-    pub fn launch(&mut self, level: Level, lanes: [bool; LANES], ground: Ground) -> [Option<Ending>; LANES] {
-        for lane in (0..LANES).filter(|&lane| lanes[lane]) {
-            self.set_damping(lane, ground.loss);
-        }
-        dispatch!(level, simd => self.launch_lanes::<fearless_simd::f64x8<_>>(simd, lanes))
-    }
-
-    #[inline(always)]
-    fn launch_lanes<L: Lanes>(&mut self, token: L::Token, lanes: [bool; LANES]) -> [Option<Ending>; LANES] {
-        let one = L::splat(token, 1.0);
-        let running = load::<L>(token, &Pack(lanes.map(|a| f64::from(u8::from(a))))).eq(one);
-        self.update_metric::<L>(token, running);
-        let (converged, stalled) = self.propose::<L>(token, running);
-        let none = !(one.eq(one));
-        self.endings::<L>(token, converged, stalled, none)
-    }
-
     /// The first damping, once the objective at the start is known.
-    fn set_damping(&mut self, lane: usize, loss: Loss) {
+    pub(super) fn set_damping(&mut self, lane: usize, loss: Loss) {
         // Where most residuals are in the loss's linear zone, all curvature is smaller by this much.
         let level = self.at.packs[0].0[lane] / self.total_weight.0[lane];
         self.pull.0[lane] = loss.typical_weight(level);
@@ -343,13 +334,13 @@ impl Searches {
 
         let running = here & (started | finite);
         self.update_metric::<L>(token, running);
-        let (converged, stalled) = self.propose::<L>(token, running);
+        let (converged, stalled) = self.propose::<L>(token, running, ground.third);
         self.endings::<L>(token, converged, stalled, fresh & !finite)
     }
 
     /// Column metrics follow the largest curvature seen (Moré 1978).
     #[inline(always)]
-    fn update_metric<L: Lanes>(&mut self, token: L::Token, running: L::Mask) {
+    pub(super) fn update_metric<L: Lanes>(&mut self, token: L::Token, running: L::Mask) {
         let p = self.theta.len();
         let pull = load::<L>(token, &self.pull);
         for i in 0..p {
@@ -431,7 +422,12 @@ impl Searches {
     /// The next trial points of the lanes that are `running`; which of them have converged, and which can make
     /// no step.
     #[inline(always)]
-    fn propose<L: Lanes>(&mut self, token: L::Token, running: L::Mask) -> (L::Mask, L::Mask) {
+    pub(super) fn propose<L: Lanes>(
+        &mut self,
+        token: L::Token,
+        running: L::Mask,
+        third: &[f64],
+    ) -> (L::Mask, L::Mask) {
         let p = self.theta.len();
         let zero = L::splat(token, 0.0);
         let mut pending = running;
@@ -445,19 +441,19 @@ impl Searches {
                 zero.store(&mut step.0);
             }
             let damping = load::<L>(token, &self.damping);
-            let mut positive = self.solve::<L>(token, damping, false);
+            let mut positive = self.solve::<L>(token, damping, Against::Gradient);
             // The undamped step promises at least what the damped one does: it is needed only where that is
             // little.
             let little = pending & positive & self.promised::<L>(token).le(negligible);
             if attempt == 0 && L::any(little) {
-                let positive_undamped = self.solve::<L>(token, zero, false);
+                let positive_undamped = self.solve::<L>(token, zero, Against::Gradient);
                 let done = little & positive_undamped & self.promised::<L>(token).le(negligible);
                 converged = converged | done;
                 pending = pending & !done;
                 if !L::any(pending) {
                     break;
                 }
-                positive = self.solve::<L>(token, damping, false);
+                positive = self.solve::<L>(token, damping, Against::Gradient);
             }
             positive = self.stop_at_faces::<L>(token, damping, pending & positive);
 
@@ -482,10 +478,18 @@ impl Searches {
                 // without another look; if damping has not kept it from going all the way.
                 let hardly = negligible * zero.fill(TRUST);
                 let next = predicted * predicted;
-                let mut last = good & next.lt(load::<L>(token, &self.fulfilled) * hardly);
+                let mut last = next.lt(load::<L>(token, &self.fulfilled) * hardly);
+                let (straight, mut predicted) = (predicted, predicted);
+                if !third.is_empty() {
+                    let bent = good & load::<L>(token, &self.mix.bends).eq(zero.fill(1.0));
+                    let (turned, left) = self.turn_trials::<L>(token, bent, third);
+                    predicted = load(token, &self.predicted);
+                    last = last | (turned & left.lt(hardly));
+                }
+                last = last & good;
                 if L::any(last) {
-                    last = last & self.solve::<L>(token, zero, false);
-                    last = last & (self.promised::<L>(token) - predicted).lt(hardly);
+                    last = last & self.solve::<L>(token, zero, Against::Gradient);
+                    last = last & (self.promised::<L>(token) - straight).lt(hardly);
                 }
                 if L::any(last) {
                     for (theta, trial) in self.theta.iter_mut().zip(&self.trial) {
@@ -519,11 +523,10 @@ impl Searches {
         }
     }
 
-    /// Solves for the free coordinates with a damping; the result is in `rhs`, zero elsewhere. `stopped` says
-    /// that some coordinates have a step already, which the others then take into account. True where the
-    /// matrix is positive definite.
+    /// Solves for the free coordinates with a damping; the result is in `rhs`, zero elsewhere. True where the matrix is
+    /// positive definite.
     #[inline(always)]
-    fn solve<L: Lanes>(&mut self, token: L::Token, damping: L, stopped: bool) -> L::Mask {
+    pub(super) fn solve<L: Lanes>(&mut self, token: L::Token, damping: L, against: Against) -> L::Mask {
         let p = self.theta.len();
         let zero = L::splat(token, 0.0);
         let one = L::splat(token, 1.0);
@@ -539,8 +542,11 @@ impl Searches {
             let metric = L::select(metric.gt(zero), metric, one);
             let diagonal = damping.mul_add(metric, load(token, &hessian[triangle(i) + i]));
             L::select(free, diagonal, one).store(&mut self.matrix[triangle(i) + i].0);
-            let mut rhs = -load::<L>(token, &self.at.packs[1 + i]);
-            if stopped {
+            let mut rhs = match against {
+                Against::Turn => -load::<L>(token, &self.turn[i]),
+                _ => -load::<L>(token, &self.at.packs[1 + i]),
+            };
+            if against == Against::Stops {
                 for j in 0..p {
                     // Free coordinates have no step yet.
                     let (row, column) = if i >= j { (i, j) } else { (j, i) };
@@ -601,7 +607,7 @@ impl Searches {
                 L::select(stops, face, load(token, &self.step[i])).store(&mut self.step[i].0);
                 L::select(stops, zero, load(token, &self.free[i])).store(&mut self.free[i].0);
             }
-            open = open & self.solve::<L>(token, damping, true);
+            open = open & self.solve::<L>(token, damping, Against::Stops);
             if !L::any(open) {
                 return ended;
             }

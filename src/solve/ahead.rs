@@ -1,0 +1,137 @@
+//! Steps beyond the quadratic model: searches that know third derivatives.
+//!
+//! A step `d` that solves `(H + μM) d = −g` leaves a gradient of `½ T[d,d]`, with the objective's third derivatives `T`;
+//! the correction `c = −½ (H + μM)⁻¹ T[d,d]` takes it away (Chebyshev's method, of third order). What `c` would gain
+//! says how far the plain step ends from the optimum, so the search knows when its last step needs no confirmation.
+//!
+//! For the first step, from a point where `H` is Gauss–Newton's, the correction wants the part of `T` that belongs to
+//! it: `V = Σ w·∂m·∂²m`, the residuals' second derivatives along `d` (the geodesic acceleration of Transtrum & Sethna
+//! 2012, arXiv:1201.5885).
+
+use fearless_simd::{Level, dispatch};
+
+use crate::lanes::Lanes;
+use crate::law::{LANES, Pack};
+use crate::problem::{Loss, triangle};
+
+use super::search::{Against, Searches, load};
+
+/// Corrections of the first step; each is for the step with the one before.
+const CORRECTIONS: usize = 2;
+
+/// A correction is taken where it promises less than this share of what the step does: where third derivatives matter
+/// as much as second ones, neither say much.
+const LARGEST_TURN: f64 = 0.1;
+
+/// What is known of a search's start, and where it looks next.
+#[derive(Clone, Copy, Debug)]
+pub struct Ahead<'a> {
+    /// Objective, gradient, Hessian at the start.
+    pub sums: &'a [Pack],
+    pub trial: &'a [f64],
+    /// The decrease that is expected at `trial`.
+    pub predicted: f64,
+}
+
+impl Searches {
+    /// Tells a search that has begun what is known at its start.
+    pub fn inform(&mut self, lane: usize, sums: &[Pack], loss: Loss) {
+        for (k, pack) in self.at.packs.iter_mut().enumerate() {
+            pack.0[lane] = sums[k / LANES].0[k % LANES];
+        }
+        self.started.0[lane] = 1.0;
+        self.set_damping(lane, loss);
+    }
+
+    /// Tells a search that was informed where to look next.
+    pub fn look_at(&mut self, lane: usize, trial: &[f64], predicted: f64) {
+        for (pack, &x) in self.trial.iter_mut().zip(trial) {
+            pack.0[lane] = x;
+        }
+        self.predicted.0[lane] = predicted;
+    }
+
+    /// Where searches that were informed should look next: `trial` and `predicted`. `turn` is `V`, or empty.
+    pub fn look_ahead(&mut self, level: Level, turn: &[f64]) {
+        dispatch!(level, simd => self.look_ahead_lanes::<fearless_simd::f64x8<_>>(simd, turn));
+    }
+
+    #[inline(always)]
+    fn look_ahead_lanes<L: Lanes>(&mut self, token: L::Token, turn: &[f64]) {
+        let zero = L::splat(token, 0.0);
+        let all = zero.eq(zero);
+        self.update_metric::<L>(token, all);
+        self.propose::<L>(token, all, &[]);
+        if turn.is_empty() {
+            return;
+        }
+        let p = self.theta.len();
+        let first = self.trial.clone();
+        for _ in 0..CORRECTIONS {
+            for i in 0..p {
+                let step = load::<L>(token, &self.trial[i]) - load(token, &self.theta[i]);
+                step.store(&mut self.step[i].0);
+            }
+            self.set_turn::<L>(token, turn);
+            let positive = self.solve::<L>(token, load(token, &self.damping), Against::Turn);
+            for i in 0..p {
+                let target = load::<L>(token, &first[i]) + load(token, &self.rhs[i]);
+                let target = target.max(load(token, &self.low[i])).min(load(token, &self.high[i]));
+                L::select(positive, target, load(token, &self.trial[i])).store(&mut self.trial[i].0);
+            }
+        }
+    }
+
+    /// `½ T[d,d]` of the steps.
+    #[inline(always)]
+    fn set_turn<L: Lanes>(&mut self, token: L::Token, third: &[f64]) {
+        let p = self.theta.len();
+        for (turn, rows) in self.turn.iter_mut().zip(third.chunks_exact(triangle(p))) {
+            let mut total = L::splat(token, 0.0);
+            for j in 0..p {
+                let mut row = L::splat(token, 0.0);
+                for k in 0..=j {
+                    let entry = L::splat(token, rows[triangle(j) + k]);
+                    row = entry.mul_add(load(token, &self.step[k]), row);
+                }
+                total = row.mul_add(load(token, &self.step[j]), total);
+            }
+            total.store(&mut turn.0);
+        }
+    }
+
+    /// Corrects the trial points of `lanes`, whose steps are in `step`, and what they promise; true where that was
+    /// done, and what the correction alone promises.
+    #[inline(always)]
+    pub(super) fn turn_trials<L: Lanes>(
+        &mut self,
+        token: L::Token,
+        lanes: L::Mask,
+        third: &[f64],
+    ) -> (L::Mask, L) {
+        let zero = L::splat(token, 0.0);
+        self.set_turn::<L>(token, third);
+        let positive = self.solve::<L>(token, load(token, &self.damping), Against::Turn);
+        // Of the model with third derivatives, besides what the quadratic one foretells.
+        let (mut gained, mut along) = (zero, zero);
+        for i in 0..self.theta.len() {
+            let turn = load::<L>(token, &self.turn[i]);
+            gained = turn.mul_add(load::<L>(token, &self.rhs[i]) * zero.fill(-0.5), gained);
+            along = turn.mul_add(load::<L>(token, &self.step[i]) * zero.fill(-1.0 / 3.0), along);
+        }
+        let predicted = load::<L>(token, &self.predicted);
+        let turned = lanes & positive & gained.ge(zero) & gained.lt(predicted * zero.fill(LARGEST_TURN));
+        let promised = predicted + along + gained;
+        let turned = turned & promised.gt(zero);
+        if L::any(turned) {
+            for i in 0..self.theta.len() {
+                let trial = load::<L>(token, &self.trial[i]);
+                let target = trial + load(token, &self.rhs[i]);
+                let target = target.max(load(token, &self.low[i])).min(load(token, &self.high[i]));
+                L::select(turned, target, trial).store(&mut self.trial[i].0);
+            }
+            L::select(turned, promised, predicted).store(&mut self.predicted.0);
+        }
+        (turned, gained)
+    }
+}
