@@ -175,6 +175,9 @@ fn parameters_of(law: &Law, source: &Expr) -> Vec<usize> {
 /// `undetermined` and `at_edge` are parameters of the law. Those on an edge count, because they would be free to move
 /// with the others.
 pub fn few_values(law: &Law, problem: &Problem, undetermined: &[usize], at_edge: &[usize]) -> Option<String> {
+    if undetermined.is_empty() {
+        return None;
+    }
     let phrase = |(s, source): (usize, &Expr)| {
         let own = parameters_of(law, source);
         let extra = at_edge.iter().filter(|p| !undetermined.contains(p) && own.contains(p)).count();
@@ -188,6 +191,9 @@ pub fn few_values(law: &Law, problem: &Problem, undetermined: &[usize], at_edge:
 
 /// Data expressions of a narrow range among those that should determine the given parameters, in a phrase.
 pub fn narrow_range(law: &Law, problem: &Problem, parameters: &[usize]) -> Option<String> {
+    if parameters.is_empty() {
+        return None;
+    }
     let phrase = |(s, source): (usize, &Expr)| {
         let values = sorted(problem, s);
         let (low, high) = (*values.first()?, *values.last()?);
@@ -218,7 +224,7 @@ fn split<'a>(expr: &'a Expr, terms: &mut Vec<Vec<&'a str>>) {
 /// The parameters of the law that move along some of the directions (steps in the coordinates).
 pub fn movers(problem: &Problem, theta: &[f64], directions: &[Vec<f64>], share: f64) -> Vec<usize> {
     let moves: Vec<Vec<f64>> = directions.iter().map(|d| moves(problem, theta, d)).collect();
-    let n = problem.natural(theta).len();
+    let n = moves.first().map_or(0, Vec::len);
     (0..n).filter(|&k| moves.iter().any(|m| m[k].abs() > share)).collect()
 }
 
