@@ -6,6 +6,7 @@ use faer::linalg::solvers::Solve;
 use crate::law::{Role, Scale};
 use crate::problem::Problem;
 
+use super::dense::triangularise;
 use super::rows::Rows;
 
 /// What the data determines at a point.
@@ -56,14 +57,21 @@ impl Factor {
         let (live, dead): (Vec<usize>, Vec<usize>) = free.iter().copied().partition(is_live);
         let norms: Vec<f64> = live.iter().map(|&i| at.norms[i]).collect();
         let (n, m) = (at.residual.len(), live.len());
-        let mut scaled = Mat::<f64>::zeros(n, m);
+        // Column by column, with room for what the factorisation needs.
+        let mut scaled = vec![0.0; (n + 1) * m];
         for (k, &weight) in at.weight.iter().enumerate().filter(|(_, w)| **w != 0.0) {
             let root = weight.sqrt();
             for (a, (&i, norm)) in live.iter().zip(&norms).enumerate() {
-                scaled[(k, a)] = root * at.jacobian[k * at.p + i] / norm;
+                scaled[a * n + k] = root * at.jacobian[k * at.p + i] / norm;
             }
         }
-        let r = if n > m && m > 0 { scaled.qr().thin_R().to_owned() } else { scaled };
+        let (columns, work) = scaled.split_at_mut(n * m);
+        let r = if n > m {
+            triangularise(columns, n, work);
+            Mat::from_fn(m, m, |i, a| if i <= a { columns[a * n + i] } else { 0.0 })
+        } else {
+            Mat::from_fn(n, m, |i, a| columns[a * n + i])
+        };
         Factor { p: at.p, live, norms, dead, r }
     }
 

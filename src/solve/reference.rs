@@ -9,12 +9,10 @@
 
 use std::cell::RefCell;
 
-use faer::Mat;
-
 use crate::problem::{LaneData, Problem, triangle};
 
 use super::certificate::Certificate;
-use super::dense::{cholesky, cholesky_solve};
+use super::dense::{cholesky, cholesky_solve, triangularise};
 use super::rows::{Rows, Scratch};
 
 /// A finished minimisation.
@@ -44,6 +42,10 @@ struct Buffers {
     /// Of the point that is tried.
     found: Rows,
     natural: Vec<f64>,
+    /// The Jacobian stacked on the damping, a small matrix, and the step.
+    stacked: Vec<f64>,
+    matrix: Vec<f64>,
+    step: Vec<f64>,
 }
 
 thread_local! {
@@ -58,7 +60,7 @@ struct Reference<'a> {
 impl Reference<'_> {
     /// Evaluates a point, into `found`.
     fn evaluate(&mut self, theta: &[f64]) {
-        let Buffers { data, scratch, found, natural } = &mut *self.buffers;
+        let Buffers { data, scratch, found, natural, .. } = &mut *self.buffers;
         found.evaluate(self.problem, data, theta, scratch);
         // Coordinates can describe amplitudes beyond the range of numbers; an estimate must not.
         self.problem.natural_into(theta, natural);
@@ -92,15 +94,15 @@ impl Reference<'_> {
             }
             iterations += 1;
             self.update_metric(&at, &mut metric);
-            let Some(step) = self.step(&at, &free, damping, &metric) else {
+            if !self.step(&at, &free, damping, &metric) {
                 damping = increase(damping, &mut growth);
                 if damping > 1e12 {
                     break;
                 }
                 continue;
-            };
+            }
             trial.copy_from_slice(&theta);
-            for (&i, s) in free.iter().zip(&step) {
+            for (&i, s) in free.iter().zip(&self.buffers.step) {
                 trial[i] = (theta[i] + s).clamp(bounds[i].0, bounds[i].1);
             }
             let predicted = predicted_decrease(&at, &free, |i| trial[i] - theta[i]);
@@ -153,9 +155,11 @@ impl Reference<'_> {
             if free.is_empty() || gradient_size(at, &free) <= f64::EPSILON * at.pull {
                 return steps > 0;
             }
-            let Some(step) = self.step(at, &free, 0.0, &self.problem.metric) else { return steps > 0 };
+            if !self.step(at, &free, 0.0, &self.problem.metric) {
+                return steps > 0;
+            }
             trial.copy_from_slice(theta);
-            for (&i, s) in free.iter().zip(&step) {
+            for (&i, s) in free.iter().zip(&self.buffers.step) {
                 trial[i] = (theta[i] + s).clamp(bounds[i].0, bounds[i].1);
             }
             self.evaluate(&trial);
@@ -180,93 +184,110 @@ impl Reference<'_> {
         }
     }
 
-    /// The step over the free coordinates; none where the damped Hessian is not positive definite.
-    fn step(&self, at: &Rows, free: &[usize], damping: f64, metric: &[f64]) -> Option<Vec<f64>> {
+    /// Finds the step over the free coordinates; false where the damped Hessian is not positive definite.
+    fn step(&mut self, at: &Rows, free: &[usize], damping: f64, metric: &[f64]) -> bool {
         let damped = |i: usize| {
             let square = at.scale(i) * at.scale(i);
             damping * (if metric[i] > 0.0 { metric[i] } else { square }) / square
         };
-        let mut step = if self.problem.loss.is_quadratic() {
-            least_squares_step(at, free, damped)?
+        let found = if self.problem.loss.is_quadratic() {
+            self.buffers.least_squares_step(at, free, damped)
         } else {
-            let m = free.len();
-            let mut hessian = vec![0.0; m * m];
-            for (a, &i) in free.iter().enumerate() {
-                for (b, &j) in free[..=a].iter().enumerate() {
-                    hessian[a * m + b] = at.hessian(i, j) / (at.scale(i) * at.scale(j));
-                }
-                hessian[a * m + a] += damped(i);
-            }
-            if !cholesky(&mut hessian, m) {
-                return None;
-            }
-            let mut step: Vec<f64> = free.iter().map(|&i| -at.gradient[i] / at.scale(i)).collect();
-            cholesky_solve(&hessian, m, &mut step);
-            step
+            self.buffers.newton_step(at, free, damped)
         };
+        let step = &mut self.buffers.step;
         step.iter_mut().zip(free).for_each(|(s, &i)| *s /= at.scale(i));
-        step.iter().all(|s| s.is_finite()).then_some(step)
+        found && step.iter().all(|s| s.is_finite())
     }
 }
 
-/// The step of least squares in scaled coordinates, `damped(i)` being what is added to the i-th's curvature.
-fn least_squares_step(at: &Rows, free: &[usize], damped: impl Fn(usize) -> f64) -> Option<Vec<f64>> {
-    let (n, m) = (at.residual.len(), free.len());
-    // With the residuals as one more column its entries in R are Qᵀ of them.
-    let mut stacked = Mat::<f64>::zeros(n + m, m + 1);
-    for (k, &curvature) in at.curvature.iter().enumerate().filter(|(_, c)| **c > 0.0) {
-        let root = curvature.sqrt();
-        let row = &at.jacobian[k * at.p..(k + 1) * at.p];
+/// Steps in scaled coordinates; `damped(i)` is what is added to the i-th's curvature.
+impl Buffers {
+    /// By the exact Hessian.
+    fn newton_step(&mut self, at: &Rows, free: &[usize], damped: impl Fn(usize) -> f64) -> bool {
+        let Buffers { matrix: hessian, step, .. } = self;
+        let m = free.len();
+        hessian.resize(m * m, 0.0);
         for (a, &i) in free.iter().enumerate() {
-            stacked[(k, a)] = root * row[i] / at.scale(i);
+            for (b, &j) in free[..=a].iter().enumerate() {
+                hessian[a * m + b] = at.hessian(i, j) / (at.scale(i) * at.scale(j));
+            }
+            hessian[a * m + a] += damped(i);
         }
-        stacked[(k, m)] = -at.slope[k] / root;
-    }
-    for (a, &i) in free.iter().enumerate() {
-        stacked[(n + a, a)] = damped(i).sqrt();
-    }
-    let qr = stacked.qr();
-    let r = qr.thin_R();
-    if (0..m).any(|a| r[(a, a)].abs() < 1e-14 * r[(0, 0)].abs().max(f64::MIN_POSITIVE)) {
-        return None;
-    }
-    // (I + R⁻ᵀ S R⁻¹) v = z.
-    let mut bent = vec![0.0; m * m];
-    for (a, &i) in free.iter().enumerate() {
-        for (b, &j) in free.iter().enumerate() {
-            let second = at.second[triangle(i.max(j)) + i.min(j)];
-            bent[a * m + b] = second / (at.scale(i) * at.scale(j));
+        step.clear();
+        step.extend(free.iter().map(|&i| -at.gradient[i] / at.scale(i)));
+        let definite = cholesky(hessian, m);
+        if definite {
+            cholesky_solve(hessian, m, step);
         }
+        definite
     }
-    for _ in 0..2 {
-        // R⁻ᵀ from the left, then the transpose.
-        for b in 0..m {
+
+    /// By QR, for least squares.
+    fn least_squares_step(&mut self, at: &Rows, free: &[usize], damped: impl Fn(usize) -> f64) -> bool {
+        let Buffers { stacked, matrix: bent, step, .. } = self;
+        let (n, m) = (at.residual.len(), free.len());
+        let rows = n + m;
+        // With the residuals as one more column, its entries in R are Qᵀ of them.
+        stacked.clear();
+        stacked.resize(rows * (m + 1), 0.0);
+        for (k, &curvature) in at.curvature.iter().enumerate().filter(|(_, c)| **c > 0.0) {
+            let root = curvature.sqrt();
+            let row = &at.jacobian[k * at.p..(k + 1) * at.p];
+            for (a, &i) in free.iter().enumerate() {
+                stacked[a * rows + k] = root * row[i] / at.scale(i);
+            }
+            stacked[m * rows + k] = -at.slope[k] / root;
+        }
+        for (a, &i) in free.iter().enumerate() {
+            stacked[a * rows + n + a] = damped(i).sqrt();
+        }
+        step.clear();
+        step.resize(m + 1, 0.0);
+        triangularise(stacked, rows, step);
+        let r = |i: usize, j: usize| stacked[j * rows + i];
+        if (0..m).any(|a| r(a, a).abs() < 1e-14 * r(0, 0).abs().max(f64::MIN_POSITIVE)) {
+            return false;
+        }
+        // (I + R⁻ᵀ S R⁻¹) v = z.
+        bent.resize(m * m, 0.0);
+        for (a, &i) in free.iter().enumerate() {
+            for (b, &j) in free.iter().enumerate() {
+                let second = at.second[triangle(i.max(j)) + i.min(j)];
+                bent[a * m + b] = second / (at.scale(i) * at.scale(j));
+            }
+        }
+        for _ in 0..2 {
+            // R⁻ᵀ from the left, then the transpose.
+            for b in 0..m {
+                for a in 0..m {
+                    let known: f64 = (0..a).map(|k| r(k, a) * bent[k * m + b]).sum();
+                    bent[a * m + b] = (bent[a * m + b] - known) / r(a, a);
+                }
+            }
             for a in 0..m {
-                let known: f64 = (0..a).map(|k| r[(k, a)] * bent[k * m + b]).sum();
-                bent[a * m + b] = (bent[a * m + b] - known) / r[(a, a)];
+                for b in 0..a {
+                    bent.swap(a * m + b, b * m + a);
+                }
             }
         }
         for a in 0..m {
             for b in 0..a {
-                bent.swap(a * m + b, b * m + a);
+                bent[a * m + b] = 0.5 * (bent[a * m + b] + bent[b * m + a]);
             }
+            bent[a * m + a] += 1.0;
         }
-    }
-    for a in 0..m {
-        for b in 0..a {
-            bent[a * m + b] = 0.5 * (bent[a * m + b] + bent[b * m + a]);
+        step.clear();
+        step.extend((0..m).map(|a| r(a, m)));
+        if cholesky(bent, m) {
+            cholesky_solve(bent, m, step);
         }
-        bent[a * m + a] += 1.0;
+        for a in (0..m).rev() {
+            let known: f64 = (a + 1..m).map(|k| r(a, k) * step[k]).sum();
+            step[a] = (step[a] - known) / r(a, a);
+        }
+        true
     }
-    let mut v: Vec<f64> = (0..m).map(|a| r[(a, m)]).collect();
-    if cholesky(&mut bent, m) {
-        cholesky_solve(&bent, m, &mut v);
-    }
-    for a in (0..m).rev() {
-        let known: f64 = (a + 1..m).map(|k| r[(a, k)] * v[k]).sum();
-        v[a] = (v[a] - known) / r[(a, a)];
-    }
-    Some(v)
 }
 
 /// What rounding in the evaluation of the law can change in the objective: a few units in the last place of
