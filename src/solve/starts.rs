@@ -104,7 +104,7 @@ fn screened(
     let mut points = design_points(problem, design, given, points, batch);
     let objectives = batch.objectives(problem, &points);
     let mut ranked: Vec<usize> = (0..points.len()).filter(|&i| objectives[i].is_finite()).collect();
-    ranked.sort_by(|&a, &b| objectives[a].total_cmp(&objectives[b]));
+    ranked.sort_unstable_by(|&a, &b| objectives[a].total_cmp(&objectives[b]).then(a.cmp(&b)));
     // The best half by objective, the rest evenly over the remaining ranks: a basin whose bottom is deep
     // may look poor from its rim.
     let best = wanted.div_ceil(2).min(ranked.len());
@@ -267,19 +267,17 @@ fn solve_amplitudes(problem: &Problem, solved: &[usize], points: &mut [Vec<f64>]
     let model = &problem.model;
     let observations = &problem.observations;
     // Rows as the lanes hold them: observations of weight zero are left out.
-    let kept = (0..problem.n()).filter(|&i| observations.weight[i] != 0.0);
-    let (response, row_weight): (Vec<Pack>, Vec<Pack>) = kept
-        .map(|i| {
-            let response = observations.response[i];
-            let size = match model.residual {
-                // Relative errors of the prediction approximate residuals of logarithms.
-                Residual::Log => response.powi(-2),
-                Residual::Linear => 1.0,
-            };
-            let weight = observations.weight[i] * observations.sigma_at(i).powi(-2) * size;
-            (Pack::splat(response), Pack::splat(weight))
-        })
-        .unzip();
+    let mut response = Vec::with_capacity(problem.n());
+    let mut row_weight = Vec::with_capacity(problem.n());
+    for i in (0..problem.n()).filter(|&i| observations.weight[i] != 0.0) {
+        let size = match model.residual {
+            // Relative errors of the prediction approximate residuals of logarithms.
+            Residual::Log => observations.response[i].powi(-2),
+            Residual::Linear => 1.0,
+        };
+        response.push(Pack::splat(observations.response[i]));
+        row_weight.push(Pack::splat(observations.weight[i] * observations.sigma_at(i).powi(-2) * size));
+    }
     let total = |value: &dyn Fn(usize) -> f64| (0..response.len()).map(value).sum::<f64>();
     let total_weight = total(&|k| row_weight[k].0[0]);
     let squares = total(&|k| row_weight[k].0[0] * response[k].0[0].powi(2));
@@ -291,18 +289,21 @@ fn solve_amplitudes(problem: &Problem, solved: &[usize], points: &mut [Vec<f64>]
     let unknown: Vec<usize> = (0..m).filter(|&a| solved.contains(&model.amplitudes[a])).collect();
     let signs: Vec<Sign> = unknown.iter().map(|&a| sign(&model.coordinates[model.amplitudes[a]])).collect();
     let mut least_squares = SignedLeastSquares::default();
+    let mut held: Vec<f64> = Vec::with_capacity(known.len());
     batch.load(problem);
     for chunk in points.chunks_mut(LANES) {
         let coordinates = lanes_of(chunk, model.coordinates.len());
         let sums = batch.amplitude_equations(problem, (&response, &row_weight), &coordinates);
         for (lane, theta) in chunk.iter_mut().enumerate() {
             let gram = |a: usize, b: usize| sums[triangle(a.max(b)) + a.min(b)].0[lane];
+            // Amplitudes that are not solved keep their drawn or given value.
+            held.clear();
+            held.extend(known.iter().map(|&k| {
+                let amplitude = model.amplitudes[k];
+                plain(&model.coordinates[amplitude], theta[amplitude])
+            }));
             let product = |a: usize| {
-                // Amplitudes that are not solved keep their drawn or given value.
-                let taken = known.iter().map(|&k| {
-                    let amplitude = model.amplitudes[k];
-                    gram(a, k) * plain(&model.coordinates[amplitude], theta[amplitude])
-                });
+                let taken = known.iter().zip(&held).map(|(&k, value)| gram(a, k) * value);
                 sums[triangle(m) + a].0[lane] - taken.sum::<f64>()
             };
             let values = least_squares.solve(&unknown, gram, product, &signs);
