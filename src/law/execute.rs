@@ -6,7 +6,7 @@
 //! an instruction is decoded once per block of [`BLOCK`] packs. `L` is the vector the arithmetic is done in;
 //! with `L = f64` the same code is the scalar path.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use fearless_simd::{Level, dispatch};
 
@@ -124,6 +124,11 @@ impl<'a> Block<'a> {
     }
 }
 
+thread_local! {
+    /// The slots of single evaluations.
+    static SLOTS: RefCell<Vec<Cell<Pack>>> = RefCell::default();
+}
+
 impl ParameterProgram {
     /// Writes the constants; once per workspace.
     pub fn set_constants(&self, slots: &[Cell<Pack>]) {
@@ -139,15 +144,26 @@ impl ParameterProgram {
         execute::<L>(token, &self.instructions, &block, Space::Slots);
     }
 
-    /// The outputs for one vector of coordinates, computed one lane wide.
+    /// The outputs for one vector of coordinates.
     pub fn evaluate(&self, coordinates: &[f64], means: &[f64]) -> Vec<f64> {
-        let slots = vec![Cell::new(Pack::ZERO); self.n_slots];
-        for (slot, &value) in slots.iter().zip(coordinates.iter().chain(means)) {
-            slot.set(Pack::splat(value));
-        }
-        self.set_constants(&slots);
-        self.run::<f64>((), &slots);
-        self.outputs.iter().map(|&i| slots[usize::from(i)].get().0[0]).collect()
+        let mut out = Vec::with_capacity(self.outputs.len());
+        self.evaluate_into(coordinates, means, &mut out);
+        out
+    }
+
+    /// The same into a vector that is there.
+    pub fn evaluate_into(&self, coordinates: &[f64], means: &[f64], out: &mut Vec<f64>) {
+        SLOTS.with_borrow_mut(|slots| {
+            slots.resize(slots.len().max(self.n_slots), Cell::new(Pack::ZERO));
+            let slots = &slots[..self.n_slots];
+            for (slot, &value) in slots.iter().zip(coordinates.iter().chain(means)) {
+                slot.set(Pack::splat(value));
+            }
+            self.set_constants(slots);
+            dispatch!(Level::new(), simd => self.run::<fearless_simd::f64x8<_>>(simd, slots));
+            out.clear();
+            out.extend(self.outputs.iter().map(|&i| slots[usize::from(i)].get().0[0]));
+        });
     }
 
     /// The outputs for many vectors of coordinates, row after row, computed eight lanes wide.

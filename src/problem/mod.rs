@@ -21,7 +21,8 @@ pub use loss::{Loss, LossTerms};
 pub use loss_choice::LossChoice;
 pub use memory::bind_columns;
 pub use objective::{
-    LEAST_SHARE, Mix, Objective, Order, Sums, Workspace, amplitude_equations, outputs_lanes, triangle,
+    LEAST_SHARE, Mix, Objective, Order, Sums, Workspace, amplitude_equations, outputs_into, outputs_lanes,
+    triangle,
 };
 pub use observations::{Binding, Observations, Rejection};
 
@@ -131,6 +132,11 @@ impl Problem {
         self.model.natural.evaluate(theta, &self.means)
     }
 
+    /// The same in a vector that is there.
+    pub fn natural_into(&self, theta: &[f64], natural: &mut Vec<f64>) {
+        self.model.natural.evaluate_into(theta, &self.means, natural);
+    }
+
     /// The same at many points: `thetas` holds p values per point, the result one value per parameter of the law.
     pub fn naturals(&self, thetas: &[f64]) -> Vec<f64> {
         self.model.natural.evaluate_rows(Level::new(), thetas, &self.means)
@@ -144,34 +150,31 @@ impl Problem {
     /// Coordinates of free parameters given in natural units, in the coordinates' order. Values outside
     /// the domain give the nearest coordinate inside.
     pub fn coordinates(&self, natural: &[f64]) -> Vec<f64> {
-        let mut theta = self.unshifted(natural);
+        let mut theta = natural.to_vec();
+        self.unshift(&mut theta);
         let shifts = self.model.shift.evaluate(&theta, &self.means);
         self.shift(&mut theta, &shifts);
         theta
     }
 
-    /// The same for many points.
-    pub fn coordinates_of_all(&self, naturals: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        let mut thetas: Vec<Vec<f64>> = naturals.iter().map(|natural| self.unshifted(natural)).collect();
-        let shifts = self.model.shift.evaluate_rows(Level::new(), &thetas.concat(), &self.means);
-        for (theta, shifts) in thetas.iter_mut().zip(shifts.chunks(self.p().max(1))) {
+    /// The same for many points, in place.
+    pub fn to_coordinates(&self, points: &mut [Vec<f64>]) {
+        points.iter_mut().for_each(|point| self.unshift(point));
+        let shifts = self.model.shift.evaluate_rows(Level::new(), &points.concat(), &self.means);
+        for (theta, shifts) in points.iter_mut().zip(shifts.chunks(self.p().max(1))) {
             self.shift(theta, shifts);
         }
-        thetas
     }
 
-    /// Coordinates but for the shifts of the logarithmic ones.
-    fn unshifted(&self, natural: &[f64]) -> Vec<f64> {
-        self.model
-            .coordinates
-            .iter()
-            .zip(natural)
-            .map(|(coordinate, &value)| match coordinate.scale {
+    /// Natural units to coordinates but for the shifts of the logarithmic ones.
+    fn unshift(&self, point: &mut [f64]) {
+        for (value, coordinate) in point.iter_mut().zip(&self.model.coordinates) {
+            *value = match coordinate.scale {
                 Scale::Linear => value.clamp(coordinate.low, coordinate.high),
                 // Zero has no logarithm: a term of 1e-300 is as good as none.
                 Scale::Log => value.max(1e-300).ln(),
-            })
-            .collect()
+            };
+        }
     }
 
     /// Shifts depend on linear coordinates alone, which are final before.

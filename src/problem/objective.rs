@@ -165,12 +165,22 @@ pub fn outputs_lanes(
     coordinates: &[Pack],
     workspace: &mut Workspace,
 ) -> Vec<Vec<Pack>> {
+    let mut out = Vec::new();
+    outputs_into(program, data, coordinates, workspace, &mut out);
+    (0..program.outputs.len()).map(|i| out[i * data.n_packs..(i + 1) * data.n_packs].to_vec()).collect()
+}
+
+/// The same one output after the other, in a vector that is there.
+pub fn outputs_into(
+    program: &Program,
+    data: &LaneData,
+    coordinates: &[Pack],
+    workspace: &mut Workspace,
+    out: &mut Vec<Pack>,
+) {
     workspace.prepare(program, coordinates, &data.means);
-    let mut out = vec![Vec::with_capacity(data.n_packs); program.outputs.len()];
-    dispatch!(Level::new(), simd => collect::<fearless_simd::f64x8<_>>(
-        simd, program, data, workspace, &mut out
-    ));
-    out
+    out.resize(program.outputs.len() * data.n_packs, Pack::ZERO);
+    dispatch!(Level::new(), simd => collect::<fearless_simd::f64x8<_>>(simd, program, data, workspace, out));
 }
 
 /// Weighted normal equations of a model's amplitudes at many points: `rows` holds responses and their weights,
@@ -239,16 +249,16 @@ fn collect<L: Lanes>(
     program: &Program,
     data: &LaneData,
     workspace: &mut Workspace,
-    out: &mut [Vec<Pack>],
+    out: &mut [Pack],
 ) {
     program.parameter.run::<L>(token, &workspace.slots);
     for start in (0..data.n_packs).step_by(BLOCK) {
         let block = workspace.block(data, start);
         program.run::<L>(token, &block);
-        for (values, &output) in out.iter_mut().zip(&program.outputs) {
+        for (values, &output) in out.chunks_mut(data.n_packs).zip(&program.outputs) {
             let source = block.source(output);
-            for k in 0..block.len {
-                values.push(source.pack(k));
+            for (k, value) in values[start..start + block.len].iter_mut().enumerate() {
+                *value = source.pack(k);
             }
         }
     }

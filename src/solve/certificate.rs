@@ -36,8 +36,7 @@
 
 use faer::{Mat, Side};
 
-use crate::problem::triangle;
-
+use super::dense::{cholesky, cholesky_solve};
 use super::rows::Rows;
 
 const GRADIENT: f64 = 1e-7;
@@ -45,6 +44,8 @@ const DECREASE: f64 = 1e-14;
 const SADDLE: f64 = -1e-8;
 /// Eigenvalues below this share of the largest are flat directions.
 const FLAT: f64 = 1e-14;
+/// Where they are certain to be above this share, Newton's step needs no eigenvalues.
+const ROUND: f64 = 1e-12;
 
 /// What is known about a point as a minimiser; all in the scaled coordinates of the module's definition.
 #[derive(Clone, Debug)]
@@ -56,7 +57,8 @@ pub struct Certificate {
     /// Decrease that a Newton step promises.
     pub decrease: f64,
     pub decrease_limit: f64,
-    /// Smallest eigenvalue of the Hessian over its largest.
+    /// Smallest eigenvalue of the Hessian over its largest; where that is above 1e-12, a lower bound of it which is so
+    /// too.
     pub lowest_curvature: f64,
 }
 
@@ -64,15 +66,13 @@ impl Certificate {
     /// Of a point that has been evaluated; `free` are the coordinates that no bound holds, `floor` is what rounding of
     /// the responses alone can change in the objective.
     pub fn of(at: &Rows, free: &[usize], floor: f64) -> Certificate {
-        let scale = column_scales(at, free);
         let m = free.len();
-        let g: Vec<f64> = free.iter().zip(&scale).map(|(&i, s)| at.gradient[i] / s).collect();
+        let g: Vec<f64> = free.iter().map(|&i| at.gradient[i] / at.scale(i)).collect();
         let gradient =
             g.iter().fold(0.0, |worst: f64, x| if x.is_nan() { f64::NAN } else { worst.max(x.abs()) });
-        let pull = pull(at);
         let mut certificate = Certificate {
             gradient,
-            gradient_limit: (GRADIENT * pull).max(4.0 * (2.0 * floor).sqrt()),
+            gradient_limit: (GRADIENT * at.pull).max(4.0 * (2.0 * floor).sqrt()),
             decrease: f64::INFINITY,
             decrease_limit: (DECREASE * at.objective).max(floor),
             lowest_curvature: 0.0,
@@ -81,7 +81,11 @@ impl Certificate {
             certificate.decrease = 0.0;
             return certificate;
         }
-        let hessian = scaled_hessian(at, free, &scale);
+        if let Some((decrease, lowest)) = round(at, free, &g) {
+            (certificate.decrease, certificate.lowest_curvature) = (decrease, lowest);
+            return certificate;
+        }
+        let hessian = scaled_hessian(at, free, &column_scales(at, free));
         let Ok(eigen) = hessian.self_adjoint_eigen(Side::Lower) else { return certificate };
         let values = eigen.S().column_vector();
         let largest = (0..m).map(|a| values[a].abs()).fold(0.0, f64::max);
@@ -122,15 +126,34 @@ impl Certificate {
     }
 }
 
-/// The norm of the residuals' pull, which bounds every entry of the scaled gradient (Cauchy–Schwarz).
-pub fn pull(at: &Rows) -> f64 {
-    at.slope
-        .iter()
-        .zip(&at.weight)
-        .filter(|(_, w)| **w > 0.0)
-        .map(|(slope, w)| slope * slope / w)
-        .sum::<f64>()
-        .sqrt()
+/// What Newton's step promises and a lower bound of the smallest eigenvalue over the largest, where the Hessian is far
+/// from singular.
+///
+/// `λ₁ ≥ det H·((m − 1)/tr H)^(m−1)`, because the other eigenvalues' product is largest where they are equal
+/// (Merikoski & Virtanen 1997), and no eigenvalue exceeds the trace.
+fn round(at: &Rows, free: &[usize], g: &[f64]) -> Option<(f64, f64)> {
+    let m = free.len();
+    let mut matrix = vec![0.0; m * (m + 1)];
+    let (hessian, step) = matrix.split_at_mut(m * m);
+    let mut trace = 0.0;
+    for (a, &i) in free.iter().enumerate() {
+        for (b, &j) in free[..=a].iter().enumerate() {
+            hessian[a * m + b] = at.hessian(i, j) / (at.scale(i) * at.scale(j));
+        }
+        trace += hessian[a * m + a];
+    }
+    if !cholesky(hessian, m) {
+        return None;
+    }
+    let determinant: f64 = (0..m).map(|a| hessian[a * m + a].powi(2)).product();
+    let others = (m - 1) as f64;
+    let lowest = determinant * (others / trace).powi(m as i32 - 1) / trace;
+    if !(lowest > ROUND) {
+        return None;
+    }
+    step.copy_from_slice(g);
+    cholesky_solve(hessian, m, step);
+    Some((0.5 * step.iter().zip(g).map(|(s, g)| s * g).sum::<f64>(), lowest))
 }
 
 /// `√w·derivative`; 0 where the weight is, whatever the law gives there.
@@ -138,45 +161,12 @@ pub fn weighted_entry(weight: f64, derivative: f64) -> f64 {
     if weight == 0.0 { 0.0 } else { weight.sqrt() * derivative }
 }
 
-/// Norm of a column of the weighted Jacobian, without the loss's curvature.
-pub fn column_norm(at: &Rows, i: usize) -> f64 {
-    let n = at.residual.len();
-    (0..n).map(|k| weighted_entry(at.weight[k], at.jacobian[k * at.p + i]).powi(2)).sum::<f64>().sqrt()
-}
-
-/// Norms of the free columns; 1 for a column of zeros.
+/// Norms of the free columns of the weighted Jacobian, without the loss's curvature; 1 for a column of zeros.
 pub fn column_scales(at: &Rows, free: &[usize]) -> Vec<f64> {
-    free.iter()
-        .map(|&i| {
-            let norm = column_norm(at, i);
-            if norm > 0.0 && norm.is_finite() { norm } else { 1.0 }
-        })
-        .collect()
-}
-
-/// `Σ slope·∂²T(prediction)` over the free coordinates, columns scaled: what the law's own bending adds to the
-/// Hessian.
-pub fn scaled_second(at: &Rows, free: &[usize], scale: &[f64]) -> Mat<f64> {
-    Mat::from_fn(free.len(), free.len(), |a, b| {
-        let (i, j) = (free[a].max(free[b]), free[a].min(free[b]));
-        at.second[triangle(i) + j] / (scale[a] * scale[b])
-    })
+    free.iter().map(|&i| at.scale(i)).collect()
 }
 
 /// The exact Hessian over the free coordinates, columns scaled.
 pub fn scaled_hessian(at: &Rows, free: &[usize], scale: &[f64]) -> Mat<f64> {
-    let mut hessian = scaled_second(at, free, scale);
-    for k in 0..at.residual.len() {
-        let weight = at.curvature[k];
-        if weight == 0.0 {
-            continue;
-        }
-        for a in 0..free.len() {
-            let left = weight * at.jacobian[k * at.p + free[a]] / scale[a];
-            for b in 0..free.len() {
-                hessian[(a, b)] += left * at.jacobian[k * at.p + free[b]] / scale[b];
-            }
-        }
-    }
-    hessian
+    Mat::from_fn(free.len(), free.len(), |a, b| at.hessian(free[a], free[b]) / (scale[a] * scale[b]))
 }

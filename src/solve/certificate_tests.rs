@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::law::{Law, Model, Operand, Residual};
-use crate::problem::{LaneData, Loss, Problem, Workspace};
+use crate::problem::{LaneData, Loss, Problem};
 use crate::testing::{catalogue_law, problem, typed_law};
 use crate::verify::nist;
 
 use super::reference::free_coordinates;
-use super::{Batch, Certificate, Fit, Models, Options, Rows, Status, fit, minimise, rows};
+use super::{Batch, Certificate, Fit, Models, Options, Rows, Status, fit, minimise};
 
 /// The problem evaluated at a point, and the certificate of that point.
 fn certificate(problem: &Problem, theta: &[f64]) -> Certificate {
@@ -18,8 +18,7 @@ fn certificate(problem: &Problem, theta: &[f64]) -> Certificate {
 }
 
 fn evaluated(problem: &Problem, theta: &[f64]) -> Rows {
-    let weight = &problem.observations.weight;
-    rows(problem, &LaneData::spread(problem, weight), weight, theta, &mut Workspace::default())
+    Rows::at(problem, &LaneData::spread(problem, &problem.observations.weight), theta)
 }
 
 fn fitted(models: &Models, problem: Problem) -> Fit {

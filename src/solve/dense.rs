@@ -1,8 +1,13 @@
-//! The few-by-few linear systems of the hot loop: `L·D·Lᵀ` in lanes and in scalars.
+//! The few-by-few linear systems of the hot loop, `L·D·Lᵀ` in lanes and in scalars, and the triangular factor of a tall
+//! matrix.
 //!
 //! faer is made for larger matrices (a 5×5 factorisation and solve costs it some 400 ns); here eight systems are
 //! solved side by side, one per lane, in buffers of the caller, and nothing is allocated. Without square roots
 //! and with pivots compared with their own diagonal entry, the test of positivity does not depend on units.
+
+use faer::dyn_stack::MemStack;
+use faer::linalg::qr::no_pivoting::factor::qr_in_place;
+use faer::{MatMut, Par};
 
 use crate::lanes::Lanes;
 use crate::law::Pack;
@@ -181,6 +186,19 @@ pub fn cholesky_solve(l: &[f64], n: usize, b: &mut [f64]) {
     }
 }
 
+/// The factor `R` of a QR factorisation of `a` (column-major, so many rows, `columns.len()` columns, no more than
+/// rows), in place: what is below the diagonal is of no use. `columns` is overwritten.
+///
+/// One reflection at a time: in blocks, and with `Q`, faer spends as much again on a matrix of few columns.
+pub fn triangularise(a: &mut [f64], rows: usize, columns: &mut [f64]) {
+    let m = columns.len();
+    if m > 0 {
+        let matrix = MatMut::from_column_major_slice_mut(a, rows, m);
+        let coefficients = MatMut::from_row_major_slice_mut(columns, 1, m);
+        qr_in_place(matrix, coefficients, Par::Seq, MemStack::new(&mut []), Default::default());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use fearless_simd::{Level, dispatch};
@@ -236,6 +254,26 @@ mod tests {
         for (x, expected) in b.iter().zip([1.0, 2.0, 3.0]) {
             assert!((x - expected).abs() < 1e-14);
         }
+    }
+
+    /// `RᵀR = AᵀA`, and R has the diagonal of a matrix whose columns are orthogonal.
+    #[test]
+    fn triangular_factors_keep_lengths_and_angles() {
+        let columns = [[3.0, 0.0, 4.0, 0.0], [1.0, 2.0, 2.0, 4.0], [0.5, -1.0, 0.25, 8.0]];
+        let mut a = columns.concat();
+        triangularise(&mut a, 4, &mut [0.0; 3]);
+        let r = |i: usize, j: usize| if i <= j { a[j * 4 + i] } else { 0.0 };
+        for (i, x) in columns.iter().enumerate() {
+            for (j, y) in columns.iter().enumerate() {
+                let expected: f64 = x.iter().zip(y).map(|(x, y)| x * y).sum();
+                let found: f64 = (0..3).map(|k| r(k, i) * r(k, j)).sum();
+                assert!((found - expected).abs() < 1e-13, "{i} {j}: {found} {expected}");
+            }
+        }
+        let mut orthogonal = vec![0.0, 2.0, 0.0, 0.0, 0.0, -3.0];
+        triangularise(&mut orthogonal, 3, &mut [0.0; 2]);
+        assert!((orthogonal[0].abs() - 2.0).abs() < 1e-15 && (orthogonal[4].abs() - 3.0).abs() < 1e-15);
+        assert!(orthogonal[3].abs() < 1e-15);
     }
 
     #[test]

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::law::{Law, Model, Residual, Scale};
-use crate::problem::{LaneData, Problem, Workspace};
+use crate::problem::{LaneData, Problem};
 
 use super::reference::{Finished, minimise};
-use super::rows;
+use super::rows::Rows;
 
 /// How a parameter stands on the edge 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,8 +125,7 @@ pub fn at_edges(
 }
 
 fn objective_at(problem: &Problem, weight: &[f64], theta: &[f64]) -> f64 {
-    let data = LaneData::spread(problem, weight);
-    rows(problem, &data, weight, theta, &mut Workspace::default()).objective
+    Rows::at(problem, &LaneData::spread(problem, weight), theta).objective
 }
 
 /// Logarithmic coordinates whose domain starts at zero and whose parameter hardly matters, or any such

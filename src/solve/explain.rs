@@ -117,12 +117,7 @@ pub fn collinear(law: &Law, problem: &Problem) -> Option<Collinear> {
 /// The line of the j-th data expression in the i-th: slope, departure over spread, and whether in logarithms. None
 /// where they are not collinear, or where either takes fewer than three values, through which there is always a line.
 fn line(problem: &Problem, i: usize, j: usize) -> Option<(f64, f64, bool)> {
-    let weight = &problem.observations.weight;
-    let used = |source: usize| -> Vec<f64> {
-        let values = problem.observations.source(source).iter().zip(weight);
-        values.filter(|(_, w)| **w > 0.0).map(|(x, _)| *x).collect()
-    };
-    let (mut x, mut y) = (used(i), used(j));
+    let (mut x, mut y) = (used(problem, i), used(problem, j));
     let logarithmic = x.iter().chain(&y).all(|v| *v > 0.0);
     if logarithmic {
         x.iter_mut().chain(&mut y).for_each(|v| *v = v.ln());
@@ -144,11 +139,17 @@ fn line(problem: &Problem, i: usize, j: usize) -> Option<(f64, f64, bool)> {
     holds.then_some((slope, departure, logarithmic))
 }
 
-/// The values of a data expression where there is weight, in order.
+/// The values of a data expression where there is weight.
+fn used(problem: &Problem, source: usize) -> Vec<f64> {
+    let mut used = Vec::with_capacity(problem.n());
+    let values = problem.observations.source(source).iter().zip(&problem.observations.weight);
+    used.extend(values.filter(|(_, w)| **w > 0.0).map(|(x, _)| *x));
+    used
+}
+
+/// The same in order.
 fn sorted(problem: &Problem, source: usize) -> Vec<f64> {
-    let weight = &problem.observations.weight;
-    let values = problem.observations.source(source).iter().zip(weight);
-    let mut values: Vec<f64> = values.filter(|(_, w)| **w > 0.0).map(|(x, _)| *x).collect();
+    let mut values = used(problem, source);
     values.sort_unstable_by(f64::total_cmp);
     values
 }
@@ -175,6 +176,9 @@ fn parameters_of(law: &Law, source: &Expr) -> Vec<usize> {
 /// `undetermined` and `at_edge` are parameters of the law. Those on an edge count, because they would be free to move
 /// with the others.
 pub fn few_values(law: &Law, problem: &Problem, undetermined: &[usize], at_edge: &[usize]) -> Option<String> {
+    if undetermined.is_empty() {
+        return None;
+    }
     let phrase = |(s, source): (usize, &Expr)| {
         let own = parameters_of(law, source);
         let extra = at_edge.iter().filter(|p| !undetermined.contains(p) && own.contains(p)).count();
@@ -188,6 +192,9 @@ pub fn few_values(law: &Law, problem: &Problem, undetermined: &[usize], at_edge:
 
 /// Data expressions of a narrow range among those that should determine the given parameters, in a phrase.
 pub fn narrow_range(law: &Law, problem: &Problem, parameters: &[usize]) -> Option<String> {
+    if parameters.is_empty() {
+        return None;
+    }
     let phrase = |(s, source): (usize, &Expr)| {
         let values = sorted(problem, s);
         let (low, high) = (*values.first()?, *values.last()?);
@@ -218,7 +225,7 @@ fn split<'a>(expr: &'a Expr, terms: &mut Vec<Vec<&'a str>>) {
 /// The parameters of the law that move along some of the directions (steps in the coordinates).
 pub fn movers(problem: &Problem, theta: &[f64], directions: &[Vec<f64>], share: f64) -> Vec<usize> {
     let moves: Vec<Vec<f64>> = directions.iter().map(|d| moves(problem, theta, d)).collect();
-    let n = problem.natural(theta).len();
+    let n = moves.first().map_or(0, Vec::len);
     (0..n).filter(|&k| moves.iter().any(|m| m[k].abs() > share)).collect()
 }
 

@@ -48,15 +48,19 @@ pub use certificate::{Certificate, column_scales, scaled_hessian, weighted_entry
 pub use edges::{Models, at_edges};
 pub use expansion::Expansion;
 pub use flags::{Flag, words};
-pub use identify::{Identification, identify};
+pub use identify::Identification;
 pub use reference::{Finished, minimise};
-pub use rows::{Rows, rows};
+pub use rows::Rows;
 pub use scale::fit_choice;
 pub use search::{Ending, Terrain};
 pub use starts::{Design, Given, most_starts, never_finite, starts, user_start};
 
+use std::sync::Arc;
+
 use crate::law::{Coordinate, LANES, Law, Residual, Role, Scale};
 use crate::problem::Problem;
+
+use explain::Collinear;
 
 /// Two objectives closer than this, relatively, are the same optimum.
 pub const AGREEMENT: f64 = 1e-6;
@@ -230,7 +234,8 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
     }
     if problem.p() == 0 {
         let solution = minimise(&problem, &problem.observations.weight, &[], 0);
-        return verdict::judge(models, problem, Vec::new(), solution, Tally::default());
+        let collinear = explain::collinear(law, &problem);
+        return verdict::judge(models, problem, collinear, Vec::new(), solution, Tally::default());
     }
 
     let design = Design::new(models, &problem);
@@ -259,16 +264,19 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Bat
         rounds(&problem, &design, options, &mut searched, batch);
         searched.finish(&problem);
     }
-    searched.exchange(law, &problem, &design, options, batch);
+    let collinear = explain::collinear(law, &problem);
+    if let Some(collinear) = collinear.as_ref().filter(|c| c.is_same_variable()) {
+        searched.exchange(law, &problem, collinear, &design, options, batch);
+    }
     let n_starts = searched.starts.len();
     let Some((solution, iterations)) = searched.best else {
         let message = "the law has no finite value at any start; check its domains and the data".to_string();
         return without_solution(law.parameters.len(), problem, n_starts, message);
     };
     let tally = Tally { n_starts, outcomes: searched.outcomes, iterations };
-    let weight = problem.observations.weight.clone();
-    let (problem, edges, solution) = at_edges(models, problem, &weight, solution);
-    verdict::judge(models, problem, edges, Some(solution), tally)
+    let observations = Arc::clone(&problem.observations);
+    let (problem, edges, solution) = at_edges(models, problem, &observations.weight, solution);
+    verdict::judge(models, problem, collinear, edges, Some(solution), tally)
 }
 
 /// Sums of squares beyond these leave no room for their products, or for the rounding of them, among float64's normal
@@ -412,14 +420,12 @@ impl Searched {
         &mut self,
         law: &Law,
         problem: &Problem,
+        collinear: &Collinear,
         design: &Design,
         options: &Options,
         batch: &mut Batch,
     ) {
         let Some((best, _)) = &self.best else { return };
-        let Some(collinear) = explain::collinear(law, problem).filter(|c| c.is_same_variable()) else {
-            return;
-        };
         let starts: Vec<Vec<f64>> = collinear
             .exchanges(law, problem, &best.theta)
             .iter()

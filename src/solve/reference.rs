@@ -1,5 +1,5 @@
 //! The solver that finishes every fit, and stands alone as `--solver reference`: a damped Newton method in
-//! scalar arithmetic on faer's factorisations. It goes on until the [`Certificate`] holds.
+//! scalar arithmetic on faer's QR factorisation. It goes on until the [`Certificate`] holds.
 //!
 //! For least squares a step comes from the QR factorisation of the scaled Jacobian stacked on the damping,
 //! so that the Jacobian's condition number enters once and not squared; the law's second derivatives are
@@ -7,15 +7,13 @@
 //! is positive definite and Gauss–Newton's where it is not. For other losses the exact Hessian is factorised
 //! (Björck 1996, chapters 2 and 9; Nielsen 1999 for the damping).
 
-use faer::linalg::solvers::Solve;
-use faer::{Mat, Side};
+use std::cell::RefCell;
 
-use crate::problem::{LaneData, Problem, Workspace};
+use crate::problem::{LaneData, Problem, triangle};
 
-use super::certificate::{
-    Certificate, column_norm, column_scales, pull, scaled_hessian, scaled_second, weighted_entry,
-};
-use super::rows::{Rows, rows};
+use super::certificate::Certificate;
+use super::dense::{cholesky, cholesky_solve, triangularise};
+use super::rows::{Rows, Scratch};
 
 /// A finished minimisation.
 #[derive(Clone, Debug)]
@@ -30,26 +28,45 @@ pub struct Finished {
 
 /// Minimises from `theta`; the data is spread over the lanes once.
 pub fn minimise(problem: &Problem, weight: &[f64], theta: &[f64], most: u32) -> Option<Finished> {
-    let data = LaneData::spread(problem, weight);
-    let mut solver = Reference { problem, data, weight, workspace: Workspace::default() };
-    solver.minimise(theta, most)
+    BUFFERS.with_borrow_mut(|buffers| {
+        buffers.data.spread_into(problem, weight);
+        Reference { problem, buffers }.minimise(theta, most)
+    })
+}
+
+/// What a thread keeps from one minimisation to the next.
+#[derive(Default)]
+struct Buffers {
+    data: LaneData,
+    scratch: Scratch,
+    /// Of the point that is tried.
+    found: Rows,
+    natural: Vec<f64>,
+    /// The Jacobian stacked on the damping, a small matrix, and the step.
+    stacked: Vec<f64>,
+    matrix: Vec<f64>,
+    step: Vec<f64>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
 struct Reference<'a> {
     problem: &'a Problem,
-    data: LaneData,
-    weight: &'a [f64],
-    workspace: Workspace,
+    buffers: &'a mut Buffers,
 }
 
 impl Reference<'_> {
-    fn rows(&mut self, theta: &[f64]) -> Rows {
-        let mut at = rows(self.problem, &self.data, self.weight, theta, &mut self.workspace);
+    /// Evaluates a point, into `found`.
+    fn evaluate(&mut self, theta: &[f64]) {
+        let Buffers { data, scratch, found, natural, .. } = &mut *self.buffers;
+        found.evaluate(self.problem, data, theta, scratch);
         // Coordinates can describe amplitudes beyond the range of numbers; an estimate must not.
-        if !self.problem.natural(theta).iter().all(|x| x.is_finite()) {
-            at.objective = f64::INFINITY;
+        self.problem.natural_into(theta, natural);
+        if !natural.iter().all(|x| x.is_finite()) {
+            found.objective = f64::INFINITY;
         }
-        at
     }
 
     fn minimise(&mut self, theta: &[f64], most: u32) -> Option<Finished> {
@@ -57,7 +74,8 @@ impl Reference<'_> {
             self.problem.model.coordinates.iter().map(|c| (c.low, c.high)).collect();
         let mut theta: Vec<f64> =
             theta.iter().zip(&bounds).map(|(x, &(low, high))| x.clamp(low, high)).collect();
-        let mut at = self.rows(&theta);
+        self.evaluate(&theta);
+        let mut at = std::mem::take(&mut self.buffers.found);
         if !at.objective.is_finite() {
             return None;
         }
@@ -65,28 +83,31 @@ impl Reference<'_> {
         let mut growth = 2.0;
         let mut iterations = 0;
         let mut metric = self.problem.metric.clone();
+        let mut trial = theta.clone();
+        let mut certified = None;
         while iterations < most {
             let free = free_coordinates(&theta, &at.gradient, &bounds);
             let certificate = Certificate::of(&at, &free, self.problem.floor);
             if certificate.holds() || free.is_empty() {
+                certified = Some((free, certificate));
                 break;
             }
             iterations += 1;
             self.update_metric(&at, &mut metric);
-            let Some(step) = self.step(&at, &free, damping, &metric) else {
+            if !self.step(&at, &free, damping, &metric) {
                 damping = increase(damping, &mut growth);
                 if damping > 1e12 {
                     break;
                 }
                 continue;
-            };
-            let mut trial = theta.clone();
-            for (&i, s) in free.iter().zip(&step) {
+            }
+            trial.copy_from_slice(&theta);
+            for (&i, s) in free.iter().zip(&self.buffers.step) {
                 trial[i] = (theta[i] + s).clamp(bounds[i].0, bounds[i].1);
             }
-            let moved: Vec<f64> = free.iter().map(|&i| trial[i] - theta[i]).collect();
-            let predicted = predicted_decrease(&at, &free, &moved);
-            let found = self.rows(&trial);
+            let predicted = predicted_decrease(&at, &free, |i| trial[i] - theta[i]);
+            self.evaluate(&trial);
+            let found = &mut self.buffers.found;
             let decrease = at.objective - found.objective;
             // At the resolution of the objective only the gradient can tell.
             let resolution = resolution(&at);
@@ -96,10 +117,10 @@ impl Reference<'_> {
                 && ((decrease > 0.0 && gain > 1e-4)
                     || (decrease.abs() <= resolution
                         && predicted.abs() <= resolution
-                        && gradient_size(&found, &free) < gradient_size(&at, &free)));
+                        && gradient_size(found, &free) < gradient_size(&at, &free)));
             if accept {
-                at = found;
-                theta = trial;
+                std::mem::swap(&mut at, found);
+                std::mem::swap(&mut theta, &mut trial);
                 damping *= if gain > 0.75 { 0.1 } else { 1.0 / 3.0 };
                 if damping < 1e-12 {
                     damping = 0.0;
@@ -112,114 +133,167 @@ impl Reference<'_> {
                 }
             }
         }
-        self.polish(&mut theta, &mut at, &bounds);
-        let free = free_coordinates(&theta, &at.gradient, &bounds);
-        let certificate = Certificate::of(&at, &free, self.problem.floor);
+        let polished = self.polish(&mut theta, &mut at, &bounds);
+        let (free, certificate) = match certified {
+            Some(known) if !polished => known,
+            _ => {
+                let free = free_coordinates(&theta, &at.gradient, &bounds);
+                let certificate = Certificate::of(&at, &free, self.problem.floor);
+                (free, certificate)
+            }
+        };
         Some(Finished { theta, rows: at, free, certificate, iterations })
     }
 
     /// Undamped steps for as long as they shrink the gradient: the last digits, which the objective cannot
-    /// see any more.
-    fn polish(&mut self, theta: &mut Vec<f64>, at: &mut Rows, bounds: &[(f64, f64)]) {
-        for _ in 0..8 {
+    /// see any more. True where there was one.
+    fn polish(&mut self, theta: &mut Vec<f64>, at: &mut Rows, bounds: &[(f64, f64)]) -> bool {
+        let mut trial = theta.clone();
+        for steps in 0..8 {
             let free = free_coordinates(theta, &at.gradient, bounds);
             // A gradient that is all rounding points nowhere.
-            if free.is_empty() || gradient_size(at, &free) <= f64::EPSILON * pull(at) {
-                return;
+            if free.is_empty() || gradient_size(at, &free) <= f64::EPSILON * at.pull {
+                return steps > 0;
             }
-            let Some(step) = self.step(at, &free, 0.0, &self.problem.metric) else { return };
-            let mut trial = theta.clone();
-            for (&i, s) in free.iter().zip(&step) {
+            if !self.step(at, &free, 0.0, &self.problem.metric) {
+                return steps > 0;
+            }
+            trial.copy_from_slice(theta);
+            for (&i, s) in free.iter().zip(&self.buffers.step) {
                 trial[i] = (theta[i] + s).clamp(bounds[i].0, bounds[i].1);
             }
-            let found = self.rows(&trial);
+            self.evaluate(&trial);
+            let found = &mut self.buffers.found;
             let slack = resolution(at) + self.problem.floor;
             let better = found.objective <= at.objective + slack
-                && gradient_size(&found, &free) < 0.5 * gradient_size(at, &free);
+                && gradient_size(found, &free) < 0.5 * gradient_size(at, &free);
             if !better {
-                return;
+                return steps > 0;
             }
-            *theta = trial;
-            *at = found;
+            std::mem::swap(theta, &mut trial);
+            std::mem::swap(at, found);
         }
+        true
     }
 
     fn update_metric(&self, at: &Rows, metric: &mut [f64]) {
         for (i, base) in self.problem.metric.iter().enumerate() {
             if *base == 0.0 {
-                let norm = column_norm(at, i);
-                metric[i] = f64::max(metric[i], norm * norm);
+                metric[i] = f64::max(metric[i], at.norms[i] * at.norms[i]);
             }
         }
     }
 
-    /// The step over the free coordinates; none where the damped Hessian is not positive definite.
-    fn step(&self, at: &Rows, free: &[usize], damping: f64, metric: &[f64]) -> Option<Vec<f64>> {
-        let m = free.len();
-        let scale = column_scales(at, free);
-        let gradient = Mat::from_fn(m, 1, |a, _| -at.gradient[free[a]] / scale[a]);
-        let second = scaled_second(at, free, &scale);
-        let damped = |a: usize| {
-            let value = metric[free[a]];
-            damping * (if value > 0.0 { value } else { scale[a] * scale[a] }) / (scale[a] * scale[a])
+    /// Finds the step over the free coordinates; false where the damped Hessian is not positive definite.
+    fn step(&mut self, at: &Rows, free: &[usize], damping: f64, metric: &[f64]) -> bool {
+        let damped = |i: usize| {
+            let square = at.scale(i) * at.scale(i);
+            damping * (if metric[i] > 0.0 { metric[i] } else { square }) / square
         };
-        let solution = if self.problem.loss.is_quadratic() {
-            let n = at.residual.len();
-            let stacked = Mat::from_fn(n + m, m, |i, a| {
-                if i < n {
-                    weighted_entry(at.curvature[i], at.jacobian[i * at.p + free[a]]) / scale[a]
-                } else if i - n == a {
-                    damped(a).sqrt()
-                } else {
-                    0.0
-                }
-            });
-            let rhs = Mat::from_fn(n + m, 1, |i, _| {
-                if i < n && at.curvature[i] > 0.0 { -at.slope[i] / at.curvature[i].sqrt() } else { 0.0 }
-            });
-            let qr = stacked.qr();
-            let r = qr.thin_R().to_owned();
-            if (0..m).any(|a| r[(a, a)].abs() < 1e-14 * r[(0, 0)].abs().max(f64::MIN_POSITIVE)) {
-                return None;
-            }
-            let z = qr.compute_thin_Q().transpose() * &rhs;
-            // (I + R⁻ᵀ S R⁻¹) v = z.
-            let mut left = second;
-            r.transpose().solve_lower_triangular_in_place(left.as_mut());
-            let mut right = left.transpose().to_owned();
-            r.transpose().solve_lower_triangular_in_place(right.as_mut());
-            let curved = Mat::from_fn(m, m, |a, b| {
-                0.5 * (right[(a, b)] + right[(b, a)]) + f64::from(u8::from(a == b))
-            });
-            let mut v = match curved.llt(Side::Lower) {
-                Ok(factor) => factor.solve(&z),
-                Err(_) => z,
-            };
-            r.solve_upper_triangular_in_place(v.as_mut());
-            v
+        let found = if self.problem.loss.is_quadratic() {
+            self.buffers.least_squares_step(at, free, damped)
         } else {
-            let mut hessian = scaled_hessian(at, free, &scale);
-            for a in 0..m {
-                hessian[(a, a)] += damped(a);
-            }
-            hessian.llt(Side::Lower).ok()?.solve(&gradient)
+            self.buffers.newton_step(at, free, damped)
         };
-        let step: Vec<f64> = (0..m).map(|a| solution[(a, 0)] / scale[a]).collect();
-        step.iter().all(|s| s.is_finite()).then_some(step)
+        let step = &mut self.buffers.step;
+        step.iter_mut().zip(free).for_each(|(s, &i)| *s /= at.scale(i));
+        found && step.iter().all(|s| s.is_finite())
+    }
+}
+
+/// Steps in scaled coordinates; `damped(i)` is what is added to the i-th's curvature.
+impl Buffers {
+    /// By the exact Hessian.
+    fn newton_step(&mut self, at: &Rows, free: &[usize], damped: impl Fn(usize) -> f64) -> bool {
+        let Buffers { matrix: hessian, step, .. } = self;
+        let m = free.len();
+        hessian.resize(m * m, 0.0);
+        for (a, &i) in free.iter().enumerate() {
+            for (b, &j) in free[..=a].iter().enumerate() {
+                hessian[a * m + b] = at.hessian(i, j) / (at.scale(i) * at.scale(j));
+            }
+            hessian[a * m + a] += damped(i);
+        }
+        step.clear();
+        step.extend(free.iter().map(|&i| -at.gradient[i] / at.scale(i)));
+        let definite = cholesky(hessian, m);
+        if definite {
+            cholesky_solve(hessian, m, step);
+        }
+        definite
+    }
+
+    /// By QR, for least squares.
+    fn least_squares_step(&mut self, at: &Rows, free: &[usize], damped: impl Fn(usize) -> f64) -> bool {
+        let Buffers { stacked, matrix: bent, step, .. } = self;
+        let (n, m) = (at.residual.len(), free.len());
+        let rows = n + m;
+        // With the residuals as one more column, its entries in R are Qᵀ of them.
+        stacked.clear();
+        stacked.resize(rows * (m + 1), 0.0);
+        for (k, &curvature) in at.curvature.iter().enumerate().filter(|(_, c)| **c > 0.0) {
+            let root = curvature.sqrt();
+            let row = &at.jacobian[k * at.p..(k + 1) * at.p];
+            for (a, &i) in free.iter().enumerate() {
+                stacked[a * rows + k] = root * row[i] / at.scale(i);
+            }
+            stacked[m * rows + k] = -at.slope[k] / root;
+        }
+        for (a, &i) in free.iter().enumerate() {
+            stacked[a * rows + n + a] = damped(i).sqrt();
+        }
+        step.clear();
+        step.resize(m + 1, 0.0);
+        triangularise(stacked, rows, step);
+        let r = |i: usize, j: usize| stacked[j * rows + i];
+        if (0..m).any(|a| r(a, a).abs() < 1e-14 * r(0, 0).abs().max(f64::MIN_POSITIVE)) {
+            return false;
+        }
+        // (I + R⁻ᵀ S R⁻¹) v = z.
+        bent.resize(m * m, 0.0);
+        for (a, &i) in free.iter().enumerate() {
+            for (b, &j) in free.iter().enumerate() {
+                let second = at.second[triangle(i.max(j)) + i.min(j)];
+                bent[a * m + b] = second / (at.scale(i) * at.scale(j));
+            }
+        }
+        for _ in 0..2 {
+            // R⁻ᵀ from the left, then the transpose.
+            for b in 0..m {
+                for a in 0..m {
+                    let known: f64 = (0..a).map(|k| r(k, a) * bent[k * m + b]).sum();
+                    bent[a * m + b] = (bent[a * m + b] - known) / r(a, a);
+                }
+            }
+            for a in 0..m {
+                for b in 0..a {
+                    bent.swap(a * m + b, b * m + a);
+                }
+            }
+        }
+        for a in 0..m {
+            for b in 0..a {
+                bent[a * m + b] = 0.5 * (bent[a * m + b] + bent[b * m + a]);
+            }
+            bent[a * m + a] += 1.0;
+        }
+        step.clear();
+        step.extend((0..m).map(|a| r(a, m)));
+        if cholesky(bent, m) {
+            cholesky_solve(bent, m, step);
+        }
+        for a in (0..m).rev() {
+            let known: f64 = (a + 1..m).map(|k| r(a, k) * step[k]).sum();
+            step[a] = (step[a] - known) / r(a, a);
+        }
+        true
     }
 }
 
 /// What rounding in the evaluation of the law can change in the objective: a few units in the last place of
 /// every prediction.
 fn resolution(at: &Rows) -> f64 {
-    let moved: f64 = at
-        .slope
-        .iter()
-        .zip(&at.value)
-        .filter(|(slope, _)| **slope != 0.0)
-        .map(|(slope, value)| slope.abs() * value.abs())
-        .sum();
-    16.0 * f64::EPSILON * (at.objective + moved)
+    16.0 * f64::EPSILON * (at.objective + at.moved)
 }
 
 fn increase(damping: f64, growth: &mut f64) -> f64 {
@@ -240,18 +314,16 @@ pub fn free_coordinates(theta: &[f64], gradient: &[f64], bounds: &[(f64, f64)]) 
 }
 
 fn gradient_size(at: &Rows, free: &[usize]) -> f64 {
-    let scale = column_scales(at, free);
-    free.iter().zip(scale).map(|(&i, s)| (at.gradient[i] / s).abs()).fold(0.0, f64::max)
+    free.iter().map(|&i| (at.gradient[i] / at.scale(i)).abs()).fold(0.0, f64::max)
 }
 
-fn predicted_decrease(at: &Rows, free: &[usize], step: &[f64]) -> f64 {
-    let ones = vec![1.0; free.len()];
-    let hessian = scaled_hessian(at, free, &ones);
+/// What the quadratic model promises for a step of `step(i)` in the i-th coordinate.
+fn predicted_decrease(at: &Rows, free: &[usize], step: impl Fn(usize) -> f64) -> f64 {
     let mut total = 0.0;
-    for a in 0..free.len() {
-        total -= at.gradient[free[a]] * step[a];
-        for b in 0..free.len() {
-            total -= 0.5 * hessian[(a, b)] * step[a] * step[b];
+    for &i in free {
+        total -= at.gradient[i] * step(i);
+        for &j in free {
+            total -= 0.5 * at.hessian(i, j) * step(i) * step(j);
         }
     }
     total

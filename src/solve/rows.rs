@@ -1,10 +1,17 @@
-//! A problem at one point, observation by observation: what the factorisations are made from.
+//! A problem at one point, observation by observation, and the sums over observations that the finish and the
+//! certificate are made from.
+//!
+//! Observations lie in the lanes, so that a point costs a few packs per sum; the sums of the lanes are added in an order
+//! of their own, the same on every machine.
 
-use crate::law::Pack;
-use crate::problem::{LaneData, Problem, Workspace, outputs_lanes, triangle};
+use fearless_simd::{Level, dispatch};
 
-/// Residuals, Jacobian and weights at one point, one entry per observation.
-#[derive(Debug, Clone)]
+use crate::lanes::Lanes;
+use crate::law::{LANES, Pack};
+use crate::problem::{LaneData, Loss, Problem, Workspace, outputs_into, triangle};
+
+/// Residuals, Jacobian and weights at one point, one entry per observation, and sums of them.
+#[derive(Debug, Clone, Default)]
 pub struct Rows {
     pub p: usize,
     /// T(prediction) − T(response).
@@ -22,78 +29,220 @@ pub struct Rows {
     pub objective: f64,
     /// p entries.
     pub gradient: Vec<f64>,
+    /// `Σ curvature·∂T(prediction)·∂T(prediction)`, lower triangle by rows.
+    pub squares: Vec<f64>,
     /// `Σ slope·∂²T(prediction)`: the law's own share of the Hessian, lower triangle by rows.
     pub second: Vec<f64>,
+    /// Norms of the weighted Jacobian's columns, p entries.
+    pub norms: Vec<f64>,
+    /// `√Σ w·(ρ′(s·r))²`.
+    pub pull: f64,
+    /// `Σ |slope·T(prediction)|`.
+    pub moved: f64,
 }
 
-/// Evaluates one problem at one point; `data` holds it spread over the lanes.
-pub fn rows(problem: &Problem, data: &LaneData, weight: &[f64], theta: &[f64], ws: &mut Workspace) -> Rows {
-    let (n, p) = (problem.n(), problem.p());
-    let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
-    let outputs = outputs_lanes(&problem.model.hessian, data, &coordinates, ws);
-    let at = |output: usize, i: usize| outputs[output][i / 8].0[i % 8];
-    let mut rows = Rows {
-        p,
-        residual: Vec::with_capacity(n),
-        value: Vec::with_capacity(n),
-        jacobian: Vec::with_capacity(n * p),
-        slope: Vec::with_capacity(n),
-        curvature: Vec::with_capacity(n),
-        weight: Vec::with_capacity(n),
-        objective: 0.0,
-        gradient: vec![0.0; p],
-        second: vec![0.0; triangle(p)],
-    };
-    let mut objective = CompensatedSum::default();
-    let mut gradient = vec![CompensatedSum::default(); p];
-    for i in 0..n {
-        let value = at(0, i);
-        let residual = value - problem.target[i];
-        let s = 1.0 / problem.observations.sigma_at(i);
-        let w = weight[i];
-        let terms = problem.loss.terms::<f64>(residual * s);
-        // Observations of weight zero take no part, whatever the law gives there.
-        let weighted = |x: f64| if w == 0.0 { 0.0 } else { w * x };
-        let slope = weighted(s * terms.slope);
-        rows.value.push(value);
-        rows.residual.push(residual);
-        rows.slope.push(slope);
-        rows.curvature.push(weighted(s * s * terms.curvature));
-        rows.weight.push(w * s * s);
-        objective.add(weighted(terms.value));
-        for (j, sum) in gradient.iter_mut().enumerate() {
-            let derivative = at(1 + j, i);
-            rows.jacobian.push(derivative);
-            if w != 0.0 {
-                sum.add(slope * derivative);
-            }
+/// Buffers that evaluations share.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    workspace: Workspace,
+    coordinates: Vec<Pack>,
+    outputs: Vec<Pack>,
+}
+
+impl Rows {
+    /// Of a problem at one point; `data` holds it spread over the lanes.
+    pub fn at(problem: &Problem, data: &LaneData, theta: &[f64]) -> Rows {
+        let mut rows = Rows::default();
+        rows.evaluate(problem, data, theta, &mut Scratch::default());
+        rows
+    }
+
+    /// The same in buffers that are there.
+    pub fn evaluate(&mut self, problem: &Problem, data: &LaneData, theta: &[f64], scratch: &mut Scratch) {
+        let Scratch { workspace, coordinates, outputs } = scratch;
+        coordinates.clear();
+        coordinates.extend(theta.iter().map(|&x| Pack::splat(x)));
+        outputs_into(&problem.model.hessian, data, coordinates, workspace, outputs);
+        let (n, p, n_packs) = (problem.n(), problem.p(), data.n_packs);
+        self.p = p;
+        for values in
+            [&mut self.residual, &mut self.value, &mut self.slope, &mut self.curvature, &mut self.weight]
+        {
+            values.resize(n_packs * LANES, 0.0);
         }
-        if w != 0.0 {
-            for (k, &(a, b)) in problem.model.curved.iter().enumerate() {
-                rows.second[triangle(a) + b] += slope * at(1 + p + k, i);
+        for (sums, length) in [
+            (&mut self.gradient, p),
+            (&mut self.norms, p),
+            (&mut self.squares, triangle(p)),
+            (&mut self.second, triangle(p)),
+        ] {
+            sums.clear();
+            sums.resize(length, 0.0);
+        }
+        let spread = Spread { problem, data, outputs };
+        dispatch!(Level::new(), simd => spread.fill::<fearless_simd::f64x8<_>>(simd, self));
+        for values in
+            [&mut self.residual, &mut self.value, &mut self.slope, &mut self.curvature, &mut self.weight]
+        {
+            values.truncate(n);
+        }
+        self.jacobian.resize(n * p, 0.0);
+        for (i, row) in self.jacobian.chunks_mut(p.max(1)).enumerate() {
+            for (j, entry) in row.iter_mut().enumerate() {
+                *entry = outputs[(1 + j) * n_packs + i / LANES].0[i % LANES];
             }
         }
     }
-    rows.objective = objective.total();
-    rows.gradient = gradient.iter().map(CompensatedSum::total).collect();
-    rows
+
+    /// An entry of the objective's exact Hessian.
+    pub fn hessian(&self, i: usize, j: usize) -> f64 {
+        let k = triangle(i.max(j)) + i.min(j);
+        self.squares[k] + self.second[k]
+    }
+
+    /// The unit of a coordinate: its column's norm, 1 for a column of zeros.
+    pub fn scale(&self, i: usize) -> f64 {
+        let norm = self.norms[i];
+        if norm > 0.0 && norm.is_finite() { norm } else { 1.0 }
+    }
 }
 
-/// Neumaier's (1974) compensated sum: the certificate compares gradients of nearly cancelling terms.
-#[derive(Clone, Default)]
-struct CompensatedSum {
-    sum: f64,
-    error: f64,
+/// A problem spread over the lanes, and what its law gives there.
+struct Spread<'a> {
+    problem: &'a Problem,
+    data: &'a LaneData,
+    outputs: &'a [Pack],
 }
 
-impl CompensatedSum {
-    fn add(&mut self, x: f64) {
+impl Spread<'_> {
+    #[inline(always)]
+    fn output(&self, i: usize) -> &[Pack] {
+        &self.outputs[i * self.data.n_packs..(i + 1) * self.data.n_packs]
+    }
+
+    #[inline(always)]
+    fn fill<L: Lanes>(&self, token: L::Token, rows: &mut Rows) {
+        // One loop per loss: a choice within would be made again for every pack.
+        match self.problem.loss {
+            Loss::L2 => self.weigh::<L>(token, Loss::L2, rows),
+            Loss::Huber { delta } => self.weigh::<L>(token, Loss::Huber { delta }, rows),
+            Loss::SoftL1 { delta } => self.weigh::<L>(token, Loss::SoftL1 { delta }, rows),
+            Loss::Cauchy { delta } => self.weigh::<L>(token, Loss::Cauchy { delta }, rows),
+        }
+        self.sum::<L>(token, rows);
+    }
+
+    /// Residuals and their weights. Observations of weight zero take no part, whatever the law gives there.
+    #[inline(always)]
+    fn weigh<L: Lanes>(&self, token: L::Token, loss: Loss, rows: &mut Rows) {
+        let zero = L::splat(token, 0.0);
+        let (mut objective, mut pull, mut moved) = (Compensated::new(zero), zero, zero);
+        let values = self.output(0);
+        for k in 0..values.len() {
+            let value = L::load(token, &values[k].0);
+            let residual = value - L::load(token, &self.data.target[k].0);
+            let w = L::load(token, &self.data.weight[k].0);
+            let s = match self.data.inverse_sigma.get(k) {
+                Some(pack) => L::load(token, &pack.0),
+                None => zero.fill(1.0),
+            };
+            let terms = loss.terms(residual * s);
+            let out = w.eq(zero);
+            let slope = L::select(out, zero, w * (s * terms.slope));
+            objective.add(L::select(out, zero, w * terms.value));
+            pull = pull + L::select(out, zero, w * terms.slope * terms.slope);
+            moved = moved + L::select(slope.eq(zero), zero, (slope * value).abs());
+            let place = k * LANES;
+            value.store(&mut rows.value[place..]);
+            residual.store(&mut rows.residual[place..]);
+            slope.store(&mut rows.slope[place..]);
+            L::select(out, zero, w * (s * s * terms.curvature)).store(&mut rows.curvature[place..]);
+            (w * s * s).store(&mut rows.weight[place..]);
+        }
+        rows.objective = objective.total();
+        rows.pull = total(pull).sqrt();
+        rows.moved = total(moved);
+    }
+
+    /// Sums over columns of derivatives and their products.
+    #[inline(always)]
+    fn sum<L: Lanes>(&self, token: L::Token, rows: &mut Rows) {
+        let zero = L::splat(token, 0.0);
+        let n_packs = self.data.n_packs;
+        for i in 0..rows.p {
+            let column = self.output(1 + i);
+            let (mut gradient, mut norm) = (Compensated::new(zero), zero);
+            for k in 0..n_packs {
+                let x = L::load(token, &column[k].0);
+                let out = L::load(token, &self.data.weight[k].0).eq(zero);
+                let weight = L::load(token, &rows.weight[k * LANES..]);
+                gradient.add(L::select(out, zero, L::load(token, &rows.slope[k * LANES..]) * x));
+                norm = norm + L::select(out, zero, weight * x * x);
+            }
+            rows.gradient[i] = gradient.total();
+            rows.norms[i] = total(norm).sqrt();
+            for j in 0..=i {
+                let other = self.output(1 + j);
+                let mut square = zero;
+                for k in 0..n_packs {
+                    let curvature = L::load(token, &rows.curvature[k * LANES..]);
+                    let product = curvature * L::load(token, &column[k].0) * L::load(token, &other[k].0);
+                    square = square + L::select(curvature.eq(zero), zero, product);
+                }
+                rows.squares[triangle(i) + j] = total(square);
+            }
+        }
+        for (output, &(a, b)) in self.problem.model.curved.iter().enumerate() {
+            let column = self.output(1 + rows.p + output);
+            let mut bend = zero;
+            for k in 0..n_packs {
+                let out = L::load(token, &self.data.weight[k].0).eq(zero);
+                let product = L::load(token, &rows.slope[k * LANES..]) * L::load(token, &column[k].0);
+                bend = bend + L::select(out, zero, product);
+            }
+            rows.second[triangle(a) + b] = total(bend);
+        }
+    }
+}
+
+/// The sum of the lanes.
+#[inline(always)]
+fn total<L: Lanes>(lanes: L) -> f64 {
+    let mut pack = Pack::ZERO;
+    lanes.store(&mut pack.0);
+    let [a, b, c, d, e, f, g, h] = pack.0;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
+/// A compensated sum per lane: the certificate compares gradients of nearly cancelling terms. What an addition loses is
+/// found without a comparison (Knuth 1969, section 4.2.2, theorem B).
+#[derive(Clone, Copy)]
+struct Compensated<L> {
+    sum: L,
+    error: L,
+}
+
+impl<L: Lanes> Compensated<L> {
+    #[inline(always)]
+    fn new(zero: L) -> Self {
+        Compensated { sum: zero, error: zero }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, x: L) {
         let total = self.sum + x;
-        self.error += if self.sum.abs() >= x.abs() { (self.sum - total) + x } else { (x - total) + self.sum };
+        let taken = total - self.sum;
+        self.error = self.error + ((self.sum - (total - taken)) + (x - taken));
         self.sum = total;
     }
 
-    fn total(&self) -> f64 {
-        self.sum + self.error
+    /// Of all lanes, compensated too.
+    #[inline(always)]
+    fn total(self) -> f64 {
+        let mut sums = Pack::ZERO;
+        self.sum.store(&mut sums.0);
+        let mut all = Compensated::<f64>::new(0.0);
+        sums.0.into_iter().for_each(|x| all.add(x));
+        all.sum + (all.error + total(self.error))
     }
 }

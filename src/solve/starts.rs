@@ -101,10 +101,10 @@ fn screened(
     wanted: usize,
     batch: &mut Batch,
 ) -> Vec<Vec<f64>> {
-    let points = design_points(problem, design, given, points, batch);
+    let mut points = design_points(problem, design, given, points, batch);
     let objectives = batch.objectives(problem, &points);
     let mut ranked: Vec<usize> = (0..points.len()).filter(|&i| objectives[i].is_finite()).collect();
-    ranked.sort_by(|&a, &b| objectives[a].total_cmp(&objectives[b]));
+    ranked.sort_unstable_by(|&a, &b| objectives[a].total_cmp(&objectives[b]).then(a.cmp(&b)));
     // The best half by objective, the rest evenly over the remaining ranks: a basin whose bottom is deep
     // may look poor from its rim.
     let best = wanted.div_ceil(2).min(ranked.len());
@@ -112,7 +112,7 @@ fn screened(
     let spread = (wanted - best).min(others);
     let mut chosen: Vec<usize> = ranked[..best].to_vec();
     chosen.extend((0..spread).map(|k| ranked[best + k * others / spread]));
-    chosen.into_iter().map(|i| points[i].clone()).collect()
+    chosen.into_iter().map(|i| std::mem::take(&mut points[i])).collect()
 }
 
 /// Interval of a coordinate's draws, in natural units.
@@ -216,7 +216,8 @@ fn design_points(
     let ordered: Vec<usize> = design.ordered.iter().copied().filter(|i| drawn.contains(i)).collect();
     // One point is enough where everything is solved or given.
     let range = if drawn.is_empty() { range.start.min(1)..1 } else { range };
-    let mut naturals: Vec<Vec<f64>> = Vec::with_capacity(range.len());
+    let mut points: Vec<Vec<f64>> = Vec::with_capacity(range.len());
+    let mut ascending: Vec<f64> = Vec::with_capacity(ordered.len());
     for k in range {
         let mut natural: Vec<f64> = (0..p)
             .map(|i| given[i].unwrap_or(f64::from(u8::from(coordinates[i].scale == Scale::Log))))
@@ -226,18 +227,19 @@ fn design_points(
             natural[i] =
                 if log { (low.ln() + u * (high.ln() - low.ln())).exp() } else { low + u * (high - low) };
         }
-        let mut ascending: Vec<f64> = ordered.iter().map(|&i| natural[i]).collect();
+        ascending.clear();
+        ascending.extend(ordered.iter().map(|&i| natural[i]));
         ascending.sort_by(f64::total_cmp);
-        ordered.iter().zip(ascending).for_each(|(&i, value)| natural[i] = value);
-        naturals.push(natural);
+        ordered.iter().zip(&ascending).for_each(|(&i, &value)| natural[i] = value);
+        points.push(natural);
     }
     if let Some(valley) = valley {
         // Every other point keeps its draws: basins that the data's own exponents never lead to exist.
-        let mut solved: Vec<Vec<f64>> = naturals.iter().step_by(2).cloned().collect();
+        let mut solved: Vec<Vec<f64>> = points.iter_mut().step_by(2).map(std::mem::take).collect();
         valley.solve(problem, &mut solved);
-        naturals.iter_mut().step_by(2).zip(solved).for_each(|(point, solved)| *point = solved);
+        points.iter_mut().step_by(2).zip(solved).for_each(|(point, solved)| *point = solved);
     }
-    let mut points = problem.coordinates_of_all(&naturals);
+    problem.to_coordinates(&mut points);
     if !amplitudes.is_empty() {
         solve_amplitudes(problem, &amplitudes, &mut points, batch);
     }
@@ -251,7 +253,11 @@ fn design_points(
 fn recurrence_ratio(d: usize) -> f64 {
     let mut x: f64 = 1.5;
     for _ in 0..60 {
-        x = (1.0 + x).powf(1.0 / (d as f64 + 1.0));
+        let next = (1.0 + x).powf(1.0 / (d as f64 + 1.0));
+        if next == x {
+            break;
+        }
+        x = next;
     }
     1.0 / x
 }
@@ -261,19 +267,17 @@ fn solve_amplitudes(problem: &Problem, solved: &[usize], points: &mut [Vec<f64>]
     let model = &problem.model;
     let observations = &problem.observations;
     // Rows as the lanes hold them: observations of weight zero are left out.
-    let kept = (0..problem.n()).filter(|&i| observations.weight[i] != 0.0);
-    let (response, row_weight): (Vec<Pack>, Vec<Pack>) = kept
-        .map(|i| {
-            let response = observations.response[i];
-            let size = match model.residual {
-                // Relative errors of the prediction approximate residuals of logarithms.
-                Residual::Log => response.powi(-2),
-                Residual::Linear => 1.0,
-            };
-            let weight = observations.weight[i] * observations.sigma_at(i).powi(-2) * size;
-            (Pack::splat(response), Pack::splat(weight))
-        })
-        .unzip();
+    let mut response = Vec::with_capacity(problem.n());
+    let mut row_weight = Vec::with_capacity(problem.n());
+    for i in (0..problem.n()).filter(|&i| observations.weight[i] != 0.0) {
+        let size = match model.residual {
+            // Relative errors of the prediction approximate residuals of logarithms.
+            Residual::Log => observations.response[i].powi(-2),
+            Residual::Linear => 1.0,
+        };
+        response.push(Pack::splat(observations.response[i]));
+        row_weight.push(Pack::splat(observations.weight[i] * observations.sigma_at(i).powi(-2) * size));
+    }
     let total = |value: &dyn Fn(usize) -> f64| (0..response.len()).map(value).sum::<f64>();
     let total_weight = total(&|k| row_weight[k].0[0]);
     let squares = total(&|k| row_weight[k].0[0] * response[k].0[0].powi(2));
@@ -284,22 +288,26 @@ fn solve_amplitudes(problem: &Problem, solved: &[usize], points: &mut [Vec<f64>]
     let known: Vec<usize> = (0..m).filter(|&a| !solved.contains(&model.amplitudes[a])).collect();
     let unknown: Vec<usize> = (0..m).filter(|&a| solved.contains(&model.amplitudes[a])).collect();
     let signs: Vec<Sign> = unknown.iter().map(|&a| sign(&model.coordinates[model.amplitudes[a]])).collect();
+    let mut least_squares = SignedLeastSquares::default();
+    let mut held: Vec<f64> = Vec::with_capacity(known.len());
     batch.load(problem);
     for chunk in points.chunks_mut(LANES) {
         let coordinates = lanes_of(chunk, model.coordinates.len());
         let sums = batch.amplitude_equations(problem, (&response, &row_weight), &coordinates);
         for (lane, theta) in chunk.iter_mut().enumerate() {
             let gram = |a: usize, b: usize| sums[triangle(a.max(b)) + a.min(b)].0[lane];
+            // Amplitudes that are not solved keep their drawn or given value.
+            held.clear();
+            held.extend(known.iter().map(|&k| {
+                let amplitude = model.amplitudes[k];
+                plain(&model.coordinates[amplitude], theta[amplitude])
+            }));
             let product = |a: usize| {
-                // Amplitudes that are not solved keep their drawn or given value.
-                let taken = known.iter().map(|&k| {
-                    let amplitude = model.amplitudes[k];
-                    gram(a, k) * plain(&model.coordinates[amplitude], theta[amplitude])
-                });
+                let taken = known.iter().zip(&held).map(|(&k, value)| gram(a, k) * value);
                 sums[triangle(m) + a].0[lane] - taken.sum::<f64>()
             };
-            let values = signed_least_squares(&unknown, gram, product, &signs);
-            for (&a, &value) in unknown.iter().zip(&values) {
+            let values = least_squares.solve(&unknown, gram, product, &signs);
+            for (&a, &value) in unknown.iter().zip(values) {
                 let i = model.amplitudes[a];
                 let coordinate = &model.coordinates[i];
                 theta[i] = match coordinate.scale {
@@ -343,59 +351,74 @@ fn sign(coordinate: &Coordinate) -> Sign {
 }
 
 /// Least squares with signs from normal equations: columns of the wrong sign are dropped, worst first, until none
-/// is left. (For starts this serves as well as the full non-negative algorithm and is shorter.)
-pub fn signed_least_squares(
-    columns: &[usize],
-    gram: impl Fn(usize, usize) -> f64,
-    product: impl Fn(usize) -> f64,
-    signs: &[Sign],
-) -> Vec<f64> {
-    let scale: Vec<f64> = columns
-        .iter()
-        .map(|&c| {
+/// is left. (For starts this serves as well as the full non-negative algorithm and is shorter.) Holds its buffers.
+#[derive(Default)]
+pub struct SignedLeastSquares {
+    scale: Vec<f64>,
+    products: Vec<f64>,
+    active: Vec<usize>,
+    matrix: Vec<f64>,
+    b: Vec<f64>,
+    solution: Vec<f64>,
+}
+
+impl SignedLeastSquares {
+    pub fn solve(
+        &mut self,
+        columns: &[usize],
+        gram: impl Fn(usize, usize) -> f64,
+        product: impl Fn(usize) -> f64,
+        signs: &[Sign],
+    ) -> &[f64] {
+        let SignedLeastSquares { scale, products, active, matrix, b, solution } = self;
+        scale.clear();
+        scale.extend(columns.iter().map(|&c| {
             let norm = gram(c, c).sqrt();
             if norm > 0.0 && norm.is_finite() { norm } else { 1.0 }
-        })
-        .collect();
-    let products: Vec<f64> = columns.iter().zip(&scale).map(|(&c, s)| product(c) / s).collect();
-    let mut active: Vec<usize> = (0..columns.len()).collect();
-    let mut solution = vec![0.0; columns.len()];
-    while !active.is_empty() {
-        let m = active.len();
-        let mut matrix = vec![0.0; m * m];
-        let mut b = vec![0.0; m];
-        for (r, &i) in active.iter().enumerate() {
-            for (c, &j) in active[..=r].iter().enumerate() {
-                matrix[r * m + c] = gram(columns[i], columns[j]) / (scale[i] * scale[j]);
-            }
-            // A trace of ridge: nearly collinear columns share their load instead of cancelling.
-            matrix[r * m + r] *= 1.0 + 1e-10;
-            b[r] = products[i];
-        }
-        if !cholesky(&mut matrix, m) {
-            active.pop();
-            continue;
-        }
-        cholesky_solve(&matrix, m, &mut b);
-        let wrong = |r: usize| match signs[active[r]] {
-            Sign::Any => 0.0,
-            Sign::NonNegative => -b[r],
-            Sign::NonPositive => b[r],
-        };
-        let worst = (0..m).max_by(|&x, &y| wrong(x).total_cmp(&wrong(y)));
-        match worst {
-            Some(r) if wrong(r) > 0.0 => {
-                active.remove(r);
-            }
-            _ => {
-                for (r, &i) in active.iter().enumerate() {
-                    solution[i] = b[r] / scale[i];
+        }));
+        products.clear();
+        products.extend(columns.iter().zip(scale.iter()).map(|(&c, s)| product(c) / s));
+        active.clear();
+        active.extend(0..columns.len());
+        solution.clear();
+        solution.resize(columns.len(), 0.0);
+        while !active.is_empty() {
+            let m = active.len();
+            matrix.resize(m * m, 0.0);
+            b.resize(m, 0.0);
+            for (r, &i) in active.iter().enumerate() {
+                for (c, &j) in active[..=r].iter().enumerate() {
+                    matrix[r * m + c] = gram(columns[i], columns[j]) / (scale[i] * scale[j]);
                 }
-                break;
+                // A trace of ridge: nearly collinear columns share their load instead of cancelling.
+                matrix[r * m + r] *= 1.0 + 1e-10;
+                b[r] = products[i];
+            }
+            if !cholesky(matrix, m) {
+                active.pop();
+                continue;
+            }
+            cholesky_solve(matrix, m, b);
+            let wrong = |r: usize| match signs[active[r]] {
+                Sign::Any => 0.0,
+                Sign::NonNegative => -b[r],
+                Sign::NonPositive => b[r],
+            };
+            let worst = (0..m).max_by(|&x, &y| wrong(x).total_cmp(&wrong(y)));
+            match worst {
+                Some(r) if wrong(r) > 0.0 => {
+                    active.remove(r);
+                }
+                _ => {
+                    for (&i, value) in active.iter().zip(b.iter()) {
+                        solution[i] = value / scale[i];
+                    }
+                    break;
+                }
             }
         }
+        solution
     }
-    solution
 }
 
 /// The most searches that a law gets where the user does not say, by how many of its coordinates are drawn: see

@@ -14,7 +14,7 @@ use crate::law::{Coordinate, LANES, Model, Residual, Role, Scale, StartRule};
 use crate::problem::{LaneData, Loss, Mix, Objective, Order, Problem, Sums, Workspace, lanes_of, triangle};
 
 use super::edges::Models;
-use super::starts::{Sign, signed_least_squares};
+use super::starts::{Sign, SignedLeastSquares};
 
 /// A law without its offsets, where that is linear in coordinates that would have to be drawn.
 #[derive(Debug)]
@@ -67,6 +67,7 @@ impl Valley {
         let mut data = LaneData::repeated(&self.reduced);
         let (target, weight) = (data.target.clone(), data.weight.clone());
         let signs = vec![Sign::Any; self.linear.len()];
+        let mut least_squares = SignedLeastSquares::default();
         for chunk in points.chunks_mut(LANES) {
             let mut thetas: Vec<Vec<f64>> = chunk
                 .iter()
@@ -95,7 +96,7 @@ impl Valley {
             for (lane, (point, theta)) in chunk.iter_mut().zip(&mut thetas).enumerate() {
                 let gram = |a: usize, b: usize| sums.packs[1 + p + triangle(a.max(b)) + a.min(b)].0[lane];
                 let product = |a: usize| -sums.packs[1 + a].0[lane];
-                let steps = signed_least_squares(&self.linear, gram, product, &signs);
+                let steps = least_squares.solve(&self.linear, gram, product, &signs);
                 if !steps.iter().all(|step| step.is_finite()) {
                     continue;
                 }

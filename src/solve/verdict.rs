@@ -3,11 +3,10 @@
 use crate::law::{Domain, LARGEST_LOG, Law, Scale, list};
 use crate::problem::Problem;
 
-use super::certificate::column_norm;
-use super::explain::{MOVES, MOVES_MUCH, collinear, few_values, movement, movers, narrow_range};
-use super::identify::condition_in;
+use super::explain::{Collinear, MOVES, MOVES_MUCH, few_values, movement, movers, narrow_range};
+use super::identify::{Factor, Identification};
 use super::reference::Finished;
-use super::{Ending, Fit, Flag, Identification, Models, Status, Tally, identify};
+use super::{Ending, Fit, Flag, Models, Status, Tally};
 
 /// An uncertified point whose Jacobian is this ill-conditioned is probably on its way to infinity.
 const RUNAWAY: f64 = 3e3;
@@ -18,10 +17,12 @@ const RIVAL: f64 = 2.0;
 /// Of at least this many searches one alone found the optimum: it was found rarely.
 const MANY_STARTS: usize = 8;
 
-/// Puts status, flags and message to a solution; `edges` are the parameters of the law that were fixed on an edge.
+/// Puts status, flags and message to a solution; `collinear` is what of the data moves together, `edges` are the
+/// parameters of the law that were fixed on an edge.
 pub(super) fn judge(
     models: &Models,
     problem: Problem,
+    collinear: Option<Collinear>,
     edges: Vec<usize>,
     solution: Option<Finished>,
     tally: Tally,
@@ -43,21 +44,22 @@ pub(super) fn judge(
             at_bound[coordinate.parameter] = true;
         }
     }
-    let mut identification = identify(&problem, &found.rows, &found.free);
-    if identification.undetermined.is_empty() {
-        identification.undetermined = beyond_bounds(&problem, &found);
-        identification.condition = if identification.undetermined.is_empty() {
-            natural_condition(&problem, &found)
-        } else {
-            f64::INFINITY
-        };
+    let factor = Factor::of(&problem, &found.rows, &found.free);
+    let mut undetermined = factor.undetermined();
+    if undetermined.is_empty() {
+        undetermined = beyond_bounds(&problem, &found);
     }
+    let condition =
+        if undetermined.is_empty() { natural_condition(&problem, &found, &factor) } else { f64::INFINITY };
+    let identification = Identification { condition, undetermined };
     let n_agreeing = tally.agreeing(found.rows.objective, problem.floor);
     let runner_up = tally.runner_up(found.rows.objective, problem.floor);
     let case = Case {
         law,
         problem: &problem,
         found: &found,
+        factor: &factor,
+        collinear,
         natural: &natural,
         bound: (0..at_bound.len()).filter(|&i| at_bound[i]).collect(),
         identification: &identification,
@@ -91,6 +93,8 @@ struct Case<'a> {
     law: &'a Law,
     problem: &'a Problem,
     found: &'a Finished,
+    factor: &'a Factor,
+    collinear: Option<Collinear>,
     natural: &'a [f64],
     /// Parameters of the law on an edge of their domain.
     bound: Vec<usize>,
@@ -119,17 +123,16 @@ impl Case<'_> {
         let certified = self.found.certificate.holds();
         let directions = &self.identification.undetermined;
         let endless = self.endless();
-        let collinear = collinear(self.law, self.problem);
+        let collinear = self.collinear.as_ref();
         let undetermined = movers(self.problem, &self.found.theta, directions, MOVES);
         let few = few_values(self.law, self.problem, &undetermined, &self.bound);
         let finite = self.found.rows.objective.is_finite() && self.natural.iter().all(|x| x.is_finite());
-        let exchangeable = certified
-            && (self.twin || self.rival)
-            && collinear.as_ref().is_some_and(|c| c.is_same_variable());
+        let exchangeable =
+            certified && (self.twin || self.rival) && collinear.is_some_and(Collinear::is_same_variable);
         let running = !certified && self.identification.condition > RUNAWAY;
-        let weakest = std::slice::from_ref(&self.identification.weakest);
+        let weakest = if running { vec![self.factor.weakest()] } else { Vec::new() };
         let loose = if running {
-            movers(self.problem, &self.found.theta, weakest, MOVES_MUCH)
+            movers(self.problem, &self.found.theta, &weakest, MOVES_MUCH)
         } else {
             undetermined.clone()
         };
@@ -156,7 +159,7 @@ impl Case<'_> {
             );
             (Status::Underdetermined, message)
         } else if !directions.is_empty() {
-            let reason = few.or(narrow).or(collinear.map(|c| c.sentence));
+            let reason = few.or(narrow).or(collinear.map(|c| c.sentence.clone()));
             (Status::Underdetermined, self.free_directions(&undetermined, reason))
         } else if !endless.is_empty() {
             let message = format!(
@@ -177,9 +180,9 @@ impl Case<'_> {
         } else if !certified {
             let mut message = self.found.certificate.failure();
             if running {
-                message += &self.runaway(&loose);
+                message += &self.runaway(&loose, &weakest);
             }
-            for reason in narrow.into_iter().chain(collinear.map(|c| c.sentence)) {
+            for reason in narrow.into_iter().chain(collinear.map(|c| c.sentence.clone())) {
                 message += &format!("; {reason}");
             }
             (Status::NotConverged, message)
@@ -208,9 +211,8 @@ impl Case<'_> {
         message
     }
 
-    /// How the parameters run away.
-    fn runaway(&self, parameters: &[usize]) -> String {
-        let weakest = std::slice::from_ref(&self.identification.weakest);
+    /// How the parameters run away, along the weakest direction.
+    fn runaway(&self, parameters: &[usize], weakest: &[Vec<f64>]) -> String {
         let movement = movement(self.law, self.problem, &self.found.theta, weakest, MOVES_MUCH);
         format!(
             "; {} may be running away together: {movement} hardly changes the objective (condition number {:.1e})",
@@ -243,7 +245,7 @@ impl Case<'_> {
 /// direction free, a search follows it until it meets a bound, and the rest then looks determined.
 fn beyond_bounds(problem: &Problem, found: &Finished) -> Vec<Vec<f64>> {
     let unpressed = |i: usize| {
-        let norm = column_norm(&found.rows, i);
+        let norm = found.rows.norms[i];
         let pressure = found.rows.gradient[i].abs() / if norm > 0.0 { norm } else { 1.0 };
         !found.free.contains(&i) && pressure <= found.certificate.gradient_limit
     };
@@ -253,7 +255,7 @@ fn beyond_bounds(problem: &Problem, found: &Finished) -> Vec<Vec<f64>> {
     }
     let mut free = [&found.free[..], &unpressed].concat();
     free.sort_unstable();
-    let directions = identify(problem, &found.rows, &free).undetermined;
+    let directions = Factor::of(problem, &found.rows, &free).undetermined();
     // One direction can be followed forwards or backwards; some combination of several can be.
     let leads_inside = |sign: f64| {
         let [direction] = directions.as_slice() else { return true };
@@ -302,11 +304,11 @@ fn is_rival(problem: &Problem, found: &Finished, objective: f64) -> bool {
 
 /// Condition number of the column-scaled Jacobian with respect to the parameters themselves, not the solver's
 /// coordinates: what a user can compute from the table of residuals.
-fn natural_condition(problem: &Problem, found: &Finished) -> f64 {
+fn natural_condition(problem: &Problem, found: &Finished, factor: &Factor) -> f64 {
     let parameters: Vec<usize> = found.free.iter().map(|&i| problem.model.coordinates[i].parameter).collect();
     let transform = problem.natural_jacobian(&found.theta);
     let p = problem.p();
-    condition_in(&found.rows, &found.free, |a, b| transform[parameters[a] * p + found.free[b]])
+    factor.condition_in(|a, b| transform[parameters[a] * p + found.free[b]])
 }
 
 fn natural_values(law: &Law, problem: &Problem, found: &Finished) -> Vec<f64> {
