@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 use sweepfit::engine::Job;
 use sweepfit::infer::{Resample, Resampler};
-use sweepfit::problem::{Loss, Observations, Problem};
+use sweepfit::problem::{Loss, Observations, Part, Problem};
 use sweepfit::solve::{self, Batch, Models};
 
 use crate::common::{self, fitted};
@@ -99,10 +99,13 @@ fn drawn_starts(models: &Models, problem: &Problem, batch: &mut Batch) -> Vec<[f
 /// How often each replicate draws each observation.
 fn draw(problem: &Problem, key_digest: &[u8; 32], replicates: usize, into: &mut Vec<u8>) {
     let mut resampler = Resampler::new(&problem.observations, &Resample::Pairs, 0, key_digest);
-    let mut weight = vec![0.0; problem.n()];
+    let (mut rows, mut weight) = (Vec::new(), Vec::new());
     for replicate in 0..replicates {
-        resampler.draw(replicate as u64, &problem.observations.weight, &mut weight);
-        into.extend(weight.iter().map(|&w| w as u8));
+        rows.clear();
+        weight.clear();
+        resampler.draw(replicate as u64, &problem.observations.weight, &mut rows, &mut weight);
+        let part = Part { rows: &rows, weight: &weight };
+        into.extend(part.spread(problem.n()).iter().map(|&w| w as u8));
     }
 }
 

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use sweepfit::infer::{Options, Resample, replicate};
-use sweepfit::problem::{Loss, Problem};
+use sweepfit::problem::{Loss, Part, Problem};
 use sweepfit::solve::{self, Batch, Kind, Models, Task};
 
 use common::fitted;
@@ -96,7 +96,9 @@ fn start_coordinates(models: &Models, problem: &Problem) -> Vec<f64> {
 fn searches(problem: &Problem, start: &[f64], n: usize, alone: bool, batch: &mut Batch) -> Vec<f64> {
     let terrain = solve::terrain(problem);
     let kind = Kind::of(problem, &terrain);
-    let task = Task { problem, terrain: &terrain, weight: &problem.observations.weight, start, ahead: None };
+    let (rows, weight) = problem.observations.taking_part();
+    let part = Part { rows: &rows, weight: &weight };
+    let task = Task { problem, terrain: &terrain, part, start, ahead: None };
     let mut last = Vec::new();
     if alone {
         (0..n).for_each(|_| batch.run_alone(task, kind, |ended| last = ended.theta.to_vec()));

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::law::{LANES, Pack, Scale};
-use crate::problem::Problem;
-use crate::solve::{Ahead, Batch, Ending, Expansion, Fit, Kind, Models, Task, Terrain, at_edges, minimise, terrain};
+use crate::problem::{Part, Problem};
+use crate::solve::{
+    Ahead, Batch, Ending, Expansion, Fit, Kind, Models, Task, Terrain, at_edges, minimise, terrain,
+};
 
 use super::Options;
 use super::resample::Resampler;
@@ -143,7 +145,9 @@ const VANISHED: f64 = 13.8;
 #[derive(Default)]
 struct Scratch {
     batch: Batch,
-    weights: Vec<f64>,
+    rows: Vec<u32>,
+    weight: Vec<f64>,
+    ends: Vec<usize>,
     sums: Vec<Pack>,
     trials: Vec<f64>,
     predicted: Vec<f64>,
@@ -171,22 +175,29 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
     let count = replicates.len();
     let own = &problem.observations.weight;
     let mut resampler = Resampler::new(&problem.observations, &options.resample, options.seed, key_digest);
-    let Scratch { batch, weights, sums, trials, predicted } = scratch;
+    let Scratch { batch, rows, weight, ends, sums, trials, predicted } = scratch;
     let level = batch.level();
     let width = expansion.width();
-    weights.resize(n * count, 0.0);
     sums.resize(width * count, Pack::ZERO);
     trials.resize(p * count, 0.0);
     predicted.resize(count, 0.0);
-    for ((weight, sums), r) in weights.chunks_mut(n.max(1)).zip(sums.chunks_mut(width)).zip(replicates) {
-        resampler.draw(r as u64, own, weight);
-        expansion.sum(level, weight, sums);
+    rows.clear();
+    weight.clear();
+    ends.clear();
+    for (r, sums) in replicates.zip(sums.chunks_mut(width)) {
+        let first = rows.len();
+        resampler.draw(r as u64, own, rows, weight);
+        ends.push(rows.len());
+        expansion.sum(level, Part { rows: &rows[first..], weight: &weight[first..] }, sums);
     }
     let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));
     for (sums, (trials, predicted)) in sums.chunks(width * LANES).zip(groups) {
         batch.look_ahead(terrain, expansion, sums, trials, predicted);
     }
-    let weight_of = |r: usize| &weights[r * n..(r + 1) * n];
+    let part = |r: usize| {
+        let drawn = if r == 0 { 0 } else { ends[r - 1] }..ends[r];
+        Part { rows: &rows[drawn.clone()], weight: &weight[drawn] }
+    };
     let mut thetas = vec![0.0; count * p];
     let mut refits = Replicates {
         n_parameters: models.law().parameters.len(),
@@ -202,7 +213,7 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
         |r| Task {
             problem,
             terrain,
-            weight: weight_of(r),
+            part: part(r),
             start: &expansion.theta,
             ahead: Some(Ahead {
                 sums: &sums[r * width..(r + 1) * width],
@@ -228,17 +239,16 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
     for r in 0..count {
         let n_parameters = refits.n_parameters;
         let natural = &mut refits.estimates[r * n_parameters..(r + 1) * n_parameters];
-        let drawn = || weight_of(r).iter().filter(|w| **w > 0.0).count();
-        if (!refits.converged[r] || vanishes(&thetas[r * p..(r + 1) * p]))
-            && drawn() >= p
-            && let Some(found) = minimise(problem, weight_of(r), &thetas[r * p..(r + 1) * p], 50)
-        {
-            // A replicate's optimum may lie on an edge, like the estimate's own: leaving such replicates out
-            // would cut the interval off on that side.
-            let (solved, _, found) = at_edges(models, problem.clone(), weight_of(r), found);
-            refits.converged[r] = found.certificate.holds();
-            refits.objective[r] = found.rows.objective;
-            natural.copy_from_slice(&solved.natural(&found.theta));
+        if (!refits.converged[r] || vanishes(&thetas[r * p..(r + 1) * p])) && part(r).rows.len() >= p {
+            let weight = part(r).spread(n);
+            if let Some(found) = minimise(problem, &weight, &thetas[r * p..(r + 1) * p], 50) {
+                // A replicate's optimum may lie on an edge, like the estimate's own: leaving such replicates out
+                // would cut the interval off on that side.
+                let (solved, _, found) = at_edges(models, problem.clone(), &weight, found);
+                refits.converged[r] = found.certificate.holds();
+                refits.objective[r] = found.rows.objective;
+                natural.copy_from_slice(&solved.natural(&found.theta));
+            }
         }
         refits.converged[r] &= natural.iter().all(|x| x.is_finite());
     }

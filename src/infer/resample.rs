@@ -7,7 +7,7 @@
 //! added to the job changes it only where it brings another response, or where responses are tied. The mapping from 64 random bits to an index is our own
 //! (multiply and shift), and golden tests hold all of it in place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -61,12 +61,12 @@ pub fn index(rng: &mut ChaCha8Rng, n: usize) -> usize {
     ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize
 }
 
-/// Draws replicates' weights for one sweep and law.
+/// Draws replicates of one sweep and law.
 pub struct Resampler {
     rng: ChaCha8Rng,
-    /// Observations unit after unit, and where each unit ends.
-    members: Vec<u32>,
-    ends: Vec<u32>,
+    /// Of every observation, the unit it belongs to.
+    unit: Vec<u32>,
+    /// Of every unit, how often it was drawn; then a place for observations of no unit, which is never drawn.
     counts: Vec<u32>,
 }
 
@@ -82,66 +82,52 @@ impl Resampler {
         let mut order: Vec<u32> =
             (0..observations.len() as u32).filter(|&i| observations.weight[i as usize] > 0.0).collect();
         order.sort_by_key(|&i| observations.rows[i as usize]);
-        let (members, ends) = match (resample, &observations.cluster) {
+        let clusters: Option<BTreeMap<u32, u32>> = match (resample, &observations.cluster) {
             (Resample::Cluster(_), Some(cluster)) => {
-                let mut units: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-                for &i in &order {
-                    units.entry(cluster[i as usize]).or_default().push(i);
-                }
-                let mut end = 0;
-                let ends = units
-                    .values()
-                    .map(|unit| {
-                        end += unit.len() as u32;
-                        end
-                    })
-                    .collect();
-                (units.into_values().flatten().collect(), ends)
+                let present: BTreeSet<u32> = order.iter().map(|&i| cluster[i as usize]).collect();
+                Some(present.into_iter().zip(0..).collect())
             }
-            _ => {
-                let ends: Vec<u32> = (1..=order.len() as u32).collect();
-                (order, ends)
-            }
+            _ => None,
         };
-        Resampler { rng: generator("resample", seed, key_digest), members, ends, counts: Vec::new() }
+        let n_units = clusters.as_ref().map_or(order.len(), BTreeMap::len);
+        let mut unit = vec![n_units as u32; observations.len()];
+        for (place, &i) in order.iter().enumerate() {
+            unit[i as usize] = match (&clusters, &observations.cluster) {
+                (Some(clusters), Some(cluster)) => clusters[&cluster[i as usize]],
+                _ => place as u32,
+            };
+        }
+        Resampler { rng: generator("resample", seed, key_digest), unit, counts: vec![0; n_units + 1] }
     }
 
     /// Number of units to draw from.
     pub fn n_units(&self) -> usize {
-        self.ends.len()
+        self.counts.len() - 1
     }
 
-    /// Writes the weights of one replicate: the observations' own times how often each was drawn.
-    pub fn draw(&mut self, replicate: u64, own: &[f64], weight: &mut [f64]) {
+    /// Adds the observations of one replicate and their weights, `own` times how often each was drawn, to `rows` and
+    /// `weight`.
+    pub fn draw(&mut self, replicate: u64, own: &[f64], rows: &mut Vec<u32>, weight: &mut Vec<f64>) {
         self.rng.set_stream(replicate);
         self.rng.set_word_pos(0);
-        let n = self.ends.len();
-        if self.members.len() == n {
-            // One observation per unit: counted where its weight stands.
-            self.counts.clear();
-            self.counts.resize(own.len(), 0);
-            for _ in 0..n {
-                self.counts[self.members[index(&mut self.rng, n)] as usize] += 1;
-            }
-            for ((weight, &own), &count) in weight.iter_mut().zip(own).zip(&self.counts) {
-                *weight = own * f64::from(count);
-            }
-            return;
+        let n_units = self.n_units();
+        self.counts.fill(0);
+        for _ in 0..n_units {
+            self.counts[index(&mut self.rng, n_units)] += 1;
         }
-        self.counts.clear();
-        self.counts.resize(n, 0);
-        for _ in 0..n {
-            self.counts[index(&mut self.rng, n)] += 1;
+        // Without branches: which observations a replicate leaves out, no processor can predict.
+        let first = rows.len();
+        rows.resize(first + own.len(), 0);
+        weight.resize(first + own.len(), 0.0);
+        let mut drawn = first;
+        for (i, (&unit, &own)) in self.unit.iter().zip(own).enumerate() {
+            let count = self.counts[unit as usize];
+            rows[drawn] = i as u32;
+            weight[drawn] = own * f64::from(count);
+            drawn += usize::from(count > 0);
         }
-        weight.fill(0.0);
-        let mut start = 0;
-        for (&end, &count) in self.ends.iter().zip(&self.counts) {
-            let count = f64::from(count);
-            for &i in &self.members[start..end as usize] {
-                weight[i as usize] = own[i as usize] * count;
-            }
-            start = end as usize;
-        }
+        rows.truncate(drawn);
+        weight.truncate(drawn);
     }
 }
 

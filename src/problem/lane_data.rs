@@ -6,6 +6,24 @@ use crate::law::{LANES, Model, Pack};
 
 use super::Problem;
 
+/// The observations of a fit that take part, and their weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    pub rows: &'a [u32],
+    pub weight: &'a [f64],
+}
+
+impl Part<'_> {
+    /// One weight per observation of a fit of `n`.
+    pub fn spread(&self, n: usize) -> Vec<f64> {
+        let mut weight = vec![0.0; n];
+        for (&i, &w) in self.rows.iter().zip(self.weight) {
+            weight[i as usize] = w;
+        }
+        weight
+    }
+}
+
 /// Columns, targets and weights as the compiled programs read them.
 #[derive(Clone, Debug, Default)]
 pub struct LaneData {
@@ -25,8 +43,6 @@ pub struct LaneData {
     padded: [usize; LANES],
     /// Per lane: the observation that pads.
     padding: [u32; LANES],
-    /// Scratch: the observations of positive weight.
-    kept: Vec<u32>,
 }
 
 impl LaneData {
@@ -50,27 +66,15 @@ impl LaneData {
         self.padded = [0; LANES];
     }
 
-    /// Puts one fit's data into a lane. Observations of weight zero are left out; call [`LaneData::settle`]
-    /// when all lanes are loaded.
-    pub fn load_lane(&mut self, lane: usize, problem: &Problem, weight: &[f64]) {
-        let mut kept = std::mem::take(&mut self.kept);
-        // Without branches: which observations a replicate leaves out, no processor can predict.
-        kept.clear();
-        kept.resize(weight.len(), 0);
-        let mut count = 0;
-        for (i, &w) in weight.iter().enumerate() {
-            kept[count] = i as u32;
-            count += usize::from(w != 0.0);
+    /// Puts one fit's data into a lane: the observations of `part`. Call [`LaneData::settle`] when all lanes are loaded.
+    pub fn load_lane(&mut self, lane: usize, problem: &Problem, part: Part) {
+        self.set(lane, 0, problem, part.rows);
+        for (pack, &w) in self.weight.iter_mut().zip(part.weight) {
+            pack.0[lane] = w;
         }
-        kept.truncate(count);
-        self.set(lane, 0, problem, &kept);
-        for (pack, &i) in self.weight.iter_mut().zip(&kept) {
-            pack.0[lane] = weight[i as usize];
-        }
-        self.length[lane] = kept.len();
-        self.padded[lane] = kept.len();
-        self.padding[lane] = kept.first().copied().unwrap_or(0);
-        self.kept = kept;
+        self.length[lane] = part.rows.len();
+        self.padded[lane] = part.rows.len();
+        self.padding[lane] = part.rows.first().copied().unwrap_or(0);
         for (mean, &value) in self.means.iter_mut().zip(&problem.means) {
             mean.0[lane] = value;
         }

@@ -16,7 +16,7 @@ pub mod observations;
 #[cfg(test)]
 mod tests;
 
-pub use lane_data::{LaneData, lanes_of};
+pub use lane_data::{LaneData, Part, lanes_of};
 pub use loss::{Loss, LossTerms};
 pub use loss_choice::LossChoice;
 pub use memory::bind_columns;

@@ -101,7 +101,7 @@ impl Searches {
 #[cfg(test)]
 mod tests {
     use crate::law::Residual;
-    use crate::problem::Loss;
+    use crate::problem::{Loss, Part};
     use crate::solve::search::Ending;
     use crate::solve::{Batch, Design, Kind, Task, starts, terrain};
     use crate::testing::{Uniform, problem, typed_law};
@@ -123,11 +123,12 @@ mod tests {
         let terrain = terrain(&problem);
         let mut run = |abandon: bool| {
             let kind = Kind { abandon, ..Kind::of(&problem, &terrain) };
-            let weight = &problem.observations.weight;
+            let (rows, weight) = problem.observations.taking_part();
+            let part = Part { rows: &rows, weight: &weight };
             let task = |i: usize| Task {
                 problem: &problem,
                 terrain: &terrain,
-                weight,
+                part,
                 start: &starts[i],
                 ahead: None,
             };

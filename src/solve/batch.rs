@@ -9,7 +9,7 @@ use fearless_simd::Level;
 
 use crate::law::{LANES, Model, Pack};
 use crate::problem::{
-    LaneData, Mix, Objective, Order, Problem, Sums, Workspace, amplitude_equations, lanes_of,
+    LaneData, Mix, Objective, Order, Part, Problem, Sums, Workspace, amplitude_equations, lanes_of,
 };
 
 use super::ahead::Ahead;
@@ -22,7 +22,7 @@ use super::search::{Ending, Ground, Searches, Terrain};
 pub struct Task<'a> {
     pub problem: &'a Problem,
     pub terrain: &'a Terrain,
-    pub weight: &'a [f64],
+    pub part: Part<'a>,
     pub start: &'a [f64],
     /// What is known at the start, if anything.
     pub ahead: Option<Ahead<'a>>,
@@ -129,9 +129,9 @@ impl Batch {
                 }
                 let taken = task(next);
                 // Starts of one sweep share their data: it stays in the lane.
-                let identity = (std::ptr::from_ref(taken.problem), taken.weight.as_ptr());
+                let identity = (std::ptr::from_ref(taken.problem), taken.part.weight.as_ptr());
                 if loaded[lane] != Some(identity) {
-                    data.load_lane(lane, taken.problem, taken.weight);
+                    data.load_lane(lane, taken.problem, taken.part);
                     loaded[lane] = Some(identity);
                 }
                 searches.begin(lane, taken.start, taken.terrain);
@@ -150,8 +150,12 @@ impl Batch {
                 data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
                 changed = false;
             }
-            Objective { model, loss: ground.loss, order: Order::Hessian, data, mix: &searches.mix }
-                .evaluate(*level, &searches.trial, workspace, sums);
+            Objective { model, loss: ground.loss, order: Order::Hessian, data, mix: &searches.mix }.evaluate(
+                *level,
+                &searches.trial,
+                workspace,
+                sums,
+            );
             let mut endings = searches.observe(*level, sums, active, ground);
             if abandon {
                 (0..LANES)
@@ -217,7 +221,7 @@ impl Batch {
     pub fn run_alone(&mut self, task: Task, kind: Kind, mut done: impl FnMut(Ended)) {
         let Kind { model, ground, .. } = kind;
         let Batch { level, workspace, data, sums, searches, theta, .. } = self;
-        data.spread_into(task.problem, task.weight);
+        data.spread_into(task.problem, &task.part.spread(task.problem.n()));
         searches.prepare(model.coordinates.len());
         for lane in 0..LANES {
             searches.begin(lane, task.start, task.terrain);

@@ -8,7 +8,7 @@ use fearless_simd::{Level, dispatch};
 
 use crate::lanes::Lanes;
 use crate::law::{LANES, Pack};
-use crate::problem::{LaneData, Problem, Workspace, outputs_lanes, triangle};
+use crate::problem::{LaneData, Part, Problem, Workspace, outputs_lanes, triangle};
 
 /// What a replicate's objective is made from at one point.
 #[derive(Debug)]
@@ -95,21 +95,21 @@ impl Expansion {
         self.width
     }
 
-    /// The sums under other weights, [`Expansion::width`] packs.
-    pub fn sum(&self, level: Level, weight: &[f64], sums: &mut [Pack]) {
-        dispatch!(level, simd => self.sum_lanes::<fearless_simd::f64x8<_>>(simd, weight, sums));
+    /// The sums over some observations under other weights, [`Expansion::width`] packs.
+    pub fn sum(&self, level: Level, part: Part, sums: &mut [Pack]) {
+        dispatch!(level, simd => self.sum_lanes::<fearless_simd::f64x8<_>>(simd, part, sums));
     }
 
     #[inline(always)]
-    fn sum_lanes<L: Lanes>(&self, token: L::Token, weight: &[f64], sums: &mut [Pack]) {
+    fn sum_lanes<L: Lanes>(&self, token: L::Token, part: Part, sums: &mut [Pack]) {
         // A few packs at a time, so that their sums stay in registers.
         for (group, sums) in sums.chunks_mut(GROUP).enumerate() {
             let from = group * GROUP;
             match sums.len() {
-                1 => self.sum_packs::<L, 1>(token, weight, from, sums),
-                2 => self.sum_packs::<L, 2>(token, weight, from, sums),
-                3 => self.sum_packs::<L, 3>(token, weight, from, sums),
-                _ => self.sum_packs::<L, GROUP>(token, weight, from, sums),
+                1 => self.sum_packs::<L, 1>(token, part, from, sums),
+                2 => self.sum_packs::<L, 2>(token, part, from, sums),
+                3 => self.sum_packs::<L, 3>(token, part, from, sums),
+                _ => self.sum_packs::<L, GROUP>(token, part, from, sums),
             }
         }
     }
@@ -118,14 +118,15 @@ impl Expansion {
     fn sum_packs<L: Lanes, const N: usize>(
         &self,
         token: L::Token,
-        weight: &[f64],
+        part: Part,
         from: usize,
         sums: &mut [Pack],
     ) {
         let mut totals = [L::splat(token, 0.0); N];
-        for (row, &w) in self.table.chunks_exact(self.width).zip(weight) {
+        for (&i, &w) in part.rows.iter().zip(part.weight) {
             let w = L::splat(token, w);
-            let packs = &row[from..from + N];
+            let place = i as usize * self.width + from;
+            let packs = &self.table[place..place + N];
             for (total, pack) in totals.iter_mut().zip(packs) {
                 *total = w.mul_add(L::load(token, &pack.0), *total);
             }

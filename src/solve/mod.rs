@@ -58,7 +58,7 @@ pub use starts::{Design, Given, most_starts, never_finite, starts, user_start};
 use std::sync::Arc;
 
 use crate::law::{Coordinate, LANES, Law, Residual, Role, Scale};
-use crate::problem::Problem;
+use crate::problem::{Part, Problem};
 
 use explain::Collinear;
 
@@ -550,9 +550,10 @@ fn search(
     amplitudes: Amplitudes,
     batch: &mut Batch,
 ) -> Vec<Outcome> {
-    let weight = &problem.observations.weight;
     match solver {
         Solver::Fast => {
+            let (rows, weight) = problem.observations.taking_part();
+            let part = Part { rows: &rows, weight: &weight };
             let mut terrain = terrain(problem);
             terrain.project_start = amplitudes == Amplitudes::Solved;
             if amplitudes == Amplitudes::Free {
@@ -564,7 +565,7 @@ fn search(
             }
             let mut outcomes: Vec<Option<Outcome>> = vec![None; starts.len()];
             let kind = Kind { abandon: true, ..Kind::of(problem, &terrain) };
-            let task = |i: usize| Task { problem, terrain: &terrain, weight, start: &starts[i], ahead: None };
+            let task = |i: usize| Task { problem, terrain: &terrain, part, start: &starts[i], ahead: None };
             let keep = |ended: Ended| {
                 outcomes[ended.task] = Some(Outcome {
                     start: ended.task,
@@ -585,7 +586,7 @@ fn search(
             .iter()
             .enumerate()
             .filter_map(|(index, start)| {
-                let found = minimise(problem, weight, start, REFERENCE_ITERATIONS)?;
+                let found = minimise(problem, &problem.observations.weight, start, REFERENCE_ITERATIONS)?;
                 Some(Outcome {
                     start: index,
                     objective: found.rows.objective,
