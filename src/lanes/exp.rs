@@ -1,7 +1,7 @@
 //! The exponential, and the core that its relatives share.
 
 use super::pairs::fast_two_sum;
-use super::{LaneBits, Lanes};
+use super::{LaneBits, Lanes, Table};
 
 /// 1.5 * 2^52: added to a small number, it leaves the nearest integer in the low bits.
 const ROUND: f64 = 6755399441055744.0;
@@ -12,21 +12,44 @@ pub(super) const LN_2_LOW: f64 = 2.3190468138462996e-17;
 /// Up to here 2^n is a normal double for the nearest n, so that the scaling cannot round.
 const PLAIN: f64 = 708.0;
 
-/// (e^r - 1 - r) / r^2 on |r| <= ln(2)/2, minimax by the Remez exchange (Remez 1934): as a part of
-/// e^r its error is below 2^-57.
-const FAST: [f64; 10] = [
-    0.5000000000000011,
-    0.1666666666666641,
-    0.04166666666652973,
-    0.008333333333494975,
-    0.0013888888943759143,
-    0.00019841269505776674,
-    2.4801492950375196e-05,
-    2.7557586802372564e-06,
-    2.7630306014611137e-07,
-    2.5000019036279323e-08,
+/// (e^r - 1 - r) / r^2 on |r| <= ln(2)/32, minimax by the Remez exchange (Remez 1934): as a part of
+/// e^r its error is below 2^-56.2. Made, like the tables, by tests/golden/coefficients.py.
+const FAST: [f64; 5] = [
+    0.5000000000000006,
+    0.16666666664417823,
+    0.04166666665964155,
+    0.008333471924441402,
+    0.0013889129157017737,
 ];
-/// The same to 2^-64, for the functions that subtract the one again.
+/// 2^(j/16), correctly rounded, with j taken from the bits that follow the exponent's: adding an
+/// integer n there, its lowest four bits being j, makes it 2^(n/16).
+const ROOTS: Table = {
+    let mut roots = [
+        1.0_f64,
+        1.0442737824274138,
+        1.0905077326652577,
+        1.1387886347566916,
+        1.189207115002721,
+        1.241857812073484,
+        1.2968395546510096,
+        1.3542555469368927,
+        core::f64::consts::SQRT_2,
+        1.4768261459394993,
+        1.5422108254079407,
+        1.6104903319492543,
+        1.681792830507429,
+        1.7562521603732995,
+        1.8340080864093424,
+        1.9152065613971474,
+    ];
+    let mut j = 0;
+    while j < 16 {
+        roots[j] = f64::from_bits(roots[j].to_bits() - ((j as u64) << 48));
+        j += 1;
+    }
+    Table(roots)
+};
+/// (e^r - 1 - r) / r^2 on |r| <= ln(2)/2 to 2^-64, for the functions that subtract the one again.
 const FINE: [f64; 11] = [
     0.5,
     0.16666666666666682,
@@ -64,34 +87,41 @@ pub(super) fn limit<L: Lanes>(x: L) -> L {
 
 /// e^x.
 ///
-/// Error below 1.01 ulp, subnormal results included. Reduction by ln 2 in two parts (Cody and
-/// Waite 1980), then a polynomial of degree 11 in the order of Estrin (1960).
+/// Error below 1.11 ulp, subnormal results included. Reduction by ln 2 / 16 in two parts (Cody and
+/// Waite 1980), then 2^(j/16) from a table and a polynomial for the rest (Tang, ACM TOMS 15, 1989).
+/// The rounding of the table is half of the error; a second table could take it back, for a tenth
+/// of the time.
 #[inline(always)]
 pub fn exp<L: Lanes>(x: L) -> L {
     let plain = x.abs().lt(x.fill(PLAIN));
     if L::all(plain) {
-        let (shifted, _, value) = fast(x);
-        return L::from_bits(value.to_bits().plus(shifted.to_bits() << 52));
+        let (shifted, _, rest) = fast(x);
+        return grown(shifted.to_bits(), rest);
     }
-    // A scaling in two steps, which is exact wherever the addition above is.
-    let (_, n, value) = fast(limit(x));
-    scale(value, n)
+    // A scaling in two steps, which is exact wherever the addition of exponents is.
+    let (shifted, n, rest) = fast(limit(x));
+    let value = grown(shifted.to_bits() & x.fill_bits(15), rest);
+    scale(value, (n * x.fill(1.0 / 16.0)).floor())
 }
 
-/// n + ROUND, n, and e^(x - n ln 2).
+/// n + ROUND, n, and e^(x - n ln 2 / 16) - 1.
 #[inline(always)]
 fn fast<L: Lanes>(x: L) -> (L, L, L) {
     let c = |i: usize| x.fill(FAST[i]);
-    let shifted = x.mul_add(x.fill(LOG2_E), x.fill(ROUND));
+    let shifted = x.mul_add(x.fill(16.0 * LOG2_E), x.fill(ROUND));
     let n = shifted - x.fill(ROUND);
-    let r = n.mul_add(x.fill(-LN_2_LOW), n.mul_add(x.fill(-LN_2), x));
+    let r = n.mul_add(x.fill(-LN_2_LOW / 16.0), n.mul_add(x.fill(-LN_2 / 16.0), x));
     let r2 = r * r;
-    let r4 = r2 * r2;
-    let low = c(3).mul_add(r, c(2)).mul_add(r2, c(1).mul_add(r, c(0)));
-    let high = c(7).mul_add(r, c(6)).mul_add(r2, c(5).mul_add(r, c(4)));
-    let high = c(9).mul_add(r, c(8)).mul_add(r4, high);
-    let tail = high.mul_add(r4, low);
-    (shifted, n, x.fill(1.0) + tail.mul_add(r2, r))
+    let low = c(1).mul_add(r, c(0));
+    let high = c(4).mul_add(r2, c(3).mul_add(r, c(2)));
+    (shifted, n, high.mul_add(r2, low).mul_add(r2, r))
+}
+
+/// 2^(n/16) (1 + rest), for the integer in the lowest sixteen bits of `n`, if it is a normal number.
+#[inline(always)]
+fn grown<L: Lanes>(n: L::Bits, rest: L) -> L {
+    let power = L::from_bits(L::look_up(&ROOTS, n).to_bits().plus(n << 48));
+    power.mul_add(rest, power)
 }
 
 /// For `x + low` with |x| <= 760: an integral n and e^(x + low - n ln 2) - 1 as a sum of two, its

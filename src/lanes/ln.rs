@@ -1,25 +1,72 @@
 //! Logarithms to the bases e, 2 and 10, and the double-double one behind the power.
 
-use super::exp::{LN_2, LN_2_LOW};
 use super::pairs::{fast_two_sum, two_product};
-use super::{LaneBits, Lanes};
+use super::{LaneBits, Lanes, Table};
 
 const MANTISSA: u64 = (1 << 52) - 1;
-/// sqrt(1/2), the least mantissa after the reduction.
+/// sqrt(1/2), the least mantissa after the fine reduction.
 const ROOT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
 /// 2^52: or-ing a small integer into its bits adds that integer to it.
 const TWO_52: f64 = 4503599627370496.0;
 
-/// (ln((1+s)/(1-s))/s - 2) / s^2 in z = s^2, minimax by the Remez exchange on the reduced range;
-/// as a part of the logarithm its error is below 2^-59.
-const FAST: [f64; 7] = [
-    0.6666666666666734,
-    0.39999999999413965,
-    0.28571428742561567,
-    0.22222198553836411,
-    0.1818356540488061,
-    0.153140211743806,
-    0.14796260646852763,
+/// The least mantissa after the fast reduction. From here on each 2^48 bit patterns are a cell of the
+/// table; the one is in the middle of cell 9, so that numbers on both its sides share a reciprocal.
+const LEAST: u64 = 0x3fe6_5555_0000_0000;
+/// The cells from `LEAST` times 2^-3071 to the one.
+const STEPS: f64 = 3071.0 * 16.0 + 9.0;
+/// ln 2 / 16, the first part so short that its product with any number of steps is exact.
+const STEP: (f64, f64) = (0.043321698785007356, -1.0774652828509272e-14);
+/// A reciprocal c for each cell. Most are such that their `REST` needs no second part (the accurate
+/// tables of Gal 1986); beside the one, where r must not be rounded, they have five or six bits.
+const RECIPROCALS: Table = Table([
+    1.4014601660835808,
+    1.3426576292722159,
+    1.2885908677427744,
+    1.2387099217256574,
+    1.1925468097804475,
+    1.1497008089290124,
+    1.1098267856181883,
+    1.0726258812778389,
+    1.03125,
+    1.0,
+    0.953125,
+    0.8971965172935008,
+    0.8495577512904214,
+    0.8067228958400068,
+    0.768000187734689,
+    0.7328245982413348,
+]);
+/// -ln c less the cell's steps from the one.
+const REST: Table = Table([
+    0.05238062019111567,
+    0.05192263504375205,
+    0.049702620758125704,
+    0.04585974037502183,
+    0.04051729743036958,
+    0.033785052762596024,
+    0.02576114220028103,
+    0.016533660816662632,
+    0.012550040118242893,
+    0.0,
+    0.004687520401364026,
+    0.021836960524069582,
+    0.033074261141450734,
+    0.04148825020206459,
+    0.047356807463302175,
+    0.05091870600654147,
+]);
+/// (ln(1 + r) - r) / r^2 for r from -0.02805 to 0.03256, minimax by the Remez exchange (Remez 1934) with
+/// the logarithm itself as the weight: as a part of it its error is below 2^-56.8. Made, like the
+/// tables, by tests/golden/coefficients.py.
+const FAST: [f64; 8] = [
+    -0.4999999999999983,
+    0.3333333333334242,
+    -0.25000000002861933,
+    0.19999999925516102,
+    -0.16666654369582576,
+    0.14285885073351068,
+    -0.12519223930178203,
+    0.11001742857630711,
 ];
 /// ((ln((1+s)/(1-s))/2s - 1)/z - 1/3) / z, to 2^-80 of the logarithm.
 const FINE: [f64; 9] = [
@@ -74,33 +121,45 @@ fn edges<L: Lanes>(x: L, value: L) -> L {
 
 /// The natural logarithm.
 ///
-/// Error below 1 ulp, next to one and on subnormal numbers too. The series of the inverse
-/// hyperbolic tangent in f/(2+f), arranged so that the leading f stays unrounded (Ng, in the
-/// FDLIBM notes of Sun Microsystems, 1993).
+/// Error below 1.02 ulp, next to one and on subnormal numbers too. A reciprocal c of the mantissa m from
+/// a table, -ln c from another, and a polynomial for ln(1 + r) with r = cm - 1 (Tang, ACM TOMS 16,
+/// 1990): no division.
 #[inline(always)]
 pub fn ln<L: Lanes>(x: L) -> L {
-    if L::all(is_plain(x)) {
-        let (k, m) = split(x);
-        return fast(k, m);
+    let bits = placed(x);
+    // Zero, and what is subnormal, negative, infinite or not a number, does not lie below.
+    let plain = L::from_bits(bits).lt(x.fill(f64::from_bits(0x801a << 48)));
+    if L::all(plain) {
+        return fast(bits, x.fill(TWO_52 + STEPS));
     }
-    let (k, m) = split_any(x);
-    edges(x, fast(k, m))
+    let small = x.lt(x.fill(f64::MIN_POSITIVE));
+    let normal = L::select(small, x * x.fill(TWO_52), x);
+    let one = L::select(small, x.fill(TWO_52 + STEPS + 52.0 * 16.0), x.fill(TWO_52 + STEPS));
+    edges(x, fast(placed(normal), one))
 }
 
-/// k ln 2 + ln m.
+/// The bits of `x`, moved such that the highest sixteen count the cells from `LEAST` times 2^-3071 on.
 #[inline(always)]
-fn fast<L: Lanes>(k: L, m: L) -> L {
-    let c = |i: usize| m.fill(FAST[i]);
-    let f = m - m.fill(1.0);
-    let s = f / (m + m.fill(1.0));
-    let z = s * s;
-    let z2 = z * z;
-    let low = c(3).mul_add(z, c(2)).mul_add(z2, c(1).mul_add(z, c(0)));
-    let high = c(6).mul_add(z2, c(5).mul_add(z, c(4)));
-    let series = high.mul_add(z2 * z2, low);
-    let half_square = f * f * m.fill(0.5);
-    let inner = s.mul_add(series.mul_add(z, half_square), k * m.fill(LN_2_LOW));
-    k.mul_add(m.fill(LN_2), f - (half_square - inner))
+fn placed<L: Lanes>(x: L) -> L::Bits {
+    x.to_bits().plus(x.fill_bits((0x8010 << 48) - (LEAST & MANTISSA)))
+}
+
+/// The logarithm of what is `placed`, `one` being 2^52 and the cell of the one.
+#[inline(always)]
+fn fast<L: Lanes>(placed: L::Bits, one: L) -> L {
+    let c = |i: usize| one.fill(FAST[i]);
+    let cell = (placed >> 48) | one.fill_bits(f64::to_bits(TWO_52));
+    let steps = L::from_bits(cell) - one;
+    let m = L::from_bits((placed & one.fill_bits(MANTISSA)).plus(one.fill_bits(LEAST)));
+    let r = m.mul_add(L::look_up(&RECIPROCALS, cell), one.fill(-1.0));
+    let high = steps.mul_add(one.fill(STEP.0), L::look_up(&REST, cell));
+    let low = steps * one.fill(STEP.1);
+    let r2 = r * r;
+    let p = c(7).mul_add(r, c(6));
+    let p = p.mul_add(r2, c(5).mul_add(r, c(4)));
+    let p = p.mul_add(r2, c(3).mul_add(r, c(2)));
+    let p = p.mul_add(r2, c(1).mul_add(r, c(0)));
+    high + (r + p.mul_add(r2, low))
 }
 
 /// ln m as a double-double, its error below 2^-64 of itself.

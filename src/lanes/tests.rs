@@ -209,6 +209,33 @@ fn operations_agree_on_every_level() {
     check_random::<Mixed>();
 }
 
+/// Holds the two functions of tables to the double-doubles behind the power, which use none.
+#[test]
+fn errors_are_as_small_as_claimed() {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let (mut worst_exp, mut worst_ln) = (0.0_f64, 0.0_f64);
+    for i in 0..400_000 {
+        let unit = (rng.next_u64() >> 11) as f64 * 2.0_f64.powi(-52) - 1.0;
+        let x = unit * [0.1, 1.0, 30.0, 700.0][i % 4];
+        let (n, t, t_low) = super::exp::parts(x, 0.0);
+        // The value without its power of two, from 0.7 to 1.42, and so is the unit of its last place.
+        let ulp = if t < 0.0 { 2.0_f64.powi(-53) } else { 2.0_f64.powi(-52) };
+        let off = exp(x) * super::exp::exp2_int(-n) - 1.0 - t - t_low;
+        worst_exp = worst_exp.max(off.abs() / ulp);
+
+        let near = 1.0 + unit * 2.0_f64.powi(-((i % 40) as i32));
+        let x = [near, 1.05 + 0.4 * unit, 2.0_f64.powf(1000.0 * unit)][i % 3];
+        if x > 0.0 && x != 1.0 {
+            let (k, m) = super::ln::split(x);
+            let (value, low) = super::ln::ln_fine(k, m);
+            let ulp = f64::from_bits(value.to_bits() & (0x7ff << 52)) * 2.0_f64.powi(-52);
+            worst_ln = worst_ln.max((ln(x) - value - low).abs() / ulp);
+        }
+    }
+    println!("exp is off by {worst_exp} ulp, ln by {worst_ln}");
+    assert!(worst_exp < 1.11 && worst_ln < 1.02, "exp is off by {worst_exp} ulp, ln by {worst_ln}");
+}
+
 #[test]
 fn minimum_and_maximum_keep_nan() {
     for (a, b) in [(f64::NAN, 1.0), (1.0, f64::NAN)] {

@@ -1,7 +1,11 @@
 //! The lane types: `f64` itself, and eight of them in the vectors of `fearless_simd`.
 
-use super::{LaneBits, Lanes};
-use fearless_simd::{Bytes, Select, Simd, SimdBase, SimdFloat, SimdMask, f64x8, mask64x8, u64x8};
+use super::{LaneBits, Lanes, Table};
+#[cfg(target_arch = "x86")]
+use core::arch::x86::{__m512d, __m512i, _mm512_permutex2var_pd};
+#[cfg(target_arch = "x86_64")]
+use core::arch::x86_64::{__m512d, __m512i, _mm512_permutex2var_pd};
+use fearless_simd::{Bytes, Select, Simd, SimdBase, SimdFloat, SimdInto, SimdMask, f64x8, mask64x8, u64x8};
 
 impl LaneBits for u64 {
     #[inline(always)]
@@ -89,6 +93,10 @@ impl Lanes for f64 {
     #[inline(always)]
     fn splat_bits((): (), bits: u64) -> u64 {
         bits
+    }
+    #[inline(always)]
+    fn look_up(table: &Table, index: u64) -> f64 {
+        table.0[(index & 15) as usize]
     }
 }
 
@@ -181,6 +189,17 @@ impl<S: Simd> Lanes for f64x8<S> {
     fn splat_bits(token: S, bits: u64) -> Self::Bits {
         u64x8::splat(token, bits)
     }
+    #[inline(always)]
+    fn look_up(table: &Table, index: Self::Bits) -> Self {
+        let token = fearless_simd::ExtractToken::token(&index);
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        if let Some(avx512) = token.level().as_avx512() {
+            let halves = [0, 8].map(|from| Self::load(token, &table.0[from..]));
+            return permute(avx512, halves[0].into(), halves[1].into(), index.into()).simd_into(token);
+        }
+        let index: [u64; 8] = index.into();
+        Self::load(token, &index.map(|i| table.0[(i & 15) as usize]))
+    }
 }
 
 /// Whether the level has a fused multiply-add; folds to a constant for each level.
@@ -201,3 +220,12 @@ fn emulated_mul_add<S: Simd>(a: f64x8<S>, b: f64x8<S>, c: f64x8<S>) -> f64x8<S> 
         || a.mul_add_precise(b, c),
     )
 }
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+fearless_simd::kernel!(
+    /// Sixteen values in two registers: for each lane the one that the lowest four bits of its index name.
+    #[inline]
+    fn permute(avx512: Avx512, low: __m512d, high: __m512d, index: __m512i) -> __m512d {
+        _mm512_permutex2var_pd(low, index, high)
+    }
+);

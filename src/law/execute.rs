@@ -19,8 +19,9 @@ use super::solve_block::{Places, solve_block};
 /// Values per pack.
 pub const LANES: usize = lanes::MAX_WIDTH;
 
-/// Packs per block: small enough that a law's registers stay in the first-level cache.
-pub const BLOCK: usize = 16;
+/// Packs per block: large enough that decoding is cheap, small enough that the registers of a search, some
+/// ten for most laws, stay in the first-level cache.
+pub const BLOCK: usize = 32;
 
 /// Eight values side by side, aligned for one load.
 #[derive(Clone, Copy, Debug, PartialEq)]
