@@ -99,12 +99,11 @@ fn drawn_starts(models: &Models, problem: &Problem, batch: &mut Batch) -> Vec<[f
 /// How often each replicate draws each observation.
 fn draw(problem: &Problem, key_digest: &[u8; 32], replicates: usize, into: &mut Vec<u8>) {
     let mut resampler = Resampler::new(&problem.observations, &Resample::Pairs, 0, key_digest);
-    let (mut rows, mut weight) = (Vec::new(), Vec::new());
+    let (mut rows, mut weight) = (vec![0; problem.n()], vec![0.0; problem.n()]);
     for replicate in 0..replicates {
-        rows.clear();
-        weight.clear();
-        resampler.draw(replicate as u64, &problem.observations.weight, &mut rows, &mut weight);
-        let part = Part { rows: &rows, weight: &weight };
+        let own = &problem.observations.weight;
+        let drawn = resampler.draw(replicate as u64, own, &mut rows, &mut weight);
+        let part = Part { rows: &rows[..drawn], weight: &weight[..drawn] };
         into.extend(part.spread(problem.n()).iter().map(|&w| w as u8));
     }
 }

@@ -147,7 +147,7 @@ struct Scratch {
     batch: Batch,
     rows: Vec<u32>,
     weight: Vec<f64>,
-    ends: Vec<usize>,
+    drawn: Vec<usize>,
     sums: Vec<Pack>,
     trials: Vec<f64>,
     predicted: Vec<f64>,
@@ -175,27 +175,27 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
     let count = replicates.len();
     let own = &problem.observations.weight;
     let mut resampler = Resampler::new(&problem.observations, &options.resample, options.seed, key_digest);
-    let Scratch { batch, rows, weight, ends, sums, trials, predicted } = scratch;
+    let Scratch { batch, rows, weight, drawn, sums, trials, predicted } = scratch;
     let level = batch.level();
     let width = expansion.width();
     sums.resize(width * count, Pack::ZERO);
     trials.resize(p * count, 0.0);
     predicted.resize(count, 0.0);
-    rows.clear();
-    weight.clear();
-    ends.clear();
-    for (r, sums) in replicates.zip(sums.chunks_mut(width)) {
-        let first = rows.len();
-        resampler.draw(r as u64, own, rows, weight);
-        ends.push(rows.len());
-        expansion.sum(level, Part { rows: &rows[first..], weight: &weight[first..] }, sums);
+    rows.resize(n * count, 0);
+    weight.resize(n * count, 0.0);
+    drawn.resize(count, 0);
+    for (k, r) in replicates.enumerate() {
+        let (rows, weight) = (&mut rows[k * n..(k + 1) * n], &mut weight[k * n..(k + 1) * n]);
+        drawn[k] = resampler.draw(r as u64, own, rows, weight);
+        let part = Part { rows: &rows[..drawn[k]], weight: &weight[..drawn[k]] };
+        expansion.sum(level, part, &mut sums[k * width..(k + 1) * width]);
     }
     let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));
     for (sums, (trials, predicted)) in sums.chunks(width * LANES).zip(groups) {
         batch.look_ahead(terrain, expansion, sums, trials, predicted);
     }
     let part = |r: usize| {
-        let drawn = if r == 0 { 0 } else { ends[r - 1] }..ends[r];
+        let drawn = r * n..r * n + drawn[r];
         Part { rows: &rows[drawn.clone()], weight: &weight[drawn] }
     };
     let mut thetas = vec![0.0; count * p];

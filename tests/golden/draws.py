@@ -20,4 +20,6 @@ def chacha8(key, stream, block):
 seed, digest, stream, n = 7, bytes([1] * 32), 3, 240
 key = hashlib.sha256(b"sweepfit/1/resample\0" + struct.pack("<Q", seed) + digest).digest()
 words = chacha8(key, stream, 0)
-print([((words[2 * i] | words[2 * i + 1] << 32) * n) >> 64 for i in range(8)])
+# No product's low half is below n here, so that no word is passed over.
+assert all(word * n & 0xFFFFFFFF >= n for word in words[:8])
+print([word * n >> 32 for word in words[:8]])
