@@ -56,18 +56,28 @@ pub fn generator(purpose: &str, seed: u64, key_digest: &[u8; 32]) -> ChaCha8Rng 
     ChaCha8Rng::from_seed(hash.finalize().into())
 }
 
-/// An index below `n`, each as likely as the others (Lemire 2019, ACM TOMACS 29(1) 3, algorithm 5).
-#[inline]
-pub fn index(rng: &mut ChaCha8Rng, n: u32) -> u32 {
-    loop {
-        let product = u64::from(rng.next_u32()) * u64::from(n);
-        let low = product as u32;
-        // The words that would make some indices likelier are few: the remainder is rarely needed.
-        if low >= n || low >= n.wrapping_neg() % n {
-            return (product >> 32) as u32;
+/// Draws `times` indices below `n`, each as likely as the others (Lemire 2019, ACM TOMACS 29(1) 3, section 4).
+fn indices(rng: &mut ChaCha8Rng, n: u32, times: usize, mut each: impl FnMut(usize)) {
+    // Words whose products have a lower low half would make some indices likelier.
+    let least = n.wrapping_neg().checked_rem(n).unwrap_or(0);
+    let mut left = times;
+    let mut words = [0; 4 * WORDS];
+    while left > 0 {
+        let words = &mut words[..4 * left.min(WORDS)];
+        rng.fill_bytes(words);
+        for word in words.chunks_exact(4) {
+            let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+            let product = u64::from(word) * u64::from(n);
+            if product as u32 >= least {
+                each((product >> 32) as usize);
+                left -= 1;
+            }
         }
     }
 }
+
+/// Random words that are taken at once: what the generator makes at once.
+const WORDS: usize = 64;
 
 /// Draws replicates of one sweep and law.
 pub struct Resampler {
@@ -118,15 +128,14 @@ impl Resampler {
     pub fn draw(&mut self, replicate: u64, own: &[f64], rows: &mut [u32], weight: &mut [f64]) -> usize {
         self.rng.set_stream(replicate);
         self.rng.set_word_pos(0);
-        let n_units = self.n_units() as u32;
-        self.counts.fill(0);
-        for _ in 0..n_units {
-            self.counts[index(&mut self.rng, n_units) as usize] += 1;
-        }
+        let n_units = self.n_units();
+        let counts = &mut self.counts[..];
+        counts.fill(0);
+        indices(&mut self.rng, n_units as u32, n_units, |unit| counts[unit] += 1);
         // Without branches: which observations a replicate leaves out, no processor can predict.
         let mut drawn = 0;
         for (i, (&unit, &own)) in self.unit.iter().zip(own).enumerate() {
-            let count = self.counts[unit as usize];
+            let count = counts[unit as usize];
             rows[drawn] = i as u32;
             weight[drawn] = own * f64::from(count);
             drawn += usize::from(count > 0);
@@ -145,7 +154,8 @@ mod tests {
     fn draws_are_golden() {
         let mut rng = generator("resample", 7, &[1; 32]);
         rng.set_stream(3);
-        let drawn: Vec<u32> = (0..8).map(|_| index(&mut rng, 240)).collect();
+        let mut drawn = Vec::new();
+        indices(&mut rng, 240, 8, |i| drawn.push(i));
         assert_eq!(drawn, [233, 147, 167, 199, 93, 146, 182, 40]);
     }
 
@@ -153,7 +163,8 @@ mod tests {
     #[test]
     fn indices_have_no_bias() {
         let mut rng = generator("test", 0, &[0; 32]);
-        let every_third = (0..30_000).filter(|_| index(&mut rng, 3 << 30) % 3 == 0).count();
+        let mut every_third = 0;
+        indices(&mut rng, 3 << 30, 30_000, |i| every_third += usize::from(i % 3 == 0));
         // 10,000 expected, with a standard deviation of 82.
         assert!((9_600..10_400).contains(&every_third), "{every_third}");
     }
@@ -162,9 +173,7 @@ mod tests {
     fn indices_are_uniform() {
         let mut rng = generator("test", 0, &[0; 32]);
         let mut counts = [0u32; 7];
-        for _ in 0..70_000 {
-            counts[index(&mut rng, 7) as usize] += 1;
-        }
+        indices(&mut rng, 7, 70_000, |i| counts[i] += 1);
         // Chi-square with 6 degrees of freedom: 99.99 % below 27.9.
         let chi: f64 = counts.iter().map(|&c| (f64::from(c) - 1e4).powi(2) / 1e4).sum();
         assert!(chi < 27.9, "{counts:?}");

@@ -100,14 +100,15 @@ impl LaneData {
     /// Writes observations into a lane from pack `from` on, weights aside.
     fn set(&mut self, lane: usize, from: usize, problem: &Problem, observations: &[u32]) {
         for &c in &problem.model.read_columns {
-            let column = &problem.columns[usize::from(c)];
+            let column = problem.columns[usize::from(c)].as_slice();
             let start = usize::from(c) * self.stride + from;
             for (cell, &i) in self.columns[start..].iter_mut().zip(observations) {
                 cell.get_mut().0[lane] = column[i as usize];
             }
         }
+        let target = problem.target.as_slice();
         for (pack, &i) in self.target[from..].iter_mut().zip(observations) {
-            pack.0[lane] = problem.target[i as usize];
+            pack.0[lane] = target[i as usize];
         }
         if !self.inverse_sigma.is_empty() {
             for (pack, &i) in self.inverse_sigma[from..].iter_mut().zip(observations) {
