@@ -11,7 +11,7 @@
 //! | `basins` | searches that need not be finished |
 //! | `reference` | the faer solver that finishes a fit |
 //! | [`certificate`] | what must hold of a point before it is called a minimum |
-//! | `rows` | a problem at one point, observation by observation |
+//! | `rows` | a problem at one point: observation by observation, and summed |
 //! | `expansion` | the objective near an estimate under any weights, for replicates |
 //! | `edges` | parameters that belong on the edge of their domain |
 //! | `identify` | condition, rank and the directions the data leaves free |
@@ -19,7 +19,7 @@
 //! | `scale` | losses whose threshold follows the residuals |
 //! | `flags` | remarks in stable words |
 //! | `verdict` | status, flags and message of a fit |
-//! | `dense` | Cholesky on the few-by-few matrices of the hot loop |
+//! | `dense` | Cholesky on the few-by-few matrices of the hot loop, the triangular factor of a tall one |
 
 mod ahead;
 mod balance;
