@@ -83,7 +83,7 @@ pub fn replicate(
     terrain.share = 0.2;
     // The cut is by the sweep's size alone, so that it does not depend on threads; results would not
     // depend on it anyway.
-    let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(8, 256);
+    let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(1, 256);
     let n_chunks = options.bootstrap.div_ceil(chunk);
     let expansion = Expansion::at(&problem, &start, terrain.share);
     terrain.bent = !expansion.third.is_empty();
@@ -103,7 +103,11 @@ pub fn replicate(
             }
             let first = c * chunk;
             let count = chunk.min(options.bootstrap - first);
-            SCRATCH.with_borrow_mut(|scratch| refit(&task, first..first + count, scratch))
+            // Taken, not borrowed: while a long fit waits for other threads, this one may begin another chunk.
+            let mut scratch = SCRATCH.take();
+            let refits = refit(&task, first..first + count, &mut scratch);
+            SCRATCH.set(scratch);
+            refits
         })
         .collect();
     let mut replicates = Replicates { n_parameters: models.law().parameters.len(), ..Replicates::default() };
