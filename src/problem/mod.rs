@@ -19,7 +19,7 @@ pub mod observations;
 mod tests;
 
 pub use lane_data::{LaneData, Part, lanes_of};
-pub use long::{LONG, LongData};
+pub use long::{LONG, LongData, SAMPLE};
 pub use loss::{Loss, LossTerms};
 pub use loss_choice::LossChoice;
 pub use memory::bind_columns;
@@ -136,14 +136,14 @@ impl Problem {
         (0..weight.len() as u32).filter(|&i| weight[i as usize] != 0.0).collect()
     }
 
-    /// Of these as many as show where searches should begin: in a long fit some, evenly over the canonical order,
+    /// Of these as many as show where searches should begin: in a very long fit some, evenly over the canonical order,
     /// which is the response's.
     pub fn sample(&self) -> Vec<u32> {
         let all = self.weighted();
-        if all.len() <= LONG {
+        if all.len() <= SAMPLE {
             return all;
         }
-        (0..LONG).map(|k| all[k * all.len() / LONG]).collect()
+        (0..SAMPLE).map(|k| all[k * all.len() / SAMPLE]).collect()
     }
 
     /// Number of free coordinates.
