@@ -133,7 +133,9 @@ impl Problem {
     /// The observations of positive weight.
     pub fn weighted(&self) -> Vec<u32> {
         let weight = &self.observations.weight;
-        (0..weight.len() as u32).filter(|&i| weight[i as usize] != 0.0).collect()
+        let mut weighted = Vec::with_capacity(weight.len());
+        weighted.extend((0..weight.len() as u32).filter(|&i| weight[i as usize] != 0.0));
+        weighted
     }
 
     /// Of these as many as show where searches should begin: in a very long fit some, evenly over the canonical order,
