@@ -141,11 +141,13 @@ impl Problem {
     /// Of these as many as show where searches should begin: in a very long fit some, evenly over the canonical order,
     /// which is the response's.
     pub fn sample(&self) -> Vec<u32> {
-        let all = self.weighted();
-        if all.len() <= SAMPLE {
-            return all;
+        let mut all = self.weighted();
+        let n = all.len();
+        if n > SAMPLE {
+            (0..SAMPLE).for_each(|k| all[k] = all[k * n / SAMPLE]);
+            all.truncate(SAMPLE);
         }
-        (0..SAMPLE).map(|k| all[k * all.len() / SAMPLE]).collect()
+        all
     }
 
     /// Number of free coordinates.
