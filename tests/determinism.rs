@@ -109,6 +109,32 @@ fn threads_do_not_matter() {
     assert_same("5 threads", &one, &run("5"));
 }
 
+/// Sweeps that are long enough for threads to share one evaluation of them.
+#[test]
+fn threads_that_share_a_sweep_do_not_matter() {
+    let folder = Folder::new();
+    let few = rows();
+    let many: Vec<(String, f64, f64, f64)> = (0..3 * 20_000)
+        .map(|i| {
+            let (sweep, n, d, loss) = few[i * 7 % few.len()].clone();
+            let stretch = 1.0 + (i / few.len()) as f64 * 1e-3;
+            (format!("{}-{}", &sweep[..1], i % 3), n * stretch, d / stretch, loss)
+        })
+        .collect();
+    write(&folder, "in/a.parquet", &many);
+    for loss in ["l2", "huber:1e-3"] {
+        let run = |threads: &str| {
+            let job = ["--by", "sweep", "--law", "chinchilla", "--keep-replicates", "--residuals"];
+            let more = ["--bootstrap", "6", "--loss", loss, "--threads", threads];
+            let out = format!("{loss}-{threads}");
+            bits(&fit(&folder.path("in"), &folder.path(&out), &[&job[..], &more].concat()))
+        };
+        let one = run("1");
+        assert_same("2 threads", &one, &run("2"));
+        assert_same("5 threads", &one, &run("5"));
+    }
+}
+
 #[test]
 fn neither_do_runs() {
     let folder = Folder::new();

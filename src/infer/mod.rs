@@ -20,7 +20,7 @@ pub use covariance::leverages;
 pub use goodness::{Goodness, goodness, predictions};
 pub use interval::normal_quantile;
 pub use likelihood::{Criteria, criteria};
-pub use replicates::{HIST, Replicates, replicate};
+pub use replicates::{Replicates, replicate};
 pub use resample::{Resample, Resampler, generator};
 
 use crate::law::{Domain, Law, Scale};

@@ -83,7 +83,7 @@ pub fn replicate(
     terrain.share = 0.25;
     // The cut is by the sweep's size alone, so that it does not depend on threads; results would not
     // depend on it anyway.
-    let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(8, 256);
+    let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(1, 256);
     let n_chunks = options.bootstrap.div_ceil(chunk);
     let expansion = Expansion::at(&problem, &start, terrain.share);
     terrain.bent = !expansion.third.is_empty();
@@ -103,7 +103,11 @@ pub fn replicate(
             }
             let first = c * chunk;
             let count = chunk.min(options.bootstrap - first);
-            SCRATCH.with_borrow_mut(|scratch| refit(&task, first..first + count, scratch))
+            // Taken, not borrowed: while a long fit waits for other threads, this one may begin another chunk.
+            let mut scratch = SCRATCH.take();
+            let refits = refit(&task, first..first + count, &mut scratch);
+            SCRATCH.set(scratch);
+            refits
         })
         .collect();
     let mut replicates = Replicates { n_parameters: models.law().parameters.len(), ..Replicates::default() };
@@ -157,7 +161,6 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-pub static HIST: [std::sync::atomic::AtomicU64; 32] = [const { std::sync::atomic::AtomicU64::new(0) }; 32];
 /// What all replicates of a fit share.
 struct Refitting<'a> {
     models: &'a Models,
@@ -222,7 +225,6 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
             }),
         },
         |ended| {
-            HIST[ended.iterations.min(31) as usize].fetch_add(1, Ordering::Relaxed);
             refits.objective[ended.task] = ended.objective;
             refits.converged[ended.task] = ended.ending == Ending::Converged;
             thetas[ended.task * p..(ended.task + 1) * p].copy_from_slice(ended.theta);

@@ -120,16 +120,23 @@ impl LaneData {
     /// The same fit in all lanes, for evaluating it at eight points. Observations of weight zero are left out.
     pub fn repeated(problem: &Problem) -> LaneData {
         let mut data = LaneData::default();
-        data.repeat(problem);
+        data.repeat(problem, &problem.weighted());
         data
     }
 
-    /// [`LaneData::repeated`] in buffers that are there.
-    pub fn repeat(&mut self, problem: &Problem) {
-        self.prepare(&problem.model, problem.n(), problem.observations.sigma.is_some());
+    /// The same of a fit's [`Problem::sample`].
+    pub fn sampled(problem: &Problem) -> LaneData {
+        let mut data = LaneData::default();
+        data.repeat(problem, &problem.sample());
+        data
+    }
+
+    /// Some of a fit's observations, repeated in buffers that are there.
+    pub fn repeat(&mut self, problem: &Problem, observations: &[u32]) {
+        self.prepare(&problem.model, observations.len(), problem.observations.sigma.is_some());
         let weight = &problem.observations.weight;
-        let mut k = 0;
-        for i in (0..problem.n()).filter(|&i| weight[i] != 0.0) {
+        for (k, &i) in observations.iter().enumerate() {
+            let i = i as usize;
             for &c in &problem.model.read_columns {
                 let place = usize::from(c) * self.stride + k;
                 self.columns[place].set(Pack::splat(problem.columns[usize::from(c)][i]));
@@ -139,10 +146,9 @@ impl LaneData {
             if let Some(pack) = self.inverse_sigma.get_mut(k) {
                 *pack = Pack::splat(1.0 / problem.observations.sigma_at(i));
             }
-            k += 1;
         }
         self.set_means(problem);
-        self.n_packs = k;
+        self.n_packs = observations.len();
     }
 
     fn set_means(&mut self, problem: &Problem) {
@@ -161,20 +167,36 @@ impl LaneData {
 
     /// [`LaneData::spread`] in buffers that are there.
     pub fn spread_into(&mut self, problem: &Problem, weight: &[f64]) {
-        let n = problem.n();
+        self.spread_rows(problem, |i| i, weight);
+    }
+
+    /// A part of a fit spread over the lanes, in the same way.
+    pub fn spread_part(&mut self, problem: &Problem, part: Part) {
+        self.spread_rows(problem, |i| part.rows[i] as usize, part.weight);
+    }
+
+    /// Spreads the observations `row(i)`, each with its weight.
+    fn spread_rows(&mut self, problem: &Problem, row: impl Fn(usize) -> usize, weight: &[f64]) {
+        let n = weight.len();
         let packs = n.div_ceil(LANES);
         self.prepare(&problem.model, packs, problem.observations.sigma.is_some());
-        for (k, i) in (0..packs * LANES).enumerate() {
-            let (k, lane) = (k / LANES, k % LANES);
-            let place = if i < n { i } else { 0 };
-            for &c in &problem.model.read_columns {
-                let at = usize::from(c) * self.stride + k;
-                self.columns[at].get_mut().0[lane] = problem.columns[usize::from(c)][place];
+        let place = |k: usize, lane: usize| {
+            let i = k * LANES + lane;
+            row(if i < n { i } else { 0 })
+        };
+        for &c in &problem.model.read_columns {
+            let column = &problem.columns[usize::from(c)];
+            let start = usize::from(c) * self.stride;
+            for (k, cell) in self.columns[start..start + packs].iter_mut().enumerate() {
+                cell.set(Pack(std::array::from_fn(|lane| column[place(k, lane)])));
             }
-            self.target[k].0[lane] = problem.target[place];
-            self.weight[k].0[lane] = if i < n { weight[i] } else { 0.0 };
+        }
+        for k in 0..packs {
+            self.target[k] = Pack(std::array::from_fn(|lane| problem.target[place(k, lane)]));
+            self.weight[k] =
+                Pack(std::array::from_fn(|lane| weight.get(k * LANES + lane).copied().unwrap_or(0.0)));
             if let Some(pack) = self.inverse_sigma.get_mut(k) {
-                pack.0[lane] = 1.0 / problem.observations.sigma_at(place);
+                *pack = Pack(std::array::from_fn(|lane| 1.0 / problem.observations.sigma_at(place(k, lane))));
             }
         }
         self.set_means(problem);

@@ -3,11 +3,13 @@
 //! * [`observations`]: which rows of a sweep a law can use, and why not the others;
 //! * [`Problem`]: the numbers a compiled model needs, ready for the lanes;
 //! * [`lane_data`]: data of up to eight fits side by side;
+//! * [`long`]: one fit of many observations, over lanes and threads;
 //! * [`objective`]: objective, gradient and Hessian over lanes;
 //! * [`loss`]: the losses ρ;
 //! * [`loss_choice`]: a loss as asked for.
 
 pub mod lane_data;
+pub mod long;
 pub mod loss;
 pub mod loss_choice;
 pub mod memory;
@@ -17,6 +19,7 @@ pub mod observations;
 mod tests;
 
 pub use lane_data::{LaneData, Part, lanes_of};
+pub use long::{LONG, LongData, SAMPLE};
 pub use loss::{Loss, LossTerms};
 pub use loss_choice::LossChoice;
 pub use memory::bind_columns;
@@ -120,6 +123,31 @@ impl Problem {
     /// Number of observations with positive weight.
     pub fn n_weighted(&self) -> usize {
         self.observations.weight.iter().filter(|w| **w > 0.0).count()
+    }
+
+    /// Whether the fit fills vectors and threads by itself.
+    pub fn is_long(&self) -> bool {
+        self.n() > LONG
+    }
+
+    /// The observations of positive weight.
+    pub fn weighted(&self) -> Vec<u32> {
+        let weight = &self.observations.weight;
+        let mut weighted = Vec::with_capacity(weight.len());
+        weighted.extend((0..weight.len() as u32).filter(|&i| weight[i as usize] != 0.0));
+        weighted
+    }
+
+    /// Of these as many as show where searches should begin: in a very long fit some, evenly over the canonical order,
+    /// which is the response's.
+    pub fn sample(&self) -> Vec<u32> {
+        let mut all = self.weighted();
+        let n = all.len();
+        if n > SAMPLE {
+            (0..SAMPLE).for_each(|k| all[k] = all[k * n / SAMPLE]);
+            all.truncate(SAMPLE);
+        }
+        all
     }
 
     /// Number of free coordinates.

@@ -69,6 +69,34 @@ fn sums_of_a_line_are_closed_forms() {
     assert_eq!(sums.packs.len(), 2 + triangle(1));
 }
 
+/// The same for more observations than one piece has: whole numbers, so that every sum is exact in any order.
+#[test]
+fn sums_of_a_long_line_are_closed_forms() {
+    let law = crate::testing::typed_law("y ~ b*x", &["x", "y"]);
+    let n = 3 * 4096 + 5;
+    let x: Vec<f64> = (1..=n).map(|i| i as f64).collect();
+    let (_, problem) = problem(&law, Residual::Linear, Loss::L2, &[("y", vec![0.0; n]), ("x", x)]);
+    let mut data = super::LongData::default();
+    let mut sums = Sums::default();
+    let mut evaluate = |weight: &[f64]| {
+        let rows: Vec<u32> = (0..n as u32).filter(|&i| weight[i as usize] != 0.0).collect();
+        let weight = vec![1.0; rows.len()];
+        data.load(&problem, super::Part { rows: &rows, weight: &weight });
+        let what = (&*problem.model, Loss::L2, &Mix::GAUSS_NEWTON);
+        data.evaluate(Level::new(), what, &[Pack::splat(1.0)], &mut sums);
+        assert!(sums.packs.iter().all(|pack| pack.0 == [pack.0[0]; LANES]));
+        sums.packs.iter().map(|pack| pack.0[0]).collect::<Vec<f64>>()
+    };
+    let squares = |n: usize| (n * (n + 1) * (2 * n + 1) / 6) as f64;
+    let all = evaluate(&vec![1.0; n]);
+    assert_eq!(all, [0.5 * squares(n), squares(n), squares(n)]);
+    // The even numbers alone, then none.
+    let even: Vec<f64> = (1..=n).map(|i| [1.0, 0.0][i % 2]).collect();
+    let of_even = 4.0 * squares(n / 2);
+    assert_eq!(evaluate(&even), [0.5 * of_even, of_even, of_even]);
+    assert_eq!(evaluate(&vec![0.0; n]), [0.0; 3]);
+}
+
 /// Multiplying the losses by a constant moves no residual in log space when the amplitudes follow.
 #[test]
 fn log_residuals_do_not_know_the_unit_of_the_response() {

@@ -17,7 +17,7 @@ const HALVINGS: usize = 15;
 /// Sets a logarithmic coordinate of every point so that as many predictions are too large as are too small. Where
 /// that cannot be, the coordinate is left at its middle, zero.
 pub fn balance(problem: &Problem, coordinate: usize, points: &mut [Vec<f64>]) {
-    let data = LaneData::repeated(problem);
+    let data = LaneData::sampled(problem);
     let mut workspace = Workspace::default();
     for chunk in points.chunks_mut(LANES) {
         let mut excess = |at: [f64; LANES]| -> [f64; LANES] {

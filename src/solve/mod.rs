@@ -564,7 +564,7 @@ fn search(
                 terrain.bends = false;
             }
             let mut outcomes: Vec<Option<Outcome>> = vec![None; starts.len()];
-            let kind = Kind { abandon: true, ..Kind::of(problem, &terrain) };
+            let kind = Kind { abandon: starts.len() > 1, ..Kind::of(problem, &terrain) };
             let task = |i: usize| Task { problem, terrain: &terrain, part, start: &starts[i], ahead: None };
             let keep = |ended: Ended| {
                 outcomes[ended.task] = Some(Outcome {

@@ -4,7 +4,8 @@
 //! response) the amplitudes follow by non-negative least squares, so only the exponents need a design
 //! (variable projection: Golub & Pereyra 1973). The design is Roberts' additive recurrence (2018), a
 //! low-discrepancy sequence in any dimension that needs no tables. Many points are screened by their
-//! objective, and searches begin at the best of them and at a spread of the others.
+//! objective, and searches begin at the best of them and at a spread of the others. A few thousand observations
+//! show where to begin as well as a million: amplitudes and objectives are those of [`Problem::sample`].
 
 use std::ops::Range;
 
@@ -266,10 +267,11 @@ fn recurrence_ratio(d: usize) -> f64 {
 fn solve_amplitudes(problem: &Problem, solved: &[usize], points: &mut [Vec<f64>], batch: &mut Batch) {
     let model = &problem.model;
     let observations = &problem.observations;
-    // Rows as the lanes hold them: observations of weight zero are left out.
-    let mut response = Vec::with_capacity(problem.n());
-    let mut row_weight = Vec::with_capacity(problem.n());
-    for i in (0..problem.n()).filter(|&i| observations.weight[i] != 0.0) {
+    // Rows as the lanes hold them.
+    let sample = problem.sample();
+    let mut response = Vec::with_capacity(sample.len());
+    let mut row_weight = Vec::with_capacity(sample.len());
+    for i in sample.iter().map(|&i| i as usize) {
         let size = match model.residual {
             // Relative errors of the prediction approximate residuals of logarithms.
             Residual::Log => observations.response[i].powi(-2),
@@ -290,7 +292,7 @@ fn solve_amplitudes(problem: &Problem, solved: &[usize], points: &mut [Vec<f64>]
     let signs: Vec<Sign> = unknown.iter().map(|&a| sign(&model.coordinates[model.amplitudes[a]])).collect();
     let mut least_squares = SignedLeastSquares::default();
     let mut held: Vec<f64> = Vec::with_capacity(known.len());
-    batch.load(problem);
+    batch.load(problem, &sample);
     for chunk in points.chunks_mut(LANES) {
         let coordinates = lanes_of(chunk, model.coordinates.len());
         let sums = batch.amplitude_equations(problem, (&response, &row_weight), &coordinates);

@@ -64,7 +64,7 @@ impl Valley {
         let places: Vec<usize> = model.coordinates.iter().map(|c| place(c.parameter)).collect();
         let p = model.coordinates.len();
         let (mut workspace, mut sums) = (Workspace::default(), Sums::default());
-        let mut data = LaneData::repeated(&self.reduced);
+        let mut data = LaneData::sampled(&self.reduced);
         let (target, weight) = (data.target.clone(), data.weight.clone());
         let signs = vec![Sign::Any; self.linear.len()];
         let mut least_squares = SignedLeastSquares::default();
