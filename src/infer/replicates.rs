@@ -210,26 +210,24 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
     };
     let mut kind = Kind::of(problem, terrain);
     kind.ground.third = &expansion.third;
-    batch.run(
-        kind,
-        count,
-        |r| Task {
-            problem,
-            terrain,
-            part: part(r),
-            start: &expansion.theta,
-            ahead: Some(Ahead {
-                sums: &sums[r * width..(r + 1) * width],
-                trial: &trials[r * p..(r + 1) * p],
-                predicted: predicted[r],
-            }),
-        },
-        |ended| {
-            refits.objective[ended.task] = ended.objective;
-            refits.converged[ended.task] = ended.ending == Ending::Converged;
-            thetas[ended.task * p..(ended.task + 1) * p].copy_from_slice(ended.theta);
-        },
-    );
+    // Lanes are as long as the longest of the eight.
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by_key(|&r| drawn[r]);
+    let task = |k: usize| {
+        let r = order[k];
+        let ahead = Ahead {
+            sums: &sums[r * width..(r + 1) * width],
+            trial: &trials[r * p..(r + 1) * p],
+            predicted: predicted[r],
+        };
+        Task { problem, terrain, part: part(r), start: &expansion.theta, ahead: Some(ahead) }
+    };
+    batch.run(kind, count, task, |ended| {
+        let r = order[ended.task];
+        refits.objective[r] = ended.objective;
+        refits.converged[r] = ended.ending == Ending::Converged;
+        thetas[r * p..(r + 1) * p].copy_from_slice(ended.theta);
+    });
     refits.estimates = problem.naturals(&thetas);
     // A search can only follow an amplitude of zero in its logarithm, and stops when it no longer matters.
     let vanishes = |theta: &[f64]| {

@@ -1,12 +1,13 @@
-//! Steps beyond the quadratic model: searches that know third derivatives.
+//! Looking further than the quadratic model: searches that know something of third derivatives.
 //!
-//! A step `d` that solves `(H + μM) d = −g` leaves a gradient of `½ T[d,d]`, with the objective's third derivatives `T`;
-//! the correction `c = −½ (H + μM)⁻¹ T[d,d]` takes it away (Chebyshev's method, of third order). What `c` would gain
-//! says how far the plain step ends from the optimum, so the search knows when its last step needs no confirmation.
+//! A step `d` that solves `(H + μM) d = −g` leaves a gradient of `½ T[d,d]`, with the objective's third derivatives `T`.
+//! The correction `c = −½ (H + μM)⁻¹ T[d,d]` would take it away, and what `c` would gain says how far `d` ends from the
+//! optimum: so a search knows when its last step needs no confirmation. It does not take the correction: a replicate's
+//! own `T` differs too much from its sweep's, and with it searches took more evaluations.
 //!
-//! For the first step, from a point where `H` is Gauss–Newton's, the correction wants the part of `T` that belongs to
-//! it: `V = Σ w·∂m·∂²m`, the residuals' second derivatives along `d` (the geodesic acceleration of Transtrum & Sethna
-//! 2012, arXiv:1201.5885).
+//! The first step of all, from a point where `H` is Gauss–Newton's, is corrected for the part of `T` that belongs to it:
+//! `V = Σ w·∂m·∂²m`, by the residuals' second derivatives along `d` (the geodesic acceleration of Transtrum & Sethna 2012,
+//! arXiv:1201.5885).
 
 use fearless_simd::{Level, dispatch};
 
@@ -18,10 +19,6 @@ use super::search::{Against, Searches, load};
 
 /// Corrections of the first step; each is for the step with the one before.
 const CORRECTIONS: usize = 2;
-
-/// A correction is taken where it promises less than this share of what the step does: where third derivatives matter
-/// as much as second ones, neither say much.
-const LARGEST_TURN: f64 = 0.1;
 
 /// What is known of a search's start, and where it looks next.
 #[derive(Clone, Copy, Debug)]
@@ -100,38 +97,17 @@ impl Searches {
         }
     }
 
-    /// Corrects the trial points of `lanes`, whose steps are in `step`, and what they promise; true where that was
-    /// done, and what the correction alone promises.
+    /// What the steps of a quadratic model leave to gain, as far as third derivatives tell. NaN where the matrix is not
+    /// positive definite.
     #[inline(always)]
-    pub(super) fn turn_trials<L: Lanes>(
-        &mut self,
-        token: L::Token,
-        lanes: L::Mask,
-        third: &[f64],
-    ) -> (L::Mask, L) {
-        let zero = L::splat(token, 0.0);
+    pub(super) fn left_by_turns<L: Lanes>(&mut self, token: L::Token, third: &[f64]) -> L {
         self.set_turn::<L>(token, third);
         let positive = self.solve::<L>(token, load(token, &self.damping), Against::Turn);
-        // Of the model with third derivatives, besides what the quadratic one foretells.
-        let (mut gained, mut along) = (zero, zero);
-        for i in 0..self.theta.len() {
-            let turn = load::<L>(token, &self.turn[i]);
-            gained = turn.mul_add(load::<L>(token, &self.rhs[i]) * zero.fill(-0.5), gained);
-            along = turn.mul_add(load::<L>(token, &self.step[i]) * zero.fill(-1.0 / 3.0), along);
+        let mut left = L::splat(token, 0.0);
+        for (turn, correction) in self.turn.iter().zip(&self.rhs) {
+            let half = load::<L>(token, turn) * left.fill(-0.5);
+            left = half.mul_add(load(token, correction), left);
         }
-        let predicted = load::<L>(token, &self.predicted);
-        let turned = lanes & positive & gained.ge(zero) & gained.lt(predicted * zero.fill(LARGEST_TURN));
-        let promised = predicted + along + gained;
-        let turned = turned & promised.gt(zero);
-        if L::any(turned) {
-            for i in 0..self.theta.len() {
-                let trial = load::<L>(token, &self.trial[i]);
-                let target = trial + load(token, &self.rhs[i]);
-                let target = target.max(load(token, &self.low[i])).min(load(token, &self.high[i]));
-                L::select(turned, target, trial).store(&mut self.trial[i].0);
-            }
-            L::select(turned, promised, predicted).store(&mut self.predicted.0);
-        }
-        (turned, gained)
+        L::select(positive, left, left.fill(f64::NAN))
     }
 }

@@ -142,10 +142,12 @@ fn tampered(law: &Law, residual: Residual, tamper: impl Fn(&mut Vec<Operand>)) -
     Arc::new(model)
 }
 
-/// A wrong derivative: the true minimum is not stationary for it, and nothing else that a fit finds is certified.
+/// A wrong derivative: the true minimum is not stationary for it. By chance another point may be; such a point is not the
+/// minimum, and with the right derivatives it is not certified.
 #[test]
 fn a_wrong_derivative_is_not_certified() {
     let law = catalogue_law("chinchilla");
+    let mut by_chance = 0;
     for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
         let (models, right) = problem(&law, Residual::Log, loss, &chinchilla());
         let theta = fitted(&models, right.clone()).solution.unwrap().theta;
@@ -156,14 +158,14 @@ fn a_wrong_derivative_is_not_certified() {
             assert_eq!(at.objective, evaluated(&right, &theta).objective);
             assert!(!certificate(&wrong, &theta).holds(), "{loss}: derivative {which}");
             let fit = fitted(&models, wrong);
-            assert!(
-                !matches!(fit.status, Status::Converged | Status::AtBound),
-                "{loss}: derivative {which}: {:?} at {:?}",
-                fit.status,
-                fit.natural
-            );
+            if matches!(fit.status, Status::Converged | Status::AtBound) {
+                by_chance += 1;
+                let end = fit.solution.unwrap().theta;
+                assert!(!certificate(&right, &end).holds(), "{loss}: derivative {which}: {:?}", fit.natural);
+            }
         }
     }
+    assert!(by_chance <= 1, "{by_chance} of 10 certified");
 }
 
 /// A wrong derivative in single observations only.

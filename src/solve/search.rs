@@ -96,6 +96,9 @@ const KEPT: f64 = 0.75;
 /// of what is negligible for the step to be taken on trust.
 const TRUST: f64 = 0.01;
 
+/// The same where it is computed from third derivatives instead of from what steps did before.
+const TRUST_THIRD: f64 = 0.1;
+
 /// Times that the damping may grow before a search counts as stalled.
 const MOST_ATTEMPTS: u32 = 60;
 
@@ -484,17 +487,15 @@ impl Searches {
                 let hardly = negligible * zero.fill(TRUST);
                 let next = predicted * predicted;
                 let mut last = next.lt(load::<L>(token, &self.fulfilled) * hardly);
-                let (straight, mut predicted) = (predicted, predicted);
                 if !third.is_empty() {
-                    let bent = good & load::<L>(token, &self.mix.bends).eq(zero.fill(1.0));
-                    let (turned, left) = self.turn_trials::<L>(token, bent, third);
-                    predicted = load(token, &self.predicted);
-                    last = last | (turned & left.lt(hardly));
+                    let bent = load::<L>(token, &self.mix.bends).eq(zero.fill(1.0));
+                    let left = self.left_by_turns::<L>(token, third);
+                    last = last | (bent & left.lt(negligible * zero.fill(TRUST_THIRD)));
                 }
                 last = last & good;
                 if L::any(last) {
                     last = last & self.solve::<L>(token, zero, Against::Gradient);
-                    last = last & (self.promised::<L>(token) - straight).lt(hardly);
+                    last = last & (self.promised::<L>(token) - predicted).lt(hardly);
                 }
                 if L::any(last) {
                     for (theta, trial) in self.theta.iter_mut().zip(&self.trial) {
