@@ -96,7 +96,7 @@ fn start_coordinates(models: &Models, problem: &Problem) -> Vec<f64> {
 fn searches(problem: &Problem, start: &[f64], n: usize, alone: bool, batch: &mut Batch) -> Vec<f64> {
     let terrain = solve::terrain(problem);
     let kind = Kind::of(problem, &terrain);
-    let (rows, weight) = problem.observations.taking_part();
+    let (rows, weight) = problem.taking_part();
     let part = Part { rows: &rows, weight: &weight };
     let task = Task { problem, terrain: &terrain, part, start, ahead: None };
     let mut last = Vec::new();

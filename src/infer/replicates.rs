@@ -85,13 +85,15 @@ pub fn replicate(
     // depend on it anyway.
     let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(1, 256);
     let n_chunks = options.bootstrap.div_ceil(chunk);
-    let expansion = Expansion::at(&problem, &start, terrain.share);
-    terrain.bent = !expansion.third.is_empty();
+    // For a long fit the rows take longer to read from memory than to compute again.
+    let expansion = (!problem.is_long()).then(|| Expansion::at(&problem, &start, terrain.share));
+    terrain.bent = expansion.as_ref().is_some_and(|e| !e.third.is_empty());
     let task = Refitting {
         models,
         problem: &problem,
         terrain: &terrain,
-        expansion: &expansion,
+        start: &start,
+        expansion: expansion.as_ref(),
         options,
         key_digest,
     };
@@ -166,13 +168,14 @@ struct Refitting<'a> {
     models: &'a Models,
     problem: &'a Problem,
     terrain: &'a Terrain,
-    expansion: &'a Expansion,
+    start: &'a [f64],
+    expansion: Option<&'a Expansion>,
     options: &'a Options,
     key_digest: &'a [u8; 32],
 }
 
 fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> Replicates {
-    let Refitting { models, problem, terrain, expansion, options, key_digest } = *task;
+    let Refitting { models, problem, terrain, start, expansion, options, key_digest } = *task;
     let n = problem.n();
     let p = problem.p();
     let count = replicates.len();
@@ -180,7 +183,7 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
     let mut resampler = Resampler::new(&problem.observations, &options.resample, options.seed, key_digest);
     let Scratch { batch, rows, weight, drawn, sums, trials, predicted } = scratch;
     let level = batch.level();
-    let width = expansion.width();
+    let width = expansion.map_or(0, Expansion::width);
     sums.resize(width * count, Pack::ZERO);
     trials.resize(p * count, 0.0);
     predicted.resize(count, 0.0);
@@ -190,12 +193,16 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
     for (k, r) in replicates.enumerate() {
         let (rows, weight) = (&mut rows[k * n..(k + 1) * n], &mut weight[k * n..(k + 1) * n]);
         drawn[k] = resampler.draw(r as u64, own, rows, weight);
-        let part = Part { rows: &rows[..drawn[k]], weight: &weight[..drawn[k]] };
-        expansion.sum(level, part, &mut sums[k * width..(k + 1) * width]);
+        if let Some(expansion) = expansion {
+            let part = Part { rows: &rows[..drawn[k]], weight: &weight[..drawn[k]] };
+            expansion.sum(level, part, &mut sums[k * width..(k + 1) * width]);
+        }
     }
-    let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));
-    for (sums, (trials, predicted)) in sums.chunks(width * LANES).zip(groups) {
-        batch.look_ahead(terrain, expansion, sums, trials, predicted);
+    if let Some(expansion) = expansion {
+        let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));
+        for (sums, (trials, predicted)) in sums.chunks(width * LANES).zip(groups) {
+            batch.look_ahead(terrain, expansion, sums, trials, predicted);
+        }
     }
     let part = |r: usize| {
         let drawn = r * n..r * n + drawn[r];
@@ -209,18 +216,18 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
         converged: vec![false; count],
     };
     let mut kind = Kind::of(problem, terrain);
-    kind.ground.third = &expansion.third;
+    kind.ground.third = expansion.map_or(&[], |e| &e.third[..]);
     // Lanes are as long as the longest of the eight.
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_by_key(|&r| drawn[r]);
     let task = |k: usize| {
         let r = order[k];
-        let ahead = Ahead {
+        let ahead = expansion.map(|_| Ahead {
             sums: &sums[r * width..(r + 1) * width],
             trial: &trials[r * p..(r + 1) * p],
             predicted: predicted[r],
-        };
-        Task { problem, terrain, part: part(r), start: &expansion.theta, ahead: Some(ahead) }
+        });
+        Task { problem, terrain, part: part(r), start, ahead }
     };
     batch.run(kind, count, task, |ended| {
         let r = order[ended.task];
@@ -231,7 +238,7 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
     refits.estimates = problem.naturals(&thetas);
     // A search can only follow an amplitude of zero in its logarithm, and stops when it no longer matters.
     let vanishes = |theta: &[f64]| {
-        let coordinates = problem.model.coordinates.iter().zip(theta.iter().zip(&expansion.theta));
+        let coordinates = problem.model.coordinates.iter().zip(theta.iter().zip(start));
         coordinates
             .into_iter()
             .any(|(c, (x, from))| c.scale == Scale::Log && c.low == f64::NEG_INFINITY && *x < from - VANISHED)
@@ -253,4 +260,73 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
         refits.converged[r] &= natural.iter().all(|x| x.is_finite());
     }
     refits
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use crate::infer::{Options, Resample};
+    use crate::law::Residual;
+    use crate::problem::{LaneData, Loss, Part, Problem};
+    use crate::solve::{self, Batch, Certificate, Rows};
+    use crate::testing::{Uniform, catalogue_law, problem};
+
+    use super::{Resampler, replicate};
+
+    /// What a replicate's search takes for its end, on a promise computed ahead of it, is a minimum of the replicate's own
+    /// objective, certified like a fit's.
+    #[test]
+    fn replicates_hold_the_certificate() {
+        let mut uniform = Uniform(3);
+        let runs: Vec<(f64, f64)> = (0..80)
+            .map(|_| (1e8 * uniform.between(0.0, 5.0).exp(), 2e9 * uniform.between(0.0, 6.0).exp()))
+            .collect();
+        let response = runs
+            .iter()
+            .map(|(n, d)| {
+                let noise = (0..6).map(|_| uniform.between(-0.01, 0.01)).sum::<f64>();
+                (1.69 + 406.4 / n.powf(0.34) + 410.7 / d.powf(0.28)) * noise.exp()
+            })
+            .collect();
+        let columns = [
+            ("loss", response),
+            ("N", runs.iter().map(|run| run.0).collect()),
+            ("D", runs.iter().map(|run| run.1).collect()),
+        ];
+        let law = catalogue_law("chinchilla");
+        for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
+            let (models, problem) = problem(&law, Residual::Log, loss, &columns);
+            let fit = solve::fit(&models, problem.clone(), &solve::Options::default(), &mut Batch::default());
+            let options = Options {
+                bootstrap: 400,
+                resample: Resample::Pairs,
+                confidence: 0.95,
+                seed: 0,
+                absolute_sigma: false,
+            };
+            let found = replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false)).unwrap();
+            assert_eq!(found.n_failed(), 0, "{loss}");
+            let held = (0..found.len())
+                .filter(|&r| {
+                    let weight = weights(&problem, &options, r);
+                    let natural: Vec<f64> =
+                        problem.model.coordinates.iter().map(|c| found.row(r)[c.parameter]).collect();
+                    let theta = problem.coordinates(&natural);
+                    let at = Rows::at(&problem, &LaneData::spread(&problem, &weight), &theta);
+                    let free: Vec<usize> = (0..problem.p()).collect();
+                    Certificate::of(&at, &free, problem.floor).holds()
+                })
+                .count();
+            assert!(held >= 398, "{loss}: {held} of 400");
+        }
+    }
+
+    fn weights(problem: &Problem, options: &Options, replicate: usize) -> Vec<f64> {
+        let mut resampler = Resampler::new(&problem.observations, &options.resample, options.seed, &[0; 32]);
+        let (mut rows, mut weight) = (vec![0; problem.n()], vec![0.0; problem.n()]);
+        let own = &problem.observations.weight;
+        let drawn = resampler.draw(replicate as u64, own, &mut rows, &mut weight);
+        Part { rows: &rows[..drawn], weight: &weight[..drawn] }.spread(problem.n())
+    }
 }

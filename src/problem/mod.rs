@@ -138,6 +138,13 @@ impl Problem {
         weighted
     }
 
+    /// The same and their weights.
+    pub fn taking_part(&self) -> (Vec<u32>, Vec<f64>) {
+        let rows = self.weighted();
+        let weight = rows.iter().map(|&i| self.observations.weight[i as usize]).collect();
+        (rows, weight)
+    }
+
     /// Of these as many as show where searches should begin: in a very long fit some, evenly over the canonical order,
     /// which is the response's.
     pub fn sample(&self) -> Vec<u32> {

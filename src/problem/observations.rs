@@ -112,11 +112,6 @@ impl Observations {
     }
 
     /// Number of observations.
-    /// The observations that take part, those of positive weight, and their weights.
-    pub fn taking_part(&self) -> (Vec<u32>, Vec<f64>) {
-        (0..).zip(&self.weight).filter(|(_, w)| **w != 0.0).unzip()
-    }
-
     pub fn len(&self) -> usize {
         self.response.len()
     }

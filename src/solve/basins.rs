@@ -123,7 +123,7 @@ mod tests {
         let terrain = terrain(&problem);
         let mut run = |abandon: bool| {
             let kind = Kind { abandon, ..Kind::of(&problem, &terrain) };
-            let (rows, weight) = problem.observations.taking_part();
+            let (rows, weight) = problem.taking_part();
             let part = Part { rows: &rows, weight: &weight };
             let task = |i: usize| Task {
                 problem: &problem,

@@ -48,7 +48,7 @@ impl Expansion {
         let width = values.div_ceil(LANES);
         let mut table = vec![Pack::ZERO; n * width];
         let mut row = vec![0.0; values];
-        let mut v = vec![0.0; if exact { p * p * p } else { 0 }];
+        let mut pull = vec![Pack::ZERO; n.div_ceil(LANES)];
         for (i, packs) in table.chunks_mut(width).enumerate().filter(|(i, _)| weight[*i] != 0.0) {
             let s = 1.0 / problem.observations.sigma_at(i);
             let terms = problem.loss.terms::<f64>((at(0, i) - problem.target[i]) * s);
@@ -62,31 +62,13 @@ impl Expansion {
                     hessian[triangle(a) + b] = curvature * at(1 + a, i) * at(1 + b, i);
                 }
             }
-            for (k, &(a, b)) in curved.iter().enumerate() {
-                let bend = weight[i] * curvature * at(1 + p + k, i);
-                for c in 0..p {
-                    let product = bend * at(1 + c, i);
-                    v[(c * p + a) * p + b] += product;
-                    if a != b {
-                        v[(c * p + b) * p + a] += product;
-                    }
-                }
-            }
+            pull[i / LANES].0[i % LANES] = weight[i] * curvature;
             for (pack, values) in packs.iter_mut().zip(row.chunks(LANES)) {
                 pack.0[..values.len()].copy_from_slice(values);
             }
         }
-        let v = |i: usize, j: usize, k: usize| v[(i * p + j) * p + k];
-        let halves = |of: &dyn Fn(usize, usize, usize) -> f64| {
-            let halves = |i, j, k| if j == k { 0.5 * of(i, j, k) } else { of(i, j, k) };
-            let rows = (0..p).flat_map(|i| (0..p).flat_map(move |j| (0..=j).map(move |k| (i, j, k))));
-            rows.map(|(i, j, k)| halves(i, j, k)).collect::<Vec<f64>>()
-        };
-        let (turn, third) = if exact {
-            (halves(&v), halves(&|i, j, k| v(i, j, k) + v(j, i, k) + v(k, i, j)))
-        } else {
-            (Vec::new(), Vec::new())
-        };
+        let (turn, third) =
+            if exact { third_derivatives(curved, &outputs, &pull, p) } else { Default::default() };
         Expansion { theta: theta.to_vec(), width, table, turn, third }
     }
 
@@ -139,3 +121,133 @@ impl Expansion {
 
 /// Packs that are summed at once.
 const GROUP: usize = 4;
+
+/// `turn` and `third` of an [`Expansion`] from the outputs of a model's full program and the weights `w·s²·ρ″` of its
+/// observations.
+fn third_derivatives(
+    curved: &[(usize, usize)],
+    outputs: &[Vec<Pack>],
+    pull: &[Pack],
+    p: usize,
+) -> (Vec<f64>, Vec<f64>) {
+    let mut v = vec![0.0; p * p * p];
+    let mut bend = vec![Pack::ZERO; pull.len()];
+    for (&(a, b), second) in curved.iter().zip(&outputs[1 + p..]) {
+        for (bend, (pull, second)) in bend.iter_mut().zip(pull.iter().zip(second)) {
+            // Observations of weight zero add nothing, whatever the law gives there.
+            bend.0 = std::array::from_fn(|l| if pull.0[l] == 0.0 { 0.0 } else { pull.0[l] * second.0[l] });
+        }
+        for (c, first) in outputs[1..=p].iter().enumerate() {
+            let mut sum = [0.0; LANES];
+            for (bend, first) in bend.iter().zip(first) {
+                for l in 0..LANES {
+                    sum[l] += if bend.0[l] == 0.0 { 0.0 } else { bend.0[l] * first.0[l] };
+                }
+            }
+            let sum = sum.iter().sum();
+            v[(c * p + a) * p + b] = sum;
+            v[(c * p + b) * p + a] = sum;
+        }
+    }
+    let v = |i: usize, j: usize, k: usize| v[(i * p + j) * p + k];
+    let mut turn = Vec::with_capacity(p * triangle(p));
+    let mut third = Vec::with_capacity(p * triangle(p));
+    for (i, j) in (0..p).flat_map(|i| (0..p).map(move |j| (i, j))) {
+        for k in 0..=j {
+            let share = if j == k { 0.5 } else { 1.0 };
+            turn.push(share * v(i, j, k));
+            third.push(share * (v(i, j, k) + v(j, i, k) + v(k, i, j)));
+        }
+    }
+    (turn, third)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::law::{LANES, Pack, Residual};
+    use crate::problem::{LaneData, Loss, Part, Problem, triangle};
+    use crate::solve::{Batch, Rows};
+    use crate::testing::{catalogue_law, problem};
+
+    use super::Expansion;
+
+    /// Twenty runs on Chinchilla's law exactly, and where its parameters lie.
+    fn exact(loss: Loss) -> (Problem, Vec<f64>) {
+        let runs: Vec<(f64, f64)> =
+            (0..20).map(|i| (1e8 * 1.9_f64.powi(i % 5), 2e9 * 2.7_f64.powi(i / 5))).collect();
+        let loss_of = |(n, d): &(f64, f64)| 1.69 + 406.4 / n.powf(0.34) + 410.7 / d.powf(0.28);
+        let columns = [
+            ("loss", runs.iter().map(loss_of).collect()),
+            ("N", runs.iter().map(|run| run.0).collect()),
+            ("D", runs.iter().map(|run| run.1).collect()),
+        ];
+        let law = catalogue_law("chinchilla");
+        let (_, problem) = problem(&law, Residual::Log, loss, &columns);
+        let value = |name: &str| match name {
+            "E" => 1.69,
+            "A" => 406.4,
+            "B" => 410.7,
+            "alpha" => 0.34,
+            _ => 0.28,
+        };
+        let natural: Vec<f64> =
+            problem.model.coordinates.iter().map(|c| value(&law.parameters[c.parameter].name)).collect();
+        let theta = problem.coordinates(&natural);
+        (problem, theta)
+    }
+
+    /// Where all residuals are zero, the third derivatives are those of the exact Hessian.
+    #[test]
+    fn third_derivatives_are_differences_of_the_hessian() {
+        let (problem, theta) = exact(Loss::L2);
+        let p = problem.p();
+        let expansion = Expansion::at(&problem, &theta, 0.0);
+        let data = LaneData::spread(&problem, &problem.observations.weight);
+        let mut checked = 0;
+        for i in 0..p {
+            let step = 1e-4;
+            let beside = |by: f64| {
+                let mut point = theta.clone();
+                point[i] += by;
+                Rows::at(&problem, &data, &point)
+            };
+            let (above, below) = (beside(step), beside(-step));
+            for j in 0..p {
+                for k in 0..=j {
+                    let slope = (above.hessian(j, k) - below.hessian(j, k)) / (2.0 * step);
+                    let expected = if j == k { 0.5 * slope } else { slope };
+                    let found = expansion.third[i * triangle(p) + triangle(j) + k];
+                    let size = above.norms[i] * above.norms[j] * above.norms[k];
+                    assert!(
+                        (found - expected).abs() < 1e-5 * size.max(1.0),
+                        "{i} {j} {k}: {found} {expected}"
+                    );
+                    checked += usize::from(found.abs() > 1e-3);
+                }
+            }
+        }
+        assert!(checked > 20, "only {checked} are not next to zero");
+    }
+
+    /// Under the sweep's own weights the sums are the sweep's own objective, gradient and squares.
+    #[test]
+    fn sums_are_those_of_the_rows() {
+        for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
+            let (problem, mut theta) = exact(loss);
+            theta[0] += 0.01;
+            let p = problem.p();
+            let expansion = Expansion::at(&problem, &theta, 0.0);
+            let (rows, weight) = problem.taking_part();
+            let mut sums = vec![Pack::ZERO; expansion.width()];
+            let part = Part { rows: &rows, weight: &weight };
+            expansion.sum(Batch::default().level(), part, &mut sums);
+            let sum = |k: usize| sums[k / LANES].0[k % LANES];
+            let at = Rows::at(&problem, &LaneData::spread(&problem, &weight), &theta);
+            let expected = [at.objective].into_iter().chain(at.gradient).chain(at.squares);
+            for (k, expected) in expected.enumerate() {
+                assert!((sum(k) - expected).abs() < 1e-12 * expected.abs().max(1e-6), "{loss} {k}");
+            }
+            assert_eq!(p + 1 + triangle(p), 21);
+        }
+    }
+}

@@ -552,7 +552,7 @@ fn search(
 ) -> Vec<Outcome> {
     match solver {
         Solver::Fast => {
-            let (rows, weight) = problem.observations.taking_part();
+            let (rows, weight) = problem.taking_part();
             let part = Part { rows: &rows, weight: &weight };
             let mut terrain = terrain(problem);
             terrain.project_start = amplitudes == Amplitudes::Solved;
