@@ -284,6 +284,10 @@ fn apply<L: Lanes>(token: L::Token, op: Op, target: &[Cell<Pack>], a: Source, b:
         Op::Div => each!(L, token, target, (x = a, y = b) => x / y),
         Op::MulAdd => each!(L, token, target, (x = a, y = b, z = c) => x.mul_add(y, z)),
         Op::NegMulAdd => each!(L, token, target, (x = a, y = b, z = c) => (-x).mul_add(y, z)),
+        Op::ExpMulAdd => each!(L, token, target, (x = a, y = b, z = c) => lanes::exp(x.mul_add(y, z))),
+        Op::ExpNegMulAdd => {
+            each!(L, token, target, (x = a, y = b, z = c) => lanes::exp((-x).mul_add(y, z)));
+        }
         Op::MulSub => each!(L, token, target, (x = a, y = b, z = c) => x.mul_add(y, -z)),
         Op::NegMul => each!(L, token, target, (x = a, y = b) => (-x) * y),
         Op::Min => each!(L, token, target, (x = a, y = b) => x.min(y)),

@@ -3,7 +3,7 @@
 //! Every node is put where it costs least: constants and everything that depends on parameters alone go
 //! into *slots*, computed once per evaluation; what mixes parameters and data goes into *registers*, one
 //! value per observation. (What depends on data alone is a column already, see [`super::graph`].)
-//! Products that are used once and added are fused, with one rounding.
+//! Products that are used once and added are fused, with one rounding; so is an exponential with such a sum.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,6 +31,9 @@ pub enum Op {
     MulAdd,
     /// `c − a·b`, one rounding.
     NegMulAdd,
+    /// `exp(a·b + c)` and `exp(c − a·b)`, the argument rounded once.
+    ExpMulAdd,
+    ExpNegMulAdd,
     /// `a·b − c`, one rounding.
     MulSub,
     /// `−(a·b)`.
@@ -428,9 +431,26 @@ impl Emission<'_> {
                 self.release(&released);
                 let target = self.take_register();
                 self.registers[id.index()] = target;
-                self.instructions.push(Instruction { op, target, a, b, c });
+                if !self.joins_exp(op, target, a) {
+                    self.instructions.push(Instruction { op, target, a, b, c });
+                }
             }
         }
+    }
+
+    /// Makes one instruction of a fused multiply-add and the exponential of its result, which takes its register: of a
+    /// value that nothing else reads, that saves the way through memory. False where that is not what is there.
+    fn joins_exp(&mut self, op: Op, target: u16, a: Operand) -> bool {
+        let Some(last) = self.instructions.last_mut() else { return false };
+        if op != Op::Unary(Unary::Exp) || a != Operand::Register(target) || last.target != target {
+            return false;
+        }
+        last.op = match last.op {
+            Op::MulAdd => Op::ExpMulAdd,
+            Op::NegMulAdd => Op::ExpNegMulAdd,
+            _ => return false,
+        };
+        true
     }
 
     /// A root's instruction and those of its equation.

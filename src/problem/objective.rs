@@ -286,8 +286,11 @@ impl Objective<'_> {
             let squares = if model.bends_of_log { &mix.bends } else { &Pack::ZERO };
             let rows = Residuals { value, target, weight, sigma, share: &mix.reweighting, squares };
             let want = (order != Order::Value).then_some((slope_cells, curvature_cells));
+            // Least squares are weighed where they are summed.
+            let plain = loss.is_quadratic() && sigma.is_none() && p <= MOST_IN_REGISTERS && want.is_some();
             // One loop per loss: a choice within would be made again for every pack.
             match loss {
+                Loss::L2 if plain => {}
                 Loss::L2 => rows.weigh::<L>(token, Loss::L2, want, &mut sums[0]),
                 Loss::Huber { delta } => rows.weigh::<L>(token, Loss::Huber { delta }, want, &mut sums[0]),
                 Loss::SoftL1 { delta } => rows.weigh::<L>(token, Loss::SoftL1 { delta }, want, &mut sums[0]),
@@ -297,18 +300,20 @@ impl Objective<'_> {
                 continue;
             }
 
-            let (gradient, hessian) = sums[1..].split_at_mut(p);
+            let (objective, rest) = sums.split_at_mut(1);
+            let (gradient, hessian) = rest.split_at_mut(p);
             let (hessian, own) = hessian.split_at_mut(triangle(p));
             let slopes = Source::each(&slope_cells[..len]);
             let curvatures = Source::each(&curvature_cells[..len]);
             let columns = Columns { block: &block, outputs: &program.outputs[1..=p], slopes, curvatures };
+            let weigh = plain.then_some((&rows, slope_cells, &mut objective[0]));
             match p {
-                1 => columns.sum_in_registers::<L, 1>(token, gradient, hessian),
-                2 => columns.sum_in_registers::<L, 2>(token, gradient, hessian),
-                3 => columns.sum_in_registers::<L, 3>(token, gradient, hessian),
-                4 => columns.sum_in_registers::<L, 4>(token, gradient, hessian),
-                5 => columns.sum_in_registers::<L, 5>(token, gradient, hessian),
-                6 => columns.sum_in_registers::<L, 6>(token, gradient, hessian),
+                1 => columns.sum::<L, 1>(token, weigh, gradient, hessian),
+                2 => columns.sum::<L, 2>(token, weigh, gradient, hessian),
+                3 => columns.sum::<L, 3>(token, weigh, gradient, hessian),
+                4 => columns.sum::<L, 4>(token, weigh, gradient, hessian),
+                5 => columns.sum::<L, 5>(token, weigh, gradient, hessian),
+                6 => columns.sum::<L, 6>(token, weigh, gradient, hessian),
                 _ => columns.sum_one_by_one::<L>(token, weighted, gradient, hessian),
             }
             if bent {
@@ -420,6 +425,12 @@ impl Residuals<'_> {
     }
 }
 
+/// Least squares that are to be weighed, where to keep their slopes, and the objective to add them to.
+type Unweighed<'a> = (&'a Residuals<'a>, &'a [Cell<Pack>], &'a mut Pack);
+
+/// Up to so many parameters, all sums are held in registers.
+const MOST_IN_REGISTERS: usize = 6;
+
 /// One block's Jacobian and weights, to be summed into gradient and Gauss–Newton Hessian.
 struct Columns<'a> {
     block: &'a Block<'a>,
@@ -429,18 +440,51 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// All sums at once, held in registers: every value is loaded once. Laws have few parameters.
+    /// All sums at once; of least squares that are not weighed yet the objective too.
     #[inline(always)]
-    fn sum_in_registers<L: Lanes, const P: usize>(
+    fn sum<L: Lanes, const P: usize>(
         &self,
         token: L::Token,
+        weigh: Option<Unweighed>,
+        gradient: &mut [Pack],
+        hessian: &mut [Pack],
+    ) {
+        match weigh {
+            Some(weigh) => self.sum_in_registers::<L, P, true>(token, weigh, gradient, hessian),
+            None => {
+                let rows = Residuals {
+                    value: self.slopes,
+                    target: &[],
+                    weight: &[],
+                    sigma: None,
+                    share: &Pack::ZERO,
+                    squares: &Pack::ZERO,
+                };
+                let nothing = (&rows, &[][..], &mut { Pack::ZERO });
+                self.sum_in_registers::<L, P, false>(token, nothing, gradient, hessian);
+            }
+        }
+    }
+
+    /// The sums are held in registers and every value is loaded once: laws have few parameters. With `PLAIN`, slopes and
+    /// curvatures are those of least squares; the slopes are kept for whoever reads them next.
+    #[inline(always)]
+    fn sum_in_registers<L: Lanes, const P: usize, const PLAIN: bool>(
+        &self,
+        token: L::Token,
+        (rows, slope_cells, objective): Unweighed,
         gradient: &mut [Pack],
         hessian: &mut [Pack],
     ) {
         let columns: [Source; P] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
         let len = self.block.len;
-        self.slopes.assert_covers(len);
-        self.curvatures.assert_covers(len);
+        if PLAIN {
+            rows.value.assert_covers(len);
+            assert!(rows.target.len() >= len && rows.weight.len() >= len && slope_cells.len() >= len);
+        } else {
+            self.slopes.assert_covers(len);
+            self.curvatures.assert_covers(len);
+        }
         columns.iter().for_each(|column| column.assert_covers(len));
         let zero = L::splat(token, 0.0);
         for lane in (0..LANES).step_by(L::WIDTH) {
@@ -452,10 +496,27 @@ impl Columns<'_> {
                     h[i][j] = load(token, hessian, triangle(i) + j, lane);
                 }
             }
+            let mut total = L::load(token, &objective.0[lane..]);
+            let squares = -L::load(token, &rows.squares.0[lane..]);
             for k in 0..len {
                 // SAFETY: `len` packs were asserted above, here and below.
-                let slope: L = unsafe { self.slopes.get_unchecked(token, k, lane) };
-                let curvature: L = unsafe { self.curvatures.get_unchecked(token, k, lane) };
+                let (slope, curvature): (L, L) = if PLAIN {
+                    let value: L = unsafe { rows.value.get_unchecked(token, k, lane) };
+                    let residual = value - load(token, rows.target, k, lane);
+                    let w = load::<L>(token, rows.weight, k, lane);
+                    let terms = Loss::L2.terms(residual);
+                    total = w.mul_add(terms.value, total);
+                    let slope = w * terms.slope;
+                    set(&slope_cells[k], slope, lane);
+                    (slope, squares.mul_add(slope, w))
+                } else {
+                    unsafe {
+                        (
+                            self.slopes.get_unchecked(token, k, lane),
+                            self.curvatures.get_unchecked(token, k, lane),
+                        )
+                    }
+                };
                 let mut x = [zero; P];
                 for i in 0..P {
                     x[i] = unsafe { columns[i].get_unchecked(token, k, lane) };
@@ -468,6 +529,7 @@ impl Columns<'_> {
                     }
                 }
             }
+            total.store(&mut objective.0[lane..]);
             for i in 0..P {
                 g[i].store(&mut gradient[i].0[lane..]);
                 for j in 0..=i {
