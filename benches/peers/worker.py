@@ -37,6 +37,8 @@ def loosest(run, objective, candidates, best=None):
 TOLERANCES = [10.0**-k for k in range(3, 16)]
 # Of the batched fits, whose tolerance bounds the decrease that is left: below this there is only rounding.
 DECREASES = TOLERANCES[3:11]
+# Sweeps of a multi-start that tell the tolerances.
+TELLING = 200
 BACKENDS = {"numpy": lm.NumpyBackend, "jax": lm.JaxBackend}
 
 
@@ -97,7 +99,6 @@ def multi_start(folder, peer, loss, share, of, count):
     ru, rv, ry, rw = lm.drop_zero_weights(u, v, y, weight)
     rows = np.arange(len(weight))
     searches = lm.Tasks(u, v, y, None, per_start, per_start, starts)
-    refits = lm.Tasks(ru, rv, ry, rw, rows, rows, np.zeros((len(weight), 5)))
     own = slice(mine.start, mine.stop)
     local = lambda theta, at, w=None: points.objective(theta, loss, w, at + own.start)
 
@@ -107,18 +108,22 @@ def multi_start(folder, peer, loss, share, of, count):
         return found.reshape(n, -1, 5)[sweep, values.argmin(1)]
 
     def polish(best, tolerance):
-        tasks = lm.Tasks(u, v, y, None, sweep, sweep, best)
+        tasks = lm.Tasks(u, v, y, None, sweep[: len(best)], sweep[: len(best)], best)
         return lm.solve(backend, tasks, huber, tolerance, 1e-6)
 
     def refit(estimates, tolerance):
-        refits.start = np.repeat(estimates, many.replicates, axis=0)
-        return lm.solve(backend, refits, huber, tolerance, 1e-4 if huber else 1e-6)
+        k = rows[: len(estimates) * many.replicates]
+        start = np.repeat(estimates, many.replicates, axis=0)
+        return lm.solve(backend, lm.Tasks(ru, rv, ry, rw, k, k, start), huber, tolerance, 1e-4 if huber else 1e-6)
 
-    best = search()
-    tight = loosest(lambda t: polish(best, t), lambda theta: local(theta, sweep), DECREASES)
+    # Some of the sweeps tell the tolerances.
+    some = min(n, TELLING)
+    few = slice(some * many.replicates)
+    best = search()[:some]
+    tight = loosest(lambda t: polish(best, t), lambda theta: local(theta, sweep[:some]), DECREASES)
     estimates = polish(best, tight)
     tolerance = loosest(
-        lambda t: refit(estimates, t), lambda theta: local(theta, per_replicate, weight), DECREASES
+        lambda t: refit(estimates, t), lambda theta: local(theta, per_replicate[few], weight[few]), DECREASES
     )
 
     def run():
