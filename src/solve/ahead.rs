@@ -57,6 +57,8 @@ impl Searches {
     fn look_ahead_lanes<L: Lanes>(&mut self, token: L::Token, turn: &[f64]) {
         let zero = L::splat(token, 0.0);
         let all = zero.eq(zero);
+        // Where no step is proposed none is expected to gain anything.
+        zero.store(&mut self.predicted.0);
         self.update_metric::<L>(token, all);
         self.propose::<L>(token, all, &[]);
         if turn.is_empty() {

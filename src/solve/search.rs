@@ -18,8 +18,8 @@
 //!
 //! `H` is Gauss–Newton's until a step keeps its promise near the optimum; from then on the law's own second derivatives
 //! are added where they are cheap (Newton's method, quadratic at the end; see `Model::bends`).
-//! The last step, whose successor would promise next to nothing at the rate at which promises have been falling, is
-//! taken without evaluating the objective there again.
+//! The last step, whose successor would promise next to nothing at the rate at which promises have been falling, or by
+//! third derivatives where they are known (see `ahead`), is taken without evaluating the objective there again.
 //!
 //! Every step is vector arithmetic under masks. A lane's numbers depend on no other lane: what one lane needs
 //! done again is done again for all, and kept only where it was needed.
@@ -98,6 +98,9 @@ const TRUST: f64 = 0.01;
 
 /// The same where it is computed from third derivatives instead of from what steps did before.
 const TRUST_THIRD: f64 = 0.1;
+
+/// And this is what may be left of it then at the quadratic rate at which promises have been falling.
+const HARDLY_LEFT: f64 = 100.0;
 
 /// Times that the damping may grow before a search counts as stalled.
 const MOST_ATTEMPTS: u32 = 60;
@@ -490,7 +493,11 @@ impl Searches {
                 if !third.is_empty() {
                     let bent = load::<L>(token, &self.mix.bends).eq(zero.fill(1.0));
                     let left = self.left_by_turns::<L>(token, third);
-                    last = last | (bent & left.lt(negligible * zero.fill(TRUST_THIRD)));
+                    let told = bent & left.lt(negligible * zero.fill(TRUST_THIRD));
+                    // Where third derivatives are others than thought, promises fall more slowly than they should.
+                    let before = load::<L>(token, &self.fulfilled);
+                    let rate = predicted / before;
+                    last = last | (told & (rate * rate * predicted).lt(negligible * zero.fill(HARDLY_LEFT)));
                 }
                 last = last & good;
                 if L::any(last) {
