@@ -99,8 +99,8 @@ const TRUST: f64 = 0.01;
 /// The same where it is computed from third derivatives instead of from what steps did before.
 const TRUST_THIRD: f64 = 0.1;
 
-/// And this is what may be left of it then at the quadratic rate at which promises have been falling.
-const HARDLY_LEFT: f64 = 100.0;
+/// A step is taken on third derivatives only if it promises less than this share of the objective.
+const LITTLE: f64 = 3e-8;
 
 /// Times that the damping may grow before a search counts as stalled.
 const MOST_ATTEMPTS: u32 = 60;
@@ -494,10 +494,8 @@ impl Searches {
                     let bent = load::<L>(token, &self.mix.bends).eq(zero.fill(1.0));
                     let left = self.left_by_turns::<L>(token, third);
                     let told = bent & left.lt(negligible * zero.fill(TRUST_THIRD));
-                    // Where third derivatives are others than thought, promises fall more slowly than they should.
-                    let before = load::<L>(token, &self.fulfilled);
-                    let rate = predicted / before;
-                    last = last | (told & (rate * rate * predicted).lt(negligible * zero.fill(HARDLY_LEFT)));
+                    // So little that third derivatives of many times the size would leave hardly more.
+                    last = last | (told & predicted.lt(objective * zero.fill(LITTLE)));
                 }
                 last = last & good;
                 if L::any(last) {
