@@ -274,51 +274,57 @@ mod tests {
 
     use super::{Resampler, replicate};
 
-    /// What a replicate's search takes for its end, on a promise computed ahead of it, is a minimum of the replicate's own
-    /// objective, certified like a fit's.
-    #[test]
-    fn replicates_hold_the_certificate() {
+    /// Runs on Chinchilla's law with noise, as many as wanted.
+    fn runs(n: usize) -> Vec<(&'static str, Vec<f64>)> {
         let mut uniform = Uniform(3);
-        let runs: Vec<(f64, f64)> = (0..80)
+        let runs: Vec<(f64, f64)> = (0..n)
             .map(|_| (1e8 * uniform.between(0.0, 5.0).exp(), 2e9 * uniform.between(0.0, 6.0).exp()))
             .collect();
-        let response = runs
-            .iter()
-            .map(|(n, d)| {
-                let noise = (0..6).map(|_| uniform.between(-0.01, 0.01)).sum::<f64>();
-                (1.69 + 406.4 / n.powf(0.34) + 410.7 / d.powf(0.28)) * noise.exp()
-            })
-            .collect();
-        let columns = [
-            ("loss", response),
+        let mut response = |(n, d): &(f64, f64)| {
+            let noise = (0..6).map(|_| uniform.between(-0.01, 0.01)).sum::<f64>();
+            (1.69 + 406.4 / n.powf(0.34) + 410.7 / d.powf(0.28)) * noise.exp()
+        };
+        vec![
+            ("loss", runs.iter().map(&mut response).collect()),
             ("N", runs.iter().map(|run| run.0).collect()),
             ("D", runs.iter().map(|run| run.1).collect()),
-        ];
+        ]
+    }
+
+    /// What a replicate's search takes for its end, on a promise computed ahead of it, is a minimum of the replicate's own
+    /// objective, certified like a fit's: up to a factor of ten, which is what rounding does to a promise of 1e-14.
+    #[test]
+    fn replicates_hold_the_certificate() {
         let law = catalogue_law("chinchilla");
-        for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
-            let (models, problem) = problem(&law, Residual::Log, loss, &columns);
+        for (n, bootstrap, loss) in
+            [(80, 400, Loss::L2), (80, 400, Loss::Huber { delta: 1e-3 }), (30, 20_000, Loss::L2)]
+        {
+            let (models, problem) = problem(&law, Residual::Log, loss, &runs(n));
             let fit = solve::fit(&models, problem.clone(), &solve::Options::default(), &mut Batch::default());
             let options = Options {
-                bootstrap: 400,
+                bootstrap,
                 resample: Resample::Pairs,
                 confidence: 0.95,
                 seed: 0,
                 absolute_sigma: false,
             };
             let found = replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false)).unwrap();
-            assert_eq!(found.n_failed(), 0, "{loss}");
-            let held = (0..found.len())
-                .filter(|&r| {
-                    let weight = weights(&problem, &options, r);
-                    let natural: Vec<f64> =
-                        problem.model.coordinates.iter().map(|c| found.row(r)[c.parameter]).collect();
-                    let theta = problem.coordinates(&natural);
-                    let at = Rows::at(&problem, &LaneData::spread(&problem, &weight), &theta);
-                    let free: Vec<usize> = (0..problem.p()).collect();
-                    Certificate::of(&at, &free, problem.floor).holds()
-                })
-                .count();
-            assert!(held >= 398, "{loss}: {held} of 400");
+            assert!(found.n_failed() <= bootstrap / 1000, "{n} {loss}: {} failed", found.n_failed());
+            for r in (0..found.len()).filter(|&r| found.converged[r]) {
+                let natural: Vec<f64> =
+                    problem.model.coordinates.iter().map(|c| found.row(r)[c.parameter]).collect();
+                if natural.contains(&0.0) {
+                    // On an edge, where the law is another.
+                    continue;
+                }
+                let weight = weights(&problem, &options, r);
+                let theta = problem.coordinates(&natural);
+                let at = Rows::at(&problem, &LaneData::spread(&problem, &weight), &theta);
+                let free: Vec<usize> = (0..problem.p()).collect();
+                let certificate = Certificate::of(&at, &free, problem.floor);
+                let left = certificate.decrease / certificate.decrease_limit;
+                assert!(left < 10.0, "{n} {loss}: replicate {r}: {certificate:?}");
+            }
         }
     }
 

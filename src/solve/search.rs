@@ -100,7 +100,7 @@ const TRUST: f64 = 0.01;
 const TRUST_THIRD: f64 = 0.1;
 
 /// A step is taken on third derivatives only if it promises less than this share of the objective.
-const LITTLE: f64 = 3e-8;
+const LITTLE: f64 = 1e-8;
 
 /// Times that the damping may grow before a search counts as stalled.
 const MOST_ATTEMPTS: u32 = 60;
@@ -135,6 +135,8 @@ pub struct Searches {
     pub(super) started: Pack,
     /// The trial point has had its amplitudes solved.
     projected: Pack,
+    /// The Hessian at `theta` has the law's own second derivatives in it.
+    bent: Pack,
     // Scratch.
     pub(super) free: Vec<Pack>,
     pub(super) step: Vec<Pack>,
@@ -226,6 +228,7 @@ impl Searches {
         self.started.0[lane] = 0.0;
         self.fulfilled.0[lane] = 0.0;
         self.projected.0[lane] = 0.0;
+        self.bent.0[lane] = 0.0;
         self.iterations[lane] = 0;
     }
 
@@ -303,6 +306,7 @@ impl Searches {
             for (theta, trial) in self.theta.iter_mut().zip(&self.trial) {
                 L::select(taken, load(token, trial), load(token, theta)).store(&mut theta.0);
             }
+            L::select(taken, load(token, &self.mix.bends), load(token, &self.bent)).store(&mut self.bent.0);
         }
         truth(started | fresh, one).store(&mut self.started.0);
 
@@ -491,7 +495,7 @@ impl Searches {
                 let next = predicted * predicted;
                 let mut last = next.lt(load::<L>(token, &self.fulfilled) * hardly);
                 if !third.is_empty() {
-                    let bent = load::<L>(token, &self.mix.bends).eq(zero.fill(1.0));
+                    let bent = is_true::<L>(token, &self.bent);
                     let left = self.left_by_turns::<L>(token, third);
                     let told = bent & left.lt(negligible * zero.fill(TRUST_THIRD));
                     // So little that third derivatives of many times the size would leave hardly more.
