@@ -36,8 +36,6 @@ pub(super) struct FileHeader {
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
     pub(super) rows: u64,
-    /// Rows of each of its row groups.
-    pub(super) groups: Vec<u64>,
     /// Shared between files that agree, of which there may be thousands.
     pub(super) schema: SchemaRef,
 }
@@ -73,12 +71,10 @@ fn inspect_file(path: PathBuf, phase: Phase) -> Result<FileHeader, DatasetError>
         path: path.display().to_string(),
         reason: format!("it states {rows} rows"),
     })?;
-    let groups = metadata.metadata().row_groups().iter();
-    let groups = groups.map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).collect();
     // The footer's tree is freed here, and only the schema of its top level kept.
     let schema = guard(|| Arc::clone(metadata.schema()))
         .map_err(|reason| DatasetError::Corrupt { path: path.display().to_string(), reason })?;
-    Ok(FileHeader { path, bytes: source.length(), rows, groups, schema })
+    Ok(FileHeader { path, bytes: source.length(), rows, schema })
 }
 
 impl Header {

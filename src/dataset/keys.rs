@@ -77,21 +77,6 @@ impl Interner {
         Ok(number)
     }
 
-    /// Appends numbers that another interner of the same types gave, as this one's.
-    pub(super) fn join(
-        &mut self,
-        other: Interner,
-        numbers: &[u32],
-        into: &mut Vec<u32>,
-    ) -> Result<(), DatasetError> {
-        let mut own = vec![0; other.numbers.len()];
-        for (key, number) in &other.numbers {
-            own[*number as usize] = self.number_one(key)?;
-        }
-        into.extend(numbers.iter().map(|&number| own[number as usize]));
-        Ok(())
-    }
-
     /// Sorts the distinct keys. Which number a key was given does not show in the result.
     pub(super) fn finish(self) -> Result<Ranked, ArrowError> {
         let mut keys: Vec<(Box<[u8]>, u32)> = self.numbers.into_iter().collect();

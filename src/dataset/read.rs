@@ -1,15 +1,8 @@
 //! Rows are read batch by batch, filtered, and kept as columns of `f64` with their group and place.
 //!
 //! Only the columns in use are decoded, and what is kept of a row is eight bytes per number, four per group and
-//! cluster, and twelve for its place. As many stretches of the files are read at once as there are threads, and put
-//! together in the order of the files.
-//!
-//! Sweeps are fitted when all is read: one is complete only when the last row of the last input has been seen. Where
-//! keys are sorted that could be known earlier, but reading is a small share of a job's processor time: 4 % of 100,000
-//! sweeps of 20 points under `power-offset` without replicates, under 1 % of 2,000 sweeps of Chinchilla with 100
-//! replicates and of `pow4` on the learning curves of LCDB.
+//! cluster, and twelve for its place. Files are read one after the other in the order of their numbers.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,7 +10,6 @@ use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use rayon::prelude::*;
 
 use super::Request;
 use super::batch::{Batch, Place};
@@ -53,74 +45,20 @@ pub(super) fn read_all(
     interrupted: &AtomicBool,
 ) -> Result<Rows, DatasetError> {
     let mut rows = Rows::new(header, request, plan)?;
-    rows.reserve(header.files.iter().map(|f| f.rows).fold(0, u64::saturating_add));
-    let stretches: Vec<Stretch> =
-        (0..).zip(&header.files).flat_map(|(index, file)| stretches(file, index)).collect();
-    for together in stretches.chunks(rayon::current_num_threads()) {
-        if let [alone] = together {
-            read_stretch(alone, request, plan, &mut rows, interrupted)?;
-            continue;
-        }
-        let parts: Vec<Result<Rows, DatasetError>> = together
-            .par_iter()
-            .map(|stretch| {
-                let mut part = Rows::new(header, request, plan)?;
-                part.reserve(stretch.rows);
-                read_stretch(stretch, request, plan, &mut part, interrupted)?;
-                Ok(part)
-            })
-            .collect();
-        // The first fault in the order of the files is the one that is reported.
-        for part in parts {
-            rows.append(part?)?;
-        }
+    for (index, file) in (0..).zip(&header.files) {
+        read_file(file, index, request, plan, &mut rows, interrupted)?;
     }
     Ok(rows)
 }
 
-/// Rows that are worth opening a file for once more.
-const STRETCH: u64 = 1 << 18;
-
-/// Consecutive row groups of a file.
-struct Stretch<'a> {
-    file: &'a FileHeader,
+fn read_file(
+    file: &FileHeader,
     index: u32,
-    groups: Range<usize>,
-    rows: u64,
-    first_row: u64,
-}
-
-/// A file's row groups in stretches of about [`STRETCH`] rows.
-fn stretches(file: &FileHeader, index: u32) -> Vec<Stretch<'_>> {
-    let whole = Stretch { file, index, groups: 0..file.groups.len(), rows: file.rows, first_row: 0 };
-    let stated = file.groups.iter().try_fold(0_u64, |sum, rows| sum.checked_add(*rows));
-    if stated != Some(file.rows) {
-        // Which of the two is wrong, reading will tell.
-        return vec![whole];
-    }
-    let mut stretches = vec![Stretch { groups: 0..0, rows: 0, ..whole }];
-    for rows in &file.groups {
-        let last = stretches.len() - 1;
-        let Stretch { groups, rows: so_far, first_row, .. } = &mut stretches[last];
-        if *so_far >= STRETCH {
-            let (end, first_row) = (groups.end, *first_row + *so_far);
-            stretches.push(Stretch { file, index, groups: end..end + 1, rows: *rows, first_row });
-        } else {
-            groups.end += 1;
-            *so_far += rows;
-        }
-    }
-    stretches
-}
-
-fn read_stretch(
-    stretch: &Stretch,
     request: &Request,
     plan: &Plan,
     rows: &mut Rows,
     interrupted: &AtomicBool,
 ) -> Result<(), DatasetError> {
-    let Stretch { file, index, .. } = *stretch;
     let (source, metadata) = open(&file.path, Phase::Read)?;
     let changed = |what: &str| DatasetError::Changed { path: file.name(), what: what.to_owned() };
     if source.length() != file.bytes {
@@ -139,25 +77,22 @@ fn read_stretch(
         let mask = ProjectionMask::roots(schema, roots);
         ParquetRecordBatchReaderBuilder::new_with_metadata(source.clone(), metadata.clone())
             .with_projection(mask)
-            .with_row_groups(stretch.groups.clone().collect())
             .with_batch_size(BATCH)
             .build()
     });
     let mut reader = reader.map_err(failed)?.map_err(|e| failed(e.to_string()))?;
-    let mut read = 0;
+    let mut first_row = 0;
     while let Some(batch) = guard(|| reader.next()).map_err(failed)? {
         if interrupted.load(Ordering::Relaxed) {
             return Err(DatasetError::Interrupted);
         }
         let batch = batch.map_err(|e| failed(e.to_string()))?;
-        let place = Place { file, index, first_row: stretch.first_row + read };
+        let place = Place { file, index, first_row };
         rows.add(&batch, request, plan, &place)?;
-        read += batch.num_rows() as u64;
+        first_row += batch.num_rows() as u64;
     }
-    if read != stretch.rows {
-        let has = stretch.first_row + read;
-        let states = stretch.first_row + stretch.rows;
-        return Err(failed(format!("it states {states} rows and has {has}")));
+    if first_row != file.rows {
+        return Err(failed(format!("it states {} rows and has {first_row}", file.rows)));
     }
     Ok(())
 }
@@ -174,7 +109,7 @@ impl Rows {
             })
         };
         let by: Vec<&Key> = plan.by.iter().collect();
-        Ok(Self {
+        let mut rows = Self {
             columns: vec![Vec::new(); request.columns.len()],
             group: if by.is_empty() { None } else { Some(interner(&by, "sweeps")?) },
             cluster: plan.cluster.as_ref().map(|key| interner(&[key], "clusters")).transpose()?,
@@ -182,24 +117,9 @@ impl Rows {
             row: Vec::new(),
             read: 0,
             dropped: 0,
-        })
-    }
-
-    /// Adds rows that come after these.
-    fn append(&mut self, part: Rows) -> Result<(), DatasetError> {
-        for (column, more) in self.columns.iter_mut().zip(part.columns) {
-            column.extend(more);
-        }
-        for (own, more) in [(&mut self.group, part.group), (&mut self.cluster, part.cluster)] {
-            if let (Some((interner, numbers)), Some((other, more))) = (own, more) {
-                interner.join(other, &more, numbers)?;
-            }
-        }
-        self.file.extend(part.file);
-        self.row.extend(part.row);
-        self.read += part.read;
-        self.dropped += part.dropped;
-        Ok(())
+        };
+        rows.reserve(header.files.iter().map(|f| f.rows).fold(0, u64::saturating_add));
+        Ok(rows)
     }
 
     /// Makes room for all rows at once, where they are all kept: growing would copy them and need half as much
