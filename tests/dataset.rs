@@ -123,6 +123,41 @@ fn shuffled_and_split_rows_give_the_same_bits() {
     }
 }
 
+/// However rows lie in row groups and files, every row must come out once, under its own key and place.
+#[test]
+fn rows_come_out_once_whatever_their_row_groups() {
+    let folder = Folder::new();
+    let n = 900_000;
+    // Keys come first in another order in every row group, and a cluster lies in many of them.
+    let key = |i: usize| i * 7 % 13;
+    let text: Vec<String> = (0..n).map(|i| format!("k{:02}", key(i))).collect();
+    let text: Vec<&str> = text.iter().map(String::as_str).collect();
+    let x: Vec<f64> = (0..n).map(|i| i as f64).collect();
+    let cluster: Vec<f64> = (0..n).map(|i| -((i % 1000) as f64)).collect();
+    let columns = [("run", strings(&text)), ("x", floats(&x)), ("c", floats(&cluster))];
+    folder.write_in_groups("a.parquet", &columns, 100_000);
+    folder.write_in_groups("b.parquet", &columns, 1 << 20);
+    let wanted = Request {
+        by: names(&["run"]),
+        cluster: Some("c".to_owned()),
+        condition: Some(parse_condition("x >= 150000").expect("a condition")),
+        ..request(&["x"])
+    };
+    let data = load(&folder.all(), &wanted).expect("sweeps");
+    assert_eq!((data.rows_read, data.rows_dropped), (2 * n as u64, 300_000));
+    assert_eq!(keys_as_text(&data), (0..13).map(|k| format!("k{k:02}")).collect::<Vec<_>>());
+    for k in 0..13 {
+        let sweep = data.sweep(k);
+        let own: Vec<usize> = (150_000..n).filter(|&i| key(i) == k).collect();
+        assert_eq!(sweep.len(), 2 * own.len());
+        for (place, &i) in own.iter().flat_map(|i| [i, i]).enumerate() {
+            assert_eq!((sweep.columns[0][place], sweep.row[place]), (x[i], i as u64));
+            assert_eq!(sweep.file[place], (place % 2) as u32);
+            assert_eq!(sweep.cluster.expect("clusters")[place], (999 - i % 1000) as u32);
+        }
+    }
+}
+
 #[test]
 fn clusters_are_ranked_over_all_sweeps() {
     let folder = Folder::new();

@@ -91,8 +91,8 @@ fn chunk_end(run: &Run, dataset: &Dataset, first: usize) -> usize {
     end
 }
 
-/// Fits every law to every sweep. While one chunk is fitted, the sink takes the one before. (Reading cannot overlap
-/// in the same way: a sweep is complete only when the last row of the last input has been seen.)
+/// Fits every law to every sweep. While one chunk is fitted, the sink takes the one before. (Why reading does not
+/// overlap in the same way is told where it is done, in [`crate::dataset`].)
 pub fn fit_all(
     run: &Run,
     dataset: &Dataset,

@@ -18,7 +18,6 @@ use super::{LaneData, Loss, Mix, Objective, Order, Part, Problem, Sums, Workspac
 /// eight searches at once (measured on Chinchilla with 20 and with 100 replicates).
 pub const LONG: usize = 1024;
 
-
 /// Observations per piece: its data stays in a core's own cache.
 const PIECE: usize = 4096;
 

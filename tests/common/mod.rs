@@ -14,6 +14,7 @@ use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema};
 use arrow::util::display::array_value_to_string;
 use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
 use sweepfit::dataset::{Dataset, DatasetError, Request, inspect, read};
 
 /// A folder that goes away with the test.
@@ -35,6 +36,11 @@ impl Folder {
 
     /// Writes a file with the given columns, all nullable.
     pub fn write(&self, name: &str, columns: &[(&str, ArrayRef)]) {
+        self.write_in_groups(name, columns, 1 << 20);
+    }
+
+    /// With so many rows in a row group.
+    pub fn write_in_groups(&self, name: &str, columns: &[(&str, ArrayRef)], rows: usize) {
         let fields: Vec<Field> =
             columns.iter().map(|(n, c)| Field::new(*n, c.data_type().clone(), true)).collect();
         let arrays = columns.iter().map(|(_, c)| Arc::clone(c)).collect();
@@ -42,7 +48,8 @@ impl Folder {
         let path = self.path(name);
         fs::create_dir_all(Path::new(&path).parent().expect("a parent")).expect("a directory");
         let file = fs::File::create(path).expect("a file");
-        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(rows)).build();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("a writer");
         writer.write(&batch).expect("rows written");
         writer.close().expect("a footer");
     }
