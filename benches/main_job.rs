@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText, Silent, run};
-use sweepfit::infer::{Options as InferOptions, Resample, replicate};
+use sweepfit::infer::{Options as InferOptions, replicate};
 use sweepfit::law::Pack;
 use sweepfit::problem::{LaneData, Loss, Mix, Objective, Order, Sums, Workspace};
 use sweepfit::solve::{self, Batch};
@@ -60,13 +60,7 @@ fn replicates(c: &mut Criterion) {
     for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
         let (models, problem) = chinchilla(loss);
         let fit = fitted(&models, &problem);
-        let options = InferOptions {
-            bootstrap: 1000,
-            resample: Resample::Pairs,
-            confidence: 0.95,
-            seed: 0,
-            absolute_sigma: false,
-        };
+        let options = InferOptions::default();
         group.bench_function(BenchmarkId::from_parameter(loss), |b| {
             b.iter(|| one.install(|| replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false))));
         });

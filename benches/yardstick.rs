@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText};
-use sweepfit::infer::{Options, Resample, replicate};
+use sweepfit::infer::{Options, replicate};
 use sweepfit::law::{Catalogue, Pack, Residual};
 use sweepfit::problem::{LaneData, Loss, Mix, Objective, Order, Problem, Sums, Workspace, bind_columns};
 use sweepfit::solve::Models;
@@ -124,8 +124,7 @@ mod fused {
 /// Replicates per second, the best of a few runs, all of which must converge.
 fn replicates(name: &str, models: &Models, problem: &Problem, bootstrap: usize) {
     let fit = fitted(models, problem);
-    let options =
-        Options { bootstrap, resample: Resample::Pairs, confidence: 0.95, seed: 0, absolute_sigma: false };
+    let options = Options { bootstrap, ..Options::default() };
     let one = common::pool(1);
     let mut best = f64::INFINITY;
     let mut failed = 0;

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use sweepfit::infer::{Options, Resample, replicate};
+use sweepfit::infer::{Options, replicate};
 use sweepfit::law::{Catalogue, Residual};
 use sweepfit::problem::{Loss, Problem, bind_columns};
 use sweepfit::solve::{self, Batch, Models};
@@ -61,13 +61,7 @@ fn fits_allocate_little() {
 
     let fit = solve::fit(&models, problem.clone(), &solve::Options::default(), &mut Batch::default());
     let replicates = |bootstrap: usize| {
-        let options = Options {
-            bootstrap,
-            resample: Resample::Pairs,
-            confidence: 0.95,
-            seed: 0,
-            absolute_sigma: false,
-        };
+        let options = Options { bootstrap, ..Options::default() };
         pool.install(|| {
             allocations(|| {
                 let found = replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false));

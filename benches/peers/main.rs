@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use sweepfit::infer::{Options, Resample, replicate};
+use sweepfit::infer::{Options, replicate};
 use sweepfit::problem::{Loss, Part, Problem};
 use sweepfit::solve::{self, Batch, Kind, Models, Task};
 
@@ -98,7 +98,7 @@ fn searches(problem: &Problem, start: &[f64], n: usize, alone: bool, batch: &mut
     let kind = Kind::of(problem, &terrain);
     let (rows, weight) = problem.taking_part();
     let part = Part { rows: &rows, weight: &weight };
-    let task = Task { problem, terrain: &terrain, part, start, ahead: None };
+    let task = Task::new(problem, &terrain, part, start);
     let mut last = Vec::new();
     if alone {
         (0..n).for_each(|_| batch.run_alone(task, kind, |ended| last = ended.theta.to_vec()));
@@ -240,5 +240,5 @@ impl Measure {
 }
 
 pub fn replicate_options(bootstrap: usize) -> Options {
-    Options { bootstrap, resample: Resample::Pairs, confidence: 0.95, seed: 0, absolute_sigma: false }
+    Options { bootstrap, ..Options::default() }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::infer::Resample;
+use crate::infer::{self, Resample};
 use crate::law::Residual;
 use crate::problem::LossChoice;
 use crate::solve::Solver;
@@ -56,6 +56,7 @@ pub struct Job {
 
 impl Default for Job {
     fn default() -> Self {
+        let inference = infer::Options::default();
         Job {
             inputs: Vec::new(),
             by: Vec::new(),
@@ -70,15 +71,15 @@ impl Default for Job {
             loss: None,
             weight: None,
             sigma: None,
-            absolute_sigma: false,
+            absolute_sigma: inference.absolute_sigma,
             starts: None,
             start: Vec::new(),
             fix: Vec::new(),
             solver: Solver::Fast,
-            bootstrap: 1000,
-            resample: Resample::Pairs,
-            confidence: 0.95,
-            seed: 0,
+            bootstrap: inference.bootstrap,
+            resample: inference.resample,
+            confidence: inference.confidence,
+            seed: inference.seed,
             keep_replicates: false,
             residuals: false,
         }

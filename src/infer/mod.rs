@@ -39,6 +39,19 @@ pub struct Options {
     pub absolute_sigma: bool,
 }
 
+/// A job's, where it says nothing else.
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            bootstrap: 1000,
+            resample: Resample::Pairs,
+            confidence: 0.95,
+            seed: 0,
+            absolute_sigma: false,
+        }
+    }
+}
+
 /// One parameter's estimate and its uncertainty, natural units.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {

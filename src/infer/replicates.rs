@@ -266,7 +266,7 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
 mod tests {
     use std::sync::atomic::AtomicBool;
 
-    use crate::infer::{Options, Resample};
+    use crate::infer::Options;
     use crate::law::Residual;
     use crate::problem::{LaneData, Loss, Part, Problem};
     use crate::solve::{self, Batch, Certificate, Rows};
@@ -301,13 +301,7 @@ mod tests {
         {
             let (models, problem) = problem(&law, Residual::Log, loss, &runs(n));
             let fit = solve::fit(&models, problem.clone(), &solve::Options::default(), &mut Batch::default());
-            let options = Options {
-                bootstrap,
-                resample: Resample::Pairs,
-                confidence: 0.95,
-                seed: 0,
-                absolute_sigma: false,
-            };
+            let options = Options { bootstrap, ..Options::default() };
             let found = replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false)).unwrap();
             assert!(found.n_failed() <= bootstrap / 1000, "{n} {loss}: {} failed", found.n_failed());
             let mut beyond = 0;

@@ -306,14 +306,14 @@ impl Objective<'_> {
             let slopes = Source::each(&slope_cells[..len]);
             let curvatures = Source::each(&curvature_cells[..len]);
             let columns = Columns { block: &block, outputs: &program.outputs[1..=p], slopes, curvatures };
-            let weigh = plain.then_some((&rows, slope_cells, &mut objective[0]));
+            let unweighed = (&rows, slope_cells, &mut objective[0]);
             match p {
-                1 => columns.sum::<L, 1>(token, weigh, gradient, hessian),
-                2 => columns.sum::<L, 2>(token, weigh, gradient, hessian),
-                3 => columns.sum::<L, 3>(token, weigh, gradient, hessian),
-                4 => columns.sum::<L, 4>(token, weigh, gradient, hessian),
-                5 => columns.sum::<L, 5>(token, weigh, gradient, hessian),
-                6 => columns.sum::<L, 6>(token, weigh, gradient, hessian),
+                1 => columns.sum::<L, 1>(token, plain, unweighed, gradient, hessian),
+                2 => columns.sum::<L, 2>(token, plain, unweighed, gradient, hessian),
+                3 => columns.sum::<L, 3>(token, plain, unweighed, gradient, hessian),
+                4 => columns.sum::<L, 4>(token, plain, unweighed, gradient, hessian),
+                5 => columns.sum::<L, 5>(token, plain, unweighed, gradient, hessian),
+                6 => columns.sum::<L, 6>(token, plain, unweighed, gradient, hessian),
                 _ => columns.sum_one_by_one::<L>(token, weighted, gradient, hessian),
             }
             if bent {
@@ -425,7 +425,7 @@ impl Residuals<'_> {
     }
 }
 
-/// Least squares that are to be weighed, where to keep their slopes, and the objective to add them to.
+/// Residuals, where to keep the slopes of those that are weighed when they are summed, and the objective to add them to.
 type Unweighed<'a> = (&'a Residuals<'a>, &'a [Cell<Pack>], &'a mut Pack);
 
 /// Up to so many parameters, all sums are held in registers.
@@ -440,29 +440,20 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// All sums at once; of least squares that are not weighed yet the objective too.
+    /// All sums at once; where residuals are `plain` least squares that are not weighed yet, the objective too.
     #[inline(always)]
     fn sum<L: Lanes, const P: usize>(
         &self,
         token: L::Token,
-        weigh: Option<Unweighed>,
+        plain: bool,
+        unweighed: Unweighed,
         gradient: &mut [Pack],
         hessian: &mut [Pack],
     ) {
-        match weigh {
-            Some(weigh) => self.sum_in_registers::<L, P, true>(token, weigh, gradient, hessian),
-            None => {
-                let rows = Residuals {
-                    value: self.slopes,
-                    target: &[],
-                    weight: &[],
-                    sigma: None,
-                    share: &Pack::ZERO,
-                    squares: &Pack::ZERO,
-                };
-                let nothing = (&rows, &[][..], &mut { Pack::ZERO });
-                self.sum_in_registers::<L, P, false>(token, nothing, gradient, hessian);
-            }
+        if plain {
+            self.sum_in_registers::<L, P, true>(token, unweighed, gradient, hessian);
+        } else {
+            self.sum_in_registers::<L, P, false>(token, unweighed, gradient, hessian);
         }
     }
 

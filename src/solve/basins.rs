@@ -125,13 +125,7 @@ mod tests {
             let kind = Kind { abandon, ..Kind::of(&problem, &terrain) };
             let (rows, weight) = problem.taking_part();
             let part = Part { rows: &rows, weight: &weight };
-            let task = |i: usize| Task {
-                problem: &problem,
-                terrain: &terrain,
-                part,
-                start: &starts[i],
-                ahead: None,
-            };
+            let task = |i: usize| Task::new(&problem, &terrain, part, &starts[i]);
             let mut ended = vec![(f64::NAN, Ending::NotFinite); starts.len()];
             batch.forget();
             batch.run(kind, starts.len(), task, |end| ended[end.task] = (end.objective, end.ending));

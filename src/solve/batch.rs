@@ -38,6 +38,13 @@ pub struct Task<'a> {
     pub ahead: Option<Ahead<'a>>,
 }
 
+impl<'a> Task<'a> {
+    /// A search of whose start nothing is known.
+    pub fn new(problem: &'a Problem, terrain: &'a Terrain, part: Part<'a>, start: &'a [f64]) -> Task<'a> {
+        Task { problem, terrain, part, start, ahead: None }
+    }
+}
+
 /// What all tasks of a batch share.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind<'a> {
@@ -362,13 +369,7 @@ mod tests {
                 let weight = &problem.observations.weight;
                 let rows = problem.weighted();
                 let part = Part { rows: &rows, weight };
-                let task = |i: usize| Task {
-                    problem: &problem,
-                    terrain: &terrain,
-                    part,
-                    start: &starts[i],
-                    ahead: None,
-                };
+                let task = |i: usize| Task::new(&problem, &terrain, part, &starts[i]);
                 let best = minimise(&problem, weight, &starts[0], 200).unwrap();
                 assert!(best.certificate.holds(), "{:?}", best.certificate);
                 let mut converged = 0;

@@ -565,7 +565,7 @@ fn search(
             }
             let mut outcomes: Vec<Option<Outcome>> = vec![None; starts.len()];
             let kind = Kind { abandon: starts.len() > 1, ..Kind::of(problem, &terrain) };
-            let task = |i: usize| Task { problem, terrain: &terrain, part, start: &starts[i], ahead: None };
+            let task = |i: usize| Task::new(problem, &terrain, part, &starts[i]);
             let keep = |ended: Ended| {
                 outcomes[ended.task] = Some(Outcome {
                     start: ended.task,

@@ -138,7 +138,7 @@ pub struct Searches {
     /// The Hessian at `theta` has the law's own second derivatives in it.
     bent: Pack,
     // Scratch.
-    pub(super) free: Vec<Pack>,
+    free: Vec<Pack>,
     pub(super) step: Vec<Pack>,
     pub(super) turn: Vec<Pack>,
     matrix: Vec<Pack>,
@@ -494,12 +494,12 @@ impl Searches {
                 let hardly = negligible * zero.fill(TRUST);
                 let next = predicted * predicted;
                 let mut last = next.lt(load::<L>(token, &self.fulfilled) * hardly);
-                if !third.is_empty() {
-                    let bent = is_true::<L>(token, &self.bent);
+                // So little that third derivatives of many times the size would leave hardly more.
+                let little =
+                    good & is_true::<L>(token, &self.bent) & predicted.lt(objective * zero.fill(LITTLE));
+                if !third.is_empty() && L::any(little) {
                     let left = self.left_by_turns::<L>(token, third);
-                    let told = bent & left.lt(negligible * zero.fill(TRUST_THIRD));
-                    // So little that third derivatives of many times the size would leave hardly more.
-                    last = last | (told & predicted.lt(objective * zero.fill(LITTLE)));
+                    last = last | (little & left.lt(negligible * zero.fill(TRUST_THIRD)));
                 }
                 last = last & good;
                 if L::any(last) {

@@ -185,13 +185,7 @@ fn fit(problem: &Problem, start: Start) -> Result<Outcome, VerifyError> {
         ..solve::Options::default()
     };
     let fit = solve::fit(&models, bound, &options, &mut Batch::default());
-    let inference = infer::Options {
-        bootstrap: 0,
-        resample: infer::Resample::Pairs,
-        confidence: 0.95,
-        seed: 0,
-        absolute_sigma: false,
-    };
+    let inference = infer::Options { bootstrap: 0, ..infer::Options::default() };
     let estimates = infer::estimates(&law, &fit, None, &inference);
     let time = begun.elapsed();
 
