@@ -198,10 +198,12 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
             expansion.sum(level, part, &mut sums[k * width..(k + 1) * width]);
         }
     }
+    let mut kind = Kind::of(problem, terrain);
     if let Some(expansion) = expansion {
+        (kind.ground.third, kind.ground.connection) = (&expansion.third, &expansion.connection);
         let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));
         for (sums, (trials, predicted)) in sums.chunks(width * LANES).zip(groups) {
-            batch.look_ahead(terrain, expansion, sums, trials, predicted);
+            batch.look_ahead(terrain, kind.ground, expansion, sums, trials, predicted);
         }
     }
     let part = |r: usize| {
@@ -215,8 +217,6 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
         estimates: Vec::new(),
         converged: vec![false; count],
     };
-    let mut kind = Kind::of(problem, terrain);
-    kind.ground.third = expansion.map_or(&[], |e| &e.third[..]);
     // Lanes are as long as the longest of the eight.
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_by_key(|&r| drawn[r]);

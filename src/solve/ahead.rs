@@ -15,7 +15,7 @@ use crate::lanes::Lanes;
 use crate::law::{LANES, Pack};
 use crate::problem::{Loss, triangle};
 
-use super::search::{Against, Searches, load};
+use super::search::{Against, Ground, Searches, is_true, load};
 
 /// Corrections of the first step; each is for the step with the one before.
 const CORRECTIONS: usize = 2;
@@ -48,20 +48,20 @@ impl Searches {
         self.predicted.0[lane] = predicted;
     }
 
-    /// Where searches that were informed should look next: `trial` and `predicted`. `turn` is `V`, or empty.
-    pub fn look_ahead(&mut self, level: Level, turn: &[f64]) {
-        dispatch!(level, simd => self.look_ahead_lanes::<fearless_simd::f64x8<_>>(simd, turn));
+    /// Where searches that were informed should look next: `trial` and `predicted`. `connection` is `½ Γ`, or empty.
+    pub fn look_ahead(&mut self, level: Level, ground: Ground) {
+        dispatch!(level, simd => self.look_ahead_lanes::<fearless_simd::f64x8<_>>(simd, ground));
     }
 
     #[inline(always)]
-    fn look_ahead_lanes<L: Lanes>(&mut self, token: L::Token, turn: &[f64]) {
+    fn look_ahead_lanes<L: Lanes>(&mut self, token: L::Token, ground: Ground) {
         let zero = L::splat(token, 0.0);
         let all = zero.eq(zero);
         // Where no step is proposed none is expected to gain anything.
         zero.store(&mut self.predicted.0);
         self.update_metric::<L>(token, all);
-        self.propose::<L>(token, all, &[]);
-        if turn.is_empty() {
+        self.propose::<L>(token, all, ground);
+        if ground.connection.is_empty() {
             return;
         }
         let p = self.theta.len();
@@ -71,13 +71,61 @@ impl Searches {
                 let step = load::<L>(token, &self.trial[i]) - load(token, &self.theta[i]);
                 step.store(&mut self.step[i].0);
             }
-            self.set_turn::<L>(token, turn);
-            let positive = self.solve::<L>(token, load(token, &self.damping), Against::Turn);
+            self.set_turn::<L>(token, ground.connection);
             for i in 0..p {
-                let target = load::<L>(token, &first[i]) + load(token, &self.rhs[i]);
+                let target = load::<L>(token, &first[i]) - load(token, &self.turn[i]);
                 let target = target.max(load(token, &self.low[i])).min(load(token, &self.high[i]));
-                L::select(positive, target, load(token, &self.trial[i])).store(&mut self.trial[i].0);
+                target.store(&mut self.trial[i].0);
             }
+        }
+    }
+
+    /// The Hessian that steps are made with: in normal coordinates, where `at` has the exact one.
+    #[inline(always)]
+    pub(super) fn set_hessian<L: Lanes>(&mut self, token: L::Token, connection: &[f64]) {
+        let p = self.theta.len();
+        self.hessian.copy_from_slice(&self.at.packs[1 + p..]);
+        let bent = is_true::<L>(token, &self.bent);
+        if connection.is_empty() || !L::any(bent) {
+            return;
+        }
+        let zero = L::splat(token, 0.0);
+        for (c, lower) in connection.chunks_exact(triangle(p)).enumerate() {
+            let slope = -L::select(bent, load(token, &self.at.packs[1 + c]), zero);
+            for j in 0..p {
+                let slope_twice = slope + slope;
+                for k in 0..=j {
+                    let entry = &mut self.hessian[triangle(j) + k].0;
+                    let by = if j == k { slope_twice } else { slope };
+                    let half = zero.fill(lower[triangle(j) + k]);
+                    by.mul_add(half, L::load(token, entry)).store(entry);
+                }
+            }
+        }
+    }
+
+    /// `½ Γ[d,d]` of the steps in `turn`, zero where the Hessian is not the exact one, and where it is not small beside the
+    /// step.
+    #[inline(always)]
+    pub(super) fn set_bow<L: Lanes>(&mut self, token: L::Token, connection: &[f64]) {
+        let zero = L::splat(token, 0.0);
+        let bent = is_true::<L>(token, &self.bent);
+        if connection.is_empty() || !L::any(bent) {
+            for turn in &mut self.turn {
+                zero.store(&mut turn.0);
+            }
+            return;
+        }
+        self.set_turn::<L>(token, connection);
+        let (mut bow, mut step) = (zero, zero);
+        for (turn, d) in self.turn.iter().zip(&self.step) {
+            let (turn, d) = (load::<L>(token, turn), load::<L>(token, d));
+            bow = turn.mul_add(turn, bow);
+            step = d.mul_add(d, step);
+        }
+        let small = bent & bow.lt(step * zero.fill(0.25));
+        for turn in &mut self.turn {
+            L::select(small, load(token, turn), zero).store(&mut turn.0);
         }
     }
 

@@ -69,6 +69,7 @@ impl<'a> Kind<'a> {
                 project_start: terrain.project_start,
                 bends: terrain.bends,
                 third: &[],
+                connection: &[],
             },
             most_observations: problem.n(),
             has_sigma: problem.observations.sigma.is_some(),
@@ -213,6 +214,7 @@ impl Batch {
     pub fn look_ahead(
         &mut self,
         terrain: &Terrain,
+        ground: Ground,
         expansion: &Expansion,
         sums: &[Pack],
         trials: &mut [f64],
@@ -226,7 +228,7 @@ impl Batch {
             self.searches.begin(lane, &expansion.theta, terrain);
             self.searches.inform(lane, &sums[from..from + expansion.width()], terrain.loss);
         }
-        self.searches.look_ahead(self.level, &expansion.turn);
+        self.searches.look_ahead(self.level, ground);
         for (lane, (trial, predicted)) in trials.chunks_mut(p).zip(predicted).enumerate() {
             for (x, pack) in trial.iter_mut().zip(&self.searches.trial) {
                 *x = pack.0[lane];

@@ -10,6 +10,8 @@ use crate::lanes::Lanes;
 use crate::law::{LANES, Pack};
 use crate::problem::{LaneData, Part, Problem, Workspace, outputs_lanes, triangle};
 
+use super::dense::{cholesky, cholesky_solve};
+
 /// What a replicate's objective is made from at one point.
 #[derive(Debug)]
 pub struct Expansion {
@@ -19,9 +21,9 @@ pub struct Expansion {
     /// Per observation and unit of weight: objective, gradient, Hessian (lower triangle by rows); zeros up to a whole
     /// pack.
     table: Vec<Pack>,
-    /// `½ V` of [`ahead`](super::ahead) by its first index, then lower triangles of the others, whose entries off the
+    /// `½ Γ` of [`ahead`](super::ahead) by its upper index, then lower triangles of the others, whose entries off the
     /// diagonal count twice. Empty where the law's second derivatives are not used in searches.
-    pub turn: Vec<f64>,
+    pub connection: Vec<f64>,
     /// `½ ∂³f` in the same order, but for `Σ w·r·∂³m`, which residuals of either sign make small.
     pub third: Vec<f64>,
 }
@@ -44,17 +46,27 @@ impl Expansion {
             if exact { (&model.hessian, &model.curved[..]) } else { (&model.search, &[][..]) };
         let outputs = outputs_lanes(program, &data, &coordinates, &mut Workspace::default());
         let at = |output: usize, i: usize| outputs[output][i / LANES].0[i % LANES];
+        let taking_part = || (0..n).filter(|&i| weight[i] != 0.0);
+        let terms = |i: usize| {
+            let s = 1.0 / problem.observations.sigma_at(i);
+            let terms = problem.loss.terms::<f64>((at(0, i) - problem.target[i]) * s);
+            let curvature = s * s * (terms.weight - terms.curvature).mul_add(share, terms.curvature);
+            (terms.value, s * terms.slope, curvature)
+        };
+        let tensors = exact.then_some(()).and_then(|()| {
+            let mut pull = vec![Pack::ZERO; n.div_ceil(LANES)];
+            for i in taking_part() {
+                pull[i / LANES].0[i % LANES] = weight[i] * terms(i).2;
+            }
+            Tensors::of(curved, &outputs, &pull, p)
+        });
         let values = 1 + p + triangle(p);
         let width = values.div_ceil(LANES);
         let mut table = vec![Pack::ZERO; n * width];
         let mut row = vec![0.0; values];
-        let mut pull = vec![Pack::ZERO; n.div_ceil(LANES)];
-        for (i, packs) in table.chunks_mut(width).enumerate().filter(|(i, _)| weight[*i] != 0.0) {
-            let s = 1.0 / problem.observations.sigma_at(i);
-            let terms = problem.loss.terms::<f64>((at(0, i) - problem.target[i]) * s);
-            let slope = s * terms.slope;
-            let curvature = s * s * (terms.weight - terms.curvature).mul_add(share, terms.curvature);
-            row[0] = terms.value;
+        for i in taking_part() {
+            let (value, slope, curvature) = terms(i);
+            row[0] = value;
             let (gradient, hessian) = row[1..].split_at_mut(p);
             for a in 0..p {
                 gradient[a] = slope * at(1 + a, i);
@@ -62,14 +74,23 @@ impl Expansion {
                     hessian[triangle(a) + b] = curvature * at(1 + a, i) * at(1 + b, i);
                 }
             }
-            pull[i / LANES].0[i % LANES] = weight[i] * curvature;
-            for (pack, values) in packs.iter_mut().zip(row.chunks(LANES)) {
+            if let Some(tensors) = &tensors {
+                for (&(a, b), second) in curved.iter().zip(&outputs[1 + p..]) {
+                    hessian[triangle(a.max(b)) + a.min(b)] += slope * second[i / LANES].0[i % LANES];
+                }
+                for (c, connection) in tensors.connection.chunks_exact(triangle(p)).enumerate() {
+                    for (entry, connection) in hessian.iter_mut().zip(connection) {
+                        *entry -= slope * at(1 + c, i) * connection;
+                    }
+                }
+            }
+            for (pack, values) in table[i * width..(i + 1) * width].iter_mut().zip(row.chunks(LANES)) {
                 pack.0[..values.len()].copy_from_slice(values);
             }
         }
-        let (turn, third) =
-            if exact { third_derivatives(curved, &outputs, &pull, p) } else { Default::default() };
-        Expansion { theta: theta.to_vec(), width, table, turn, third }
+        let (connection, third) =
+            tensors.map_or_else(Default::default, |tensors| (half(&tensors.connection, p), tensors.third));
+        Expansion { theta: theta.to_vec(), width, table, connection, third }
     }
 
     /// Packs in a sum.
@@ -122,44 +143,73 @@ impl Expansion {
 /// Packs that are summed at once.
 const GROUP: usize = 4;
 
-/// `turn` and `third` of an [`Expansion`] from the outputs of a model's full program and the weights `w·s²·ρ″` of its
-/// observations.
-fn third_derivatives(
-    curved: &[(usize, usize)],
-    outputs: &[Vec<Pack>],
-    pull: &[Pack],
-    p: usize,
-) -> (Vec<f64>, Vec<f64>) {
-    let mut v = vec![0.0; p * p * p];
-    let mut bend = vec![Pack::ZERO; pull.len()];
-    for (&(a, b), second) in curved.iter().zip(&outputs[1 + p..]) {
-        for (bend, (pull, second)) in bend.iter_mut().zip(pull.iter().zip(second)) {
-            // Observations of weight zero add nothing, whatever the law gives there.
-            bend.0 = std::array::from_fn(|l| if pull.0[l] == 0.0 { 0.0 } else { pull.0[l] * second.0[l] });
-        }
-        for (c, first) in outputs[1..=p].iter().enumerate() {
-            let mut sum = [0.0; LANES];
-            for (bend, first) in bend.iter().zip(first) {
-                for l in 0..LANES {
-                    sum[l] += if bend.0[l] == 0.0 { 0.0 } else { bend.0[l] * first.0[l] };
-                }
+/// Derivatives that replicates take to be the sweep's own.
+struct Tensors {
+    /// `Γ`: by its upper index, lower triangles of the others.
+    connection: Vec<f64>,
+    /// As in [`Expansion`].
+    third: Vec<f64>,
+}
+
+impl Tensors {
+    /// From the outputs of a model's full program and the weights `w·s²·ρ″` of its observations; none where those do not
+    /// determine all directions.
+    fn of(curved: &[(usize, usize)], outputs: &[Vec<Pack>], pull: &[Pack], p: usize) -> Option<Tensors> {
+        // Observations of weight zero add nothing, whatever the law gives there.
+        let times = |pull: &[Pack], by: &[Pack]| -> Vec<Pack> {
+            let lanes = |(x, y): (&Pack, &Pack)| {
+                Pack(std::array::from_fn(|l| if x.0[l] == 0.0 { 0.0 } else { x.0[l] * y.0[l] }))
+            };
+            pull.iter().zip(by).map(lanes).collect()
+        };
+        let sum = |x: &[Pack], y: &[Pack]| times(x, y).iter().flat_map(|pack| pack.0).sum::<f64>();
+        let first = &outputs[1..=p];
+        let mut squares = vec![0.0; p * p];
+        for a in 0..p {
+            let pulled = times(pull, &first[a]);
+            for b in 0..=a {
+                squares[a * p + b] = sum(&pulled, &first[b]);
             }
-            let sum = sum.iter().sum();
-            v[(c * p + a) * p + b] = sum;
-            v[(c * p + b) * p + a] = sum;
+        }
+        // V by its second and third index, then the first.
+        let mut v = vec![0.0; triangle(p) * p];
+        for (&(a, b), second) in curved.iter().zip(&outputs[1 + p..]) {
+            let pulled = times(pull, second);
+            let place = (triangle(a.max(b)) + a.min(b)) * p;
+            for (c, first) in first.iter().enumerate() {
+                v[place + c] = sum(&pulled, first);
+            }
+        }
+        let mut connection = vec![0.0; p * triangle(p)];
+        if !cholesky(&mut squares, p) {
+            return None;
+        }
+        for k in 0..triangle(p) {
+            let mut column = v[k * p..(k + 1) * p].to_vec();
+            cholesky_solve(&squares, p, &mut column);
+            for (c, value) in column.into_iter().enumerate() {
+                connection[c * triangle(p) + k] = value;
+            }
+        }
+        let v = |i: usize, j: usize, k: usize| v[(triangle(j.max(k)) + j.min(k)) * p + i];
+        let mut third = Vec::with_capacity(p * triangle(p));
+        for (i, j) in (0..p).flat_map(|i| (0..p).map(move |j| (i, j))) {
+            third.extend((0..=j).map(|k| v(i, j, k) + v(j, i, k) + v(k, i, j)));
+        }
+        Some(Tensors { connection, third: half(&third, p) })
+    }
+}
+
+/// Half of a quadratic form for each of `p` triangles, such that a sum over the triangle is the form: entries off the
+/// diagonal count twice.
+fn half(triangles: &[f64], p: usize) -> Vec<f64> {
+    let mut halves = triangles.to_vec();
+    for lower in halves.chunks_exact_mut(triangle(p)) {
+        for j in 0..p {
+            lower[triangle(j) + j] *= 0.5;
         }
     }
-    let v = |i: usize, j: usize, k: usize| v[(i * p + j) * p + k];
-    let mut turn = Vec::with_capacity(p * triangle(p));
-    let mut third = Vec::with_capacity(p * triangle(p));
-    for (i, j) in (0..p).flat_map(|i| (0..p).map(move |j| (i, j))) {
-        for k in 0..=j {
-            let share = if j == k { 0.5 } else { 1.0 };
-            turn.push(share * v(i, j, k));
-            third.push(share * (v(i, j, k) + v(j, i, k) + v(k, i, j)));
-        }
-    }
-    (turn, third)
+    halves
 }
 
 #[cfg(test)]

@@ -136,9 +136,10 @@ pub struct Searches {
     /// The trial point has had its amplitudes solved.
     projected: Pack,
     /// The Hessian at `theta` has the law's own second derivatives in it.
-    bent: Pack,
+    pub(super) bent: Pack,
     // Scratch.
-    free: Vec<Pack>,
+    pub(super) hessian: Vec<Pack>,
+    pub(super) free: Vec<Pack>,
     pub(super) step: Vec<Pack>,
     pub(super) turn: Vec<Pack>,
     matrix: Vec<Pack>,
@@ -167,6 +168,8 @@ pub struct Ground<'a> {
     /// Third derivatives of objectives that are close to all of theirs, as in [`Expansion`](super::expansion::Expansion);
     /// empty where there are none.
     pub third: &'a [f64],
+    /// The connection of the same.
+    pub connection: &'a [f64],
 }
 
 #[inline(always)]
@@ -202,8 +205,10 @@ impl Searches {
             packs.clear();
             packs.resize(p, Pack::ZERO);
         }
-        self.matrix.clear();
-        self.matrix.resize(triangle(p), Pack::ZERO);
+        for packs in [&mut self.matrix, &mut self.hessian] {
+            packs.clear();
+            packs.resize(triangle(p), Pack::ZERO);
+        }
         self.at.packs.clear();
         self.at.packs.resize(1 + p + triangle(p), Pack::ZERO);
     }
@@ -349,7 +354,7 @@ impl Searches {
 
         let running = here & (started | finite);
         self.update_metric::<L>(token, running);
-        let (converged, stalled) = self.propose::<L>(token, running, ground.third);
+        let (converged, stalled) = self.propose::<L>(token, running, ground);
         self.endings::<L>(token, converged, stalled, fresh & !finite)
     }
 
@@ -441,10 +446,12 @@ impl Searches {
         &mut self,
         token: L::Token,
         running: L::Mask,
-        third: &[f64],
+        ground: Ground,
     ) -> (L::Mask, L::Mask) {
         let p = self.theta.len();
         let zero = L::splat(token, 0.0);
+        let Ground { third, connection, .. } = ground;
+        self.set_hessian::<L>(token, connection);
         let mut pending = running;
         let mut converged = !(zero.eq(zero));
         let mut stalled = converged;
@@ -483,8 +490,10 @@ impl Searches {
             stalled = stalled | stuck;
             let good = pending & positive & moves & predicted.gt(zero) & predicted.le(zero.fill(f64::MAX));
             if L::any(good) {
+                self.set_bow::<L>(token, connection);
                 for i in 0..p {
-                    let target = load::<L>(token, &self.theta[i]) + load(token, &self.step[i]);
+                    let step = load::<L>(token, &self.step[i]) - load(token, &self.turn[i]);
+                    let target = load::<L>(token, &self.theta[i]) + step;
                     let target = target.max(load(token, &self.low[i])).min(load(token, &self.high[i]));
                     L::select(good, target, load(token, &self.trial[i])).store(&mut self.trial[i].0);
                 }
@@ -545,7 +554,7 @@ impl Searches {
         let p = self.theta.len();
         let zero = L::splat(token, 0.0);
         let one = L::splat(token, 1.0);
-        let hessian = &self.at.packs[1 + p..];
+        let hessian = &self.hessian;
         for i in 0..p {
             let free = is_true::<L>(token, &self.free[i]);
             for j in 0..i {
@@ -633,7 +642,7 @@ impl Searches {
     #[inline(always)]
     fn model_decrease<L: Lanes>(&self, token: L::Token) -> L {
         let p = self.theta.len();
-        let hessian = &self.at.packs[1 + p..];
+        let hessian = &self.hessian;
         let mut total = L::splat(token, 0.0);
         for i in 0..p {
             let step = load::<L>(token, &self.step[i]);
