@@ -79,7 +79,7 @@ pub fn replicate(
     let mut terrain = terrain(&problem);
     // From the estimate a nearly undamped step is right; near-absolute losses want a trace more, because a
     // replicate may leave hardly any residual with curvature.
-    terrain.damping = if problem.loss.is_quadratic() { 1e-6 } else { 1e-4 };
+    terrain.damping = if problem.loss.is_quadratic() { 1e-9 } else { 1e-4 };
     terrain.share = 0.25;
     // The cut is by the sweep's size alone, so that it does not depend on threads; results would not
     // depend on it anyway.

@@ -118,12 +118,14 @@ impl Searches {
         }
         self.set_turn::<L>(token, connection);
         let (mut bow, mut step) = (zero, zero);
-        for (turn, d) in self.turn.iter().zip(&self.step) {
-            let (turn, d) = (load::<L>(token, turn), load::<L>(token, d));
+        let mut free = bent;
+        for i in 0..self.theta.len() {
+            let (turn, d) = (load::<L>(token, &self.turn[i]), load::<L>(token, &self.step[i]));
             bow = turn.mul_add(turn, bow);
             step = d.mul_add(d, step);
+            free = free & is_true::<L>(token, &self.free[i]);
         }
-        let small = bent & bow.lt(step * zero.fill(0.25));
+        let small = free & bow.lt(step * zero.fill(0.25));
         for turn in &mut self.turn {
             L::select(small, load(token, turn), zero).store(&mut turn.0);
         }

@@ -96,11 +96,9 @@ const KEPT: f64 = 0.75;
 /// of what is negligible for the step to be taken on trust.
 const TRUST: f64 = 0.01;
 
-/// The same where it is computed from third derivatives instead of from what steps did before.
-const TRUST_THIRD: f64 = 0.1;
-
-/// A step is taken on third derivatives only if it promises less than this share of the objective.
-const LITTLE: f64 = 3e-8;
+/// In normal coordinates also what third derivatives would leave without them must be below so many times of it: what is
+/// left there is a hundredth of that, or less.
+const TRUST_THIRD: f64 = 10.0;
 
 /// Times that the damping may grow before a search counts as stalled.
 const MOST_ATTEMPTS: u32 = 60;
@@ -503,9 +501,10 @@ impl Searches {
                 let hardly = negligible * zero.fill(TRUST);
                 let next = predicted * predicted;
                 let mut last = next.lt(load::<L>(token, &self.fulfilled) * hardly);
-                // So little that third derivatives of many times the size would leave hardly more.
-                let little =
-                    good & is_true::<L>(token, &self.bent) & predicted.lt(objective * zero.fill(LITTLE));
+                // In normal coordinates promises fall by their square: each is to the last as that to the one before, squared.
+                let rate = predicted / load::<L>(token, &self.fulfilled);
+                let squared = predicted * rate * rate;
+                let little = good & is_true::<L>(token, &self.bent) & squared.lt(hardly);
                 if !third.is_empty() && L::any(little) {
                     let left = self.left_by_turns::<L>(token, third);
                     last = last | (little & left.lt(negligible * zero.fill(TRUST_THIRD)));
