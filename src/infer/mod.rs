@@ -4,11 +4,13 @@
 //! | --- | --- |
 //! | `covariance` | asymptotic standard errors |
 //! | `resample` | random numbers and what is resampled |
+//! | `compact` | leaving out what was not drawn |
 //! | `replicates` | refits on resampled weights |
 //! | `interval` | percentiles and normal quantiles |
 //! | `goodness` | R², root mean squares |
 //! | `likelihood` | information criteria under the loss's own density |
 
+mod compact;
 mod covariance;
 mod goodness;
 mod interval;

@@ -9,11 +9,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fearless_simd::Level;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
 use crate::problem::Observations;
+
+use super::compact::compact;
 
 /// What a replicate draws with replacement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,11 +84,20 @@ const WORDS: usize = 64;
 
 /// Draws replicates of one sweep and law.
 pub struct Resampler {
+    level: Level,
     rng: ChaCha8Rng,
-    /// Of every observation, the unit it belongs to.
-    unit: Vec<u32>,
-    /// Of every unit, how often it was drawn; then a place for observations of no unit, which is never drawn.
+    units: Units,
+    /// Of every observation, how often it was drawn.
     counts: Vec<u32>,
+}
+
+/// What is drawn.
+enum Units {
+    /// Observations, by their place in the sweep's canonical order.
+    Observations(Vec<u32>),
+    /// Clusters: each observation's, and how often each cluster was drawn; the last place is for observations that no draw
+    /// takes.
+    Clusters { of: Vec<u32>, counts: Vec<u32> },
 }
 
 impl Resampler {
@@ -100,47 +112,52 @@ impl Resampler {
         let mut order: Vec<u32> =
             (0..observations.len() as u32).filter(|&i| observations.weight[i as usize] > 0.0).collect();
         order.sort_by_key(|&i| observations.rows[i as usize]);
-        let clusters: Option<BTreeMap<u32, u32>> = match (resample, &observations.cluster) {
+        let units = match (resample, &observations.cluster) {
             (Resample::Cluster(_), Some(cluster)) => {
                 let present: BTreeSet<u32> = order.iter().map(|&i| cluster[i as usize]).collect();
-                Some(present.into_iter().zip(0..).collect())
+                let numbers: BTreeMap<u32, u32> = present.into_iter().zip(0..).collect();
+                let mut of = vec![numbers.len() as u32; observations.len()];
+                for &i in &order {
+                    of[i as usize] = numbers[&cluster[i as usize]];
+                }
+                Units::Clusters { of, counts: vec![0; numbers.len() + 1] }
             }
-            _ => None,
+            _ => Units::Observations(order),
         };
-        let n_units = clusters.as_ref().map_or(order.len(), BTreeMap::len);
-        let mut unit = vec![n_units as u32; observations.len()];
-        for (place, &i) in order.iter().enumerate() {
-            unit[i as usize] = match (&clusters, &observations.cluster) {
-                (Some(clusters), Some(cluster)) => clusters[&cluster[i as usize]],
-                _ => place as u32,
-            };
-        }
-        Resampler { rng: generator("resample", seed, key_digest), unit, counts: vec![0; n_units + 1] }
+        let rng = generator("resample", seed, key_digest);
+        Resampler { level: Level::new(), rng, units, counts: vec![0; observations.len()] }
     }
 
     /// Number of units to draw from.
     pub fn n_units(&self) -> usize {
-        self.counts.len() - 1
+        match &self.units {
+            Units::Observations(order) => order.len(),
+            Units::Clusters { counts, .. } => counts.len() - 1,
+        }
     }
 
-    /// Writes the observations of one replicate and their weights, `own` times how often each was drawn, to the front of
-    /// `rows` and `weight`, which have room for all; gives their number.
+    /// Writes the observations of one replicate, ascending, and their weights, `own` times how often each was drawn, to the
+    /// front of `rows` and `weight`, which have room for all; gives their number.
     pub fn draw(&mut self, replicate: u64, own: &[f64], rows: &mut [u32], weight: &mut [f64]) -> usize {
         self.rng.set_stream(replicate);
         self.rng.set_word_pos(0);
-        let n_units = self.n_units();
-        let counts = &mut self.counts[..];
-        counts.fill(0);
-        indices(&mut self.rng, n_units as u32, n_units, |unit| counts[unit] += 1);
-        // Without branches: which observations a replicate leaves out, no processor can predict.
-        let mut drawn = 0;
-        for (i, (&unit, &own)) in self.unit.iter().zip(own).enumerate() {
-            let count = counts[unit as usize];
-            rows[drawn] = i as u32;
-            weight[drawn] = own * f64::from(count);
-            drawn += usize::from(count > 0);
+        let times = self.n_units();
+        let Resampler { level, rng, units, counts } = self;
+        match units {
+            Units::Observations(order) => {
+                counts.fill(0);
+                indices(rng, times as u32, times, |unit| counts[order[unit] as usize] += 1);
+            }
+            Units::Clusters { of, counts: drawn } => {
+                drawn.fill(0);
+                indices(rng, times as u32, times, |unit| drawn[unit] += 1);
+                // No draw reaches the last place.
+                for (count, &cluster) in counts.iter_mut().zip(&*of) {
+                    *count = drawn[cluster as usize];
+                }
+            }
         }
-        drawn
+        compact(*level, counts, own, rows, weight)
     }
 }
 

@@ -24,6 +24,9 @@ impl Part<'_> {
     }
 }
 
+/// Packs of a column that several lanes are written to one after the other.
+const TILE: usize = 32;
+
 /// Columns, targets and weights as the compiled programs read them.
 #[derive(Clone, Debug, Default)]
 pub struct LaneData {
@@ -66,17 +69,31 @@ impl LaneData {
         self.padded = [0; LANES];
     }
 
-    /// Puts one fit's data into a lane: the observations of `part`. Call [`LaneData::settle`] when all lanes are loaded.
-    pub fn load_lane(&mut self, lane: usize, problem: &Problem, part: Part) {
-        self.set(lane, 0, problem, part.rows);
-        for (pack, &w) in self.weight.iter_mut().zip(part.weight) {
-            pack.0[lane] = w;
+    /// Puts fits' data into lanes: the observations of each part, `None` for lanes that stay as they are. Call
+    /// [`LaneData::settle`] when all lanes are loaded.
+    pub fn load_lanes(&mut self, fits: [Option<(&Problem, Part)>; LANES]) {
+        let length = |fit: &Option<(&Problem, Part)>| fit.map_or(0, |(_, part)| part.rows.len());
+        let longest = fits.iter().map(length).max().unwrap_or(0);
+        // A pack is a line of the cache: the lanes fill it while it is in the first level.
+        for from in (0..longest).step_by(TILE) {
+            for (lane, fit) in fits.iter().enumerate() {
+                let Some((problem, part)) = fit.filter(|(_, part)| from < part.rows.len()) else { continue };
+                let to = part.rows.len().min(from + TILE);
+                self.set(lane, from, problem, &part.rows[from..to]);
+                for (pack, &w) in self.weight[from..].iter_mut().zip(&part.weight[from..to]) {
+                    pack.0[lane] = w;
+                }
+            }
         }
-        self.length[lane] = part.rows.len();
-        self.padded[lane] = part.rows.len();
-        self.padding[lane] = part.rows.first().copied().unwrap_or(0);
-        for (mean, &value) in self.means.iter_mut().zip(&problem.means) {
-            mean.0[lane] = value;
+        for (lane, fit) in fits.iter().enumerate() {
+            if let Some((problem, part)) = fit {
+                self.length[lane] = part.rows.len();
+                self.padded[lane] = part.rows.len();
+                self.padding[lane] = part.rows.first().copied().unwrap_or(0);
+                for (mean, &value) in self.means.iter_mut().zip(&problem.means) {
+                    mean.0[lane] = value;
+                }
+            }
         }
     }
 

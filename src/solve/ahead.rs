@@ -1,13 +1,17 @@
-//! Looking further than the quadratic model: searches that know something of third derivatives.
+//! Looking further than the quadratic model: searches near an estimate whose derivatives are known.
 //!
-//! A step `d` that solves `(H + μM) d = −g` leaves a gradient of `½ T[d,d]`, with the objective's third derivatives `T`.
-//! The correction `c = −½ (H + μM)⁻¹ T[d,d]` would take it away, and what `c` would gain says how far `d` ends from the
-//! optimum: so a search knows when its last step needs no confirmation. It does not take the correction: a replicate's
-//! own `T` differs too much from its sweep's, and with it searches took more evaluations.
+//! Near an estimate an objective differs from a parabola mostly by the choice of parameters. The residuals' second
+//! derivatives split into what lies in the span of the first ones and the rest, `∂²m = Γ·∂m + N` (parameter-effects and
+//! intrinsic curvature; Bates & Watts 1980, JRSS B 42(1)). In normal coordinates `φ`, with `θ + φ − ½ Γ[φ,φ]` for `θ`,
+//! only `N` is left. There a step `φ` solves `(H − g·Γ + μM) φ = −g`, and `θ` is moved along the bow (to second order the
+//! geodesic acceleration of Transtrum & Sethna 2012, arXiv:1201.5885). `Γ` is taken from a sweep's estimate, for all its
+//! replicates.
 //!
-//! The first step of all, from a point where `H` is Gauss–Newton's, is corrected for the part of `T` that belongs to it:
-//! `V = Σ w·∂m·∂²m`, by the residuals' second derivatives along `d` (the geodesic acceleration of Transtrum & Sethna 2012,
-//! arXiv:1201.5885).
+//! With steps in normal coordinates the promises of a search fall by their square from the first on, which tells what the
+//! next one would be. Where that is next to nothing, and third derivatives `T` of the objective agree, the last step needs
+//! no confirmation: without normal coordinates it would leave a gradient of `½ T[d,d]`, that is `½ gᵀH⁻¹g` of it to gain.
+//! A correction of the step by `T` itself was tried: a replicate's own `T` differs too much from its sweep's, and searches
+//! took more evaluations.
 
 use fearless_simd::{Level, dispatch};
 
@@ -17,8 +21,11 @@ use crate::problem::{Loss, triangle};
 
 use super::search::{Against, Ground, Searches, is_true, load};
 
-/// Corrections of the first step; each is for the step with the one before.
+/// Times that the first step, which is the longest, is bent: each time by the step as it was bent before.
 const CORRECTIONS: usize = 2;
+
+/// A step is not bent by more than this share of its length, squared: there the next terms would matter as much.
+const MOST_BENT: f64 = 0.25;
 
 /// What is known of a search's start, and where it looks next.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +55,7 @@ impl Searches {
         self.predicted.0[lane] = predicted;
     }
 
-    /// Where searches that were informed should look next: `trial` and `predicted`. `connection` is `½ Γ`, or empty.
+    /// Where searches that were informed should look next: `trial` and `predicted`.
     pub fn look_ahead(&mut self, level: Level, ground: Ground) {
         dispatch!(level, simd => self.look_ahead_lanes::<fearless_simd::f64x8<_>>(simd, ground));
     }
@@ -92,11 +99,11 @@ impl Searches {
         let zero = L::splat(token, 0.0);
         for (c, lower) in connection.chunks_exact(triangle(p)).enumerate() {
             let slope = -L::select(bent, load(token, &self.at.packs[1 + c]), zero);
+            let twice = slope + slope;
             for j in 0..p {
-                let slope_twice = slope + slope;
                 for k in 0..=j {
                     let entry = &mut self.hessian[triangle(j) + k].0;
-                    let by = if j == k { slope_twice } else { slope };
+                    let by = if j == k { twice } else { slope };
                     let half = zero.fill(lower[triangle(j) + k]);
                     by.mul_add(half, L::load(token, entry)).store(entry);
                 }
@@ -104,8 +111,8 @@ impl Searches {
         }
     }
 
-    /// `½ Γ[d,d]` of the steps in `turn`, zero where the Hessian is not the exact one, and where it is not small beside the
-    /// step.
+    /// `½ Γ[d,d]` of the steps in `turn`. Zero where the Hessian is not the exact one, where a step stops at a face, and
+    /// where it is not small beside the step.
     #[inline(always)]
     pub(super) fn set_bow<L: Lanes>(&mut self, token: L::Token, connection: &[f64]) {
         let zero = L::splat(token, 0.0);
@@ -125,7 +132,7 @@ impl Searches {
             step = d.mul_add(d, step);
             free = free & is_true::<L>(token, &self.free[i]);
         }
-        let small = free & bow.lt(step * zero.fill(0.25));
+        let small = free & bow.lt(step * zero.fill(MOST_BENT));
         for turn in &mut self.turn {
             L::select(small, load(token, turn), zero).store(&mut turn.0);
         }

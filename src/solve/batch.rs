@@ -156,6 +156,7 @@ impl Batch {
         let mut next = 0;
         let mut changed = true;
         loop {
+            let mut loading = [None; LANES];
             for lane in 0..LANES {
                 if lanes[lane].is_some() || next == n {
                     continue;
@@ -164,7 +165,7 @@ impl Batch {
                 // Starts of one sweep share their data: it stays in the lane.
                 let identity = (std::ptr::from_ref(taken.problem), taken.part.weight.as_ptr());
                 if loaded[lane] != Some(identity) {
-                    data.load_lane(lane, taken.problem, taken.part);
+                    loading[lane] = Some((taken.problem, taken.part));
                     loaded[lane] = Some(identity);
                 }
                 searches.begin(lane, taken.start, taken.terrain);
@@ -180,6 +181,7 @@ impl Batch {
                 return;
             }
             if changed {
+                data.load_lanes(loading);
                 data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
                 changed = false;
             }

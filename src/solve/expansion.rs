@@ -1,8 +1,9 @@
 //! The objective near an estimate, under any weights: where searches of replicates should look first.
 //!
 //! A replicate differs from the sweep only in its weights, so what its objective is at the estimate, with its first and
-//! second derivatives, is a weighted sum of terms that are there already. Its third derivatives are taken to be the
-//! sweep's own: under `n` observations they differ relatively by the order of n^−½.
+//! second derivatives, is a weighted sum of terms that are there already. The connection of normal coordinates (see
+//! `ahead`) and third derivatives are taken to be the sweep's own: under `n` observations they differ relatively by the
+//! order of n^−½.
 
 use fearless_simd::{Level, dispatch};
 
@@ -18,8 +19,8 @@ pub struct Expansion {
     pub theta: Vec<f64>,
     /// Packs per observation.
     width: usize,
-    /// Per observation and unit of weight: objective, gradient, Hessian (lower triangle by rows); zeros up to a whole
-    /// pack.
+    /// Per observation and unit of weight: objective, gradient, Hessian (lower triangle by rows; in normal coordinates
+    /// where there is a connection, else Gauss–Newton's); zeros up to a whole pack.
     table: Vec<Pack>,
     /// `½ Γ` of [`ahead`](super::ahead) by its upper index, then lower triangles of the others, whose entries off the
     /// diagonal count twice. Empty where the law's second derivatives are not used in searches.
@@ -98,9 +99,20 @@ impl Expansion {
         self.width
     }
 
-    /// The sums over some observations under other weights, [`Expansion::width`] packs.
-    pub fn sum(&self, level: Level, part: Part, sums: &mut [Pack]) {
-        dispatch!(level, simd => self.sum_lanes::<fearless_simd::f64x8<_>>(simd, part, sums));
+    /// The sums over some observations under other weights, [`Expansion::width`] packs for each of several parts whose
+    /// observations ascend.
+    pub fn sum<'a>(&self, level: Level, parts: impl Iterator<Item = Part<'a>> + Clone, sums: &mut [Pack]) {
+        sums.fill(Pack::ZERO);
+        // So many rows of the table as stay in the first-level cache while all parts take theirs.
+        let rows = (TABLE_BYTES / (self.width * size_of::<Pack>())).max(1);
+        for from in (0..self.table.len() / self.width).step_by(rows) {
+            for (part, sums) in parts.clone().zip(sums.chunks_mut(self.width)) {
+                let place = |row: usize| part.rows.partition_point(|&i| (i as usize) < row);
+                let taken = place(from)..place(from + rows);
+                let part = Part { rows: &part.rows[taken.clone()], weight: &part.weight[taken] };
+                dispatch!(level, simd => self.sum_lanes::<fearless_simd::f64x8<_>>(simd, part, sums));
+            }
+        }
     }
 
     #[inline(always)]
@@ -125,7 +137,7 @@ impl Expansion {
         from: usize,
         sums: &mut [Pack],
     ) {
-        let mut totals = [L::splat(token, 0.0); N];
+        let mut totals: [L; N] = std::array::from_fn(|k| L::load(token, &sums[k].0));
         for (&i, &w) in part.rows.iter().zip(part.weight) {
             let w = L::splat(token, w);
             let place = i as usize * self.width + from;
@@ -139,6 +151,9 @@ impl Expansion {
         }
     }
 }
+
+/// Bytes of the table that are summed from at once.
+const TABLE_BYTES: usize = 1 << 14;
 
 /// Packs that are summed at once.
 const GROUP: usize = 4;
@@ -217,7 +232,7 @@ mod tests {
     use crate::law::{LANES, Pack, Residual};
     use crate::problem::{LaneData, Loss, Part, Problem, triangle};
     use crate::solve::{Batch, Rows};
-    use crate::testing::{catalogue_law, problem};
+    use crate::testing::{Uniform, catalogue_law, problem};
 
     use super::Expansion;
 
@@ -279,7 +294,48 @@ mod tests {
         assert!(checked > 20, "only {checked} are not next to zero");
     }
 
-    /// Under the sweep's own weights the sums are the sweep's own objective, gradient and squares.
+    /// Half a quadratic form of the connection, by its upper index.
+    fn bow(expansion: &Expansion, step: &[f64]) -> Vec<f64> {
+        let p = step.len();
+        let forms = expansion.connection.chunks_exact(triangle(p));
+        let form = |lower: &[f64]| {
+            (0..p).flat_map(|j| (0..=j).map(move |k| (j, k))).map(|(j, k)| lower[triangle(j) + k] * step[j] * step[k]).sum()
+        };
+        forms.map(form).collect()
+    }
+
+    /// Along a bow, residuals leave the plane of the first derivatives at right angles: what they gain within it beyond the
+    /// linear is of third order in the step, where along a straight line it is of second.
+    #[test]
+    fn steps_in_normal_coordinates_leave_the_plane_at_right_angles() {
+        let (problem, theta) = exact(Loss::L2);
+        let p = problem.p();
+        let expansion = Expansion::at(&problem, &theta, 0.0);
+        let data = LaneData::spread(&problem, &problem.observations.weight);
+        let at = Rows::at(&problem, &data, &theta);
+        let within = |step: &[f64], bent: f64| {
+            let bow = bow(&expansion, step);
+            let point: Vec<f64> = (0..p).map(|i| theta[i] + step[i] - bent * bow[i]).collect();
+            let there = Rows::at(&problem, &data, &point);
+            let beyond = |i: usize| {
+                let straight: f64 = (0..p).map(|a| at.jacobian[i * p + a] * step[a]).sum();
+                there.residual[i] - at.residual[i] - straight
+            };
+            let pull = |a: usize| (0..problem.n()).map(|i| beyond(i) * at.jacobian[i * p + a]).sum::<f64>();
+            (0..p).map(|a| pull(a).powi(2)).sum::<f64>().sqrt()
+        };
+        let mut uniform = Uniform(11);
+        for _ in 0..20 {
+            let long: Vec<f64> = (0..p).map(|_| uniform.between(-0.01, 0.01)).collect();
+            let short: Vec<f64> = long.iter().map(|x| 0.5 * x).collect();
+            let order = |bent: f64| (within(&long, bent) / within(&short, bent)).log2();
+            assert!((order(1.0) - 3.0).abs() < 0.2, "{long:?}: {}", order(1.0));
+            assert!((order(0.0) - 2.0).abs() < 0.2, "{long:?}: {}", order(0.0));
+        }
+    }
+
+    /// Under the sweep's own weights the sums are the sweep's own objective, gradient and squares, or its Hessian in normal
+    /// coordinates.
     #[test]
     fn sums_are_those_of_the_rows() {
         for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
@@ -290,14 +346,22 @@ mod tests {
             let (rows, weight) = problem.taking_part();
             let mut sums = vec![Pack::ZERO; expansion.width()];
             let part = Part { rows: &rows, weight: &weight };
-            expansion.sum(Batch::default().level(), part, &mut sums);
+            expansion.sum(Batch::default().level(), std::iter::once(part), &mut sums);
             let sum = |k: usize| sums[k / LANES].0[k % LANES];
             let at = Rows::at(&problem, &LaneData::spread(&problem, &weight), &theta);
-            let expected = [at.objective].into_iter().chain(at.gradient).chain(at.squares);
-            for (k, expected) in expected.enumerate() {
+            let hessian = (0..p).flat_map(|j| (0..=j).map(move |k| (j, k))).map(|(j, k)| {
+                let twice = if j == k { 2.0 } else { 1.0 };
+                let forms = expansion.connection.chunks_exact(triangle(p));
+                let turned: f64 =
+                    forms.zip(&at.gradient).map(|(lower, g)| twice * lower[triangle(j) + k] * g).sum();
+                if loss.is_quadratic() { at.hessian(j, k) - turned } else { at.squares[triangle(j) + k] }
+            });
+            let expected: Vec<f64> =
+                [at.objective].into_iter().chain(at.gradient.iter().copied()).chain(hessian).collect();
+            assert_eq!(expected.len(), 21);
+            for (k, expected) in expected.into_iter().enumerate() {
                 assert!((sum(k) - expected).abs() < 1e-12 * expected.abs().max(1e-6), "{loss} {k}");
             }
-            assert_eq!(p + 1 + triangle(p), 21);
         }
     }
 }

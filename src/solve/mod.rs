@@ -7,7 +7,7 @@
 //! | `balance` | where they begin for a law that is the root of an equation |
 //! | `search` | Levenberg–Marquardt as a state machine |
 //! | `batch` | many searches at once, one per lane |
-//! | `ahead` | where a search looks first, and what third derivatives say of its last step |
+//! | `ahead` | steps in normal coordinates, where a search looks first, and when its last step needs no confirmation |
 //! | `basins` | searches that need not be finished |
 //! | `reference` | the faer solver that finishes a fit |
 //! | [`certificate`] | what must hold of a point before it is called a minimum |

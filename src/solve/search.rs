@@ -18,8 +18,9 @@
 //!
 //! `H` is Gauss–Newton's until a step keeps its promise near the optimum; from then on the law's own second derivatives
 //! are added where they are cheap (Newton's method, quadratic at the end; see `Model::bends`).
-//! The last step, whose successor would promise next to nothing at the rate at which promises have been falling, or by
-//! third derivatives where they are known (see `ahead`), is taken without evaluating the objective there again.
+//! The last step, whose successor would promise next to nothing at the rate at which promises have been falling, is taken
+//! without evaluating the objective there again. Where an objective's third derivatives are known, steps are made in
+//! normal coordinates (see `ahead`).
 //!
 //! Every step is vector arithmetic under masks. A lane's numbers depend on no other lane: what one lane needs
 //! done again is done again for all, and kept only where it was needed.
@@ -163,11 +164,10 @@ pub struct Ground<'a> {
     pub project_start: bool,
     /// Whether the law's own second derivatives are used near optima.
     pub bends: bool,
-    /// Third derivatives of objectives that are close to all of theirs, as in [`Expansion`](super::expansion::Expansion);
-    /// empty where there are none.
-    pub third: &'a [f64],
-    /// The connection of the same.
+    /// Connection and third derivatives that are close to all of theirs, as in
+    /// [`Expansion`](super::expansion::Expansion); empty where there are none.
     pub connection: &'a [f64],
+    pub third: &'a [f64],
 }
 
 #[inline(always)]
@@ -501,7 +501,7 @@ impl Searches {
                 let hardly = negligible * zero.fill(TRUST);
                 let next = predicted * predicted;
                 let mut last = next.lt(load::<L>(token, &self.fulfilled) * hardly);
-                // In normal coordinates promises fall by their square: each is to the last as that to the one before, squared.
+                // In normal coordinates promises fall by their square.
                 let rate = predicted / load::<L>(token, &self.fulfilled);
                 let squared = predicted * rate * rate;
                 let little = good & is_true::<L>(token, &self.bent) & squared.lt(hardly);

@@ -1,0 +1,92 @@
+//! Leaving out what was not drawn.
+//!
+//! A third of all observations are missing from a replicate, and no processor can predict which: the portable loop has no
+//! branches, and AVX-512 has an instruction for it.
+
+use fearless_simd::Level;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use fearless_simd::prelude::*;
+#[cfg(target_arch = "x86")]
+use core::arch::x86::*;
+#[cfg(target_arch = "x86_64")]
+use core::arch::x86_64::*;
+
+/// Writes the places of the counts above zero to the front of `rows`, and to `weight` each such count times `own`; gives
+/// their number. All have the same length.
+pub fn compact(level: Level, counts: &[u32], own: &[f64], rows: &mut [u32], weight: &mut [f64]) -> usize {
+    let mut done = 0;
+    let mut kept = 0;
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    if let Some(avx512) = level.as_avx512() {
+        done = counts.len() / STEP * STEP;
+        kept = compact_steps(avx512, &counts[..done], own, rows, weight);
+    }
+    for (i, (&count, &own)) in counts.iter().zip(own).enumerate().skip(done) {
+        rows[kept] = i as u32;
+        weight[kept] = own * f64::from(count);
+        kept += usize::from(count > 0);
+    }
+    kept
+}
+
+/// Counts that are taken at once.
+const STEP: usize = 16;
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+fearless_simd::kernel!(
+    fn compact_steps(avx512: Avx512, counts: &[u32], own: &[f64], rows: &mut [u32], weight: &mut [f64]) -> usize {
+        let iota: fearless_simd::u32x16<_> = std::array::from_fn(|k| k as u32).simd_into(avx512);
+        let mut kept = 0;
+        for (step, (counts, own)) in counts.chunks_exact(STEP).zip(own.chunks_exact(STEP)).enumerate() {
+            let counts: __m512i = fearless_simd::u32x16::from_slice(avx512, counts).into();
+            let mask = _mm512_test_epi32_mask(counts, counts);
+            let places = _mm512_add_epi32(iota.into(), _mm512_set1_epi32((step * STEP) as i32));
+            let places: fearless_simd::u32x16<_> =
+                _mm512_maskz_compress_epi32(mask, places).simd_into(avx512);
+            // No further than the counts that have been taken: there is room.
+            places.store_slice(&mut rows[kept..kept + STEP]);
+            let halves = [_mm512_castsi512_si256(counts), _mm512_extracti64x4_epi64(counts, 1)];
+            for (half, counts) in halves.into_iter().enumerate() {
+                let own: __m512d = fearless_simd::f64x8::from_slice(avx512, &own[half * 8..half * 8 + 8]).into();
+                let mask = (mask >> (half * 8)) as __mmask8;
+                let times = _mm512_mul_pd(own, _mm512_cvtepi32_pd(counts));
+                let times: fearless_simd::f64x8<_> = _mm512_maskz_compress_pd(mask, times).simd_into(avx512);
+                times.store_slice(&mut weight[kept..kept + 8]);
+                kept += mask.count_ones() as usize;
+            }
+        }
+        kept
+    }
+);
+
+#[cfg(test)]
+mod tests {
+    use fearless_simd::Level;
+
+    use super::compact;
+    use crate::testing::Uniform;
+
+    /// Of any number of counts, with none, some or all above zero, those above zero are kept in order.
+    #[test]
+    fn keeps_what_was_drawn() {
+        let mut uniform = Uniform(7);
+        for n in (0..70).chain([240, 1000]) {
+            for share in [0.0, 0.1, 0.6, 1.0] {
+                let mut count = || if uniform.next() < share { (uniform.next() * 4.0) as u32 + 1 } else { 0 };
+                let counts: Vec<u32> = (0..n).map(|_| count()).collect();
+                let own: Vec<f64> = (0..n).map(|i| 0.1 + i as f64).collect();
+                let expected: Vec<(u32, f64)> = (0..n)
+                    .filter(|&i| counts[i] > 0)
+                    .map(|i| (i as u32, own[i] * f64::from(counts[i])))
+                    .collect();
+                for level in [Level::new(), Level::baseline()] {
+                    let (mut rows, mut weight) = (vec![7; n], vec![-1.0; n]);
+                    let kept = compact(level, &counts, &own, &mut rows, &mut weight);
+                    let found: Vec<(u32, f64)> =
+                        rows[..kept].iter().copied().zip(weight[..kept].iter().copied()).collect();
+                    assert_eq!(found, expected, "{n} {share}");
+                }
+            }
+        }
+    }
+}
