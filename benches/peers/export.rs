@@ -8,7 +8,7 @@ use serde_json::json;
 use sweepfit::engine::Job;
 use sweepfit::infer::{Resample, Resampler};
 use sweepfit::problem::{Loss, Observations, Part, Problem};
-use sweepfit::solve::{self, Batch, Models};
+use sweepfit::solve::{Batch, Models, Points, Starts};
 
 use crate::common::{self, fitted};
 use crate::{BATCH_POINTS, BATCH_REPLICATES, BATCH_STARTS, LOSSES, ordered, plain_start};
@@ -89,11 +89,10 @@ fn batch(folder: &Path, sweeps: usize) {
 
 /// The starts that sweepfit itself searches from, natural units: drawn, screened, amplitudes solved.
 fn drawn_starts(models: &Models, problem: &Problem, batch: &mut Batch) -> Vec<[f64; 5]> {
-    let design = solve::Design::new(models, problem);
-    solve::starts(problem, &design, 0..2 * BATCH_STARTS, BATCH_STARTS, batch)
-        .iter()
-        .map(|theta| ordered(models, &problem.natural(theta)))
-        .collect()
+    let mut starts = Points::default();
+    starts.clear(problem.p());
+    Starts::new(models, problem).draw(0..2 * BATCH_STARTS, BATCH_STARTS, batch, &mut starts);
+    (0..starts.len()).map(|i| ordered(models, &problem.natural(starts.point(i)))).collect()
 }
 
 /// How often each replicate draws each observation.

@@ -167,7 +167,7 @@ thread_local! {
 struct Refitting<'a> {
     models: &'a Models,
     problem: &'a Problem,
-    terrain: &'a Terrain,
+    terrain: &'a Terrain<'a>,
     start: &'a [f64],
     expansion: Option<&'a Expansion>,
     options: &'a Options,

@@ -168,26 +168,27 @@ impl ParameterProgram {
     }
 
     /// The outputs for many vectors of coordinates, row after row, computed eight lanes wide.
-    pub fn evaluate_rows(&self, level: Level, rows: &[f64], means: &[f64]) -> Vec<f64> {
-        let slots = vec![Cell::new(Pack::ZERO); self.n_slots];
-        for (slot, &value) in slots[self.n_coordinates..].iter().zip(means) {
-            slot.set(Pack::splat(value));
-        }
-        self.set_constants(&slots);
+    pub fn evaluate_rows(&self, level: Level, rows: &[f64], means: &[f64], out: &mut Vec<f64>) {
         let p = self.n_coordinates;
-        let m = self.outputs.len();
-        let mut out = Vec::with_capacity(rows.len() / p.max(1) * m);
-        for chunk in rows.chunks(p.max(1) * LANES) {
-            let count = chunk.len() / p.max(1);
-            for i in 0..p {
-                slots[i].set(Pack(std::array::from_fn(|lane| chunk[lane.min(count - 1) * p + i])));
+        out.clear();
+        SLOTS.with_borrow_mut(|slots| {
+            slots.resize(slots.len().max(self.n_slots), Cell::new(Pack::ZERO));
+            let slots = &slots[..self.n_slots];
+            for (slot, &value) in slots[p..].iter().zip(means) {
+                slot.set(Pack::splat(value));
             }
-            dispatch!(level, simd => self.run::<fearless_simd::f64x8<_>>(simd, &slots));
-            for lane in 0..count {
-                out.extend(self.outputs.iter().map(|&i| slots[usize::from(i)].get().0[lane]));
+            self.set_constants(slots);
+            for chunk in rows.chunks(p.max(1) * LANES) {
+                let count = chunk.len() / p.max(1);
+                for i in 0..p {
+                    slots[i].set(Pack(std::array::from_fn(|lane| chunk[lane.min(count - 1) * p + i])));
+                }
+                dispatch!(level, simd => self.run::<fearless_simd::f64x8<_>>(simd, slots));
+                for lane in 0..count {
+                    out.extend(self.outputs.iter().map(|&i| slots[usize::from(i)].get().0[lane]));
+                }
             }
-        }
-        out
+        });
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::formula::Expr;
 
 use super::build::Build;
-use super::coordinate::{Coordinate, Role};
+use super::coordinate::{Coordinate, Role, Scale};
 use super::coordinates::{centring_plan, choose_coordinates, set_metrics};
 use super::derive::Derivatives;
 use super::graph::{Graph, Id, Node, Recipe, Unary};
@@ -17,6 +17,8 @@ use super::{Law, Residual};
 #[derive(Debug)]
 pub struct Model {
     pub coordinates: Vec<Coordinate>,
+    /// Their bounds.
+    pub bounds: Vec<(f64, f64)>,
     pub residual: Residual,
     /// Data expressions of the law, evaluated once per sweep as written.
     pub sources: Vec<Expr>,
@@ -44,6 +46,10 @@ pub struct Model {
     pub shift: ParameterProgram,
     /// The coordinates in which the prediction is jointly linear (for logarithmic ones: in their `exp`).
     pub amplitudes: Vec<usize>,
+    /// Coordinates in which `T(prediction)` is jointly linear, and whether by their exponential: amplitudes for linear
+    /// residuals, and for residuals of a logarithm those of a power law, since `log b + c·log x` is linear in `log b`
+    /// and `c`.
+    pub linear: Vec<(usize, Scale)>,
     /// The prediction (not transformed) with every amplitude at zero, then each amplitude's factor.
     pub design: Program,
 }
@@ -125,7 +131,13 @@ impl Model {
             .collect();
         read_columns.sort_unstable();
         read_columns.dedup();
+        let linear = match residual {
+            Residual::Linear => amplitudes.iter().map(|&i| (i, coordinates[i].scale)).collect(),
+            Residual::Log => not_curved(&curved, n).into_iter().map(|i| (i, Scale::Linear)).collect(),
+        };
         Model {
+            bounds: coordinates.iter().map(|c| (c.low, c.high)).collect(),
+            linear,
             read_columns,
             value: value_program,
             search,
@@ -144,6 +156,18 @@ impl Model {
             residual,
         }
     }
+}
+
+/// Coordinates of which no pair has a second derivative.
+fn not_curved(curved: &[(usize, usize)], n: usize) -> Vec<usize> {
+    let mut found: Vec<usize> = Vec::new();
+    for i in 0..n {
+        let is_curved = |j: usize| curved.contains(&(i.max(j), i.min(j)));
+        if !is_curved(i) && !found.iter().any(|&j| is_curved(j)) {
+            found.push(i);
+        }
+    }
+    found
 }
 
 /// The nodes of all bends that are not zero, with their rows and columns, and whether they are those of a logarithm.

@@ -141,13 +141,6 @@ impl LaneData {
         data
     }
 
-    /// The same of a fit's [`Problem::sample`].
-    pub fn sampled(problem: &Problem) -> LaneData {
-        let mut data = LaneData::default();
-        data.repeat(problem, &problem.sample());
-        data
-    }
-
     /// Some of a fit's observations, repeated in buffers that are there.
     pub fn repeat(&mut self, problem: &Problem, observations: &[u32]) {
         self.prepare(&problem.model, observations.len(), problem.observations.sigma.is_some());
@@ -219,9 +212,4 @@ impl LaneData {
         self.set_means(problem);
         self.n_packs = packs;
     }
-}
-
-/// Up to eight points as one pack per coordinate; the last point fills the lanes that are left.
-pub fn lanes_of(points: &[Vec<f64>], p: usize) -> Vec<Pack> {
-    (0..p).map(|i| Pack(std::array::from_fn(|lane| points[lane.min(points.len() - 1)][i]))).collect()
 }

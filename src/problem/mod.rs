@@ -18,7 +18,7 @@ pub mod observations;
 #[cfg(test)]
 mod tests;
 
-pub use lane_data::{LaneData, Part, lanes_of};
+pub use lane_data::{LaneData, Part};
 pub use long::{LONG, LongData, SAMPLE};
 pub use loss::{Loss, LossTerms};
 pub use loss_choice::LossChoice;
@@ -132,29 +132,47 @@ impl Problem {
 
     /// The observations of positive weight.
     pub fn weighted(&self) -> Vec<u32> {
-        let weight = &self.observations.weight;
-        let mut weighted = Vec::with_capacity(weight.len());
-        weighted.extend((0..weight.len() as u32).filter(|&i| weight[i as usize] != 0.0));
+        let mut weighted = Vec::with_capacity(self.n());
+        self.weighted_into(&mut weighted);
         weighted
+    }
+
+    fn weighted_into(&self, weighted: &mut Vec<u32>) {
+        let weight = &self.observations.weight;
+        weighted.clear();
+        weighted.extend((0..weight.len() as u32).filter(|&i| weight[i as usize] != 0.0));
     }
 
     /// The same and their weights.
     pub fn taking_part(&self) -> (Vec<u32>, Vec<f64>) {
-        let rows = self.weighted();
-        let weight = rows.iter().map(|&i| self.observations.weight[i as usize]).collect();
+        let (mut rows, mut weight) = (Vec::new(), Vec::new());
+        self.taking_part_into(&mut rows, &mut weight);
         (rows, weight)
+    }
+
+    /// The same in vectors that are there.
+    pub fn taking_part_into(&self, rows: &mut Vec<u32>, weight: &mut Vec<f64>) {
+        self.weighted_into(rows);
+        weight.clear();
+        weight.extend(rows.iter().map(|&i| self.observations.weight[i as usize]));
     }
 
     /// Of these as many as show where searches should begin: in a very long fit some, evenly over the canonical order,
     /// which is the response's.
     pub fn sample(&self) -> Vec<u32> {
-        let mut all = self.weighted();
-        let n = all.len();
+        let mut sample = Vec::new();
+        self.sample_into(&mut sample);
+        sample
+    }
+
+    /// The same in a vector that is there.
+    pub fn sample_into(&self, sample: &mut Vec<u32>) {
+        self.weighted_into(sample);
+        let n = sample.len();
         if n > SAMPLE {
-            (0..SAMPLE).for_each(|k| all[k] = all[k * n / SAMPLE]);
-            all.truncate(SAMPLE);
+            (0..SAMPLE).for_each(|k| sample[k] = sample[k * n / SAMPLE]);
+            sample.truncate(SAMPLE);
         }
-        all
     }
 
     /// Number of free coordinates.
@@ -174,7 +192,14 @@ impl Problem {
 
     /// The same at many points: `thetas` holds p values per point, the result one value per parameter of the law.
     pub fn naturals(&self, thetas: &[f64]) -> Vec<f64> {
-        self.model.natural.evaluate_rows(Level::new(), thetas, &self.means)
+        let mut naturals = Vec::new();
+        self.naturals_into(thetas, &mut naturals);
+        naturals
+    }
+
+    /// The same in a vector that is there.
+    pub fn naturals_into(&self, thetas: &[f64], naturals: &mut Vec<f64>) {
+        self.model.natural.evaluate_rows(Level::new(), thetas, &self.means, naturals);
     }
 
     /// `∂ parameter / ∂ coordinate`, one row of p entries per parameter of the law.
@@ -192,11 +217,12 @@ impl Problem {
         theta
     }
 
-    /// The same for many points, in place.
-    pub fn to_coordinates(&self, points: &mut [Vec<f64>]) {
-        points.iter_mut().for_each(|point| self.unshift(point));
-        let shifts = self.model.shift.evaluate_rows(Level::new(), &points.concat(), &self.means);
-        for (theta, shifts) in points.iter_mut().zip(shifts.chunks(self.p().max(1))) {
+    /// The same for many points, p values each, in place; `shifts` is a buffer.
+    pub fn to_coordinates(&self, points: &mut [f64], shifts: &mut Vec<f64>) {
+        let p = self.p().max(1);
+        points.chunks_mut(p).for_each(|point| self.unshift(point));
+        self.model.shift.evaluate_rows(Level::new(), points, &self.means, shifts);
+        for (theta, shifts) in points.chunks_mut(p).zip(shifts.chunks(p)) {
             self.shift(theta, shifts);
         }
     }

@@ -6,7 +6,9 @@
 //! responses, whatever units the data is in.
 
 use crate::law::{LANES, Pack};
-use crate::problem::{LaneData, Problem, Workspace, lanes_of, outputs_lanes};
+use crate::problem::{LaneData, Problem};
+
+use super::starts::Drafts;
 
 /// The scale's logarithm is sought from minus to plus this (at the geometric-mean observation).
 const REACH: f64 = 256.0;
@@ -15,16 +17,15 @@ const REACH: f64 = 256.0;
 const HALVINGS: usize = 15;
 
 /// Sets a logarithmic coordinate of every point so that as many predictions are too large as are too small. Where
-/// that cannot be, the coordinate is left at its middle, zero.
-pub fn balance(problem: &Problem, coordinate: usize, points: &mut [Vec<f64>]) {
-    let data = LaneData::sampled(problem);
-    let mut workspace = Workspace::default();
-    for chunk in points.chunks_mut(LANES) {
+/// that cannot be, the coordinate is left at its middle, zero. Its sample is loaded.
+pub fn balance(problem: &Problem, coordinate: usize, drafts: &mut Drafts) {
+    let Drafts { evaluator, points, packs, .. } = drafts;
+    for first in (0..points.len()).step_by(LANES) {
         let mut excess = |at: [f64; LANES]| -> [f64; LANES] {
-            chunk.iter_mut().zip(at).for_each(|(theta, x)| theta[coordinate] = x);
-            let coordinates = lanes_of(chunk, problem.p());
-            let outputs = outputs_lanes(&problem.model.value, &data, &coordinates, &mut workspace);
-            surplus(&outputs[0], &data)
+            (0..points.in_pack(first)).for_each(|k| points.point_mut(first + k)[coordinate] = at[k]);
+            points.pack(first, packs);
+            let (values, data) = evaluator.values(&problem.model.value, packs);
+            surplus(values, data)
         };
         let (mut low, mut high) = ([-REACH; LANES], [REACH; LANES]);
         let (at_low, at_high) = (excess(low), excess(high));

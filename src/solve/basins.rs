@@ -14,13 +14,38 @@ use super::AGREEMENT;
 use super::search::{Searches, is_true, load, truth};
 
 /// An optimum that a search has found, and what the objective looks like around it.
-#[derive(Clone, Debug)]
-pub struct Basin {
-    pub theta: Vec<f64>,
+#[derive(Clone, Copy, Debug)]
+pub struct Basin<'a> {
+    pub theta: &'a [f64],
     pub objective: f64,
-    gradient: Vec<f64>,
+    gradient: &'a [f64],
     /// Lower triangle by rows.
-    hessian: Vec<f64>,
+    hessian: &'a [f64],
+}
+
+/// Optima that have been found: for each its place, the objective, gradient and Hessian, one after the other.
+#[derive(Debug, Default)]
+pub struct Basins {
+    n: usize,
+    values: Vec<f64>,
+}
+
+impl Basins {
+    pub fn forget(&mut self) {
+        self.n = 0;
+        self.values.clear();
+    }
+
+    /// The optimum of a number, in `p` coordinates.
+    pub fn get(&self, p: usize, number: usize) -> Basin<'_> {
+        let width = p + 1 + p + triangle(p);
+        let (theta, sums) = self.values[number * width..(number + 1) * width].split_at(p);
+        Basin { theta, objective: sums[0], gradient: &sums[1..=p], hessian: &sums[1 + p..] }
+    }
+
+    fn all(&self, p: usize) -> impl Iterator<Item = Basin<'_>> {
+        (0..self.n).map(move |number| self.get(p, number))
+    }
 }
 
 /// Optima that are remembered at most: comparing with many would cost more than it saves.
@@ -32,29 +57,25 @@ const ALIKE: f64 = 0.1;
 
 impl Searches {
     /// Remembers where a search has converged, unless it is known or enough is.
-    pub fn remember(&self, lane: usize, basins: &mut Vec<Basin>) {
+    pub fn remember(&self, lane: usize, basins: &mut Basins) {
         let p = self.theta.len();
         let objective = self.at.packs[0].0[lane];
-        let same = |basin: &Basin| (basin.objective - objective).abs() <= AGREEMENT * objective.abs();
-        if basins.len() == MOST_BASINS || basins.iter().any(same) {
+        let same = |basin: Basin| (basin.objective - objective).abs() <= AGREEMENT * objective.abs();
+        if basins.n == MOST_BASINS || basins.all(p).any(same) {
             return;
         }
         // After a last step on trust, gradient and Hessian are those of the point before it: they differ by less than
         // `ALIKE` asks for wherever a search still has a way to go.
-        let values = |packs: &[Pack]| packs.iter().map(|pack| pack.0[lane]).collect();
-        basins.push(Basin {
-            theta: values(&self.theta),
-            objective,
-            gradient: values(&self.at.packs[1..1 + p]),
-            hessian: values(&self.at.packs[1 + p..]),
-        });
+        basins.n += 1;
+        let sums = &self.at.packs[..1 + p + triangle(p)];
+        basins.values.extend(self.theta.iter().chain(sums).map(|pack| pack.0[lane]));
     }
 
     /// The searches that are on their way to a known optimum, and to which.
-    pub fn entered(&self, level: Level, basins: &[Basin]) -> [Option<usize>; LANES] {
+    pub fn entered(&self, level: Level, basins: &Basins) -> [Option<usize>; LANES] {
         let mut entered = [None; LANES];
-        for (number, basin) in basins.iter().enumerate() {
-            let alike = dispatch!(level, simd => self.alike::<fearless_simd::f64x8<_>>(simd, basin));
+        for (number, basin) in basins.all(self.theta.len()).enumerate() {
+            let alike = dispatch!(level, simd => self.alike::<fearless_simd::f64x8<_>>(simd, &basin));
             for (lane, entry) in entered.iter_mut().enumerate().filter(|(lane, _)| alike.0[*lane] == 1.0) {
                 // A search that is below an optimum cannot be on its way to it.
                 if self.at.packs[0].0[lane] >= basin.objective {
@@ -103,7 +124,7 @@ mod tests {
     use crate::law::Residual;
     use crate::problem::{Loss, Part};
     use crate::solve::search::Ending;
-    use crate::solve::{Batch, Design, Kind, Task, starts, terrain};
+    use crate::solve::{Batch, Kind, Points, Starts, Task, terrain};
     use crate::testing::{Uniform, problem, typed_law};
 
     use super::AGREEMENT;
@@ -118,14 +139,15 @@ mod tests {
             x.iter().map(|x| 1.5 * (2.3 * x).sin() + 0.7 + uniform.between(-0.3, 0.3)).collect();
         let (models, problem) = problem(&law, Residual::Linear, Loss::L2, &[("y", y), ("x", x)]);
         let mut batch = Batch::default();
-        let design = Design::new(&models, &problem);
-        let starts = starts(&problem, &design, 0..128, 128, &mut batch);
+        let mut starts = Points::default();
+        starts.clear(problem.p());
+        Starts::new(&models, &problem).draw(0..128, 128, &mut batch, &mut starts);
         let terrain = terrain(&problem);
         let mut run = |abandon: bool| {
             let kind = Kind { abandon, ..Kind::of(&problem, &terrain) };
             let (rows, weight) = problem.taking_part();
             let part = Part { rows: &rows, weight: &weight };
-            let task = |i: usize| Task::new(&problem, &terrain, part, &starts[i]);
+            let task = |i: usize| Task::new(&problem, &terrain, part, starts.point(i));
             let mut ended = vec![(f64::NAN, Ending::NotFinite); starts.len()];
             batch.forget();
             batch.run(kind, starts.len(), task, |end| ended[end.task] = (end.objective, end.ending));

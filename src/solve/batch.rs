@@ -17,21 +17,20 @@
 use fearless_simd::Level;
 
 use crate::law::{LANES, Model, Pack};
-use crate::problem::{
-    LONG, LaneData, LongData, Mix, Objective, Order, Part, Problem, Sums, Workspace, amplitude_equations,
-    lanes_of,
-};
+use crate::problem::{LONG, LaneData, LongData, Objective, Order, Part, Problem, Sums, Workspace};
 
 use super::ahead::Ahead;
-use super::basins::Basin;
+use super::basins::Basins;
 use super::expansion::Expansion;
 use super::search::{Ending, Ground, Searches, Terrain};
+use super::searched::Searched;
+use super::starts::Drafts;
 
 /// One search to be made.
 #[derive(Clone, Copy, Debug)]
 pub struct Task<'a> {
     pub problem: &'a Problem,
-    pub terrain: &'a Terrain,
+    pub terrain: &'a Terrain<'a>,
     pub part: Part<'a>,
     pub start: &'a [f64],
     /// What is known at the start, if anything.
@@ -40,7 +39,7 @@ pub struct Task<'a> {
 
 impl<'a> Task<'a> {
     /// A search of whose start nothing is known.
-    pub fn new(problem: &'a Problem, terrain: &'a Terrain, part: Part<'a>, start: &'a [f64]) -> Task<'a> {
+    pub fn new(problem: &'a Problem, terrain: &'a Terrain<'a>, part: Part<'a>, start: &'a [f64]) -> Task<'a> {
         Task { problem, terrain, part, start, ahead: None }
     }
 }
@@ -60,12 +59,12 @@ pub struct Kind<'a> {
 
 impl<'a> Kind<'a> {
     /// The kind of tasks on one problem.
-    pub fn of(problem: &'a Problem, terrain: &'a Terrain) -> Kind<'a> {
+    pub fn of(problem: &'a Problem, terrain: &'a Terrain<'a>) -> Kind<'a> {
         Kind {
             model: &problem.model,
             ground: Ground {
                 loss: problem.loss,
-                linear: &terrain.linear,
+                linear: terrain.linear,
                 project_start: terrain.project_start,
                 bends: terrain.bends,
                 third: &[],
@@ -90,7 +89,7 @@ pub struct Ended<'a> {
     pub ending: Ending,
 }
 
-/// Buffers for batches; reused from batch to batch.
+/// Buffers for batches, and for the fits that they are a part of; reused from batch to batch and from fit to fit.
 #[derive(Debug)]
 pub struct Batch {
     level: Level,
@@ -100,7 +99,9 @@ pub struct Batch {
     sums: Sums,
     searches: Searches,
     theta: Vec<f64>,
-    basins: Vec<Basin>,
+    basins: Basins,
+    pub(super) drafts: Drafts,
+    pub(super) searched: Searched,
 }
 
 impl Default for Batch {
@@ -113,7 +114,9 @@ impl Default for Batch {
             sums: Sums::default(),
             searches: Searches::default(),
             theta: Vec::new(),
-            basins: Vec::new(),
+            basins: Basins::default(),
+            drafts: Drafts::default(),
+            searched: Searched::default(),
         }
     }
 }
@@ -121,7 +124,7 @@ impl Default for Batch {
 impl Batch {
     /// Forgets the optima that searches have found: another problem's begin.
     pub fn forget(&mut self) {
-        self.basins.clear();
+        self.basins.forget();
     }
 
     /// Runs tasks `0..n` of one kind; `task(i)` describes the i-th, `done` takes the results, in the order in
@@ -279,50 +282,6 @@ impl Batch {
     pub fn level(&self) -> Level {
         self.level
     }
-
-    /// Loads some of a problem's observations, for evaluating them at many points.
-    pub fn load(&mut self, problem: &Problem, observations: &[u32]) {
-        self.data.repeat(problem, observations);
-    }
-
-    /// Normal equations of the loaded observations' amplitudes at up to eight points; see
-    /// [`amplitude_equations`].
-    pub fn amplitude_equations(
-        &mut self,
-        problem: &Problem,
-        rows: (&[Pack], &[Pack]),
-        coordinates: &[Pack],
-    ) -> &[Pack] {
-        amplitude_equations(
-            self.level,
-            &problem.model,
-            &self.data,
-            rows,
-            coordinates,
-            &mut self.workspace,
-            &mut self.sums,
-        );
-        &self.sums.packs
-    }
-
-    /// Objectives of a problem's sample at some points.
-    pub fn objectives(&mut self, problem: &Problem, points: &[Vec<f64>]) -> Vec<f64> {
-        self.data.repeat(problem, &problem.sample());
-        let objective = Objective {
-            model: &problem.model,
-            loss: problem.loss,
-            order: Order::Value,
-            data: &self.data,
-            mix: &Mix::GAUSS_NEWTON,
-        };
-        let mut objectives = Vec::with_capacity(points.len());
-        for chunk in points.chunks(LANES) {
-            let coordinates = lanes_of(chunk, problem.p());
-            objective.evaluate(self.level, &coordinates, &mut self.workspace, &mut self.sums);
-            objectives.extend_from_slice(&self.sums.packs[0].0[..chunk.len()]);
-        }
-        objectives
-    }
 }
 
 /// What is told of a search that has ended in a lane.
@@ -331,13 +290,14 @@ fn ended<'a>(
     ending: Ending,
     lane: usize,
     searches: &Searches,
-    basins: &[Basin],
+    basins: &Basins,
     theta: &'a mut Vec<f64>,
 ) -> Ended<'a> {
     theta.clear();
     let objective = if let Ending::Abandoned(number) = ending {
-        theta.extend_from_slice(&basins[number].theta);
-        basins[number].objective
+        let basin = basins.get(searches.theta.len(), number);
+        theta.extend_from_slice(basin.theta);
+        basin.objective
     } else {
         theta.extend(searches.theta.iter().map(|pack| pack.0[lane]));
         searches.at.packs[0].0[lane]
@@ -349,7 +309,7 @@ fn ended<'a>(
 mod tests {
     use crate::law::Residual;
     use crate::problem::{LONG, Loss};
-    use crate::solve::{Design, Ending, minimise, starts, terrain};
+    use crate::solve::{Ending, Points, Starts, minimise, terrain};
     use crate::testing::{Uniform, catalogue_law, problem};
 
     use super::{Batch, Kind, Part, Task};
@@ -367,14 +327,15 @@ mod tests {
                 let (models, problem) =
                     problem(&law, Residual::Log, loss, &[("y", y.clone()), ("x", x.clone())]);
                 let mut batch = Batch::default();
-                let design = Design::new(&models, &problem);
-                let starts = starts(&problem, &design, 0..32, 12, &mut batch);
+                let mut starts = Points::default();
+                starts.clear(problem.p());
+                Starts::new(&models, &problem).draw(0..32, 12, &mut batch, &mut starts);
                 let terrain = terrain(&problem);
                 let weight = &problem.observations.weight;
                 let rows = problem.weighted();
                 let part = Part { rows: &rows, weight };
-                let task = |i: usize| Task::new(&problem, &terrain, part, &starts[i]);
-                let best = minimise(&problem, weight, &starts[0], 200).unwrap();
+                let task = |i: usize| Task::new(&problem, &terrain, part, starts.point(i));
+                let best = minimise(&problem, weight, starts.point(0), 200).unwrap();
                 assert!(best.certificate.holds(), "{:?}", best.certificate);
                 let mut converged = 0;
                 batch.run(Kind::of(&problem, &terrain), starts.len(), task, |ended| {

@@ -13,8 +13,8 @@ use super::{Batch, Certificate, Fit, Models, Options, Rows, Status, fit, minimis
 /// The problem evaluated at a point, and the certificate of that point.
 fn certificate(problem: &Problem, theta: &[f64]) -> Certificate {
     let at = evaluated(problem, theta);
-    let bounds: Vec<(f64, f64)> = problem.model.coordinates.iter().map(|c| (c.low, c.high)).collect();
-    Certificate::of(&at, &free_coordinates(theta, &at.gradient, &bounds), problem.floor)
+    let free = free_coordinates(theta, &at.gradient, &problem.model.bounds);
+    Certificate::of(&at, &free, problem.floor)
 }
 
 fn evaluated(problem: &Problem, theta: &[f64]) -> Rows {

@@ -7,11 +7,13 @@
 //! only a limit there.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::law::{Law, Model, Residual, Scale};
 use crate::problem::{LaneData, Problem};
 
+use super::design::Design;
+use super::explain::independent;
 use super::reference::{Finished, minimise};
 use super::rows::Rows;
 
@@ -30,19 +32,24 @@ const NEAR_ZERO: f64 = 1e-100;
 /// Parameters at zero, and how they stand there.
 type Edge = (Vec<usize>, Zero);
 
-/// The compiled forms of one law: its own, and with parameters fixed on edges as fits ask for them.
+/// The compiled forms of one law: its own, and with parameters fixed on edges as fits ask for them; and what else of a
+/// fit depends on the law alone.
 #[derive(Debug)]
 pub struct Models {
     law: Law,
     residual: Residual,
     full: Arc<Model>,
     reduced: Mutex<BTreeMap<Edge, Arc<Model>>>,
+    design: OnceLock<Design>,
+    independent: Vec<(usize, usize)>,
 }
 
 impl Models {
     pub fn compile(law: Law, residual: Residual) -> Models {
         let full = Arc::new(Model::compile(&law, residual));
-        Models { law, residual, full, reduced: Mutex::new(BTreeMap::new()) }
+        let independent = independent(&full.sources);
+        let (reduced, design) = (Mutex::default(), OnceLock::new());
+        Models { law, residual, full, reduced, design, independent }
     }
 
     pub fn law(&self) -> &Law {
@@ -51,6 +58,16 @@ impl Models {
 
     pub fn full(&self) -> &Arc<Model> {
         &self.full
+    }
+
+    /// How starts are made.
+    pub(super) fn design(&self) -> &Design {
+        self.design.get_or_init(|| Design::of(self))
+    }
+
+    /// Pairs of the law's data expressions that have no variable in common.
+    pub(super) fn independent(&self) -> &[(usize, usize)] {
+        &self.independent
     }
 
     /// The model with the given parameters of the law fixed at zero.

@@ -9,7 +9,8 @@ use crate::formula::{BinaryOp, Expr, ExprKind, names};
 use crate::law::{Law, Role, list};
 use crate::problem::Problem;
 
-use super::starts::Given;
+use super::design::Given;
+use super::edges::Models;
 
 /// Two variables are called collinear where one departs from a power of the other by less than this share of its
 /// spread.
@@ -81,34 +82,34 @@ impl Collinear {
     }
 }
 
+/// Pairs of data expressions that have no variable in common: that the square of a variable moves with it is the law's
+/// own doing, not the data's.
+pub fn independent(sources: &[Expr]) -> Vec<(usize, usize)> {
+    let names: Vec<Vec<&str>> = sources.iter().map(names).collect();
+    let pairs = (0..sources.len()).flat_map(|j| (0..j).map(move |i| (i, j)));
+    pairs.filter(|&(i, j)| !names[i].iter().any(|name| names[j].contains(name))).collect()
+}
+
 /// Data expressions that move together, the worst pair alone.
-pub fn collinear(law: &Law, problem: &Problem) -> Option<Collinear> {
-    let sources = &problem.model.sources;
+pub fn collinear(models: &Models, problem: &Problem) -> Option<Collinear> {
+    let (law, sources) = (models.law(), &problem.model.sources);
     let mut worst: Option<Collinear> = None;
-    for j in 1..sources.len() {
-        for i in 0..j {
-            // The square of a variable is the law's own doing, not the data's.
-            let others = names(&sources[j]);
-            if names(&sources[i]).iter().any(|name| others.contains(name)) {
-                continue;
-            }
-            let Some((slope, departure, logarithmic)) = line(problem, i, j) else { continue };
-            if worst.as_ref().is_none_or(|w| departure < w.departure) {
-                let (a, b) = (format!("`{}`", sources[i]), format!("`{}`", sources[j]));
-                let to = if departure < 1e-9 { String::new() } else { format!(" to {departure:.0e}") };
-                let sentence = if logarithmic && (slope - 1.0).abs() < 1e-6 {
-                    format!("{b} is proportional to {a}{to}")
-                } else if logarithmic {
-                    format!("{b} is a power of {a}{to}, so that their logarithms are collinear")
-                } else {
-                    format!("{b} and {a} are collinear{to}")
-                };
-                let mut parameters =
-                    [parameters_of(law, &sources[i]), parameters_of(law, &sources[j])].concat();
-                parameters.sort_unstable();
-                parameters.dedup();
-                worst = Some(Collinear { sentence, departure, parameters, slope, pair: (i, j) });
-            }
+    for &(i, j) in models.independent() {
+        let Some((slope, departure, logarithmic)) = line(problem, i, j) else { continue };
+        if worst.as_ref().is_none_or(|w| departure < w.departure) {
+            let (a, b) = (format!("`{}`", sources[i]), format!("`{}`", sources[j]));
+            let to = if departure < 1e-9 { String::new() } else { format!(" to {departure:.0e}") };
+            let sentence = if logarithmic && (slope - 1.0).abs() < 1e-6 {
+                format!("{b} is proportional to {a}{to}")
+            } else if logarithmic {
+                format!("{b} is a power of {a}{to}, so that their logarithms are collinear")
+            } else {
+                format!("{b} and {a} are collinear{to}")
+            };
+            let mut parameters = [parameters_of(law, &sources[i]), parameters_of(law, &sources[j])].concat();
+            parameters.sort_unstable();
+            parameters.dedup();
+            worst = Some(Collinear { sentence, departure, parameters, slope, pair: (i, j) });
         }
     }
     worst

@@ -70,10 +70,9 @@ impl Reference<'_> {
     }
 
     fn minimise(&mut self, theta: &[f64], most: u32) -> Option<Finished> {
-        let bounds: Vec<(f64, f64)> =
-            self.problem.model.coordinates.iter().map(|c| (c.low, c.high)).collect();
+        let bounds = self.problem.model.bounds.as_slice();
         let mut theta: Vec<f64> =
-            theta.iter().zip(&bounds).map(|(x, &(low, high))| x.clamp(low, high)).collect();
+            theta.iter().zip(bounds).map(|(x, &(low, high))| x.clamp(low, high)).collect();
         self.evaluate(&theta);
         let mut at = std::mem::take(&mut self.buffers.found);
         if !at.objective.is_finite() {
@@ -86,7 +85,7 @@ impl Reference<'_> {
         let mut trial = theta.clone();
         let mut certified = None;
         while iterations < most {
-            let free = free_coordinates(&theta, &at.gradient, &bounds);
+            let free = free_coordinates(&theta, &at.gradient, bounds);
             let certificate = Certificate::of(&at, &free, self.problem.floor);
             if certificate.holds() || free.is_empty() {
                 certified = Some((free, certificate));
@@ -133,11 +132,11 @@ impl Reference<'_> {
                 }
             }
         }
-        let polished = self.polish(&mut theta, &mut at, &bounds);
+        let polished = self.polish(&mut theta, &mut at, bounds);
         let (free, certificate) = match certified {
             Some(known) if !polished => known,
             _ => {
-                let free = free_coordinates(&theta, &at.gradient, &bounds);
+                let free = free_coordinates(&theta, &at.gradient, bounds);
                 let certificate = Certificate::of(&at, &free, self.problem.floor);
                 (free, certificate)
             }

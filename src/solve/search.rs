@@ -35,11 +35,10 @@ use super::dense::solve_lanes;
 
 /// The problem's constants that a search needs.
 #[derive(Clone, Debug)]
-pub struct Terrain {
-    pub low: Vec<f64>,
-    pub high: Vec<f64>,
+pub struct Terrain<'a> {
+    pub bounds: &'a [(f64, f64)],
     /// Diagonal of the metric; 0 where it is to be taken from the Hessian's diagonal.
-    pub metric: Vec<f64>,
+    pub metric: &'a [f64],
     /// What rounding of the data alone can change in the objective.
     pub floor: f64,
     /// Damping at the start, in units of the metric.
@@ -55,7 +54,7 @@ pub struct Terrain {
     pub total_weight: f64,
     /// Coordinates in which least squares is linear, and whether by their exponential; empty where there are
     /// none.
-    pub linear: Vec<(usize, Scale)>,
+    pub linear: &'a [(usize, Scale)],
     /// Whether the start's own amplitudes are to be solved too; drawn starts come with theirs solved.
     pub project_start: bool,
 }
@@ -214,11 +213,12 @@ impl Searches {
     /// Begins a search at `theta`, which is moved into the box.
     pub fn begin(&mut self, lane: usize, theta: &[f64], terrain: &Terrain) {
         for i in 0..theta.len() {
-            let inside = theta[i].clamp(terrain.low[i], terrain.high[i]);
+            let (low, high) = terrain.bounds[i];
+            let inside = theta[i].clamp(low, high);
             self.theta[i].0[lane] = inside;
             self.trial[i].0[lane] = inside;
-            self.low[i].0[lane] = terrain.low[i];
-            self.high[i].0[lane] = terrain.high[i];
+            self.low[i].0[lane] = low;
+            self.high[i].0[lane] = high;
             self.metric[i].0[lane] = terrain.metric[i];
             self.from_column[i].0[lane] = f64::from(u8::from(terrain.metric[i] == 0.0));
         }

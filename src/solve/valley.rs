@@ -8,22 +8,24 @@
 
 use std::sync::Arc;
 
-use fearless_simd::Level;
-
 use crate::law::{Coordinate, LANES, Model, Residual, Role, Scale, StartRule};
-use crate::problem::{LaneData, Loss, Mix, Objective, Order, Problem, Sums, Workspace, lanes_of, triangle};
+use crate::problem::{Loss, Order, Problem, triangle};
 
 use super::edges::Models;
-use super::starts::{Sign, SignedLeastSquares};
+use super::least_squares::Sign;
+use super::starts::Drafts;
 
 /// A law without its offsets, where that is linear in coordinates that would have to be drawn.
 #[derive(Debug)]
 pub struct Valley {
-    /// The problem with the offsets at zero.
-    reduced: Problem,
-    /// Of its coordinates, those in which it is linear.
+    /// The law with the offsets at zero.
+    model: Arc<Model>,
+    /// Of its coordinates, those in which it is linear; their signs are open.
     linear: Vec<usize>,
-    /// Of the full problem's coordinates, the offsets.
+    signs: Vec<Sign>,
+    /// For each of its coordinates, the full law's.
+    places: Vec<usize>,
+    /// Of the full law's coordinates, the offsets.
     offsets: Vec<usize>,
     /// The parameters solved for, by index.
     pub solved: Vec<usize>,
@@ -31,80 +33,93 @@ pub struct Valley {
 
 impl Valley {
     /// None where nothing would be gained.
-    pub fn of(models: &Models, problem: &Problem, rules: &[StartRule]) -> Option<Valley> {
-        if problem.model.residual != Residual::Log {
+    pub fn of(models: &Models, rules: &[StartRule]) -> Option<Valley> {
+        let full = models.full();
+        if full.residual != Residual::Log {
             return None;
         }
-        let coordinates = &problem.model.coordinates;
+        let coordinates = &full.coordinates;
         let is_offset = |i: &usize| rules[*i] == StartRule::Floor && coordinates[*i].role == Role::Offset;
-        let offsets: Vec<usize> = (0..problem.p()).filter(is_offset).collect();
+        let offsets: Vec<usize> = (0..coordinates.len()).filter(is_offset).collect();
         let model = if offsets.is_empty() {
-            Arc::clone(&problem.model)
+            Arc::clone(full)
         } else {
             let parameters: Vec<usize> = offsets.iter().map(|&i| coordinates[i].parameter).collect();
             models.at_zero(&parameters)
         };
-        let linear = log_linear(&model);
+        let linear: Vec<usize> = model.linear.iter().map(|&(i, _)| i).collect();
         let solved: Vec<usize> = linear.iter().map(|&i| model.coordinates[i].parameter).collect();
         let is_drawn =
             |(c, rule): (&Coordinate, &StartRule)| solved.contains(&c.parameter) && *rule != StartRule::Solve;
         if !coordinates.iter().zip(rules).any(is_drawn) {
             return None;
         }
-        let reduced = Problem::new(model, Arc::clone(&problem.observations), problem.loss);
-        Some(Valley { reduced, linear, offsets, solved })
+        let place = |c: &Coordinate| {
+            coordinates.iter().position(|own| own.parameter == c.parameter).unwrap_or_default()
+        };
+        let places = model.coordinates.iter().map(place).collect();
+        let signs = vec![Sign::Any; linear.len()];
+        Some(Valley { model, linear, signs, places, offsets, solved })
     }
 
-    /// Solves the linear coordinates of points given in natural units, in the order of the full problem's coordinates.
-    pub fn solve(&self, problem: &Problem, points: &mut [Vec<f64>]) {
-        let model = &self.reduced.model;
-        let place = |parameter: usize| {
-            problem.model.coordinates.iter().position(|c| c.parameter == parameter).unwrap_or_default()
-        };
-        let places: Vec<usize> = model.coordinates.iter().map(|c| place(c.parameter)).collect();
+    /// A problem without the offsets.
+    pub fn reduced(&self, problem: &Problem) -> Problem {
+        Problem::new(Arc::clone(&self.model), Arc::clone(&problem.observations), problem.loss)
+    }
+
+    /// Solves the linear coordinates of every other of the points, which are given in natural units, in the order of the
+    /// full problem's coordinates. (Basins that the data's own exponents never lead to exist: the others keep their
+    /// draws.)
+    pub fn solve(&self, problem: &Problem, reduced: &Problem, drafts: &mut Drafts) {
+        let Drafts {
+            evaluator, sample, points, packs, least_squares, thetas, naturals, shifts, inverse, ..
+        } = drafts;
+        let Valley { model, linear, signs, places, offsets, .. } = self;
         let p = model.coordinates.len();
-        let (mut workspace, mut sums) = (Workspace::default(), Sums::default());
-        let mut data = LaneData::sampled(&self.reduced);
-        let (target, weight) = (data.target.clone(), data.weight.clone());
-        let signs = vec![Sign::Any; self.linear.len()];
-        let mut least_squares = SignedLeastSquares::default();
-        for chunk in points.chunks_mut(LANES) {
-            let mut thetas: Vec<Vec<f64>> = chunk
-                .iter()
-                .map(|point| {
-                    let natural: Vec<f64> = places.iter().map(|&i| point[i]).collect();
-                    self.reduced.coordinates(&natural)
-                })
-                .collect();
-            for (lane, point) in chunk.iter().enumerate() {
-                let offset: f64 = self.offsets.iter().map(|&i| point[i]).sum();
-                for k in 0..target.len() {
-                    let whole = target[k].0[lane];
-                    let share = 1.0 - offset * (-whole).exp();
-                    data.target[k].0[lane] = whole + share.ln();
-                    data.weight[k].0[lane] = weight[k].0[lane] * share * share;
+        let solved = |k: usize| 2 * k;
+        thetas.clear(p);
+        thetas.resize(points.len().div_ceil(2));
+        for k in 0..thetas.len() {
+            let point = points.point(solved(k));
+            thetas.point_mut(k).iter_mut().zip(places).for_each(|(x, &i)| *x = point[i]);
+        }
+        reduced.to_coordinates(thetas.values_mut(), shifts);
+        evaluator.load(reduced, sample);
+        inverse.clear();
+        inverse.extend(sample.iter().map(|&i| (-reduced.target[i as usize]).exp()));
+        for first in (0..thetas.len()).step_by(LANES) {
+            let count = thetas.in_pack(first);
+            for lane in 0..count {
+                let point = points.point(solved(first + lane));
+                let offset: f64 = offsets.iter().map(|&i| point[i]).sum();
+                for (k, &i) in sample.iter().enumerate() {
+                    let (whole, weight) =
+                        (reduced.target[i as usize], reduced.observations.weight[i as usize]);
+                    let share = 1.0 - offset * inverse[k];
+                    evaluator.data.target[k].0[lane] = whole + share.ln();
+                    evaluator.data.weight[k].0[lane] = weight * share * share;
                 }
             }
-            let objective = Objective {
-                model,
-                loss: Loss::L2,
-                order: Order::Hessian,
-                data: &data,
-                mix: &Mix::GAUSS_NEWTON,
-            };
-            objective.evaluate(Level::new(), &lanes_of(&thetas, p), &mut workspace, &mut sums);
-            for (lane, (point, theta)) in chunk.iter_mut().zip(&mut thetas).enumerate() {
-                let gram = |a: usize, b: usize| sums.packs[1 + p + triangle(a.max(b)) + a.min(b)].0[lane];
-                let product = |a: usize| -sums.packs[1 + a].0[lane];
-                let steps = least_squares.solve(&self.linear, gram, product, &signs);
-                if !steps.iter().all(|step| step.is_finite()) {
-                    continue;
+            thetas.pack(first, packs);
+            let sums = evaluator.objective(model, Loss::L2, Order::Hessian, packs);
+            let mut finite = [false; LANES];
+            for lane in 0..count {
+                let gram = |a: usize, b: usize| sums[1 + p + triangle(a.max(b)) + a.min(b)].0[lane];
+                let product = |a: usize| -sums[1 + a].0[lane];
+                let steps = least_squares.solve(linear, gram, product, signs);
+                finite[lane] = steps.iter().all(|step| step.is_finite());
+                let theta = thetas.point_mut(first + lane);
+                for (&i, step) in linear.iter().zip(steps).filter(|_| finite[lane]) {
+                    let (low, high) = model.bounds[i];
+                    theta[i] = (theta[i] + step).clamp(low, high);
                 }
-                for (&i, step) in self.linear.iter().zip(steps) {
-                    theta[i] = (theta[i] + step).clamp(model.coordinates[i].low, model.coordinates[i].high);
-                }
-                let natural = self.reduced.natural(theta);
-                for (c, &i) in model.coordinates.iter().zip(&places) {
+            }
+            reduced.naturals_into(&thetas.values()[first * p..(first + count) * p], naturals);
+            let n_parameters = naturals.len() / count;
+            for lane in (0..count).filter(|&lane| finite[lane]) {
+                let natural = &naturals[lane * n_parameters..(lane + 1) * n_parameters];
+                let point = points.point_mut(solved(first + lane));
+                for (c, &i) in model.coordinates.iter().zip(places) {
                     let value = natural[c.parameter];
                     let positive = problem.model.coordinates[i].scale == Scale::Log;
                     if value.is_finite() && (value > 0.0 || !positive) {
@@ -114,16 +129,4 @@ impl Valley {
             }
         }
     }
-}
-
-/// The coordinates in which the prediction's logarithm is jointly linear.
-pub fn log_linear(model: &Model) -> Vec<usize> {
-    let mut linear: Vec<usize> = Vec::new();
-    for i in 0..model.coordinates.len() {
-        let curved = |j: usize| model.curved.contains(&(i.max(j), i.min(j)));
-        if !curved(i) && !linear.iter().any(|&j| curved(j)) {
-            linear.push(i);
-        }
-    }
-    linear
 }

@@ -6,7 +6,8 @@ use crate::problem::Problem;
 use super::explain::{Collinear, MOVES, MOVES_MUCH, few_values, movement, movers, narrow_range};
 use super::identify::{Factor, Identification};
 use super::reference::Finished;
-use super::{Ending, Fit, Flag, Models, Status, Tally};
+use super::searched::{Searched, agreement_limit};
+use super::{Ending, Fit, Flag, Models, Status};
 
 /// An uncertified point whose Jacobian is this ill-conditioned is probably on its way to infinity.
 const RUNAWAY: f64 = 3e3;
@@ -18,20 +19,21 @@ const RIVAL: f64 = 2.0;
 const MANY_STARTS: usize = 8;
 
 /// Puts status, flags and message to a solution; `collinear` is what of the data moves together, `edges` are the
-/// parameters of the law that were fixed on an edge.
+/// parameters of the law that were fixed on an edge, `solution` comes with its iterations.
 pub(super) fn judge(
     models: &Models,
     problem: Problem,
     collinear: Option<Collinear>,
     edges: Vec<usize>,
-    solution: Option<Finished>,
-    tally: Tally,
+    solution: Option<(Finished, u32)>,
+    searched: &Searched,
 ) -> Fit {
     let law = models.law();
-    let Some(found) = solution else {
+    let n_starts = searched.starts.len();
+    let Some((found, iterations)) = solution else {
         let message =
             "the law is not finite where the searches ended; check its domains and the data".to_string();
-        return super::without_solution(law.parameters.len(), problem, tally.n_starts, message);
+        return super::without_solution(law.parameters.len(), problem, n_starts, message);
     };
     let mut natural = natural_values(law, &problem, &found);
     let mut at_bound = vec![false; law.parameters.len()];
@@ -52,8 +54,8 @@ pub(super) fn judge(
     let condition =
         if undetermined.is_empty() { natural_condition(&problem, &found, &factor) } else { f64::INFINITY };
     let identification = Identification { condition, undetermined };
-    let n_agreeing = tally.agreeing(found.rows.objective, problem.floor);
-    let runner_up = tally.runner_up(found.rows.objective, problem.floor);
+    let n_agreeing = searched.agreeing(found.rows.objective, problem.floor);
+    let runner_up = searched.runner_up(found.rows.objective, problem.floor);
     let case = Case {
         law,
         problem: &problem,
@@ -65,17 +67,17 @@ pub(super) fn judge(
         identification: &identification,
         n_free: models.full().coordinates.len(),
         // Outcomes are points of the law's own problem.
-        twin: edges.is_empty() && has_twin(&problem, &found, &tally),
+        twin: edges.is_empty() && has_twin(&problem, &found, searched),
         rival: edges.is_empty() && runner_up.is_some_and(|r| is_rival(&problem, &found, r)),
         // Searches towards an edge end short of it.
-        rare: tally.n_starts >= MANY_STARTS && n_agreeing <= 1 && !at_bound.contains(&true),
+        rare: n_starts >= MANY_STARTS && n_agreeing <= 1 && !at_bound.contains(&true),
     };
     let (status, message, flags) = case.verdict();
     Fit {
-        n_starts: tally.n_starts,
+        n_starts,
         n_agreeing,
         runner_up,
-        iterations: tally.iterations,
+        iterations,
         solution: Some(found),
         problem,
         edges,
@@ -270,9 +272,9 @@ fn beyond_bounds(problem: &Problem, found: &Finished) -> Vec<Vec<f64>> {
 
 /// Whether a search ended at the same objective elsewhere: so far that a parabola through the estimate would have
 /// risen by a thousand times the difference at which objectives still count as the same.
-fn has_twin(problem: &Problem, found: &Finished, tally: &Tally) -> bool {
+fn has_twin(problem: &Problem, found: &Finished, searched: &Searched) -> bool {
     let rows = &found.rows;
-    let slack = super::agreement_limit(rows.objective, problem.floor) - rows.objective;
+    let slack = agreement_limit(rows.objective, problem.floor) - rows.objective;
     let rise = |theta: &[f64]| -> f64 {
         let moved = |i: usize| -> f64 {
             let step = theta.iter().zip(&found.theta).enumerate();
@@ -288,11 +290,11 @@ fn has_twin(problem: &Problem, found: &Finished, tally: &Tally) -> bool {
             })
             .sum()
     };
-    tally
+    searched
         .outcomes
         .iter()
         .filter(|o| o.ending == Ending::Converged && o.objective <= rows.objective + slack)
-        .any(|o| o.theta.len() == found.theta.len() && rise(&o.theta) > 1e3 * slack)
+        .any(|o| rise(searched.ends.point(o.start)) > 1e3 * slack)
 }
 
 /// Whether an objective is so little worse that the data cannot rule its parameters out.

@@ -1,0 +1,58 @@
+//! Observations of one problem repeated over the lanes, to evaluate it at eight points at a time: what starts are made
+//! with.
+
+use fearless_simd::Level;
+
+use crate::law::{Model, Pack, Program};
+use crate::problem::{
+    LaneData, Loss, Mix, Objective, Order, Problem, Sums, Workspace, amplitude_equations, outputs_into,
+};
+
+/// Holds its buffers.
+#[derive(Debug)]
+pub struct Evaluator {
+    level: Level,
+    workspace: Workspace,
+    pub data: LaneData,
+    sums: Sums,
+    outputs: Vec<Pack>,
+}
+
+impl Default for Evaluator {
+    fn default() -> Self {
+        Evaluator {
+            level: Level::new(),
+            workspace: Workspace::default(),
+            data: LaneData::default(),
+            sums: Sums::default(),
+            outputs: Vec::new(),
+        }
+    }
+}
+
+impl Evaluator {
+    /// Loads some of a problem's observations.
+    pub fn load(&mut self, problem: &Problem, observations: &[u32]) {
+        self.data.repeat(problem, observations);
+    }
+
+    /// The objective of the loaded observations at eight points, and its derivatives of that order.
+    pub fn objective(&mut self, model: &Model, loss: Loss, order: Order, at: &[Pack]) -> &[Pack] {
+        let objective = Objective { model, loss, order, data: &self.data, mix: &Mix::GAUSS_NEWTON };
+        objective.evaluate(self.level, at, &mut self.workspace, &mut self.sums);
+        &self.sums.packs
+    }
+
+    /// Normal equations of the amplitudes at eight points; see [`amplitude_equations`].
+    pub fn amplitude_equations(&mut self, model: &Model, rows: (&[Pack], &[Pack]), at: &[Pack]) -> &[Pack] {
+        let Evaluator { level, workspace, data, sums, .. } = self;
+        amplitude_equations(*level, model, data, rows, at, workspace, sums);
+        &sums.packs
+    }
+
+    /// A program's first output at eight points, one pack per observation, and the observations.
+    pub fn values(&mut self, program: &Program, at: &[Pack]) -> (&[Pack], &LaneData) {
+        outputs_into(program, &self.data, at, &mut self.workspace, &mut self.outputs);
+        (&self.outputs[..self.data.n_packs], &self.data)
+    }
+}

@@ -1,0 +1,374 @@
+//! The searches of one fit: from where, how many, and where they ended.
+
+use crate::law::{LANES, Law};
+use crate::problem::{Part, Problem};
+
+use super::batch::{Batch, Ended, Kind, Task};
+use super::explain::Collinear;
+use super::points::Points;
+use super::reference::{Finished, minimise};
+use super::search::Ending;
+use super::starts::{Starts, most_starts};
+use super::{AGREEMENT, Options, Solver, terrain};
+
+/// How a search treats the coordinates in which the problem is linear.
+#[derive(Clone, Copy, PartialEq)]
+enum Amplitudes {
+    /// Like all others.
+    Free,
+    /// Solved at every trial point; drawn starts come with theirs solved.
+    Drawn,
+    /// Solved at every trial point and at the start.
+    Solved,
+}
+
+/// Searches of the first round, by how many coordinates are drawn; each later one doubles the number of searches so
+/// far.
+fn first_round(n_drawn: usize) -> usize {
+    match n_drawn {
+        0..=3 => LANES,
+        4 => 2 * LANES,
+        _ => 4 * LANES,
+    }
+}
+
+/// Points of the design that are screened by their objective: per search, and at least in a round.
+const SCREENED_PER_START: usize = 2;
+const LEAST_SCREENED: usize = 4 * LANES;
+
+/// Iterations after which a search of the reference solver gives up.
+const REFERENCE_ITERATIONS: u32 = 400;
+
+/// Times that a lone search may go on where it ran out of iterations, the first included.
+const MOST_LEGS: usize = 10;
+
+/// Times that the best optimum must have been found.
+const TIMES_FOUND: usize = 3;
+
+/// How a search ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    pub start: usize,
+    pub objective: f64,
+    pub iterations: u32,
+    pub ending: Ending,
+}
+
+impl Outcome {
+    /// It ended in an optimum, or was abandoned on its way to one.
+    fn converged(&self) -> bool {
+        matches!(self.ending, Ending::Converged | Ending::Abandoned(_))
+    }
+
+    fn abandoned(&self) -> bool {
+        matches!(self.ending, Ending::Abandoned(_))
+    }
+}
+
+/// The searches of one fit; holds its buffers from fit to fit.
+#[derive(Debug, Default)]
+pub struct Searched {
+    pub starts: Points,
+    /// Where each start's search ended.
+    pub ends: Points,
+    /// Of the searches that ended in a finite objective, by objective.
+    pub outcomes: Vec<Outcome>,
+    /// The best, finished, and its iterations.
+    pub best: Option<(Finished, u32)>,
+    /// The observations that take part, and their weights.
+    rows: Vec<u32>,
+    weight: Vec<f64>,
+    /// A point, in coordinates and in natural units.
+    point: Vec<f64>,
+    natural: Vec<f64>,
+}
+
+impl Searched {
+    /// Forgets the last fit's.
+    pub fn begin(&mut self, problem: &Problem) {
+        self.starts.clear(problem.p());
+        self.ends.clear(problem.p());
+        self.outcomes.clear();
+        self.best = None;
+        problem.taking_part_into(&mut self.rows, &mut self.weight);
+    }
+
+    /// Searches until the best optimum is likely the best there is.
+    ///
+    /// After each round: enough when the best was found [`TIMES_FOUND`] times and, with `n` searches that ended in `w`
+    /// different optima, the number of optima to be expected, `w(n−1)/(n−w−2)`, exceeds those seen by less than a half
+    /// (Boender & Rinnooy Kan 1987). Searches that ended nowhere, because they ran off or out of iterations, say nothing
+    /// and are not counted. The first round grows with the number of coordinates that are drawn, and so does the limit
+    /// ([`most_starts`]). Where the user gives a number of starts, that many and no rule.
+    pub fn rounds(&mut self, problem: &Problem, starts: &Starts, options: &Options, batch: &mut Batch) {
+        let n_drawn = starts.n_drawn();
+        let most = options.starts.unwrap_or_else(|| most_starts(n_drawn)).max(1);
+        let mut drawn = 0;
+        while self.starts.len() < most {
+            let done = self.starts.len();
+            let round = if options.starts.is_some() { most } else { first_round(n_drawn).max(done) };
+            let wanted = round.min(most - done);
+            let points = drawn..drawn + LEAST_SCREENED.max(SCREENED_PER_START * wanted);
+            drawn = points.end;
+            starts.draw(points, wanted, batch, &mut self.starts);
+            let exhausted = self.starts.len() - done < wanted;
+            self.search(problem, options.solver, batch);
+            if exhausted || (options.starts.is_none() && self.suffices(problem)) {
+                return;
+            }
+        }
+    }
+
+    /// From the starts that have not been searched from.
+    pub fn search(&mut self, problem: &Problem, solver: Solver, batch: &mut Batch) {
+        self.search_with(problem, solver, Amplitudes::Drawn, batch);
+        self.outcomes.retain(|o| o.objective.is_finite());
+        // The search that found an optimum comes before those that were abandoned on their way to it.
+        self.outcomes.sort_unstable_by(|a, b| {
+            let by_objective = a.objective.total_cmp(&b.objective);
+            by_objective.then(a.abandoned().cmp(&b.abandoned())).then(a.start.cmp(&b.start))
+        });
+    }
+
+    /// The same; adds their outcomes as they come.
+    fn search_with(&mut self, problem: &Problem, solver: Solver, amplitudes: Amplitudes, batch: &mut Batch) {
+        let Searched { starts, ends, outcomes, rows, weight, .. } = self;
+        let first = ends.len();
+        let n = starts.len() - first;
+        ends.resize(starts.len());
+        if solver == Solver::Reference {
+            for start in first..starts.len() {
+                let own = &problem.observations.weight;
+                let Some(found) = minimise(problem, own, starts.point(start), REFERENCE_ITERATIONS) else {
+                    continue;
+                };
+                let ending = match found.certificate.holds() {
+                    true => Ending::Converged,
+                    false if found.iterations == REFERENCE_ITERATIONS => Ending::Limit,
+                    false => Ending::Stalled,
+                };
+                let Finished { theta, rows, iterations, .. } = found;
+                ends.point_mut(start).copy_from_slice(&theta);
+                outcomes.push(Outcome { start, objective: rows.objective, iterations, ending });
+            }
+            return;
+        }
+        let part = Part { rows, weight };
+        let mut terrain = terrain(problem);
+        terrain.project_start = amplitudes == Amplitudes::Solved;
+        if amplitudes == Amplitudes::Free {
+            terrain.linear = &[];
+        }
+        // Where no other search makes up for one that goes astray, the model that does so less often.
+        terrain.bends = n != 1;
+        let kind = Kind { abandon: n > 1, ..Kind::of(problem, &terrain) };
+        let task = |i: usize| Task::new(problem, &terrain, part, starts.point(first + i));
+        let keep = |ended: Ended| {
+            let Ended { task, theta, objective, iterations, ending } = ended;
+            ends.point_mut(first + task).copy_from_slice(theta);
+            outcomes.push(Outcome { start: first + task, objective, iterations, ending });
+        };
+        if n == 1 {
+            batch.run_alone(task(0), kind, keep);
+        } else {
+            batch.run(kind, n, task, keep);
+        }
+    }
+
+    /// From the user's own start alone: first as it stands; where that ends in no certified minimum, with its
+    /// amplitudes solved.
+    ///
+    /// A search that ran out of iterations while it still descended has not been refused anything: it goes on from
+    /// where it is, now with the amplitudes solved along the way, because a valley that is too long for it is
+    /// mostly one in which an amplitude changes by orders of magnitude (NIST's MGH10).
+    pub fn alone(&mut self, problem: &Problem, solver: Solver, batch: &mut Batch) {
+        let start = self.starts.clone();
+        for amplitudes in [Amplitudes::Free, Amplitudes::Solved] {
+            self.again(problem, solver, amplitudes, batch);
+            for _ in 1..MOST_LEGS {
+                let Some(before) = self.outcomes.first().copied().filter(|o| o.ending == Ending::Limit)
+                else {
+                    break;
+                };
+                self.starts.clone_from(&self.ends);
+                self.again(problem, solver, Amplitudes::Drawn, batch);
+                self.outcomes.iter_mut().for_each(|o| o.iterations += before.iterations);
+            }
+            self.starts.clone_from(&start);
+            self.outcomes.retain(|o| o.objective.is_finite());
+            if self.finish(problem) {
+                return;
+            }
+        }
+    }
+
+    /// Searches from all starts as if none had been searched from.
+    fn again(&mut self, problem: &Problem, solver: Solver, amplitudes: Amplitudes, batch: &mut Batch) {
+        self.ends.clear(problem.p());
+        self.outcomes.clear();
+        self.search_with(problem, solver, amplitudes, batch);
+    }
+
+    /// Finishes the best outcome; where its certificate fails, the next basins are tried too, because a search that
+    /// was cut short may lie above another's optimum. Keeps the best; true where one is certified.
+    pub fn finish(&mut self, problem: &Problem) -> bool {
+        let weight = &problem.observations.weight;
+        let mut last = f64::NEG_INFINITY;
+        let mut tried = 0;
+        for k in 0..self.outcomes.len() {
+            let outcome = self.outcomes[k];
+            if outcome.objective <= last * (1.0 + AGREEMENT) && tried > 0 {
+                continue;
+            }
+            last = outcome.objective;
+            tried += 1;
+            self.draw_within_range(problem, outcome.start);
+            if let Some(found) = minimise(problem, weight, &self.point, 100) {
+                let iterations = outcome.iterations + found.iterations;
+                let certified = found.certificate.holds();
+                if self.best.as_ref().is_none_or(|(b, _)| found.rows.objective < b.rows.objective) {
+                    self.best = Some((found, iterations));
+                }
+                if certified {
+                    return true;
+                }
+            }
+            if tried == 4 {
+                break;
+            }
+        }
+        false
+    }
+
+    /// The end of a search, drawn back towards its start until every parameter is a finite number: a search that
+    /// follows a valley to infinity may leave the range of numbers in a parameter, though not in its coordinates.
+    fn draw_within_range(&mut self, problem: &Problem, search: usize) {
+        let Searched { starts, ends, point, natural, .. } = self;
+        let mut share = 1.0;
+        loop {
+            point.clear();
+            let both = starts.point(search).iter().zip(ends.point(search));
+            point.extend(both.map(|(s, e)| s + share * (e - s)));
+            problem.natural_into(point, natural);
+            if share < 1e-3 || natural.iter().all(|x| x.is_finite()) {
+                return;
+            }
+            share *= 0.8;
+        }
+    }
+
+    /// Where two variables are nearly powers of one another, also searches where their terms have exchanged roles:
+    /// whether that is as good must not be left to the draw of the starts.
+    pub fn exchange(
+        &mut self,
+        law: &Law,
+        problem: &Problem,
+        collinear: &Collinear,
+        starts: &Starts,
+        options: &Options,
+        batch: &mut Batch,
+    ) {
+        let Some((best, _)) = &self.best else { return };
+        let first = self.starts.len();
+        for given in collinear.exchanges(law, problem, &best.theta) {
+            starts.complete(&given, batch, &mut self.starts);
+        }
+        if self.starts.len() == first {
+            return;
+        }
+        // The valley between the two is long and shallow, and a search may stop before its end: both are compared as
+        // finished.
+        let winner = self.outcomes.first().map(|o| o.start);
+        self.search(problem, options.solver, batch);
+        for outcome in self.outcomes.iter_mut().filter(|o| o.start >= first || Some(o.start) == winner) {
+            let end = self.ends.point_mut(outcome.start);
+            if let Some(found) = minimise(problem, &problem.observations.weight, end, 100) {
+                outcome.objective = found.rows.objective;
+                outcome.ending = if found.certificate.holds() { Ending::Converged } else { Ending::Limit };
+                end.copy_from_slice(&found.theta);
+            }
+        }
+        self.outcomes.sort_by(|a, b| a.objective.total_cmp(&b.objective));
+        self.finish(problem);
+    }
+
+    /// The rule of [`Searched::rounds`].
+    fn suffices(&self, problem: &Problem) -> bool {
+        let Some(best) = self.outcomes.first() else { return false };
+        // A search that ended where others did has ended somewhere, even if it could not tell: it may have stalled
+        // within rounding of the optimum.
+        let limit = agreement_limit(best.objective, problem.floor);
+        let found = self.outcomes.iter().filter(|o| o.objective <= limit).count();
+        if found < TIMES_FOUND {
+            return false;
+        }
+        let (mut n, mut optima) = (found, 1);
+        let mut last = best.objective;
+        for outcome in self.outcomes[found..].iter().filter(|o| o.converged()) {
+            n += 1;
+            if outcome.objective > agreement_limit(last, problem.floor) {
+                optima += 1;
+                last = outcome.objective;
+            }
+        }
+        enough(n, optima)
+    }
+
+    /// Searches that ended at `objective`.
+    pub fn agreeing(&self, objective: f64, floor: f64) -> usize {
+        let limit = agreement_limit(objective, floor);
+        self.outcomes.iter().filter(|o| o.objective <= limit).count()
+    }
+
+    /// The best objective of another optimum.
+    pub fn runner_up(&self, objective: f64, floor: f64) -> Option<f64> {
+        let limit = agreement_limit(objective, floor);
+        self.outcomes.iter().filter(|o| o.converged()).map(|o| o.objective).find(|&o| o > limit)
+    }
+}
+
+/// Whether `n` searches that ended in `w` different optima make it unlikely that there is another.
+fn enough(n: usize, w: usize) -> bool {
+    if n <= w + 2 {
+        return false;
+    }
+    let (n, w) = (n as f64, w as f64);
+    w * (n - 1.0) / (n - w - 2.0) < w + 0.5
+}
+
+/// Objectives up to here are the same optimum as `objective`, to the resolution of `floor`.
+pub fn agreement_limit(objective: f64, floor: f64) -> f64 {
+    objective * (1.0 + AGREEMENT) + 1e3 * floor
+}
+
+#[cfg(test)]
+mod tests {
+    use super::enough;
+
+    /// The expected number of optima from its posterior, summed term by term: every number of optima and every way
+    /// to share the starts among them is as likely as any other beforehand, so that `k` optima leave `w` of them in
+    /// `n` searches with a likelihood ∝ k!(k−1)!/((k−w)!(k+n−1)!).
+    fn expected(n: usize, w: usize) -> f64 {
+        let (mut weight, mut total, mut moment) = (1.0, 0.0, 0.0);
+        for k in w..200_000 {
+            total += weight;
+            moment += weight * k as f64;
+            let k = k as f64;
+            weight *= (k + 1.0) * k / ((k + 1.0 - w as f64) * (k + n as f64));
+        }
+        moment / total
+    }
+
+    #[test]
+    fn searches_suffice_when_half_an_optimum_is_expected_unseen() {
+        for n in 1..60 {
+            for w in 1..=n {
+                // Below this the posterior has no mean.
+                let unseen = if n > w + 2 { expected(n, w) - w as f64 } else { f64::INFINITY };
+                if (unseen - 0.5).abs() > 1e-3 {
+                    assert_eq!(enough(n, w), unseen < 0.5, "{n} searches, {w} optima: {unseen}");
+                }
+            }
+        }
+    }
+}
