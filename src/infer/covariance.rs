@@ -14,24 +14,24 @@ const CURVED: f64 = 1e-9;
 
 /// One entry per parameter of the law; none where it is fixed, on a bound, or not determined.
 pub fn standard_errors(fit: &Fit, absolute_sigma: bool) -> Vec<Option<f64>> {
-    let none = vec![None; fit.natural.len()];
-    let Some(solution) = &fit.solution else { return none };
-    if solution.free.is_empty() {
-        return none;
-    }
+    errors(fit, absolute_sigma).unwrap_or_else(|| vec![None; fit.natural.len()])
+}
+
+fn errors(fit: &Fit, absolute_sigma: bool) -> Option<Vec<Option<f64>>> {
+    let solution = fit.solution.as_ref().filter(|solution| !solution.free.is_empty())?;
     let scale = column_scales(&solution.rows, &solution.free);
     let covariance = if fit.problem.loss.is_quadratic() {
         least_squares(fit, solution, &scale, absolute_sigma)
     } else {
         sandwich(solution, &scale)
-    };
-    let Some(covariance) = covariance else { return none };
+    }?;
     let p = fit.problem.p();
     let jacobian = fit.problem.natural_jacobian(&solution.theta);
+    let mut row = Vec::with_capacity(scale.len());
     (0..fit.natural.len())
         .map(|k| {
-            let row: Vec<f64> =
-                solution.free.iter().zip(&scale).map(|(&i, s)| jacobian[k * p + i] / s).collect();
+            row.clear();
+            row.extend(solution.free.iter().zip(&scale).map(|(&i, s)| jacobian[k * p + i] / s));
             let mut variance = 0.0;
             for (a, x) in row.iter().enumerate() {
                 for (b, y) in row.iter().enumerate() {
@@ -40,7 +40,8 @@ pub fn standard_errors(fit: &Fit, absolute_sigma: bool) -> Vec<Option<f64>> {
             }
             (variance > 0.0 && variance.is_finite() && !fit.at_bound[k]).then(|| variance.sqrt())
         })
-        .collect()
+        .collect::<Vec<_>>()
+        .into()
 }
 
 fn least_squares(fit: &Fit, solution: &Finished, scale: &[f64], absolute_sigma: bool) -> Option<Mat<f64>> {

@@ -22,23 +22,23 @@ pub fn criteria(fit: &Fit) -> Criteria {
     let Some(solution) = &fit.solution else { return Criteria::default() };
     let rows = &solution.rows;
     let observations = &fit.problem.observations;
-    let used: Vec<usize> = (0..rows.residual.len()).filter(|&i| observations.weight[i] > 0.0).collect();
-    let n = used.len() as f64;
-    let weights: Vec<f64> = used.iter().map(|&i| observations.weight[i]).collect();
-    if !(rows.objective > fit.problem.floor) || used.is_empty() {
+    let mut weights = Vec::with_capacity(observations.len());
+    weights.extend(observations.weight.iter().copied().filter(|w| *w > 0.0));
+    let n = weights.len() as f64;
+    if !(rows.objective > fit.problem.floor) || weights.is_empty() {
         return Criteria::default();
     }
     let Some(scale) = negative_log_likelihood(fit.problem.loss, rows.objective, &weights) else {
         return Criteria::default();
     };
-    let jacobian: f64 = used
-        .iter()
-        .map(|&i| {
+    let jacobian: f64 = (0..observations.len())
+        .filter(|&i| observations.weight[i] > 0.0)
+        .map(|i| {
             let transform = match fit.problem.model.residual {
-                Residual::Log => observations.response[i].ln(),
+                Residual::Log => fit.problem.target[i],
                 Residual::Linear => 0.0,
             };
-            observations.sigma_at(i).ln() + transform
+            observations.sigma.as_ref().map_or(0.0, |sigma| sigma[i].ln()) + transform
         })
         .sum();
     let twice = 2.0 * (scale + jacobian);

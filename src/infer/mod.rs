@@ -98,6 +98,10 @@ pub fn estimates(law: &Law, fit: &Fit, replicates: Option<Replicates>, options: 
     } else {
         vec![None; law.parameters.len()]
     };
+    let z = match options.bootstrap {
+        0 => interval::normal_quantile(0.5 + 0.5 * options.confidence),
+        _ => f64::NAN,
+    };
     let parameters = law
         .parameters
         .iter()
@@ -114,10 +118,7 @@ pub fn estimates(law: &Law, fit: &Fit, replicates: Option<Replicates>, options: 
                         interval = interval::percentile_interval(values, options.confidence);
                     }
                     None if options.bootstrap == 0 => {
-                        interval = std_errors[i].map(|se| {
-                            let z = interval::normal_quantile(0.5 + 0.5 * options.confidence);
-                            (estimate - z * se, estimate + z * se)
-                        });
+                        interval = std_errors[i].map(|se| (estimate - z * se, estimate + z * se));
                     }
                     None => {}
                 }

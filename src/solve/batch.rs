@@ -22,6 +22,7 @@ use crate::problem::{LONG, LaneData, LongData, Objective, Order, Part, Problem, 
 use super::ahead::Ahead;
 use super::basins::Basins;
 use super::expansion::Expansion;
+use super::identify::Factor;
 use super::search::{Ending, Ground, Searches, Terrain};
 use super::searched::Searched;
 use super::starts::Drafts;
@@ -102,6 +103,9 @@ pub struct Batch {
     basins: Basins,
     pub(super) drafts: Drafts,
     pub(super) searched: Searched,
+    pub(super) factor: Factor,
+    /// The values of two of a law's variables.
+    pub(super) variables: [Vec<f64>; 2],
 }
 
 impl Default for Batch {
@@ -117,6 +121,8 @@ impl Default for Batch {
             basins: Basins::default(),
             drafts: Drafts::default(),
             searched: Searched::default(),
+            factor: Factor::default(),
+            variables: Default::default(),
         }
     }
 }

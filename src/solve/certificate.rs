@@ -66,8 +66,16 @@ impl Certificate {
     /// Of a point that has been evaluated; `free` are the coordinates that no bound holds, `floor` is what rounding of
     /// the responses alone can change in the objective.
     pub fn of(at: &Rows, free: &[usize], floor: f64) -> Certificate {
+        Certificate::with(at, free, floor, &mut Vec::new())
+    }
+
+    /// The same; `work` is a buffer.
+    pub fn with(at: &Rows, free: &[usize], floor: f64, work: &mut Vec<f64>) -> Certificate {
         let m = free.len();
-        let g: Vec<f64> = free.iter().map(|&i| at.gradient[i] / at.scale(i)).collect();
+        work.clear();
+        work.extend(free.iter().map(|&i| at.gradient[i] / at.scale(i)));
+        work.resize(m * (m + 2), 0.0);
+        let (g, work) = work.split_at_mut(m);
         let gradient =
             g.iter().fold(0.0, |worst: f64, x| if x.is_nan() { f64::NAN } else { worst.max(x.abs()) });
         let mut certificate = Certificate {
@@ -81,7 +89,7 @@ impl Certificate {
             certificate.decrease = 0.0;
             return certificate;
         }
-        if let Some((decrease, lowest)) = round(at, free, &g) {
+        if let Some((decrease, lowest)) = round(at, free, g, work) {
             (certificate.decrease, certificate.lowest_curvature) = (decrease, lowest);
             return certificate;
         }
@@ -131,10 +139,9 @@ impl Certificate {
 ///
 /// `λ₁ ≥ det H·((m − 1)/tr H)^(m−1)`, because the other eigenvalues' product is largest where they are equal
 /// (Merikoski & Virtanen 1997), and no eigenvalue exceeds the trace.
-fn round(at: &Rows, free: &[usize], g: &[f64]) -> Option<(f64, f64)> {
+fn round(at: &Rows, free: &[usize], g: &[f64], work: &mut [f64]) -> Option<(f64, f64)> {
     let m = free.len();
-    let mut matrix = vec![0.0; m * (m + 1)];
-    let (hessian, step) = matrix.split_at_mut(m * m);
+    let (hessian, step) = work.split_at_mut(m * m);
     let mut trace = 0.0;
     for (a, &i) in free.iter().enumerate() {
         for (b, &j) in free[..=a].iter().enumerate() {

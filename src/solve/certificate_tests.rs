@@ -13,7 +13,8 @@ use super::{Batch, Certificate, Fit, Models, Options, Rows, Status, fit, minimis
 /// The problem evaluated at a point, and the certificate of that point.
 fn certificate(problem: &Problem, theta: &[f64]) -> Certificate {
     let at = evaluated(problem, theta);
-    let free = free_coordinates(theta, &at.gradient, &problem.model.bounds);
+    let mut free = Vec::new();
+    free_coordinates(theta, &at.gradient, &problem.model.bounds, &mut free);
     Certificate::of(&at, &free, problem.floor)
 }
 

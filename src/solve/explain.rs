@@ -90,12 +90,12 @@ pub fn independent(sources: &[Expr]) -> Vec<(usize, usize)> {
     pairs.filter(|&(i, j)| !names[i].iter().any(|name| names[j].contains(name))).collect()
 }
 
-/// Data expressions that move together, the worst pair alone.
-pub fn collinear(models: &Models, problem: &Problem) -> Option<Collinear> {
+/// Data expressions that move together, the worst pair alone; `values` is a buffer.
+pub fn collinear(models: &Models, problem: &Problem, values: &mut [Vec<f64>; 2]) -> Option<Collinear> {
     let (law, sources) = (models.law(), &problem.model.sources);
     let mut worst: Option<Collinear> = None;
     for &(i, j) in models.independent() {
-        let Some((slope, departure, logarithmic)) = line(problem, i, j) else { continue };
+        let Some((slope, departure, logarithmic)) = line(problem, i, j, values) else { continue };
         if worst.as_ref().is_none_or(|w| departure < w.departure) {
             let (a, b) = (format!("`{}`", sources[i]), format!("`{}`", sources[j]));
             let to = if departure < 1e-9 { String::new() } else { format!(" to {departure:.0e}") };
@@ -117,40 +117,42 @@ pub fn collinear(models: &Models, problem: &Problem) -> Option<Collinear> {
 
 /// The line of the j-th data expression in the i-th: slope, departure over spread, and whether in logarithms. None
 /// where they are not collinear, or where either takes fewer than three values, through which there is always a line.
-fn line(problem: &Problem, i: usize, j: usize) -> Option<(f64, f64, bool)> {
-    let (mut x, mut y) = (used(problem, i), used(problem, j));
-    let logarithmic = x.iter().chain(&y).all(|v| *v > 0.0);
+fn line(problem: &Problem, i: usize, j: usize, values: &mut [Vec<f64>; 2]) -> Option<(f64, f64, bool)> {
+    let [x, y] = values;
+    used(problem, i, x);
+    used(problem, j, y);
+    let logarithmic = x.iter().chain(y.iter()).all(|v| *v > 0.0);
     if logarithmic {
-        x.iter_mut().chain(&mut y).for_each(|v| *v = v.ln());
+        x.iter_mut().chain(y.iter_mut()).for_each(|v| *v = v.ln());
     }
     let n = x.len() as f64;
-    let centre = |values: &mut Vec<f64>| {
+    let centre = |values: &mut [f64]| {
         let mean = values.iter().sum::<f64>() / n;
         values.iter_mut().for_each(|v| *v -= mean);
         values.iter().map(|v| v * v).sum::<f64>()
     };
-    let (xx, yy) = (centre(&mut x), centre(&mut y));
+    let (xx, yy) = (centre(x), centre(y));
     if !(xx > 0.0 && yy > 0.0) {
         return None;
     }
-    let slope = x.iter().zip(&y).map(|(a, b)| a * b).sum::<f64>() / xx;
-    let rest: f64 = x.iter().zip(&y).map(|(a, b)| (b - slope * a).powi(2)).sum();
+    let slope = x.iter().zip(y.iter()).map(|(a, b)| a * b).sum::<f64>() / xx;
+    let rest: f64 = x.iter().zip(y.iter()).map(|(a, b)| (b - slope * a).powi(2)).sum();
     let departure = (rest / yy).sqrt();
     let holds = departure < COLLINEAR && distinct(problem, i) >= 3 && distinct(problem, j) >= 3;
     holds.then_some((slope, departure, logarithmic))
 }
 
 /// The values of a data expression where there is weight.
-fn used(problem: &Problem, source: usize) -> Vec<f64> {
-    let mut used = Vec::with_capacity(problem.n());
+fn used(problem: &Problem, source: usize, used: &mut Vec<f64>) {
     let values = problem.observations.source(source).iter().zip(&problem.observations.weight);
+    used.clear();
     used.extend(values.filter(|(_, w)| **w > 0.0).map(|(x, _)| *x));
-    used
 }
 
 /// The same in order.
 fn sorted(problem: &Problem, source: usize) -> Vec<f64> {
-    let mut values = used(problem, source);
+    let mut values = Vec::with_capacity(problem.n());
+    used(problem, source, &mut values);
     values.sort_unstable_by(f64::total_cmp);
     values
 }

@@ -1,7 +1,12 @@
 //! What the data determines: condition and rank of the weighted Jacobian at a point.
 
-use faer::Mat;
-use faer::linalg::solvers::Solve;
+use std::mem::MaybeUninit;
+
+use faer::diag::DiagMut;
+use faer::dyn_stack::{MemStack, StackReq};
+use faer::linalg::lu::partial_pivoting::{factor, solve};
+use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
+use faer::{Conj, Mat, Par};
 
 use crate::law::{Role, Scale};
 use crate::problem::Problem;
@@ -30,8 +35,8 @@ impl Default for Identification {
 const RANK: f64 = 1e-11;
 
 /// The column-scaled, weighted Jacobian over some coordinates as its triangular factor, which has the same singular
-/// values and costs less to decompose.
-#[derive(Debug)]
+/// values and costs less to decompose. Holds its buffers.
+#[derive(Debug, Default)]
 pub struct Factor {
     /// All coordinates, those in question or not.
     p: usize,
@@ -40,12 +45,35 @@ pub struct Factor {
     norms: Vec<f64>,
     dead: Vec<usize>,
     /// As many columns as live coordinates, and rows if there are enough observations.
-    r: Mat<f64>,
+    r: Matrix,
+    /// The Jacobian column by column.
+    columns: Vec<f64>,
+    small: Small,
+}
+
+/// What is kept to decompose small matrices.
+#[derive(Debug, Default)]
+struct Small {
+    lu: Matrix,
+    permutation: Vec<usize>,
+    inverse_permutation: Vec<usize>,
+    transposed: Matrix,
+    other: Matrix,
+    /// One value per column.
+    values: Vec<f64>,
+    memory: Vec<MaybeUninit<u8>>,
 }
 
 impl Factor {
     /// At a point, over the given coordinates.
     pub fn of(problem: &Problem, at: &Rows, free: &[usize]) -> Factor {
+        let mut factor = Factor::default();
+        factor.set(problem, at, free);
+        factor
+    }
+
+    /// The same in buffers that are there.
+    pub fn set(&mut self, problem: &Problem, at: &Rows, free: &[usize]) {
         // A parameter without effect: a column of zeros or, where one unit of the coordinate is a large step by nature,
         // one by which that step changes the objective less than rounding of the data does.
         let is_live = |&i: &usize| {
@@ -54,25 +82,31 @@ impl Factor {
             let least = if by_nature { problem.floor } else { 0.0 };
             at.norms[i] * at.norms[i] > least && at.norms[i].is_finite()
         };
-        let (live, dead): (Vec<usize>, Vec<usize>) = free.iter().copied().partition(is_live);
-        let norms: Vec<f64> = live.iter().map(|&i| at.norms[i]).collect();
+        let Factor { p, live, norms, dead, r, columns: scaled, .. } = self;
+        *p = at.p;
+        live.clear();
+        live.extend(free.iter().filter(|i| is_live(i)));
+        dead.clear();
+        dead.extend(free.iter().filter(|i| !is_live(i)));
+        norms.clear();
+        norms.extend(live.iter().map(|&i| at.norms[i]));
         let (n, m) = (at.residual.len(), live.len());
-        // Column by column, with room for what the factorisation needs.
-        let mut scaled = vec![0.0; (n + 1) * m];
+        // With room for what the factorisation needs.
+        scaled.clear();
+        scaled.resize((n + 1) * m, 0.0);
         for (k, &weight) in at.weight.iter().enumerate().filter(|(_, w)| **w != 0.0) {
             let root = weight.sqrt();
-            for (a, (&i, norm)) in live.iter().zip(&norms).enumerate() {
+            for (a, (&i, norm)) in live.iter().zip(norms.iter()).enumerate() {
                 scaled[a * n + k] = root * at.jacobian[k * at.p + i] / norm;
             }
         }
         let (columns, work) = scaled.split_at_mut(n * m);
-        let r = if n > m {
+        if n > m {
             triangularise(columns, n, work);
-            Mat::from_fn(m, m, |i, a| if i <= a { columns[a * n + i] } else { 0.0 })
+            r.set(m, m, |i, a| if i <= a { columns[a * n + i] } else { 0.0 });
         } else {
-            Mat::from_fn(n, m, |i, a| columns[a * n + i])
-        };
-        Factor { p: at.p, live, norms, dead, r }
+            r.set(n, m, |i, a| columns[a * n + i]);
+        }
     }
 
     /// Directions that the data does not determine, as steps in all coordinates.
@@ -102,17 +136,17 @@ impl Factor {
     /// at least its condition number.
     fn is_far_from_singular(&self) -> bool {
         let m = self.live.len();
-        if self.r.nrows() < m {
+        if self.r.0.nrows() < m {
             return false;
         }
         let mut inverse = vec![0.0; m];
         let (mut own, mut of_inverse) = (0.0, 0.0);
         for column in 0..m {
             for i in (0..=column).rev() {
-                let known: f64 = (i + 1..=column).map(|k| self.r[(i, k)] * inverse[k]).sum();
-                inverse[i] = (f64::from(u8::from(i == column)) - known) / self.r[(i, i)];
+                let known: f64 = (i + 1..=column).map(|k| self.r.0[(i, k)] * inverse[k]).sum();
+                inverse[i] = (f64::from(u8::from(i == column)) - known) / self.r.0[(i, i)];
                 of_inverse += inverse[i] * inverse[i];
-                own += self.r[(i, column)] * self.r[(i, column)];
+                own += self.r.0[(i, column)] * self.r.0[(i, column)];
             }
         }
         own * of_inverse < (1e-2 / RANK).powi(2)
@@ -121,7 +155,7 @@ impl Factor {
     /// Singular values, largest first, with their right singular vectors as steps in all coordinates; empty where they
     /// cannot be computed.
     fn directions(&self) -> Vec<(f64, Vec<f64>)> {
-        let Ok(svd) = self.r.svd() else { return Vec::new() };
+        let Ok(svd) = self.r.0.svd() else { return Vec::new() };
         let singular = svd.S().column_vector();
         let direction = |k: usize| {
             let mut step = vec![0.0; self.p];
@@ -135,24 +169,79 @@ impl Factor {
 
     /// Condition number with respect to other coordinates, of which `transform(a, b)` is the derivative of the a-th with
     /// respect to the b-th live one.
-    pub fn condition_in(&self, transform: impl Fn(usize, usize) -> f64) -> f64 {
-        let m = self.live.len();
+    pub fn condition_in(&mut self, transform: impl Fn(usize, usize) -> f64) -> f64 {
+        let Factor { live, norms, r, small, .. } = self;
+        let Small { lu, permutation, inverse_permutation, transposed, other, values, memory } = small;
+        let (n, m) = (r.0.nrows(), live.len());
         if m == 0 {
             return 1.0;
         }
         // J = J'·T, so J' = J·T⁻¹; columns are scaled before the inversion to spare the arithmetic.
-        let t = Mat::from_fn(m, m, |a, b| {
-            let largest = (0..m).map(|b| (transform(a, b) / self.norms[b]).abs()).fold(0.0, f64::max);
-            transform(a, b) / self.norms[b] / largest
-        });
-        let transposed = t.transpose().partial_piv_lu().solve(self.r.transpose());
-        let other = transposed.transpose();
-        let norms: Vec<f64> = (0..m).map(|a| other.col(a).norm_l2()).collect();
-        let other = Mat::from_fn(other.nrows(), m, |i, a| other[(i, a)] / norms[a]);
-        let Ok(singular) = other.singular_values() else { return f64::NAN };
-        match (singular.first(), singular.last()) {
+        values.clear();
+        values.extend((0..m).map(|a| (0..m).map(|b| (transform(a, b) / norms[b]).abs()).fold(0.0, f64::max)));
+        lu.set(m, m, |b, a| transform(a, b) / norms[b] / values[a]);
+        transposed.set(m, n, |a, i| r.0[(i, a)]);
+        permutation.resize(m, 0);
+        inverse_permutation.resize(m, 0);
+        let needed = StackReq::any_of(&[
+            factor::lu_in_place_scratch::<usize, f64>(m, m, Par::Seq, Default::default()),
+            solve::solve_in_place_scratch::<usize, f64>(m, n, Par::Seq),
+            svd_scratch::<f64>(
+                n,
+                m,
+                ComputeSvdVectors::No,
+                ComputeSvdVectors::No,
+                Par::Seq,
+                Default::default(),
+            ),
+        ]);
+        memory.resize(needed.unaligned_bytes_required(), MaybeUninit::uninit());
+        let stack = MemStack::new(memory);
+        let (_, rows) = factor::lu_in_place(
+            lu.0.as_mut(),
+            permutation,
+            inverse_permutation,
+            Par::Seq,
+            stack,
+            Default::default(),
+        );
+        // Both factors lie in one matrix.
+        let (lower, upper) = (lu.0.as_ref(), lu.0.as_ref());
+        solve::solve_in_place_with_conj(lower, upper, rows, Conj::No, transposed.0.as_mut(), Par::Seq, stack);
+        values.clear();
+        values.extend((0..m).map(|a| transposed.0.transpose().col(a).norm_l2()));
+        other.set(n, m, |i, a| transposed.0[(a, i)] / values[a]);
+        values.resize(n.min(m), 0.0);
+        let singular = DiagMut::from_slice_mut(values);
+        if svd(other.0.as_ref(), singular, None, None, Par::Seq, stack, Default::default()).is_err() {
+            return f64::NAN;
+        }
+        match (values.first(), values.last()) {
             (Some(largest), Some(smallest)) => largest / smallest,
             _ => f64::NAN,
+        }
+    }
+}
+
+/// A matrix that is set again and again; one of the same size keeps its place.
+#[derive(Debug)]
+struct Matrix(Mat<f64>);
+
+impl Default for Matrix {
+    fn default() -> Self {
+        Matrix(Mat::new())
+    }
+}
+
+impl Matrix {
+    fn set(&mut self, rows: usize, columns: usize, entry: impl Fn(usize, usize) -> f64) {
+        if self.0.shape() != (rows, columns) {
+            self.0 = Mat::zeros(rows, columns);
+        }
+        for j in 0..columns {
+            for i in 0..rows {
+                self.0[(i, j)] = entry(i, j);
+            }
         }
     }
 }

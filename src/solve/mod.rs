@@ -201,8 +201,9 @@ fn fit_in(
     searched.begin(&problem);
     if problem.p() == 0 {
         let solution = minimise(&problem, &problem.observations.weight, &[], 0);
-        let collinear = explain::collinear(models, &problem);
-        return verdict::judge(models, problem, collinear, Vec::new(), solution.map(|s| (s, 0)), searched);
+        let collinear = explain::collinear(models, &problem, &mut batch.variables);
+        let solution = solution.map(|s| (s, 0));
+        return verdict::judge(models, problem, collinear, Vec::new(), solution, searched, &mut batch.factor);
     }
 
     let starts = Starts::new(models, &problem);
@@ -230,7 +231,7 @@ fn fit_in(
         searched.rounds(&problem, &starts, options, batch);
         searched.finish(&problem);
     }
-    let collinear = explain::collinear(models, &problem);
+    let collinear = explain::collinear(models, &problem, &mut batch.variables);
     if let Some(collinear) = collinear.as_ref().filter(|c| c.is_same_variable()) {
         searched.exchange(law, &problem, collinear, &starts, options, batch);
     }
@@ -240,7 +241,8 @@ fn fit_in(
     };
     let observations = Arc::clone(&problem.observations);
     let (problem, edges, solution) = at_edges(models, problem, &observations.weight, solution);
-    verdict::judge(models, problem, collinear, edges, Some((solution, iterations)), searched)
+    let solution = Some((solution, iterations));
+    verdict::judge(models, problem, collinear, edges, solution, searched, &mut batch.factor)
 }
 
 /// Sums of squares beyond these leave no room for their products, or for the rounding of them, among float64's normal

@@ -28,9 +28,9 @@ pub struct Finished {
 
 /// Minimises from `theta`; the data is spread over the lanes once.
 pub fn minimise(problem: &Problem, weight: &[f64], theta: &[f64], most: u32) -> Option<Finished> {
-    BUFFERS.with_borrow_mut(|buffers| {
+    BUFFERS.with_borrow_mut(|(buffers, moving)| {
         buffers.data.spread_into(problem, weight);
-        Reference { problem, buffers }.minimise(theta, most)
+        Reference { problem, buffers }.minimise(theta, most, moving)
     })
 }
 
@@ -48,8 +48,19 @@ struct Buffers {
     step: Vec<f64>,
 }
 
+/// The same of what changes from step to step.
+#[derive(Default)]
+struct Moving {
+    /// Coordinates not held at a bound.
+    free: Vec<usize>,
+    /// Of the damping.
+    metric: Vec<f64>,
+    /// Where to look next.
+    trial: Vec<f64>,
+}
+
 thread_local! {
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
+    static BUFFERS: RefCell<(Buffers, Moving)> = RefCell::default();
 }
 
 struct Reference<'a> {
@@ -69,7 +80,11 @@ impl Reference<'_> {
         }
     }
 
-    fn minimise(&mut self, theta: &[f64], most: u32) -> Option<Finished> {
+    fn certificate(&mut self, at: &Rows, free: &[usize]) -> Certificate {
+        Certificate::with(at, free, self.problem.floor, &mut self.buffers.matrix)
+    }
+
+    fn minimise(&mut self, theta: &[f64], most: u32, moving: &mut Moving) -> Option<Finished> {
         let bounds = self.problem.model.bounds.as_slice();
         let mut theta: Vec<f64> =
             theta.iter().zip(bounds).map(|(x, &(low, high))| x.clamp(low, high)).collect();
@@ -81,31 +96,28 @@ impl Reference<'_> {
         let mut damping = 0.0;
         let mut growth = 2.0;
         let mut iterations = 0;
-        let mut metric = self.problem.metric.clone();
-        let mut trial = theta.clone();
+        let Moving { free, metric, trial } = moving;
+        metric.clone_from(&self.problem.metric);
         let mut certified = None;
         while iterations < most {
-            let free = free_coordinates(&theta, &at.gradient, bounds);
-            let certificate = Certificate::of(&at, &free, self.problem.floor);
+            free_coordinates(&theta, &at.gradient, bounds, free);
+            let certificate = self.certificate(&at, free);
             if certificate.holds() || free.is_empty() {
-                certified = Some((free, certificate));
+                certified = Some(certificate);
                 break;
             }
             iterations += 1;
-            self.update_metric(&at, &mut metric);
-            if !self.step(&at, &free, damping, &metric) {
+            self.update_metric(&at, metric);
+            if !self.step(&at, free, damping, metric) {
                 damping = increase(damping, &mut growth);
                 if damping > 1e12 {
                     break;
                 }
                 continue;
             }
-            trial.copy_from_slice(&theta);
-            for (&i, s) in free.iter().zip(&self.buffers.step) {
-                trial[i] = (theta[i] + s).clamp(bounds[i].0, bounds[i].1);
-            }
-            let predicted = predicted_decrease(&at, &free, |i| trial[i] - theta[i]);
-            self.evaluate(&trial);
+            self.stepped(&theta, free, trial);
+            let predicted = predicted_decrease(&at, free, |i| trial[i] - theta[i]);
+            self.evaluate(trial);
             let found = &mut self.buffers.found;
             let decrease = at.objective - found.objective;
             // At the resolution of the objective only the gradient can tell.
@@ -116,10 +128,10 @@ impl Reference<'_> {
                 && ((decrease > 0.0 && gain > 1e-4)
                     || (decrease.abs() <= resolution
                         && predicted.abs() <= resolution
-                        && gradient_size(found, &free) < gradient_size(&at, &free)));
+                        && gradient_size(found, free) < gradient_size(&at, free)));
             if accept {
                 std::mem::swap(&mut at, found);
-                std::mem::swap(&mut theta, &mut trial);
+                std::mem::swap(&mut theta, trial);
                 damping *= if gain > 0.75 { 0.1 } else { 1.0 / 3.0 };
                 if damping < 1e-12 {
                     damping = 0.0;
@@ -132,47 +144,56 @@ impl Reference<'_> {
                 }
             }
         }
-        let polished = self.polish(&mut theta, &mut at, bounds);
-        let (free, certificate) = match certified {
+        let polished = self.polish(&mut theta, &mut at, free, trial);
+        free_coordinates(&theta, &at.gradient, bounds, free);
+        let certificate = match certified {
             Some(known) if !polished => known,
-            _ => {
-                let free = free_coordinates(&theta, &at.gradient, bounds);
-                let certificate = Certificate::of(&at, &free, self.problem.floor);
-                (free, certificate)
-            }
+            _ => self.certificate(&at, free),
         };
-        Some(Finished { theta, rows: at, free, certificate, iterations })
+        Some(Finished { theta, rows: at, free: free.clone(), certificate, iterations })
     }
 
     /// Undamped steps for as long as they shrink the gradient: the last digits, which the objective cannot
     /// see any more. True where there was one.
-    fn polish(&mut self, theta: &mut Vec<f64>, at: &mut Rows, bounds: &[(f64, f64)]) -> bool {
-        let mut trial = theta.clone();
+    fn polish(
+        &mut self,
+        theta: &mut Vec<f64>,
+        at: &mut Rows,
+        free: &mut Vec<usize>,
+        trial: &mut Vec<f64>,
+    ) -> bool {
         for steps in 0..8 {
-            let free = free_coordinates(theta, &at.gradient, bounds);
+            free_coordinates(theta, &at.gradient, &self.problem.model.bounds, free);
             // A gradient that is all rounding points nowhere.
-            if free.is_empty() || gradient_size(at, &free) <= f64::EPSILON * at.pull {
+            if free.is_empty() || gradient_size(at, free) <= f64::EPSILON * at.pull {
                 return steps > 0;
             }
-            if !self.step(at, &free, 0.0, &self.problem.metric) {
+            if !self.step(at, free, 0.0, &self.problem.metric) {
                 return steps > 0;
             }
-            trial.copy_from_slice(theta);
-            for (&i, s) in free.iter().zip(&self.buffers.step) {
-                trial[i] = (theta[i] + s).clamp(bounds[i].0, bounds[i].1);
-            }
-            self.evaluate(&trial);
+            self.stepped(theta, free, trial);
+            self.evaluate(trial);
             let found = &mut self.buffers.found;
             let slack = resolution(at) + self.problem.floor;
             let better = found.objective <= at.objective + slack
-                && gradient_size(found, &free) < 0.5 * gradient_size(at, &free);
+                && gradient_size(found, free) < 0.5 * gradient_size(at, free);
             if !better {
                 return steps > 0;
             }
-            std::mem::swap(theta, &mut trial);
+            std::mem::swap(theta, trial);
             std::mem::swap(at, found);
         }
         true
+    }
+
+    /// The point after the step, inside the bounds.
+    fn stepped(&self, theta: &[f64], free: &[usize], trial: &mut Vec<f64>) {
+        trial.clear();
+        trial.extend_from_slice(theta);
+        for (&i, s) in free.iter().zip(&self.buffers.step) {
+            let (low, high) = self.problem.model.bounds[i];
+            trial[i] = (theta[i] + s).clamp(low, high);
+        }
     }
 
     fn update_metric(&self, at: &Rows, metric: &mut [f64]) {
@@ -302,14 +323,13 @@ fn increase(damping: f64, growth: &mut f64) -> f64 {
 }
 
 /// Coordinates that the gradient does not press against a bound.
-pub fn free_coordinates(theta: &[f64], gradient: &[f64], bounds: &[(f64, f64)]) -> Vec<usize> {
-    (0..theta.len())
-        .filter(|&i| {
-            let held = (theta[i] <= bounds[i].0 && gradient[i] >= 0.0)
-                || (theta[i] >= bounds[i].1 && gradient[i] <= 0.0);
-            !held
-        })
-        .collect()
+pub fn free_coordinates(theta: &[f64], gradient: &[f64], bounds: &[(f64, f64)], free: &mut Vec<usize>) {
+    let held = |i: usize| {
+        let (low, high) = bounds[i];
+        (theta[i] <= low && gradient[i] >= 0.0) || (theta[i] >= high && gradient[i] <= 0.0)
+    };
+    free.clear();
+    free.extend((0..theta.len()).filter(|&i| !held(i)));
 }
 
 fn gradient_size(at: &Rows, free: &[usize]) -> f64 {

@@ -27,6 +27,7 @@ pub(super) fn judge(
     edges: Vec<usize>,
     solution: Option<(Finished, u32)>,
     searched: &Searched,
+    factor: &mut Factor,
 ) -> Fit {
     let law = models.law();
     let n_starts = searched.starts.len();
@@ -46,13 +47,13 @@ pub(super) fn judge(
             at_bound[coordinate.parameter] = true;
         }
     }
-    let factor = Factor::of(&problem, &found.rows, &found.free);
+    factor.set(&problem, &found.rows, &found.free);
     let mut undetermined = factor.undetermined();
     if undetermined.is_empty() {
         undetermined = beyond_bounds(&problem, &found);
     }
     let condition =
-        if undetermined.is_empty() { natural_condition(&problem, &found, &factor) } else { f64::INFINITY };
+        if undetermined.is_empty() { natural_condition(&problem, &found, factor) } else { f64::INFINITY };
     let identification = Identification { condition, undetermined };
     let n_agreeing = searched.agreeing(found.rows.objective, problem.floor);
     let runner_up = searched.runner_up(found.rows.objective, problem.floor);
@@ -60,7 +61,7 @@ pub(super) fn judge(
         law,
         problem: &problem,
         found: &found,
-        factor: &factor,
+        factor,
         collinear,
         natural: &natural,
         bound: (0..at_bound.len()).filter(|&i| at_bound[i]).collect(),
@@ -306,11 +307,10 @@ fn is_rival(problem: &Problem, found: &Finished, objective: f64) -> bool {
 
 /// Condition number of the column-scaled Jacobian with respect to the parameters themselves, not the solver's
 /// coordinates: what a user can compute from the table of residuals.
-fn natural_condition(problem: &Problem, found: &Finished, factor: &Factor) -> f64 {
-    let parameters: Vec<usize> = found.free.iter().map(|&i| problem.model.coordinates[i].parameter).collect();
+fn natural_condition(problem: &Problem, found: &Finished, factor: &mut Factor) -> f64 {
+    let (coordinates, free) = (&problem.model.coordinates, &found.free);
     let transform = problem.natural_jacobian(&found.theta);
-    let p = problem.p();
-    factor.condition_in(|a, b| transform[parameters[a] * p + found.free[b]])
+    factor.condition_in(|a, b| transform[coordinates[free[a]].parameter * problem.p() + free[b]])
 }
 
 fn natural_values(law: &Law, problem: &Problem, found: &Finished) -> Vec<f64> {
