@@ -28,20 +28,18 @@ fn errors(fit: &Fit, absolute_sigma: bool) -> Option<Vec<Option<f64>>> {
     let p = fit.problem.p();
     let jacobian = fit.problem.natural_jacobian(&solution.theta);
     let mut row = Vec::with_capacity(scale.len());
-    (0..fit.natural.len())
-        .map(|k| {
-            row.clear();
-            row.extend(solution.free.iter().zip(&scale).map(|(&i, s)| jacobian[k * p + i] / s));
-            let mut variance = 0.0;
-            for (a, x) in row.iter().enumerate() {
-                for (b, y) in row.iter().enumerate() {
-                    variance += x * covariance[(a, b)] * y;
-                }
+    let errors = (0..fit.natural.len()).map(|k| {
+        row.clear();
+        row.extend(solution.free.iter().zip(&scale).map(|(&i, s)| jacobian[k * p + i] / s));
+        let mut variance = 0.0;
+        for (a, x) in row.iter().enumerate() {
+            for (b, y) in row.iter().enumerate() {
+                variance += x * covariance[(a, b)] * y;
             }
-            (variance > 0.0 && variance.is_finite() && !fit.at_bound[k]).then(|| variance.sqrt())
-        })
-        .collect::<Vec<_>>()
-        .into()
+        }
+        (variance > 0.0 && variance.is_finite() && !fit.at_bound[k]).then(|| variance.sqrt())
+    });
+    Some(errors.collect())
 }
 
 fn least_squares(fit: &Fit, solution: &Finished, scale: &[f64], absolute_sigma: bool) -> Option<Mat<f64>> {

@@ -171,6 +171,7 @@ impl ParameterProgram {
     pub fn evaluate_rows(&self, level: Level, rows: &[f64], means: &[f64], out: &mut Vec<f64>) {
         let p = self.n_coordinates;
         out.clear();
+        out.reserve(rows.len() / p.max(1) * self.outputs.len());
         SLOTS.with_borrow_mut(|slots| {
             slots.resize(slots.len().max(self.n_slots), Cell::new(Pack::ZERO));
             let slots = &slots[..self.n_slots];

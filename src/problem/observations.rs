@@ -84,7 +84,10 @@ impl Observations {
         let used: Vec<&Expr> = std::iter::once(&binding.response).chain(&model.sources).collect();
         let mut values = evaluate_all(&used, binding, sweep, &rows);
         let mut keep = vec![true; rows.len()];
-        let (columns, _) = model_columns(model, &values[1..], &vec![1.0; rows.len()]);
+        // Of the model's columns those up to the last that may have no value.
+        let n_columns =
+            model.recipes.iter().rposition(|r| matches!(r, Recipe::Unary(..))).map_or(0, |k| k + 1);
+        let (columns, _) = model_columns(&model.recipes[..n_columns], &values[1..], &vec![1.0; rows.len()]);
         for (i, &row) in rows.iter().enumerate() {
             if let Some(reason) = unusable_values(law, model, &used, &values, &columns, i) {
                 rejections.push(Rejection { row, reason });
@@ -166,14 +169,14 @@ impl Observations {
     /// All columns of a model and their weighted means. The model may be the law's own or one with some of
     /// the law's parameters fixed, which reads the same data expressions in the same order.
     pub fn columns(&self, model: &Model) -> (Vec<Vec<f64>>, Vec<f64>) {
-        model_columns(model, &self.sources, &self.weight)
+        model_columns(&model.recipes, &self.sources, &self.weight)
     }
 }
 
-fn model_columns(model: &Model, sources: &[Vec<f64>], weight: &[f64]) -> (Vec<Vec<f64>>, Vec<f64>) {
-    let mut columns: Vec<Vec<f64>> = Vec::with_capacity(model.recipes.len());
-    let mut means = Vec::with_capacity(model.recipes.len());
-    for &recipe in &model.recipes {
+fn model_columns(recipes: &[Recipe], sources: &[Vec<f64>], weight: &[f64]) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let mut columns: Vec<Vec<f64>> = Vec::with_capacity(recipes.len());
+    let mut means = Vec::with_capacity(recipes.len());
+    for &recipe in recipes {
         let (values, mean) = match recipe {
             Recipe::Source(i) => (sources[i as usize].clone(), 0.0),
             _ => derive_column(recipe, &columns, weight).unwrap_or_default(),

@@ -14,7 +14,7 @@ use crate::law::Pack;
 use crate::problem::triangle;
 
 /// A pivot below this share of its diagonal entry is rounding noise.
-const PIVOT: f64 = 1e-15;
+pub const PIVOT: f64 = 1e-15;
 
 /// Solves `a·x = b` for symmetric positive definite `a` (lower triangle by rows, n of them) in every lane.
 /// `a` is overwritten by its factors, `b` becomes `x`. True in lanes where `a` is numerically positive

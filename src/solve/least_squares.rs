@@ -1,6 +1,9 @@
-//! Least squares from normal equations, for starts.
+//! Least squares from normal equations, for starts: eight systems side by side, one per lane.
 
-use super::dense::{cholesky, cholesky_solve};
+use crate::law::{LANES, Pack};
+use crate::problem::triangle;
+
+use super::dense::PIVOT;
 
 /// What sign a solution's entry may have.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -10,73 +13,154 @@ pub enum Sign {
     NonPositive,
 }
 
+impl Sign {
+    /// How far a value is on the wrong side.
+    fn excess(self, value: f64) -> f64 {
+        match self {
+            Sign::Any => 0.0,
+            Sign::NonNegative => -value,
+            Sign::NonPositive => value,
+        }
+    }
+}
+
 /// Least squares with signs from normal equations: columns of the wrong sign are dropped, worst first, until none
 /// is left. (For starts this serves as well as the full non-negative algorithm and is shorter.) Holds its buffers.
 #[derive(Debug, Default)]
 pub struct SignedLeastSquares {
-    scale: Vec<f64>,
-    products: Vec<f64>,
-    active: Vec<usize>,
-    matrix: Vec<f64>,
-    b: Vec<f64>,
-    solution: Vec<f64>,
+    scale: Vec<Pack>,
+    /// Lower triangle by rows.
+    matrix: Vec<Pack>,
+    solution: Vec<Pack>,
+    /// Whether a column has not been dropped.
+    active: Vec<[bool; LANES]>,
 }
 
 impl SignedLeastSquares {
+    /// One value per column; `gram` (row ≥ column) and `product` are the equations' two sides.
     pub fn solve(
         &mut self,
-        columns: &[usize],
-        gram: impl Fn(usize, usize) -> f64,
-        product: impl Fn(usize) -> f64,
+        gram: impl Fn(usize, usize) -> Pack,
+        product: impl Fn(usize) -> Pack,
         signs: &[Sign],
-    ) -> &[f64] {
-        let SignedLeastSquares { scale, products, active, matrix, b, solution } = self;
+    ) -> &[Pack] {
+        let SignedLeastSquares { scale, matrix, solution, active } = self;
+        let m = signs.len();
         scale.clear();
-        scale.extend(columns.iter().map(|&c| {
-            let norm = gram(c, c).sqrt();
-            if norm > 0.0 && norm.is_finite() { norm } else { 1.0 }
+        scale.extend((0..m).map(|i| {
+            each(|lane| {
+                let norm = gram(i, i).0[lane].sqrt();
+                if norm > 0.0 && norm.is_finite() { norm } else { 1.0 }
+            })
         }));
-        products.clear();
-        products.extend(columns.iter().zip(scale.iter()).map(|(&c, s)| product(c) / s));
         active.clear();
-        active.extend(0..columns.len());
-        solution.clear();
-        solution.resize(columns.len(), 0.0);
-        while !active.is_empty() {
-            let m = active.len();
-            matrix.resize(m * m, 0.0);
-            b.resize(m, 0.0);
-            for (r, &i) in active.iter().enumerate() {
-                for (c, &j) in active[..=r].iter().enumerate() {
-                    matrix[r * m + c] = gram(columns[i], columns[j]) / (scale[i] * scale[j]);
+        active.resize(m, [true; LANES]);
+        loop {
+            // A column that is dropped is one of the identity, with nothing on the other side.
+            matrix.clear();
+            solution.clear();
+            for i in 0..m {
+                for j in 0..i {
+                    let entry = gram(i, j);
+                    matrix.push(each(|lane| {
+                        let value = entry.0[lane] / (scale[i].0[lane] * scale[j].0[lane]);
+                        if active[i][lane] && active[j][lane] { value } else { 0.0 }
+                    }));
                 }
                 // A trace of ridge: nearly collinear columns share their load instead of cancelling.
-                matrix[r * m + r] *= 1.0 + 1e-10;
-                b[r] = products[i];
+                let (entry, right) = (gram(i, i), product(i));
+                matrix.push(each(|lane| {
+                    let value = entry.0[lane] / (scale[i].0[lane] * scale[i].0[lane]) * (1.0 + 1e-10);
+                    if active[i][lane] { value } else { 1.0 }
+                }));
+                solution.push(each(|lane| {
+                    let value = right.0[lane] / scale[i].0[lane];
+                    if active[i][lane] { value } else { 0.0 }
+                }));
             }
-            if !cholesky(matrix, m) {
-                active.pop();
-                continue;
+            let definite = cholesky(matrix, m);
+            cholesky_solve(matrix, solution);
+            let mut dropped = false;
+            for lane in 0..LANES {
+                let left = (0..m).filter(|&i| active[i][lane]);
+                let excess = |i: &usize| signs[*i].excess(solution[*i].0[lane]);
+                let worst = match definite[lane] {
+                    true => left
+                        .max_by(|a, b| excess(a).total_cmp(&excess(b)))
+                        .filter(|worst| excess(worst) > 0.0),
+                    false => left.last(),
+                };
+                if let Some(i) = worst {
+                    active[i][lane] = false;
+                    dropped = true;
+                }
             }
-            cholesky_solve(matrix, m, b);
-            let wrong = |r: usize| match signs[active[r]] {
-                Sign::Any => 0.0,
-                Sign::NonNegative => -b[r],
-                Sign::NonPositive => b[r],
-            };
-            let worst = (0..m).max_by(|&x, &y| wrong(x).total_cmp(&wrong(y)));
-            match worst {
-                Some(r) if wrong(r) > 0.0 => {
-                    active.remove(r);
-                }
-                _ => {
-                    for (&i, value) in active.iter().zip(b.iter()) {
-                        solution[i] = value / scale[i];
-                    }
-                    break;
-                }
+            if !dropped {
+                break;
             }
         }
+        for (i, value) in solution.iter_mut().enumerate() {
+            *value = each(|lane| if active[i][lane] { value.0[lane] / scale[i].0[lane] } else { 0.0 });
+        }
         solution
+    }
+}
+
+fn each(value: impl Fn(usize) -> f64) -> Pack {
+    Pack(std::array::from_fn(value))
+}
+
+/// `x − y·z` in every lane.
+fn less(x: Pack, y: Pack, z: Pack) -> Pack {
+    each(|lane| x.0[lane] - y.0[lane] * z.0[lane])
+}
+
+fn over(x: Pack, y: Pack) -> Pack {
+    each(|lane| x.0[lane] / y.0[lane])
+}
+
+/// Factorises a symmetric matrix (lower triangle by rows) into `L·Lᵀ` in place. True in lanes where it is numerically
+/// positive definite; the others hold nothing of use.
+fn cholesky(a: &mut [Pack], m: usize) -> [bool; LANES] {
+    let mut definite = [true; LANES];
+    for j in 0..m {
+        let original = a[triangle(j) + j];
+        let mut diagonal = original;
+        for k in 0..j {
+            diagonal = less(diagonal, a[triangle(j) + k], a[triangle(j) + k]);
+        }
+        for lane in 0..LANES {
+            let pivot = diagonal.0[lane];
+            definite[lane] &= pivot > original.0[lane].abs() * PIVOT && pivot > 0.0 && pivot.is_finite();
+        }
+        let root = each(|lane| diagonal.0[lane].sqrt());
+        a[triangle(j) + j] = root;
+        for i in j + 1..m {
+            let mut value = a[triangle(i) + j];
+            for k in 0..j {
+                value = less(value, a[triangle(i) + k], a[triangle(j) + k]);
+            }
+            a[triangle(i) + j] = over(value, root);
+        }
+    }
+    definite
+}
+
+/// Solves `L·Lᵀ x = b` in place.
+fn cholesky_solve(l: &[Pack], b: &mut [Pack]) {
+    let m = b.len();
+    for i in 0..m {
+        let mut value = b[i];
+        for k in 0..i {
+            value = less(value, l[triangle(i) + k], b[k]);
+        }
+        b[i] = over(value, l[triangle(i) + i]);
+    }
+    for i in (0..m).rev() {
+        let mut value = b[i];
+        for k in i + 1..m {
+            value = less(value, l[triangle(k) + i], b[k]);
+        }
+        b[i] = over(value, l[triangle(i) + i]);
     }
 }

@@ -49,7 +49,7 @@ pub struct Drafts {
     /// Responses and their weights in normal equations, and the amplitudes that are not solved.
     response: Vec<Pack>,
     row_weight: Vec<Pack>,
-    held: Vec<f64>,
+    held: Vec<Pack>,
     objectives: Vec<f64>,
     ranked: Vec<usize>,
 }
@@ -259,27 +259,31 @@ fn solve_amplitudes(problem: &Problem, division: &Division, drafts: &mut Drafts)
     for first in (0..points.len()).step_by(LANES) {
         points.pack(first, packs);
         let sums = evaluator.amplitude_equations(model, (response, row_weight), packs);
+        let gram = |a: usize, b: usize| sums[triangle(a.max(b)) + a.min(b)];
+        // Amplitudes that are not solved keep their drawn or given value.
+        held.clear();
+        held.extend(kept.iter().map(|&k| {
+            let i = model.amplitudes[k];
+            Pack(packs[i].0.map(|theta| plain(&model.coordinates[i], theta)))
+        }));
+        let product = |a: usize| {
+            Pack(std::array::from_fn(|lane| {
+                let taken =
+                    kept.iter().zip(held.iter()).map(|(&k, value)| gram(a, k).0[lane] * value.0[lane]);
+                sums[triangle(m) + a].0[lane] - taken.sum::<f64>()
+            }))
+        };
+        let values = least_squares.solve(|a, b| gram(solved[a], solved[b]), |a| product(solved[a]), signs);
         for lane in 0..points.in_pack(first) {
             let theta = points.point_mut(first + lane);
-            let gram = |a: usize, b: usize| sums[triangle(a.max(b)) + a.min(b)].0[lane];
-            // Amplitudes that are not solved keep their drawn or given value.
-            held.clear();
-            held.extend(kept.iter().map(|&k| {
-                let amplitude = model.amplitudes[k];
-                plain(&model.coordinates[amplitude], theta[amplitude])
-            }));
-            let product = |a: usize| {
-                let taken = kept.iter().zip(held.iter()).map(|(&k, value)| gram(a, k) * value);
-                sums[triangle(m) + a].0[lane] - taken.sum::<f64>()
-            };
-            let values = least_squares.solve(solved, gram, product, signs);
-            for (&a, &value) in solved.iter().zip(values) {
+            for (&a, value) in solved.iter().zip(values) {
+                let value = value.0[lane];
                 let i = model.amplitudes[a];
                 let coordinate = &model.coordinates[i];
                 theta[i] = match coordinate.scale {
                     Scale::Linear => value.clamp(coordinate.low, coordinate.high),
                     Scale::Log => {
-                        let size = (gram(a, a) / total_weight).sqrt();
+                        let size = (gram(a, a).0[lane] / total_weight).sqrt();
                         let small = little / size;
                         let small = if small > 0.0 && small.is_finite() { small } else { 1.0 };
                         let value = if value > 0.0 { value } else { small };

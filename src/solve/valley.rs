@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use crate::law::{Coordinate, LANES, Model, Residual, Role, Scale, StartRule};
+use crate::law::{Coordinate, LANES, Model, Pack, Residual, Role, Scale, StartRule};
 use crate::problem::{Loss, Order, Problem, triangle};
 
 use super::edges::Models;
@@ -102,21 +102,21 @@ impl Valley {
             }
             thetas.pack(first, packs);
             let sums = evaluator.objective(model, Loss::L2, Order::Hessian, packs);
-            let mut finite = [false; LANES];
-            for lane in 0..count {
-                let gram = |a: usize, b: usize| sums[1 + p + triangle(a.max(b)) + a.min(b)].0[lane];
-                let product = |a: usize| -sums[1 + a].0[lane];
-                let steps = least_squares.solve(linear, gram, product, signs);
-                finite[lane] = steps.iter().all(|step| step.is_finite());
+            // In ascending order, as the triangle of the sums has them.
+            let gram = |a: usize, b: usize| sums[1 + p + triangle(linear[a]) + linear[b]];
+            let product = |a: usize| Pack(sums[1 + linear[a]].0.map(|slope| -slope));
+            let steps = least_squares.solve(gram, product, signs);
+            let finite = |lane: usize| steps.iter().all(|step| step.0[lane].is_finite());
+            for lane in (0..count).filter(|&lane| finite(lane)) {
                 let theta = thetas.point_mut(first + lane);
-                for (&i, step) in linear.iter().zip(steps).filter(|_| finite[lane]) {
+                for (&i, step) in linear.iter().zip(steps) {
                     let (low, high) = model.bounds[i];
-                    theta[i] = (theta[i] + step).clamp(low, high);
+                    theta[i] = (theta[i] + step.0[lane]).clamp(low, high);
                 }
             }
             reduced.naturals_into(&thetas.values()[first * p..(first + count) * p], naturals);
             let n_parameters = naturals.len() / count;
-            for lane in (0..count).filter(|&lane| finite[lane]) {
+            for lane in (0..count).filter(|&lane| finite(lane)) {
                 let natural = &naturals[lane * n_parameters..(lane + 1) * n_parameters];
                 let point = points.point_mut(solved(first + lane));
                 for (c, &i) in model.coordinates.iter().zip(places) {
