@@ -1,4 +1,4 @@
-//! What a fit allocates: nothing per replicate in the steady state, a few vectors per start, and small ones per fit.
+//! What a fit allocates in the steady state: nothing per replicate, nothing per start, and per fit what leaves it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -110,12 +110,11 @@ fn fits_allocate_little() {
     };
     let (some, many) = (starts(512) as f64, starts(1024) as f64);
     let per_start = (many - some) / 512.0;
-    println!("{per_replicate} {per_start} {some}");
-    assert!(per_start < 0.1, "{per_start} allocations per start");
+    assert!(per_start < 0.05, "{per_start} allocations per start");
     // Starts aside: what the result keeps, its rows above all.
     let per_fit = some - 512.0 * per_start;
-    assert!(per_fit < 19.0, "{per_fit} allocations per fit");
+    assert!(per_fit < 18.0, "{per_fit} allocations per fit");
+    // With the sweep's observations, columns and standard errors.
     let per_sweep = per_sweep(&pool);
-    println!("{per_fit} {per_sweep}");
-    assert!(per_sweep < 60.0, "{per_sweep} allocations per sweep");
+    assert!(per_sweep < 72.0, "{per_sweep} allocations per sweep");
 }

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use fearless_simd::Level;
 
-use crate::law::{LN_ZERO, Metric, Model, Recipe, Residual, Scale, Unary};
+use crate::law::{Coordinate, LN_ZERO, Metric, Model, Recipe, Residual, Scale, Unary};
 
 /// A compiled model with the data of one sweep.
 #[derive(Debug, Clone)]
@@ -78,26 +78,7 @@ impl Problem {
                 weight[i] * (scale(i) * size).powi(2)
             })
             .sum();
-        let metric = model
-            .coordinates
-            .iter()
-            .map(|coordinate| match &coordinate.metric {
-                Metric::Unit => unit,
-                Metric::Spread(spread) => {
-                    let mean_square: f64 = spread
-                        .iter()
-                        .map(|&k| {
-                            let column = &columns[k as usize];
-                            let finite = column.iter().zip(weight).filter(|(u, _)| **u != LN_ZERO);
-                            let sum: f64 = finite.map(|(u, w)| w * u * u).sum();
-                            sum / total_weight
-                        })
-                        .sum();
-                    unit * mean_square
-                }
-                Metric::Column => 0.0,
-            })
-            .collect();
+        let metric = metric(&model, &columns, weight, unit, total_weight);
         // Logarithms are of order one by nature; what size linear responses have is for the data to say.
         let size = match model.residual {
             Residual::Log => 1.0,
@@ -113,6 +94,19 @@ impl Problem {
             })
             .sum();
         Problem { model, loss, columns, means, observations, target, metric, unit, floor, total_weight }
+    }
+
+    /// The same under another model of the law, with more or fewer of its parameters fixed.
+    pub fn under(&self, model: Arc<Model>) -> Problem {
+        let weight = &self.observations.weight;
+        let (columns, means) = if model.recipes == self.model.recipes {
+            (self.columns.clone(), self.means.clone())
+        } else {
+            self.observations.columns(&model)
+        };
+        let metric = metric(&model, &columns, weight, self.unit, self.total_weight);
+        let (observations, target) = (Arc::clone(&self.observations), self.target.clone());
+        Problem { model, columns, means, metric, observations, target, ..*self }
     }
 
     /// Number of observations.
@@ -246,6 +240,21 @@ impl Problem {
             }
         }
     }
+}
+
+/// Diagonal of the trust region's metric.
+fn metric(model: &Model, columns: &[Vec<f64>], weight: &[f64], unit: f64, total_weight: f64) -> Vec<f64> {
+    let mean_square = |k: &u32| {
+        let finite = columns[*k as usize].iter().zip(weight).filter(|(u, _)| **u != LN_ZERO);
+        let sum: f64 = finite.map(|(u, w)| w * u * u).sum();
+        sum / total_weight
+    };
+    let of = |coordinate: &Coordinate| match &coordinate.metric {
+        Metric::Unit => unit,
+        Metric::Spread(spread) => unit * spread.iter().map(mean_square).sum::<f64>(),
+        Metric::Column => 0.0,
+    };
+    model.coordinates.iter().map(of).collect()
 }
 
 /// One data column from the columns before it, and its weighted mean. Logarithms of zero ([`LN_ZERO`]) stand for a

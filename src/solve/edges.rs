@@ -117,7 +117,7 @@ pub fn at_edges(
                     .into_iter()
                     .map(|zero| {
                         let model = models.at(&at, zero);
-                        let reduced = Problem::new(model, Arc::clone(&problem.observations), problem.loss);
+                        let reduced = problem.under(model);
                         let start: Vec<f64> =
                             reduced.model.coordinates.iter().map(|c| natural[c.parameter]).collect();
                         let start = reduced.coordinates(&start);

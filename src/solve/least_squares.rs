@@ -82,13 +82,13 @@ impl SignedLeastSquares {
             cholesky_solve(matrix, solution);
             let mut dropped = false;
             for lane in 0..LANES {
-                let left = (0..m).filter(|&i| active[i][lane]);
+                let mut left = (0..m).filter(|&i| active[i][lane]);
                 let excess = |i: &usize| signs[*i].excess(solution[*i].0[lane]);
-                let worst = match definite[lane] {
-                    true => left
-                        .max_by(|a, b| excess(a).total_cmp(&excess(b)))
-                        .filter(|worst| excess(worst) > 0.0),
-                    false => left.last(),
+                let worst = if definite[lane] {
+                    let worst = left.max_by(|a, b| excess(a).total_cmp(&excess(b)));
+                    worst.filter(|i| excess(i) > 0.0)
+                } else {
+                    left.next_back()
                 };
                 if let Some(i) = worst {
                     active[i][lane] = false;
@@ -162,5 +162,62 @@ fn cholesky_solve(l: &[Pack], b: &mut [Pack]) {
             value = less(value, l[triangle(k) + i], b[k]);
         }
         b[i] = over(value, l[triangle(i) + i]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::law::{LANES, Pack};
+    use crate::testing::Uniform;
+
+    use super::{Sign, SignedLeastSquares, each};
+
+    /// Every lane's solution has the right signs, and its gradient vanishes in all entries that are not zero.
+    #[test]
+    fn lanes_hold_signed_solutions_of_their_own_equations() {
+        let mut uniform = Uniform(11);
+        let mut least_squares = SignedLeastSquares::default();
+        let (mut dropped, mut kept) = (0, 0);
+        for round in 0..50 {
+            let signs = [Sign::NonNegative, Sign::Any, Sign::NonPositive, Sign::NonNegative];
+            let signs = &signs[..1 + round % 4];
+            let m = signs.len();
+            // Columns of ten entries, in units that differ; the last of them repeated in one lane.
+            let mut columns = vec![[[0.0; LANES]; 10]; m];
+            for (a, column) in columns.iter_mut().enumerate() {
+                let unit = 10.0_f64.powi(3 * a as i32);
+                column.iter_mut().flatten().for_each(|x| *x = unit * uniform.between(-1.0, 1.0));
+            }
+            if m > 1 {
+                (0..10).for_each(|k| columns[m - 1][k][5] = columns[m - 2][k][5]);
+            }
+            let right: Vec<[f64; LANES]> =
+                (0..10).map(|_| std::array::from_fn(|_| uniform.between(-1.0, 1.0))).collect();
+            let dot = |x: &[[f64; LANES]], y: &[[f64; LANES]]| -> Pack {
+                each(|lane| x.iter().zip(y).map(|(x, y)| x[lane] * y[lane]).sum())
+            };
+            let gram = |a: usize, b: usize| dot(&columns[a], &columns[b]);
+            let product = |a: usize| dot(&columns[a], &right);
+            let solution = least_squares.solve(gram, product, signs).to_vec();
+            for lane in 0..LANES {
+                for a in 0..m {
+                    let value = solution[a].0[lane];
+                    match signs[a] {
+                        Sign::Any => {}
+                        Sign::NonNegative => assert!(value >= 0.0),
+                        Sign::NonPositive => assert!(value <= 0.0),
+                    }
+                    if value == 0.0 {
+                        dropped += 1;
+                        continue;
+                    }
+                    kept += 1;
+                    let predicted: f64 = (0..m).map(|b| gram(a, b).0[lane] * solution[b].0[lane]).sum();
+                    let rest = (product(a).0[lane] - predicted) / gram(a, a).0[lane].sqrt();
+                    assert!(rest.abs() < 1e-5, "round {round}, lane {lane}: {rest}");
+                }
+            }
+        }
+        assert!(dropped > 100 && kept > 100, "{dropped} {kept}");
     }
 }

@@ -36,15 +36,12 @@ pub fn fit_choice(
     options: &Options,
     batch: &mut Batch,
 ) -> Fit {
-    let first = match choice {
-        LossChoice::Given(loss) => loss,
-        LossChoice::OfScale(_) => Loss::L2,
+    let problem = |loss: Loss| Problem::new(models.full().clone(), observations, loss);
+    let problem = match choice {
+        LossChoice::Given(loss) => return fit(models, problem(loss), options, batch),
+        LossChoice::OfScale(_) => problem(Loss::L2),
     };
-    let problem = Problem::new(models.full().clone(), observations, first);
     let mut found = fit(models, problem.clone(), options, batch);
-    if let LossChoice::Given(_) = choice {
-        return found;
-    }
     for _ in 0..MOST_ROUNDS {
         let Some(solution) = &found.solution else { return found };
         let (scale, end) = follow(&found.problem, solution, choice);

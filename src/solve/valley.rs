@@ -64,7 +64,7 @@ impl Valley {
 
     /// A problem without the offsets.
     pub fn reduced(&self, problem: &Problem) -> Problem {
-        Problem::new(Arc::clone(&self.model), Arc::clone(&problem.observations), problem.loss)
+        problem.under(Arc::clone(&self.model))
     }
 
     /// Solves the linear coordinates of every other of the points, which are given in natural units, in the order of the
