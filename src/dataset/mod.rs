@@ -40,7 +40,7 @@ pub use header::{Header, Kind, inspect};
 use crate::formula::Expr;
 use crate::sweep::Sweep;
 use keys::{Ranked, present};
-use order::{apply, arrange};
+use order::{Kept, arrange};
 
 /// What to read, and how rows become sweeps.
 #[derive(Debug, Clone, Default)]
@@ -87,10 +87,7 @@ pub struct Dataset {
     /// Of these the ones that the condition dropped.
     pub rows_dropped: u64,
     names: Vec<String>,
-    columns: Vec<Vec<f64>>,
-    cluster: Option<Vec<u32>>,
-    file: Vec<u32>,
-    row: Vec<u64>,
+    rows: Kept,
     /// For each sweep its first row; one entry more at the end.
     starts: Vec<usize>,
     digests: Vec<[u8; 32]>,
@@ -129,11 +126,9 @@ pub fn read(header: &Header, request: &Request, interrupted: &AtomicBool) -> Res
         .map(|(values, key)| key.field.clone().with_data_type(values.data_type().clone()))
         .collect();
 
-    let sorting: Vec<&[f64]> = plan.order.iter().map(|&c| rows.columns[c].as_slice()).collect();
-    let arranged = arrange(rows.row.len(), group.as_deref(), sweeps, &sorting, cluster.as_deref());
-    drop(group);
+    let mut kept = Kept { columns: rows.columns, cluster, file: rows.file, row: rows.row };
+    let starts = arrange(&mut kept, group.as_deref(), sweeps, &plan.order);
     check()?;
-    let places = &arranged.rows;
     Ok(Dataset {
         files: header.files(),
         keys,
@@ -141,11 +136,8 @@ pub fn read(header: &Header, request: &Request, interrupted: &AtomicBool) -> Res
         rows_read: rows.read,
         rows_dropped: rows.dropped,
         names: request.columns.clone(),
-        columns: rows.columns.into_iter().map(|column| apply(places, column)).collect(),
-        cluster: cluster.map(|cluster| apply(places, cluster)),
-        file: apply(places, rows.file),
-        row: apply(places, rows.row),
-        starts: arranged.starts,
+        rows: kept,
+        starts,
         digests,
     })
 }
@@ -175,7 +167,7 @@ impl Dataset {
     /// Number of rows kept, over all sweeps.
     #[must_use]
     pub fn n_rows(&self) -> usize {
-        self.row.len()
+        self.rows.row.len()
     }
 
     /// The sweep at a position in the order of keys.
@@ -185,12 +177,13 @@ impl Dataset {
     #[must_use]
     pub fn sweep(&self, index: usize) -> Sweep<'_> {
         let rows = self.starts[index]..self.starts[index + 1];
+        let kept = &self.rows;
         Sweep {
             index,
-            columns: self.columns.iter().map(|c| &c[rows.clone()]).collect(),
-            cluster: self.cluster.as_ref().map(|c| &c[rows.clone()]),
-            file: &self.file[rows.clone()],
-            row: &self.row[rows],
+            columns: kept.columns.iter().map(|c| &c[rows.clone()]).collect(),
+            cluster: kept.cluster.as_ref().map(|c| &c[rows.clone()]),
+            file: &kept.file[rows.clone()],
+            row: &kept.row[rows],
             key_digest: self.digests[index],
         }
     }
