@@ -94,22 +94,33 @@ pub(super) fn to_array(column: &Column) -> ArrayRef {
     }
 }
 
-/// Appends the rows `kept` of a column of numbers in stored form; false if it is not a column of numbers.
+/// Appends a column of numbers in stored form, all of it or the rows `kept`; false if it is not a column of numbers.
 #[must_use]
-pub(super) fn store(column: &Column, kept: &[usize], into: &mut Vec<f64>) -> bool {
+pub(super) fn store(column: &Column, kept: Option<&[u32]>, into: &mut Vec<f64>) -> bool {
     let Column::Number { values, valid } = column else {
         return false;
     };
-    into.extend(kept.iter().map(|&i| if is_valid(valid, i) { canonical(values[i]) } else { NULL }));
+    let stored = |i: usize| if is_valid(valid, i) { canonical(values[i]) } else { NULL };
+    match kept {
+        Some(kept) => into.extend(kept.iter().map(|&i| stored(i as usize))),
+        None if valid.is_some() => into.extend((0..values.len()).map(stored)),
+        None => into.extend(values.iter().copied().map(canonical)),
+    }
     true
 }
 
-/// The rows where a condition is true; neither false nor null is.
-pub(super) fn rows_where(condition: &Column) -> Option<Vec<usize>> {
+/// The rows of a batch, which is far shorter than `u32` counts, where a condition is true; neither false nor null is.
+pub(super) fn rows_where(condition: &Column) -> Option<Vec<u32>> {
     let Column::Bool { values, valid } = condition else {
         return None;
     };
-    Some((0..values.len()).filter(|&i| values[i] && is_valid(valid, i)).collect())
+    Some(
+        (0..)
+            .zip(values)
+            .filter(|&(i, truth)| *truth && is_valid(valid, i as usize))
+            .map(|(i, _)| i)
+            .collect(),
+    )
 }
 
 fn is_valid(valid: &Option<Vec<bool>>, row: usize) -> bool {
@@ -161,9 +172,8 @@ mod tests {
     fn stored(array: impl Array + 'static) -> Vec<f64> {
         let array: ArrayRef = Arc::new(array);
         let column = to_column(&array).expect("a column");
-        let all: Vec<usize> = (0..array.len()).collect();
         let mut values = Vec::new();
-        assert!(store(&column, &all, &mut values), "{}", array.data_type());
+        assert!(store(&column, None, &mut values), "{}", array.data_type());
         values
     }
 

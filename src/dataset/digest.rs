@@ -30,25 +30,27 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::convert::cast_exactly;
 
 /// The digest of each row of the key columns, of which there are `rows`. Dictionaries must be unpacked.
 pub(super) fn digests(columns: &[ArrayRef], rows: usize) -> Result<Vec<[u8; 32]>, ArrowError> {
-    let mut hashers = vec![Sha256::new_with_prefix((columns.len() as u64).to_le_bytes()); rows];
-    for column in columns {
-        let encoder = Encoder::new(column)?;
-        let mut bytes = Vec::new();
-        for (row, hasher) in hashers.iter_mut().enumerate() {
+    let encoders = columns.iter().map(Encoder::new).collect::<Result<Vec<_>, _>>()?;
+    let prefix = Sha256::new_with_prefix((columns.len() as u64).to_le_bytes());
+    let digest = |bytes: &mut Vec<u8>, row| {
+        let mut hasher = prefix.clone();
+        for encoder in &encoders {
             bytes.clear();
-            let tag = encoder.encode(row, &mut bytes)?;
+            let tag = encoder.encode(row, bytes)?;
             hasher.update([tag]);
             hasher.update((bytes.len() as u64).to_le_bytes());
             hasher.update(&bytes);
         }
-    }
-    Ok(hashers.into_iter().map(|h| h.finalize().into()).collect())
+        Ok(hasher.finalize().into())
+    };
+    (0..rows).into_par_iter().map_init(Vec::new, digest).collect()
 }
 
 /// A column brought to one type per tag.

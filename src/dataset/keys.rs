@@ -4,13 +4,18 @@
 //! floats by IEEE 754's total order. So −0.0 and 0.0 are two keys, as are NaNs of different bits; a key in floats
 //! that were computed is seldom what one wants. Dictionaries count as their values.
 
-use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use ahash::RandomState;
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::{partition, take};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
-use arrow::row::{RowConverter, SortField};
+use arrow::row::{Row, RowConverter, Rows, SortField};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use rayon::prelude::*;
 
 use super::convert::cast_exactly;
 use super::error::DatasetError;
@@ -18,7 +23,11 @@ use super::error::DatasetError;
 /// Gives equal rows of key columns equal numbers, in the order of first appearance.
 pub(super) struct Interner {
     converter: RowConverter,
-    numbers: HashMap<Box<[u8]>, u32>,
+    /// The distinct keys, each at the place of its number.
+    keys: Rows,
+    /// The numbers of `keys`, to be found by their hashes.
+    numbers: HashTable<u32>,
+    hasher: RandomState,
     what: &'static str,
 }
 
@@ -34,7 +43,9 @@ impl Interner {
     /// For key columns of these types, none of them a dictionary; `what` names the keys in errors.
     pub(super) fn new(types: &[DataType], what: &'static str) -> Result<Self, ArrowError> {
         let fields = types.iter().cloned().map(SortField::new).collect();
-        Ok(Self { converter: RowConverter::new(fields)?, numbers: HashMap::new(), what })
+        let converter = RowConverter::new(fields)?;
+        let keys = converter.empty_rows(0, 0);
+        Ok(Self { converter, keys, numbers: HashTable::new(), hasher: RandomState::default(), what })
     }
 
     /// Whether columns of this type can be keys.
@@ -43,52 +54,79 @@ impl Interner {
     }
 
     /// The row format of key columns of equal lengths, for [`Interner::number`].
-    pub(super) fn encode(&self, columns: &[ArrayRef]) -> Result<arrow::row::Rows, ArrowError> {
+    pub(super) fn encode(&self, columns: &[ArrayRef]) -> Result<Rows, ArrowError> {
         self.converter.convert_columns(columns)
     }
 
-    /// Appends the number of each row's key.
+    /// Appends for each run the number of its key as often as the run has rows.
     pub(super) fn number(
         &mut self,
-        rows: &arrow::row::Rows,
+        keys: &Rows,
+        runs: &Runs,
         into: &mut Vec<u32>,
     ) -> Result<(), DatasetError> {
-        // Rows of one sweep mostly stand together, and comparing is cheaper than hashing.
-        let mut previous: Option<(&[u8], u32)> = None;
-        for row in rows {
-            let key = row.data();
-            let number = match previous {
-                Some((same, number)) if same == key => number,
-                _ => self.number_one(key)?,
-            };
-            previous = Some((key, number));
-            into.push(number);
+        for (key, run) in keys.iter().zip(runs.ranges()) {
+            let number = self.number_one(key)?;
+            into.extend(std::iter::repeat_n(number, run.len()));
         }
         Ok(())
     }
 
-    fn number_one(&mut self, key: &[u8]) -> Result<u32, DatasetError> {
-        if let Some(&number) = self.numbers.get(key) {
-            return Ok(number);
-        }
-        let number = u32::try_from(self.numbers.len())
-            .map_err(|_| DatasetError::TooMany { what: self.what, limit: u64::from(u32::MAX) })?;
-        self.numbers.insert(key.into(), number);
+    fn number_one(&mut self, key: Row) -> Result<u32, DatasetError> {
+        let Self { keys, numbers, hasher, what, .. } = self;
+        let hash = |key: Row| hasher.hash_one(key.data());
+        let same = |number: &u32| keys.row(*number as usize).data() == key.data();
+        let vacant = match numbers.entry(hash(key), same, |number| hash(keys.row(*number as usize))) {
+            Entry::Occupied(known) => return Ok(*known.get()),
+            Entry::Vacant(vacant) => vacant,
+        };
+        let number = u32::try_from(keys.num_rows())
+            .map_err(|_| DatasetError::TooMany { what, limit: u64::from(u32::MAX) })?;
+        vacant.insert(number);
+        keys.push(key);
         Ok(number)
     }
 
     /// Sorts the distinct keys. Which number a key was given does not show in the result.
     pub(super) fn finish(self) -> Result<Ranked, ArrowError> {
-        let mut keys: Vec<(Box<[u8]>, u32)> = self.numbers.into_iter().collect();
+        let Self { converter, keys, numbers, .. } = self;
+        let mut order: Vec<u32> = (0..numbers.len() as u32).collect();
         // The row format compares like its values, byte by byte.
-        keys.sort_unstable();
-        let mut rank = vec![0; keys.len()];
-        for (place, (_, number)) in (0..).zip(&keys) {
+        order.par_sort_unstable_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
+        let mut rank = vec![0; order.len()];
+        for (place, number) in (0..).zip(&order) {
             rank[*number as usize] = place;
         }
-        let parser = self.converter.parser();
-        let columns = self.converter.convert_rows(keys.iter().map(|(key, _)| parser.parse(key)))?;
+        let columns = converter.convert_rows(order.iter().map(|number| keys.row(*number as usize)))?;
         Ok(Ranked { rank, columns })
+    }
+}
+
+/// Runs of consecutive rows with equal keys. Rows of one sweep mostly stand together, so that there are far fewer runs
+/// than rows to convert, encode and look up.
+pub(super) struct Runs {
+    ranges: Vec<Range<usize>>,
+    rows: usize,
+}
+
+impl Runs {
+    /// The runs of key columns of equal lengths, dictionaries included.
+    pub(super) fn of(columns: &[ArrayRef]) -> Result<Self, ArrowError> {
+        let rows = columns.first().map_or(0, |c| c.len());
+        Ok(Self { ranges: partition(columns)?.ranges(), rows })
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        self.ranges.iter().cloned()
+    }
+
+    /// The first row of each run.
+    pub(super) fn firsts(&self, column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+        if self.ranges.len() == self.rows {
+            return Ok(Arc::clone(column));
+        }
+        // A batch is far shorter than `u32` counts.
+        take(column, &UInt32Array::from_iter_values(self.ranges().map(|run| run.start as u32)), None)
     }
 }
 
@@ -108,13 +146,15 @@ pub(super) fn present(values: &ArrayRef, data_type: &DataType) -> ArrayRef {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Array, AsArray, Int32Array, StringArray};
+    use arrow::array::{Array, AsArray, DictionaryArray, Int32Array, StringArray};
     use arrow::datatypes::Int32Type;
 
     fn ranks(interner: &mut Interner, columns: &[ArrayRef]) -> Vec<u32> {
         let mut numbers = Vec::new();
-        let rows = interner.encode(columns).expect("rows");
-        interner.number(&rows, &mut numbers).expect("numbers");
+        let runs = Runs::of(columns).expect("runs");
+        let firsts: Vec<_> = columns.iter().map(|c| runs.firsts(c).expect("rows")).collect();
+        let keys = interner.encode(&firsts).expect("keys");
+        interner.number(&keys, &runs, &mut numbers).expect("numbers");
         numbers
     }
 
@@ -130,6 +170,23 @@ mod tests {
         assert_eq!(shown, [None, Some("a"), Some("b"), Some("b")]);
         let shown: Vec<_> = ranked.columns[1].as_primitive::<Int32Type>().iter().collect();
         assert_eq!(shown, [Some(7), Some(-5), None, Some(1)]);
+    }
+
+    #[test]
+    fn equal_keys_are_one_whether_they_stand_together_or_not() {
+        let values = StringArray::from(vec![Some("a"), Some("b"), Some("a"), None]);
+        // Nulls of the dictionary's keys and of its values are one null, and "a" is there twice.
+        let places = Int32Array::from(vec![Some(0), Some(2), Some(0), None, Some(3), Some(1), Some(2), None]);
+        let column: ArrayRef = Arc::new(DictionaryArray::new(places, Arc::new(values)));
+        let runs = Runs::of(std::slice::from_ref(&column)).expect("runs");
+        let firsts = runs.firsts(&column).expect("rows");
+        assert_eq!(firsts.len(), 5);
+        let mut interner = Interner::new(&[DataType::Utf8], "keys").expect("types");
+        let keys = interner.encode(&[cast_exactly(&firsts, &DataType::Utf8).expect("text")]).expect("keys");
+        let mut numbers = Vec::new();
+        interner.number(&keys, &runs, &mut numbers).expect("numbers");
+        assert_eq!(numbers, [0, 0, 0, 1, 1, 2, 0, 1]);
+        assert_eq!(interner.finish().expect("ranks").rank, [1, 0, 2]);
     }
 
     #[test]

@@ -4,15 +4,18 @@
 //! cluster, and twelve for its place. Files are read one after the other in the order of their numbers.
 //!
 //! Reading does not overlap with fitting, and is done by one thread: a sweep is complete only when the last row of the
-//! last input has been seen, and a job spends little on it (a quarter of a second for 100,000 sweeps of 20 points, whose
-//! cheapest fits then take ten). Row groups read side by side by two threads took longer there, because the columns had
-//! to be put together, and a third more memory.
+//! last input has been seen, and a job spends little on it. Decoding is the small part of it: a thread that decodes
+//! ahead of the one that adds rows gains where the two wake each other fast, and loses as much where they do not, be the
+//! hand-over of single batches or of many, by a channel or by joining. Row groups read side by side took longer, because
+//! the columns had to be put together, and a third more memory. What follows (digests of keys, arranging) is done by all
+//! threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take;
+use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -21,7 +24,7 @@ use super::batch::{Batch, Place};
 use super::convert::{cast_exactly, rows_where, store, to_array};
 use super::error::{DatasetError, Phase};
 use super::header::{FileHeader, Header};
-use super::keys::Interner;
+use super::keys::{Interner, Runs};
 use super::open::{damaged, guard, open};
 use super::plan::{Key, Plan};
 use crate::formula::Columns;
@@ -149,19 +152,22 @@ impl Rows {
         let kept = match plan.condition {
             Some(condition) => {
                 let truth = scope.evaluate(condition, "--where")?;
-                rows_where(&truth).ok_or_else(|| not_of_type("--where", "true or false"))?
+                let kept = rows_where(&truth).ok_or_else(|| not_of_type("--where", "true or false"))?;
+                Some(kept).filter(|kept| kept.len() < scope.rows)
             }
-            None => (0..scope.rows).collect(),
+            None => None,
         };
+        let kept = kept.as_deref();
+        let n_kept = kept.map_or(scope.rows, <[u32]>::len);
         self.read += scope.rows as u64;
-        self.dropped += (scope.rows - kept.len()) as u64;
-        if kept.is_empty() {
+        self.dropped += (scope.rows - n_kept) as u64;
+        if n_kept == 0 {
             return Ok(());
         }
         for (name, stored) in request.columns.iter().zip(&mut self.columns) {
             let column =
                 scope.column(name).ok_or_else(|| place.corrupt(format!("column `{name}` is missing")))?;
-            if !store(column, &kept, stored) {
+            if !store(column, kept, stored) {
                 return Err(not_of_type(name, "a number"));
             }
         }
@@ -171,45 +177,55 @@ impl Rows {
             let Some((interner, numbers)) = numbered else {
                 continue;
             };
-            let arrays = keys
-                .iter()
-                .map(|key| key_values(batch, &scope, key, &kept, place))
-                .collect::<Result<Vec<_>, _>>()?;
-            let rows = guard(|| interner.encode(&arrays))
-                .map_err(|reason| place.corrupt(reason))?
-                .map_err(|e| place.corrupt(e.to_string()))?;
-            interner.number(&rows, numbers)?;
+            let (keys, runs) = encode(batch, &scope, interner, &keys, kept, place)?;
+            interner.number(&keys, &runs, numbers)?;
         }
-        self.file.resize(self.file.len() + kept.len(), place.index);
-        self.row.extend(kept.iter().map(|&i| place.first_row + i as u64));
+        self.file.resize(self.file.len() + n_kept, place.index);
+        match kept {
+            Some(kept) => self.row.extend(kept.iter().map(|&i| place.first_row + u64::from(i))),
+            None => self.row.extend(place.first_row..place.first_row + scope.rows as u64),
+        }
         Ok(())
     }
 }
 
-/// The kept values of a key column, in the type in which keys are compared.
-fn key_values(
+/// The kept keys, one for each run of equal rows, in the type in which they are compared.
+fn encode(
     batch: &RecordBatch,
     scope: &Batch,
-    key: &Key,
-    kept: &[usize],
+    interner: &Interner,
+    keys: &[&Key],
+    kept: Option<&[u32]>,
     place: &Place,
-) -> Result<ArrayRef, DatasetError> {
-    let missing = || place.corrupt(format!("column `{}` is missing", key.name));
-    let values = if key.computed {
-        to_array(scope.column(&key.name).ok_or_else(missing)?)
-    } else {
-        Arc::clone(batch.column_by_name(&key.name).ok_or_else(missing)?)
-    };
-    let convert = || {
-        let values = cast_exactly(&values, &key.plain)?;
-        if kept.len() == batch.num_rows() {
-            return Ok(values);
+) -> Result<(arrow::row::Rows, Runs), DatasetError> {
+    let guarded =
+        |step: &dyn Fn() -> Result<_, ArrowError>| guard(step).map_err(|reason| place.corrupt(reason));
+    let columns = keys.iter().map(|key| {
+        let missing = || place.corrupt(format!("column `{}` is missing", key.name));
+        let values = if key.computed {
+            to_array(scope.column(&key.name).ok_or_else(missing)?)
+        } else {
+            Arc::clone(batch.column_by_name(&key.name).ok_or_else(missing)?)
+        };
+        match kept {
+            Some(kept) => {
+                let rows = UInt32Array::from(kept.to_vec());
+                guarded(&|| take(&values, &rows, None))?.map_err(|e| place.conversion(&key.name, &e))
+            }
+            None => Ok(values),
         }
-        // A batch is far shorter than `u32` counts.
-        let rows = UInt32Array::from_iter_values(kept.iter().map(|&i| i as u32));
-        take(&values, &rows, None)
-    };
-    guard(convert).map_err(|reason| place.corrupt(reason))?.map_err(|e| place.conversion(&key.name, &e))
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let corrupt = |e: ArrowError| place.corrupt(e.to_string());
+    let runs = guard(|| Runs::of(&columns)).map_err(|reason| place.corrupt(reason))?.map_err(corrupt)?;
+    let firsts = keys.iter().zip(&columns).map(|(key, column)| {
+        let convert = || cast_exactly(&runs.firsts(column)?, &key.plain);
+        guarded(&convert)?.map_err(|e| place.conversion(&key.name, &e))
+    });
+    let firsts = firsts.collect::<Result<Vec<_>, _>>()?;
+    let encoded =
+        guard(|| interner.encode(&firsts)).map_err(|reason| place.corrupt(reason))?.map_err(corrupt)?;
+    Ok((encoded, runs))
 }
 
 /// Types were checked before reading, so that this would be a defect.
