@@ -315,7 +315,7 @@ fn ended<'a>(
 mod tests {
     use crate::law::Residual;
     use crate::problem::{LONG, Loss};
-    use crate::solve::{Ending, Points, Starts, minimise, terrain};
+    use crate::solve::{self, Ending, Points, Starts, minimise, terrain};
     use crate::testing::{Uniform, catalogue_law, problem};
 
     use super::{Batch, Kind, Part, Task};
@@ -352,5 +352,39 @@ mod tests {
                 assert!(converged >= 11, "{n} {loss}: {converged}");
             }
         }
+    }
+
+    /// Where most residuals are beyond the kinks of the loss, steps end beyond other kinks than they were made for. Searches
+    /// take them back at once: with the damping doubled until it is felt, they took 17.2 evaluations in the mean here.
+    #[test]
+    fn steps_beyond_kinks_are_taken_back_at_once() {
+        let law = catalogue_law("power-offset");
+        let mut uniform = Uniform(11);
+        let n = 24;
+        let x: Vec<f64> = (0..n).map(|_| 10.0 * uniform.between(0.0, 7.0).exp()).collect();
+        let y: Vec<f64> =
+            x.iter().map(|x| (1.5 + 4.0 * x.powf(-0.4)) * (1.0 + uniform.between(-0.02, 0.02))).collect();
+        let loss = Loss::Huber { delta: 1e-3 };
+        let (models, problem) = problem(&law, Residual::Log, loss, &[("y", y), ("x", x)]);
+        let fit = solve::fit(&models, problem.clone(), &solve::Options::default(), &mut Batch::default());
+        let start = fit.solution.unwrap().theta;
+        let rows = problem.weighted();
+        let count = 400;
+        let weights: Vec<Vec<f64>> =
+            (0..count).map(|_| (0..n).map(|_| uniform.between(0.0, 2.5).floor()).collect()).collect();
+        let terrain = terrain(&problem);
+        let task = |k: usize| {
+            let part = Part { rows: &rows, weight: &weights[k] };
+            Task::new(&problem, &terrain, part, &start)
+        };
+        let mut evaluations = 0;
+        Batch::default().run(Kind::of(&problem, &terrain), count, task, |ended| {
+            assert_eq!(ended.ending, Ending::Converged);
+            evaluations += ended.iterations;
+            let reference = minimise(&problem, &weights[ended.task], ended.theta, 100).unwrap();
+            assert!(ended.objective < reference.rows.objective * (1.0 + 1e-9), "{}", ended.task);
+        });
+        let mean = f64::from(evaluations) / count as f64;
+        assert!(mean < 14.0, "{mean} evaluations");
     }
 }

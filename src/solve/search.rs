@@ -8,8 +8,11 @@
 //! where `M` is the trust region's metric. `M` is *not* the columns' norms for coordinates that are
 //! commensurate already (logarithms, exponents): with column norms a power term that has vanished may run
 //! away. The damping `μ` follows Nielsen (1999, IMM-REP-1999-05, eq. 2.4): a smooth function of the gain
-//! ratio when a step is accepted, doubling increase when it is not. Steps that leave the box stop at its
-//! face, with the other coordinates solved again.
+//! ratio when a step is accepted, doubling increase when it is not. But a refused step that ended uphill tells by how
+//! much it was too long: the tangents at its two ends meet near the minimum between them, exactly so where the objective
+//! has one kink. The damping becomes at once what is felt on that scale. Under nearly absolute losses, whose curvature
+//! at a point says little of what lies a step away, doubling alone took five evaluations to get there. Steps that leave
+//! the box stop at its face, with the other coordinates solved again.
 //!
 //! Where the residuals are linear in some amplitudes, a trial point is first moved to the best amplitudes for
 //! its other coordinates, if that promises much: then the search runs along the valley of the reduced
@@ -87,6 +90,13 @@ const SHARE_FALLS: f64 = 0.6;
 const SHARE_FALLS_CLOSE: f64 = 0.12;
 const CLOSE: f64 = 0.01;
 const SHARE_GAIN: f64 = 0.6;
+
+/// After a refused step that ended uphill, the share of it that the tangents at its ends leave is held to be between these.
+/// The next step is damped so many times as much as would have made that of this one. The share of the reweighting's
+/// curvature, which knows of kinks that are further away, grows by the last.
+const LEFT: std::ops::RangeInclusive<f64> = 0.02..=0.7;
+const CAUTION: f64 = 2.0;
+const SHARE_GROWS: f64 = 5.0;
 
 /// After a step that kept its promise, less than this share of the objective, the law's own second derivatives are used.
 const NEAR: f64 = 0.1;
@@ -321,10 +331,17 @@ impl Searches {
         // Near the optimum the model is right and the damping only slows the last steps.
         let least = L::select(gain.gt(one.fill(0.9)), one.fill(0.05), one.fill(1.0 / 3.0));
         let factor = shrink.max(least).min(two);
-        let damping = L::select(accepted, damping * factor, L::select(rejected, damping * growth, damping));
+        let mut grown = damping * growth;
+        let mut uphill = !(zero.eq(zero));
+        if L::any(rejected) {
+            let by_tangents = self.damping_by_tangents::<L>(token, found);
+            uphill = rejected & finite & by_tangents.gt(grown) & by_tangents.le(zero.fill(f64::MAX));
+            grown = L::select(uphill, by_tangents, grown);
+        }
+        let damping = L::select(accepted, damping * factor, L::select(rejected, grown, damping));
         damping.store(&mut self.damping.0);
-        L::select(accepted | fresh, two, L::select(rejected, growth + growth, growth))
-            .store(&mut self.growth.0);
+        let growth = L::select(rejected, growth + growth, growth);
+        L::select(accepted | fresh | uphill, two, growth).store(&mut self.growth.0);
         L::select(accepted, load(token, &self.predicted), zero).store(&mut self.fulfilled.0);
         // Near the optimum the law's own second derivatives make the last steps quadratic; far from it they mislead.
         let near = if ground.bends { NEAR } else { 0.0 };
@@ -340,7 +357,9 @@ impl Searches {
             let falls = L::select(close, share.fill(SHARE_FALLS_CLOSE), share.fill(SHARE_FALLS));
             let less = (share * falls).max(share.fill(LEAST_SHARE));
             let falls = accepted & gain.gt(share.fill(SHARE_GAIN));
-            L::select(falls, less, share).store(&mut self.mix.reweighting.0);
+            let more = (share * share.fill(SHARE_GROWS)).min(one);
+            let share = L::select(falls, less, L::select(uphill, more, share));
+            share.store(&mut self.mix.reweighting.0);
         }
         if L::any(fresh) {
             let mut flags = Pack::ZERO;
@@ -354,6 +373,35 @@ impl Searches {
         self.update_metric::<L>(token, running);
         let (converged, stalled) = self.propose::<L>(token, running, ground);
         self.endings::<L>(token, converged, stalled, fresh & !finite)
+    }
+
+    /// The damping after steps to `trial` that are refused, by the tangents at their two ends; negative where the
+    /// objective does not grow there.
+    #[inline(always)]
+    fn damping_by_tangents<L: Lanes>(&self, token: L::Token, found: &Sums) -> L {
+        let one = L::splat(token, 1.0);
+        let zero = one.fill(0.0);
+        let (mut before, mut after, mut length) = (zero, zero, zero);
+        for i in 0..self.theta.len() {
+            let step = load::<L>(token, &self.trial[i]) - load(token, &self.theta[i]);
+            before = step.mul_add(load(token, &self.at.packs[1 + i]), before);
+            after = step.mul_add(load(token, &found.packs[1 + i]), after);
+            length = (step * step).mul_add(self.metric_of::<L>(token, i), length);
+        }
+        let rise = load::<L>(token, &found.packs[0]) - load(token, &self.at.packs[0]);
+        let left = (rise - after) / (before - after);
+        let left = left.max(one.fill(*LEFT.start())).min(one.fill(*LEFT.end()));
+        // Along the step the curvature is `−before`, with the damping that there was: a step `left` times as long needs
+        // `−before/left`.
+        let more = (one / left - one) * (-before) * one.fill(CAUTION) / length;
+        L::select(after.gt(zero), load::<L>(token, &self.damping) + more, -one)
+    }
+
+    /// The trust region's metric; 1 where it is not known yet.
+    #[inline(always)]
+    fn metric_of<L: Lanes>(&self, token: L::Token, i: usize) -> L {
+        let metric = load::<L>(token, &self.metric[i]);
+        L::select(metric.gt(metric.fill(0.0)), metric, metric.fill(1.0))
     }
 
     /// Column metrics follow the largest curvature seen (Moré 1978).
@@ -561,8 +609,7 @@ impl Searches {
                 let both = free & is_true::<L>(token, &self.free[j]);
                 L::select(both, entry, zero).store(&mut self.matrix[triangle(i) + j].0);
             }
-            let metric = load::<L>(token, &self.metric[i]);
-            let metric = L::select(metric.gt(zero), metric, one);
+            let metric = self.metric_of::<L>(token, i);
             let diagonal = damping.mul_add(metric, load(token, &hessian[triangle(i) + i]));
             L::select(free, diagonal, one).store(&mut self.matrix[triangle(i) + i].0);
             let mut rhs = match against {
