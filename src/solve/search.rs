@@ -8,11 +8,12 @@
 //! where `M` is the trust region's metric. `M` is *not* the columns' norms for coordinates that are
 //! commensurate already (logarithms, exponents): with column norms a power term that has vanished may run
 //! away. The damping `μ` follows Nielsen (1999, IMM-REP-1999-05, eq. 2.4): a smooth function of the gain
-//! ratio when a step is accepted, doubling increase when it is not. But a refused step that ended uphill tells by how
-//! much it was too long: the tangents at its two ends meet near the minimum between them, exactly so where the objective
-//! has one kink. The damping becomes at once what is felt on that scale. Under nearly absolute losses, whose curvature
-//! at a point says little of what lies a step away, doubling alone took five evaluations to get there. Steps that leave
-//! the box stop at its face, with the other coordinates solved again.
+//! ratio when a step is accepted, doubling increase when it is not. Under nearly absolute losses the curvature
+//! at a point says little of what lies a step away, and doubling took five evaluations to be felt at all. But a refused
+//! step that ended uphill tells by how much it was too long: the tangents at its two ends meet near the minimum between
+//! them, exactly there where the objective is one kink. So under all losses but least squares, for which this gains
+//! nothing, the damping becomes at once what is felt on that scale. Steps that leave the box stop at its face, with the
+//! other coordinates solved again.
 //!
 //! Where the residuals are linear in some amplitudes, a trial point is first moved to the best amplitudes for
 //! its other coordinates, if that promises much: then the search runs along the valley of the reduced
@@ -333,7 +334,7 @@ impl Searches {
         let factor = shrink.max(least).min(two);
         let mut grown = damping * growth;
         let mut uphill = !(zero.eq(zero));
-        if L::any(rejected) {
+        if !ground.loss.is_quadratic() && L::any(rejected) {
             let by_tangents = self.damping_by_tangents::<L>(token, found);
             uphill = rejected & finite & by_tangents.gt(grown) & by_tangents.le(zero.fill(f64::MAX));
             grown = L::select(uphill, by_tangents, grown);
