@@ -3,13 +3,13 @@
 //! A third of all observations are missing from a replicate, and no processor can predict which: the portable loop has no
 //! branches, and AVX-512 has an instruction for it.
 
-use fearless_simd::Level;
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-use fearless_simd::prelude::*;
 #[cfg(target_arch = "x86")]
 use core::arch::x86::*;
 #[cfg(target_arch = "x86_64")]
 use core::arch::x86_64::*;
+use fearless_simd::Level;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use fearless_simd::prelude::*;
 
 /// Writes the places of the counts above zero to the front of `rows`, and to `weight` each such count times `own`; gives
 /// their number. All have the same length.
@@ -34,7 +34,13 @@ const STEP: usize = 16;
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 fearless_simd::kernel!(
-    fn compact_steps(avx512: Avx512, counts: &[u32], own: &[f64], rows: &mut [u32], weight: &mut [f64]) -> usize {
+    fn compact_steps(
+        avx512: Avx512,
+        counts: &[u32],
+        own: &[f64],
+        rows: &mut [u32],
+        weight: &mut [f64],
+    ) -> usize {
         let iota: fearless_simd::u32x16<_> = std::array::from_fn(|k| k as u32).simd_into(avx512);
         let mut kept = 0;
         for (step, (counts, own)) in counts.chunks_exact(STEP).zip(own.chunks_exact(STEP)).enumerate() {
@@ -47,7 +53,8 @@ fearless_simd::kernel!(
             places.store_slice(&mut rows[kept..kept + STEP]);
             let halves = [_mm512_castsi512_si256(counts), _mm512_extracti64x4_epi64(counts, 1)];
             for (half, counts) in halves.into_iter().enumerate() {
-                let own: __m512d = fearless_simd::f64x8::from_slice(avx512, &own[half * 8..half * 8 + 8]).into();
+                let own: __m512d =
+                    fearless_simd::f64x8::from_slice(avx512, &own[half * 8..half * 8 + 8]).into();
                 let mask = (mask >> (half * 8)) as __mmask8;
                 let times = _mm512_mul_pd(own, _mm512_cvtepi32_pd(counts));
                 let times: fearless_simd::f64x8<_> = _mm512_maskz_compress_pd(mask, times).simd_into(avx512);

@@ -299,7 +299,10 @@ mod tests {
         let p = step.len();
         let forms = expansion.connection.chunks_exact(triangle(p));
         let form = |lower: &[f64]| {
-            (0..p).flat_map(|j| (0..=j).map(move |k| (j, k))).map(|(j, k)| lower[triangle(j) + k] * step[j] * step[k]).sum()
+            (0..p)
+                .flat_map(|j| (0..=j).map(move |k| (j, k)))
+                .map(|(j, k)| lower[triangle(j) + k] * step[j] * step[k])
+                .sum()
         };
         forms.map(form).collect()
     }
