@@ -9,7 +9,7 @@ use core::arch::x86::*;
 use core::arch::x86_64::*;
 use fearless_simd::Level;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-use fearless_simd::prelude::*;
+use fearless_simd::{f64x8, prelude::*, u32x8};
 
 /// Writes the places of the counts above zero to the front of `rows`, and to `weight` each such count times `own`; gives
 /// their number. All have the same length.
@@ -30,7 +30,7 @@ pub fn compact(level: Level, counts: &[u32], own: &[f64], rows: &mut [u32], weig
 }
 
 /// Counts that are taken at once.
-const STEP: usize = 16;
+const STEP: usize = 8;
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 fearless_simd::kernel!(
@@ -41,26 +41,20 @@ fearless_simd::kernel!(
         rows: &mut [u32],
         weight: &mut [f64],
     ) -> usize {
-        let iota: fearless_simd::u32x16<_> = std::array::from_fn(|k| k as u32).simd_into(avx512);
+        let mut places: u32x8<_> = std::array::from_fn(|k| k as u32).simd_into(avx512);
         let mut kept = 0;
-        for (step, (counts, own)) in counts.chunks_exact(STEP).zip(own.chunks_exact(STEP)).enumerate() {
-            let counts: __m512i = fearless_simd::u32x16::from_slice(avx512, counts).into();
-            let mask = _mm512_test_epi32_mask(counts, counts);
-            let places = _mm512_add_epi32(iota.into(), _mm512_set1_epi32((step * STEP) as i32));
-            let places: fearless_simd::u32x16<_> =
-                _mm512_maskz_compress_epi32(mask, places).simd_into(avx512);
+        for (counts, own) in counts.chunks_exact(STEP).zip(own.chunks_exact(STEP)) {
+            let counts: __m256i = u32x8::from_slice(avx512, counts).into();
+            let own: __m512d = f64x8::from_slice(avx512, own).into();
+            let drawn = _mm256_test_epi32_mask(counts, counts);
+            let rows_drawn: u32x8<_> = _mm256_maskz_compress_epi32(drawn, places.into()).simd_into(avx512);
+            let times = _mm512_mul_pd(own, _mm512_cvtepi32_pd(counts));
+            let weight_drawn: f64x8<_> = _mm512_maskz_compress_pd(drawn, times).simd_into(avx512);
             // No further than the counts that have been taken: there is room.
-            places.store_slice(&mut rows[kept..kept + STEP]);
-            let halves = [_mm512_castsi512_si256(counts), _mm512_extracti64x4_epi64(counts, 1)];
-            for (half, counts) in halves.into_iter().enumerate() {
-                let own: __m512d =
-                    fearless_simd::f64x8::from_slice(avx512, &own[half * 8..half * 8 + 8]).into();
-                let mask = (mask >> (half * 8)) as __mmask8;
-                let times = _mm512_mul_pd(own, _mm512_cvtepi32_pd(counts));
-                let times: fearless_simd::f64x8<_> = _mm512_maskz_compress_pd(mask, times).simd_into(avx512);
-                times.store_slice(&mut weight[kept..kept + 8]);
-                kept += mask.count_ones() as usize;
-            }
+            rows_drawn.store_slice(&mut rows[kept..kept + STEP]);
+            weight_drawn.store_slice(&mut weight[kept..kept + STEP]);
+            kept += drawn.count_ones() as usize;
+            places += STEP as u32;
         }
         kept
     }

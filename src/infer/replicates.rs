@@ -198,10 +198,11 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
         let drawn = r * n..r * n + drawn[r];
         Part { rows: &rows[drawn.clone()], weight: &weight[drawn] }
     };
+    let mut order = vec![0; count];
     let mut kind = Kind::of(problem, terrain);
     if let Some(expansion) = expansion {
         (kind.ground.third, kind.ground.connection) = (&expansion.third, &expansion.connection);
-        expansion.sum(level, (0..count).map(part), sums);
+        expansion.sum(level, (0..count).map(part), &mut order, sums);
         let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));
         for (sums, (trials, predicted)) in sums.chunks(width * LANES).zip(groups) {
             batch.look_ahead(terrain, kind.ground, expansion, sums, trials, predicted);
@@ -215,7 +216,7 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
         converged: vec![false; count],
     };
     // Lanes are as long as the longest of the eight.
-    let mut order: Vec<usize> = (0..count).collect();
+    order.iter_mut().enumerate().for_each(|(k, place)| *place = k);
     order.sort_by_key(|&r| drawn[r]);
     let task = |k: usize| {
         let r = order[k];

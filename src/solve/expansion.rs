@@ -100,16 +100,30 @@ impl Expansion {
     }
 
     /// The sums over some observations under other weights, [`Expansion::width`] packs for each of several parts whose
-    /// observations ascend.
-    pub fn sum<'a>(&self, level: Level, parts: impl Iterator<Item = Part<'a>> + Clone, sums: &mut [Pack]) {
+    /// observations ascend. `taken` has a place for each part.
+    pub fn sum<'a>(
+        &self,
+        level: Level,
+        parts: impl Iterator<Item = Part<'a>> + Clone,
+        taken: &mut [usize],
+        sums: &mut [Pack],
+    ) {
         sums.fill(Pack::ZERO);
+        taken.fill(0);
         // So many rows of the table as stay in the first-level cache while all parts take theirs.
         let rows = (TABLE_BYTES / (self.width * size_of::<Pack>())).max(1);
-        for from in (0..self.table.len() / self.width).step_by(rows) {
-            for (part, sums) in parts.clone().zip(sums.chunks_mut(self.width)) {
-                let place = |row: usize| part.rows.partition_point(|&i| (i as usize) < row);
-                let taken = place(from)..place(from + rows);
-                let part = Part { rows: &part.rows[taken.clone()], weight: &part.weight[taken] };
+        let n = self.table.len() / self.width;
+        for end in (rows..n + rows).step_by(rows) {
+            for ((part, taken), sums) in parts.clone().zip(taken.iter_mut()).zip(sums.chunks_mut(self.width))
+            {
+                let end = if end < n {
+                    let left = &part.rows[*taken..];
+                    *taken + left.iter().position(|&i| i as usize >= end).unwrap_or(left.len())
+                } else {
+                    part.rows.len()
+                };
+                let part = Part { rows: &part.rows[*taken..end], weight: &part.weight[*taken..end] };
+                *taken = end;
                 dispatch!(level, simd => self.sum_lanes::<fearless_simd::f64x8<_>>(simd, part, sums));
             }
         }
@@ -137,17 +151,36 @@ impl Expansion {
         from: usize,
         sums: &mut [Pack],
     ) {
-        let mut totals: [L; N] = std::array::from_fn(|k| L::load(token, &sums[k].0));
-        for (&i, &w) in part.rows.iter().zip(part.weight) {
-            let w = L::splat(token, w);
-            let place = i as usize * self.width + from;
-            let packs = &self.table[place..place + N];
-            for (total, pack) in totals.iter_mut().zip(packs) {
-                *total = w.mul_add(L::load(token, &pack.0), *total);
-            }
+        // Every other row has sums of its own: a sum would have to wait for the one before.
+        let mut even: [L; N] = std::array::from_fn(|k| L::load(token, &sums[k].0));
+        let mut odd = [L::splat(token, 0.0); N];
+        let (rows, last_row) = part.rows.as_chunks::<2>();
+        let (weights, last_weight) = part.weight.as_chunks::<2>();
+        for (rows, weights) in rows.iter().zip(weights) {
+            self.add::<L, N>(token, from, rows[0], weights[0], &mut even);
+            self.add::<L, N>(token, from, rows[1], weights[1], &mut odd);
         }
-        for (sum, total) in sums.iter_mut().zip(totals) {
-            total.store(&mut sum.0);
+        for (&i, &w) in last_row.iter().zip(last_weight) {
+            self.add::<L, N>(token, from, i, w, &mut even);
+        }
+        for (sum, (even, odd)) in sums.iter_mut().zip(even.into_iter().zip(odd)) {
+            (even + odd).store(&mut sum.0);
+        }
+    }
+
+    #[inline(always)]
+    fn add<L: Lanes, const N: usize>(
+        &self,
+        token: L::Token,
+        from: usize,
+        i: u32,
+        w: f64,
+        totals: &mut [L; N],
+    ) {
+        let w = L::splat(token, w);
+        let place = i as usize * self.width + from;
+        for (total, pack) in totals.iter_mut().zip(&self.table[place..place + N]) {
+            *total = w.mul_add(L::load(token, &pack.0), *total);
         }
     }
 }
@@ -349,7 +382,7 @@ mod tests {
             let (rows, weight) = problem.taking_part();
             let mut sums = vec![Pack::ZERO; expansion.width()];
             let part = Part { rows: &rows, weight: &weight };
-            expansion.sum(Batch::default().level(), std::iter::once(part), &mut sums);
+            expansion.sum(Batch::default().level(), std::iter::once(part), &mut [0], &mut sums);
             let sum = |k: usize| sums[k / LANES].0[k % LANES];
             let at = Rows::at(&problem, &LaneData::spread(&problem, &weight), &theta);
             let hessian = (0..p).flat_map(|j| (0..=j).map(move |k| (j, k))).map(|(j, k)| {
