@@ -193,16 +193,18 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
     for (k, r) in replicates.enumerate() {
         let (rows, weight) = (&mut rows[k * n..(k + 1) * n], &mut weight[k * n..(k + 1) * n]);
         drawn[k] = resampler.draw(r as u64, own, rows, weight);
+        if let Some(expansion) = expansion {
+            let part = Part { rows: &rows[..drawn[k]], weight: &weight[..drawn[k]] };
+            expansion.sum(level, part, &mut sums[k * width..(k + 1) * width]);
+        }
     }
     let part = |r: usize| {
         let drawn = r * n..r * n + drawn[r];
         Part { rows: &rows[drawn.clone()], weight: &weight[drawn] }
     };
-    let mut order = vec![0; count];
     let mut kind = Kind::of(problem, terrain);
     if let Some(expansion) = expansion {
         (kind.ground.third, kind.ground.connection) = (&expansion.third, &expansion.connection);
-        expansion.sum(level, (0..count).map(part), &mut order, sums);
         let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));
         for (sums, (trials, predicted)) in sums.chunks(width * LANES).zip(groups) {
             batch.look_ahead(terrain, kind.ground, expansion, sums, trials, predicted);
@@ -216,7 +218,7 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
         converged: vec![false; count],
     };
     // Lanes are as long as the longest of the eight.
-    order.iter_mut().enumerate().for_each(|(k, place)| *place = k);
+    let mut order: Vec<usize> = (0..count).collect();
     order.sort_by_key(|&r| drawn[r]);
     let task = |k: usize| {
         let r = order[k];

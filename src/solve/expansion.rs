@@ -99,34 +99,9 @@ impl Expansion {
         self.width
     }
 
-    /// The sums over some observations under other weights, [`Expansion::width`] packs for each of several parts whose
-    /// observations ascend. `taken` has a place for each part.
-    pub fn sum<'a>(
-        &self,
-        level: Level,
-        parts: impl Iterator<Item = Part<'a>> + Clone,
-        taken: &mut [usize],
-        sums: &mut [Pack],
-    ) {
-        sums.fill(Pack::ZERO);
-        taken.fill(0);
-        // So many rows of the table as stay in the first-level cache while all parts take theirs.
-        let rows = (TABLE_BYTES / (self.width * size_of::<Pack>())).max(1);
-        let n = self.table.len() / self.width;
-        for end in (rows..n + rows).step_by(rows) {
-            for ((part, taken), sums) in parts.clone().zip(taken.iter_mut()).zip(sums.chunks_mut(self.width))
-            {
-                let end = if end < n {
-                    let left = &part.rows[*taken..];
-                    *taken + left.iter().position(|&i| i as usize >= end).unwrap_or(left.len())
-                } else {
-                    part.rows.len()
-                };
-                let part = Part { rows: &part.rows[*taken..end], weight: &part.weight[*taken..end] };
-                *taken = end;
-                dispatch!(level, simd => self.sum_lanes::<fearless_simd::f64x8<_>>(simd, part, sums));
-            }
-        }
+    /// The sums over some observations under other weights, [`Expansion::width`] packs.
+    pub fn sum(&self, level: Level, part: Part, sums: &mut [Pack]) {
+        dispatch!(level, simd => self.sum_lanes::<fearless_simd::f64x8<_>>(simd, part, sums));
     }
 
     #[inline(always)]
@@ -152,8 +127,8 @@ impl Expansion {
         sums: &mut [Pack],
     ) {
         // Every other row has sums of its own: a sum would have to wait for the one before.
-        let mut even: [L; N] = std::array::from_fn(|k| L::load(token, &sums[k].0));
-        let mut odd = [L::splat(token, 0.0); N];
+        let mut even = [L::splat(token, 0.0); N];
+        let mut odd = even;
         let (rows, last_row) = part.rows.as_chunks::<2>();
         let (weights, last_weight) = part.weight.as_chunks::<2>();
         for (rows, weights) in rows.iter().zip(weights) {
@@ -184,9 +159,6 @@ impl Expansion {
         }
     }
 }
-
-/// Bytes of the table that are summed from at once.
-const TABLE_BYTES: usize = 1 << 14;
 
 /// Packs that are summed at once.
 const GROUP: usize = 4;
@@ -382,7 +354,7 @@ mod tests {
             let (rows, weight) = problem.taking_part();
             let mut sums = vec![Pack::ZERO; expansion.width()];
             let part = Part { rows: &rows, weight: &weight };
-            expansion.sum(Batch::default().level(), std::iter::once(part), &mut [0], &mut sums);
+            expansion.sum(Batch::default().level(), part, &mut sums);
             let sum = |k: usize| sums[k / LANES].0[k % LANES];
             let at = Rows::at(&problem, &LaneData::spread(&problem, &weight), &theta);
             let hessian = (0..p).flat_map(|j| (0..=j).map(move |k| (j, k))).map(|(j, k)| {
