@@ -5,8 +5,8 @@
 //! its batch, nor on the order in which they are taken; only searches that may be abandoned (see `basins`) look at what
 //! others have found before.
 //!
-//! Searches on a long fit ([`LongData`]) are made one after the other, each over all lanes and over what threads are
-//! free.
+//! Searches on a long fit ([`LongData`]), or few on one that fills the lanes, are made one after the other, each over all
+//! lanes and over what threads are free.
 //!
 //! How many of the eight lanes are taken in the mean over all evaluations: 7.0 of Chinchilla with 100 replicates (2,000
 //! sweeps of 60 points), 6.8 of `pow4` on the learning curves of LCDB, but 4.7 of 100,000 sweeps of 20 points under
@@ -90,6 +90,10 @@ pub struct Ended<'a> {
     pub ending: Ending,
 }
 
+/// A fit of so many observations fills the lanes by itself when there are few searches: eight at once wait for the
+/// slowest, while one after the other those after the first find its optimum known.
+const FILLING: usize = 192;
+
 /// Buffers for batches, and for the fits that they are a part of; reused from batch to batch and from fit to fit.
 #[derive(Debug)]
 pub struct Batch {
@@ -143,7 +147,7 @@ impl Batch {
         mut done: impl FnMut(Ended),
     ) {
         let Kind { model, ground, most_observations, has_sigma, abandon } = kind;
-        if most_observations > LONG {
+        if most_observations > LONG || (n <= LANES && most_observations >= FILLING) {
             let mut loaded = None;
             for index in 0..n {
                 let task = task(index);
