@@ -292,7 +292,7 @@ mod tests {
     }
 
     /// What a replicate's search takes for its end, on a promise computed ahead of it, is a minimum of the replicate's own
-    /// objective, certified like a fit's: up to a factor of ten, for rounding, but for one of ten thousand.
+    /// objective, certified like a fit's: up to a factor of ten, for rounding.
     #[test]
     fn replicates_hold_the_certificate() {
         let law = catalogue_law("chinchilla");
@@ -304,7 +304,6 @@ mod tests {
             let options = Options { bootstrap, ..Options::default() };
             let found = replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false)).unwrap();
             assert!(found.n_failed() <= bootstrap / 1000, "{n} {loss}: {} failed", found.n_failed());
-            let mut beyond = 0;
             for r in (0..found.len()).filter(|&r| found.converged[r]) {
                 let natural: Vec<f64> =
                     problem.model.coordinates.iter().map(|c| found.row(r)[c.parameter]).collect();
@@ -318,10 +317,8 @@ mod tests {
                 let free: Vec<usize> = (0..problem.p()).collect();
                 let certificate = Certificate::of(&at, &free, problem.floor);
                 let left = certificate.decrease / certificate.decrease_limit;
-                assert!(left < 1e3, "{n} {loss}: replicate {r}: {certificate:?}");
-                beyond += usize::from(left > 10.0);
+                assert!(left < 10.0, "{n} {loss}: replicate {r}: {certificate:?}");
             }
-            assert!(beyond <= bootstrap / 10_000, "{n} {loss}: {beyond} of {bootstrap}");
         }
     }
 

@@ -9,7 +9,7 @@
 //!
 //! With steps in normal coordinates the promises of a search fall by their square from the first on, which tells what the
 //! next one would be. Where that is next to nothing, and third derivatives `T` of the objective agree, the last step needs
-//! no confirmation: without normal coordinates it would leave a gradient of `½ T[d,d]`, that is `½ gᵀH⁻¹g` of it to gain.
+//! no confirmation: a straight step `d` would leave a gradient `h = ½ T[d,d]` and `½ hᵀH⁻¹h` to gain, a bent one far less.
 //! A correction of the step by `T` itself was tried: a replicate's own `T` differs too much from its sweep's, and searches
 //! took more evaluations.
 
@@ -19,7 +19,8 @@ use crate::lanes::Lanes;
 use crate::law::{LANES, Pack};
 use crate::problem::{Loss, triangle};
 
-use super::search::{Against, Ground, Searches, is_true, load};
+use super::search::{Ground, Searches, is_true, load};
+use super::step::Against;
 
 /// Times that the first step, which is the longest, is bent: each time by the step as it was bent before.
 const CORRECTIONS: usize = 2;

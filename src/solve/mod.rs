@@ -11,6 +11,7 @@
 //! | `valley` | where they begin for a law that is linear in logarithms but for its offset |
 //! | `balance` | where they begin for a law that is the root of an equation |
 //! | `search` | Levenberg–Marquardt as a state machine |
+//! | `step` | the linear algebra of its steps |
 //! | `batch` | many searches at once, one per lane |
 //! | `ahead` | steps in normal coordinates, where a search looks first, and when its last step needs no confirmation |
 //! | `basins` | searches that need not be finished |
@@ -49,6 +50,7 @@ mod scale;
 mod search;
 mod searched;
 mod starts;
+mod step;
 mod valley;
 mod verdict;
 

@@ -304,7 +304,7 @@ fn plain(coordinate: &Coordinate, theta: f64) -> f64 {
 }
 
 /// The most searches that a law gets where the user does not say, by how many of its coordinates are drawn: see
-/// [`super::rounds`].
+/// [`Searched::rounds`](super::searched::Searched::rounds).
 pub fn most_starts(n_drawn: usize) -> usize {
     match n_drawn {
         0 => 1,
