@@ -391,7 +391,7 @@ impl Searches {
 
     /// The trust region's metric; 1 where it is not known yet.
     #[inline(always)]
-    fn metric_of<L: Lanes>(&self, token: L::Token, i: usize) -> L {
+    pub(super) fn metric_of<L: Lanes>(&self, token: L::Token, i: usize) -> L {
         let metric = load::<L>(token, &self.metric[i]);
         L::select(metric.gt(metric.fill(0.0)), metric, metric.fill(1.0))
     }
