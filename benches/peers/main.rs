@@ -101,7 +101,7 @@ fn searches(problem: &Problem, start: &[f64], n: usize, alone: bool, batch: &mut
     let task = Task::new(problem, &terrain, part, start);
     let mut last = Vec::new();
     if alone {
-        (0..n).for_each(|_| batch.run_alone(task, kind, |ended| last = ended.theta.to_vec()));
+        (0..n).for_each(|_| batch.run_alone(kind, task, |ended| last = ended.theta.to_vec()));
     } else {
         batch.run(kind, n, |_| task, |ended| last = ended.theta.to_vec());
     }

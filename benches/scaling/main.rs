@@ -42,7 +42,7 @@ const LINES: [Line; 3] = [
         title: "points per sweep, 8 sweeps, 20 replicates each",
         axis: "points per sweep",
         job: |n| (8, n, 20),
-        sizes: [20, 60, 200, 600, 2000, 6000, 20_000],
+        sizes: [200, 600, 2000, 6000, 20_000, 60_000, 200_000],
     },
     Line {
         title: "replicates, one sweep of 240 points",

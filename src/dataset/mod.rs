@@ -170,6 +170,15 @@ impl Dataset {
         self.rows.row.len()
     }
 
+    /// Rows of the sweep at a position in the order of keys.
+    ///
+    /// # Panics
+    /// If `index` is not less than [`Dataset::n_sweeps`].
+    #[must_use]
+    pub fn sweep_len(&self, index: usize) -> usize {
+        self.starts[index + 1] - self.starts[index]
+    }
+
     /// The sweep at a position in the order of keys.
     ///
     /// # Panics

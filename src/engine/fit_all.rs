@@ -1,5 +1,6 @@
 //! Sweeps × laws over the cores, results in order.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,8 +12,9 @@ use rayon::prelude::*;
 
 use crate::dataset::{Dataset, InputFile};
 use crate::infer::{self, estimates, is_trustworthy, leverages, predictions, replicate};
+use crate::law::LANES;
 use crate::problem::{Observations, Rejection};
-use crate::solve::{self, Batch, Fit, fit_choice, never_finite};
+use crate::solve::{self, Batch, Fit, fit_choices, never_finite};
 use crate::sweep::Sweep;
 
 use super::EngineError;
@@ -82,7 +84,7 @@ fn chunk_end(run: &Run, dataset: &Dataset, first: usize) -> usize {
     let mut rows = 0;
     let mut end = first;
     while end < dataset.n_sweeps() && (end == first || rows < CHUNK_ROWS) {
-        let residuals = if run.residuals { dataset.sweep(end).len() } else { 0 };
+        let residuals = if run.residuals { dataset.sweep_len(end) } else { 0 };
         let replicates = if run.keep_replicates { run.inference.bootstrap } else { 0 };
         // A fit's own row and its coefficients weigh some tens of rows of residuals.
         rows += run.laws.len() * (64 + residuals + replicates);
@@ -120,6 +122,17 @@ pub fn fit_all(
     Ok(())
 }
 
+/// Sweeps that are fitted together, so that their searches share the vectors.
+const TOGETHER: usize = 2 * LANES;
+
+/// Groups per thread below which sweeps are rather fitted by fewer at a time: no thread should wait for another's last.
+const GROUPS_PER_THREAD: usize = 4;
+
+thread_local! {
+    /// Buffers that a worker keeps from group to group.
+    static BATCH: RefCell<Batch> = RefCell::default();
+}
+
 /// The results of consecutive sweeps, in order.
 fn fit_chunk(
     run: &Run,
@@ -128,110 +141,148 @@ fn fit_chunk(
     progress: &dyn Progress,
     interrupted: &AtomicBool,
 ) -> Chunk {
-    let parts: Vec<Chunk> = sweeps
-        .into_par_iter()
-        .map_init(Batch::default, |batch, i| {
+    let threads = rayon::current_num_threads();
+    let groups = if threads > 1 { GROUPS_PER_THREAD * threads } else { 1 };
+    let together = sweeps.len().div_ceil(groups).clamp(1, TOGETHER);
+    // Lanes are as long as the longest of the sweeps that share them. The long ones come first: they would be waited for.
+    let mut by_size: Vec<usize> = sweeps.clone().collect();
+    by_size.sort_by_key(|&i| std::cmp::Reverse(dataset.sweep_len(i)));
+    let mut parts: Vec<(usize, Chunk)> = by_size
+        .par_chunks(together)
+        .map(|group| {
             if interrupted.load(Ordering::Relaxed) {
-                return Chunk::default();
+                return Vec::new();
             }
-            let part = fit_sweep(run, &dataset.sweep(i), batch, interrupted);
-            progress.advance(1);
-            part
+            let sweeps: Vec<Sweep> = group.iter().map(|&i| dataset.sweep(i)).collect();
+            // Taken, not borrowed: while replicates wait for other threads, this one may begin another group.
+            let mut batch = BATCH.take();
+            let parts = fit_group(run, &sweeps, &mut batch, interrupted);
+            BATCH.set(batch);
+            progress.advance(group.len() as u64);
+            group.iter().copied().zip(parts).collect()
         })
+        .flatten_iter()
         .collect();
+    parts.sort_unstable_by_key(|(sweep, _)| *sweep);
     let mut whole = Chunk::default();
-    for part in parts {
+    for (_, part) in parts {
         whole.records.extend(part.records);
         whole.rejected.extend(part.rejected);
     }
     whole
 }
 
+/// One sweep under all laws: records, and what is left out and why.
+struct Judged<'a> {
+    run: &'a Run,
+    sweep: &'a Sweep<'a>,
+    records: Vec<Record>,
+    /// Per law.
+    rejections: Vec<Vec<Rejection>>,
+    /// Laws for which too little is left, and how much.
+    too_small: Vec<(usize, usize)>,
+}
+
+impl<'a> Judged<'a> {
+    fn new(run: &'a Run, sweep: &'a Sweep<'a>) -> Judged<'a> {
+        let rejections = vec![Vec::new(); run.laws.len()];
+        Judged { run, sweep, records: Vec::new(), rejections, too_small: Vec::new() }
+    }
+
+    /// The observations under a law, unless they are too few.
+    fn bind(&mut self, law: usize) -> Option<Observations> {
+        let bound = &self.run.laws[law];
+        let (observations, rejected) =
+            Observations::bind(&bound.law, bound.models.full(), &bound.binding, self.sweep);
+        self.rejections[law] = rejected;
+        self.if_enough(law, observations.len()).then_some(observations)
+    }
+
+    fn if_enough(&mut self, law: usize, usable: usize) -> bool {
+        let enough = usable >= self.run.min_points;
+        if !enough {
+            self.too_small.push((law, usable));
+        }
+        enough
+    }
+
+    fn chunk(self) -> Chunk {
+        let rejected = merge_rejections(self.sweep, self.rejections, &self.too_small, self.run);
+        Chunk { records: self.records, rejected }
+    }
+}
+
 /// The rejections of one sweep, without any fit.
 pub(super) fn reject_only(run: &Run, sweep: &Sweep) -> Chunk {
-    bind_all(run, sweep, |_, _| (None, Vec::new()))
+    let mut judged = Judged::new(run, sweep);
+    (0..run.laws.len()).for_each(|law| drop(judged.bind(law)));
+    judged.chunk()
 }
 
-/// All laws on one sweep.
-fn fit_sweep(run: &Run, sweep: &Sweep, batch: &mut Batch, interrupted: &AtomicBool) -> Chunk {
-    bind_all(run, sweep, |law, observations| fit_law(run, law, sweep, observations, batch, interrupted))
-}
-
-/// Hands the observations of every law that has enough of them to `each`, which may reject more.
-fn bind_all(
-    run: &Run,
-    sweep: &Sweep,
-    mut each: impl FnMut(usize, Observations) -> (Option<Record>, Vec<Rejection>),
-) -> Chunk {
-    let mut chunk = Chunk::default();
-    let mut rejections: Vec<Vec<Rejection>> = Vec::with_capacity(run.laws.len());
-    let mut too_small: Vec<(usize, usize)> = Vec::new();
-    for (index, bound) in run.laws.iter().enumerate() {
-        let (observations, rejected) =
-            Observations::bind(&bound.law, bound.models.full(), &bound.binding, sweep);
-        rejections.push(rejected);
-        if observations.len() < run.min_points {
-            too_small.push((index, observations.len()));
-            continue;
-        }
-        let used = observations.len();
-        let (record, more) = each(index, observations);
-        match record {
-            Some(record) => chunk.records.push(record),
-            None if !more.is_empty() => too_small.push((index, used - more.len())),
-            None => {}
-        }
-        rejections[index].extend(more);
-    }
-    chunk.rejected = merge_rejections(sweep, rejections, &too_small, run);
-    chunk
-}
-
-fn fit_law(
-    run: &Run,
-    index: usize,
-    sweep: &Sweep,
-    observations: Observations,
-    batch: &mut Batch,
-    interrupted: &AtomicBool,
-) -> (Option<Record>, Vec<Rejection>) {
-    let bound = &run.laws[index];
-    let solve = |observations, batch: &mut Batch| {
-        fit_choice(&bound.models, Arc::new(observations), bound.loss, &run.solve, batch)
-    };
-    let mut rejections = Vec::new();
-    let mut fit = solve(observations, batch);
-    if fit.solution.is_none() && fit.problem.n() > 0 {
-        // One observation where the law has no finite value, such as a power of zero, must not take its
-        // sweep along.
-        let observations = fit.problem.observations.clone();
-        let culprits = never_finite(&bound.models, &fit.problem);
-        if !culprits.is_empty() && culprits.len() < observations.len() {
-            rejections.extend(culprits.iter().map(|&i| Rejection {
-                row: observations.rows[i],
-                reason: format!("`{}` has no finite value here", bound.law.name),
-            }));
-            if observations.len() - culprits.len() < run.min_points {
-                return (None, rejections);
+/// All laws on some sweeps: for each what comes of it.
+fn fit_group(run: &Run, sweeps: &[Sweep], batch: &mut Batch, interrupted: &AtomicBool) -> Vec<Chunk> {
+    let mut group: Vec<Judged> = sweeps.iter().map(|sweep| Judged::new(run, sweep)).collect();
+    for (law, bound) in run.laws.iter().enumerate() {
+        let mut members = Vec::with_capacity(group.len());
+        let mut observations = Vec::with_capacity(group.len());
+        for (member, judged) in group.iter_mut().enumerate() {
+            if let Some(bound) = judged.bind(law) {
+                members.push(member);
+                observations.push(Arc::new(bound));
             }
-            fit = solve(observations.without(&culprits), batch);
+        }
+        let fits = fit_choices(&bound.models, observations, bound.loss, &run.solve, batch);
+        for (member, fit) in members.into_iter().zip(fits) {
+            let judged = &mut group[member];
+            if let Some(fit) = without_culprits(judged, law, fit, batch) {
+                judged.records.push(record(run, law, judged.sweep, &fit, interrupted));
+            }
         }
     }
-    let wanted = run.inference.bootstrap > 0 && is_trustworthy(&fit) && fit.problem.p() > 0;
+    group.into_iter().map(Judged::chunk).collect()
+}
+
+/// The fit, and where it has no solution that of the observations without those where the law has no finite value, such
+/// as a power of zero: one of them must not take its sweep along. None where too few are left.
+fn without_culprits(judged: &mut Judged, law: usize, fit: Fit, batch: &mut Batch) -> Option<Fit> {
+    if fit.solution.is_some() || fit.problem.n() == 0 {
+        return Some(fit);
+    }
+    let run = judged.run;
+    let bound = &run.laws[law];
+    let observations = &fit.problem.observations;
+    let culprits = never_finite(&bound.models, &fit.problem);
+    if culprits.is_empty() || culprits.len() == observations.len() {
+        return Some(fit);
+    }
+    judged.rejections[law].extend(culprits.iter().map(|&i| Rejection {
+        row: observations.rows[i],
+        reason: format!("`{}` has no finite value here", bound.law.name),
+    }));
+    judged.if_enough(law, observations.len() - culprits.len()).then(|| {
+        let rest = vec![Arc::new(observations.without(&culprits))];
+        fit_choices(&bound.models, rest, bound.loss, &run.solve, batch).remove(0)
+    })
+}
+
+/// What a fit tells: estimates with their uncertainty, residuals where they are wanted.
+fn record(run: &Run, law: usize, sweep: &Sweep, fit: &Fit, interrupted: &AtomicBool) -> Record {
+    let bound = &run.laws[law];
+    let wanted = run.inference.bootstrap > 0 && is_trustworthy(fit) && fit.problem.p() > 0;
     let replicates = wanted
-        .then(|| replicate(&bound.models, &fit, &run.inference, &sweep.key_digest, interrupted))
+        .then(|| replicate(&bound.models, fit, &run.inference, &sweep.key_digest, interrupted))
         .flatten();
-    let mut estimates = estimates(&bound.law, &fit, replicates, &run.inference);
+    let mut estimates = estimates(&bound.law, fit, replicates, &run.inference);
     if let Some(replicates) = &mut estimates.replicates
         && !run.keep_replicates
     {
         replicates.forget_values();
     }
-    let mut record = Record::new(sweep.index, index, &fit, estimates);
+    let mut record = Record::new(sweep.index, law, fit, estimates);
     if run.residuals {
-        record.residuals = residual_rows(run, bound, sweep, &fit);
+        record.residuals = residual_rows(run, bound, sweep, fit);
     }
-    (Some(record), rejections)
+    record
 }
 
 fn residual_rows(run: &Run, bound: &BoundLaw, sweep: &Sweep, fit: &Fit) -> Vec<ResidualRow> {

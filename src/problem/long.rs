@@ -22,7 +22,7 @@ pub const LONG: usize = 1024;
 const PIECE: usize = 4096;
 
 /// Observations that show where searches should begin.
-pub const SAMPLE: usize = 4096;
+pub const SAMPLE: usize = 512;
 
 /// Pieces below which handing them to other threads costs more than it saves.
 const WORTH_SHARING: usize = 2;

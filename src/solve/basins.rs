@@ -13,72 +13,112 @@ use crate::problem::triangle;
 use super::AGREEMENT;
 use super::search::{Searches, is_true, load, truth};
 
-/// An optimum that a search has found, and what the objective looks like around it.
-#[derive(Clone, Copy, Debug)]
-pub struct Basin<'a> {
-    pub theta: &'a [f64],
-    pub objective: f64,
-    gradient: &'a [f64],
-    /// Lower triangle by rows.
-    hessian: &'a [f64],
-}
-
-/// Optima that have been found: for each its place, the objective, gradient and Hessian, one after the other.
-#[derive(Debug, Default)]
+/// Optima of one problem that searches have found: for each its place, the objective, gradient and Hessian, one after the
+/// other.
+///
+/// What is found becomes known when it is published, in the order of the searches' numbers: what a search is abandoned for
+/// then does not depend on how fast others were that ran beside it.
+#[derive(Clone, Debug, Default)]
 pub struct Basins {
-    n: usize,
-    values: Vec<f64>,
+    p: usize,
+    known: Vec<f64>,
+    /// Numbers of the searches that have converged since, ascending, and their optima.
+    numbers: Vec<usize>,
+    found: Vec<f64>,
 }
 
-impl Basins {
-    pub fn forget(&mut self) {
-        self.n = 0;
-        self.values.clear();
-    }
-
-    /// The optimum of a number, in `p` coordinates.
-    pub fn get(&self, p: usize, number: usize) -> Basin<'_> {
-        let width = p + 1 + p + triangle(p);
-        let (theta, sums) = self.values[number * width..(number + 1) * width].split_at(p);
-        Basin { theta, objective: sums[0], gradient: &sums[1..=p], hessian: &sums[1 + p..] }
-    }
-
-    fn all(&self, p: usize) -> impl Iterator<Item = Basin<'_>> {
-        (0..self.n).map(move |number| self.get(p, number))
-    }
-}
-
-/// Optima that are remembered at most: comparing with many would cost more than it saves.
+/// Optima that are known at most: comparing with many would cost more than it saves.
 const MOST_BASINS: usize = 4;
 
 /// A search is on its way to an optimum where objective and gradient are what the optimum's quadratic model says, to
 /// this share of what they differ from the optimum's: there Newton's method has begun to converge.
 const ALIKE: f64 = 0.1;
 
-impl Searches {
-    /// Remembers where a search has converged, unless it is known or enough is.
-    pub fn remember(&self, lane: usize, basins: &mut Basins) {
-        let p = self.theta.len();
-        let objective = self.at.packs[0].0[lane];
-        let same = |basin: Basin| (basin.objective - objective).abs() <= AGREEMENT * objective.abs();
-        if basins.n == MOST_BASINS || basins.all(p).any(same) {
-            return;
-        }
-        // After a last step on trust, gradient and Hessian are those of the point before it: they differ by less than
-        // `ALIKE` asks for wherever a search still has a way to go.
-        basins.n += 1;
-        let sums = &self.at.packs[..1 + p + triangle(p)];
-        basins.values.extend(self.theta.iter().chain(sums).map(|pack| pack.0[lane]));
+/// Values of an optimum in `p` coordinates.
+fn width(p: usize) -> usize {
+    p + 1 + p + triangle(p)
+}
+
+impl Basins {
+    /// Forgets all, for a problem of `p` coordinates.
+    pub fn forget(&mut self, p: usize) {
+        self.p = p;
+        self.known.clear();
+        self.numbers.clear();
+        self.found.clear();
     }
 
-    /// The searches that are on their way to a known optimum, and to which.
-    pub fn entered(&self, level: Level, basins: &Basins) -> [Option<usize>; LANES] {
+    /// Whether there is none to be on the way to.
+    pub fn none_known(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Notes where the search of this number has converged.
+    pub fn note(&mut self, number: usize, optimum: &[f64]) {
+        let place = self.numbers.partition_point(|&n| n < number);
+        self.numbers.insert(place, number);
+        let place = place * width(self.p);
+        self.found.splice(place..place, optimum.iter().copied());
+    }
+
+    /// Makes known what has been noted, as far as it is new and there is room.
+    pub fn publish(&mut self) {
+        let Basins { p, known, numbers, found } = self;
+        let width = width(*p);
+        for optimum in found.chunks(width) {
+            let objective = optimum[*p];
+            let same = |known: &[f64]| (known[*p] - objective).abs() <= AGREEMENT * objective.abs();
+            if known.len() < MOST_BASINS * width && !known.chunks(width).any(same) {
+                known.extend_from_slice(optimum);
+            }
+        }
+        numbers.clear();
+        found.clear();
+    }
+}
+
+/// What the searches in lanes know of optima: each lane its own problem's.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// How many, per lane.
+    n: [usize; LANES],
+    optima: Vec<Pack>,
+}
+
+impl Known {
+    /// Nothing, in `p` coordinates.
+    pub fn forget(&mut self, p: usize) {
+        self.n = [0; LANES];
+        self.optima.resize(MOST_BASINS * width(p), Pack::ZERO);
+    }
+
+    /// A lane takes over what is known of its problem.
+    pub fn set(&mut self, lane: usize, basins: &Basins) {
+        self.n[lane] = basins.known.len() / width(basins.p);
+        for (pack, &value) in self.optima.iter_mut().zip(&basins.known) {
+            pack.0[lane] = value;
+        }
+    }
+
+    /// Place and objective of an optimum that a lane knows.
+    pub fn get(&self, p: usize, lane: usize, number: usize) -> (impl Iterator<Item = f64>, f64) {
+        let optimum = &self.optima[number * width(p)..(number + 1) * width(p)];
+        (optimum[..p].iter().map(move |pack| pack.0[lane]), optimum[p].0[lane])
+    }
+}
+
+impl Searches {
+    /// The searches that are on their way to an optimum that they know, and to which.
+    pub fn entered(&self, level: Level, known: &Known) -> [Option<usize>; LANES] {
         let mut entered = [None; LANES];
-        for (number, basin) in basins.all(self.theta.len()).enumerate() {
-            let alike = dispatch!(level, simd => self.alike::<fearless_simd::f64x8<_>>(simd, &basin));
-            for (lane, entry) in entered.iter_mut().enumerate().filter(|(lane, _)| alike.0[*lane] == 1.0) {
+        let most = known.n.iter().copied().max().unwrap_or(0);
+        let p = self.theta.len();
+        for (number, optimum) in known.optima.chunks(width(p)).take(most).enumerate() {
+            let alike = dispatch!(level, simd => self.alike::<fearless_simd::f64x8<_>>(simd, optimum));
+            for (lane, entry) in entered.iter_mut().enumerate() {
                 // A search that is below an optimum cannot be on its way to it.
-                if self.at.packs[0].0[lane] >= basin.objective {
+                let above = self.at.packs[0].0[lane] >= optimum[p].0[lane];
+                if number < known.n[lane] && alike.0[lane] == 1.0 && above {
                     *entry = entry.or(Some(number));
                 }
             }
@@ -88,27 +128,30 @@ impl Searches {
 
     /// 1 where objective and gradient are as the quadratic model around an optimum has them.
     #[inline(always)]
-    fn alike<L: Lanes>(&self, token: L::Token, basin: &Basin) -> Pack {
+    fn alike<L: Lanes>(&self, token: L::Token, optimum: &[Pack]) -> Pack {
         let p = self.theta.len();
         let zero = L::splat(token, 0.0);
-        let away = |i: usize| load::<L>(token, &self.theta[i]) - L::splat(token, basin.theta[i]);
+        let (theta, sums) = optimum.split_at(p);
+        let (gradient, hessian) = sums[1..].split_at(p);
+        let away = |i: usize| load::<L>(token, &self.theta[i]) - load(token, &theta[i]);
         let mut excess = zero;
         let (mut error, mut size) = (zero, zero);
         for i in 0..p {
             let mut bend = zero;
             for j in 0..p {
                 let k = if i >= j { triangle(i) + j } else { triangle(j) + i };
-                bend = L::splat(token, basin.hessian[k]).mul_add(away(j), bend);
+                bend = load::<L>(token, &hessian[k]).mul_add(away(j), bend);
             }
-            let slope = L::splat(token, basin.gradient[i]);
+            let slope = load::<L>(token, &gradient[i]);
             excess = (slope + bend * bend.fill(0.5)).mul_add(away(i), excess);
             let wrong = load::<L>(token, &self.at.packs[1 + i]) - (slope + bend);
             // Coordinates differ in units: each by its own curvature.
-            let unit = L::splat(token, 1.0 / basin.hessian[triangle(i) + i].abs().max(f64::MIN_POSITIVE));
+            let curvature = load::<L>(token, &hessian[triangle(i) + i]).abs();
+            let unit = zero.fill(1.0) / curvature.max(zero.fill(f64::MIN_POSITIVE));
             error = (wrong * wrong).mul_add(unit, error);
             size = (bend * bend).mul_add(unit, size);
         }
-        let found = load::<L>(token, &self.at.packs[0]) - L::splat(token, basin.objective);
+        let found = load::<L>(token, &self.at.packs[0]) - load(token, &sums[0]);
         let started = is_true::<L>(token, &self.started);
         let share = zero.fill(ALIKE);
         let alike =
@@ -123,11 +166,12 @@ impl Searches {
 mod tests {
     use crate::law::Residual;
     use crate::problem::{Loss, Part};
+    use crate::solve::crew::{self, Crew};
     use crate::solve::search::Ending;
     use crate::solve::{Batch, Kind, Points, Starts, Task, terrain};
     use crate::testing::{Uniform, problem, typed_law};
 
-    use super::AGREEMENT;
+    use super::{AGREEMENT, Basins};
 
     /// Searches on a law with many optima end, abandoned or not, in the optimum that each finds when left alone.
     #[test]
@@ -143,25 +187,36 @@ mod tests {
         starts.clear(problem.p());
         Starts::new(&models, &problem).draw(0..128, 128, &mut batch, &mut starts);
         let terrain = terrain(&problem);
-        let mut run = |abandon: bool| {
-            let kind = Kind { abandon, ..Kind::of(&problem, &terrain) };
-            let (rows, weight) = problem.taking_part();
-            let part = Part { rows: &rows, weight: &weight };
-            let task = |i: usize| Task::new(&problem, &terrain, part, starts.point(i));
-            let mut ended = vec![(f64::NAN, Ending::NotFinite); starts.len()];
-            batch.forget();
-            batch.run(kind, starts.len(), task, |end| ended[end.task] = (end.objective, end.ending));
-            ended
-        };
-        let (alone, together) = (run(false), run(true));
-        let abandoned = together.iter().filter(|(_, ending)| matches!(ending, Ending::Abandoned(_))).count();
+        let (rows, weight) = problem.taking_part();
+        let part = Part { rows: &rows, weight: &weight };
+        let mut alone = vec![f64::NAN; starts.len()];
+        let task = |i: usize| Task::new(&problem, &terrain, part, starts.point(i));
+        batch.run(Kind::of(&problem, &terrain), starts.len(), task, |end| alone[end.task] = end.objective);
+        let (mut ends, mut together, mut basins) = (Points::default(), Vec::new(), Basins::default());
+        ends.clear(problem.p());
+        basins.forget(problem.p());
+        crew::search(
+            [Crew {
+                problem: &problem,
+                terrain: &terrain,
+                part,
+                starts: &starts,
+                ends: &mut ends,
+                outcomes: &mut together,
+                basins: &mut basins,
+            }],
+            &mut batch,
+        );
+        let abandoned = together.iter().filter(|o| matches!(o.ending, Ending::Abandoned(_))).count();
         assert!(abandoned >= 12, "{abandoned}");
-        let mut optima: Vec<f64> = alone.iter().map(|(objective, _)| *objective).collect();
+        let mut optima = alone.clone();
         optima.sort_by(f64::total_cmp);
         optima.dedup_by(|a, b| (*a - *b).abs() <= AGREEMENT * *b);
         assert!(optima.len() >= 4, "{optima:?}");
-        for (i, ((alone, _), (together, ending))) in alone.iter().zip(&together).enumerate() {
-            assert!((alone - together).abs() <= AGREEMENT * alone, "{i}: {alone} {together} {ending:?}");
+        assert_eq!(together.len(), starts.len());
+        for outcome in &together {
+            let alone = alone[outcome.start];
+            assert!((alone - outcome.objective).abs() <= AGREEMENT * alone, "{alone} {outcome:?}");
         }
     }
 }

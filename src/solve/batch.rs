@@ -1,18 +1,11 @@
 //! Many searches of one model at once, one per lane.
 //!
 //! A lane whose search has ended is given the next task at once, so that no search waits for a slower
-//! neighbour. Every lane's arithmetic is its own: what a search finds does not depend on which others share
-//! its batch, nor on the order in which they are taken; only searches that may be abandoned (see `basins`) look at what
-//! others have found before.
+//! neighbour; tasks may be of several fits (see `crew`). Every lane's arithmetic is its own: what a search finds does not
+//! depend on which others share its batch, nor on the order in which they are taken.
 //!
 //! Searches on a long fit ([`LongData`]), or few on one that fills the lanes, are made one after the other, each over all
 //! lanes and over what threads are free.
-//!
-//! How many of the eight lanes are taken in the mean over all evaluations: 7.0 of Chinchilla with 100 replicates (2,000
-//! sweeps of 60 points), 6.8 of `pow4` on the learning curves of LCDB, but 4.7 of 100,000 sweeps of 20 points under
-//! `power-offset` without replicates, where a round is eight searches and the slowest ends alone. Searches are a quarter
-//! of that job's time, so that lanes shared by several sweeps would save a tenth of it at most; and what a search is
-//! abandoned for would come to depend on the other sweeps in the job.
 
 use fearless_simd::Level;
 
@@ -20,7 +13,7 @@ use crate::law::{LANES, Model, Pack};
 use crate::problem::{LONG, LaneData, LongData, Objective, Order, Part, Problem, Sums, Workspace};
 
 use super::ahead::Ahead;
-use super::basins::Basins;
+use super::basins::{Basins, Known};
 use super::expansion::Expansion;
 use super::identify::Factor;
 use super::search::{Ending, Ground, Searches, Terrain};
@@ -53,9 +46,6 @@ pub struct Kind<'a> {
     /// The largest number of observations of a task.
     pub most_observations: usize,
     pub has_sigma: bool,
-    /// Whether searches are abandoned that are on their way to an optimum that another has found since
-    /// [`Batch::forget`].
-    pub abandon: bool,
 }
 
 impl<'a> Kind<'a> {
@@ -73,7 +63,6 @@ impl<'a> Kind<'a> {
             },
             most_observations: problem.n(),
             has_sigma: problem.observations.sigma.is_some(),
-            abandon: false,
         }
     }
 }
@@ -88,6 +77,43 @@ pub struct Ended<'a> {
     pub objective: f64,
     pub iterations: u32,
     pub ending: Ending,
+    /// The point, and the objective, gradient and Hessian there or one step before, as [`Basins::note`] takes them.
+    pub(super) optimum: &'a [f64],
+}
+
+/// Where lanes get their tasks.
+pub trait Tasks<'a> {
+    /// The next task of a lane that is free, and its number; none while there is none.
+    fn next(&mut self, lane: usize) -> Option<(usize, Task<'a>)>;
+
+    /// The optima that a task's search is abandoned for when it is on its way to one.
+    fn basins(&self, _task: usize) -> Option<&Basins> {
+        None
+    }
+
+    fn done(&mut self, ended: Ended);
+}
+
+/// Tasks that anyone may take in the order of their numbers.
+struct InOrder<T, D> {
+    next: usize,
+    n: usize,
+    task: T,
+    done: D,
+}
+
+impl<'a, T: FnMut(usize) -> Task<'a>, D: FnMut(Ended)> Tasks<'a> for InOrder<T, D> {
+    fn next(&mut self, _: usize) -> Option<(usize, Task<'a>)> {
+        let number = self.next;
+        (number < self.n).then(|| {
+            self.next += 1;
+            (number, (self.task)(number))
+        })
+    }
+
+    fn done(&mut self, ended: Ended) {
+        (self.done)(ended);
+    }
 }
 
 /// A fit of so many observations fills the lanes by itself when there are few searches: eight at once wait for the
@@ -103,10 +129,11 @@ pub struct Batch {
     long: LongData,
     sums: Sums,
     searches: Searches,
-    theta: Vec<f64>,
-    basins: Basins,
+    optimum: Vec<f64>,
+    known: Known,
     pub(super) drafts: Drafts,
-    pub(super) searched: Searched,
+    /// Of the fits that share the lanes.
+    pub(super) searched: Vec<Searched>,
     pub(super) factor: Factor,
     /// The values of two of a law's variables.
     pub(super) variables: [Vec<f64>; 2],
@@ -121,10 +148,10 @@ impl Default for Batch {
             long: LongData::default(),
             sums: Sums::default(),
             searches: Searches::default(),
-            theta: Vec::new(),
-            basins: Basins::default(),
+            optimum: Vec::new(),
+            known: Known::default(),
             drafts: Drafts::default(),
-            searched: Searched::default(),
+            searched: Vec::new(),
             factor: Factor::default(),
             variables: Default::default(),
         }
@@ -132,62 +159,85 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Forgets the optima that searches have found: another problem's begin.
-    pub fn forget(&mut self) {
-        self.basins.forget();
-    }
-
     /// Runs tasks `0..n` of one kind; `task(i)` describes the i-th, `done` takes the results, in the order in
     /// which searches end.
     pub fn run<'a>(
         &mut self,
         kind: Kind,
         n: usize,
-        mut task: impl FnMut(usize) -> Task<'a>,
-        mut done: impl FnMut(Ended),
+        task: impl FnMut(usize) -> Task<'a>,
+        done: impl FnMut(Ended),
     ) {
-        let Kind { model, ground, most_observations, has_sigma, abandon } = kind;
-        if most_observations > LONG || (n <= LANES && most_observations >= FILLING) {
-            let mut loaded = None;
-            for index in 0..n {
-                let task = task(index);
-                let identity = Some((std::ptr::from_ref(task.problem), task.part.weight.as_ptr()));
-                if loaded != identity {
-                    self.long.load(task.problem, task.part);
-                    loaded = identity;
-                }
-                self.search_loaded(kind, index, task, &mut done);
-            }
-            return;
+        let mut tasks = InOrder { next: 0, n, task, done };
+        if fills(kind.most_observations, n) {
+            self.run_in_turn(kind, &mut tasks);
+        } else {
+            self.run_in_lanes(kind, &mut tasks);
         }
+    }
+
+    /// Runs one task alone, its observations spread over the lanes.
+    pub fn run_alone(&mut self, kind: Kind, task: Task, done: impl FnMut(Ended)) {
+        self.run_in_turn(kind, &mut InOrder { next: 0, n: 1, task: |_| task, done });
+    }
+
+    /// Runs tasks of one kind one after the other, the observations of each spread over the lanes.
+    pub fn run_in_turn<'a>(&mut self, kind: Kind, tasks: &mut impl Tasks<'a>) {
+        let Kind { model, ground, .. } = kind;
+        let Batch { level, long, sums, searches, optimum, known, .. } = self;
+        searches.prepare(model.coordinates.len());
+        let mut loaded = None;
+        while let Some((number, task)) = tasks.next(0) {
+            let identity = Some((std::ptr::from_ref(task.problem), task.part.weight.as_ptr()));
+            if loaded != identity {
+                long.load(task.problem, task.part);
+                loaded = identity;
+            }
+            known.forget(model.coordinates.len());
+            for lane in 0..LANES {
+                begin(lane, &task, searches, ground);
+                tasks.basins(number).into_iter().for_each(|basins| known.set(lane, basins));
+            }
+            let ending = loop {
+                long.evaluate(*level, (model, ground.loss, &searches.mix), &searches.trial, sums);
+                let ending = searches.observe(*level, sums, [true; LANES], ground)[0];
+                let entered = || searches.entered(*level, known)[0].map(Ending::Abandoned);
+                if let Some(ending) = ending.or_else(entered) {
+                    break ending;
+                }
+            };
+            tasks.done(ended(number, ending, 0, searches, known, optimum));
+        }
+    }
+
+    /// Runs tasks of one kind side by side.
+    pub fn run_in_lanes<'a>(&mut self, kind: Kind, tasks: &mut impl Tasks<'a>) {
+        let Kind { model, ground, most_observations, has_sigma } = kind;
         let p = model.coordinates.len();
-        let Batch { level, workspace, data, sums, searches, theta, basins, .. } = self;
+        let Batch { level, workspace, data, sums, searches, optimum, known, .. } = self;
         data.prepare(model, most_observations, has_sigma);
         searches.prepare(p);
+        known.forget(p);
         let mut lanes: [Option<(usize, Task<'a>)>; LANES] = [None; LANES];
         let mut loaded: [Option<(*const Problem, *const f64)>; LANES] = [None; LANES];
-        let mut next = 0;
         let mut changed = true;
         loop {
             let mut loading = [None; LANES];
             for lane in 0..LANES {
-                if lanes[lane].is_some() || next == n {
+                if lanes[lane].is_some() {
                     continue;
                 }
-                let taken = task(next);
+                let Some((number, task)) = tasks.next(lane) else { continue };
                 // Starts of one sweep share their data: it stays in the lane.
-                let identity = (std::ptr::from_ref(taken.problem), taken.part.weight.as_ptr());
+                let identity = (std::ptr::from_ref(task.problem), task.part.weight.as_ptr());
                 if loaded[lane] != Some(identity) {
-                    loading[lane] = Some((taken.problem, taken.part));
+                    loading[lane] = Some((task.problem, task.part));
                     loaded[lane] = Some(identity);
                 }
-                searches.begin(lane, taken.start, taken.terrain);
-                if let Some(ahead) = taken.ahead {
-                    searches.inform(lane, ahead.sums, ground.loss);
-                    searches.look_at(lane, ahead.trial, ahead.predicted);
-                }
-                lanes[lane] = Some((next, taken));
-                next += 1;
+                begin(lane, &task, searches, ground);
+                tasks.basins(number).into_iter().for_each(|basins| known.set(lane, basins));
+                lanes[lane] = Some((number, task));
+                changed = true;
             }
             let active = lanes.map(|lane| lane.is_some());
             if active == [false; LANES] {
@@ -205,18 +255,12 @@ impl Batch {
                 sums,
             );
             let mut endings = searches.observe(*level, sums, active, ground);
-            if abandon {
-                (0..LANES)
-                    .filter(|&lane| endings[lane] == Some(Ending::Converged))
-                    .for_each(|lane| searches.remember(lane, basins));
-                let entered = searches.entered(*level, basins);
-                for (ending, basin) in endings.iter_mut().zip(entered) {
-                    *ending = ending.or(basin.map(Ending::Abandoned));
-                }
+            for (ending, basin) in endings.iter_mut().zip(searches.entered(*level, known)) {
+                *ending = ending.or(basin.map(Ending::Abandoned));
             }
             for lane in 0..LANES {
-                if let (Some((index, _)), Some(ending)) = (lanes[lane], endings[lane]) {
-                    done(ended(index, ending, lane, searches, basins, theta));
+                if let (Some((number, _)), Some(ending)) = (lanes[lane], endings[lane]) {
+                    tasks.done(ended(number, ending, lane, searches, known, optimum));
                     lanes[lane] = None;
                     changed = true;
                 }
@@ -252,45 +296,23 @@ impl Batch {
         }
     }
 
-    /// One search alone, its observations spread over the lanes.
-    pub fn run_alone(&mut self, task: Task, kind: Kind, mut done: impl FnMut(Ended)) {
-        self.long.load(task.problem, task.part);
-        self.search_loaded(kind, 0, task, &mut done);
-    }
-
-    /// The same on data that is loaded.
-    fn search_loaded(&mut self, kind: Kind, index: usize, task: Task, done: &mut impl FnMut(Ended)) {
-        let Kind { model, ground, abandon, .. } = kind;
-        let Batch { level, long, sums, searches, theta, basins, .. } = self;
-        searches.prepare(model.coordinates.len());
-        for lane in 0..LANES {
-            searches.begin(lane, task.start, task.terrain);
-        }
-        if let Some(ahead) = task.ahead {
-            for lane in 0..LANES {
-                searches.inform(lane, ahead.sums, ground.loss);
-                searches.look_at(lane, ahead.trial, ahead.predicted);
-            }
-        }
-        let ending = loop {
-            long.evaluate(*level, (model, ground.loss, &searches.mix), &searches.trial, sums);
-            let mut ending = searches.observe(*level, sums, [true; LANES], ground)[0];
-            if abandon {
-                if ending == Some(Ending::Converged) {
-                    searches.remember(0, basins);
-                }
-                ending = ending.or(searches.entered(*level, basins)[0].map(Ending::Abandoned));
-            }
-            if let Some(ending) = ending {
-                break ending;
-            }
-        };
-        done(ended(index, ending, 0, searches, basins, theta));
-    }
-
     /// The vectors that the machine has.
     pub fn level(&self) -> Level {
         self.level
+    }
+}
+
+/// Whether `n` searches on so many observations are made one after the other.
+pub fn fills(observations: usize, n: usize) -> bool {
+    observations > LONG || (n <= LANES && observations >= FILLING)
+}
+
+/// Begins a task's search in a lane.
+fn begin(lane: usize, task: &Task, searches: &mut Searches, ground: Ground) {
+    searches.begin(lane, task.start, task.terrain);
+    if let Some(ahead) = task.ahead {
+        searches.inform(lane, ahead.sums, ground.loss);
+        searches.look_at(lane, ahead.trial, ahead.predicted);
     }
 }
 
@@ -300,19 +322,19 @@ fn ended<'a>(
     ending: Ending,
     lane: usize,
     searches: &Searches,
-    basins: &Basins,
-    theta: &'a mut Vec<f64>,
+    known: &Known,
+    optimum: &'a mut Vec<f64>,
 ) -> Ended<'a> {
-    theta.clear();
-    let objective = if let Ending::Abandoned(number) = ending {
-        let basin = basins.get(searches.theta.len(), number);
-        theta.extend_from_slice(basin.theta);
-        basin.objective
-    } else {
-        theta.extend(searches.theta.iter().map(|pack| pack.0[lane]));
-        searches.at.packs[0].0[lane]
-    };
-    Ended { task, theta, objective, iterations: searches.iterations[lane], ending }
+    let p = searches.theta.len();
+    optimum.clear();
+    let iterations = searches.iterations[lane];
+    if let Ending::Abandoned(number) = ending {
+        let (theta, objective) = known.get(p, lane, number);
+        optimum.extend(theta);
+        return Ended { task, theta: optimum, objective, iterations, ending, optimum: &[] };
+    }
+    optimum.extend(searches.theta.iter().chain(&searches.at.packs).map(|pack| pack.0[lane]));
+    Ended { task, theta: &optimum[..p], objective: optimum[p], iterations, ending, optimum }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::law::{Law, Model, Residual, Scale};
+use crate::law::{Law, Model, Residual, Role, Scale};
 use crate::problem::{LaneData, Problem};
 
 use super::design::Design;
@@ -94,6 +94,9 @@ impl Models {
 /// A term below this share of the response is a candidate for the edge.
 const SMALL_SHARE: f64 = 1e-4;
 
+/// A term below this share of the response is zero but for rounding.
+const ROUNDING: f64 = 16.0 * f64::EPSILON;
+
 /// The solution with parameters moved to edges for as long as that raises the objective by nothing: the problem
 /// as solved in the end, the parameters on edges, its solution.
 pub fn at_edges(
@@ -147,7 +150,7 @@ fn objective_at(problem: &Problem, weight: &[f64], theta: &[f64]) -> f64 {
 
 /// Logarithmic coordinates whose domain starts at zero and whose parameter hardly matters, or any such
 /// coordinate where the point could not be certified. There also linear ones that hardly matter near a zero which
-/// they cannot reach, because the law has no value there.
+/// they cannot reach, because the law has no value there, or that they have reached but for rounding.
 fn candidates(problem: &Problem, found: &Finished, certified: bool) -> Vec<usize> {
     let rows = &found.rows;
     let n = rows.residual.len();
@@ -164,11 +167,14 @@ fn candidates(problem: &Problem, found: &Finished, certified: bool) -> Vec<usize
                 Scale::Linear => found.theta[i],
             };
             let slope = (0..n).map(|k| rows.jacobian[k * rows.p + i].abs()).fold(0.0, f64::max);
-            let matters_little = slope * relative / size < SMALL_SHARE;
+            let share = slope * relative / size;
             match coordinate.scale {
-                Scale::Log => coordinate.low == f64::NEG_INFINITY && (!certified || matters_little),
+                Scale::Log => coordinate.low == f64::NEG_INFINITY && (!certified || share < SMALL_SHARE),
                 Scale::Linear => {
-                    coordinate.low == 0.0 && found.theta[i] > 0.0 && !certified && matters_little
+                    // Rounding in the data moves an offset off its edge, though the data would have it there.
+                    let rounding = coordinate.role == Role::Offset && share < ROUNDING;
+                    let small = rounding || (!certified && share < SMALL_SHARE);
+                    coordinate.low == 0.0 && found.theta[i] > 0.0 && small
                 }
             }
         })

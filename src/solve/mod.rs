@@ -13,6 +13,7 @@
 //! | `search` | Levenberg–Marquardt as a state machine |
 //! | `step` | the linear algebra of its steps |
 //! | `batch` | many searches at once, one per lane |
+//! | `crew` | searches of several fits that share the lanes |
 //! | `ahead` | steps in normal coordinates, where a search looks first, and when its last step needs no confirmation |
 //! | `basins` | searches that need not be finished |
 //! | `reference` | the faer solver that finishes a fit |
@@ -34,6 +35,7 @@ mod batch;
 pub mod certificate;
 #[cfg(test)]
 mod certificate_tests;
+mod crew;
 mod dense;
 mod design;
 mod edges;
@@ -65,16 +67,16 @@ pub use identify::Identification;
 pub use points::Points;
 pub use reference::{Finished, minimise};
 pub use rows::Rows;
-pub use scale::fit_choice;
+pub use scale::fit_choices;
 pub use search::{Ending, Terrain};
 pub use starts::{Starts, most_starts, never_finite};
 
 use std::sync::Arc;
 
-use crate::law::{Coordinate, Residual, Role};
+use crate::law::{Coordinate, Law, Residual, Role};
 use crate::problem::Problem;
 
-use searched::Searched;
+use searched::{Member, Searched, rounds};
 
 /// Two objectives closer than this, relatively, are the same optimum.
 pub const AGREEMENT: f64 = 1e-6;
@@ -178,14 +180,61 @@ pub fn terrain(problem: &Problem) -> Terrain<'_> {
 
 /// Fits one problem: searches from all starts, finishes the best, tries the edges, judges the result.
 pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Batch) -> Fit {
-    // Taken, not borrowed: the searches are made by the batch that keeps them.
-    let mut searched = std::mem::take(&mut batch.searched);
-    let fit = fit_in(models, problem, options, &mut searched, batch);
-    batch.searched = searched;
-    fit
+    let mut fits = fit_many(models, vec![problem], options, batch);
+    fits.remove(0)
 }
 
-fn fit_in(
+/// Fits problems of one law under one loss, whose searches share the vectors. Each has the bits that it has alone.
+pub fn fit_many(models: &Models, problems: Vec<Problem>, options: &Options, batch: &mut Batch) -> Vec<Fit> {
+    // Taken, not borrowed: the searches are made by the batch that keeps them.
+    let mut searched = std::mem::take(&mut batch.searched);
+    searched.resize_with(problems.len().max(searched.len()), Searched::default);
+    let mut members = Vec::with_capacity(problems.len());
+    for (problem, searched) in problems.iter().zip(&mut searched) {
+        searched.begin(problem);
+        if problem.n() > 0 && problem.p() > 0 && out_of_range(problem).is_none() {
+            let starts = Starts::new(models, problem);
+            if !begin_at_given(models.law(), problem, &starts, options, searched, batch) {
+                members.push(Member::new(problem, starts, searched));
+            }
+        }
+    }
+    rounds(members, options, batch);
+    let finish = |(problem, searched)| finish(models, problem, options, searched, batch);
+    let fits = problems.into_iter().zip(&mut searched).map(finish).collect();
+    batch.searched = searched;
+    fits
+}
+
+/// Searches from the user's own start, if there is one; true if from it alone.
+fn begin_at_given(
+    law: &Law,
+    problem: &Problem,
+    starts: &Starts,
+    options: &Options,
+    searched: &mut Searched,
+    batch: &mut Batch,
+) -> bool {
+    if options.user_start.is_empty() {
+        return false;
+    }
+    let value = |c: &Coordinate| {
+        let name = &law.parameters[c.parameter].name;
+        options.user_start.iter().find(|(n, _)| n == name).map(|(_, value)| *value)
+    };
+    let given: Given = problem.model.coordinates.iter().map(value).collect();
+    starts.complete(&given, batch, &mut searched.starts);
+    let alone = options.starts == Some(1);
+    if alone {
+        searched.alone(problem, options.solver, batch);
+    } else {
+        searched.search(problem, options.solver, batch);
+    }
+    alone
+}
+
+/// What remains to be done when the searches have been made.
+fn finish(
     models: &Models,
     problem: Problem,
     options: &Options,
@@ -200,41 +249,17 @@ fn fit_in(
     if let Some(message) = out_of_range(&problem) {
         return without_solution(law.parameters.len(), problem, 0, message);
     }
-    searched.begin(&problem);
+    let collinear = explain::collinear(models, &problem, &mut batch.variables);
     if problem.p() == 0 {
         let solution = minimise(&problem, &problem.observations.weight, &[], 0);
-        let collinear = explain::collinear(models, &problem, &mut batch.variables);
         let solution = solution.map(|s| (s, 0));
         return verdict::judge(models, problem, collinear, Vec::new(), solution, searched, &mut batch.factor);
     }
-
-    let starts = Starts::new(models, &problem);
-    let given: Option<Given> = (!options.user_start.is_empty()).then(|| {
-        problem
-            .model
-            .coordinates
-            .iter()
-            .map(|c| {
-                let name = &law.parameters[c.parameter].name;
-                options.user_start.iter().find(|(n, _)| n == name).map(|(_, value)| *value)
-            })
-            .collect()
-    });
-    batch.forget();
-    if let Some(given) = &given {
-        starts.complete(given, batch, &mut searched.starts);
-        if options.starts == Some(1) {
-            searched.alone(&problem, options.solver, batch);
-        } else {
-            searched.search(&problem, options.solver, batch);
-        }
-    }
-    if options.starts != Some(1) || given.is_none() {
-        searched.rounds(&problem, &starts, options, batch);
+    if searched.best.is_none() {
         searched.finish(&problem);
     }
-    let collinear = explain::collinear(models, &problem, &mut batch.variables);
     if let Some(collinear) = collinear.as_ref().filter(|c| c.is_same_variable()) {
+        let starts = Starts::new(models, &problem);
         searched.exchange(law, &problem, collinear, &starts, options, batch);
     }
     let Some((solution, iterations)) = searched.best.take() else {

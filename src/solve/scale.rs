@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::problem::{Loss, LossChoice, Observations, Problem};
 
 use super::reference::{Finished, minimise};
-use super::{Batch, Fit, Flag, Models, Options, Status, fit};
+use super::{Batch, Fit, Flag, Models, Options, Status, fit, fit_many};
 
 /// Φ⁻¹(3/4): the median of |u| where u is normal with variance one.
 const NORMAL_MEDIAN: f64 = 0.674_489_750_196_081_7;
@@ -28,19 +28,36 @@ const MOST_ROUNDS: usize = 8;
 /// A scale below this multiple of what rounding leaves is zero.
 const ABOVE_ROUNDING: f64 = 1e2;
 
-/// Fits with a loss as asked for; the problem of the fit has the loss as used.
-pub fn fit_choice(
+/// Fits sweeps with a loss as asked for; those that share a threshold share the vectors.
+pub fn fit_choices(
     models: &Models,
-    observations: Arc<Observations>,
+    sweeps: Vec<Arc<Observations>>,
+    choice: LossChoice,
+    options: &Options,
+    batch: &mut Batch,
+) -> Vec<Fit> {
+    let problem = |observations, loss| Problem::new(models.full().clone(), observations, loss);
+    match choice {
+        LossChoice::Given(loss) => {
+            let problems = sweeps.into_iter().map(|observations| problem(observations, loss)).collect();
+            fit_many(models, problems, options, batch)
+        }
+        LossChoice::OfScale(_) => {
+            let fit =
+                |observations| fit_of_scale(models, problem(observations, Loss::L2), choice, options, batch);
+            sweeps.into_iter().map(fit).collect()
+        }
+    }
+}
+
+/// Fits with a threshold that follows the residuals; `problem` is that of least squares.
+fn fit_of_scale(
+    models: &Models,
+    problem: Problem,
     choice: LossChoice,
     options: &Options,
     batch: &mut Batch,
 ) -> Fit {
-    let problem = |loss: Loss| Problem::new(models.full().clone(), observations, loss);
-    let problem = match choice {
-        LossChoice::Given(loss) => return fit(models, problem(loss), options, batch),
-        LossChoice::OfScale(_) => problem(Loss::L2),
-    };
     let mut found = fit(models, problem.clone(), options, batch);
     for _ in 0..MOST_ROUNDS {
         let Some(solution) = &found.solution else { return found };

@@ -3,13 +3,15 @@
 use crate::law::{LANES, Law};
 use crate::problem::{Part, Problem};
 
-use super::batch::{Batch, Ended, Kind, Task};
+use super::basins::Basins;
+use super::batch::Batch;
+use super::crew::{self, Crew};
 use super::explain::Collinear;
 use super::points::Points;
 use super::reference::{Finished, minimise};
 use super::search::Ending;
 use super::starts::{Starts, most_starts};
-use super::{AGREEMENT, Options, Solver, terrain};
+use super::{AGREEMENT, Options, Solver, Terrain, terrain};
 
 /// How a search treats the coordinates in which the problem is linear.
 #[derive(Clone, Copy, PartialEq)]
@@ -75,6 +77,8 @@ pub struct Searched {
     pub outcomes: Vec<Outcome>,
     /// The best, finished, and its iterations.
     pub best: Option<(Finished, u32)>,
+    /// The optima that searches have found.
+    basins: Basins,
     /// The observations that take part, and their weights.
     rows: Vec<u32>,
     weight: Vec<f64>,
@@ -90,38 +94,17 @@ impl Searched {
         self.ends.clear(problem.p());
         self.outcomes.clear();
         self.best = None;
+        self.basins.forget(problem.p());
         problem.taking_part_into(&mut self.rows, &mut self.weight);
-    }
-
-    /// Searches until the best optimum is likely the best there is.
-    ///
-    /// After each round: enough when the best was found [`TIMES_FOUND`] times and, with `n` searches that ended in `w`
-    /// different optima, the number of optima to be expected, `w(n−1)/(n−w−2)`, exceeds those seen by less than a half
-    /// (Boender & Rinnooy Kan 1987). Searches that ended nowhere, because they ran off or out of iterations, say nothing
-    /// and are not counted. The first round grows with the number of coordinates that are drawn, and so does the limit
-    /// ([`most_starts`]). Where the user gives a number of starts, that many and no rule.
-    pub fn rounds(&mut self, problem: &Problem, starts: &Starts, options: &Options, batch: &mut Batch) {
-        let n_drawn = starts.n_drawn();
-        let most = options.starts.unwrap_or_else(|| most_starts(n_drawn)).max(1);
-        let mut drawn = 0;
-        while self.starts.len() < most {
-            let done = self.starts.len();
-            let round = if options.starts.is_some() { most } else { first_round(n_drawn).max(done) };
-            let wanted = round.min(most - done);
-            let points = drawn..drawn + LEAST_SCREENED.max(SCREENED_PER_START * wanted);
-            drawn = points.end;
-            starts.draw(points, wanted, batch, &mut self.starts);
-            let exhausted = self.starts.len() - done < wanted;
-            self.search(problem, options.solver, batch);
-            if exhausted || (options.starts.is_none() && self.suffices(problem)) {
-                return;
-            }
-        }
     }
 
     /// From the starts that have not been searched from.
     pub fn search(&mut self, problem: &Problem, solver: Solver, batch: &mut Batch) {
-        self.search_with(problem, solver, Amplitudes::Drawn, batch);
+        search_all([(problem, self)], solver, Amplitudes::Drawn, batch);
+    }
+
+    /// Drops outcomes that are none, and sorts the others.
+    fn rank(&mut self) {
         self.outcomes.retain(|o| o.objective.is_finite());
         // The search that found an optimum comes before those that were abandoned on their way to it.
         self.outcomes.sort_unstable_by(|a, b| {
@@ -130,49 +113,37 @@ impl Searched {
         });
     }
 
-    /// The same; adds their outcomes as they come.
-    fn search_with(&mut self, problem: &Problem, solver: Solver, amplitudes: Amplitudes, batch: &mut Batch) {
-        let Searched { starts, ends, outcomes, rows, weight, .. } = self;
+    /// The reference solver's searches.
+    fn search_by_reference(&mut self, problem: &Problem) {
+        let Searched { starts, ends, outcomes, .. } = self;
         let first = ends.len();
-        let n = starts.len() - first;
         ends.resize(starts.len());
-        if solver == Solver::Reference {
-            for start in first..starts.len() {
-                let own = &problem.observations.weight;
-                let Some(found) = minimise(problem, own, starts.point(start), REFERENCE_ITERATIONS) else {
-                    continue;
-                };
-                let ending = match found.certificate.holds() {
-                    true => Ending::Converged,
-                    false if found.iterations == REFERENCE_ITERATIONS => Ending::Limit,
-                    false => Ending::Stalled,
-                };
-                let Finished { theta, rows, iterations, .. } = found;
-                ends.point_mut(start).copy_from_slice(&theta);
-                outcomes.push(Outcome { start, objective: rows.objective, iterations, ending });
-            }
-            return;
+        for start in first..starts.len() {
+            let own = &problem.observations.weight;
+            let Some(found) = minimise(problem, own, starts.point(start), REFERENCE_ITERATIONS) else {
+                continue;
+            };
+            let ending = match found.certificate.holds() {
+                true => Ending::Converged,
+                false if found.iterations == REFERENCE_ITERATIONS => Ending::Limit,
+                false => Ending::Stalled,
+            };
+            let Finished { theta, rows, iterations, .. } = found;
+            ends.point_mut(start).copy_from_slice(&theta);
+            outcomes.push(Outcome { start, objective: rows.objective, iterations, ending });
         }
-        let part = Part { rows, weight };
+    }
+
+    /// How the searches from the starts that have not been searched from see the problem.
+    fn terrain<'a>(&self, problem: &'a Problem, amplitudes: Amplitudes) -> Terrain<'a> {
         let mut terrain = terrain(problem);
         terrain.project_start = amplitudes == Amplitudes::Solved;
         if amplitudes == Amplitudes::Free {
             terrain.linear = &[];
         }
         // Where no other search makes up for one that goes astray, the model that does so less often.
-        terrain.bends = n != 1;
-        let kind = Kind { abandon: n > 1, ..Kind::of(problem, &terrain) };
-        let task = |i: usize| Task::new(problem, &terrain, part, starts.point(first + i));
-        let keep = |ended: Ended| {
-            let Ended { task, theta, objective, iterations, ending } = ended;
-            ends.point_mut(first + task).copy_from_slice(theta);
-            outcomes.push(Outcome { start: first + task, objective, iterations, ending });
-        };
-        if n == 1 {
-            batch.run_alone(task(0), kind, keep);
-        } else {
-            batch.run(kind, n, task, keep);
-        }
+        terrain.bends = self.starts.len() - self.ends.len() != 1;
+        terrain
     }
 
     /// From the user's own start alone: first as it stands; where that ends in no certified minimum, with its
@@ -206,7 +177,7 @@ impl Searched {
     fn again(&mut self, problem: &Problem, solver: Solver, amplitudes: Amplitudes, batch: &mut Batch) {
         self.ends.clear(problem.p());
         self.outcomes.clear();
-        self.search_with(problem, solver, amplitudes, batch);
+        search_all([(problem, self)], solver, amplitudes, batch);
     }
 
     /// Finishes the best outcome; where its certificate fails, the next basins are tried too, because a search that
@@ -292,7 +263,7 @@ impl Searched {
         self.finish(problem);
     }
 
-    /// The rule of [`Searched::rounds`].
+    /// The rule of [`rounds`].
     fn suffices(&self, problem: &Problem) -> bool {
         let Some(best) = self.outcomes.first() else { return false };
         // A search that ended where others did has ended somewhere, even if it could not tell: it may have stalled
@@ -325,6 +296,89 @@ impl Searched {
         let limit = agreement_limit(objective, floor);
         self.outcomes.iter().filter(|o| o.converged()).map(|o| o.objective).find(|&o| o > limit)
     }
+}
+
+/// A fit whose searches share lanes with others': its problem, its starts, and what has been searched.
+pub struct Member<'a> {
+    problem: &'a Problem,
+    starts: Starts<'a>,
+    searched: &'a mut Searched,
+    /// Points of the design that have been drawn.
+    drawn: usize,
+    /// Whether the design has no more.
+    exhausted: bool,
+}
+
+impl<'a> Member<'a> {
+    pub fn new(problem: &'a Problem, starts: Starts<'a>, searched: &'a mut Searched) -> Member<'a> {
+        Member { problem, starts, searched, drawn: 0, exhausted: false }
+    }
+
+    /// Adds the starts of the next round; false where there is none.
+    fn draw(&mut self, options: &Options, batch: &mut Batch) -> bool {
+        let n_drawn = self.starts.n_drawn();
+        let most = options.starts.unwrap_or_else(|| most_starts(n_drawn)).max(1);
+        let done = self.searched.starts.len();
+        if done >= most {
+            return false;
+        }
+        let round = if options.starts.is_some() { most } else { first_round(n_drawn).max(done) };
+        let wanted = round.min(most - done);
+        let points = self.drawn..self.drawn + LEAST_SCREENED.max(SCREENED_PER_START * wanted);
+        self.drawn = points.end;
+        self.starts.draw(points, wanted, batch, &mut self.searched.starts);
+        self.exhausted = self.searched.starts.len() - done < wanted;
+        true
+    }
+
+    fn suffices(&self, options: &Options) -> bool {
+        self.exhausted || (options.starts.is_none() && self.searched.suffices(self.problem))
+    }
+}
+
+/// Searches until the best optimum of each fit of one law is likely the best there is.
+///
+/// After each round: enough when the best was found [`TIMES_FOUND`] times and, with `n` searches that ended in `w`
+/// different optima, the number of optima to be expected, `w(n−1)/(n−w−2)`, exceeds those seen by less than a half
+/// (Boender & Rinnooy Kan 1987). Searches that ended nowhere, because they ran off or out of iterations, say nothing
+/// and are not counted. The first round grows with the number of coordinates that are drawn, and so does the limit
+/// ([`most_starts`]). Where the user gives a number of starts, that many and no rule.
+pub fn rounds(mut members: Vec<Member>, options: &Options, batch: &mut Batch) {
+    loop {
+        members.retain_mut(|member| member.draw(options, batch));
+        if members.is_empty() {
+            return;
+        }
+        search_all(
+            members.iter_mut().map(|m| (m.problem, &mut *m.searched)),
+            options.solver,
+            Amplitudes::Drawn,
+            batch,
+        );
+        members.retain(|member| !member.suffices(options));
+    }
+}
+
+/// Searches from the starts of several fits of one law that have not been searched from.
+fn search_all<'a>(
+    fits: impl IntoIterator<Item = (&'a Problem, &'a mut Searched)>,
+    solver: Solver,
+    amplitudes: Amplitudes,
+    batch: &mut Batch,
+) {
+    let mut fits: Vec<_> = fits.into_iter().collect();
+    if solver == Solver::Reference {
+        fits.iter_mut().for_each(|(problem, searched)| searched.search_by_reference(problem));
+    } else {
+        let terrains: Vec<Terrain> =
+            fits.iter().map(|(problem, searched)| searched.terrain(problem, amplitudes)).collect();
+        let crews = fits.iter_mut().zip(&terrains).map(|((problem, searched), terrain)| {
+            let Searched { starts, ends, outcomes, rows, weight, basins, .. } = &mut **searched;
+            Crew { problem, terrain, part: Part { rows, weight }, starts, ends, outcomes, basins }
+        });
+        crew::search(crews, batch);
+    }
+    fits.iter_mut().for_each(|(_, searched)| searched.rank());
 }
 
 /// Whether `n` searches that ended in `w` different optima make it unlikely that there is another.

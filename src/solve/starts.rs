@@ -4,7 +4,7 @@
 //! response) the amplitudes follow by non-negative least squares, so only the exponents need a design
 //! (variable projection: Golub & Pereyra 1973). The design is Roberts' additive recurrence (2018), a
 //! low-discrepancy sequence in any dimension that needs no tables. Many points are screened by their
-//! objective, and searches begin at the best of them and at a spread of the others. A few thousand observations
+//! objective, and searches begin at the best of them and at a spread of the others. Some hundred observations
 //! show where to begin as well as a million: amplitudes and objectives are those of [`Problem::sample`].
 
 use std::ops::Range;
@@ -304,7 +304,7 @@ fn plain(coordinate: &Coordinate, theta: f64) -> f64 {
 }
 
 /// The most searches that a law gets where the user does not say, by how many of its coordinates are drawn: see
-/// [`Searched::rounds`](super::searched::Searched::rounds).
+/// [`rounds`](super::searched::rounds).
 pub fn most_starts(n_drawn: usize) -> usize {
     match n_drawn {
         0 => 1,
