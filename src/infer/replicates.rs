@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fearless_simd::Level;
 use rayon::prelude::*;
 
 use crate::law::{LANES, Pack, Scale};
-use crate::problem::{Part, Problem};
+use crate::problem::{Part, Problem, Table};
 use crate::solve::{
     Ahead, Batch, Ending, Expansion, Fit, Kind, Models, Task, Terrain, at_edges, minimise, terrain,
 };
@@ -88,12 +89,14 @@ pub fn replicate(
     // For a long fit the rows take longer to read from memory than to compute again.
     let expansion = (!problem.is_long()).then(|| Expansion::at(&problem, &start, terrain.share));
     terrain.bent = expansion.as_ref().is_some_and(|e| !e.third.is_empty());
+    let table = if problem.is_long() { None } else { Table::of(Level::new(), &problem) };
     let task = Refitting {
         models,
         problem: &problem,
         terrain: &terrain,
         start: &start,
         expansion: expansion.as_ref(),
+        table: table.as_ref(),
         options,
         key_digest,
     };
@@ -170,12 +173,13 @@ struct Refitting<'a> {
     terrain: &'a Terrain<'a>,
     start: &'a [f64],
     expansion: Option<&'a Expansion>,
+    table: Option<&'a Table>,
     options: &'a Options,
     key_digest: &'a [u8; 32],
 }
 
 fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> Replicates {
-    let Refitting { models, problem, terrain, start, expansion, options, key_digest } = *task;
+    let Refitting { models, problem, terrain, start, expansion, table, options, key_digest } = *task;
     let n = problem.n();
     let p = problem.p();
     let count = replicates.len();
@@ -202,7 +206,7 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
         let drawn = r * n..r * n + drawn[r];
         Part { rows: &rows[drawn.clone()], weight: &weight[drawn] }
     };
-    let mut kind = Kind::of(problem, terrain);
+    let mut kind = Kind { table, ..Kind::of(problem, terrain) };
     if let Some(expansion) = expansion {
         (kind.ground.third, kind.ground.connection) = (&expansion.third, &expansion.connection);
         let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));

@@ -15,6 +15,7 @@ pub mod loss_choice;
 pub mod memory;
 pub mod objective;
 pub mod observations;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ pub use objective::{
     triangle,
 };
 pub use observations::{Binding, Observations, Rejection};
+pub use table::Table;
 
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@
 use fearless_simd::Level;
 
 use crate::law::{LANES, Model, Pack};
-use crate::problem::{LONG, LaneData, LongData, Objective, Order, Part, Problem, Sums, Workspace};
+use crate::problem::{LONG, LaneData, LongData, Objective, Order, Part, Problem, Sums, Table, Workspace};
 
 use super::ahead::Ahead;
 use super::basins::{Basins, Known};
@@ -46,6 +46,8 @@ pub struct Kind<'a> {
     /// The largest number of observations of a task.
     pub most_observations: usize,
     pub has_sigma: bool,
+    /// Of the problem, where all tasks are parts of one.
+    pub table: Option<&'a Table>,
 }
 
 impl<'a> Kind<'a> {
@@ -63,6 +65,7 @@ impl<'a> Kind<'a> {
             },
             most_observations: problem.n(),
             has_sigma: problem.observations.sigma.is_some(),
+            table: None,
         }
     }
 }
@@ -212,7 +215,7 @@ impl Batch {
 
     /// Runs tasks of one kind side by side.
     pub fn run_in_lanes<'a>(&mut self, kind: Kind, tasks: &mut impl Tasks<'a>) {
-        let Kind { model, ground, most_observations, has_sigma } = kind;
+        let Kind { model, ground, most_observations, has_sigma, table } = kind;
         let p = model.coordinates.len();
         let Batch { level, workspace, data, sums, searches, optimum, known, .. } = self;
         data.prepare(model, most_observations, has_sigma);
@@ -244,7 +247,7 @@ impl Batch {
                 return;
             }
             if changed {
-                data.load_lanes(loading);
+                data.load_lanes(*level, table, loading);
                 data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
                 changed = false;
             }
