@@ -127,7 +127,7 @@ pub fn read(header: &Header, request: &Request, interrupted: &AtomicBool) -> Res
         .collect();
 
     let mut kept = Kept { columns: rows.columns, cluster, file: rows.file, row: rows.row };
-    let starts = arrange(&mut kept, group.as_deref(), sweeps, &plan.order);
+    let starts = arrange(&mut kept, group, sweeps, &plan.order);
     check()?;
     Ok(Dataset {
         files: header.files(),

@@ -26,12 +26,20 @@ pub(super) struct Kept {
 
 /// Arranges rows by `group` (less than `groups`; without it there is a single group), then by the columns named in
 /// `order` in turn, then by cluster. Returns for each sweep its first place, and one entry more at the end.
-pub(super) fn arrange(kept: &mut Kept, group: Option<&[u32]>, groups: usize, order: &[usize]) -> Vec<usize> {
+pub(super) fn arrange(
+    kept: &mut Kept,
+    group: Option<Vec<u32>>,
+    groups: usize,
+    order: &[usize],
+) -> Vec<usize> {
     let starts = match group {
         Some(group) => {
-            let starts = starts(group, groups);
+            let starts = starts(&group, groups);
             if !group.is_sorted() {
-                kept.take(&by_group(group, &starts));
+                let rows = by_group(&group, &starts);
+                // Free before a column exists twice.
+                drop(group);
+                kept.take(&rows);
             }
             starts
         }
@@ -223,17 +231,17 @@ mod tests {
 
     #[test]
     fn sweeps_come_first_then_values_then_clusters_then_places() {
-        let group = [1, 0, 1, 1, 1, 0];
+        let group = vec![1, 0, 1, 1, 1, 0];
         let x = [2.0, 5.0, 1.0, 2.0, 2.0, 4.0];
         let y = [0.0, 0.0, 9.0, -0.0, 0.0, 0.0];
         let cluster = [1, 0, 0, 7, 0, 0];
         let mut rows = kept(&[&y, &x], Some(&cluster), 6);
-        assert_eq!(arrange(&mut rows, Some(&group), 2, &[1, 0]), [0, 2, 6]);
+        assert_eq!(arrange(&mut rows, Some(group.clone()), 2, &[1, 0]), [0, 2, 6]);
         assert_eq!(rows.row, [5, 1, 2, 3, 4, 0]);
         assert_eq!(rows.columns[1], [4.0, 5.0, 1.0, 2.0, 2.0, 2.0]);
         assert_eq!(rows.cluster.expect("clusters"), [0, 0, 0, 7, 0, 1]);
         let mut rows = kept(&[&y, &x], None, 6);
-        arrange(&mut rows, Some(&group), 2, &[1, 0]);
+        arrange(&mut rows, Some(group), 2, &[1, 0]);
         assert_eq!(rows.row, [5, 1, 2, 3, 0, 4]);
     }
 
@@ -248,7 +256,7 @@ mod tests {
     #[test]
     fn without_columns_the_input_order_stands() {
         let mut rows = kept(&[], None, 3);
-        assert_eq!(arrange(&mut rows, Some(&[2, 0, 2]), 3, &[]), [0, 1, 1, 3]);
+        assert_eq!(arrange(&mut rows, Some(vec![2, 0, 2]), 3, &[]), [0, 1, 1, 3]);
         assert_eq!(rows.row, [1, 0, 2]);
     }
 

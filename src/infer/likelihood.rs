@@ -76,7 +76,8 @@ fn negative_log_likelihood(loss: Loss, objective: f64, weights: &[f64]) -> Optio
     let (mut low, mut high) = (centre - 30.0, centre + 30.0);
     let (mut a, mut b) = (high - ratio * (high - low), low + ratio * (high - low));
     let (mut at_a, mut at_b) = (at(a), at(b));
-    while high - low > 1e-9 {
+    // The minimum's value is then right to n·10⁻¹².
+    while high - low > 1e-6 {
         // Where both are infinite τ is too large for a proper density.
         if at_a < at_b || (at_a.is_infinite() && at_b.is_infinite()) {
             (high, b, at_b) = (b, a, at_a);
@@ -130,15 +131,15 @@ fn scaled_bessel_k1(z: f64) -> f64 {
         // The asymptotic series; the next term is of order z⁻³.
         return (PI / (2.0 * z)).sqrt() * (1.0 + 3.0 / (8.0 * z) - 15.0 / (128.0 * z * z));
     }
-    let limit = (1.0 + 750.0 / z).acosh();
-    let steps = 400;
+    // Beyond, the integrand is below the integral's rounding; 64 steps leave less than that for every z from 1e-6 on.
+    let limit = (1.0 + 45.0 / z).acosh();
+    let steps = 64;
     let h = limit / f64::from(steps);
     let mut sum = 0.5;
     for k in 1..=steps {
-        let t = h * f64::from(k);
         // cosh t − 1 without cancellation.
-        let growth = 2.0 * (0.5 * t).sinh().powi(2);
-        sum += (-z * growth).exp() * t.cosh();
+        let growth = 2.0 * (0.5 * h * f64::from(k)).sinh().powi(2);
+        sum += (-z * growth).exp() * (1.0 + growth);
     }
     h * sum
 }
@@ -150,11 +151,16 @@ mod tests {
     /// `scipy.special.k1e`.
     #[test]
     fn bessel_agrees_with_scipy() {
-        for (z, expected) in
-            [(0.1, 10.890_182_683_049_697), (1.0, 1.636_153_486_263_258_2), (50.0, 0.178_566_558_558_815_56)]
-        {
+        for (z, expected) in [
+            (1e-6, 1_000_000.999_993_284_3),
+            (1e-3, 1_000.996_734_559_068_4),
+            (0.1, 10.890_182_683_049_697),
+            (1.0, 1.636_153_486_263_258_2),
+            (50.0, 0.178_566_558_558_815_56),
+            (9e3, 0.013_211_641_435_033_294),
+        ] {
             let value = scaled_bessel_k1(z);
-            assert!((value / expected - 1.0).abs() < 1e-10, "{z}: {value}");
+            assert!((value / expected - 1.0).abs() < 1e-12, "{z}: {value}");
         }
     }
 

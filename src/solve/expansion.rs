@@ -48,25 +48,29 @@ impl Expansion {
         let outputs = outputs_lanes(program, &data, &coordinates, &mut Workspace::default());
         let at = |output: usize, i: usize| outputs[output][i / LANES].0[i % LANES];
         let taking_part = || (0..n).filter(|&i| weight[i] != 0.0);
+        // Value, slope and curvature of every observation's loss.
         let terms = |i: usize| {
             let s = 1.0 / problem.observations.sigma_at(i);
             let terms = problem.loss.terms::<f64>((at(0, i) - problem.target[i]) * s);
             let curvature = s * s * (terms.weight - terms.curvature).mul_add(share, terms.curvature);
             (terms.value, s * terms.slope, curvature)
         };
-        let tensors = exact.then_some(()).and_then(|()| {
+        let terms: Vec<(f64, f64, f64)> = (0..n).map(terms).collect();
+        let tensors = if exact {
             let mut pull = vec![Pack::ZERO; n.div_ceil(LANES)];
             for i in taking_part() {
-                pull[i / LANES].0[i % LANES] = weight[i] * terms(i).2;
+                pull[i / LANES].0[i % LANES] = weight[i] * terms[i].2;
             }
             Tensors::of(curved, &outputs, &pull, p)
-        });
+        } else {
+            None
+        };
         let values = 1 + p + triangle(p);
         let width = values.div_ceil(LANES);
         let mut table = vec![Pack::ZERO; n * width];
         let mut row = vec![0.0; values];
         for i in taking_part() {
-            let (value, slope, curvature) = terms(i);
+            let (value, slope, curvature) = terms[i];
             row[0] = value;
             let (gradient, hessian) = row[1..].split_at_mut(p);
             for a in 0..p {
