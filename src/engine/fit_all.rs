@@ -122,8 +122,9 @@ pub fn fit_all(
     Ok(())
 }
 
-/// Sweeps that are fitted together, so that their searches share the vectors.
+/// Sweeps that are fitted together, so that their searches share the vectors, and their observations.
 const TOGETHER: usize = 2 * LANES;
+const OBSERVATIONS: usize = 1 << 13;
 
 /// Groups per thread below which sweeps are rather fitted by fewer at a time: no thread should wait for another's last.
 const GROUPS_PER_THREAD: usize = 4;
@@ -142,13 +143,21 @@ fn fit_chunk(
     interrupted: &AtomicBool,
 ) -> Chunk {
     let threads = rayon::current_num_threads();
-    let groups = if threads > 1 { GROUPS_PER_THREAD * threads } else { 1 };
-    let together = sweeps.len().div_ceil(groups).clamp(1, TOGETHER);
-    // Lanes are as long as the longest of the sweeps that share them. The long ones come first: they would be waited for.
+    let least = if threads > 1 { GROUPS_PER_THREAD * threads } else { 1 };
+    let together = sweeps.len().div_ceil(least).clamp(1, TOGETHER);
+    // Lanes are as long as the longest of the sweeps that share them.
     let mut by_size: Vec<usize> = sweeps.clone().collect();
     by_size.sort_by_key(|&i| std::cmp::Reverse(dataset.sweep_len(i)));
-    let mut parts: Vec<(usize, Chunk)> = by_size
-        .par_chunks(together)
+    let mut groups = Vec::new();
+    let mut rest = &by_size[..];
+    while let Some(&longest) = rest.first() {
+        let most = (OBSERVATIONS / dataset.sweep_len(longest).max(1)).clamp(1, together);
+        let (group, others) = rest.split_at(most.min(rest.len()));
+        groups.push(group);
+        rest = others;
+    }
+    let mut parts: Vec<(usize, Chunk)> = groups
+        .into_par_iter()
         .map(|group| {
             if interrupted.load(Ordering::Relaxed) {
                 return Vec::new();

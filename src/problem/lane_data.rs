@@ -126,7 +126,8 @@ impl LaneData {
         model: &Model,
         parts: [Option<Part>; LANES],
     ) -> usize {
-        let columns = columns_mut(&mut self.columns).chunks_mut(self.stride.max(1)).zip(0..);
+        let columns =
+            columns_mut(&mut self.columns).chunks_mut(self.stride.max(1)).take(model.recipes.len()).zip(0..);
         let columns = columns.filter(|(_, c)| model.read_columns.contains(c)).map(|(column, _)| column);
         let sigma = Some(&mut self.inverse_sigma[..]).filter(|packs| !packs.is_empty());
         let values = columns.chain([&mut self.target[..]]).chain(sigma);

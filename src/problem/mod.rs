@@ -153,7 +153,7 @@ impl Problem {
         weight.extend(rows.iter().map(|&i| self.observations.weight[i as usize]));
     }
 
-    /// Of these as many as show where searches should begin: in a very long fit some, evenly over the canonical order,
+    /// Of these as many as show where searches should begin: in a long fit some, evenly over the canonical order,
     /// which is the response's.
     pub fn sample(&self) -> Vec<u32> {
         let mut sample = Vec::new();

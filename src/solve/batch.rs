@@ -337,6 +337,10 @@ fn ended<'a>(
         return Ended { task, theta: optimum, objective, iterations, ending, optimum: &[] };
     }
     optimum.extend(searches.theta.iter().chain(&searches.at.packs).map(|pack| pack.0[lane]));
+    if ending == Ending::NotFinite {
+        // What the lane holds is another search's.
+        optimum[p..].fill(f64::NAN);
+    }
     Ended { task, theta: &optimum[..p], objective: optimum[p], iterations, ending, optimum }
 }
 
@@ -381,6 +385,34 @@ mod tests {
                 assert!(converged >= 11, "{n} {loss}: {converged}");
             }
         }
+    }
+
+    /// A search that cannot begin has no objective, also in a lane where another has found one.
+    #[test]
+    fn a_search_that_is_not_finite_has_no_objective() {
+        let law = catalogue_law("power-offset");
+        for n in [12, 2 * LONG] {
+            let x: Vec<f64> = (1..=n).map(f64_of).collect();
+            let y: Vec<f64> = x.iter().map(|x| 1.5 + 4.0 * x.powf(-0.4)).collect();
+            let (models, problem) = problem(&law, Residual::Log, Loss::L2, &[("y", y), ("x", x)]);
+            let mut batch = Batch::default();
+            let mut starts = Points::default();
+            starts.clear(problem.p());
+            Starts::new(&models, &problem).draw(0..64, 32, &mut batch, &mut starts);
+            (16..32).for_each(|i| starts.point_mut(i)[0] = f64::NAN);
+            let terrain = terrain(&problem);
+            let (rows, weight) = problem.taking_part();
+            let part = Part { rows: &rows, weight: &weight };
+            let task = |i: usize| Task::new(&problem, &terrain, part, starts.point(i));
+            batch.run(Kind::of(&problem, &terrain), starts.len(), task, |ended| {
+                assert_eq!(ended.task >= 16, ended.ending == Ending::NotFinite, "{n} {}", ended.task);
+                assert_eq!(ended.task >= 16, ended.objective.is_nan(), "{n} {}", ended.task);
+            });
+        }
+    }
+
+    fn f64_of(i: usize) -> f64 {
+        i as f64
     }
 
     /// Where most residuals are beyond the kinks of the loss, steps end beyond other kinks than they were made for. Searches
