@@ -22,6 +22,9 @@ use super::{Part, Problem};
 /// Lanes from which on shuffling, which always costs as much as for all of them, is less work than value by value.
 const WORTH_SHUFFLING: usize = 3;
 
+/// Rows below which preparing for it is not made up for.
+const LEAST_ROWS: usize = 4 * QUAD;
+
 /// Values that are moved at once.
 const QUAD: usize = 4;
 
@@ -64,9 +67,10 @@ impl Table {
     ) -> usize {
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
         if let (Some(avx512), Some(any)) = (level.as_avx512(), parts.iter().flatten().next())
+            && let Some(shortest) = parts.iter().flatten().map(|part| part.rows.len()).min()
+            && shortest >= LEAST_ROWS
             && parts.iter().flatten().count() >= WORTH_SHUFFLING
         {
-            let shortest = parts.iter().flatten().map(|part| part.rows.len()).min().unwrap_or(0);
             let n = shortest / QUAD * QUAD;
             let taken = (0..LANES).fold(0, |taken, lane| taken | u8::from(parts[lane].is_some()) << lane);
             let rows = parts.map(|part| &part.unwrap_or(*any).rows[..n]);
