@@ -22,8 +22,8 @@ use super::{Part, Problem};
 /// Lanes from which on shuffling, which always costs as much as for all of them, is less work than value by value.
 const WORTH_SHUFFLING: usize = 3;
 
-/// Rows below which preparing for it is not made up for.
-const LEAST_ROWS: usize = 4 * QUAD;
+/// Observations of a fit below which preparing for it is not made up for.
+const LEAST_OBSERVATIONS: usize = 24;
 
 /// Values that are moved at once.
 const QUAD: usize = 4;
@@ -42,7 +42,7 @@ pub struct Table {
 impl Table {
     /// None where the machine would not gain by it.
     pub fn of(level: Level, problem: &Problem) -> Option<Table> {
-        if !shuffles(level) {
+        if !shuffles(level) || problem.n() < LEAST_OBSERVATIONS {
             return None;
         }
         let columns = problem.model.read_columns.iter().map(|&c| &problem.columns[usize::from(c)]);
@@ -68,7 +68,6 @@ impl Table {
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
         if let (Some(avx512), Some(any)) = (level.as_avx512(), parts.iter().flatten().next())
             && let Some(shortest) = parts.iter().flatten().map(|part| part.rows.len()).min()
-            && shortest >= LEAST_ROWS
             && parts.iter().flatten().count() >= WORTH_SHUFFLING
         {
             let n = shortest / QUAD * QUAD;

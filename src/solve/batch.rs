@@ -198,8 +198,7 @@ impl Batch {
             }
             known.forget(model.coordinates.len());
             for lane in 0..LANES {
-                begin(lane, &task, searches, ground);
-                tasks.basins(number).into_iter().for_each(|basins| known.set(lane, basins));
+                begin(lane, &task, tasks.basins(number), ground, searches, known);
             }
             let ending = loop {
                 long.evaluate(*level, (model, ground.loss, &searches.mix), &searches.trial, sums);
@@ -237,8 +236,7 @@ impl Batch {
                     loading[lane] = Some((task.problem, task.part));
                     loaded[lane] = Some(identity);
                 }
-                begin(lane, &task, searches, ground);
-                tasks.basins(number).into_iter().for_each(|basins| known.set(lane, basins));
+                begin(lane, &task, tasks.basins(number), ground, searches, known);
                 lanes[lane] = Some((number, task));
                 changed = true;
             }
@@ -310,9 +308,19 @@ pub fn fills(observations: usize, n: usize) -> bool {
     observations > LONG || (n <= LANES && observations >= FILLING)
 }
 
-/// Begins a task's search in a lane.
-fn begin(lane: usize, task: &Task, searches: &mut Searches, ground: Ground) {
+/// Begins a task's search in a lane, with the optima that it is abandoned for.
+fn begin(
+    lane: usize,
+    task: &Task,
+    basins: Option<&Basins>,
+    ground: Ground,
+    searches: &mut Searches,
+    known: &mut Known,
+) {
     searches.begin(lane, task.start, task.terrain);
+    if let Some(basins) = basins {
+        known.set(lane, basins);
+    }
     if let Some(ahead) = task.ahead {
         searches.inform(lane, ahead.sums, ground.loss);
         searches.look_at(lane, ahead.trial, ahead.predicted);

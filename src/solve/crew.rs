@@ -45,8 +45,8 @@ impl<'a> AtWork<'a> {
     fn new(crew: Crew<'a>) -> AtWork<'a> {
         let first = crew.ends.len();
         crew.ends.resize(crew.starts.len());
-        let in_turn = fills(crew.problem.n(), crew.starts.len() - first) || crew.starts.len() - first == 1;
-        let mut at_work = AtWork { crew, first, next: first, stage: first, running: 0, in_turn };
+        let mut at_work = AtWork { crew, first, next: first, stage: first, running: 0, in_turn: false };
+        at_work.in_turn = at_work.is_lone() || fills(at_work.crew.problem.n(), at_work.searches());
         at_work.begin_stage();
         at_work
     }
@@ -68,9 +68,13 @@ impl<'a> AtWork<'a> {
         self.stage - self.next
     }
 
+    fn searches(&self) -> usize {
+        self.crew.starts.len() - self.first
+    }
+
     /// A search that nothing else makes up for is left alone.
     fn is_lone(&self) -> bool {
-        self.crew.starts.len() - self.first == 1
+        self.searches() == 1
     }
 
     fn take(&mut self) -> Task<'a> {

@@ -189,10 +189,11 @@ pub fn fit_many(models: &Models, problems: Vec<Problem>, options: &Options, batc
     // Taken, not borrowed: the searches are made by the batch that keeps them.
     let mut searched = std::mem::take(&mut batch.searched);
     searched.resize_with(problems.len().max(searched.len()), Searched::default);
+    let refusals: Vec<Option<String>> = problems.iter().map(refusal).collect();
     let mut members = Vec::with_capacity(problems.len());
-    for (problem, searched) in problems.iter().zip(&mut searched) {
+    for ((problem, refusal), searched) in problems.iter().zip(&refusals).zip(&mut searched) {
         searched.begin(problem);
-        if problem.n() > 0 && problem.p() > 0 && out_of_range(problem).is_none() {
+        if refusal.is_none() && problem.p() > 0 {
             let starts = Starts::new(models, problem);
             if !begin_at_given(models.law(), problem, &starts, options, searched, batch) {
                 members.push(Member::new(problem, starts, searched));
@@ -200,8 +201,11 @@ pub fn fit_many(models: &Models, problems: Vec<Problem>, options: &Options, batc
         }
     }
     rounds(members, options, batch);
-    let finish = |(problem, searched)| finish(models, problem, options, searched, batch);
-    let fits = problems.into_iter().zip(&mut searched).map(finish).collect();
+    let finish = |((problem, refusal), searched): ((Problem, Option<String>), &mut Searched)| match refusal {
+        Some(message) => without_solution(models.law().parameters.len(), problem, 0, message),
+        None => finish(models, problem, options, searched, batch),
+    };
+    let fits = problems.into_iter().zip(refusals).zip(&mut searched).map(finish).collect();
     batch.searched = searched;
     fits
 }
@@ -242,13 +246,6 @@ fn finish(
     batch: &mut Batch,
 ) -> Fit {
     let law = models.law();
-    if problem.n() == 0 {
-        let message = "no observation of this sweep can be used".to_string();
-        return without_solution(law.parameters.len(), problem, 0, message);
-    }
-    if let Some(message) = out_of_range(&problem) {
-        return without_solution(law.parameters.len(), problem, 0, message);
-    }
     let collinear = explain::collinear(models, &problem, &mut batch.variables);
     if problem.p() == 0 {
         let solution = minimise(&problem, &problem.observations.weight, &[], 0);
@@ -270,6 +267,14 @@ fn finish(
     let (problem, edges, solution) = at_edges(models, problem, &observations.weight, solution);
     let solution = Some((solution, iterations));
     verdict::judge(models, problem, collinear, edges, solution, searched, &mut batch.factor)
+}
+
+/// Why a problem cannot be searched, where it cannot.
+fn refusal(problem: &Problem) -> Option<String> {
+    match problem.n() {
+        0 => Some("no observation of this sweep can be used".to_string()),
+        _ => out_of_range(problem),
+    }
 }
 
 /// Sums of squares beyond these leave no room for their products, or for the rounding of them, among float64's normal
