@@ -223,6 +223,7 @@ fn improvement(fit: &Fit) -> f64 {
 
 fn key(dataset: &Dataset, sweep: usize) -> String {
     let texts: Vec<String> = dataset
+        .contents
         .keys
         .iter()
         .map(|column| arrow::util::display::array_value_to_string(column, sweep).unwrap_or_default())

@@ -77,8 +77,10 @@ fn per_sweep(pool: &rayon::ThreadPool) -> f64 {
     };
     let plan = engine::plan(&job).unwrap();
     let dataset = dataset::read(&plan.header, &plan.request, &never).unwrap();
-    let run = Run::new(&plan, &dataset, &job);
-    let fits = || engine::fit_all(&run, &dataset, &mut Nothing, &Silent, &never).unwrap();
+    let run = Run::new(&plan, dataset.contents.clone(), &job);
+    let fits = || {
+        engine::fit_all(&run, &mut std::iter::once(Ok(&dataset.rows)), &mut Nothing, &Silent, &never).unwrap()
+    };
     pool.install(|| allocations(fits)) as f64 / dataset.n_sweeps() as f64
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, Float64Array, Int64Array};
 use common::program::{Outcome, assert_close, command, fit, program};
 use common::{Folder, floats, strings};
+use parquet::file::reader::{FileReader, SerializedFileReader};
 
 /// Five good rows with a column of every kind.
 fn table(folder: &Folder) -> String {
@@ -601,4 +602,35 @@ fn what_goes_where() {
     let loud = run("loud", &[]);
     assert!(!String::from_utf8_lossy(&loud.stderr).contains('\u{1b}'));
     assert!(!String::from_utf8_lossy(&loud.stdout).contains('\u{1b}'));
+}
+
+/// Numbers that cannot be decoded, found while the sweeps before them were fitted.
+#[test]
+fn damage_that_is_found_midway() {
+    let folder = Folder::new();
+    let n = 400_000;
+    let keys: Vec<f64> = (0..n).map(|i| f64::from(i / 4000)).collect();
+    let x: Vec<f64> = (0..n).map(|i| 1.0 + f64::from(i % 7)).collect();
+    folder.write_in_groups(
+        "a.parquet",
+        &[("k", floats(&keys)), ("x", floats(&x)), ("y", floats(&x))],
+        1 << 14,
+    );
+    let path = folder.path("a.parquet");
+    let out = folder.path("out");
+    let arguments =
+        ["fit", &path, "--by", "k", "--law", "y ~ a*x where a > 0", "--bootstrap", "0", "--out", &out];
+    let whole = program(&[&arguments[..], &["--dry-run"]].concat());
+    assert!(whole.status.success());
+    let reader = SerializedFileReader::new(fs::File::open(&path).expect("a file")).expect("Parquet");
+    let last = reader.metadata().row_groups().last().expect("row groups").column(2).data_page_offset();
+    let mut bytes = fs::read(&path).expect("bytes");
+    bytes[last as usize..last as usize + 16].fill(0xFF);
+    fs::write(&path, bytes).expect("a file");
+    let output = program(&arguments);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("a.parquet: the file is damaged"), "{message}");
+    assert!(message.contains("nothing was written"), "{message}");
+    assert!(!Path::new(&out).exists(), "a directory is left");
 }

@@ -3,6 +3,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, DictionaryArray, Float32Array, Float64Array,
@@ -10,7 +11,7 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, TimeUnit};
-use sweepfit::dataset::{Dataset, DatasetError, Kind, Request, inspect};
+use sweepfit::dataset::{Dataset, DatasetError, Kind, Request, inspect, open};
 use sweepfit::formula::{Expr, parse_condition, parse_expression};
 use sweepfit::sweep::is_null;
 
@@ -34,9 +35,8 @@ fn sweeps_are_sorted_by_key_and_rows_by_value() {
     assert_eq!((a.columns[0], a.columns[1]), ([1.0, 2.0].as_slice(), [0.4, 0.2].as_slice()));
     assert_eq!((b.columns[0], b.columns[1]), ([1.0, 3.0].as_slice(), [0.1, 0.3].as_slice()));
     assert_eq!((a.row, b.row), ([3, 1].as_slice(), [2, 0].as_slice()));
-    assert_eq!((data.rows_read, data.rows_dropped), (4, 0));
-    assert_eq!((data.column_index("loss"), data.column_index("run")), (Some(1), None));
-    assert_eq!(data.files[0].rows, 4);
+    assert_eq!((data.contents.rows_read, data.contents.rows_dropped), (4, 0));
+    assert_eq!(data.contents.files[0].rows, 4);
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn without_keys_there_is_one_sweep_even_of_no_rows() {
     assert_eq!((data.n_sweeps(), data.sweep(0).len()), (1, 0));
     let data = load(&folder.all(), &Request { by: names(&["x"]), ..request(&[]) }).expect("no sweep");
     assert_eq!(data.n_sweeps(), 0);
-    assert_eq!(data.keys[0].len(), 0);
+    assert_eq!(data.contents.keys[0].len(), 0);
 }
 
 #[test]
@@ -108,17 +108,79 @@ fn shuffled_and_split_rows_give_the_same_bits() {
         write(&split, &format!("p{}/{part}.parquet", part % 2), rows);
     }
     let split = load(&split.all(), &request).expect("sweeps");
-    assert_eq!(split.files.len(), 5);
+    assert_eq!(split.contents.files.len(), 5);
     assert_eq!(bits(&split), bits(&whole));
 
     // The places that are told are true.
     for sweep in (0..split.n_sweeps()).map(|i| split.sweep(i)) {
         for place in 0..sweep.len() {
-            let path = &split.files[sweep.file[place] as usize].path;
+            let path = &split.contents.files[sweep.file[place] as usize].path;
             let part: usize = path.rsplit(['/', '.']).nth(1).expect("a name").parse().expect("a number");
             let row = shuffled[part * 123 + sweep.row[place] as usize];
             assert_eq!(sweep.columns[0][place].to_bits() == 0x7FF8_0000_6E75_6C6C, loss(row).is_none());
             assert_eq!(sweep.columns[1][place].total_cmp(&n(row)), std::cmp::Ordering::Equal);
+        }
+    }
+}
+
+/// A sweep's values, clusters, places and digest.
+type Whole = (SweepBits, Vec<(u32, u64)>);
+
+fn whole(sweep: &sweepfit::sweep::Sweep) -> Whole {
+    let columns = sweep.columns.concat().iter().map(|v| v.to_bits()).collect();
+    let places = sweep.file.iter().copied().zip(sweep.row.iter().copied()).collect();
+    ((columns, sweep.cluster.expect("clusters").to_vec(), sweep.key_digest), places)
+}
+
+/// Segments are what is read at once, in parts: as many as sweeps where those come in order, by rows or by files, and one
+/// where they do not.
+#[test]
+fn segments_are_what_is_read_at_once() {
+    const SWEEPS: usize = 30;
+    // Sweeps of 1 to 5 rows, some of which are equal in all but their places.
+    let rows: Vec<(usize, usize)> =
+        (0..SWEEPS).flat_map(|sweep| (0..1 + sweep % 5).map(move |row| (sweep, row))).collect();
+    let write = |folder: &Folder, name: &str, rows: &[(usize, usize)]| {
+        let keys: Vec<String> = rows.iter().map(|(sweep, _)| format!("k{sweep:02}")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let x: Vec<f64> = rows.iter().map(|(sweep, row)| ((row + sweep) % 3) as f64).collect();
+        let c: Vec<f64> = rows.iter().map(|(sweep, row)| (sweep * row % 4) as f64).collect();
+        folder.write_in_groups(name, &[("k", strings(&keys)), ("x", floats(&x)), ("c", floats(&c))], 11);
+    };
+    let shuffled: Vec<_> = (0..rows.len()).map(|i| rows[(i * 31 + 5) % rows.len()]).collect();
+    let (ordered, shuffles, files) = (Folder::new(), Folder::new(), Folder::new());
+    write(&ordered, "a.parquet", &rows);
+    write(&shuffles, "a.parquet", &shuffled);
+    // The files' names are in the opposite order of their sweeps; every file has two, shuffled.
+    for (number, sweeps) in rows.chunk_by(|a, b| a.0 / 2 == b.0 / 2).enumerate() {
+        let rows: Vec<_> = sweeps.iter().rev().copied().collect();
+        write(&files, &format!("{}.parquet", 99 - number), &rows);
+    }
+    let kept = SWEEPS - 3;
+    for (folder, most) in [(&ordered, kept), (&shuffles, 1), (&files, kept.div_ceil(2))] {
+        let condition = Some(parse_condition("k > 'k02'").expect("a condition"));
+        let (by, cluster) = (names(&["k"]), Some("c".to_owned()));
+        let request = Request { by, cluster, condition, ..request(&["x"]) };
+        let expected = load(&folder.all(), &request).expect("sweeps");
+        let header = inspect(&folder.all()).expect("a header");
+        let running = AtomicBool::new(false);
+        for limit in [1, 10, 1000] {
+            let (contents, segments) = open(&header, &request, limit, &running).expect("contents");
+            assert_eq!(contents.n_sweeps(), kept);
+            assert_eq!(contents.rows_dropped, 6);
+            let segments: Vec<_> = segments.map(|segment| segment.expect("a segment")).collect();
+            let rows = |i: usize| segments[i].sweeps().map(|s| segments[i].sweep_len(s)).sum::<usize>();
+            assert!((0..segments.len() - 1).all(|i| rows(i) >= limit));
+            match limit {
+                1 => assert_eq!(segments.len(), most),
+                10 => assert!(segments.len() > most / 12),
+                _ => assert_eq!(segments.len(), 1),
+            }
+            let numbers: Vec<usize> = segments.iter().flat_map(|s| s.sweeps()).collect();
+            assert_eq!(numbers, (0..kept).collect::<Vec<_>>());
+            let found = segments.iter().flat_map(|s| s.sweeps().map(|i| whole(&s.sweep(&contents, i))));
+            let expected: Vec<Whole> = (0..kept).map(|i| whole(&expected.sweep(i))).collect();
+            assert_eq!(found.collect::<Vec<_>>(), expected, "{limit}");
         }
     }
 }
@@ -144,7 +206,7 @@ fn rows_come_out_once_whatever_their_row_groups() {
         ..request(&["x"])
     };
     let data = load(&folder.all(), &wanted).expect("sweeps");
-    assert_eq!((data.rows_read, data.rows_dropped), (2 * n as u64, 300_000));
+    assert_eq!((data.contents.rows_read, data.contents.rows_dropped), (2 * n as u64, 300_000));
     assert_eq!(keys_as_text(&data), (0..13).map(|k| format!("k{k:02}")).collect::<Vec<_>>());
     for k in 0..13 {
         let sweep = data.sweep(k);
@@ -191,7 +253,7 @@ fn keys_keep_their_types() {
     );
     let by = names(&["d", "t", "day", "flag"]);
     let data = load(&folder.all(), &Request { by, ..request(&[]) }).expect("sweeps");
-    let types: Vec<DataType> = data.keys.iter().map(|k| k.data_type().clone()).collect();
+    let types: Vec<DataType> = data.contents.keys.iter().map(|k| k.data_type().clone()).collect();
     assert_eq!(
         types,
         [
@@ -201,7 +263,7 @@ fn keys_keep_their_types() {
             DataType::Boolean,
         ]
     );
-    let fields: Vec<DataType> = data.key_fields.iter().map(|f| f.data_type().clone()).collect();
+    let fields: Vec<DataType> = data.contents.key_fields.iter().map(|f| f.data_type().clone()).collect();
     assert_eq!(fields, types);
     assert_eq!(keys_as_text(&data), ["", "x", "y"]);
 }
@@ -228,7 +290,7 @@ fn files_may_write_a_column_with_different_widths() {
         &[("x", Arc::new(NullArray::new(1)) as ArrayRef), ("key", Arc::new(NullArray::new(1)))],
     );
     let data = load(&folder.all(), &Request { by: names(&["key"]), ..request(&["x"]) }).expect("sweeps");
-    let keys: Vec<_> = data.keys[0].as_primitive::<Int64Type>().iter().collect();
+    let keys: Vec<_> = data.contents.keys[0].as_primitive::<Int64Type>().iter().collect();
     assert_eq!(keys, [None, Some(1), Some(2), Some(1 << 40)]);
     assert_eq!(data.sweep(1).columns[0], [0.5, 2.0]);
 }
@@ -314,7 +376,7 @@ fn names_and_types_are_checked_before_reading() {
     // A nested key is unusual, and works.
     let data = load(&folder.all(), &Request { by: names(&["metrics"]), ..request(&[]) }).expect("a sweep");
     assert_eq!(
-        data.keys[0].as_struct().column(0).as_primitive::<arrow::datatypes::Float64Type>().value(0),
+        data.contents.keys[0].as_struct().column(0).as_primitive::<arrow::datatypes::Float64Type>().value(0),
         1.0
     );
 }
@@ -359,10 +421,13 @@ fn a_condition_drops_what_is_not_true_and_counts_it() {
     };
     // A null is not true: row 1 of `ok`, row 2 of `N`.
     let data = load(&folder.all(), &with("ok")).expect("sweeps");
-    assert_eq!((data.rows_read, data.rows_dropped, keys_as_text(&data)), (4, 2, names(&["a", "b"])));
+    assert_eq!(
+        (data.contents.rows_read, data.contents.rows_dropped, keys_as_text(&data)),
+        (4, 2, names(&["a", "b"]))
+    );
     assert_eq!((data.sweep(0).row, data.sweep(1).row), ([0].as_slice(), [2].as_slice()));
     let data = load(&folder.all(), &with("N > 1 and run != 'a'")).expect("a sweep");
-    assert_eq!((keys_as_text(&data), data.rows_dropped), (names(&["b"]), 3));
+    assert_eq!((keys_as_text(&data), data.contents.rows_dropped), (names(&["b"]), 3));
     assert_eq!((data.sweep(0).columns[0], data.sweep(0).row), ([4.0].as_slice(), [3].as_slice()));
     let data = load(&folder.all(), &with("N is null")).expect("a sweep");
     assert!(is_null(data.sweep(0).columns[0][0]));

@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use arrow::array::{ArrayRef, DictionaryArray, Int64Array};
 use arrow::datatypes::Int8Type;
-use sweepfit::dataset::{DatasetError, Request, inspect, read};
+use sweepfit::dataset::{DatasetError, Request, inspect, open, read};
+use sweepfit::formula::parse_condition;
 
 use common::{Folder, fails, floats, load, names, request, strings};
 
@@ -58,6 +59,27 @@ fn an_interrupt_ends_reading() {
     let header = inspect(&folder.all()).expect("a header");
     let error = read(&header, &request(&["x"]), &AtomicBool::new(true)).expect_err("interrupted");
     assert!(matches!(error, DatasetError::Interrupted) && error.exit_status() == 130);
+}
+
+/// Keys are read first: what happens to the file before its numbers are is noticed.
+#[test]
+fn files_that_change_between_keys_and_numbers() {
+    let folder = Folder::new();
+    let write = |x: &[f64]| {
+        folder.write("a.parquet", &[("k", strings(&["a", "b", "c"])), ("x", floats(x))]);
+    };
+    write(&[1.0, 2.0, 3.0]);
+    let header = inspect(&folder.all()).expect("a header");
+    let running = AtomicBool::new(false);
+    let condition = Some(parse_condition("x > 1").expect("a condition"));
+    let request = Request { by: names(&["k"]), condition, ..request(&["x"]) };
+    for other in [[2.0, 2.0, 3.0], [1.0, 2.0, 0.0]] {
+        write(&[1.0, 2.0, 3.0]);
+        let (_, segments) = open(&header, &request, 1, &running).expect("contents");
+        write(&other);
+        let error = segments.into_iter().find_map(Result::err).expect("a failure");
+        assert!(matches!(error, DatasetError::Changed { .. }) && error.exit_status() == 1, "{error}");
+    }
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl Loaded {
         let plan = engine::plan(job).expect("a plan");
         let dataset =
             dataset::read(&plan.header, &plan.request, &AtomicBool::new(false)).expect("readable input");
-        let run = Run::new(&plan, &dataset, job);
+        let run = Run::new(&plan, dataset.contents.clone(), job);
         Loaded { run, dataset }
     }
 
@@ -114,7 +114,8 @@ impl Loaded {
     pub fn fit(&self, pool: &rayon::ThreadPool) -> Vec<Record> {
         pool.install(|| {
             let mut records = Records(Vec::new());
-            engine::fit_all(&self.run, &self.dataset, &mut records, &Silent, &AtomicBool::new(false))
+            let mut segments = std::iter::once(Ok(&self.dataset.rows));
+            engine::fit_all(&self.run, &mut segments, &mut records, &Silent, &AtomicBool::new(false))
                 .expect("the fits run");
             records.0
         })

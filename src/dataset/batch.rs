@@ -9,7 +9,7 @@ use super::convert::to_column;
 use super::error::DatasetError;
 use super::header::FileHeader;
 use super::open::guard;
-use super::plan::Plan;
+use super::plan::Needs;
 use crate::formula::{self, Column, Columns, Expr};
 
 /// One batch as the formula language sees it: the input's columns, and the definitions so far.
@@ -34,9 +34,9 @@ impl Columns for Batch {
 
 impl Batch {
     /// Converts the input's columns and evaluates the definitions.
-    pub(super) fn compute(batch: &RecordBatch, plan: &Plan, place: &Place) -> Result<Self, DatasetError> {
+    pub(super) fn compute(batch: &RecordBatch, needs: &Needs, place: &Place) -> Result<Self, DatasetError> {
         let mut scope = Self { rows: batch.num_rows(), columns: HashMap::new() };
-        for name in &plan.inputs {
+        for name in &needs.inputs {
             let array = batch
                 .column_by_name(name)
                 .ok_or_else(|| place.corrupt(format!("column `{name}` is missing")))?;
@@ -45,7 +45,7 @@ impl Batch {
                 .map_err(|e| place.conversion(name, &e))?;
             scope.columns.insert(name.clone(), column);
         }
-        for (name, expr) in &plan.lets {
+        for (name, expr) in &needs.lets {
             let column = scope.evaluate(expr, &format!("--let {name}"))?;
             scope.columns.insert(name.clone(), column);
         }

@@ -53,26 +53,13 @@ impl Interner {
         RowConverter::supports_fields(&[SortField::new(data_type.clone())])
     }
 
-    /// The row format of key columns of equal lengths, for [`Interner::number`].
+    /// The row format of key columns of equal lengths, of which each row is a key for [`Interner::number`].
     pub(super) fn encode(&self, columns: &[ArrayRef]) -> Result<Rows, ArrowError> {
         self.converter.convert_columns(columns)
     }
 
-    /// Appends for each run the number of its key as often as the run has rows.
-    pub(super) fn number(
-        &mut self,
-        keys: &Rows,
-        runs: &Runs,
-        into: &mut Vec<u32>,
-    ) -> Result<(), DatasetError> {
-        for (key, run) in keys.iter().zip(runs.ranges()) {
-            let number = self.number_one(key)?;
-            into.extend(std::iter::repeat_n(number, run.len()));
-        }
-        Ok(())
-    }
-
-    fn number_one(&mut self, key: Row) -> Result<u32, DatasetError> {
+    /// The number of a key, a new one where it was not seen before.
+    pub(super) fn number(&mut self, key: Row) -> Result<u32, DatasetError> {
         let Self { keys, numbers, hasher, what, .. } = self;
         let hash = |key: Row| hasher.hash_one(key.data());
         let same = |number: &u32| keys.row(*number as usize).data() == key.data();
@@ -116,7 +103,7 @@ impl Runs {
         Ok(Self { ranges: partition(columns)?.ranges(), rows })
     }
 
-    fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
+    pub(super) fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
         self.ranges.iter().cloned()
     }
 
@@ -154,7 +141,9 @@ mod tests {
         let runs = Runs::of(columns).expect("runs");
         let firsts: Vec<_> = columns.iter().map(|c| runs.firsts(c).expect("rows")).collect();
         let keys = interner.encode(&firsts).expect("keys");
-        interner.number(&keys, &runs, &mut numbers).expect("numbers");
+        for (key, run) in keys.iter().zip(runs.ranges()) {
+            numbers.extend(std::iter::repeat_n(interner.number(key).expect("a number"), run.len()));
+        }
         numbers
     }
 
@@ -183,9 +172,9 @@ mod tests {
         assert_eq!(firsts.len(), 5);
         let mut interner = Interner::new(&[DataType::Utf8], "keys").expect("types");
         let keys = interner.encode(&[cast_exactly(&firsts, &DataType::Utf8).expect("text")]).expect("keys");
-        let mut numbers = Vec::new();
-        interner.number(&keys, &runs, &mut numbers).expect("numbers");
-        assert_eq!(numbers, [0, 0, 0, 1, 1, 2, 0, 1]);
+        let numbers: Vec<u32> = keys.iter().map(|key| interner.number(key).expect("a number")).collect();
+        assert_eq!(numbers, [0, 1, 2, 0, 1]);
+        assert_eq!(runs.ranges().map(|run| run.len()).collect::<Vec<_>>(), [3, 2, 1, 1, 1]);
         assert_eq!(interner.finish().expect("ranks").rank, [1, 0, 2]);
     }
 

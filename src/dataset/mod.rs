@@ -1,12 +1,13 @@
 //! Input files become sweeps.
 //!
 //! [`inspect`] finds the files and reads their footers, so that laws can be bound to columns before any data is
-//! read; [`read()`] then reads the columns that are used, keeps the rows where the condition holds, groups them by
-//! the key columns and puts them into canonical order. The result is columnar: one `f64` column for all sweeps,
-//! of which a [`Sweep`] is a slice.
+//! read; [`open()`] then reads the key columns of the rows where the condition holds, and knows all sweeps ([`Contents`]);
+//! last come the numbers, [`Segment`] by [`Segment`], each in canonical order. A segment is columnar: one `f64` column for
+//! all its sweeps, of which a [`Sweep`] is a slice. [`read()`] takes everything at once.
 //!
 //! ```text
-//! inputs ─▶ header ─▶ plan ─▶ read (open, batch, convert, keys) ─▶ order ─▶ Dataset ─▶ Sweep
+//! inputs ─▶ header ─▶ plan ─▶ scan (keys) ─▶ Contents
+//!                               └─▶ segments (numbers, order) ─▶ Segment ─▶ Sweep
 //! ```
 //!
 //! No observation is rejected here. Nulls and values that are not finite are passed on (see [`crate::sweep`]), and
@@ -27,20 +28,22 @@ mod open;
 mod order;
 mod plan;
 mod read;
+mod scan;
+mod segments;
 pub mod types;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
 
 pub use error::{DatasetError, Phase};
 pub use header::{Header, Kind, inspect};
+pub use segments::{Segment, Segments};
 
 use crate::formula::Expr;
 use crate::sweep::Sweep;
-use keys::{Ranked, present};
-use order::{Kept, arrange};
+use keys::present;
 
 /// What to read, and how rows become sweeps.
 #[derive(Debug, Clone, Default)]
@@ -73,9 +76,9 @@ pub struct InputFile {
     pub rows: u64,
 }
 
-/// All sweeps of the input.
-#[derive(Debug)]
-pub struct Dataset {
+/// What the input holds, but for its rows.
+#[derive(Clone, Debug)]
+pub struct Contents {
     /// The files, in the order of the numbers in [`Sweep::file`].
     pub files: Vec<InputFile>,
     /// The key columns, one row per sweep, ascending, nulls first, in the input's types.
@@ -86,14 +89,27 @@ pub struct Dataset {
     pub rows_read: u64,
     /// Of these the ones that the condition dropped.
     pub rows_dropped: u64,
-    names: Vec<String>,
-    rows: Kept,
-    /// For each sweep its first row; one entry more at the end.
-    starts: Vec<usize>,
+    /// Of each sweep's key.
     digests: Vec<[u8; 32]>,
 }
 
-/// Reads the header's files as the request says.
+impl Contents {
+    /// Number of sweeps.
+    #[must_use]
+    pub fn n_sweeps(&self) -> usize {
+        self.digests.len()
+    }
+}
+
+/// All sweeps of the input.
+#[derive(Debug)]
+pub struct Dataset {
+    pub contents: Contents,
+    pub rows: Segment,
+}
+
+/// Finds out which sweeps the header's files have, as the request says. Their rows come in segments of at least `limit`
+/// rows, if sweeps come in the order of their keys (see [`Segments`]).
 ///
 /// Without key columns there is exactly one sweep, which may be empty; with them there is one for every key that
 /// occurs in a row that is kept.
@@ -101,105 +117,60 @@ pub struct Dataset {
 /// # Errors
 /// If the request does not fit the files' columns, a file cannot be read, or `interrupted` becomes true.
 /// [`DatasetError::exit_status`] tells the input's faults from the machine's.
-pub fn read(header: &Header, request: &Request, interrupted: &AtomicBool) -> Result<Dataset, DatasetError> {
+pub fn open<'a>(
+    header: &'a Header,
+    request: &'a Request,
+    limit: usize,
+    interrupted: &'a AtomicBool,
+) -> Result<(Contents, Segments<'a>), DatasetError> {
     let plan = plan::plan(header, request)?;
-    let rows = read::read_all(header, request, &plan, interrupted)?;
-    let check = || match interrupted.load(Ordering::Relaxed) {
-        true => Err(DatasetError::Interrupted),
-        false => Ok(()),
-    };
-    check()?;
-
-    let internal = |e: arrow::error::ArrowError| DatasetError::Internal {
-        context: "sorting keys".to_owned(),
+    let by: Vec<Field> = plan.by.iter().map(|key| key.field.clone()).collect();
+    let (found, segments) = segments::scan(header, request, plan, limit, interrupted)?;
+    let digests = digest::digests(&found.keys, found.sweeps).map_err(|e| DatasetError::Internal {
+        context: "digests of keys".to_owned(),
         reason: e.to_string(),
-    };
-    let (keys, group) = ranked(rows.group).map_err(internal)?;
-    let (_, cluster) = ranked(rows.cluster).map_err(internal)?;
-    let sweeps = keys.first().map_or(usize::from(plan.by.is_empty()), |k| k.len());
-    let digests = digest::digests(&keys, sweeps).map_err(internal)?;
+    })?;
     let keys: Vec<ArrayRef> =
-        keys.iter().zip(&plan.by).map(|(values, key)| present(values, key.field.data_type())).collect();
-    let key_fields = keys
-        .iter()
-        .zip(&plan.by)
-        .map(|(values, key)| key.field.clone().with_data_type(values.data_type().clone()))
-        .collect();
-
-    let mut kept = Kept { columns: rows.columns, cluster, file: rows.file, row: rows.row };
-    let starts = arrange(&mut kept, group, sweeps, &plan.order);
-    check()?;
-    Ok(Dataset {
+        found.keys.iter().zip(&by).map(|(values, field)| present(values, field.data_type())).collect();
+    let typed = |(values, field): (&ArrayRef, Field)| field.with_data_type(values.data_type().clone());
+    let key_fields = keys.iter().zip(by).map(typed).collect();
+    let contents = Contents {
         files: header.files(),
         keys,
         key_fields,
-        rows_read: rows.read,
-        rows_dropped: rows.dropped,
-        names: request.columns.clone(),
-        rows: kept,
-        starts,
+        rows_read: found.read,
+        rows_dropped: found.dropped,
         digests,
-    })
+    };
+    Ok((contents, segments))
 }
 
-/// Replaces the numbers that keys were given by their ranks; also the distinct keys, sorted.
-#[allow(clippy::type_complexity)] // Named, the pair would hide what it holds.
-fn ranked(
-    numbered: Option<(keys::Interner, Vec<u32>)>,
-) -> Result<(Vec<ArrayRef>, Option<Vec<u32>>), arrow::error::ArrowError> {
-    let Some((interner, mut numbers)) = numbered else {
-        return Ok((Vec::new(), None));
-    };
-    let Ranked { rank, columns } = interner.finish()?;
-    for number in &mut numbers {
-        *number = rank[*number as usize];
-    }
-    Ok((columns, Some(numbers)))
+/// Reads the header's files as the request says, all at once: what [`open`] gives as a single segment.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn read(header: &Header, request: &Request, interrupted: &AtomicBool) -> Result<Dataset, DatasetError> {
+    let (contents, mut segments) = open(header, request, usize::MAX, interrupted)?;
+    let rows = segments.next().transpose()?.ok_or_else(|| DatasetError::Internal {
+        context: "reading".to_owned(),
+        reason: "there is no segment".to_owned(),
+    })?;
+    Ok(Dataset { contents, rows })
 }
 
 impl Dataset {
-    /// Number of sweeps.
-    #[must_use]
-    pub fn n_sweeps(&self) -> usize {
-        self.digests.len()
-    }
-
-    /// Number of rows kept, over all sweeps.
-    #[must_use]
-    pub fn n_rows(&self) -> usize {
-        self.rows.row.len()
-    }
-
-    /// Rows of the sweep at a position in the order of keys.
-    ///
-    /// # Panics
-    /// If `index` is not less than [`Dataset::n_sweeps`].
-    #[must_use]
-    pub fn sweep_len(&self, index: usize) -> usize {
-        self.starts[index + 1] - self.starts[index]
-    }
-
     /// The sweep at a position in the order of keys.
     ///
     /// # Panics
-    /// If `index` is not less than [`Dataset::n_sweeps`].
+    /// If `index` is not less than [`Contents::n_sweeps`].
     #[must_use]
     pub fn sweep(&self, index: usize) -> Sweep<'_> {
-        let rows = self.starts[index]..self.starts[index + 1];
-        let kept = &self.rows;
-        Sweep {
-            index,
-            columns: kept.columns.iter().map(|c| &c[rows.clone()]).collect(),
-            cluster: kept.cluster.as_ref().map(|c| &c[rows.clone()]),
-            file: &kept.file[rows.clone()],
-            row: &kept.row[rows],
-            key_digest: self.digests[index],
-        }
+        self.rows.sweep(&self.contents, index)
     }
 
-    /// The position of a requested column in [`Sweep::columns`].
+    /// Number of sweeps.
     #[must_use]
-    pub fn column_index(&self, name: &str) -> Option<usize> {
-        self.names.iter().position(|n| n == name)
+    pub fn n_sweeps(&self) -> usize {
+        self.contents.n_sweeps()
     }
 }

@@ -24,51 +24,26 @@ pub(super) struct Kept {
     pub(super) row: Vec<u64>,
 }
 
-/// Arranges rows by `group` (less than `groups`; without it there is a single group), then by the columns named in
-/// `order` in turn, then by cluster. Returns for each sweep its first place, and one entry more at the end.
-pub(super) fn arrange(
-    kept: &mut Kept,
-    group: Option<Vec<u32>>,
-    groups: usize,
-    order: &[usize],
-) -> Vec<usize> {
-    let starts = match group {
-        Some(group) => {
-            let starts = starts(&group, groups);
-            if !group.is_sorted() {
-                let rows = by_group(&group, &starts);
-                // Free before a column exists twice.
-                drop(group);
-                kept.take(&rows);
-            }
-            starts
-        }
-        None => vec![0, kept.row.len()],
-    };
-    kept.stretches(&starts).into_par_iter().for_each_init(Scratch::default, |scratch, stretch| {
+/// Arranges rows by sweep, of each its number among these, where they do not stand so already; then by the columns named
+/// in `order` in turn, then by cluster. `starts` has for each sweep its first place, and one entry more at the end.
+pub(super) fn arrange(kept: &mut Kept, sweep: Option<Vec<u32>>, starts: &[usize], order: &[usize]) {
+    if let Some(sweep) = sweep {
+        let rows = by_sweep(&sweep, starts);
+        // Free before a column exists twice.
+        drop(sweep);
+        kept.take(&rows);
+    }
+    kept.stretches(starts).into_par_iter().for_each_init(Scratch::default, |scratch, stretch| {
         stretch.sort(order, scratch);
     });
-    starts
 }
 
-/// For each group the place of its first row; one entry more at the end.
-fn starts(group: &[u32], groups: usize) -> Vec<usize> {
-    let mut starts = vec![0; groups + 1];
-    for &g in group {
-        starts[g as usize + 1] += 1;
-    }
-    for i in 0..groups {
-        starts[i + 1] += starts[i];
-    }
-    starts
-}
-
-/// Rows by group, in the order in which they came (a counting sort).
-fn by_group(group: &[u32], starts: &[usize]) -> Vec<usize> {
+/// Rows by sweep, in the order in which they came (a counting sort).
+fn by_sweep(sweep: &[u32], starts: &[usize]) -> Vec<usize> {
     let mut next = starts.to_vec();
-    let mut rows = vec![0; group.len()];
-    for (row, &g) in group.iter().enumerate() {
-        let place = &mut next[g as usize];
+    let mut rows = vec![0; sweep.len()];
+    for (row, &s) in sweep.iter().enumerate() {
+        let place = &mut next[s as usize];
         rows[*place] = row;
         *place += 1;
     }
@@ -159,7 +134,8 @@ impl<'a> Stretch<'a> {
             let by_values = order.iter().map(by_column).find(|order| order.is_ne());
             let by_cluster =
                 || self.cluster.as_ref().map_or(Ordering::Equal, |cluster| cluster[a].cmp(&cluster[b]));
-            by_values.unwrap_or_else(by_cluster).then(a.cmp(&b))
+            let by_place = || self.file[a].cmp(&self.file[b]).then(self.row[a].cmp(&self.row[b]));
+            by_values.unwrap_or_else(by_cluster).then_with(by_place)
         };
         let rows = self.row.len();
         if (1..rows).all(|row| compare(row - 1, row).is_lt()) {
@@ -236,12 +212,12 @@ mod tests {
         let y = [0.0, 0.0, 9.0, -0.0, 0.0, 0.0];
         let cluster = [1, 0, 0, 7, 0, 0];
         let mut rows = kept(&[&y, &x], Some(&cluster), 6);
-        assert_eq!(arrange(&mut rows, Some(group.clone()), 2, &[1, 0]), [0, 2, 6]);
+        arrange(&mut rows, Some(group.clone()), &[0, 2, 6], &[1, 0]);
         assert_eq!(rows.row, [5, 1, 2, 3, 4, 0]);
         assert_eq!(rows.columns[1], [4.0, 5.0, 1.0, 2.0, 2.0, 2.0]);
         assert_eq!(rows.cluster.expect("clusters"), [0, 0, 0, 7, 0, 1]);
         let mut rows = kept(&[&y, &x], None, 6);
-        arrange(&mut rows, Some(group), 2, &[1, 0]);
+        arrange(&mut rows, Some(group), &[0, 2, 6], &[1, 0]);
         assert_eq!(rows.row, [5, 1, 2, 3, 0, 4]);
     }
 
@@ -249,14 +225,14 @@ mod tests {
     fn values_that_are_no_numbers_have_their_place() {
         let x = [NULL, 1.0, f64::INFINITY, NAN, f64::NEG_INFINITY, -0.0, 0.0];
         let mut rows = kept(&[&x], None, 7);
-        assert_eq!(arrange(&mut rows, None, 1, &[0]), [0, 7]);
+        arrange(&mut rows, None, &[0, 7], &[0]);
         assert_eq!(rows.row, [4, 5, 6, 1, 2, 3, 0]);
     }
 
     #[test]
     fn without_columns_the_input_order_stands() {
         let mut rows = kept(&[], None, 3);
-        assert_eq!(arrange(&mut rows, Some(vec![2, 0, 2]), 3, &[]), [0, 1, 1, 3]);
+        arrange(&mut rows, Some(vec![2, 0, 2]), &[0, 1, 1, 3], &[]);
         assert_eq!(rows.row, [1, 0, 2]);
     }
 
@@ -266,7 +242,7 @@ mod tests {
         // Multiplication by a number prime to n visits every residue once.
         let x: Vec<f64> = (0..n).map(|i| (i * 31 % n) as f64).collect();
         let mut rows = kept(&[&x], None, n);
-        arrange(&mut rows, None, 1, &[0]);
+        arrange(&mut rows, None, &[0, n], &[0]);
         assert!(rows.columns[0].iter().enumerate().all(|(i, v)| *v == i as f64));
         assert!(rows.row.iter().zip(&rows.columns[0]).all(|(&row, v)| x[row as usize] == *v));
     }

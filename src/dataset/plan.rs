@@ -19,10 +19,12 @@ use crate::formula::{self, Expr, Type};
 
 /// What is to be done with each batch.
 pub(super) struct Plan<'a> {
-    /// Input columns that expressions or the result use.
-    pub(super) inputs: Vec<String>,
-    /// The definitions that something needs, in order.
-    pub(super) lets: Vec<&'a (String, Expr)>,
+    /// What is needed to tell which rows are kept, and their keys.
+    pub(super) for_keys: Needs<'a>,
+    /// The same for the numbers of rows that are kept.
+    pub(super) for_numbers: Needs<'a>,
+    /// What is needed for both.
+    pub(super) for_all: Needs<'a>,
     pub(super) condition: Option<&'a Expr>,
     pub(super) by: Vec<Key>,
     pub(super) cluster: Option<Key>,
@@ -30,7 +32,18 @@ pub(super) struct Plan<'a> {
     pub(super) order: Vec<usize>,
 }
 
+/// What is decoded and computed of every batch.
+pub(super) struct Needs<'a> {
+    /// Input columns that expressions or the result use.
+    pub(super) inputs: Vec<String>,
+    /// The definitions that something needs, in order.
+    pub(super) lets: Vec<&'a (String, Expr)>,
+    /// All columns to decode.
+    pub(super) decoded: HashSet<String>,
+}
+
 /// A column that identifies rows.
+#[derive(Clone)]
 pub(super) struct Key {
     pub(super) name: String,
     /// Whether it is a definition's value instead of the input's.
@@ -39,15 +52,6 @@ pub(super) struct Key {
     pub(super) plain: DataType,
     /// As the output shows it.
     pub(super) field: Field,
-}
-
-impl Plan<'_> {
-    /// All columns to decode.
-    pub(super) fn projected(&self) -> HashSet<&str> {
-        let keys = self.by.iter().chain(&self.cluster);
-        let keys = keys.filter(|k| !k.computed).map(|k| k.name.as_str());
-        self.inputs.iter().map(String::as_str).chain(keys).collect()
-    }
 }
 
 /// Checks the request and plans it.
@@ -79,35 +83,39 @@ pub(super) fn plan<'a>(header: &Header, request: &'a Request) -> Result<Plan<'a>
         Some(name) => Some(scope.key(name, "--resample cluster", scope.lets.contains_key(name))?),
         None => None,
     };
-    let (inputs, lets) = needed(request, by.iter().chain(&cluster));
-    for name in &inputs {
+    let keys: Vec<&Key> = by.iter().chain(&cluster).collect();
+    let for_all = Needs::of(request, &request.columns, &keys);
+    for name in &for_all.inputs {
         scope.check_agreement(name)?;
     }
+    let for_keys = Needs::of(request, &[], &keys);
+    let for_numbers = Needs::of(request, &request.columns, &[]);
     let order = order(request)?;
-    Ok(Plan { inputs, lets, condition: request.condition.as_ref(), by, cluster, order })
+    let condition = request.condition.as_ref();
+    Ok(Plan { for_keys, for_numbers, for_all, condition, by, cluster, order })
 }
 
-/// The input columns and definitions that the result depends on.
-fn needed<'a, 'k>(
-    request: &'a Request,
-    keys: impl Iterator<Item = &'k Key>,
-) -> (Vec<String>, Vec<&'a (String, Expr)>) {
-    let mut names: HashSet<&str> = request.columns.iter().map(String::as_str).collect();
-    names.extend(request.condition.iter().flat_map(|c| formula::names(c)));
-    let computed: Vec<&Key> = keys.filter(|k| k.computed).collect();
-    names.extend(computed.iter().map(|k| k.name.as_str()));
-    // Backwards, so that a definition's own names mean what came before it.
-    let mut lets = Vec::new();
-    for definition in request.lets.iter().rev() {
-        if names.remove(definition.0.as_str()) {
-            names.extend(formula::names(&definition.1));
-            lets.push(definition);
+impl<'a> Needs<'a> {
+    /// What the condition, some columns and some keys depend on.
+    fn of(request: &'a Request, columns: &[String], keys: &[&Key]) -> Needs<'a> {
+        let mut names: HashSet<&str> = columns.iter().map(String::as_str).collect();
+        names.extend(request.condition.iter().flat_map(|c| formula::names(c)));
+        let (computed, read): (Vec<&Key>, Vec<&Key>) = keys.iter().partition(|k| k.computed);
+        names.extend(computed.iter().map(|k| k.name.as_str()));
+        // Backwards, so that a definition's own names mean what came before it.
+        let mut lets = Vec::new();
+        for definition in request.lets.iter().rev() {
+            if names.remove(definition.0.as_str()) {
+                names.extend(formula::names(&definition.1));
+                lets.push(definition);
+            }
         }
+        lets.reverse();
+        let mut inputs: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        inputs.sort();
+        let decoded = inputs.iter().chain(read.iter().map(|k| &k.name)).cloned().collect();
+        Needs { inputs, lets, decoded }
     }
-    lets.reverse();
-    let mut inputs: Vec<String> = names.into_iter().map(str::to_owned).collect();
-    inputs.sort();
-    (inputs, lets)
 }
 
 /// The order asked for, and after it every column that it leaves out: rows that differ must not keep the input's order.

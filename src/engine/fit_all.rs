@@ -1,16 +1,15 @@
 //! Sweeps × laws over the cores, results in order.
 
+use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::Field;
 use rayon::prelude::*;
 
-use crate::dataset::{Dataset, InputFile};
+use crate::dataset::{Contents, DatasetError, Segment};
 use crate::infer::{self, estimates, is_trustworthy, leverages, predictions, replicate};
 use crate::law::LANES;
 use crate::problem::{Observations, Rejection};
@@ -38,18 +37,16 @@ pub struct Run {
     pub residuals: bool,
     /// Whether the sink wants the replicates themselves, not only their number.
     pub keep_replicates: bool,
-    pub files: Vec<InputFile>,
-    pub keys: Vec<ArrayRef>,
-    pub key_fields: Vec<Field>,
+    pub contents: Contents,
     /// Variables of all laws that are not key columns, in order of first use.
     pub variables: Vec<String>,
 }
 
 impl Run {
-    pub fn new(plan: &Plan, dataset: &Dataset, job: &Job) -> Run {
+    pub fn new(plan: &Plan, contents: Contents, job: &Job) -> Run {
         let mut variables: Vec<String> = Vec::new();
         for variable in plan.laws.iter().flat_map(|l| &l.law.variables) {
-            let is_key = dataset.key_fields.iter().any(|f| f.name() == variable);
+            let is_key = contents.key_fields.iter().any(|f| f.name() == variable);
             if !is_key && !variables.contains(variable) {
                 variables.push(variable.clone());
             }
@@ -67,9 +64,7 @@ impl Run {
             min_points: job.min_points,
             residuals: job.residuals,
             keep_replicates: job.keep_replicates,
-            files: dataset.files.clone(),
-            keys: dataset.keys.clone(),
-            key_fields: dataset.key_fields.clone(),
+            contents,
             variables,
         }
     }
@@ -77,14 +72,14 @@ impl Run {
 
 /// Results held before they go to the sink, in rows of the largest output table: bounds memory, whatever the
 /// sweeps' sizes and their number.
-const CHUNK_ROWS: usize = 1 << 16;
+const CHUNK_ROWS: usize = 1 << 18;
 
 /// The first sweep of the chunk after the one that begins at `first`.
-fn chunk_end(run: &Run, dataset: &Dataset, first: usize) -> usize {
+fn chunk_end(run: &Run, segment: &Segment, first: usize) -> usize {
     let mut rows = 0;
     let mut end = first;
-    while end < dataset.n_sweeps() && (end == first || rows < CHUNK_ROWS) {
-        let residuals = if run.residuals { dataset.sweep_len(end) } else { 0 };
+    while end < segment.sweeps().end && (end == first || rows < CHUNK_ROWS) {
+        let residuals = if run.residuals { segment.sweep_len(end) } else { 0 };
         let replicates = if run.keep_replicates { run.inference.bootstrap } else { 0 };
         // A fit's own row and its coefficients weigh some tens of rows of residuals.
         rows += run.laws.len() * (64 + residuals + replicates);
@@ -93,30 +88,50 @@ fn chunk_end(run: &Run, dataset: &Dataset, first: usize) -> usize {
     end
 }
 
-/// Fits every law to every sweep. While one chunk is fitted, the sink takes the one before. (Why reading does not
-/// overlap in the same way is told where it is done, in [`crate::dataset`].)
-pub fn fit_all(
+/// Fits every law to every sweep, segment by segment in the order of the sweeps. While one is fitted the next is read, and
+/// while one chunk of results is made the sink takes the one before.
+pub fn fit_all<S: Borrow<Segment> + Send + Sync>(
     run: &Run,
-    dataset: &Dataset,
+    segments: &mut (impl Iterator<Item = Result<S, DatasetError>> + Send),
     sink: &mut dyn Sink,
     progress: &dyn Progress,
     interrupted: &AtomicBool,
 ) -> Result<(), EngineError> {
-    let n = dataset.n_sweeps();
-    let mut first = 0;
-    let mut finished: Option<Chunk> = None;
-    while first < n || finished.is_some() {
-        let end = if first < n { chunk_end(run, dataset, first) } else { n };
+    let mut finished = None;
+    let mut present = segments.next().transpose()?;
+    while let Some(segment) = present {
+        let (next, fitted) = rayon::join(
+            || segments.next().transpose(),
+            || fit_segment(run, segment.borrow(), &mut finished, sink, progress, interrupted),
+        );
+        fitted?;
+        present = next.map_err(EngineError::Midway)?;
+    }
+    finished.map_or(Ok(()), |chunk| sink.take(chunk))
+}
+
+/// The sweeps of a segment; `finished` is what the sink has not taken yet, before and after.
+fn fit_segment(
+    run: &Run,
+    segment: &Segment,
+    finished: &mut Option<Chunk>,
+    sink: &mut dyn Sink,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<(), EngineError> {
+    let Range { start: mut first, end: n } = segment.sweeps();
+    while first < n {
+        let end = chunk_end(run, segment, first);
         let ready = finished.take();
         let (taken, chunk) = rayon::join(
             || ready.map_or(Ok(()), |chunk| sink.take(chunk)),
-            || fit_chunk(run, dataset, first..end, progress, interrupted),
+            || fit_chunk(run, segment, first..end, progress, interrupted),
         );
         taken?;
         if interrupted.load(Ordering::Relaxed) {
             return Err(EngineError::Interrupted);
         }
-        finished = (first < n).then_some(chunk);
+        *finished = Some(chunk);
         first = end;
     }
     Ok(())
@@ -137,7 +152,7 @@ thread_local! {
 /// The results of consecutive sweeps, in order.
 fn fit_chunk(
     run: &Run,
-    dataset: &Dataset,
+    segment: &Segment,
     sweeps: Range<usize>,
     progress: &dyn Progress,
     interrupted: &AtomicBool,
@@ -147,11 +162,11 @@ fn fit_chunk(
     let together = sweeps.len().div_ceil(least).clamp(1, TOGETHER);
     // Lanes are as long as the longest of the sweeps that share them.
     let mut by_size: Vec<usize> = sweeps.clone().collect();
-    by_size.sort_by_key(|&i| std::cmp::Reverse(dataset.sweep_len(i)));
+    by_size.sort_by_key(|&i| std::cmp::Reverse(segment.sweep_len(i)));
     let mut groups = Vec::new();
     let mut rest = &by_size[..];
     while let Some(&longest) = rest.first() {
-        let most = (OBSERVATIONS / dataset.sweep_len(longest).max(1)).clamp(1, together);
+        let most = (OBSERVATIONS / segment.sweep_len(longest).max(1)).clamp(1, together);
         let (group, others) = rest.split_at(most.min(rest.len()));
         groups.push(group);
         rest = others;
@@ -162,7 +177,7 @@ fn fit_chunk(
             if interrupted.load(Ordering::Relaxed) {
                 return Vec::new();
             }
-            let sweeps: Vec<Sweep> = group.iter().map(|&i| dataset.sweep(i)).collect();
+            let sweeps: Vec<Sweep> = group.iter().map(|&i| segment.sweep(&run.contents, i)).collect();
             // Taken, not borrowed: while replicates wait for other threads, this one may begin another group.
             let mut batch = BATCH.take();
             let parts = fit_group(run, &sweeps, &mut batch, interrupted);

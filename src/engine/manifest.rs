@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::dataset::Dataset;
+use crate::dataset::Contents;
 use crate::solve::Status;
 use crate::tables::Batches;
 
@@ -30,14 +30,14 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub fn new(laws: &[BoundLaw], dataset: &Dataset) -> Counts {
+    pub fn new(laws: &[BoundLaw], contents: &Contents) -> Counts {
         Counts {
-            sweeps: dataset.n_sweeps() as u64,
+            sweeps: contents.n_sweeps() as u64,
             fits: 0,
             by_status: [0; 5],
             by_law: vec![[0; 5]; laws.len()],
-            rows_read: dataset.rows_read,
-            rows_dropped_by_where: dataset.rows_dropped,
+            rows_read: contents.rows_read,
+            rows_dropped_by_where: contents.rows_dropped,
             rejected_rows: 0,
             rejected_sweeps: 0,
         }
@@ -79,11 +79,11 @@ struct Input<'a> {
 }
 
 impl<'a> Manifest<'a> {
-    pub fn new(job: &'a Job, dataset: &'a Dataset, counts: &'a Counts, wall: Duration) -> Self {
+    pub fn new(job: &'a Job, contents: &'a Contents, counts: &'a Counts, wall: Duration) -> Self {
         Manifest {
             version: env!("CARGO_PKG_VERSION"),
             job,
-            inputs: dataset
+            inputs: contents
                 .files
                 .iter()
                 .map(|f| Input { path: &f.path, bytes: f.bytes, rows: f.rows })

@@ -1,7 +1,8 @@
 //! Runs a job: sweeps × laws over the cores.
 //!
 //! ```text
-//! Job ─▶ plan (files, laws and columns checked) ─▶ read ─▶ Run ─▶ fit all ─▶ Sink
+//! Job ─▶ plan (files, laws and columns checked) ─▶ Contents ─▶ Run ─▶ fit all ─▶ Sink
+//!                                                     └─▶ Segments ─┘
 //! ```
 //!
 //! [`run`] does all of it, from input files to an output directory. [`fit_all()`] is the part without files:
@@ -38,6 +39,9 @@ pub enum EngineError {
     Job(String),
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    /// While sweeps that were read before were fitted.
+    #[error("{0}; nothing was written")]
+    Midway(DatasetError),
     #[error(transparent)]
     Output(#[from] OutputError),
     #[error("building the output tables failed: {0}")]
@@ -52,12 +56,17 @@ impl EngineError {
         match self {
             EngineError::Job(_) => 2,
             EngineError::Dataset(error) => error.exit_status(),
+            EngineError::Midway(DatasetError::Interrupted) => 130,
+            EngineError::Midway(_) => 1,
             EngineError::Output(error) => error.exit_status(),
             EngineError::Tables(_) => 1,
             EngineError::Interrupted => 130,
         }
     }
 }
+
+/// Rows of a segment: enough that its work keeps many threads busy, and few beside all rows of a large job.
+const SEGMENT: usize = 1 << 18;
 
 /// A result written beside an input would replace it, or be read as one by the next run.
 fn refuse_inputs_in(out: &Path, plan: &Plan) -> Result<(), EngineError> {
@@ -87,11 +96,14 @@ pub struct Summary {
 /// Reads a job's input, binds its laws and counts sweeps and rejections; nothing is fitted or written.
 pub fn dry_run(job: &Job, interrupted: &AtomicBool) -> Result<Summary, EngineError> {
     let plan = plan(job)?;
-    let dataset = dataset::read(&plan.header, &plan.request, interrupted)?;
-    let run = Run::new(&plan, &dataset, job);
-    let mut counts = Counts::new(&plan.laws, &dataset);
-    for i in 0..dataset.n_sweeps() {
-        counts.add(&fit_all::reject_only(&run, &dataset.sweep(i)));
+    let (contents, segments) = dataset::open(&plan.header, &plan.request, SEGMENT, interrupted)?;
+    let mut counts = Counts::new(&plan.laws, &contents);
+    let run = Run::new(&plan, contents, job);
+    for segment in segments {
+        let segment = segment?;
+        for i in segment.sweeps() {
+            counts.add(&fit_all::reject_only(&run, &segment.sweep(&run.contents, i)));
+        }
     }
     Ok(Summary { laws: plan.laws, counts, only_sweep: Vec::new() })
 }
@@ -111,15 +123,15 @@ pub fn run(
         refuse_inputs_in(out, &plan)?;
     }
     progress.stage("reading");
-    let dataset = dataset::read(&plan.header, &plan.request, interrupted)?;
-    let run = Run::new(&plan, &dataset, job);
+    let (contents, mut segments) = dataset::open(&plan.header, &plan.request, SEGMENT, interrupted)?;
+    let run = Run::new(&plan, contents, job);
     let mut sink = TableSink {
-        counts: Counts::new(&plan.laws, &dataset),
+        counts: Counts::new(&plan.laws, &run.contents),
         batches: Batches::new(&run),
         directory: None,
         job_text: serde_json::to_string(job).unwrap_or_default(),
         only_sweep: Vec::new(),
-        keep: dataset.n_sweeps() == 1,
+        keep: run.contents.n_sweeps() == 1,
         keep_replicates: job.keep_replicates,
         residuals: job.residuals,
     };
@@ -134,12 +146,12 @@ pub fn run(
         }
         sink.directory = Some(directory);
     }
-    progress.begin(dataset.n_sweeps() as u64);
-    fit_all(&run, &dataset, &mut sink, progress, interrupted)?;
+    progress.begin(run.contents.n_sweeps() as u64);
+    fit_all(&run, &mut segments, &mut sink, progress, interrupted)?;
     progress.end();
     let TableSink { counts, directory, only_sweep, .. } = sink;
     if let Some(directory) = directory {
-        let manifest = Manifest::new(job, &dataset, &counts, begun.elapsed());
+        let manifest = Manifest::new(job, &run.contents, &counts, begun.elapsed());
         directory.finish(&manifest.to_json())?;
     }
     Ok(Summary { laws: plan.laws, counts, only_sweep })

@@ -34,8 +34,8 @@ pub struct Batches {
 impl Batches {
     pub fn new(run: &Run) -> Batches {
         Batches {
-            keys: run.keys.clone(),
-            key_fields: run.key_fields.clone(),
+            keys: run.contents.keys.clone(),
+            key_fields: run.contents.key_fields.clone(),
             laws: run.laws.iter().map(|l| l.law.name.clone()).collect(),
             parameters: run
                 .laws
@@ -46,7 +46,7 @@ impl Batches {
             seed: run.inference.seed,
             confidence: run.inference.confidence,
             bootstrap: run.inference.bootstrap > 0,
-            files: run.files.iter().map(|f| f.path.clone()).collect(),
+            files: run.contents.files.iter().map(|f| f.path.clone()).collect(),
             variables: run.variables.clone(),
         }
     }

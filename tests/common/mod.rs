@@ -82,6 +82,6 @@ pub fn fails(inputs: &[String], request: &Request) -> DatasetError {
 
 /// The first key column as text, null as nothing.
 pub fn keys_as_text(data: &Dataset) -> Vec<String> {
-    let key = &data.keys[0];
+    let key = &data.contents.keys[0];
     (0..key.len()).map(|i| array_value_to_string(key, i).expect("text")).collect()
 }
