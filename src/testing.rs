@@ -1,5 +1,7 @@
 //! Problems made from arrays, for unit tests.
 
+use fearless_simd::Level;
+
 use crate::formula::{parse_expression, parse_formula};
 use crate::law::{Catalogue, Law, Residual};
 use crate::problem::{Loss, Problem, bind_columns};
@@ -39,4 +41,18 @@ impl Uniform {
     pub fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.next()
     }
+}
+
+/// Every level of this machine, the best first.
+pub fn levels() -> Vec<(&'static str, Level)> {
+    let best = Level::new();
+    let mut levels = vec![("best", best), ("baseline", Level::baseline())];
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    {
+        levels.extend(best.as_avx512().map(|t| ("avx512", Level::Avx512(t))));
+        levels.extend(best.as_avx2().map(|t| ("avx2", Level::Avx2(t))));
+        levels.extend(best.as_sse4_2().map(|t| ("sse4.2", Level::Sse4_2(t))));
+        levels.extend(best.as_sse2().map(|t| ("sse2", Level::Sse2(t))));
+    }
+    levels
 }

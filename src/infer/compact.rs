@@ -21,10 +21,12 @@ pub fn compact(level: Level, counts: &[u32], own: &[f64], rows: &mut [u32], weig
         done = counts.len() / STEP * STEP;
         kept = compact_steps(avx512, &counts[..done], own, rows, weight);
     }
-    for (i, (&count, &own)) in counts.iter().zip(own).enumerate().skip(done) {
+    // By places: what iterators there are for it keep their state in memory.
+    let n = counts.len().min(own.len());
+    for i in done..n {
         rows[kept] = i as u32;
-        weight[kept] = own * f64::from(count);
-        kept += usize::from(count > 0);
+        weight[kept] = own[i] * f64::from(counts[i]);
+        kept += usize::from(counts[i] > 0);
     }
     kept
 }

@@ -62,11 +62,15 @@ pub trait Lanes:
     type Mask: Copy + BitAnd<Output = Self::Mask> + BitOr<Output = Self::Mask> + Not<Output = Self::Mask>;
     /// The lanes' bit patterns.
     type Bits: LaneBits;
+    /// Four lanes at most: as many registers as one of this has, and as some levels have in all, hold more of them.
+    type Half: Lanes<Token = Self::Token>;
     /// The number of lanes.
     const WIDTH: usize;
 
     /// Runs `f`, which must inline into this call, with the token's vector instructions.
     fn vectorize<R>(token: Self::Token, f: impl FnOnce() -> R) -> R;
+    /// Whether one vector takes several registers, of which there are then few.
+    fn is_split(token: Self::Token) -> bool;
     /// The token this value was made with.
     fn token(self) -> Self::Token;
     /// All lanes equal to `value`.

@@ -1,7 +1,8 @@
 //! The functions against correctly rounded values, and against themselves on other lanes.
 
 use super::*;
-use fearless_simd::{Level, dispatch, f64x8};
+use crate::testing::levels;
+use fearless_simd::{Level, dispatch, f64x4, f64x8};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -44,26 +45,18 @@ functions! {
     struct Atan = |x, _y| atan(x);
 }
 
-/// Every level of this machine, the best first.
-fn levels() -> Vec<(&'static str, Level)> {
-    let best = Level::new();
-    let mut levels = vec![("best", best), ("baseline", Level::baseline())];
-    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-    {
-        levels.extend(best.as_avx512().map(|t| ("avx512", Level::Avx512(t))));
-        levels.extend(best.as_avx2().map(|t| ("avx2", Level::Avx2(t))));
-        levels.extend(best.as_sse4_2().map(|t| ("sse4.2", Level::Sse4_2(t))));
-        levels.extend(best.as_sse2().map(|t| ("sse2", Level::Sse2(t))));
-    }
-    levels
-}
-
-/// Eight lanes at a time; the slices hold whole blocks.
+/// Eight lanes at a time, which must be what two times four give; the slices hold whole blocks.
 fn blocks<F: Function>(level: Level, x: &[f64], y: &[f64], to: &mut [f64]) {
     dispatch!(level, simd => {
         let pairs = x.chunks_exact(8).zip(y.chunks_exact(8));
         for ((x, y), to) in pairs.zip(to.chunks_exact_mut(8)) {
             F::call(f64x8::load(simd, x), f64x8::load(simd, y)).store(to);
+            let mut halves = [0.0; 8];
+            for from in [0, 4] {
+                let half = F::call(f64x4::load(simd, &x[from..]), f64x4::load(simd, &y[from..]));
+                half.store(&mut halves[from..]);
+            }
+            assert!(to.iter().zip(halves).all(|(&a, b)| same(a, b)), "{} by four at {x:?} {y:?}", F::NAME);
         }
     });
 }

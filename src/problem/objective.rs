@@ -287,7 +287,11 @@ impl Objective<'_> {
             let rows = Residuals { value, target, weight, sigma, share: &mix.reweighting, squares };
             let want = (order != Order::Value).then_some((slope_cells, curvature_cells));
             // Least squares are weighed where they are summed.
-            let plain = loss.is_quadratic() && sigma.is_none() && p <= MOST_IN_REGISTERS && want.is_some();
+            let plain = loss.is_quadratic()
+                && sigma.is_none()
+                && p <= MOST_IN_REGISTERS
+                && want.is_some()
+                && !L::is_split(token);
             // One loop per loss: a choice within would be made again for every pack.
             match loss {
                 Loss::L2 if plain => {}
@@ -450,7 +454,9 @@ impl Columns<'_> {
         gradient: &mut [Pack],
         hessian: &mut [Pack],
     ) {
-        if plain {
+        if L::is_split(token) {
+            self.sum_in_tiles::<L::Half, P>(token, gradient, hessian);
+        } else if plain {
             self.sum_in_registers::<L, P, true>(token, unweighed, gradient, hessian);
         } else {
             self.sum_in_registers::<L, P, false>(token, unweighed, gradient, hessian);
@@ -525,6 +531,82 @@ impl Columns<'_> {
                 g[i].store(&mut gradient[i].0[lane..]);
                 for j in 0..=i {
                     h[i][j].store(&mut hessian[triangle(i) + j].0[lane..]);
+                }
+            }
+        }
+    }
+
+    /// The same where there are too few registers for all sums: some of them at a time.
+    #[inline(always)]
+    fn sum_in_tiles<L: Lanes, const P: usize>(
+        &self,
+        token: L::Token,
+        gradient: &mut [Pack],
+        hessian: &mut [Pack],
+    ) {
+        self.sum_rows::<L, P, 0, 3>(token, gradient, hessian);
+        if P > 3 {
+            self.sum_rows::<L, P, 3, 5>(token, gradient, hessian);
+        }
+        if P > 5 {
+            self.sum_rows::<L, P, 5, 6>(token, gradient, hessian);
+        }
+    }
+
+    /// Some rows of the Hessian's triangle, and the gradient with the first of them.
+    #[inline(always)]
+    fn sum_rows<L: Lanes, const P: usize, const FROM: usize, const TO: usize>(
+        &self,
+        token: L::Token,
+        gradient: &mut [Pack],
+        hessian: &mut [Pack],
+    ) {
+        let columns: [Source; P] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
+        let len = self.block.len;
+        self.slopes.assert_covers(len);
+        self.curvatures.assert_covers(len);
+        columns.iter().for_each(|column| column.assert_covers(len));
+        let zero = L::splat(token, 0.0);
+        for lane in (0..LANES).step_by(L::WIDTH) {
+            let mut g = [zero; P];
+            let mut h = [[zero; P]; P];
+            for i in 0..P {
+                if FROM == 0 {
+                    g[i] = load(token, gradient, i, lane);
+                }
+                if (FROM..TO).contains(&i) {
+                    for j in 0..=i {
+                        h[i][j] = load(token, hessian, triangle(i) + j, lane);
+                    }
+                }
+            }
+            for k in 0..len {
+                // SAFETY: `len` packs were asserted above, here and below.
+                let curvature: L = unsafe { self.curvatures.get_unchecked(token, k, lane) };
+                if FROM == 0 {
+                    let slope: L = unsafe { self.slopes.get_unchecked(token, k, lane) };
+                    for i in 0..P {
+                        let x = unsafe { columns[i].get_unchecked(token, k, lane) };
+                        g[i] = slope.mul_add(x, g[i]);
+                    }
+                }
+                for i in FROM..TO.min(P) {
+                    let x: L = unsafe { columns[i].get_unchecked(token, k, lane) };
+                    let weighted = x * curvature;
+                    for j in 0..=i {
+                        let x = unsafe { columns[j].get_unchecked(token, k, lane) };
+                        h[i][j] = weighted.mul_add(x, h[i][j]);
+                    }
+                }
+            }
+            for i in 0..P {
+                if FROM == 0 {
+                    g[i].store(&mut gradient[i].0[lane..]);
+                }
+                if (FROM..TO).contains(&i) {
+                    for j in 0..=i {
+                        h[i][j].store(&mut hessian[triangle(i) + j].0[lane..]);
+                    }
                 }
             }
         }

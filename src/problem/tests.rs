@@ -3,7 +3,7 @@
 use fearless_simd::Level;
 
 use crate::law::{LANES, Pack, Residual};
-use crate::testing::{Uniform, catalogue_law, problem};
+use crate::testing::{Uniform, catalogue_law, levels, problem};
 use crate::verify::cases::{Draws, cases};
 
 use super::{LaneData, Loss, Mix, Objective, Order, Sums, Workspace, outputs_lanes, triangle};
@@ -32,13 +32,15 @@ fn eight_lanes_and_one_give_the_same_bits() {
                 let mix = Mix { bends: Pack([0.0, 1.0, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0]), ..Mix::GAUSS_NEWTON };
                 let objective = Objective { model: &problem.model, loss, order, data: &data, mix: &mix };
                 let (mut vector, mut scalar) = (Sums::default(), Sums::default());
-                objective.evaluate(Level::new(), &coordinates, &mut Workspace::default(), &mut vector);
                 objective.evaluate_scalar(&coordinates, &mut Workspace::default(), &mut scalar);
-                for (v, s) in vector.packs.iter().zip(&scalar.packs) {
-                    for lane in 0..LANES {
-                        let same = v.0[lane].to_bits() == s.0[lane].to_bits()
-                            || (v.0[lane].is_nan() && s.0[lane].is_nan());
-                        assert!(same, "{} {loss} {order:?}: {} {}", law.name, v.0[lane], s.0[lane]);
+                for (name, level) in levels() {
+                    objective.evaluate(level, &coordinates, &mut Workspace::default(), &mut vector);
+                    for (v, s) in vector.packs.iter().zip(&scalar.packs) {
+                        for lane in 0..LANES {
+                            let (v, s) = (v.0[lane], s.0[lane]);
+                            let same = v.to_bits() == s.to_bits() || (v.is_nan() && s.is_nan());
+                            assert!(same, "{} {loss} {order:?} {name}: {v} {s}", law.name);
+                        }
                     }
                 }
             }
