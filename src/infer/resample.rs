@@ -93,6 +93,8 @@ pub struct Resampler {
 
 /// What is drawn.
 enum Units {
+    /// Observations, which are in the sweep's canonical order.
+    InOrder,
     /// Observations, by their place in the sweep's canonical order.
     Observations(Vec<u32>),
     /// Clusters: each observation's, and how often each cluster was drawn; the last place is for observations that no draw
@@ -122,6 +124,7 @@ impl Resampler {
                 }
                 Units::Clusters { of, counts: vec![0; numbers.len() + 1] }
             }
+            _ if order.iter().copied().eq(0..observations.len() as u32) => Units::InOrder,
             _ => Units::Observations(order),
         };
         let rng = generator("resample", seed, key_digest);
@@ -131,6 +134,7 @@ impl Resampler {
     /// Number of units to draw from.
     pub fn n_units(&self) -> usize {
         match &self.units {
+            Units::InOrder => self.counts.len(),
             Units::Observations(order) => order.len(),
             Units::Clusters { counts, .. } => counts.len() - 1,
         }
@@ -144,6 +148,10 @@ impl Resampler {
         let times = self.n_units();
         let Resampler { level, rng, units, counts } = self;
         match units {
+            Units::InOrder => {
+                counts.fill(0);
+                indices(rng, times as u32, times, |unit| counts[unit] += 1);
+            }
             Units::Observations(order) => {
                 counts.fill(0);
                 indices(rng, times as u32, times, |unit| counts[order[unit] as usize] += 1);
@@ -184,6 +192,40 @@ mod tests {
         indices(&mut rng, 3 << 30, 30_000, |i| every_third += usize::from(i.is_multiple_of(3)));
         // 10,000 expected, with a standard deviation of 82.
         assert!((9_600..10_400).contains(&every_third), "{every_third}");
+    }
+
+    /// Whether observations stand in the sweep's order or not, those without weight are never drawn, and as many are drawn as
+    /// have weight.
+    #[test]
+    fn what_has_no_weight_is_not_drawn() {
+        let law = crate::testing::typed_law("y ~ b*x", &["x", "y"]);
+        let column = |from: f64| (0..6).map(|i| from + f64::from(i)).collect::<Vec<f64>>();
+        let columns = [("y", column(2.0)), ("x", column(1.0))];
+        let (_, problem) =
+            crate::testing::problem(&law, crate::law::Residual::Linear, crate::problem::Loss::L2, &columns);
+        for without in [None, Some(5), Some(2)] {
+            for reversed in [false, true] {
+                let mut observations = (*problem.observations).clone();
+                if let Some(without) = without {
+                    observations.weight[without] = 0.0;
+                }
+                if reversed {
+                    observations.rows.reverse();
+                }
+                let own = observations.weight.clone();
+                let mut resampler = Resampler::new(&observations, &Resample::Pairs, 3, &[0; 32]);
+                let (mut rows, mut weight) = ([0; 6], [0.0; 6]);
+                let mut drawn = [0.0; 6];
+                for replicate in 0..200 {
+                    let n = resampler.draw(replicate, &own, &mut rows, &mut weight);
+                    assert_eq!(weight[..n].iter().sum::<f64>(), own.iter().sum::<f64>());
+                    rows[..n].iter().zip(&weight).for_each(|(&i, w)| drawn[i as usize] += w);
+                }
+                for (i, (drawn, own)) in drawn.iter().zip(own).enumerate() {
+                    assert_eq!(*drawn > 100.0, own > 0.0, "{i} without {without:?}: {drawn}");
+                }
+            }
+        }
     }
 
     #[test]
