@@ -105,7 +105,7 @@ pub fn fit_all<S: Borrow<Segment> + Send + Sync>(
             || fit_segment(run, segment.borrow(), &mut finished, sink, progress, interrupted),
         );
         fitted?;
-        present = next.map_err(EngineError::Midway)?;
+        present = next.map_err(|error| EngineError::Midway(Box::new(error)))?;
     }
     finished.map_or(Ok(()), |chunk| sink.take(chunk))
 }

@@ -41,7 +41,7 @@ pub enum EngineError {
     Dataset(#[from] DatasetError),
     /// While sweeps that were read before were fitted.
     #[error("{0}; nothing was written")]
-    Midway(DatasetError),
+    Midway(Box<DatasetError>),
     #[error(transparent)]
     Output(#[from] OutputError),
     #[error("building the output tables failed: {0}")]
@@ -56,8 +56,10 @@ impl EngineError {
         match self {
             EngineError::Job(_) => 2,
             EngineError::Dataset(error) => error.exit_status(),
-            EngineError::Midway(DatasetError::Interrupted) => 130,
-            EngineError::Midway(_) => 1,
+            EngineError::Midway(error) => match **error {
+                DatasetError::Interrupted => 130,
+                _ => 1,
+            },
             EngineError::Output(error) => error.exit_status(),
             EngineError::Tables(_) => 1,
             EngineError::Interrupted => 130,
