@@ -33,7 +33,7 @@
 //! * To see a fit from start to end: [`solve::fit`].
 //! * To see how a formula becomes code: [`law::model::Model::compile`].
 //! * What "converged" means: the definition in [`solve::certificate`].
-//! * To fit from memory, without files: [`engine::fit_all`] with a [`engine::Sink`] of your own.
+//! * To have results in memory: [`engine::fit_all`] with a [`engine::Sink`] of your own.
 
 pub mod cli;
 pub mod dataset;

@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, UNIX_EPOCH};
 
 use arrow::array::{ArrayRef, DictionaryArray, Int64Array};
 use arrow::datatypes::Int8Type;
@@ -69,14 +70,22 @@ fn files_that_change_between_keys_and_numbers() {
         folder.write("a.parquet", &[("k", strings(&["a", "b", "c"])), ("x", floats(x))]);
     };
     write(&[1.0, 2.0, 3.0]);
-    let header = inspect(&folder.all()).expect("a header");
     let running = AtomicBool::new(false);
     let condition = Some(parse_condition("x > 1").expect("a condition"));
     let request = Request { by: names(&["k"]), condition, ..request(&["x"]) };
-    for other in [[2.0, 2.0, 3.0], [1.0, 2.0, 0.0]] {
+    let modified = |seconds: u64| {
+        let file = fs::File::options().write(true).open(folder.path("a.parquet")).expect("a file");
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).expect("a time");
+    };
+    modified(1);
+    let header = inspect(&folder.all()).expect("a header");
+    // Others are kept than before: one more, one less, and as many at another time.
+    for (other, time) in [([2.0, 2.0, 3.0], 1), ([1.0, 2.0, 0.0], 1), ([2.0, 1.0, 3.0], 2)] {
         write(&[1.0, 2.0, 3.0]);
+        modified(1);
         let (_, segments) = open(&header, &request, 1, &running).expect("contents");
         write(&other);
+        modified(time);
         let error = segments.into_iter().find_map(Result::err).expect("a failure");
         assert!(matches!(error, DatasetError::Changed { .. }) && error.exit_status() == 1, "{error}");
     }
@@ -97,8 +106,10 @@ fn no_damage_makes_it_panic() {
     );
     let good = fs::read(folder.path("good.parquet")).expect("bytes");
     let request = Request { by: names(&["k", "s"]), ..request(&["x"]) };
+    let without_keys = common::request(&["x"]);
+    let running = AtomicBool::new(false);
     let path = folder.path("bad.parquet");
-    let (mut read_anyway, mut refused) = (0, 0);
+    let (mut read_anyway, mut refused, mut passes) = (0, 0, 0);
     let mut attempt = |bytes: &[u8]| {
         fs::write(&path, bytes).expect("a file");
         match load(std::slice::from_ref(&path), &request) {
@@ -106,6 +117,13 @@ fn no_damage_makes_it_panic() {
             Err(error) => {
                 assert_eq!(error.exit_status(), 2, "{error}");
                 refused += 1;
+            }
+        }
+        // In two passes, of which the first decodes the keys, or nothing at all.
+        for request in [&request, &without_keys] {
+            let Ok(header) = inspect(std::slice::from_ref(&path)) else { continue };
+            if let Ok((_, segments)) = open(&header, request, 1, &running) {
+                passes += segments.filter(Result::is_ok).count();
             }
         }
     };
@@ -118,6 +136,7 @@ fn no_damage_makes_it_panic() {
         attempt(&good[..position]);
     }
     assert!(refused > good.len() && read_anyway > 0, "{refused} refused, {read_anyway} read");
+    assert!(passes > read_anyway, "{passes} segments, {read_anyway} read");
 }
 
 /// Written by pyarrow 26 with `write_page_checksum=True`, plain and uncompressed: nothing but the checksum can

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arrow::datatypes::{DataType, SchemaRef};
 
@@ -35,6 +36,8 @@ pub struct Header {
 pub(super) struct FileHeader {
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
+    /// When it was written last, if that is known.
+    pub(super) modified: Option<SystemTime>,
     pub(super) rows: u64,
     /// Shared between files that agree, of which there may be thousands.
     pub(super) schema: SchemaRef,
@@ -49,7 +52,7 @@ impl FileHeader {
 /// Finds the inputs' files and reads their footers.
 ///
 /// Files are listed by path, each once (see [`inputs::expand`]). That their columns agree is checked by
-/// [`super::read()`], for the columns that are used.
+/// [`super::open()`], for the columns that are used.
 ///
 /// # Errors
 /// If there is no file, or one of them cannot be read or is not Parquet.
@@ -74,7 +77,7 @@ fn inspect_file(path: PathBuf, phase: Phase) -> Result<FileHeader, DatasetError>
     // The footer's tree is freed here, and only the schema of its top level kept.
     let schema = guard(|| Arc::clone(metadata.schema()))
         .map_err(|reason| DatasetError::Corrupt { path: path.display().to_string(), reason })?;
-    Ok(FileHeader { path, bytes: source.length(), rows, schema })
+    Ok(FileHeader { path, bytes: source.length(), modified: source.modified(), rows, schema })
 }
 
 impl Header {

@@ -2,7 +2,7 @@
 //!
 //! [`inspect`] finds the files and reads their footers, so that laws can be bound to columns before any data is
 //! read; [`open()`] then reads the key columns of the rows where the condition holds, and knows all sweeps ([`Contents`]);
-//! last come the numbers, [`Segment`] by [`Segment`], each in canonical order. A segment is columnar: one `f64` column for
+//! last come the numbers, [`Segment`] by [`Segment`], each in canonical order (a small input is read at once). A segment is columnar: one `f64` column for
 //! all its sweeps, of which a [`Sweep`] is a slice. [`read()`] takes everything at once.
 //!
 //! ```text

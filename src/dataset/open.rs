@@ -11,6 +11,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
@@ -64,6 +65,7 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
 pub(super) struct Source {
     file: Arc<File>,
     length: u64,
+    modified: Option<SystemTime>,
     failure: Arc<Mutex<Option<io::Error>>>,
 }
 
@@ -82,6 +84,11 @@ impl Source {
 
     pub(super) fn length(&self) -> u64 {
         self.length
+    }
+
+    /// When it was written last, if the system tells.
+    pub(super) fn modified(&self) -> Option<SystemTime> {
+        self.modified
     }
 
     fn at(&self, start: u64) -> io::Result<File> {
@@ -145,7 +152,8 @@ pub(super) fn open(path: &Path, phase: Phase) -> Result<(Source, ArrowReaderMeta
     }
     let length = metadata.len();
     look_at_edges(&mut file, length, path, phase)?;
-    let source = Source { file: Arc::new(file), length, failure: Arc::default() };
+    let modified = metadata.modified().ok();
+    let source = Source { file: Arc::new(file), length, modified, failure: Arc::default() };
     // The schema that Arrow writers store beside Parquet's keeps dictionaries, time zones and widths.
     let loaded = guard(|| ArrowReaderMetadata::load(&source, ArrowReaderOptions::default()));
     match loaded {

@@ -84,7 +84,7 @@ impl Kept {
 
 /// Consecutive sweeps.
 struct Stretch<'a> {
-    /// Each sweep's first row in the data set, and one entry more at the end.
+    /// Each sweep's first row among all, and one entry more at the end.
     starts: &'a [usize],
     columns: Vec<&'a mut [f64]>,
     cluster: Option<&'a mut [u32]>,

@@ -37,6 +37,9 @@ impl<'a> FileReader<'a> {
         if source.length() != file.bytes {
             return Err(changed(file, "it has another size"));
         }
+        if source.modified() != file.modified {
+            return Err(changed(file, "it was written again"));
+        }
         let rows = metadata.metadata().file_metadata().num_rows();
         if *metadata.schema() != file.schema || rows != file.rows as i64 {
             return Err(changed(file, "it has another schema or number of rows"));
@@ -80,6 +83,10 @@ impl<'a> FileReader<'a> {
         let batch = batch.map_err(|e| failed(e.to_string()))?;
         let place = Place { file: self.file, index: self.index, first_row: self.first_row };
         self.first_row += batch.num_rows() as u64;
+        if self.first_row > self.file.rows {
+            // Where no column is decoded, nothing else would end a number of rows that is damaged.
+            return Err(failed(format!("it states {} rows and has more", self.file.rows)));
+        }
         Ok(Some((batch, place)))
     }
 }

@@ -1,7 +1,7 @@
 //! Which sweep every row belongs to, and which cluster.
 //!
-//! Only keys and what the condition asks for are decoded. Of each row that is kept the numbers of its sweep and its
-//! cluster remain, as runs of equal ones.
+//! Of each row that is kept the numbers of its sweep and its cluster remain, as runs of equal ones. Of large input only
+//! keys, and what the condition asks for, are decoded for this.
 
 use std::sync::Arc;
 
@@ -197,6 +197,10 @@ impl Scanned {
 
     /// The ranks of sweeps and of clusters, in the order of some files.
     pub(super) fn runs(self, files: &[usize]) -> (Option<Vec<Run>>, Option<Vec<Run>>) {
+        if files.is_sorted() {
+            // Files that are left out have none.
+            return (self.group, self.cluster);
+        }
         let ordered = |runs: &Vec<Run>, end: fn(&FileRows) -> usize| {
             files.iter().flat_map(|&f| &runs[self.runs_of(f, end)]).copied().collect()
         };

@@ -200,7 +200,12 @@ impl Iterator for Segments<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let cut = self.cuts.next()?;
-        Some(self.segment(&cut))
+        let segment = self.segment(&cut);
+        if segment.is_err() {
+            // What comes after it would be given to other sweeps.
+            self.cuts = Vec::new().into_iter();
+        }
+        Some(segment)
     }
 }
 
@@ -212,6 +217,10 @@ impl Segments<'_> {
         while self.rows.row.len() < cut.rows {
             self.read_batch()?;
         }
+        let is_last = self.cuts.len() == 0;
+        while is_last && self.reader.is_some() {
+            self.read_batch()?;
+        }
         let first = self.next_sweep;
         self.next_sweep = cut.sweeps_end;
         let starts = &self.starts[first..=cut.sweeps_end];
@@ -221,6 +230,9 @@ impl Segments<'_> {
         let mut kept = Kept { columns, cluster, file, row };
         let group = self.group.as_mut().map(|runs| runs.take(cut.rows));
         let group = group.filter(|taken| !taken.is_sorted()).map(|taken| taken.numbers(first as u32));
+        if is_last {
+            (self.group, self.cluster) = (None, None);
+        }
         arrange(&mut kept, group, &starts, &self.plan.order);
         Ok(Segment { first, rows: kept, starts })
     }
@@ -359,6 +371,10 @@ impl Taken {
 
     /// Row by row, counted from `first`.
     fn numbers(self, first: u32) -> Vec<u32> {
-        self.0.iter().flat_map(|run| std::iter::repeat_n(run.number - first, run.rows as usize)).collect()
+        let mut numbers = Vec::with_capacity(self.0.iter().map(|run| run.rows as usize).sum());
+        self.0.iter().for_each(|run| {
+            numbers.extend(std::iter::repeat_n(run.number - first, run.rows as usize));
+        });
+        numbers
     }
 }

@@ -71,18 +71,25 @@ impl Run {
 }
 
 /// Results held before they go to the sink, in rows of the largest output table: bounds memory, whatever the
-/// sweeps' sizes and their number.
-const CHUNK_ROWS: usize = 1 << 18;
+/// sweeps' sizes and their number, and the text of a column, which must not exceed 2 GiB.
+const CHUNK_ROWS: usize = 1 << 16;
+
+/// A fit's own row, with what the fit holds besides, weighs so many rows of residuals.
+const FIT_ROWS: usize = 16;
+
+/// A sweep's observations, of which each may be rejected, count one in so many.
+const REJECTED_ROWS: usize = 4;
 
 /// The first sweep of the chunk after the one that begins at `first`.
 fn chunk_end(run: &Run, segment: &Segment, first: usize) -> usize {
     let mut rows = 0;
     let mut end = first;
     while end < segment.sweeps().end && (end == first || rows < CHUNK_ROWS) {
-        let residuals = if run.residuals { segment.sweep_len(end) } else { 0 };
+        let len = segment.sweep_len(end);
+        let residuals = if run.residuals { len } else { len / REJECTED_ROWS };
         let replicates = if run.keep_replicates { run.inference.bootstrap } else { 0 };
-        // A fit's own row and its coefficients weigh some tens of rows of residuals.
-        rows += run.laws.len() * (64 + residuals + replicates);
+        let fits = |law: &BoundLaw| FIT_ROWS.max(law.law.parameters.len()) + residuals + replicates;
+        rows += run.laws.iter().map(fits).sum::<usize>();
         end += 1;
     }
     end

@@ -62,14 +62,14 @@ pub trait Lanes:
     type Mask: Copy + BitAnd<Output = Self::Mask> + BitOr<Output = Self::Mask> + Not<Output = Self::Mask>;
     /// The lanes' bit patterns.
     type Bits: LaneBits;
-    /// Four lanes at most: as many registers as one of this has, and as some levels have in all, hold more of them.
+    /// Vectors of four lanes at most.
     type Half: Lanes<Token = Self::Token>;
     /// The number of lanes.
     const WIDTH: usize;
 
     /// Runs `f`, which must inline into this call, with the token's vector instructions.
     fn vectorize<R>(token: Self::Token, f: impl FnOnce() -> R) -> R;
-    /// Whether one vector takes several registers, of which there are then few.
+    /// Whether this takes several registers where `Half` would do with fewer: then there are too few for many sums.
     fn is_split(token: Self::Token) -> bool;
     /// The token this value was made with.
     fn token(self) -> Self::Token;

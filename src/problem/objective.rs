@@ -286,7 +286,7 @@ impl Objective<'_> {
             let squares = if model.bends_of_log { &mix.bends } else { &Pack::ZERO };
             let rows = Residuals { value, target, weight, sigma, share: &mix.reweighting, squares };
             let want = (order != Order::Value).then_some((slope_cells, curvature_cells));
-            // Least squares are weighed where they are summed.
+            // Least squares are weighed where they are summed, if all at once.
             let plain = loss.is_quadratic()
                 && sigma.is_none()
                 && p <= MOST_IN_REGISTERS
@@ -432,7 +432,7 @@ impl Residuals<'_> {
 /// Residuals, where to keep the slopes of those that are weighed when they are summed, and the objective to add them to.
 type Unweighed<'a> = (&'a Residuals<'a>, &'a [Cell<Pack>], &'a mut Pack);
 
-/// Up to so many parameters, all sums are held in registers.
+/// Up to so many parameters, sums are held in registers.
 const MOST_IN_REGISTERS: usize = 6;
 
 /// One block's Jacobian and weights, to be summed into gradient and Gauss–Newton Hessian.
@@ -444,7 +444,8 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// All sums at once; where residuals are `plain` least squares that are not weighed yet, the objective too.
+    /// All sums, at once where there are the registers; where residuals are `plain` least squares that are not weighed yet,
+    /// the objective too.
     #[inline(always)]
     fn sum<L: Lanes, const P: usize>(
         &self,
