@@ -145,10 +145,10 @@ pub fn open<'a>(
     Ok((contents, segments))
 }
 
-/// Reads the header's files as the request says, all at once: what [`open`] gives as a single segment.
+/// Reads the header's files as the request says, all at once: what [`open()`] gives as a single segment.
 ///
 /// # Errors
-/// Those of [`open`].
+/// Those of [`open()`].
 pub fn read(header: &Header, request: &Request, interrupted: &AtomicBool) -> Result<Dataset, DatasetError> {
     let (contents, mut segments) = open(header, request, usize::MAX, interrupted)?;
     let rows = segments.next().transpose()?.ok_or_else(|| DatasetError::Internal {
