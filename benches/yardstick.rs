@@ -12,11 +12,16 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+#[cfg(target_arch = "x86_64")]
 use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText};
 use sweepfit::infer::{Options, replicate};
-use sweepfit::law::{Catalogue, Pack, Residual};
-use sweepfit::problem::{LaneData, Loss, Mix, Objective, Order, Problem, Sums, Workspace, bind_columns};
+#[cfg(target_arch = "x86_64")]
+use sweepfit::law::Pack;
+use sweepfit::law::{Catalogue, Residual};
+#[cfg(target_arch = "x86_64")]
+use sweepfit::problem::{LaneData, Mix, Objective, Order, Sums, Workspace};
+use sweepfit::problem::{Loss, Problem, bind_columns};
 use sweepfit::solve::Models;
 
 use common::{chinchilla, fitted};

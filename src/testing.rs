@@ -44,6 +44,7 @@ impl Uniform {
 }
 
 /// Every level of this machine, the best first.
+#[cfg_attr(not(any(target_arch = "x86", target_arch = "x86_64")), allow(unused_mut))]
 pub fn levels() -> Vec<(&'static str, Level)> {
     let best = Level::new();
     let mut levels = vec![("best", best), ("baseline", Level::baseline())];

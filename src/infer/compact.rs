@@ -2,6 +2,10 @@
 //!
 //! A third of all observations are missing from a replicate, and no processor can predict which: the portable loop has no
 //! branches, and AVX-512 has an instruction for it.
+#![cfg_attr(
+    not(any(target_arch = "x86", target_arch = "x86_64")),
+    allow(dead_code, unused_mut, unused_variables)
+)]
 
 #[cfg(target_arch = "x86")]
 use core::arch::x86::*;

@@ -5,9 +5,10 @@ use super::{LaneBits, Lanes, Table};
 use core::arch::x86::{__m512d, __m512i, _mm512_permutex2var_pd};
 #[cfg(target_arch = "x86_64")]
 use core::arch::x86_64::{__m512d, __m512i, _mm512_permutex2var_pd};
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use fearless_simd::SimdInto;
 use fearless_simd::{
-    Bytes, Select, Simd, SimdBase, SimdFloat, SimdInto, SimdMask, f64x4, f64x8, mask64x4, mask64x8, u64x4,
-    u64x8,
+    Bytes, Select, Simd, SimdBase, SimdFloat, SimdMask, f64x4, f64x8, mask64x4, mask64x8, u64x4, u64x8,
 };
 
 impl LaneBits for u64 {
@@ -247,6 +248,7 @@ fn look_up_four<S: Simd>(table: &Table, index: u64x4<S>) -> f64x4<S> {
 
 /// Whether the level has registers of eight; folds to a constant for each level.
 #[inline(always)]
+#[cfg_attr(not(any(target_arch = "x86", target_arch = "x86_64")), allow(unused_variables))]
 fn has_eight<S: Simd>(token: S) -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     return token.level().as_avx512().is_some();
