@@ -444,30 +444,62 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// All sums, at once where there are the registers; where residuals are `plain` least squares that are not weighed yet,
-    /// the objective too.
+    /// All sums. Where residuals are `plain` least squares, they are not weighed yet, and the objective is summed too.
     #[inline(always)]
     fn sum<L: Lanes, const P: usize>(
         &self,
         token: L::Token,
         plain: bool,
-        unweighed: Unweighed,
+        (rows, slope_cells, objective): Unweighed,
         gradient: &mut [Pack],
         hessian: &mut [Pack],
     ) {
         if L::is_split(token) {
-            self.sum_in_tiles::<L::Half, P>(token, gradient, hessian);
+            // There are too few registers for all sums: some of them at a time.
+            self.sum_rows::<L::Half, P, 0, 3, false>(
+                token,
+                (rows, slope_cells, &mut *objective),
+                gradient,
+                hessian,
+            );
+            if P > 3 {
+                self.sum_rows::<L::Half, P, 3, 5, false>(
+                    token,
+                    (rows, slope_cells, &mut *objective),
+                    gradient,
+                    hessian,
+                );
+            }
+            if P > 5 {
+                self.sum_rows::<L::Half, P, 5, 6, false>(
+                    token,
+                    (rows, slope_cells, &mut *objective),
+                    gradient,
+                    hessian,
+                );
+            }
         } else if plain {
-            self.sum_in_registers::<L, P, true>(token, unweighed, gradient, hessian);
+            self.sum_rows::<L, P, 0, MOST_IN_REGISTERS, true>(
+                token,
+                (rows, slope_cells, &mut *objective),
+                gradient,
+                hessian,
+            );
         } else {
-            self.sum_in_registers::<L, P, false>(token, unweighed, gradient, hessian);
+            self.sum_rows::<L, P, 0, MOST_IN_REGISTERS, false>(
+                token,
+                (rows, slope_cells, &mut *objective),
+                gradient,
+                hessian,
+            );
         }
     }
 
-    /// The sums are held in registers and every value is loaded once: laws have few parameters. With `PLAIN`, slopes and
-    /// curvatures are those of least squares; the slopes are kept for whoever reads them next.
+    /// Some rows of the Hessian's triangle, and the gradient with the first of them. The sums are held in registers and every
+    /// value is loaded once: laws have few parameters. With `PLAIN`, slopes and curvatures are those of least squares; the
+    /// slopes are kept for whoever reads them next.
     #[inline(always)]
-    fn sum_in_registers<L: Lanes, const P: usize, const PLAIN: bool>(
+    fn sum_rows<L: Lanes, const P: usize, const FROM: usize, const TO: usize, const PLAIN: bool>(
         &self,
         token: L::Token,
         (rows, slope_cells, objective): Unweighed,
@@ -488,8 +520,12 @@ impl Columns<'_> {
         for lane in (0..LANES).step_by(L::WIDTH) {
             let mut g = [zero; P];
             let mut h = [[zero; P]; P];
-            for i in 0..P {
-                g[i] = load(token, gradient, i, lane);
+            if FROM == 0 {
+                for i in 0..P {
+                    g[i] = load(token, gradient, i, lane);
+                }
+            }
+            for i in FROM..TO.min(P) {
                 for j in 0..=i {
                     h[i][j] = load(token, hessian, triangle(i) + j, lane);
                 }
@@ -520,94 +556,28 @@ impl Columns<'_> {
                     x[i] = unsafe { columns[i].get_unchecked(token, k, lane) };
                 }
                 for i in 0..P {
-                    g[i] = slope.mul_add(x[i], g[i]);
-                    let weighted = x[i] * curvature;
-                    for j in 0..=i {
-                        h[i][j] = weighted.mul_add(x[j], h[i][j]);
+                    if FROM == 0 {
+                        g[i] = slope.mul_add(x[i], g[i]);
+                    }
+                    if FROM <= i && i < TO {
+                        let weighted = x[i] * curvature;
+                        for j in 0..=i {
+                            h[i][j] = weighted.mul_add(x[j], h[i][j]);
+                        }
                     }
                 }
             }
-            total.store(&mut objective.0[lane..]);
-            for i in 0..P {
-                g[i].store(&mut gradient[i].0[lane..]);
-                for j in 0..=i {
-                    h[i][j].store(&mut hessian[triangle(i) + j].0[lane..]);
-                }
+            if PLAIN {
+                total.store(&mut objective.0[lane..]);
             }
-        }
-    }
-
-    /// The same where there are too few registers for all sums: some of them at a time.
-    #[inline(always)]
-    fn sum_in_tiles<L: Lanes, const P: usize>(
-        &self,
-        token: L::Token,
-        gradient: &mut [Pack],
-        hessian: &mut [Pack],
-    ) {
-        self.sum_rows::<L, P, 0, 3>(token, gradient, hessian);
-        if P > 3 {
-            self.sum_rows::<L, P, 3, 5>(token, gradient, hessian);
-        }
-        if P > 5 {
-            self.sum_rows::<L, P, 5, 6>(token, gradient, hessian);
-        }
-    }
-
-    /// Some rows of the Hessian's triangle, and the gradient with the first of them.
-    #[inline(always)]
-    fn sum_rows<L: Lanes, const P: usize, const FROM: usize, const TO: usize>(
-        &self,
-        token: L::Token,
-        gradient: &mut [Pack],
-        hessian: &mut [Pack],
-    ) {
-        let columns: [Source; P] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
-        let len = self.block.len;
-        self.slopes.assert_covers(len);
-        self.curvatures.assert_covers(len);
-        columns.iter().for_each(|column| column.assert_covers(len));
-        let zero = L::splat(token, 0.0);
-        for lane in (0..LANES).step_by(L::WIDTH) {
-            let mut g = [zero; P];
-            let mut h = [[zero; P]; P];
-            for i in 0..P {
-                if FROM == 0 {
-                    g[i] = load(token, gradient, i, lane);
-                }
-                if (FROM..TO).contains(&i) {
-                    for j in 0..=i {
-                        h[i][j] = load(token, hessian, triangle(i) + j, lane);
-                    }
-                }
-            }
-            for k in 0..len {
-                // SAFETY: `len` packs were asserted above, here and below.
-                let curvature: L = unsafe { self.curvatures.get_unchecked(token, k, lane) };
-                if FROM == 0 {
-                    let slope: L = unsafe { self.slopes.get_unchecked(token, k, lane) };
-                    for i in 0..P {
-                        let x = unsafe { columns[i].get_unchecked(token, k, lane) };
-                        g[i] = slope.mul_add(x, g[i]);
-                    }
-                }
-                for i in FROM..TO.min(P) {
-                    let x: L = unsafe { columns[i].get_unchecked(token, k, lane) };
-                    let weighted = x * curvature;
-                    for j in 0..=i {
-                        let x = unsafe { columns[j].get_unchecked(token, k, lane) };
-                        h[i][j] = weighted.mul_add(x, h[i][j]);
-                    }
-                }
-            }
-            for i in 0..P {
-                if FROM == 0 {
+            if FROM == 0 {
+                for i in 0..P {
                     g[i].store(&mut gradient[i].0[lane..]);
                 }
-                if (FROM..TO).contains(&i) {
-                    for j in 0..=i {
-                        h[i][j].store(&mut hessian[triangle(i) + j].0[lane..]);
-                    }
+            }
+            for i in FROM..TO.min(P) {
+                for j in 0..=i {
+                    h[i][j].store(&mut hessian[triangle(i) + j].0[lane..]);
                 }
             }
         }
