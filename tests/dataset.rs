@@ -13,7 +13,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, TimeUnit};
 use sweepfit::dataset::{Dataset, DatasetError, Kind, Request, inspect, open};
 use sweepfit::formula::{Expr, parse_condition, parse_expression};
-use sweepfit::sweep::is_null;
+use sweepfit::sweep::{Sweep, is_null};
 
 use common::{Folder, fails, floats, keys_as_text, load, names, request, strings};
 
@@ -66,12 +66,12 @@ fn values_that_cannot_be_used_are_passed_on() {
 
 /// Every bit that must not depend on how rows are laid out: keys, and by sweep columns, clusters and digest.
 fn bits(data: &Dataset) -> (Vec<String>, Vec<SweepBits>) {
-    let of = |i| {
-        let sweep = data.sweep(i);
-        let columns = sweep.columns.concat().iter().map(|v| v.to_bits()).collect();
-        (columns, sweep.cluster.expect("clusters").to_vec(), sweep.key_digest)
-    };
-    (keys_as_text(data), (0..data.n_sweeps()).map(of).collect())
+    (keys_as_text(data), (0..data.n_sweeps()).map(|i| sweep_bits(&data.sweep(i))).collect())
+}
+
+fn sweep_bits(sweep: &Sweep) -> SweepBits {
+    let columns = sweep.columns.concat().iter().map(|v| v.to_bits()).collect();
+    (columns, sweep.cluster.expect("clusters").to_vec(), sweep.key_digest)
 }
 
 type SweepBits = (Vec<u64>, Vec<u32>, [u8; 32]);
@@ -126,10 +126,9 @@ fn shuffled_and_split_rows_give_the_same_bits() {
 /// A sweep's values, clusters, places and digest.
 type Whole = (SweepBits, Vec<(u32, u64)>);
 
-fn whole(sweep: &sweepfit::sweep::Sweep) -> Whole {
-    let columns = sweep.columns.concat().iter().map(|v| v.to_bits()).collect();
+fn whole(sweep: &Sweep) -> Whole {
     let places = sweep.file.iter().copied().zip(sweep.row.iter().copied()).collect();
-    ((columns, sweep.cluster.expect("clusters").to_vec(), sweep.key_digest), places)
+    (sweep_bits(sweep), places)
 }
 
 /// Segments are what is read at once, in parts: as many as sweeps where those come in order, by rows or by files, and one

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use arrow::array::{ArrayRef, DictionaryArray, Int64Array};
 use arrow::datatypes::Int8Type;
 use sweepfit::dataset::{DatasetError, Request, inspect, open, read};
-use sweepfit::formula::parse_condition;
+use sweepfit::formula::{parse_condition, parse_expression};
 
 use common::{Folder, fails, floats, load, names, request, strings};
 
@@ -106,7 +106,8 @@ fn no_damage_makes_it_panic() {
     );
     let good = fs::read(folder.path("good.parquet")).expect("bytes");
     let request = Request { by: names(&["k", "s"]), ..request(&["x"]) };
-    let without_keys = common::request(&["x"]);
+    let lets = vec![("one".to_owned(), parse_expression("1").expect("a number"))];
+    let without_columns = Request { by: names(&["one"]), lets, ..common::request(&["x"]) };
     let running = AtomicBool::new(false);
     let path = folder.path("bad.parquet");
     let (mut read_anyway, mut refused, mut passes) = (0, 0, 0);
@@ -120,7 +121,7 @@ fn no_damage_makes_it_panic() {
             }
         }
         // In two passes, of which the first decodes the keys, or nothing at all.
-        for request in [&request, &without_keys] {
+        for request in [&request, &without_columns] {
             let Ok(header) = inspect(std::slice::from_ref(&path)) else { continue };
             if let Ok((_, segments)) = open(&header, request, 1, &running) {
                 passes += segments.filter(Result::is_ok).count();

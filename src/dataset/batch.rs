@@ -5,20 +5,25 @@ use std::collections::HashMap;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
-use super::convert::to_column;
+use super::convert::{rows_where, to_column};
 use super::error::DatasetError;
 use super::header::FileHeader;
 use super::open::guard;
-use super::plan::Needs;
+use super::plan::{Needs, Plan};
 use crate::formula::{self, Column, Columns, Expr};
 
 /// One batch as the formula language sees it: the input's columns, and the definitions so far.
-pub(super) struct Batch {
+pub(super) struct Batch<'a> {
     pub(super) rows: usize,
+    /// The rows that are kept; none where all are.
+    pub(super) kept: Option<Vec<u32>>,
+    pub(super) place: Place<'a>,
+    /// As the file has it.
+    pub(super) decoded: RecordBatch,
     columns: HashMap<String, Column>,
 }
 
-impl Columns for Batch {
+impl Columns for Batch<'_> {
     fn rows(&self) -> usize {
         self.rows
     }
@@ -32,12 +37,20 @@ impl Columns for Batch {
     }
 }
 
-impl Batch {
-    /// Converts the input's columns and evaluates the definitions.
-    pub(super) fn compute(batch: &RecordBatch, needs: &Needs, place: &Place) -> Result<Self, DatasetError> {
-        let mut scope = Self { rows: batch.num_rows(), columns: HashMap::new() };
+impl<'a> Batch<'a> {
+    /// Converts the input's columns and evaluates the definitions and the condition.
+    pub(super) fn compute(
+        decoded: RecordBatch,
+        plan: &Plan,
+        needs: &Needs,
+        place: Place<'a>,
+    ) -> Result<Self, DatasetError> {
+        let rows = decoded.num_rows();
+        let mut scope = Self { rows, kept: None, place, decoded, columns: HashMap::new() };
         for name in &needs.inputs {
-            let array = batch
+            let place = &scope.place;
+            let array = scope
+                .decoded
                 .column_by_name(name)
                 .ok_or_else(|| place.corrupt(format!("column `{name}` is missing")))?;
             let column = guard(|| to_column(array))
@@ -49,10 +62,20 @@ impl Batch {
             let column = scope.evaluate(expr, &format!("--let {name}"))?;
             scope.columns.insert(name.clone(), column);
         }
+        if let Some(condition) = plan.condition {
+            let truth = scope.evaluate(condition, "--where")?;
+            let kept = rows_where(&truth).ok_or_else(|| not_of_type("--where", "true or false"))?;
+            scope.kept = Some(kept).filter(|kept| kept.len() < rows);
+        }
         Ok(scope)
     }
 
-    pub(super) fn evaluate(&self, expr: &Expr, role: &str) -> Result<Column, DatasetError> {
+    /// Number of rows that are kept.
+    pub(super) fn n_kept(&self) -> usize {
+        self.kept.as_ref().map_or(self.rows, Vec::len)
+    }
+
+    fn evaluate(&self, expr: &Expr, role: &str) -> Result<Column, DatasetError> {
         let column = formula::evaluate(expr, self).map_err(|e| DatasetError::Expression {
             place: role.to_owned(),
             message: e.message,
@@ -72,6 +95,11 @@ impl Batch {
             })
         }
     }
+}
+
+/// Types were checked before reading, so that this would be a defect.
+pub(super) fn not_of_type(context: &str, expected: &str) -> DatasetError {
+    DatasetError::Internal { context: context.to_owned(), reason: format!("the value is not {expected}") }
 }
 
 /// Where a batch comes from.

@@ -137,14 +137,18 @@ mod tests {
     use arrow::datatypes::Int32Type;
 
     fn ranks(interner: &mut Interner, columns: &[ArrayRef]) -> Vec<u32> {
-        let mut numbers = Vec::new();
         let runs = Runs::of(columns).expect("runs");
         let firsts: Vec<_> = columns.iter().map(|c| runs.firsts(c).expect("rows")).collect();
-        let keys = interner.encode(&firsts).expect("keys");
-        for (key, run) in keys.iter().zip(runs.ranges()) {
-            numbers.extend(std::iter::repeat_n(interner.number(key).expect("a number"), run.len()));
-        }
-        numbers
+        numbers(interner, &firsts, &runs)
+    }
+
+    /// The number of every row's key.
+    fn numbers(interner: &mut Interner, firsts: &[ArrayRef], runs: &Runs) -> Vec<u32> {
+        let keys = interner.encode(firsts).expect("keys");
+        let number = |(key, run): (Row, Range<usize>)| {
+            std::iter::repeat_n(interner.number(key).expect("a number"), run.len())
+        };
+        keys.iter().zip(runs.ranges()).flat_map(number).collect()
     }
 
     #[test]
@@ -171,10 +175,8 @@ mod tests {
         let firsts = runs.firsts(&column).expect("rows");
         assert_eq!(firsts.len(), 5);
         let mut interner = Interner::new(&[DataType::Utf8], "keys").expect("types");
-        let keys = interner.encode(&[cast_exactly(&firsts, &DataType::Utf8).expect("text")]).expect("keys");
-        let numbers: Vec<u32> = keys.iter().map(|key| interner.number(key).expect("a number")).collect();
-        assert_eq!(numbers, [0, 1, 2, 0, 1]);
-        assert_eq!(runs.ranges().map(|run| run.len()).collect::<Vec<_>>(), [3, 2, 1, 1, 1]);
+        let plain = [cast_exactly(&firsts, &DataType::Utf8).expect("text")];
+        assert_eq!(numbers(&mut interner, &plain, &runs), [0, 0, 0, 1, 1, 2, 0, 1]);
         assert_eq!(interner.finish().expect("ranks").rank, [1, 0, 2]);
     }
 

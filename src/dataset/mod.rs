@@ -2,8 +2,9 @@
 //!
 //! [`inspect`] finds the files and reads their footers, so that laws can be bound to columns before any data is
 //! read; [`open()`] then reads the key columns of the rows where the condition holds, and knows all sweeps ([`Contents`]);
-//! last come the numbers, [`Segment`] by [`Segment`], each in canonical order (a small input is read at once). A segment is columnar: one `f64` column for
-//! all its sweeps, of which a [`Sweep`] is a slice. [`read()`] takes everything at once.
+//! last come the numbers, [`Segment`] by [`Segment`], each in canonical order (a small input, or a single sweep, is read at
+//! once). A segment is columnar: one `f64` column for all its sweeps, of which a [`Sweep`] is a slice. [`read()`] takes
+//! everything at once.
 //!
 //! ```text
 //! inputs ─▶ header ─▶ plan ─▶ scan (keys) ─▶ Contents
@@ -36,6 +37,7 @@ use std::sync::atomic::AtomicBool;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
+use arrow::error::ArrowError;
 
 pub use error::{DatasetError, Phase};
 pub use header::{Header, Kind, inspect};
@@ -44,6 +46,8 @@ pub use segments::{Segment, Segments};
 use crate::formula::Expr;
 use crate::sweep::Sweep;
 use keys::present;
+use plan::{Key, Plan};
+use scan::Scanned;
 
 /// What to read, and how rows become sweeps.
 #[derive(Debug, Clone, Default)]
@@ -94,6 +98,21 @@ pub struct Contents {
 }
 
 impl Contents {
+    fn of(header: &Header, plan: &Plan, scanned: &Scanned) -> Result<Contents, ArrowError> {
+        let shown = |(values, key): (&ArrayRef, &Key)| present(values, key.field.data_type());
+        let keys: Vec<ArrayRef> = scanned.keys.iter().zip(&plan.by).map(shown).collect();
+        let typed =
+            |(values, key): (&ArrayRef, &Key)| key.field.clone().with_data_type(values.data_type().clone());
+        Ok(Contents {
+            files: header.files(),
+            key_fields: keys.iter().zip(&plan.by).map(typed).collect(),
+            keys,
+            rows_read: scanned.read,
+            rows_dropped: scanned.dropped,
+            digests: digest::digests(&scanned.keys, scanned.sweeps)?,
+        })
+    }
+
     /// Number of sweeps.
     #[must_use]
     pub fn n_sweeps(&self) -> usize {
@@ -124,25 +143,7 @@ pub fn open<'a>(
     interrupted: &'a AtomicBool,
 ) -> Result<(Contents, Segments<'a>), DatasetError> {
     let plan = plan::plan(header, request)?;
-    let by: Vec<Field> = plan.by.iter().map(|key| key.field.clone()).collect();
-    let (found, segments) = segments::scan(header, request, plan, limit, interrupted)?;
-    let digests = digest::digests(&found.keys, found.sweeps).map_err(|e| DatasetError::Internal {
-        context: "digests of keys".to_owned(),
-        reason: e.to_string(),
-    })?;
-    let keys: Vec<ArrayRef> =
-        found.keys.iter().zip(&by).map(|(values, field)| present(values, field.data_type())).collect();
-    let typed = |(values, field): (&ArrayRef, Field)| field.with_data_type(values.data_type().clone());
-    let key_fields = keys.iter().zip(by).map(typed).collect();
-    let contents = Contents {
-        files: header.files(),
-        keys,
-        key_fields,
-        rows_read: found.read,
-        rows_dropped: found.dropped,
-        digests,
-    };
-    Ok((contents, segments))
+    segments::open(header, request, plan, limit, interrupted)
 }
 
 /// Reads the header's files as the request says, all at once: what [`open()`] gives as a single segment.

@@ -3,16 +3,14 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::batch::{Batch, Place};
-use super::convert::rows_where;
 use super::error::{DatasetError, Phase};
 use super::header::FileHeader;
 use super::open::{Source, damaged, guard, open};
-use super::plan::Plan;
+use super::plan::{Needs, Plan};
 
 /// Rows per batch: enough to make the work per batch small beside that per row, and to stay in the cache.
 pub(super) const BATCH: usize = 8192;
@@ -63,11 +61,13 @@ impl<'a> FileReader<'a> {
         self.file
     }
 
-    /// The next batch and its place; none at the end of the file.
+    /// The next batch, with what is needed of it; none at the end of the file.
     pub(super) fn next(
         &mut self,
+        plan: &Plan,
+        needs: &Needs,
         interrupted: &AtomicBool,
-    ) -> Result<Option<(RecordBatch, Place<'a>)>, DatasetError> {
+    ) -> Result<Option<Batch<'a>>, DatasetError> {
         let failed = |reason: String| damaged(&self.file.path, &self.source, reason, Phase::Read);
         let reader = &mut self.reader;
         let Some(batch) = guard(|| reader.next()).map_err(failed)? else {
@@ -87,24 +87,11 @@ impl<'a> FileReader<'a> {
             // Where no column is decoded, nothing else would end a number of rows that is damaged.
             return Err(failed(format!("it states {} rows and has more", self.file.rows)));
         }
-        Ok(Some((batch, place)))
+        Batch::compute(batch, plan, needs, place).map(Some)
     }
 }
 
 /// The file is not what it was when the job began.
 pub(super) fn changed(file: &FileHeader, what: &str) -> DatasetError {
     DatasetError::Changed { path: file.name(), what: what.to_owned() }
-}
-
-/// The rows of a batch that are kept; none where all are.
-pub(super) fn kept(plan: &Plan, scope: &Batch) -> Result<Option<Vec<u32>>, DatasetError> {
-    let Some(condition) = plan.condition else { return Ok(None) };
-    let truth = scope.evaluate(condition, "--where")?;
-    let kept = rows_where(&truth).ok_or_else(|| not_of_type("--where", "true or false"))?;
-    Ok(Some(kept).filter(|kept| kept.len() < scope.rows))
-}
-
-/// Types were checked before reading, so that this would be a defect.
-pub(super) fn not_of_type(context: &str, expected: &str) -> DatasetError {
-    DatasetError::Internal { context: context.to_owned(), reason: format!("the value is not {expected}") }
 }

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 use arrow::error::ArrowError;
 
-use super::batch::{Batch, Place};
+use super::batch::Batch;
 use super::convert::{cast_exactly, to_array};
 use super::error::DatasetError;
 use super::keys::{Interner, Ranked, Runs};
@@ -54,14 +54,8 @@ impl Numbered {
         Ok(Self { keys: keys.to_vec(), interner, runs: Vec::new(), file: 0 })
     }
 
-    fn add(
-        &mut self,
-        batch: &RecordBatch,
-        scope: &Batch,
-        kept: Option<&[u32]>,
-        place: &Place,
-    ) -> Result<(), DatasetError> {
-        let (keys, runs) = encode(batch, scope, &self.interner, &self.keys, kept, place)?;
+    fn add(&mut self, batch: &Batch) -> Result<(), DatasetError> {
+        let (keys, runs) = encode(batch, &self.interner, &self.keys)?;
         for (key, run) in keys.iter().zip(runs.ranges()) {
             let number = self.interner.number(key)?;
             extend(&mut self.runs, self.file, number, run.len());
@@ -84,8 +78,8 @@ pub(super) struct Scan {
     group: Option<Numbered>,
     cluster: Option<Numbered>,
     files: Vec<FileRows>,
-    pub(super) read: u64,
-    pub(super) dropped: u64,
+    read: u64,
+    dropped: u64,
 }
 
 /// Of one file.
@@ -102,6 +96,8 @@ pub(super) struct Scanned {
     /// Key columns in the types in which they are compared.
     pub(super) keys: Vec<ArrayRef>,
     pub(super) sweeps: usize,
+    pub(super) read: u64,
+    pub(super) dropped: u64,
     pub(super) files: Vec<FileRows>,
     group: Option<Vec<Run>>,
     cluster: Option<Vec<Run>>,
@@ -118,25 +114,20 @@ impl Scan {
         Ok(Self { group, cluster, files: Vec::new(), read: 0, dropped: 0 })
     }
 
-    /// Adds the rows of a batch that are `kept`, all where that is none.
-    pub(super) fn add(
-        &mut self,
-        batch: &RecordBatch,
-        scope: &Batch,
-        kept: Option<&[u32]>,
-        place: &Place,
-    ) -> Result<(), DatasetError> {
-        let n_kept = kept.map_or(scope.rows, <[u32]>::len);
-        self.read += scope.rows as u64;
-        self.dropped += (scope.rows - n_kept) as u64;
-        if self.files.len() <= place.index as usize {
-            self.begin_file(place.index as usize);
+    /// Adds the rows of a batch that are kept.
+    pub(super) fn add(&mut self, batch: &Batch) -> Result<(), DatasetError> {
+        let n_kept = batch.n_kept();
+        self.read += batch.rows as u64;
+        self.dropped += (batch.rows - n_kept) as u64;
+        let file = batch.place.index as usize;
+        if self.files.len() <= file {
+            self.begin_file(file);
         }
         if n_kept == 0 {
             return Ok(());
         }
         for numbered in self.group.iter_mut().chain(&mut self.cluster) {
-            numbered.add(batch, scope, kept, place)?;
+            numbered.add(batch)?;
         }
         let ends = [&self.group, &self.cluster].map(|n| n.as_ref().map_or(0, |n| n.runs.len()));
         if let Some(file) = self.files.last_mut() {
@@ -160,11 +151,12 @@ impl Scan {
         self.begin_file(files);
         self.files.truncate(files);
         let ranked = |numbered: Option<Numbered>| numbered.map(Numbered::ranked).transpose();
-        let (keys, group) = ranked(self.group)?.unzip();
-        let (_, cluster) = ranked(self.cluster)?.unzip();
+        let (keys, group) = ranked(self.group.take())?.unzip();
+        let (_, cluster) = ranked(self.cluster.take())?.unzip();
         let keys: Vec<ArrayRef> = keys.unwrap_or_default();
         let sweeps = if group.is_some() { keys.first().map_or(0, |k| k.len()) } else { 1 };
-        Ok(Scanned { keys, sweeps, files: self.files, group, cluster })
+        let Self { files, read, dropped, .. } = self;
+        Ok(Scanned { keys, sweeps, read, dropped, files, group, cluster })
     }
 }
 
@@ -216,25 +208,23 @@ impl Scanned {
 
 /// The kept keys, one for each run of equal rows, in the type in which they are compared.
 fn encode(
-    batch: &RecordBatch,
-    scope: &Batch,
+    batch: &Batch,
     interner: &Interner,
     keys: &[Key],
-    kept: Option<&[u32]>,
-    place: &Place,
 ) -> Result<(arrow::row::Rows, Runs), DatasetError> {
+    let place = &batch.place;
     let guarded =
         |step: &dyn Fn() -> Result<_, ArrowError>| guard(step).map_err(|reason| place.corrupt(reason));
     let columns = keys.iter().map(|key| {
         let missing = || place.corrupt(format!("column `{}` is missing", key.name));
         let values = if key.computed {
-            to_array(scope.column(&key.name).ok_or_else(missing)?)
+            to_array(batch.column(&key.name).ok_or_else(missing)?)
         } else {
-            Arc::clone(batch.column_by_name(&key.name).ok_or_else(missing)?)
+            Arc::clone(batch.decoded.column_by_name(&key.name).ok_or_else(missing)?)
         };
-        match kept {
+        match &batch.kept {
             Some(kept) => {
-                let rows = UInt32Array::from(kept.to_vec());
+                let rows = UInt32Array::from(kept.clone());
                 guarded(&|| take(&values, &rows, None))?.map_err(|e| place.conversion(&key.name, &e))
             }
             None => Ok(values),

@@ -7,14 +7,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::batch::{Batch, Place};
+use arrow::error::ArrowError;
+
+use super::batch::{Batch, not_of_type};
 use super::convert::store;
 use super::error::DatasetError;
 use super::header::Header;
 use super::order::{Kept, arrange};
 use super::plan::Plan;
-use super::read::{BATCH, FileReader, changed, kept, not_of_type};
-use super::scan::{Run, Scan, Scanned};
+use super::read::{BATCH, FileReader, changed};
+use super::scan::{Run, Scan};
 use super::{Contents, Request};
 use crate::formula::Columns;
 use crate::sweep::Sweep;
@@ -93,45 +95,47 @@ pub struct Segments<'a> {
     cuts: std::vec::IntoIter<Cut>,
 }
 
-/// Finds out which sweeps the input has. Their rows come in segments of at least `limit` rows, but for the last; where the
-/// input has no more than that, all is read at once.
-pub(super) fn scan<'a>(
+/// Finds out which sweeps the input has. Their rows come in segments of at least `limit` rows, but for the last. Where there
+/// are no more than that, or but one sweep, all is read at once.
+pub(super) fn open<'a>(
     header: &'a Header,
     request: &'a Request,
     plan: Plan<'a>,
     limit: usize,
     interrupted: &'a AtomicBool,
-) -> Result<(Found, Segments<'a>), DatasetError> {
+) -> Result<(Contents, Segments<'a>), DatasetError> {
     if u32::try_from(header.files.len()).is_err() {
         return Err(DatasetError::TooMany { what: "files", limit: u64::from(u32::MAX) });
     }
     let total = header.files.iter().map(|f| f.rows).fold(0, u64::saturating_add);
-    let at_once = total <= limit as u64;
+    let at_once = plan.by.is_empty() || total <= limit as u64;
     let mut scan = Scan::new(&plan)?;
-    let mut rows = Rows::new(if at_once { total as usize } else { 0 }, request);
+    let mut rows = Rows::new(request);
     let needs = if at_once { &plan.for_all } else { &plan.for_keys };
+    if at_once {
+        rows.reserve(usize::try_from(total).unwrap_or(usize::MAX));
+    }
     for (index, file) in (0..).zip(&header.files) {
         let mut reader = FileReader::open(file, index, &needs.decoded)?;
-        while let Some((batch, place)) = reader.next(interrupted)? {
-            let scope = Batch::compute(&batch, needs, &place)?;
-            let kept = kept(&plan, &scope)?;
-            scan.add(&batch, &scope, kept.as_deref(), &place)?;
+        while let Some(batch) = reader.next(&plan, needs, interrupted)? {
+            scan.add(&batch)?;
             if at_once {
-                rows.add(&scope, request, kept.as_deref(), &place)?;
+                rows.add(&batch, request)?;
             }
         }
     }
     if interrupted.load(Ordering::Relaxed) {
         return Err(DatasetError::Interrupted);
     }
-    let (read, dropped) = (scan.read, scan.dropped);
-    let scanned = scan
-        .finish(header.files.len())
-        .map_err(|e| DatasetError::Internal { context: "sorting keys".to_owned(), reason: e.to_string() })?;
-    let found = Found { keys: scanned.keys.clone(), sweeps: scanned.sweeps, read, dropped };
+    let internal =
+        |e: ArrowError| DatasetError::Internal { context: "sorting keys".to_owned(), reason: e.to_string() };
+    let scanned = scan.finish(header.files.len()).map_err(internal)?;
+    let contents = Contents::of(header, &plan, &scanned).map_err(internal)?;
     let starts = scanned.starts();
-    let (files, group, cluster) = reading_order(scanned, at_once);
-    let limit = if at_once { usize::MAX } else { limit.max(1) };
+    let order = if at_once { (0..scanned.files.len()).collect() } else { scanned.by_first_sweep() };
+    let unread = if at_once { &[][..] } else { &order };
+    let files: Vec<(usize, usize)> = unread.iter().map(|&f| (f, scanned.files[f].kept)).collect();
+    let (group, cluster) = scanned.runs(&order);
     let cuts = cuts(&starts, group.as_deref().unwrap_or_default(), limit);
     let segments = Segments {
         header,
@@ -147,32 +151,7 @@ pub(super) fn scan<'a>(
         next_sweep: 0,
         cuts: cuts.into_iter(),
     };
-    Ok((found, segments))
-}
-
-/// What a scan tells of the whole input.
-pub(super) struct Found {
-    pub(super) keys: Vec<arrow::array::ArrayRef>,
-    pub(super) sweeps: usize,
-    pub(super) read: u64,
-    pub(super) dropped: u64,
-}
-
-/// The files to read, each with its number of rows, and the sweeps and clusters of those rows.
-#[allow(clippy::type_complexity)] // Named, the three would hide what they are.
-fn reading_order(
-    scanned: Scanned,
-    at_once: bool,
-) -> (Vec<(usize, usize)>, Option<Vec<Run>>, Option<Vec<Run>>) {
-    if at_once {
-        let all: Vec<usize> = (0..scanned.files.len()).collect();
-        let (group, cluster) = scanned.runs(&all);
-        return (Vec::new(), group, cluster);
-    }
-    let order = scanned.by_first_sweep();
-    let files = order.iter().map(|&f| (f, scanned.files[f].kept)).collect();
-    let (group, cluster) = scanned.runs(&order);
-    (files, group, cluster)
+    Ok((contents, segments))
 }
 
 /// Cuts rows, given as runs of one sweep each, wherever there are `limit` of them and all sweeps so far are complete and
@@ -252,13 +231,10 @@ impl Segments<'_> {
             return Ok(());
         };
         let other_rows = |file| changed(file, "other rows of it are kept than before");
-        match reader.next(self.interrupted)? {
-            Some((batch, place)) => {
-                let scope = Batch::compute(&batch, needs, &place)?;
-                let kept = kept(&self.plan, &scope)?;
-                let n_kept = kept.as_ref().map_or(scope.rows, Vec::len);
-                *left = left.checked_sub(n_kept).ok_or_else(|| other_rows(place.file))?;
-                self.rows.add(&scope, self.request, kept.as_deref(), &place)
+        match reader.next(&self.plan, needs, self.interrupted)? {
+            Some(batch) => {
+                *left = left.checked_sub(batch.n_kept()).ok_or_else(|| other_rows(batch.place.file))?;
+                self.rows.add(&batch, self.request)
             }
             None if *left > 0 => Err(other_rows(reader.file())),
             None => {
@@ -277,11 +253,8 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(rows: usize, request: &Request) -> Rows {
-        let mut new =
-            Rows { columns: vec![Vec::new(); request.columns.len()], file: Vec::new(), row: Vec::new() };
-        new.reserve(rows);
-        new
+    fn new(request: &Request) -> Rows {
+        Rows { columns: vec![Vec::new(); request.columns.len()], file: Vec::new(), row: Vec::new() }
     }
 
     /// Makes room for so many rows at once, where they are all kept: growing would copy them and need half as much
@@ -292,20 +265,14 @@ impl Rows {
         let _ = fits && self.file.try_reserve_exact(more).is_ok() && self.row.try_reserve_exact(more).is_ok();
     }
 
-    fn add(
-        &mut self,
-        scope: &Batch,
-        request: &Request,
-        kept: Option<&[u32]>,
-        place: &Place,
-    ) -> Result<(), DatasetError> {
-        let n_kept = kept.map_or(scope.rows, <[u32]>::len);
+    fn add(&mut self, batch: &Batch, request: &Request) -> Result<(), DatasetError> {
+        let (place, kept, n_kept) = (&batch.place, batch.kept.as_deref(), batch.n_kept());
         if n_kept == 0 {
             return Ok(());
         }
         for (name, stored) in request.columns.iter().zip(&mut self.columns) {
             let column =
-                scope.column(name).ok_or_else(|| place.corrupt(format!("column `{name}` is missing")))?;
+                batch.column(name).ok_or_else(|| place.corrupt(format!("column `{name}` is missing")))?;
             if !store(column, kept, stored) {
                 return Err(not_of_type(name, "a number"));
             }
@@ -313,7 +280,7 @@ impl Rows {
         self.file.resize(self.file.len() + n_kept, place.index);
         match kept {
             Some(kept) => self.row.extend(kept.iter().map(|&i| place.first_row + u64::from(i))),
-            None => self.row.extend(place.first_row..place.first_row + scope.rows as u64),
+            None => self.row.extend(place.first_row..place.first_row + batch.rows as u64),
         }
         Ok(())
     }

@@ -450,48 +450,24 @@ impl Columns<'_> {
         &self,
         token: L::Token,
         plain: bool,
-        (rows, slope_cells, objective): Unweighed,
+        mut unweighed: Unweighed,
         gradient: &mut [Pack],
         hessian: &mut [Pack],
     ) {
+        let unweighed = &mut unweighed;
         if L::is_split(token) {
             // There are too few registers for all sums: some of them at a time.
-            self.sum_rows::<L::Half, P, 0, 3, false>(
-                token,
-                (rows, slope_cells, &mut *objective),
-                gradient,
-                hessian,
-            );
+            self.sum_rows::<L::Half, P, 0, 3, false>(token, unweighed, gradient, hessian);
             if P > 3 {
-                self.sum_rows::<L::Half, P, 3, 5, false>(
-                    token,
-                    (rows, slope_cells, &mut *objective),
-                    gradient,
-                    hessian,
-                );
+                self.sum_rows::<L::Half, P, 3, 5, false>(token, unweighed, gradient, hessian);
             }
             if P > 5 {
-                self.sum_rows::<L::Half, P, 5, 6, false>(
-                    token,
-                    (rows, slope_cells, &mut *objective),
-                    gradient,
-                    hessian,
-                );
+                self.sum_rows::<L::Half, P, 5, 6, false>(token, unweighed, gradient, hessian);
             }
         } else if plain {
-            self.sum_rows::<L, P, 0, MOST_IN_REGISTERS, true>(
-                token,
-                (rows, slope_cells, &mut *objective),
-                gradient,
-                hessian,
-            );
+            self.sum_rows::<L, P, 0, MOST_IN_REGISTERS, true>(token, unweighed, gradient, hessian);
         } else {
-            self.sum_rows::<L, P, 0, MOST_IN_REGISTERS, false>(
-                token,
-                (rows, slope_cells, &mut *objective),
-                gradient,
-                hessian,
-            );
+            self.sum_rows::<L, P, 0, MOST_IN_REGISTERS, false>(token, unweighed, gradient, hessian);
         }
     }
 
@@ -502,7 +478,7 @@ impl Columns<'_> {
     fn sum_rows<L: Lanes, const P: usize, const FROM: usize, const TO: usize, const PLAIN: bool>(
         &self,
         token: L::Token,
-        (rows, slope_cells, objective): Unweighed,
+        (rows, slope_cells, objective): &mut Unweighed,
         gradient: &mut [Pack],
         hessian: &mut [Pack],
     ) {
