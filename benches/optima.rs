@@ -13,14 +13,13 @@
 mod common;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use rayon::prelude::*;
 use sweepfit::dataset::Dataset;
 use sweepfit::engine::{BoundLaw, Job, LawText};
 use sweepfit::law::Residual;
-use sweepfit::problem::{Loss, Observations, Problem};
+use sweepfit::problem::{Binder, Loss, Problem};
 use sweepfit::solve::{self, AGREEMENT, Batch, Fit, Options, Status};
 
 use common::Loaded;
@@ -168,9 +167,9 @@ fn certified(fit: &Fit) -> bool {
 
 impl Pair {
     fn new(bound: &BoundLaw, dataset: &Dataset, sweep: usize, times: usize, batch: &mut Batch) -> Pair {
-        let (observations, _) =
-            Observations::bind(&bound.law, bound.models.full(), &bound.binding, &dataset.sweep(sweep));
-        let problem = Problem::new(bound.models.full().clone(), Arc::new(observations), bound.loss.at(1.0));
+        let binding = (&bound.binding, &dataset.sweep(sweep));
+        let (model, loss) = (bound.models.full(), bound.loss.at(1.0));
+        let (problem, _) = Problem::bind(None, &bound.law, model, loss, binding, &mut Binder::default());
         let mut timed = |options: &Options| {
             let begun = Instant::now();
             let fit = solve::fit(&bound.models, problem.clone(), options, batch);

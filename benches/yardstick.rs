@@ -178,10 +178,10 @@ fn learning_curves() {
     let loaded = common::Loaded::new(&job);
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let begun = Instant::now();
-    let records = loaded.fit(&common::pool(threads));
+    let found = loaded.fit(&common::pool(threads));
     println!(
         "  {} learning curves, pow4, 32 starts each, {threads} threads: {:.2} s",
-        records.len(),
+        found.records.len(),
         begun.elapsed().as_secs_f64()
     );
 }
@@ -214,7 +214,7 @@ fn kernel() {
     let theta = &fit.solution.as_ref().expect("it fits").theta;
     let n = problem.n();
     let model = &problem.model;
-    let columns: Vec<&Vec<f64>> =
+    let columns: Vec<&[f64]> =
         model.read_columns.iter().map(|&c| &problem.columns[usize::from(c)]).collect();
     // Coordinates come in the law's order, E, A, alpha, B, beta, and so do the centred columns.
     let theta: [f64; 5] = theta.as_slice().try_into().expect("five coordinates");

@@ -12,6 +12,8 @@
 //! the two are rejected for different reasons. It is stored as [`NULL`], a quiet NaN with a payload of its own;
 //! every other NaN is stored as [`NAN`] by [`canonical`].
 
+use std::ops::{Index, Range};
+
 /// SQL's null in a column of `f64`: a quiet NaN with the payload `"null"`. Compare with [`is_null`], never with `==`.
 pub const NULL: f64 = f64::from_bits(0x7FF8_0000_6E75_6C6C);
 
@@ -31,6 +33,40 @@ pub fn canonical(value: f64) -> f64 {
     if value.is_nan() { NAN } else { value }
 }
 
+/// Columns of a sweep; `columns[i]` is the i-th.
+#[derive(Debug, Clone, Copy)]
+pub struct SweepColumns<'a> {
+    columns: &'a [Vec<f64>],
+    first_row: usize,
+    end_row: usize,
+}
+
+impl<'a> SweepColumns<'a> {
+    /// The given rows of some columns.
+    ///
+    /// # Panics
+    /// If a column has not that many rows.
+    #[must_use]
+    pub fn new(columns: &'a [Vec<f64>], rows: Range<usize>) -> SweepColumns<'a> {
+        assert!(columns.iter().all(|c| rows.end <= c.len()), "a column is too short");
+        SweepColumns { columns, first_row: rows.start, end_row: rows.end }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [f64]> {
+        let rows = self.first_row..self.end_row;
+        self.columns.iter().map(move |column| &column[rows.clone()])
+    }
+}
+
+impl Index<usize> for SweepColumns<'_> {
+    type Output = [f64];
+
+    fn index(&self, column: usize) -> &[f64] {
+        &self.columns[column][self.first_row..self.end_row]
+    }
+}
+
 /// The observations that share one value of the key columns, in canonical row order.
 ///
 /// All slices have the same length, [`Sweep::len`]. Values may be null, NaN or infinite: the reader passes on what
@@ -40,7 +76,7 @@ pub struct Sweep<'a> {
     /// Position among the data set's sweeps, in the order of their keys.
     pub index: usize,
     /// The columns asked for, in the order in which they were asked for.
-    pub columns: Vec<&'a [f64]>,
+    pub columns: SweepColumns<'a>,
     /// For each observation the rank of its cluster among all of the data set's clusters, where clusters are used.
     /// Inside a sweep only the order of these numbers means anything: their values depend on the other sweeps.
     pub cluster: Option<&'a [u32]>,

@@ -32,8 +32,8 @@ fn sweeps_are_sorted_by_key_and_rows_by_value() {
         load(&folder.all(), &Request { by: names(&["run"]), ..request(&["n", "loss"]) }).expect("sweeps");
     assert_eq!(keys_as_text(&data), ["a", "b"]);
     let (a, b) = (data.sweep(0), data.sweep(1));
-    assert_eq!((a.columns[0], a.columns[1]), ([1.0, 2.0].as_slice(), [0.4, 0.2].as_slice()));
-    assert_eq!((b.columns[0], b.columns[1]), ([1.0, 3.0].as_slice(), [0.1, 0.3].as_slice()));
+    assert_eq!((&a.columns[0], &a.columns[1]), ([1.0, 2.0].as_slice(), [0.4, 0.2].as_slice()));
+    assert_eq!((&b.columns[0], &b.columns[1]), ([1.0, 3.0].as_slice(), [0.1, 0.3].as_slice()));
     assert_eq!((a.row, b.row), ([3, 1].as_slice(), [2, 0].as_slice()));
     assert_eq!((data.contents.rows_read, data.contents.rows_dropped), (4, 0));
     assert_eq!(data.contents.files[0].rows, 4);
@@ -58,7 +58,7 @@ fn values_that_cannot_be_used_are_passed_on() {
     folder.write("a.parquet", &[("x", Arc::new(x) as ArrayRef), ("nothing", Arc::new(nothing))]);
     let data = load(&folder.all(), &request(&["x", "nothing"])).expect("a sweep");
     let sweep = data.sweep(0);
-    let x = sweep.columns[0];
+    let x = &sweep.columns[0];
     assert_eq!(x[..2], [-1.0, f64::INFINITY]);
     assert!(x[2].is_nan() && !is_null(x[2]) && is_null(x[3]));
     assert!(sweep.columns[1].iter().all(|v| is_null(*v)));
@@ -70,7 +70,7 @@ fn bits(data: &Dataset) -> (Vec<String>, Vec<SweepBits>) {
 }
 
 fn sweep_bits(sweep: &Sweep) -> SweepBits {
-    let columns = sweep.columns.concat().iter().map(|v| v.to_bits()).collect();
+    let columns = sweep.columns.iter().flatten().map(|v| v.to_bits()).collect();
     (columns, sweep.cluster.expect("clusters").to_vec(), sweep.key_digest)
 }
 
@@ -427,7 +427,7 @@ fn a_condition_drops_what_is_not_true_and_counts_it() {
     assert_eq!((data.sweep(0).row, data.sweep(1).row), ([0].as_slice(), [2].as_slice()));
     let data = load(&folder.all(), &with("N > 1 and run != 'a'")).expect("a sweep");
     assert_eq!((keys_as_text(&data), data.contents.rows_dropped), (names(&["b"]), 3));
-    assert_eq!((data.sweep(0).columns[0], data.sweep(0).row), ([4.0].as_slice(), [3].as_slice()));
+    assert_eq!((&data.sweep(0).columns[0], data.sweep(0).row), ([4.0].as_slice(), [3].as_slice()));
     let data = load(&folder.all(), &with("N is null")).expect("a sweep");
     assert!(is_null(data.sweep(0).columns[0][0]));
     assert_eq!(load(&folder.all(), &with("N > 9")).expect("no sweeps").n_sweeps(), 0);

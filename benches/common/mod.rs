@@ -5,13 +5,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use sweepfit::dataset::{self, Dataset, Request};
-use sweepfit::engine::{self, Chunk, EngineError, Job, LawText, Record, Run, Silent, Sink};
+use sweepfit::engine::{self, Chunk, EngineError, Job, LawText, Run, Silent, Sink};
 use sweepfit::law::{Catalogue, Residual};
-use sweepfit::problem::{Binding, Loss, Observations, Problem};
+use sweepfit::problem::{Binder, Binding, Loss, Problem};
 use sweepfit::solve::{self, Batch, Fit, Models};
 
 /// The program that was built with the benches.
@@ -54,8 +53,8 @@ pub fn chinchilla(loss: Loss) -> (Models, Problem) {
     let dataset = dataset::read(&header, &request, &AtomicBool::new(false)).expect("the file is readable");
     let binding =
         Binding { names, used: vec![0, 1, 2], response: law.response.clone(), weight: None, sigma: None };
-    let (observations, _) = Observations::bind(&law, models.full(), &binding, &dataset.sweep(0));
-    let problem = Problem::new(models.full().clone(), Arc::new(observations), loss);
+    let binding = (&binding, &dataset.sweep(0));
+    let (problem, _) = Problem::bind(None, &law, models.full(), loss, binding, &mut Binder::default());
     (models, problem)
 }
 
@@ -111,9 +110,9 @@ impl Loaded {
     }
 
     /// Fits everything on the threads of a pool; nothing is written.
-    pub fn fit(&self, pool: &rayon::ThreadPool) -> Vec<Record> {
+    pub fn fit(&self, pool: &rayon::ThreadPool) -> Chunk {
         pool.install(|| {
-            let mut records = Records(Vec::new());
+            let mut records = Records(Chunk::default());
             let mut segments = std::iter::once(Ok(&self.dataset.rows));
             engine::fit_all(&self.run, &mut segments, &mut records, &Silent, &AtomicBool::new(false))
                 .expect("the fits run");
@@ -122,11 +121,11 @@ impl Loaded {
     }
 }
 
-struct Records(Vec<Record>);
+struct Records(Chunk);
 
 impl Sink for Records {
     fn take(&mut self, chunk: Chunk) -> Result<(), EngineError> {
-        self.0.extend(chunk.records);
+        self.0.append(chunk);
         Ok(())
     }
 }

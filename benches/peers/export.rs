@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::json;
 use sweepfit::engine::Job;
 use sweepfit::infer::{Resample, Resampler};
-use sweepfit::problem::{Loss, Observations, Part, Problem};
+use sweepfit::problem::{Binder, Loss, Part, Problem};
 use sweepfit::solve::{Batch, Models, Points, Starts};
 
 use crate::common::{self, fitted};
@@ -68,11 +67,12 @@ fn batch(folder: &Path, sweeps: usize) {
     let bound = &loaded.run.laws[0];
     let (mut columns, mut starts, mut weights) =
         ([Vec::new(), Vec::new(), Vec::new()], Vec::new(), Vec::new());
-    let mut lanes = Batch::default();
+    let (mut lanes, mut binder) = (Batch::default(), Binder::default());
     for i in 0..loaded.dataset.n_sweeps() {
         let sweep = loaded.dataset.sweep(i);
-        let (observations, _) = Observations::bind(&bound.law, bound.models.full(), &bound.binding, &sweep);
-        let problem = Problem::new(bound.models.full().clone(), Arc::new(observations), Loss::L2);
+        let binding = (&bound.binding, &sweep);
+        let (problem, _) =
+            Problem::bind(None, &bound.law, bound.models.full(), Loss::L2, binding, &mut binder);
         let [n, d, loss] = &mut columns;
         n.extend_from_slice(source(&problem, "N"));
         d.extend_from_slice(source(&problem, "D"));

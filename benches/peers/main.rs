@@ -207,16 +207,17 @@ impl Measure {
         let mut rows = Vec::new();
         for (name, loss) in LOSSES {
             let loaded = common::Loaded::new(&export::batch_job(&self.folder, loss));
-            let (times, records) = self.time(|| loaded.fit(&pool));
+            let (times, found) = self.time(|| loaded.fit(&pool));
             let models = &loaded.run.laws[0].models;
             let mut estimates = Vec::new();
-            for record in &records {
-                let natural: Vec<f64> = record.estimates.parameters.iter().map(|p| p.estimate).collect();
+            let records = &found.records;
+            for record in records {
+                let natural: Vec<f64> = found.estimates(record).iter().map(|p| p.estimate).collect();
                 estimates.push(ordered(models, &natural));
             }
-            for record in &records {
+            for record in records {
                 // A fit without replicates fails the comparison, it does not end it.
-                let found = record.estimates.replicates.as_ref();
+                let found = record.replicates.as_ref();
                 estimates.extend(
                     (0..BATCH_REPLICATES).map(|r| {
                         found.map_or([f64::NAN; 5], |replicates| ordered(models, replicates.row(r)))

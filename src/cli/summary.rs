@@ -4,7 +4,7 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
-use crate::engine::{Record, Summary};
+use crate::engine::Summary;
 use crate::law::{Domain, Law};
 use crate::solve::Status;
 
@@ -56,8 +56,8 @@ pub fn text(summary: &Summary, dry_run: bool, out: Option<&Path>) -> String {
             fits.add_row(row);
         }
         text += &lines(&fits);
-        if (1..=4).contains(&summary.only_sweep.len()) {
-            let bootstrap = summary.only_sweep.iter().any(|r| r.estimates.replicates.is_some());
+        if (1..=4).contains(&summary.only_sweep.records.len()) {
+            let bootstrap = summary.only_sweep.records.iter().any(|r| r.replicates.is_some());
             text += &coefficients(summary, bootstrap);
         }
     }
@@ -96,9 +96,9 @@ fn coefficients(summary: &Summary, bootstrap: bool) -> String {
         if x != 0.0 && (x.abs() < 1e-3 || x.abs() >= 1e7) { format!("{x:.6e}") } else { format!("{x:.6}") }
     };
     let number = |x: Option<f64>| x.map_or(String::new(), short);
-    for Record { law, estimates, .. } in &summary.only_sweep {
-        let bound = &summary.laws[*law];
-        for (parameter, e) in bound.law.parameters.iter().zip(&estimates.parameters) {
+    for record in &summary.only_sweep.records {
+        let bound = &summary.laws[record.law];
+        for (parameter, e) in bound.law.parameters.iter().zip(summary.only_sweep.estimates(record)) {
             let se = if bootstrap { e.bootstrap_std_error } else { e.std_error };
             rows.add_row([
                 bound.law.name.clone(),

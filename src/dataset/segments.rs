@@ -19,7 +19,7 @@ use super::read::{BATCH, FileReader, changed};
 use super::scan::{Run, Scan};
 use super::{Contents, Request};
 use crate::formula::Columns;
-use crate::sweep::Sweep;
+use crate::sweep::{Sweep, SweepColumns};
 
 /// Consecutive sweeps with their rows.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Segment {
         let kept = &self.rows;
         Sweep {
             index: sweep,
-            columns: kept.columns.iter().map(|c| &c[rows.clone()]).collect(),
+            columns: SweepColumns::new(&kept.columns, rows.clone()),
             cluster: kept.cluster.as_ref().map(|c| &c[rows.clone()]),
             file: &kept.file[rows.clone()],
             row: &kept.row[rows],

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::dataset::{Contents, DatasetError, Segment};
-use crate::infer::{self, estimates, is_trustworthy, leverages, predictions, replicate};
+use crate::infer::{self, estimate, is_trustworthy, leverages, predictions, replicate};
 use crate::law::LANES;
-use crate::problem::{Observations, Rejection};
+use crate::problem::{Binder, Problem, Rejection};
 use crate::solve::{self, Batch, Fit, fit_choices, never_finite};
 use crate::sweep::Sweep;
 
@@ -151,9 +151,15 @@ const OBSERVATIONS: usize = 1 << 13;
 /// Groups per thread below which sweeps are rather fitted by fewer at a time: no thread should wait for another's last.
 const GROUPS_PER_THREAD: usize = 4;
 
+/// What a worker keeps from group to group.
+#[derive(Default)]
+pub(super) struct Tools {
+    batch: Batch,
+    binder: Binder,
+}
+
 thread_local! {
-    /// Buffers that a worker keeps from group to group.
-    static BATCH: RefCell<Batch> = RefCell::default();
+    static TOOLS: RefCell<Tools> = RefCell::default();
 }
 
 /// The results of consecutive sweeps, in order.
@@ -178,55 +184,62 @@ fn fit_chunk(
         groups.push(group);
         rest = others;
     }
-    let mut parts: Vec<(usize, Chunk)> = groups
+    let parts: Vec<Chunk> = groups
         .into_par_iter()
         .map(|group| {
             if interrupted.load(Ordering::Relaxed) {
-                return Vec::new();
+                return Chunk::default();
             }
             let sweeps: Vec<Sweep> = group.iter().map(|&i| segment.sweep(&run.contents, i)).collect();
             // Taken, not borrowed: while replicates wait for other threads, this one may begin another group.
-            let mut batch = BATCH.take();
-            let parts = fit_group(run, &sweeps, &mut batch, interrupted);
-            BATCH.set(batch);
+            let mut tools = TOOLS.take();
+            let part = fit_group(run, &sweeps, &mut tools, interrupted);
+            TOOLS.set(tools);
             progress.advance(group.len() as u64);
-            group.iter().copied().zip(parts).collect()
+            part
         })
-        .flatten_iter()
         .collect();
-    parts.sort_unstable_by_key(|(sweep, _)| *sweep);
     let mut whole = Chunk::default();
-    for (_, part) in parts {
-        whole.records.extend(part.records);
-        whole.rejected.extend(part.rejected);
-    }
+    parts.into_iter().for_each(|part| whole.append(part));
+    whole.records.sort_unstable_by_key(|record| (record.sweep, record.law));
+    whole.rejected.sort_by_key(|rejected| rejected.sweep);
     whole
 }
 
-/// One sweep under all laws: records, and what is left out and why.
+/// One sweep under all laws: what is left out and why.
 struct Judged<'a> {
     run: &'a Run,
     sweep: &'a Sweep<'a>,
-    records: Vec<Record>,
-    /// Per law.
-    rejections: Vec<Vec<Rejection>>,
+    /// Each with its law, law by law.
+    rejections: Vec<(usize, Rejection)>,
     /// Laws for which too little is left, and how much.
     too_small: Vec<(usize, usize)>,
 }
 
 impl<'a> Judged<'a> {
     fn new(run: &'a Run, sweep: &'a Sweep<'a>) -> Judged<'a> {
-        let rejections = vec![Vec::new(); run.laws.len()];
-        Judged { run, sweep, records: Vec::new(), rejections, too_small: Vec::new() }
+        Judged { run, sweep, rejections: Vec::new(), too_small: Vec::new() }
     }
 
     /// The observations under a law, unless they are too few.
-    fn bind(&mut self, law: usize) -> Option<Observations> {
+    fn bind(&mut self, law: usize, tools: &mut Tools) -> Option<Problem> {
         let bound = &self.run.laws[law];
-        let (observations, rejected) =
-            Observations::bind(&bound.law, bound.models.full(), &bound.binding, self.sweep);
-        self.rejections[law] = rejected;
-        self.if_enough(law, observations.len()).then_some(observations)
+        let Tools { batch: Batch { spare, .. }, binder } = tools;
+        let binding = (&bound.binding, self.sweep);
+        // What scale the loss has is for the fit to say.
+        let loss = bound.loss.at(1.0);
+        let (problem, rejected) =
+            Problem::bind(spare.problem(), &bound.law, bound.models.full(), loss, binding, binder);
+        self.reject(law, rejected);
+        if self.if_enough(law, problem.n()) {
+            return Some(problem);
+        }
+        spare.keep_problem(problem);
+        None
+    }
+
+    fn reject(&mut self, law: usize, rejected: impl IntoIterator<Item = Rejection>) {
+        self.rejections.extend(rejected.into_iter().map(|rejection| (law, rejection)));
     }
 
     fn if_enough(&mut self, law: usize, usable: usize) -> bool {
@@ -236,41 +249,48 @@ impl<'a> Judged<'a> {
         }
         enough
     }
-
-    fn chunk(self) -> Chunk {
-        let rejected = merge_rejections(self.sweep, self.rejections, &self.too_small, self.run);
-        Chunk { records: self.records, rejected }
-    }
 }
 
 /// The rejections of one sweep, without any fit.
-pub(super) fn reject_only(run: &Run, sweep: &Sweep) -> Chunk {
+pub(super) fn reject_only(run: &Run, sweep: &Sweep, tools: &mut Tools) -> Chunk {
     let mut judged = Judged::new(run, sweep);
-    (0..run.laws.len()).for_each(|law| drop(judged.bind(law)));
-    judged.chunk()
+    for law in 0..run.laws.len() {
+        if let Some(problem) = judged.bind(law, tools) {
+            tools.batch.spare.keep_problem(problem);
+        }
+    }
+    let mut chunk = Chunk::default();
+    merge_rejections(judged, &mut chunk.rejected);
+    chunk
 }
 
-/// All laws on some sweeps: for each what comes of it.
-fn fit_group(run: &Run, sweeps: &[Sweep], batch: &mut Batch, interrupted: &AtomicBool) -> Vec<Chunk> {
+/// All laws on some sweeps: what comes of it, law by law.
+fn fit_group(run: &Run, sweeps: &[Sweep], tools: &mut Tools, interrupted: &AtomicBool) -> Chunk {
     let mut group: Vec<Judged> = sweeps.iter().map(|sweep| Judged::new(run, sweep)).collect();
+    let mut chunk = Chunk::default();
+    chunk.records.reserve(group.len() * run.laws.len());
     for (law, bound) in run.laws.iter().enumerate() {
         let mut members = Vec::with_capacity(group.len());
-        let mut observations = Vec::with_capacity(group.len());
+        let mut problems = Vec::with_capacity(group.len());
         for (member, judged) in group.iter_mut().enumerate() {
-            if let Some(bound) = judged.bind(law) {
+            if let Some(problem) = judged.bind(law, tools) {
                 members.push(member);
-                observations.push(Arc::new(bound));
+                problems.push(problem);
             }
         }
-        let fits = fit_choices(&bound.models, observations, bound.loss, &run.solve, batch);
+        let batch = &mut tools.batch;
+        chunk.estimates.reserve(members.len() * bound.law.parameters.len());
+        let fits = fit_choices(&bound.models, problems, bound.loss, &run.solve, batch);
         for (member, fit) in members.into_iter().zip(fits) {
             let judged = &mut group[member];
             if let Some(fit) = without_culprits(judged, law, fit, batch) {
-                judged.records.push(record(run, law, judged.sweep, &fit, interrupted));
+                record(run, law, judged.sweep, &fit, interrupted, &mut chunk);
+                batch.spare.keep(fit);
             }
         }
     }
-    group.into_iter().map(Judged::chunk).collect()
+    group.into_iter().for_each(|judged| merge_rejections(judged, &mut chunk.rejected));
+    chunk
 }
 
 /// The fit, and where it has no solution that of the observations without those where the law has no finite value, such
@@ -286,39 +306,44 @@ fn without_culprits(judged: &mut Judged, law: usize, fit: Fit, batch: &mut Batch
     if culprits.is_empty() || culprits.len() == observations.len() {
         return Some(fit);
     }
-    judged.rejections[law].extend(culprits.iter().map(|&i| Rejection {
-        row: observations.rows[i],
-        reason: format!("`{}` has no finite value here", bound.law.name),
-    }));
+    judged.reject(
+        law,
+        culprits.iter().map(|&i| Rejection {
+            row: observations.rows[i],
+            reason: format!("`{}` has no finite value here", bound.law.name),
+        }),
+    );
     judged.if_enough(law, observations.len() - culprits.len()).then(|| {
-        let rest = vec![Arc::new(observations.without(&culprits))];
-        fit_choices(&bound.models, rest, bound.loss, &run.solve, batch).remove(0)
+        let rest = Arc::new(observations.without(&culprits));
+        let problem = Problem::new(Arc::clone(bound.models.full()), rest, fit.problem.loss);
+        fit_choices(&bound.models, vec![problem], bound.loss, &run.solve, batch).remove(0)
     })
 }
 
-/// What a fit tells: estimates with their uncertainty, residuals where they are wanted.
-fn record(run: &Run, law: usize, sweep: &Sweep, fit: &Fit, interrupted: &AtomicBool) -> Record {
+/// Adds to a chunk what a fit tells: estimates with their uncertainty, residuals where they are wanted.
+fn record(run: &Run, law: usize, sweep: &Sweep, fit: &Fit, interrupted: &AtomicBool, chunk: &mut Chunk) {
     let bound = &run.laws[law];
     let wanted = run.inference.bootstrap > 0 && is_trustworthy(fit) && fit.problem.p() > 0;
-    let replicates = wanted
+    let mut replicates = wanted
         .then(|| replicate(&bound.models, fit, &run.inference, &sweep.key_digest, interrupted))
         .flatten();
-    let mut estimates = estimates(&bound.law, fit, replicates, &run.inference);
-    if let Some(replicates) = &mut estimates.replicates
+    estimate(&bound.law, fit, replicates.as_ref(), &run.inference, &mut chunk.estimates);
+    if let Some(replicates) = &mut replicates
         && !run.keep_replicates
     {
         replicates.forget_values();
     }
-    let mut record = Record::new(sweep.index, law, fit, estimates);
+    let mut record = Record::new(sweep.index, law, fit, &chunk.estimates);
+    record.replicates = replicates;
     if run.residuals {
         record.residuals = residual_rows(run, bound, sweep, fit);
     }
-    record
+    chunk.records.push(record);
 }
 
 fn residual_rows(run: &Run, bound: &BoundLaw, sweep: &Sweep, fit: &Fit) -> Vec<ResidualRow> {
     let observations = &fit.problem.observations;
-    let predictions = predictions(fit);
+    let predictions: Vec<f64> = predictions(fit).collect();
     let leverages = leverages(fit);
     let residual = |i: usize| fit.solution.as_ref().map_or(f64::NAN, |s| s.rows.residual[i]);
     // In the law's canonical order, so that the table does not depend on the input's.
@@ -344,21 +369,14 @@ fn residual_rows(run: &Run, bound: &BoundLaw, sweep: &Sweep, fit: &Fit) -> Vec<R
         .collect()
 }
 
-/// Rows that all laws reject for the same reason are listed once.
-fn merge_rejections(
-    sweep: &Sweep,
-    rejections: Vec<Vec<Rejection>>,
-    too_small: &[(usize, usize)],
-    run: &Run,
-) -> Vec<RejectedRow> {
-    let n_laws = rejections.len();
+/// Appends the rejections of a sweep. Rows that all laws reject for the same reason are listed once.
+fn merge_rejections(judged: Judged, merged: &mut Vec<RejectedRow>) {
+    let Judged { run, sweep, rejections, too_small } = judged;
+    let n_laws = run.laws.len();
     let mut rows: BTreeMap<(u32, String), Vec<usize>> = BTreeMap::new();
-    for (law, rejected) in rejections.into_iter().enumerate() {
-        for Rejection { row, reason } in rejected {
-            rows.entry((row, reason)).or_default().push(law);
-        }
+    for (law, Rejection { row, reason }) in rejections {
+        rows.entry((row, reason)).or_default().push(law);
     }
-    let mut merged = Vec::new();
     for ((row, reason), laws) in rows {
         let place = Some((sweep.file[row as usize], sweep.row[row as usize]));
         let all = laws.len() == n_laws;
@@ -383,5 +401,4 @@ fn merge_rejections(
             ),
         });
     }
-    merged
 }

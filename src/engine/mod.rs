@@ -92,7 +92,7 @@ pub struct Summary {
     pub laws: Vec<BoundLaw>,
     pub counts: Counts,
     /// The records of a job of one sweep, for a summary that shows its coefficients.
-    pub only_sweep: Vec<Record>,
+    pub only_sweep: Chunk,
 }
 
 /// Reads a job's input, binds its laws and counts sweeps and rejections; nothing is fitted or written.
@@ -101,13 +101,14 @@ pub fn dry_run(job: &Job, interrupted: &AtomicBool) -> Result<Summary, EngineErr
     let (contents, segments) = dataset::open(&plan.header, &plan.request, SEGMENT, interrupted)?;
     let mut counts = Counts::new(&plan.laws, &contents);
     let run = Run::new(&plan, contents, job);
+    let mut tools = fit_all::Tools::default();
     for segment in segments {
         let segment = segment?;
         for i in segment.sweeps() {
-            counts.add(&fit_all::reject_only(&run, &segment.sweep(&run.contents, i)));
+            counts.add(&fit_all::reject_only(&run, &segment.sweep(&run.contents, i), &mut tools));
         }
     }
-    Ok(Summary { laws: plan.laws, counts, only_sweep: Vec::new() })
+    Ok(Summary { laws: plan.laws, counts, only_sweep: Chunk::default() })
 }
 
 /// Runs a job from files to a directory.
@@ -132,7 +133,7 @@ pub fn run(
         batches: Batches::new(&run),
         directory: None,
         job_text: serde_json::to_string(job).unwrap_or_default(),
-        only_sweep: Vec::new(),
+        only_sweep: Chunk::default(),
         keep: run.contents.n_sweeps() == 1,
         keep_replicates: job.keep_replicates,
         residuals: job.residuals,
@@ -165,7 +166,7 @@ struct TableSink {
     batches: Batches,
     directory: Option<Directory>,
     job_text: String,
-    only_sweep: Vec<Record>,
+    only_sweep: Chunk,
     keep: bool,
     keep_replicates: bool,
     residuals: bool,
@@ -187,7 +188,7 @@ impl Sink for TableSink {
             directory.write("rejected", &batches.rejected(&chunk)?)?;
         }
         if self.keep {
-            self.only_sweep.extend(chunk.records);
+            self.only_sweep.append(chunk);
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! What a run produces, as plain data: one [`Record`] per sweep and law.
 
-use crate::infer::{Estimates, is_weak};
+use std::ops::Range;
+
+use crate::infer::{Criteria, Estimate, Goodness, Replicates, criteria, goodness, is_weak};
 use crate::problem::Loss;
 use crate::solve::{Fit, Flag, Status};
 
@@ -25,14 +27,20 @@ pub struct Record {
     pub n_agreeing: usize,
     pub runner_up: Option<f64>,
     pub iterations: u32,
-    pub estimates: Estimates,
+    /// Of [`Chunk::estimates`], those of its parameters, in the law's order.
+    pub parameters: Range<usize>,
+    pub goodness: Goodness,
+    pub criteria: Criteria,
+    pub replicates: Option<Replicates>,
     pub residuals: Vec<ResidualRow>,
 }
 
 impl Record {
-    pub fn new(sweep: usize, law: usize, fit: &Fit, estimates: Estimates) -> Record {
+    /// Of a fit whose parameters' estimates are the last of `estimates`.
+    pub fn new(sweep: usize, law: usize, fit: &Fit, estimates: &[Estimate]) -> Record {
+        let parameters = estimates.len() - fit.natural.len()..estimates.len();
         let mut flags = fit.flags.clone();
-        if is_weak(fit, &estimates) {
+        if is_weak(fit, &estimates[parameters.clone()]) {
             flags.push(Flag::Weak);
             flags.sort_unstable();
         }
@@ -52,7 +60,10 @@ impl Record {
             n_agreeing: fit.n_agreeing,
             runner_up: fit.runner_up,
             iterations: fit.iterations,
-            estimates,
+            parameters,
+            goodness: goodness(fit),
+            criteria: criteria(fit),
+            replicates: None,
             residuals: Vec::new(),
         }
     }
@@ -87,5 +98,29 @@ pub struct RejectedRow {
 #[derive(Clone, Debug, Default)]
 pub struct Chunk {
     pub records: Vec<Record>,
+    /// Of all records' parameters.
+    pub estimates: Vec<Estimate>,
     pub rejected: Vec<RejectedRow>,
+}
+
+impl Chunk {
+    /// The estimates of a record's parameters.
+    ///
+    /// # Panics
+    /// If the record is another chunk's, perhaps.
+    pub fn estimates(&self, record: &Record) -> &[Estimate] {
+        &self.estimates[record.parameters.clone()]
+    }
+
+    /// Takes over all that another has.
+    pub fn append(&mut self, mut other: Chunk) {
+        let before = self.estimates.len();
+        for record in &mut other.records {
+            let Range { start, end } = record.parameters;
+            record.parameters = start + before..end + before;
+        }
+        self.records.append(&mut other.records);
+        self.estimates.append(&mut other.estimates);
+        self.rejected.append(&mut other.rejected);
+    }
 }

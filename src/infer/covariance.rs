@@ -4,62 +4,84 @@
 //! `H⁻¹(Σ ψ²∂m∂mᵀ)H⁻¹` with the exact Hessian `H` (Huber 1967). Both over the coordinates that are not on a
 //! bound, carried to natural units by the delta method.
 
-use faer::linalg::solvers::Solve;
+use std::cell::RefCell;
+
 use faer::{Mat, Side};
 
-use crate::solve::{Finished, Fit, column_scales, scaled_hessian, weighted_entry};
+use crate::solve::{
+    Finished, Fit, cholesky, cholesky_solve, column_scales, scaled_hessian, weighted_entry,
+};
 
 /// A Hessian with an eigenvalue below this share of its largest is not inverted.
 const CURVED: f64 = 1e-9;
 
-/// One entry per parameter of the law; none where it is fixed, on a bound, or not determined.
-pub fn standard_errors(fit: &Fit, absolute_sigma: bool) -> Vec<Option<f64>> {
-    errors(fit, absolute_sigma).unwrap_or_else(|| vec![None; fit.natural.len()])
+/// Buffers that a thread keeps.
+#[derive(Default)]
+struct Scratch {
+    scale: Vec<f64>,
+    /// By rows, over the free coordinates, columns scaled.
+    covariance: Vec<f64>,
+    hessian: Vec<f64>,
+    jacobian: Vec<f64>,
+    row: Vec<f64>,
 }
 
-fn errors(fit: &Fit, absolute_sigma: bool) -> Option<Vec<Option<f64>>> {
-    let solution = fit.solution.as_ref().filter(|solution| !solution.free.is_empty())?;
-    let scale = column_scales(&solution.rows, &solution.free);
-    let covariance = if fit.problem.loss.is_quadratic() {
-        least_squares(fit, solution, &scale, absolute_sigma)
-    } else {
-        sandwich(solution, &scale)
-    }?;
-    let p = fit.problem.p();
-    let jacobian = fit.problem.natural_jacobian(&solution.theta);
-    let mut row = Vec::with_capacity(scale.len());
-    let errors = (0..fit.natural.len()).map(|k| {
-        row.clear();
-        row.extend(solution.free.iter().zip(&scale).map(|(&i, s)| jacobian[k * p + i] / s));
-        let mut variance = 0.0;
-        for (a, x) in row.iter().enumerate() {
-            for (b, y) in row.iter().enumerate() {
-                variance += x * covariance[(a, b)] * y;
-            }
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Gives `set` the standard error of each of the law's parameters, by its index: none where it is fixed, on a bound, or not
+/// determined.
+pub fn standard_errors(fit: &Fit, absolute_sigma: bool, mut set: impl FnMut(usize, Option<f64>)) {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let covariance = covariance(fit, absolute_sigma, scratch);
+        let Scratch { scale, covariance: entries, jacobian, row, .. } = scratch;
+        let p = fit.problem.p();
+        for k in 0..fit.natural.len() {
+            let variance = covariance.map(|solution| {
+                row.clear();
+                row.extend(solution.free.iter().zip(scale.iter()).map(|(&i, s)| jacobian[k * p + i] / s));
+                let products = row.iter().flat_map(|x| row.iter().map(move |y| (x, y)));
+                products.zip(entries.iter()).map(|((x, y), entry)| x * entry * y).sum::<f64>()
+            });
+            let usable = |variance: &f64| *variance > 0.0 && variance.is_finite() && !fit.at_bound[k];
+            set(k, variance.filter(usable).map(f64::sqrt));
         }
-        (variance > 0.0 && variance.is_finite() && !fit.at_bound[k]).then(|| variance.sqrt())
     });
-    Some(errors.collect())
 }
 
-fn least_squares(fit: &Fit, solution: &Finished, scale: &[f64], absolute_sigma: bool) -> Option<Mat<f64>> {
-    let rows = &solution.rows;
+/// Leaves the covariance of the free coordinates in `scratch`, and the parameters' derivatives.
+fn covariance<'a>(fit: &'a Fit, absolute_sigma: bool, scratch: &mut Scratch) -> Option<&'a Finished> {
+    let solution = fit.solution.as_ref().filter(|solution| !solution.free.is_empty())?;
+    let Scratch { scale, covariance, hessian, jacobian, row } = scratch;
+    scale.clear();
+    scale.extend(solution.free.iter().map(|&i| solution.rows.scale(i)));
+    covariance.clear();
+    covariance.resize(scale.len() * scale.len(), 0.0);
+    if fit.problem.loss.is_quadratic() {
+        least_squares(fit, solution, absolute_sigma, covariance)?;
+    } else {
+        sandwich(solution, scale, covariance, hessian, row)?;
+    }
+    fit.problem.natural_jacobian_into(&solution.theta, jacobian);
+    Some(solution)
+}
+
+fn least_squares(fit: &Fit, solution: &Finished, absolute_sigma: bool, covariance: &mut [f64]) -> Option<()> {
     let m = solution.free.len();
-    let variance = if absolute_sigma { 1.0 } else { 2.0 * rows.objective / degrees_of_freedom(fit)? };
-    let scaled = Mat::from_fn(rows.residual.len(), m, |i, a| {
-        weighted_entry(rows.weight[i], rows.jacobian[i * rows.p + solution.free[a]]) / scale[a]
-    });
-    if scaled.nrows() < m {
+    let variance =
+        if absolute_sigma { 1.0 } else { 2.0 * solution.rows.objective / degrees_of_freedom(fit)? };
+    let inverse = &fit.identification.inverse;
+    if inverse.len() != m * m {
         return None;
     }
-    let r = scaled.qr().thin_R().to_owned();
-    if (0..m).any(|a| r[(a, a)] == 0.0) {
-        return None;
+    for a in 0..m {
+        for b in 0..m {
+            let product: f64 = (a.max(b)..m).map(|k| inverse[a * m + k] * inverse[b * m + k]).sum();
+            covariance[a * m + b] = variance * product;
+        }
     }
-    let mut inverse = Mat::<f64>::identity(m, m);
-    r.solve_upper_triangular_in_place(inverse.as_mut());
-    let product = &inverse * inverse.transpose();
-    Some(Mat::from_fn(m, m, |a, b| variance * product[(a, b)]))
+    Some(())
 }
 
 /// Observations with weight less free parameters, where positive.
@@ -69,30 +91,55 @@ fn degrees_of_freedom(fit: &Fit) -> Option<f64> {
     (n > p).then(|| (n - p) as f64)
 }
 
-fn sandwich(solution: &Finished, scale: &[f64]) -> Option<Mat<f64>> {
-    let rows = &solution.rows;
-    let m = solution.free.len();
-    let hessian = scaled_hessian(rows, &solution.free, scale);
-    let eigenvalues = hessian.self_adjoint_eigenvalues(Side::Lower).ok()?;
-    let (least, most) = (eigenvalues.first()?, eigenvalues.last()?);
+/// `covariance` holds zeros, `hessian` and `column` are buffers.
+fn sandwich(
+    solution: &Finished,
+    scale: &[f64],
+    covariance: &mut [f64],
+    hessian: &mut Vec<f64>,
+    column: &mut Vec<f64>,
+) -> Option<()> {
+    let Finished { rows, free, certificate, .. } = solution;
+    let m = free.len();
     // With a near-absolute loss few observations carry curvature; with no more of them than parameters the
     // Hessian says nothing about the spread.
     let curved = rows.curvature.iter().filter(|c| **c > 0.0).count();
-    if !(*least > CURVED * most) || curved <= m {
+    if curved <= m {
         return None;
     }
-    let mut middle = Mat::<f64>::zeros(m, m);
+    // What the certificate says of the lowest curvature is a lower bound of it.
+    if !(certificate.lowest_curvature > CURVED) {
+        let eigenvalues = scaled_hessian(rows, free, scale).self_adjoint_eigenvalues(Side::Lower).ok()?;
+        let (least, most) = (eigenvalues.first()?, eigenvalues.last()?);
+        if !(*least > CURVED * most) {
+            return None;
+        }
+    }
     for (k, slope) in rows.slope.iter().enumerate().filter(|(_, s)| **s != 0.0) {
+        let derivatives = &rows.jacobian[k * rows.p..(k + 1) * rows.p];
         for a in 0..m {
-            let left = slope * slope * rows.jacobian[k * rows.p + solution.free[a]] / scale[a];
+            let left = slope * slope * derivatives[free[a]] / scale[a];
             for b in 0..m {
-                middle[(a, b)] += left * rows.jacobian[k * rows.p + solution.free[b]] / scale[b];
+                covariance[a * m + b] += left * derivatives[free[b]] / scale[b];
             }
         }
     }
-    let factor = hessian.llt(Side::Lower).ok()?;
-    let half = factor.solve(&middle);
-    Some(factor.solve(half.transpose()))
+    hessian.clear();
+    hessian.extend(free.iter().zip(scale).flat_map(|(&i, s)| {
+        free.iter().zip(scale).map(move |(&j, t)| rows.hessian(i, j) / (s * t))
+    }));
+    if !cholesky(hessian, m) {
+        return None;
+    }
+    // H⁻¹ from the left twice, the matrix being symmetric: its rows, then its columns.
+    covariance.chunks_exact_mut(m).for_each(|row| cholesky_solve(hessian, m, row));
+    for b in 0..m {
+        column.clear();
+        column.extend((0..m).map(|a| covariance[a * m + b]));
+        cholesky_solve(hessian, m, column);
+        column.iter().enumerate().for_each(|(a, x)| covariance[a * m + b] = *x);
+    }
+    Some(())
 }
 
 /// The diagonal of the hat matrix of the weighted Jacobian over the free coordinates; empty where it cannot

@@ -15,11 +15,16 @@ pub struct Goodness {
 }
 
 /// Predictions in the response's units, one per observation.
-pub fn predictions(fit: &Fit) -> Vec<f64> {
-    let Some(solution) = &fit.solution else { return Vec::new() };
+pub fn predictions(fit: &Fit) -> impl Iterator<Item = f64> {
+    let values = fit.solution.iter().flat_map(|solution| &solution.rows.value);
+    values.map(|value| in_units(fit, *value))
+}
+
+/// A prediction in the response's units.
+fn in_units(fit: &Fit, value: f64) -> f64 {
     match fit.problem.model.residual {
-        Residual::Log => solution.rows.value.iter().map(|m| m.exp()).collect(),
-        Residual::Linear => solution.rows.value.clone(),
+        Residual::Log => value.exp(),
+        Residual::Linear => value,
     }
 }
 
@@ -28,7 +33,7 @@ pub fn goodness(fit: &Fit) -> Goodness {
     let observations = &fit.problem.observations;
     let weight = &solution.rows.weight;
     let response = &observations.response;
-    let predictions = predictions(fit);
+    let prediction = |i: usize| in_units(fit, solution.rows.value[i]);
     let total: f64 = weight.iter().sum();
     let mean_square = |error: &dyn Fn(usize) -> f64| {
         let sum: f64 =
@@ -36,11 +41,11 @@ pub fn goodness(fit: &Fit) -> Goodness {
         (total > 0.0).then_some(sum / total).filter(|x| x.is_finite())
     };
     let mean: f64 = response.iter().zip(weight).map(|(y, w)| w * y).sum::<f64>() / total;
-    let error = mean_square(&|i| response[i] - predictions[i]);
+    let error = mean_square(&|i| response[i] - prediction(i));
     let spread = mean_square(&|i| response[i] - mean);
     let log_error = match fit.problem.model.residual {
         Residual::Log => mean_square(&|i| solution.rows.residual[i]),
-        Residual::Linear => mean_square(&|i| response[i].ln() - predictions[i].ln()),
+        Residual::Linear => mean_square(&|i| response[i].ln() - prediction(i).ln()),
     };
     Goodness {
         r_squared: error

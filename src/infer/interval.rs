@@ -11,15 +11,15 @@ pub fn standard_deviation(values: &[f64]) -> Option<f64> {
     Some((squares / (n - 1.0)).sqrt())
 }
 
-/// The central interval of the given confidence, linear interpolation between order statistics (Hyndman &
+/// The central interval of the given confidence, of values that are sorted for it, linear interpolation between order statistics (Hyndman &
 /// Fan 1996, definition 7, the default of NumPy and R).
-pub fn percentile_interval(mut values: Vec<f64>, confidence: f64) -> Option<(f64, f64)> {
+pub fn percentile_interval(values: &mut [f64], confidence: f64) -> Option<(f64, f64)> {
     if values.is_empty() {
         return None;
     }
-    values.sort_by(f64::total_cmp);
+    values.sort_unstable_by(f64::total_cmp);
     let tail = 0.5 * (1.0 - confidence);
-    Some((quantile(&values, tail), quantile(&values, 1.0 - tail)))
+    Some((quantile(values, tail), quantile(values, 1.0 - tail)))
 }
 
 fn quantile(sorted: &[f64], probability: f64) -> f64 {
@@ -64,10 +64,10 @@ mod tests {
     /// `numpy.percentile([1, 2, 4, 8, 16], [2.5, 97.5])`.
     #[test]
     fn percentiles_interpolate_linearly() {
-        let interval = percentile_interval(vec![16.0, 1.0, 4.0, 2.0, 8.0], 0.95).unwrap();
+        let interval = percentile_interval(&mut [16.0, 1.0, 4.0, 2.0, 8.0], 0.95).unwrap();
         assert!((interval.0 - 1.1).abs() < 1e-12 && (interval.1 - 15.2).abs() < 1e-12);
-        assert_eq!(percentile_interval(vec![], 0.95), None);
-        assert_eq!(percentile_interval(vec![3.0], 0.95), Some((3.0, 3.0)));
+        assert_eq!(percentile_interval(&mut [], 0.95), None);
+        assert_eq!(percentile_interval(&mut [3.0], 0.95), Some((3.0, 3.0)));
     }
 
     #[test]

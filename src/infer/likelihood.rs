@@ -22,13 +22,11 @@ pub fn criteria(fit: &Fit) -> Criteria {
     let Some(solution) = &fit.solution else { return Criteria::default() };
     let rows = &solution.rows;
     let observations = &fit.problem.observations;
-    let mut weights = Vec::with_capacity(observations.len());
-    weights.extend(observations.weight.iter().copied().filter(|w| *w > 0.0));
-    let n = weights.len() as f64;
-    if !(rows.objective > fit.problem.floor) || weights.is_empty() {
+    let n = fit.problem.n_weighted() as f64;
+    if !(rows.objective > fit.problem.floor) || n == 0.0 {
         return Criteria::default();
     }
-    let Some(scale) = negative_log_likelihood(fit.problem.loss, rows.objective, &weights) else {
+    let Some(scale) = negative_log_likelihood(fit.problem.loss, rows.objective, &observations.weight) else {
         return Criteria::default();
     };
     let jacobian: f64 = (0..observations.len())
@@ -51,22 +49,24 @@ pub fn criteria(fit: &Fit) -> Criteria {
     }
 }
 
-/// `min over τ of S/τ + Σ log Z(τ/wᵢ)`, `S` the objective.
+/// `min over τ of S/τ + Σ log Z(τ/wᵢ)`, `S` the objective, over the positive weights.
 fn negative_log_likelihood(loss: Loss, objective: f64, weights: &[f64]) -> Option<f64> {
-    let n = weights.len() as f64;
+    let weights = || weights.iter().copied().filter(|w| *w > 0.0);
+    let first = weights().next()?;
+    let n = weights().count() as f64;
     if loss.is_quadratic() {
         let tau = 2.0 * objective / n;
-        let logs: f64 = weights.iter().map(|w| w.ln()).sum();
+        let logs: f64 = weights().map(f64::ln).sum();
         return Some(0.5 * n * (2.0 * PI * tau).ln() + 0.5 * n - 0.5 * logs);
     }
     // Equal weights, the usual case, need one normalising constant, not n.
-    let equal = weights.iter().all(|w| *w == weights[0]);
+    let equal = weights().all(|w| w == first);
     let at = |log_tau: f64| {
         let tau = log_tau.exp();
         let logs: f64 = if equal {
-            n * log_normaliser(loss, tau / weights[0])
+            n * log_normaliser(loss, tau / first)
         } else {
-            weights.iter().map(|w| log_normaliser(loss, tau / w)).sum()
+            weights().map(|w| log_normaliser(loss, tau / w)).sum()
         };
         objective / tau + logs
     };

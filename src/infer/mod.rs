@@ -25,6 +25,8 @@ pub use likelihood::{Criteria, criteria};
 pub use replicates::{Replicates, replicate};
 pub use resample::{Resample, Resampler, generator};
 
+use std::cell::RefCell;
+
 use crate::law::{Domain, Law, Scale};
 use crate::solve::{Fit, Status};
 
@@ -65,16 +67,6 @@ pub struct Estimate {
     pub fixed: bool,
 }
 
-/// All that is inferred from one fit.
-#[derive(Clone, Debug)]
-pub struct Estimates {
-    /// In the law's parameter order.
-    pub parameters: Vec<Estimate>,
-    pub goodness: Goodness,
-    pub criteria: Criteria,
-    pub replicates: Option<Replicates>,
-}
-
 /// Whether a fit's uncertainty may be reported: intervals around a point that is no optimum, or that the
 /// data does not determine, would look like knowledge.
 pub fn is_trustworthy(fit: &Fit) -> bool {
@@ -83,55 +75,54 @@ pub fn is_trustworthy(fit: &Fit) -> bool {
 
 /// Whether a positive parameter is known to no better than its own size: an amplitude that runs along with an exponent,
 /// the scale of a bend that the data does not reach.
-pub fn is_weak(fit: &Fit, estimates: &Estimates) -> bool {
+pub fn is_weak(fit: &Fit, estimates: &[Estimate]) -> bool {
     let coordinates = fit.problem.model.coordinates.iter();
     coordinates.filter(|c| c.scale == Scale::Log).any(|c| {
-        let parameter = &estimates.parameters[c.parameter];
+        let parameter = &estimates[c.parameter];
         parameter.std_error.is_some_and(|se| se > parameter.estimate.abs())
     })
 }
 
-/// Puts standard errors and intervals to a fit and its replicates.
-pub fn estimates(law: &Law, fit: &Fit, replicates: Option<Replicates>, options: &Options) -> Estimates {
-    let std_errors = if is_trustworthy(fit) {
-        covariance::standard_errors(fit, options.absolute_sigma)
-    } else {
-        vec![None; law.parameters.len()]
-    };
-    let z = match options.bootstrap {
-        0 => interval::normal_quantile(0.5 + 0.5 * options.confidence),
-        _ => f64::NAN,
-    };
-    let parameters = law
-        .parameters
-        .iter()
-        .enumerate()
-        .map(|(i, parameter)| {
-            let fixed = matches!(parameter.domain, Domain::Fixed(_));
-            let estimate = fit.natural[i];
-            let (mut bootstrap_std_error, mut interval) = (None, None);
-            if !fixed {
-                match &replicates {
-                    Some(replicates) => {
-                        let values = replicates.values(i);
-                        bootstrap_std_error = interval::standard_deviation(&values);
-                        interval = interval::percentile_interval(values, options.confidence);
-                    }
-                    None if options.bootstrap == 0 => {
-                        interval = std_errors[i].map(|se| (estimate - z * se, estimate + z * se));
-                    }
-                    None => {}
-                }
+/// Appends the estimates of a fit's parameters, in the law's order, with standard errors and intervals.
+pub fn estimate(
+    law: &Law,
+    fit: &Fit,
+    replicates: Option<&Replicates>,
+    options: &Options,
+    estimates: &mut Vec<Estimate>,
+) {
+    let first = estimates.len();
+    estimates.extend(law.parameters.iter().enumerate().map(|(i, parameter)| Estimate {
+        estimate: fit.natural[i],
+        std_error: None,
+        bootstrap_std_error: None,
+        interval: None,
+        at_bound: fit.at_bound[i],
+        fixed: matches!(parameter.domain, Domain::Fixed(_)),
+    }));
+    let estimates = &mut estimates[first..];
+    if is_trustworthy(fit) {
+        covariance::standard_errors(fit, options.absolute_sigma, |i, error| estimates[i].std_error = error);
+    }
+    let free = estimates.iter_mut().enumerate().filter(|(_, estimate)| !estimate.fixed);
+    if let Some(replicates) = replicates {
+        VALUES.with_borrow_mut(|values| {
+            for (i, estimate) in free {
+                values.clear();
+                values.extend(replicates.values(i));
+                estimate.bootstrap_std_error = interval::standard_deviation(values);
+                estimate.interval = interval::percentile_interval(values, options.confidence);
             }
-            Estimate {
-                estimate,
-                std_error: std_errors[i],
-                bootstrap_std_error,
-                interval,
-                at_bound: fit.at_bound[i],
-                fixed,
-            }
-        })
-        .collect();
-    Estimates { parameters, goodness: goodness(fit), criteria: criteria(fit), replicates }
+        });
+    } else if options.bootstrap == 0 {
+        let z = interval::normal_quantile(0.5 + 0.5 * options.confidence);
+        for (_, Estimate { estimate, std_error, interval, .. }) in free {
+            *interval = std_error.map(|se| (*estimate - z * se, *estimate + z * se));
+        }
+    }
+}
+
+thread_local! {
+    /// A parameter's values over the replicates.
+    static VALUES: RefCell<Vec<f64>> = RefCell::default();
 }

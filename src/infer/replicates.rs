@@ -40,11 +40,9 @@ impl Replicates {
     }
 
     /// A parameter's values over the replicates that converged.
-    pub fn values(&self, parameter: usize) -> Vec<f64> {
-        (0..self.len())
-            .filter(|&r| self.converged[r])
-            .map(|r| self.estimates[r * self.n_parameters + parameter])
-            .collect()
+    pub fn values(&self, parameter: usize) -> impl Iterator<Item = f64> {
+        let converged = (0..self.len()).filter(|&r| self.converged[r]);
+        converged.map(move |r| self.estimates[r * self.n_parameters + parameter])
     }
 
     /// Drops the values, which intervals have been made from, and keeps the counts.

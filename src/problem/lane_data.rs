@@ -154,7 +154,7 @@ impl LaneData {
     /// Writes observations into a lane from pack `from` on, weights aside.
     fn set(&mut self, lane: usize, from: usize, problem: &Problem, observations: &[u32]) {
         for &c in &problem.model.read_columns {
-            let column = problem.columns[usize::from(c)].as_slice();
+            let column = &problem.columns[usize::from(c)];
             let start = usize::from(c) * self.stride + from;
             for (cell, &i) in self.columns[start..].iter_mut().zip(observations) {
                 cell.get_mut().0[lane] = column[i as usize];

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::formula::Expr;
 use crate::law::{Law, Model};
-use crate::sweep::Sweep;
+use crate::sweep::{Sweep, SweepColumns};
 
-use super::{Binding, Loss, Observations, Problem, Rejection};
+use super::{Binder, Binding, Loss, Problem, Rejection};
 
 /// Binds a law to columns: the response is an expression of them, every observation has weight one.
 pub fn bind_columns(
@@ -18,9 +18,10 @@ pub fn bind_columns(
 ) -> (Problem, Vec<Rejection>) {
     let n = columns.first().map_or(0, |(_, values)| values.len());
     let (file, row): (Vec<u32>, Vec<u64>) = (0..n as u64).map(|i| (0, i)).unzip();
+    let values: Vec<Vec<f64>> = columns.iter().map(|(_, values)| values.to_vec()).collect();
     let sweep = Sweep {
         index: 0,
-        columns: columns.iter().map(|(_, values)| *values).collect(),
+        columns: SweepColumns::new(&values, 0..n),
         cluster: None,
         file: &file,
         row: &row,
@@ -33,6 +34,5 @@ pub fn bind_columns(
         weight: None,
         sigma: None,
     };
-    let (observations, rejected) = Observations::bind(law, model, &binding, &sweep);
-    (Problem::new(Arc::clone(model), Arc::new(observations), loss), rejected)
+    Problem::bind(None, law, model, loss, (&binding, &sweep), &mut Binder::default())
 }

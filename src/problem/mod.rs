@@ -1,5 +1,6 @@
 //! A law bound to a sweep: the objective and its derivatives in the solver's coordinates.
 //!
+//! * [`ColumnSet`]: columns of one length;
 //! * [`observations`]: which rows of a sweep a law can use, and why not the others;
 //! * [`Problem`]: the numbers a compiled model needs, ready for the lanes;
 //! * [`lane_data`]: data of up to eight fits side by side;
@@ -8,6 +9,7 @@
 //! * [`loss`]: the losses ρ;
 //! * [`loss_choice`]: a loss as asked for.
 
+mod column_set;
 pub mod lane_data;
 pub mod long;
 pub mod loss;
@@ -19,6 +21,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use column_set::ColumnSet;
 pub use lane_data::{LaneData, Part};
 pub use long::{LONG, LongData, SAMPLE};
 pub use loss::{Loss, LossTerms};
@@ -28,14 +31,15 @@ pub use objective::{
     LEAST_SHARE, Mix, Objective, Order, Sums, Workspace, amplitude_equations, outputs_into, outputs_lanes,
     triangle,
 };
-pub use observations::{Binding, Observations, Rejection};
+pub use observations::{Binder, Binding, Observations, Rejection};
 pub use table::Table;
 
 use std::sync::Arc;
 
 use fearless_simd::Level;
 
-use crate::law::{Coordinate, LN_ZERO, Metric, Model, Recipe, Residual, Scale, Unary};
+use crate::law::{Coordinate, LN_ZERO, Law, Metric, Model, Residual, Scale};
+use crate::sweep::Sweep;
 
 /// A compiled model with the data of one sweep.
 #[derive(Debug, Clone)]
@@ -43,7 +47,7 @@ pub struct Problem {
     pub model: Arc<Model>,
     pub loss: Loss,
     /// One value per observation, per column of the model.
-    pub columns: Vec<Vec<f64>>,
+    pub columns: ColumnSet,
     /// Weighted mean of each column.
     pub means: Vec<f64>,
     pub observations: Arc<Observations>,
@@ -61,17 +65,62 @@ pub struct Problem {
 impl Problem {
     /// Binds a model to observations that were found usable for it.
     pub fn new(model: Arc<Model>, observations: Arc<Observations>, loss: Loss) -> Problem {
-        let weight = &observations.weight;
-        let (columns, means) = observations.columns(&model);
-        let target: Vec<f64> = match model.residual {
-            Residual::Log => observations.response.iter().map(|y| y.ln()).collect(),
-            Residual::Linear => observations.response.clone(),
+        let mut problem = Problem {
+            model,
+            loss,
+            columns: ColumnSet::default(),
+            means: Vec::new(),
+            observations,
+            target: Vec::new(),
+            metric: Vec::new(),
+            unit: 0.0,
+            floor: 0.0,
+            total_weight: 0.0,
         };
+        problem.derive();
+        problem
+    }
+
+    /// Binds a law's model to a sweep, in the vectors of a problem that is done with, if there is one. Tells which rows the
+    /// law cannot use.
+    pub fn bind(
+        done: Option<Problem>,
+        law: &Law,
+        model: &Arc<Model>,
+        loss: Loss,
+        (binding, sweep): (&Binding, &Sweep),
+        binder: &mut Binder,
+    ) -> (Problem, Vec<Rejection>) {
+        let Some(mut problem) = done else {
+            let mut observations = Observations::default();
+            let rejections = observations.bind(law, model, binding, sweep, binder);
+            return (Problem::new(Arc::clone(model), Arc::new(observations), loss), rejections);
+        };
+        problem.model = Arc::clone(model);
+        problem.loss = loss;
+        if Arc::get_mut(&mut problem.observations).is_none() {
+            problem.observations = Arc::default();
+        }
+        let observations = Arc::make_mut(&mut problem.observations);
+        let rejections = observations.bind(law, model, binding, sweep, binder);
+        problem.derive();
+        (problem, rejections)
+    }
+
+    /// Computes what follows from model and observations.
+    fn derive(&mut self) {
+        let Problem { model, columns, means, observations, target, .. } = self;
+        let weight = &observations.weight;
+        observations.columns_into(model, columns, means);
+        target.clone_from(&observations.response);
+        if model.residual == Residual::Log {
+            target.iter_mut().for_each(|y| *y = y.ln());
+        }
         let scale = |i: usize| 1.0 / observations.sigma_at(i);
         let n = target.len();
-        let total_weight: f64 = weight.iter().sum();
+        self.total_weight = weight.iter().sum();
         // A relative change of the response by one is worth this much curvature.
-        let unit: f64 = (0..n)
+        self.unit = (0..n)
             .map(|i| {
                 let size = match model.residual {
                     Residual::Log => 1.0,
@@ -80,7 +129,6 @@ impl Problem {
                 weight[i] * (scale(i) * size).powi(2)
             })
             .sum();
-        let metric = metric(&model, &columns, weight, unit, total_weight);
         // Logarithms are of order one by nature; what size linear responses have is for the data to say.
         let size = match model.residual {
             Residual::Log => 1.0,
@@ -89,26 +137,24 @@ impl Problem {
                 total / n.max(1) as f64
             }
         };
-        let floor = (0..n)
+        self.floor = (0..n)
             .map(|i| {
                 let rounding = f64::EPSILON * target[i].abs().max(size) * scale(i);
                 weight[i] * rounding * rounding
             })
             .sum();
-        Problem { model, loss, columns, means, observations, target, metric, unit, floor, total_weight }
+        self.set_metric();
     }
 
     /// The same under another model of the law, with more or fewer of its parameters fixed.
     pub fn under(&self, model: Arc<Model>) -> Problem {
-        let weight = &self.observations.weight;
-        let (columns, means) = if model.recipes == self.model.recipes {
-            (self.columns.clone(), self.means.clone())
-        } else {
-            self.observations.columns(&model)
-        };
-        let metric = metric(&model, &columns, weight, self.unit, self.total_weight);
-        let (observations, target) = (Arc::clone(&self.observations), self.target.clone());
-        Problem { model, columns, means, metric, observations, target, ..*self }
+        let mut problem = self.clone();
+        if model.recipes != self.model.recipes {
+            self.observations.columns_into(&model, &mut problem.columns, &mut problem.means);
+        }
+        problem.model = model;
+        problem.set_metric();
+        problem
     }
 
     /// Number of observations.
@@ -203,6 +249,11 @@ impl Problem {
         self.model.natural_jacobian.evaluate(theta, &self.means)
     }
 
+    /// The same in a vector that is there.
+    pub fn natural_jacobian_into(&self, theta: &[f64], jacobian: &mut Vec<f64>) {
+        self.model.natural_jacobian.evaluate_into(theta, &self.means, jacobian);
+    }
+
     /// Coordinates of free parameters given in natural units, in the coordinates' order. Values outside
     /// the domain give the nearest coordinate inside.
     pub fn coordinates(&self, natural: &[f64]) -> Vec<f64> {
@@ -242,47 +293,22 @@ impl Problem {
             }
         }
     }
-}
 
-/// Diagonal of the trust region's metric.
-fn metric(model: &Model, columns: &[Vec<f64>], weight: &[f64], unit: f64, total_weight: f64) -> Vec<f64> {
-    let mean_square = |k: &u32| {
-        let finite = columns[*k as usize].iter().zip(weight).filter(|(u, _)| **u != LN_ZERO);
-        let sum: f64 = finite.map(|(u, w)| w * u * u).sum();
-        sum / total_weight
-    };
-    let of = |coordinate: &Coordinate| match &coordinate.metric {
-        Metric::Unit => unit,
-        Metric::Spread(spread) => unit * spread.iter().map(mean_square).sum::<f64>(),
-        Metric::Column => 0.0,
-    };
-    model.coordinates.iter().map(of).collect()
-}
-
-/// One data column from the columns before it, and its weighted mean. Logarithms of zero ([`LN_ZERO`]) stand for a
-/// limit, not for a number: they stay as they are and take no part in the mean.
-pub(crate) fn derive_column(recipe: Recipe, columns: &[Vec<f64>], weight: &[f64]) -> Option<(Vec<f64>, f64)> {
-    let mean = |values: &[f64]| {
-        let counted = || values.iter().zip(weight).filter(|(x, _)| **x != LN_ZERO);
-        // Rounding must not give a constant a spread: it would look like data that determines an exponent.
-        if let Some((first, _)) = counted().next()
-            && counted().all(|(x, _)| x == first)
-        {
-            return *first;
-        }
-        let total: f64 = counted().map(|(_, w)| w).sum();
-        let sum: f64 = counted().map(|(x, w)| w * x).sum();
-        if total > 0.0 { sum / total } else { 0.0 }
-    };
-    let values: Vec<f64> = match recipe {
-        Recipe::Source(_) => return None,
-        Recipe::Unary(op, from) => columns[from as usize].iter().map(|&x| Unary::apply(op, x)).collect(),
-        Recipe::Centred(from) => {
-            let column = &columns[from as usize];
-            let centre = mean(column);
-            column.iter().map(|&x| if x == LN_ZERO { x } else { x - centre }).collect()
-        }
-    };
-    let centre = mean(&values);
-    Some((values, centre))
+    /// Diagonal of the trust region's metric.
+    fn set_metric(&mut self) {
+        let Problem { model, columns, observations, metric, unit, total_weight, .. } = self;
+        let weight = &observations.weight;
+        let mean_square = |k: &u32| {
+            let finite = columns[*k as usize].iter().zip(weight).filter(|(u, _)| **u != LN_ZERO);
+            let sum: f64 = finite.map(|(u, w)| w * u * u).sum();
+            sum / *total_weight
+        };
+        let of = |coordinate: &Coordinate| match &coordinate.metric {
+            Metric::Unit => *unit,
+            Metric::Spread(spread) => *unit * spread.iter().map(mean_square).sum::<f64>(),
+            Metric::Column => 0.0,
+        };
+        metric.clear();
+        metric.extend(model.coordinates.iter().map(of));
+    }
 }

@@ -4,7 +4,7 @@ use crate::formula::{Column, Expr, ExprKind, Table, evaluate};
 use crate::law::{LN_ZERO, Law, Model, Recipe, Residual, Unary};
 use crate::sweep::{Sweep, is_null};
 
-use super::derive_column;
+use super::ColumnSet;
 
 /// Which of a sweep's columns a law reads.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct Binding {
 }
 
 /// The usable observations of one sweep for one law, in the law's canonical order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Observations {
     /// The left side's value, not transformed.
     pub response: Vec<f64>,
@@ -31,7 +31,7 @@ pub struct Observations {
     /// Position of each observation in the sweep.
     pub rows: Vec<u32>,
     /// Values of the model's data expressions.
-    sources: Vec<Vec<f64>>,
+    sources: ColumnSet,
     /// Whether an observation differs from the one before it in what the law reads.
     distinct_from_last: Vec<bool>,
 }
@@ -44,16 +44,28 @@ pub struct Rejection {
     pub reason: String,
 }
 
+/// Buffers that are kept from sweep to sweep.
+#[derive(Debug, Default)]
+pub struct Binder {
+    keep: Vec<bool>,
+    ones: Vec<f64>,
+    columns: ColumnSet,
+    means: Vec<f64>,
+}
+
 impl Observations {
-    /// Sorts a sweep's rows into usable and rejected.
+    /// Sorts a sweep's rows into usable ones, in place of those that were there, and rejected ones.
     pub fn bind(
+        &mut self,
         law: &Law,
         model: &Model,
         binding: &Binding,
         sweep: &Sweep,
-    ) -> (Observations, Vec<Rejection>) {
+        binder: &mut Binder,
+    ) -> Vec<Rejection> {
+        let Observations { response, weight, sigma, cluster, rows, sources, distinct_from_last } = self;
         let mut rejections = Vec::new();
-        let mut rows: Vec<u32> = Vec::with_capacity(sweep.len());
+        rows.clear();
         for row in 0..sweep.len() {
             match unusable(binding, sweep, row) {
                 Some(reason) => rejections.push(Rejection { row: row as u32, reason }),
@@ -78,40 +90,67 @@ impl Observations {
                 .unwrap_or(std::cmp::Ordering::Equal)
         };
         if !rows.is_sorted_by(|a, b| by_key(a, b).is_le()) {
-            rows.sort_by(by_key);
+            rows.sort_unstable_by(|a, b| by_key(a, b).then(a.cmp(b)));
         }
 
-        let used: Vec<&Expr> = std::iter::once(&binding.response).chain(&model.sources).collect();
-        let mut values = evaluate_all(&used, binding, sweep, &rows);
-        let mut keep = vec![true; rows.len()];
+        let Binder { keep, ones, columns, means } = binder;
+        let n = rows.len();
+        let mut expressions = Expressions { binding, sweep, rows, table: None };
+        response.clear();
+        expressions.evaluate(&binding.response, response);
+        sources.clear(n);
+        model.sources.iter().for_each(|source| expressions.evaluate(source, sources));
+        keep.clear();
+        keep.resize(n, true);
+        ones.clear();
+        ones.resize(n, 1.0);
         // Of the model's columns those up to the last that may have no value.
         let n_columns =
             model.recipes.iter().rposition(|r| matches!(r, Recipe::Unary(..))).map_or(0, |k| k + 1);
-        let (columns, _) = model_columns(&model.recipes[..n_columns], &values[1..], &vec![1.0; rows.len()]);
+        columns.clear(n);
+        columns.derive(&model.recipes[..n_columns], sources, ones, means);
         for (i, &row) in rows.iter().enumerate() {
-            if let Some(reason) = unusable_values(law, model, &used, &values, &columns, i) {
+            if let Some(reason) = unusable_values(law, model, binding, (response, sources, columns), i) {
                 rejections.push(Rejection { row, reason });
                 keep[i] = false;
             }
         }
         if keep.contains(&false) {
-            retain(&mut rows, &keep);
-            values.iter_mut().for_each(|v| retain(v, &keep));
+            retain(rows, keep);
+            retain(response, keep);
+            sources.retain(keep);
         }
         rejections.sort_by_key(|r| r.row);
 
-        let gather = |column: usize| rows.iter().map(|&r| sweep.columns[column][r as usize]).collect();
-        let sources = values.split_off(1);
-        let observations = Observations {
-            response: values.swap_remove(0),
-            weight: binding.weight.map_or_else(|| vec![1.0; rows.len()], gather),
-            sigma: binding.sigma.map(gather),
-            cluster: sweep.cluster.map(|c| rows.iter().map(|&r| c[r as usize]).collect()),
-            sources,
-            distinct_from_last: distinct_from_last(binding, sweep, &rows),
-            rows,
+        let gather = |values: &mut Vec<f64>, column: usize| {
+            values.clear();
+            values.extend(rows.iter().map(|&r| sweep.columns[column][r as usize]));
         };
-        (observations, rejections)
+        match binding.weight {
+            Some(column) => gather(weight, column),
+            None => {
+                weight.clear();
+                weight.resize(rows.len(), 1.0);
+            }
+        }
+        match binding.sigma {
+            Some(column) => gather(sigma.get_or_insert_default(), column),
+            None => *sigma = None,
+        }
+        match sweep.cluster {
+            Some(clusters) => {
+                let cluster = cluster.get_or_insert_default();
+                cluster.clear();
+                cluster.extend(rows.iter().map(|&r| clusters[r as usize]));
+            }
+            None => *cluster = None,
+        }
+        let same = |a: u32, b: u32| {
+            binding.used.iter().all(|&c| sweep.columns[c][a as usize] == sweep.columns[c][b as usize])
+        };
+        distinct_from_last.clear();
+        distinct_from_last.extend((0..rows.len()).map(|i| i == 0 || !same(rows[i - 1], rows[i])));
+        rejections
     }
 
     /// Number of observations.
@@ -147,7 +186,7 @@ impl Observations {
         retain(&mut rest.weight, &keep);
         retain(&mut rest.rows, &keep);
         retain(&mut rest.distinct_from_last, &keep);
-        rest.sources.iter_mut().for_each(|values| retain(values, &keep));
+        rest.sources.retain(&keep);
         if let Some(sigma) = &mut rest.sigma {
             retain(sigma, &keep);
         }
@@ -166,32 +205,12 @@ impl Observations {
         &self.sources[i]
     }
 
-    /// All columns of a model and their weighted means. The model may be the law's own or one with some of
-    /// the law's parameters fixed, which reads the same data expressions in the same order.
-    pub fn columns(&self, model: &Model) -> (Vec<Vec<f64>>, Vec<f64>) {
-        model_columns(&model.recipes, &self.sources, &self.weight)
+    /// All columns of a model and their weighted means, in place of others. The model may be the law's own or one with some
+    /// of the law's parameters fixed, which reads the same data expressions in the same order.
+    pub fn columns_into(&self, model: &Model, columns: &mut ColumnSet, means: &mut Vec<f64>) {
+        columns.clear(self.len());
+        columns.derive(&model.recipes, &self.sources, &self.weight, means);
     }
-}
-
-fn model_columns(recipes: &[Recipe], sources: &[Vec<f64>], weight: &[f64]) -> (Vec<Vec<f64>>, Vec<f64>) {
-    let mut columns: Vec<Vec<f64>> = Vec::with_capacity(recipes.len());
-    let mut means = Vec::with_capacity(recipes.len());
-    for &recipe in recipes {
-        let (values, mean) = match recipe {
-            Recipe::Source(i) => (sources[i as usize].clone(), 0.0),
-            _ => derive_column(recipe, &columns, weight).unwrap_or_default(),
-        };
-        columns.push(values);
-        means.push(mean);
-    }
-    (columns, means)
-}
-
-fn distinct_from_last(binding: &Binding, sweep: &Sweep, rows: &[u32]) -> Vec<bool> {
-    let same = |a: u32, b: u32| {
-        binding.used.iter().all(|&c| sweep.columns[c][a as usize] == sweep.columns[c][b as usize])
-    };
-    (0..rows.len()).map(|i| i == 0 || !same(rows[i - 1], rows[i])).collect()
 }
 
 fn retain<T: Copy>(values: &mut Vec<T>, keep: &[bool]) {
@@ -235,32 +254,34 @@ fn spelled(x: f64) -> &'static str {
     }
 }
 
-/// Why what the formula makes of a row cannot be used.
+/// Why what the formula makes of a row cannot be used; `values` are the response, the data expressions and the model's
+/// columns.
 fn unusable_values(
     law: &Law,
     model: &Model,
-    used: &[&Expr],
-    values: &[Vec<f64>],
-    columns: &[Vec<f64>],
+    binding: &Binding,
+    values: (&[f64], &ColumnSet, &ColumnSet),
     i: usize,
 ) -> Option<String> {
-    for (expr, column) in used.iter().zip(values) {
-        if !column[i].is_finite() {
-            return Some(format!("`{expr}` is {} here, not a finite number", spelled(column[i])));
+    let (response, sources, columns) = values;
+    let response = response[i];
+    let of_sources = model.sources.iter().enumerate().map(|(k, source)| (source, sources[k][i]));
+    for (expr, value) in std::iter::once((&binding.response, response)).chain(of_sources) {
+        if !value.is_finite() {
+            return Some(format!("`{expr}` is {} here, not a finite number", spelled(value)));
         }
     }
-    let response = values[0][i];
     if model.residual == Residual::Log && response <= 0.0 {
         return Some(format!(
             "`{}` is not positive ({response}), which the residual space `log` needs",
-            used[0]
+            binding.response
         ));
     }
     // Logarithms that the law takes of data: a zero base of a power is fine, a negative one is not.
-    for (recipe, column) in model.recipes.iter().zip(columns) {
+    for (k, recipe) in model.recipes.iter().enumerate() {
         if let Recipe::Unary(op, from) = recipe
-            && !column[i].is_finite()
-            && column[i] != LN_ZERO
+            && !columns[k][i].is_finite()
+            && columns[k][i] != LN_ZERO
         {
             let of = match model.recipes[*from as usize] {
                 Recipe::Source(s) => format!("`{}`", model.sources[s as usize]),
@@ -277,29 +298,34 @@ fn unusable_values(
     None
 }
 
-/// Values of expressions over rows of a sweep; NaN where one cannot be computed.
-fn evaluate_all(expressions: &[&Expr], binding: &Binding, sweep: &Sweep, rows: &[u32]) -> Vec<Vec<f64>> {
-    let gather = |c: usize| -> Vec<f64> { rows.iter().map(|&r| sweep.columns[c][r as usize]).collect() };
-    let column_of = |name: &str| binding.names.iter().position(|n| n == name);
-    let mut table: Option<Table> = None;
-    expressions
-        .iter()
-        .map(|expr| {
-            // Most data expressions are plain columns.
-            if let ExprKind::Name(name) = &expr.kind
-                && let Some(c) = column_of(name)
-            {
-                return gather(c);
-            }
-            let table = table.get_or_insert_with(|| {
-                let mut table = Table::new(rows.len());
-                binding.used.iter().for_each(|&c| table.push_numbers(&binding.names[c], gather(c)));
-                table
-            });
-            match evaluate(expr, table) {
-                Ok(Column::Number { values, .. }) => values,
-                _ => vec![f64::NAN; rows.len()],
-            }
-        })
-        .collect()
+/// What expressions are over rows of a sweep.
+struct Expressions<'a> {
+    binding: &'a Binding,
+    sweep: &'a Sweep<'a>,
+    rows: &'a [u32],
+    /// The rows as the language sees them, once they are needed.
+    table: Option<Table>,
+}
+
+impl Expressions<'_> {
+    /// Appends the values of one; NaN where it cannot be computed.
+    fn evaluate(&mut self, expr: &Expr, values: &mut impl Extend<f64>) {
+        let Expressions { binding, sweep, rows, ref mut table } = *self;
+        let gather = |c: usize| rows.iter().map(move |&r| sweep.columns[c][r as usize]);
+        // Most data expressions are plain columns.
+        if let ExprKind::Name(name) = &expr.kind
+            && let Some(c) = binding.names.iter().position(|n| n == name)
+        {
+            return values.extend(gather(c));
+        }
+        let table = table.get_or_insert_with(|| {
+            let mut table = Table::new(rows.len());
+            binding.used.iter().for_each(|&c| table.push_numbers(&binding.names[c], gather(c).collect()));
+            table
+        });
+        match evaluate(expr, table) {
+            Ok(Column::Number { values: found, .. }) => values.extend(found),
+            _ => values.extend(std::iter::repeat_n(f64::NAN, rows.len())),
+        }
+    }
 }

@@ -18,6 +18,7 @@ use super::expansion::Expansion;
 use super::identify::Factor;
 use super::search::{Ending, Ground, Searches, Terrain};
 use super::searched::Searched;
+use super::spare::Spare;
 use super::starts::Drafts;
 
 /// One search to be made.
@@ -138,6 +139,8 @@ pub struct Batch {
     /// Of the fits that share the lanes.
     pub(super) searched: Vec<Searched>,
     pub(super) factor: Factor,
+    /// What fits that are done with have left.
+    pub spare: Spare,
     /// The values of two of a law's variables.
     pub(super) variables: [Vec<f64>; 2],
 }
@@ -156,6 +159,7 @@ impl Default for Batch {
             drafts: Drafts::default(),
             searched: Vec::new(),
             factor: Factor::default(),
+            spare: Spare::default(),
             variables: Default::default(),
         }
     }

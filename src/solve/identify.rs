@@ -22,11 +22,14 @@ pub struct Identification {
     pub condition: f64,
     /// Directions that the data does not determine, as steps in all coordinates.
     pub undetermined: Vec<Vec<f64>>,
+    /// `R⁻¹` by rows, `R` being the triangular factor of the weighted Jacobian over the coordinates that are not held at a
+    /// bound, its columns scaled to a norm of one; empty where the data leaves a direction free.
+    pub inverse: Vec<f64>,
 }
 
 impl Default for Identification {
     fn default() -> Self {
-        Identification { condition: f64::NAN, undetermined: Vec::new() }
+        Identification { condition: f64::NAN, undetermined: Vec::new(), inverse: Vec::new() }
     }
 }
 
@@ -46,9 +49,15 @@ pub struct Factor {
     dead: Vec<usize>,
     /// As many columns as live coordinates, and rows if there are enough observations.
     r: Matrix,
+    /// Its inverse by rows, where there are enough observations.
+    inverse: Vec<f64>,
+    /// Whether no singular value can be near [`RANK`].
+    far_from_singular: bool,
     /// The Jacobian column by column.
     columns: Vec<f64>,
     small: Small,
+    /// The derivatives of the parameters with respect to all coordinates.
+    transform: Vec<f64>,
 }
 
 /// What is kept to decompose small matrices.
@@ -101,12 +110,13 @@ impl Factor {
             }
         }
         let (columns, work) = scaled.split_at_mut(n * m);
-        if n > m {
+        if n >= m {
             triangularise(columns, n, work);
             r.set(m, m, |i, a| if i <= a { columns[a * n + i] } else { 0.0 });
         } else {
             r.set(n, m, |i, a| columns[a * n + i]);
         }
+        self.invert();
     }
 
     /// Directions that the data does not determine, as steps in all coordinates.
@@ -117,7 +127,7 @@ impl Factor {
             step
         };
         let mut undetermined: Vec<Vec<f64>> = self.dead.iter().map(alone).collect();
-        if !self.live.is_empty() && !self.is_far_from_singular() {
+        if !self.live.is_empty() && !self.far_from_singular {
             let directions = self.directions();
             let largest = directions.first().map_or(0.0, |(value, _)| *value);
             let free = directions.into_iter().filter(|(value, _)| *value <= RANK * largest);
@@ -132,24 +142,36 @@ impl Factor {
         undetermined.or_else(|| self.directions().pop().map(|(_, direction)| direction)).unwrap_or_default()
     }
 
-    /// Whether no singular value can be near [`RANK`]: the product of the Frobenius norms of a matrix and its inverse is
-    /// at least its condition number.
-    fn is_far_from_singular(&self) -> bool {
-        let m = self.live.len();
-        if self.r.0.nrows() < m {
-            return false;
+    /// Inverts the factor, if there are enough observations. No singular value can be near [`RANK`] where the product of
+    /// the Frobenius norms of matrix and inverse, which is at least the condition number, is far from its inverse.
+    fn invert(&mut self) {
+        let Factor { r: Matrix(r), inverse, far_from_singular, .. } = self;
+        let m = r.ncols();
+        inverse.clear();
+        *far_from_singular = false;
+        if r.nrows() < m {
+            return;
         }
-        let mut inverse = vec![0.0; m];
+        inverse.resize(m * m, 0.0);
         let (mut own, mut of_inverse) = (0.0, 0.0);
         for column in 0..m {
             for i in (0..=column).rev() {
-                let known: f64 = (i + 1..=column).map(|k| self.r.0[(i, k)] * inverse[k]).sum();
-                inverse[i] = (f64::from(u8::from(i == column)) - known) / self.r.0[(i, i)];
-                of_inverse += inverse[i] * inverse[i];
-                own += self.r.0[(i, column)] * self.r.0[(i, column)];
+                let known: f64 = (i + 1..=column).map(|k| r[(i, k)] * inverse[k * m + column]).sum();
+                let entry = (f64::from(u8::from(i == column)) - known) / r[(i, i)];
+                inverse[i * m + column] = entry;
+                of_inverse += entry * entry;
+                own += r[(i, column)] * r[(i, column)];
             }
         }
-        own * of_inverse < (1e-2 / RANK).powi(2)
+        *far_from_singular = own * of_inverse < (1e-2 / RANK).powi(2);
+    }
+
+    /// Writes [`Identification::inverse`] to a vector.
+    pub fn inverse_into(&self, inverse: &mut Vec<f64>) {
+        inverse.clear();
+        if self.dead.is_empty() {
+            inverse.extend_from_slice(&self.inverse);
+        }
     }
 
     /// Singular values, largest first, with their right singular vectors as steps in all coordinates; empty where they
@@ -167,10 +189,14 @@ impl Factor {
         (0..self.live.len()).map(direction).collect()
     }
 
-    /// Condition number with respect to other coordinates, of which `transform(a, b)` is the derivative of the a-th with
-    /// respect to the b-th live one.
-    pub fn condition_in(&mut self, transform: impl Fn(usize, usize) -> f64) -> f64 {
-        let Factor { live, norms, r, small, .. } = self;
+    /// Condition number of the column-scaled Jacobian with respect to the parameters themselves at `theta`, not the
+    /// solver's coordinates: what a user can compute from the table of residuals. All coordinates of the factor must have an
+    /// effect.
+    pub fn natural_condition(&mut self, problem: &Problem, theta: &[f64]) -> f64 {
+        let Factor { p, live, norms, r, small, transform, .. } = self;
+        problem.natural_jacobian_into(theta, transform);
+        let coordinates = &problem.model.coordinates;
+        let transform = |a: usize, b: usize| transform[coordinates[live[a]].parameter * *p + live[b]];
         let Small { lu, permutation, inverse_permutation, transposed, other, values, memory } = small;
         let (n, m) = (r.0.nrows(), live.len());
         if m == 0 {

@@ -23,6 +23,7 @@
 //! | `edges` | parameters that belong on the edge of their domain |
 //! | `identify` | condition, rank and the directions the data leaves free |
 //! | `explain` | what about the data leaves them free, in words |
+//! | `spare` | vectors of fits that are done with |
 //! | `scale` | losses whose threshold follows the residuals |
 //! | `flags` | remarks in stable words |
 //! | `verdict` | status, flags and message of a fit |
@@ -51,6 +52,7 @@ mod rows;
 mod scale;
 mod search;
 mod searched;
+mod spare;
 mod starts;
 mod step;
 mod valley;
@@ -59,6 +61,7 @@ mod verdict;
 pub use ahead::Ahead;
 pub use batch::{Batch, Ended, Kind, Task};
 pub use certificate::{Certificate, column_scales, scaled_hessian, weighted_entry};
+pub(crate) use dense::{cholesky, cholesky_solve};
 pub use design::Given;
 pub use edges::{Models, at_edges};
 pub use expansion::Expansion;
@@ -69,6 +72,7 @@ pub use reference::{Finished, minimise};
 pub use rows::Rows;
 pub use scale::fit_choices;
 pub use search::{Ending, Terrain};
+pub use spare::Spare;
 pub use starts::{Starts, most_starts, never_finite};
 
 use std::sync::Arc;
@@ -250,7 +254,7 @@ fn finish(
     if problem.p() == 0 {
         let solution = minimise(&problem, &problem.observations.weight, &[], 0);
         let solution = solution.map(|s| (s, 0));
-        return verdict::judge(models, problem, collinear, Vec::new(), solution, searched, &mut batch.factor);
+        return verdict::judge(models, problem, collinear, Vec::new(), solution, searched, batch);
     }
     if searched.best.is_none() {
         searched.finish(&problem);
@@ -266,7 +270,7 @@ fn finish(
     let observations = Arc::clone(&problem.observations);
     let (problem, edges, solution) = at_edges(models, problem, &observations.weight, solution);
     let solution = Some((solution, iterations));
-    verdict::judge(models, problem, collinear, edges, solution, searched, &mut batch.factor)
+    verdict::judge(models, problem, collinear, edges, solution, searched, batch)
 }
 
 /// Why a problem cannot be searched, where it cannot.

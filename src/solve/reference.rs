@@ -9,7 +9,7 @@
 
 use std::cell::RefCell;
 
-use crate::problem::{LaneData, Problem, triangle};
+use crate::problem::{LONG, LaneData, Problem, triangle};
 
 use super::certificate::Certificate;
 use super::dense::{cholesky, cholesky_solve, triangularise};
@@ -26,6 +26,23 @@ pub struct Finished {
     pub iterations: u32,
 }
 
+impl Finished {
+    /// Leaves the vectors to minimisations to come on this thread.
+    pub fn reuse(self) {
+        // Those of a long fit are worth more than the time that it would take to have others.
+        if self.rows.residual.len() <= LONG {
+            BUFFERS.with_borrow_mut(|(buffers, _)| {
+                if buffers.done.len() < MOST_DONE {
+                    buffers.done.push(self);
+                }
+            });
+        }
+    }
+}
+
+/// Finished minimisations that a thread keeps the vectors of.
+const MOST_DONE: usize = 64;
+
 /// Minimises from `theta`; the data is spread over the lanes once.
 pub fn minimise(problem: &Problem, weight: &[f64], theta: &[f64], most: u32) -> Option<Finished> {
     BUFFERS.with_borrow_mut(|(buffers, moving)| {
@@ -39,6 +56,8 @@ pub fn minimise(problem: &Problem, weight: &[f64], theta: &[f64], most: u32) -> 
 struct Buffers {
     data: LaneData,
     scratch: Scratch,
+    /// Of minimisations whose results are done with.
+    done: Vec<Finished>,
     /// Of the point that is tried.
     found: Rows,
     natural: Vec<f64>,
@@ -86,17 +105,22 @@ impl Reference<'_> {
 
     fn minimise(&mut self, theta: &[f64], most: u32, moving: &mut Moving) -> Option<Finished> {
         let bounds = self.problem.model.bounds.as_slice();
-        let mut theta: Vec<f64> =
-            theta.iter().zip(bounds).map(|(x, &(low, high))| x.clamp(low, high)).collect();
-        self.evaluate(&theta);
-        let mut at = std::mem::take(&mut self.buffers.found);
-        if !at.objective.is_finite() {
+        let Moving { free, metric, trial } = moving;
+        trial.clear();
+        trial.extend(theta.iter().zip(bounds).map(|(x, &(low, high))| x.clamp(low, high)));
+        self.evaluate(trial);
+        if !self.buffers.found.objective.is_finite() {
             return None;
         }
+        let (mut theta, mut at, mut found_free) = match self.buffers.done.pop() {
+            Some(Finished { theta, rows, free, .. }) => (theta, rows, free),
+            None => Default::default(),
+        };
+        theta.clone_from(trial);
+        std::mem::swap(&mut at, &mut self.buffers.found);
         let mut damping = 0.0;
         let mut growth = 2.0;
         let mut iterations = 0;
-        let Moving { free, metric, trial } = moving;
         metric.clone_from(&self.problem.metric);
         let mut certified = None;
         while iterations < most {
@@ -150,7 +174,8 @@ impl Reference<'_> {
             Some(known) if !polished => known,
             _ => self.certificate(&at, free),
         };
-        Some(Finished { theta, rows: at, free: free.clone(), certificate, iterations })
+        found_free.clone_from(free);
+        Some(Finished { theta, rows: at, free: found_free, certificate, iterations })
     }
 
     /// Undamped steps for as long as they shrink the gradient: the last digits, which the objective cannot

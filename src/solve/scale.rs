@@ -6,9 +6,7 @@
 //! residuals and the fit follows the threshold, until the scale stands still. The multi-start and its certificate are
 //! those of the threshold found.
 
-use std::sync::Arc;
-
-use crate::problem::{Loss, LossChoice, Observations, Problem};
+use crate::problem::{Loss, LossChoice, Problem};
 
 use super::reference::{Finished, minimise};
 use super::{Batch, Fit, Flag, Models, Options, Status, fit, fit_many};
@@ -28,24 +26,25 @@ const MOST_ROUNDS: usize = 8;
 /// A scale below this multiple of what rounding leaves is zero.
 const ABOVE_ROUNDING: f64 = 1e2;
 
-/// Fits sweeps with a loss as asked for; those that share a threshold share the vectors.
+/// Fits problems with a loss as asked for, whatever theirs is; those that share a threshold share the vectors.
 pub fn fit_choices(
     models: &Models,
-    sweeps: Vec<Arc<Observations>>,
+    mut problems: Vec<Problem>,
     choice: LossChoice,
     options: &Options,
     batch: &mut Batch,
 ) -> Vec<Fit> {
-    let problem = |observations, loss| Problem::new(models.full().clone(), observations, loss);
     match choice {
         LossChoice::Given(loss) => {
-            let problems = sweeps.into_iter().map(|observations| problem(observations, loss)).collect();
+            problems.iter_mut().for_each(|problem| problem.loss = loss);
             fit_many(models, problems, options, batch)
         }
         LossChoice::OfScale(_) => {
-            let fit =
-                |observations| fit_of_scale(models, problem(observations, Loss::L2), choice, options, batch);
-            sweeps.into_iter().map(fit).collect()
+            problems.iter_mut().for_each(|problem| problem.loss = Loss::L2);
+            problems
+                .into_iter()
+                .map(|problem| fit_of_scale(models, problem, choice, options, batch))
+                .collect()
         }
     }
 }

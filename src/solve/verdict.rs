@@ -7,7 +7,8 @@ use super::explain::{Collinear, MOVES, MOVES_MUCH, few_values, movement, movers,
 use super::identify::{Factor, Identification};
 use super::reference::Finished;
 use super::searched::{Searched, agreement_limit};
-use super::{Ending, Fit, Flag, Models, Status};
+use super::spare::Estimated;
+use super::{Batch, Ending, Fit, Flag, Models, Status};
 
 /// An uncertified point whose Jacobian is this ill-conditioned is probably on its way to infinity.
 const RUNAWAY: f64 = 3e3;
@@ -27,8 +28,9 @@ pub(super) fn judge(
     edges: Vec<usize>,
     solution: Option<(Finished, u32)>,
     searched: &Searched,
-    factor: &mut Factor,
+    batch: &mut Batch,
 ) -> Fit {
+    let Batch { factor, spare, .. } = batch;
     let law = models.law();
     let n_starts = searched.starts.len();
     let Some((found, iterations)) = solution else {
@@ -36,8 +38,10 @@ pub(super) fn judge(
             "the law is not finite where the searches ended; check its domains and the data".to_string();
         return super::without_solution(law.parameters.len(), problem, n_starts, message);
     };
-    let mut natural = natural_values(law, &problem, &found);
-    let mut at_bound = vec![false; law.parameters.len()];
+    let Estimated { mut natural, mut at_bound, mut inverse } = spare.estimated();
+    natural_values(law, &problem, &found, &mut natural);
+    at_bound.clear();
+    at_bound.resize(law.parameters.len(), false);
     for &i in &edges {
         at_bound[i] = true;
         natural[i] = 0.0;
@@ -52,9 +56,14 @@ pub(super) fn judge(
     if undetermined.is_empty() {
         undetermined = beyond_bounds(&problem, &found);
     }
-    let condition =
-        if undetermined.is_empty() { natural_condition(&problem, &found, factor) } else { f64::INFINITY };
-    let identification = Identification { condition, undetermined };
+    let condition = if undetermined.is_empty() {
+        factor.inverse_into(&mut inverse);
+        factor.natural_condition(&problem, &found.theta)
+    } else {
+        inverse.clear();
+        f64::INFINITY
+    };
+    let identification = Identification { condition, undetermined, inverse };
     let n_agreeing = searched.agreeing(found.rows.objective, problem.floor);
     let runner_up = searched.runner_up(found.rows.objective, problem.floor);
     let case = Case {
@@ -305,21 +314,12 @@ fn is_rival(problem: &Problem, found: &Finished, objective: f64) -> bool {
     least > 1e3 * problem.floor && 0.5 * n * (objective / least).ln() < RIVAL
 }
 
-/// Condition number of the column-scaled Jacobian with respect to the parameters themselves, not the solver's
-/// coordinates: what a user can compute from the table of residuals.
-fn natural_condition(problem: &Problem, found: &Finished, factor: &mut Factor) -> f64 {
-    let (coordinates, free) = (&problem.model.coordinates, &found.free);
-    let transform = problem.natural_jacobian(&found.theta);
-    factor.condition_in(|a, b| transform[coordinates[free[a]].parameter * problem.p() + free[b]])
-}
-
-fn natural_values(law: &Law, problem: &Problem, found: &Finished) -> Vec<f64> {
-    let mut natural = problem.natural(&found.theta);
+fn natural_values(law: &Law, problem: &Problem, found: &Finished, natural: &mut Vec<f64>) {
+    problem.natural_into(&found.theta, natural);
     // A fixed value is reported as given, not as it comes back through arithmetic.
     for (value, parameter) in natural.iter_mut().zip(&law.parameters) {
         if let Domain::Fixed(fixed) = parameter.domain {
             *value = fixed;
         }
     }
-    natural
 }

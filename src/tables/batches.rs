@@ -11,6 +11,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::engine::{Chunk, Record, Run};
+use crate::infer::Estimate;
 use crate::solve::{Status, words};
 
 use super::schema::{COEFFICIENTS, FITS, REJECTED, REPLICATES, RESIDUALS, TableSpec, VARIABLES_AT};
@@ -102,14 +103,14 @@ impl Batches {
             int(&|r| r.n_starts),
             int(&|r| r.n_agreeing),
             int(&|r| r.iterations as usize),
-            float(&|r| r.estimates.goodness.r_squared),
-            float(&|r| r.estimates.goodness.rmse),
-            float(&|r| r.estimates.goodness.rmsle),
-            float(&|r| r.estimates.criteria.aic),
-            float(&|r| r.estimates.criteria.aicc),
-            float(&|r| r.estimates.criteria.bic),
-            int(&|r| r.estimates.replicates.as_ref().map_or(0, |b| b.len())),
-            int(&|r| r.estimates.replicates.as_ref().map_or(0, |b| b.n_failed())),
+            float(&|r| r.goodness.r_squared),
+            float(&|r| r.goodness.rmse),
+            float(&|r| r.goodness.rmsle),
+            float(&|r| r.criteria.aic),
+            float(&|r| r.criteria.aicc),
+            float(&|r| r.criteria.bic),
+            int(&|r| r.replicates.as_ref().map_or(0, |b| b.len())),
+            int(&|r| r.replicates.as_ref().map_or(0, |b| b.n_failed())),
             float(&|r| r.runner_up),
             Arc::new(StringArray::from_iter_values(records.iter().map(|r| words(&r.flags)))),
         ];
@@ -117,35 +118,33 @@ impl Batches {
     }
 
     pub fn coefficients(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
-        let rows: Vec<(&Record, usize)> = chunk
-            .records
-            .iter()
-            .flat_map(|r| (0..r.estimates.parameters.len()).map(move |i| (r, i)))
-            .collect();
-        let float = |f: &dyn Fn(&Record, usize) -> Option<f64>| -> ArrayRef {
-            Arc::new(Float64Array::from_iter(rows.iter().map(|&(r, i)| f(r, i).filter(|x| !x.is_nan()))))
+        let of_record =
+            |record| chunk.estimates(record).iter().enumerate().map(move |(i, e)| (record, i, e));
+        let rows: Vec<(&Record, usize, &Estimate)> = chunk.records.iter().flat_map(of_record).collect();
+        let float = |f: &dyn Fn(&Estimate) -> Option<f64>| -> ArrayRef {
+            Arc::new(Float64Array::from_iter(rows.iter().map(|(.., e)| f(e).filter(|x| !x.is_nan()))))
         };
-        let method = |r: &Record, i: usize| {
-            r.estimates.parameters[i].interval.map(|_| if self.bootstrap { "percentile" } else { "normal" })
+        let method =
+            |e: &Estimate| e.interval.map(|_| if self.bootstrap { "percentile" } else { "normal" });
+        let bool = |f: fn(&Estimate) -> bool| -> ArrayRef {
+            Arc::new(BooleanArray::from_iter(rows.iter().map(|(.., e)| Some(f(e)))))
         };
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, _)| &self.laws[r.law]))),
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|&(r, i)| &self.parameters[r.law][i]))),
-            float(&|r, i| Some(r.estimates.parameters[i].estimate)),
-            float(&|r, i| r.estimates.parameters[i].std_error),
-            float(&|r, i| r.estimates.parameters[i].bootstrap_std_error),
-            float(&|r, i| r.estimates.parameters[i].interval.map(|(low, _)| low)),
-            float(&|r, i| r.estimates.parameters[i].interval.map(|(_, high)| high)),
-            float(&|_, _| Some(self.confidence)),
-            Arc::new(StringArray::from_iter(rows.iter().map(|&(r, i)| method(r, i)))),
-            Arc::new(BooleanArray::from_iter(
-                rows.iter().map(|&(r, i)| Some(r.estimates.parameters[i].at_bound)),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, ..)| &self.laws[r.law]))),
+            Arc::new(StringArray::from_iter_values(
+                rows.iter().map(|&(r, i, _)| &self.parameters[r.law][i]),
             )),
-            Arc::new(BooleanArray::from_iter(
-                rows.iter().map(|&(r, i)| Some(r.estimates.parameters[i].fixed)),
-            )),
+            float(&|e| Some(e.estimate)),
+            float(&|e| e.std_error),
+            float(&|e| e.bootstrap_std_error),
+            float(&|e| e.interval.map(|(low, _)| low)),
+            float(&|e| e.interval.map(|(_, high)| high)),
+            float(&|_| Some(self.confidence)),
+            Arc::new(StringArray::from_iter(rows.iter().map(|(.., e)| method(e)))),
+            bool(|e| e.at_bound),
+            bool(|e| e.fixed),
         ];
-        self.batch(&COEFFICIENTS, rows.iter().map(|(r, _)| r.sweep as u32).collect(), columns)
+        self.batch(&COEFFICIENTS, rows.iter().map(|(r, ..)| r.sweep as u32).collect(), columns)
     }
 
     pub fn replicates(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
@@ -154,7 +153,7 @@ impl Batches {
         let (mut numbers, mut objectives, mut converged) = (Vec::new(), Vec::new(), Vec::new());
         let mut estimates = ListBuilder::new(Float64Builder::new());
         for record in &chunk.records {
-            let Some(replicates) = &record.estimates.replicates else { continue };
+            let Some(replicates) = &record.replicates else { continue };
             for r in 0..replicates.len() {
                 sweeps.push(record.sweep as u32);
                 laws.push(self.laws[record.law].as_str());

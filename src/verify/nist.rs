@@ -186,7 +186,8 @@ fn fit(problem: &Problem, start: Start) -> Result<Outcome, VerifyError> {
     };
     let fit = solve::fit(&models, bound, &options, &mut Batch::default());
     let inference = infer::Options { bootstrap: 0, ..infer::Options::default() };
-    let estimates = infer::estimates(&law, &fit, None, &inference);
+    let mut estimates = Vec::new();
+    infer::estimate(&law, &fit, None, &inference, &mut estimates);
     let time = begun.elapsed();
 
     let found: Vec<(f64, f64)> = problem
@@ -194,7 +195,7 @@ fn fit(problem: &Problem, start: Start) -> Result<Outcome, VerifyError> {
         .iter()
         .map(|name| {
             law.parameter(name).map_or((f64::NAN, f64::NAN), |i| {
-                let parameter = &estimates.parameters[i];
+                let parameter = &estimates[i];
                 (parameter.estimate, parameter.std_error.unwrap_or(f64::NAN))
             })
         })

@@ -1,0 +1,90 @@
+//! Columns of one length in one vector, which is filled again and again.
+
+use std::ops::Index;
+
+use crate::law::{LN_ZERO, Recipe, Unary};
+
+/// Columns of as many values each; `set[i]` is the i-th.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ColumnSet {
+    rows: usize,
+    values: Vec<f64>,
+}
+
+impl ColumnSet {
+    /// Forgets all columns; those to come have so many values.
+    pub fn clear(&mut self, rows: usize) {
+        self.rows = rows;
+        self.values.clear();
+    }
+
+    /// Leaves the rows that are to be kept.
+    pub fn retain(&mut self, keep: &[bool]) {
+        if let kept @ 1.. = self.rows {
+            self.rows = keep.iter().filter(|k| **k).count();
+            let mut place = 0;
+            self.values.retain(|_| {
+                place += 1;
+                keep[(place - 1) % kept]
+            });
+        }
+    }
+
+    /// Appends the columns of a model, made from the values of its data expressions, and the weighted mean of each.
+    pub fn derive(&mut self, recipes: &[Recipe], sources: &ColumnSet, weight: &[f64], means: &mut Vec<f64>) {
+        means.clear();
+        for &recipe in recipes {
+            let from = match recipe {
+                Recipe::Source(i) => {
+                    self.values.extend_from_slice(&sources[i as usize]);
+                    means.push(0.0);
+                    continue;
+                }
+                Recipe::Unary(_, from) | Recipe::Centred(from) => from as usize * self.rows,
+            };
+            let place = self.values.len();
+            self.values.extend_from_within(from..from + self.rows);
+            let values = &mut self.values[place..];
+            match recipe {
+                Recipe::Unary(op, _) => values.iter_mut().for_each(|x| *x = Unary::apply(op, *x)),
+                _ => {
+                    let centre = mean(values, weight);
+                    values.iter_mut().filter(|x| **x != LN_ZERO).for_each(|x| *x -= centre);
+                }
+            }
+            means.push(mean(values, weight));
+        }
+    }
+}
+
+/// Appends a column, one value per row.
+impl Extend<f64> for ColumnSet {
+    fn extend<T: IntoIterator<Item = f64>>(&mut self, column: T) {
+        let end = self.values.len() + self.rows;
+        self.values.extend(column);
+        debug_assert_eq!(self.values.len(), end, "a column of another length");
+    }
+}
+
+impl Index<usize> for ColumnSet {
+    type Output = [f64];
+
+    fn index(&self, column: usize) -> &[f64] {
+        &self.values[column * self.rows..(column + 1) * self.rows]
+    }
+}
+
+/// The weighted mean of a column. Logarithms of zero ([`LN_ZERO`]) stand for a limit, not for a number: they stay as they
+/// are and take no part in it.
+fn mean(values: &[f64], weight: &[f64]) -> f64 {
+    let counted = || values.iter().zip(weight).filter(|(x, _)| **x != LN_ZERO);
+    // Rounding must not give a constant a spread: it would look like data that determines an exponent.
+    if let Some((first, _)) = counted().next()
+        && counted().all(|(x, _)| x == first)
+    {
+        return *first;
+    }
+    let total: f64 = counted().map(|(_, w)| w).sum();
+    let sum: f64 = counted().map(|(x, w)| w * x).sum();
+    if total > 0.0 { sum / total } else { 0.0 }
+}
