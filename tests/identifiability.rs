@@ -297,7 +297,13 @@ fn few_observations() {
     sweeps.add("four", &points[..4], 0.0, chinchilla);
     // Repeated rows are no news.
     sweeps.add("four twice", &[&points[..4], &points[..4]].concat(), 0.0, chinchilla);
+    // Five equations, of which two are too many for what N determines.
+    let repeated: Vec<(f64, f64)> =
+        points.iter().enumerate().map(|(i, (_, d))| ([1e8, 1e9][i % 2], *d)).collect();
+    sweeps.add("five, two N", &repeated, 0.01, chinchilla);
     let fits = sweeps.fit(&["--residual", "log", "--loss", "l2", "--law", "chinchilla"]);
+    let said = ["`N` takes only 2 values"];
+    fits.assert_underdetermined("five, two N", &["E", "A", "alpha"], &said, &["saturated", "free_direction"]);
     assert!(fits.flags("five").contains(&"saturated".to_owned()), "{:?}", fits.flags("five"));
     for sweep in ["four", "four twice"] {
         let said = ["4 distinct observations cannot determine 5 free parameters"];
