@@ -57,7 +57,7 @@ pub fn text(summary: &Summary, dry_run: bool, out: Option<&Path>) -> String {
         }
         text += &lines(&fits);
         if (1..=4).contains(&summary.only_sweep.records.len()) {
-            let bootstrap = summary.only_sweep.records.iter().any(|r| r.replicates.is_some());
+            let bootstrap = summary.only_sweep.records.iter().any(|r| r.n_replicates > 0);
             text += &coefficients(summary, bootstrap);
         }
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::dataset::{Contents, DatasetError, Segment};
-use crate::infer::{self, estimate, is_trustworthy, leverages, predictions, replicate};
+use crate::infer::{self, Replicates, estimate, is_trustworthy, leverages, predictions, replicate_into};
 use crate::law::LANES;
 use crate::problem::{Binder, Problem, Rejection};
 use crate::solve::{self, Batch, Fit, fit_choices, never_finite};
@@ -156,6 +156,7 @@ const GROUPS_PER_THREAD: usize = 4;
 pub(super) struct Tools {
     batch: Batch,
     binder: Binder,
+    replicates: Replicates,
 }
 
 thread_local! {
@@ -224,7 +225,7 @@ impl<'a> Judged<'a> {
     /// The observations under a law, unless they are too few.
     fn bind(&mut self, law: usize, tools: &mut Tools) -> Option<Problem> {
         let bound = &self.run.laws[law];
-        let Tools { batch: Batch { spare, .. }, binder } = tools;
+        let Tools { batch: Batch { spare, .. }, binder, .. } = tools;
         let binding = (&bound.binding, self.sweep);
         // What scale the loss has is for the fit to say.
         let loss = bound.loss.at(1.0);
@@ -278,13 +279,13 @@ fn fit_group(run: &Run, sweeps: &[Sweep], tools: &mut Tools, interrupted: &Atomi
                 problems.push(problem);
             }
         }
-        let batch = &mut tools.batch;
+        let Tools { batch, replicates, .. } = tools;
         chunk.estimates.reserve(members.len() * bound.law.parameters.len());
         let fits = fit_choices(&bound.models, problems, bound.loss, &run.solve, batch);
         for (member, fit) in members.into_iter().zip(fits) {
             let judged = &mut group[member];
             if let Some(fit) = without_culprits(judged, law, fit, batch) {
-                record(run, law, judged.sweep, &fit, interrupted, &mut chunk);
+                record(run, law, judged.sweep, &fit, interrupted, replicates, &mut chunk);
                 batch.spare.keep(fit);
             }
         }
@@ -321,20 +322,27 @@ fn without_culprits(judged: &mut Judged, law: usize, fit: Fit, batch: &mut Batch
 }
 
 /// Adds to a chunk what a fit tells: estimates with their uncertainty, residuals where they are wanted.
-fn record(run: &Run, law: usize, sweep: &Sweep, fit: &Fit, interrupted: &AtomicBool, chunk: &mut Chunk) {
+fn record(
+    run: &Run,
+    law: usize,
+    sweep: &Sweep,
+    fit: &Fit,
+    interrupted: &AtomicBool,
+    replicates: &mut Replicates,
+    chunk: &mut Chunk,
+) {
     let bound = &run.laws[law];
     let wanted = run.inference.bootstrap > 0 && is_trustworthy(fit) && fit.problem.p() > 0;
-    let mut replicates = wanted
-        .then(|| replicate(&bound.models, fit, &run.inference, &sweep.key_digest, interrupted))
-        .flatten();
-    estimate(&bound.law, fit, replicates.as_ref(), &run.inference, &mut chunk.estimates);
-    if let Some(replicates) = &mut replicates
-        && !run.keep_replicates
-    {
-        replicates.forget_values();
-    }
+    let (models, digest) = (&bound.models, &sweep.key_digest);
+    let found = (wanted && replicate_into(models, fit, &run.inference, digest, interrupted, replicates))
+        .then_some(replicates);
+    estimate(&bound.law, fit, found.as_deref(), &run.inference, &mut chunk.estimates);
     let mut record = Record::new(sweep.index, law, fit, &chunk.estimates);
-    record.replicates = replicates;
+    if let Some(replicates) = found {
+        record.n_replicates = replicates.len();
+        record.n_failed = replicates.n_failed();
+        record.replicates = run.keep_replicates.then(|| std::mem::take(replicates));
+    }
     if run.residuals {
         record.residuals = residual_rows(run, bound, sweep, fit);
     }

@@ -31,6 +31,10 @@ pub struct Record {
     pub parameters: Range<usize>,
     pub goodness: Goodness,
     pub criteria: Criteria,
+    pub n_replicates: usize,
+    /// Of these, those that did not converge.
+    pub n_failed: usize,
+    /// The replicates themselves, where they are kept.
     pub replicates: Option<Replicates>,
     pub residuals: Vec<ResidualRow>,
 }
@@ -63,6 +67,8 @@ impl Record {
             parameters,
             goodness: goodness(fit),
             criteria: criteria(fit),
+            n_replicates: 0,
+            n_failed: 0,
             replicates: None,
             residuals: Vec::new(),
         }

@@ -8,9 +8,7 @@ use std::cell::RefCell;
 
 use faer::{Mat, Side};
 
-use crate::solve::{
-    Finished, Fit, cholesky, cholesky_solve, column_scales, scaled_hessian, weighted_entry,
-};
+use crate::solve::{Finished, Fit, cholesky, cholesky_solve, column_scales, scaled_hessian, weighted_entry};
 
 /// A Hessian with an eigenvalue below this share of its largest is not inverted.
 const CURVED: f64 = 1e-9;
@@ -125,9 +123,11 @@ fn sandwich(
         }
     }
     hessian.clear();
-    hessian.extend(free.iter().zip(scale).flat_map(|(&i, s)| {
-        free.iter().zip(scale).map(move |(&j, t)| rows.hessian(i, j) / (s * t))
-    }));
+    hessian.extend(
+        free.iter()
+            .zip(scale)
+            .flat_map(|(&i, s)| free.iter().zip(scale).map(move |(&j, t)| rows.hessian(i, j) / (s * t))),
+    );
     if !cholesky(hessian, m) {
         return None;
     }

@@ -22,7 +22,7 @@ pub use covariance::leverages;
 pub use goodness::{Goodness, goodness, predictions};
 pub use interval::normal_quantile;
 pub use likelihood::{Criteria, criteria};
-pub use replicates::{Replicates, replicate};
+pub use replicates::{Replicates, replicate, replicate_into};
 pub use resample::{Resample, Resampler, generator};
 
 use std::cell::RefCell;

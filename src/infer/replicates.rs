@@ -1,16 +1,16 @@
 //! Refits on resampled weights, starting from the estimate.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fearless_simd::Level;
 use rayon::prelude::*;
 
 use crate::law::{LANES, Pack, Scale};
-use crate::problem::{Part, Problem, Table};
+use crate::problem::{Observations, Part, Problem, Table};
 use crate::solve::{
-    Ahead, Batch, Ending, Expansion, Fit, Kind, Models, Task, Terrain, at_edges, minimise, terrain,
+    Ahead, Batch, Ending, Expansion, Fit, Kind, Models, Surveying, Task, Terrain, at_edges, minimise, terrain,
 };
 
 use super::Options;
@@ -45,10 +45,15 @@ impl Replicates {
         converged.map(move |r| self.estimates[r * self.n_parameters + parameter])
     }
 
-    /// Drops the values, which intervals have been made from, and keeps the counts.
-    pub fn forget_values(&mut self) {
-        self.objective = Vec::new();
-        self.estimates = Vec::new();
+    /// Makes room for so many of a law of so many parameters.
+    fn clear(&mut self, count: usize, n_parameters: usize) {
+        self.n_parameters = n_parameters;
+        for (values, length) in [(&mut self.objective, count), (&mut self.estimates, count * n_parameters)] {
+            values.clear();
+            values.resize(length, f64::NAN);
+        }
+        self.converged.clear();
+        self.converged.resize(count, false);
     }
 
     /// One replicate's estimates.
@@ -68,66 +73,119 @@ pub fn replicate(
     key_digest: &[u8; 32],
     interrupted: &AtomicBool,
 ) -> Option<Replicates> {
-    // One unit drawn with replacement is always the same: an interval of no width would look like knowledge.
-    let units =
-        Resampler::new(&fit.problem.observations, &options.resample, options.seed, key_digest).n_units();
-    if units < 2 {
-        return None;
+    let mut replicates = Replicates::default();
+    replicate_into(models, fit, options, key_digest, interrupted, &mut replicates).then_some(replicates)
+}
+
+/// The same in place of other replicates; false where there are none.
+pub fn replicate_into(
+    models: &Models,
+    fit: &Fit,
+    options: &Options,
+    key_digest: &[u8; 32],
+    interrupted: &AtomicBool,
+    replicates: &mut Replicates,
+) -> bool {
+    // Taken, not borrowed: while it waits for other threads, this one may begin another fit.
+    let mut prepared = PREPARED.take();
+    let found = prepared.replicate(models, fit, (options, key_digest), interrupted, replicates);
+    PREPARED.set(prepared);
+    found
+}
+
+/// What a worker keeps from fit to fit.
+#[derive(Default)]
+struct Prepared {
+    resampler: Option<Resampler>,
+    expansion: Expansion,
+    surveying: Surveying,
+}
+
+thread_local! {
+    static PREPARED: RefCell<Prepared> = RefCell::default();
+}
+
+impl Prepared {
+    fn replicate(
+        &mut self,
+        models: &Models,
+        fit: &Fit,
+        (options, key_digest): (&Options, &[u8; 32]),
+        interrupted: &AtomicBool,
+        replicates: &mut Replicates,
+    ) -> bool {
+        let Prepared { resampler, expansion, surveying } = self;
+        // One unit drawn with replacement is always the same: an interval of no width would look like knowledge.
+        if resampler_of(resampler, &fit.problem.observations, options, key_digest).n_units() < 2 {
+            return false;
+        }
+        let level = Level::new();
+        let (problem, start) = replicate_problem(models, fit);
+        let mut terrain = terrain(&problem);
+        // From the estimate a nearly undamped step is right; near-absolute losses want a trace more, because a
+        // replicate may leave hardly any residual with curvature.
+        terrain.damping = if problem.loss.is_quadratic() { 1e-9 } else { 1e-4 };
+        terrain.share = 0.25;
+        // For a long fit the rows take longer to read from memory than to compute again.
+        let is_long = problem.is_long();
+        if !is_long {
+            expansion.set(level, &problem, &start, terrain.share, surveying);
+        }
+        let expansion = Some(&*expansion).filter(|_| !is_long);
+        terrain.bent = expansion.is_some_and(|e| !e.third.is_empty());
+        let table = if is_long { None } else { Table::of(level, &problem) };
+        let task = Refitting {
+            models,
+            problem: &problem,
+            terrain: &terrain,
+            start: &start,
+            expansion,
+            table: table.as_ref(),
+            options,
+            key_digest,
+        };
+        let n_parameters = models.law().parameters.len();
+        replicates.clear(options.bootstrap, n_parameters);
+        // The cut is by the sweep's size alone, so that it does not depend on threads; results would not
+        // depend on it anyway.
+        let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(1, 256);
+        let Replicates { objective, estimates, converged, .. } = replicates;
+        objective
+            .par_chunks_mut(chunk)
+            .zip(converged.par_chunks_mut(chunk))
+            .zip(estimates.par_chunks_mut(chunk * n_parameters.max(1)))
+            .enumerate()
+            .for_each(|(c, ((objective, converged), estimates))| {
+                if !interrupted.load(Ordering::Relaxed) {
+                    // Taken, not borrowed: while a long fit waits for other threads, this one may begin another chunk.
+                    let mut scratch = SCRATCH.take();
+                    refit(&task, c * chunk, Refits { objective, estimates, converged }, &mut scratch);
+                    SCRATCH.set(scratch);
+                }
+            });
+        true
     }
-    let (problem, start) = replicate_problem(models, fit);
-    let mut terrain = terrain(&problem);
-    // From the estimate a nearly undamped step is right; near-absolute losses want a trace more, because a
-    // replicate may leave hardly any residual with curvature.
-    terrain.damping = if problem.loss.is_quadratic() { 1e-9 } else { 1e-4 };
-    terrain.share = 0.25;
-    // The cut is by the sweep's size alone, so that it does not depend on threads; results would not
-    // depend on it anyway.
-    let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(1, 256);
-    let n_chunks = options.bootstrap.div_ceil(chunk);
-    // For a long fit the rows take longer to read from memory than to compute again.
-    let expansion = (!problem.is_long()).then(|| Expansion::at(&problem, &start, terrain.share));
-    terrain.bent = expansion.as_ref().is_some_and(|e| !e.third.is_empty());
-    let table = if problem.is_long() { None } else { Table::of(Level::new(), &problem) };
-    let task = Refitting {
-        models,
-        problem: &problem,
-        terrain: &terrain,
-        start: &start,
-        expansion: expansion.as_ref(),
-        table: table.as_ref(),
-        options,
-        key_digest,
-    };
-    let parts: Vec<Replicates> = (0..n_chunks)
-        .into_par_iter()
-        .map(|c| {
-            if interrupted.load(Ordering::Relaxed) {
-                return Replicates::default();
-            }
-            let first = c * chunk;
-            let count = chunk.min(options.bootstrap - first);
-            // Taken, not borrowed: while a long fit waits for other threads, this one may begin another chunk.
-            let mut scratch = SCRATCH.take();
-            let refits = refit(&task, first..first + count, &mut scratch);
-            SCRATCH.set(scratch);
-            refits
-        })
-        .collect();
-    let mut replicates = Replicates { n_parameters: models.law().parameters.len(), ..Replicates::default() };
-    for part in parts {
-        replicates.objective.extend(part.objective);
-        replicates.converged.extend(part.converged);
-        replicates.estimates.extend(part.estimates);
-    }
-    Some(replicates)
+}
+
+/// Draws a fit's replicates, in the place of what drew another's.
+fn resampler_of<'a>(
+    place: &'a mut Option<Resampler>,
+    observations: &Observations,
+    options: &Options,
+    key_digest: &[u8; 32],
+) -> &'a mut Resampler {
+    let Options { resample, seed, .. } = options;
+    let resampler = place.get_or_insert_with(|| Resampler::new(observations, resample, *seed, key_digest));
+    resampler.set(observations, resample, *seed, key_digest);
+    resampler
 }
 
 /// The problem that replicates are refitted on: the law's own, with parameters that the fit put on an edge
 /// free to leave it.
-fn replicate_problem(models: &Models, fit: &Fit) -> (Problem, Vec<f64>) {
+fn replicate_problem<'a>(models: &Models, fit: &'a Fit) -> (Cow<'a, Problem>, Cow<'a, [f64]>) {
     if fit.edges.is_empty() {
-        let theta = fit.solution.as_ref().map(|s| s.theta.clone()).unwrap_or_default();
-        return (fit.problem.clone(), theta);
+        let theta = fit.solution.as_ref().map_or(&[][..], |s| &s.theta);
+        return (Cow::Borrowed(&fit.problem), Cow::Borrowed(theta));
     }
     let problem = Problem::new(models.full().clone(), fit.problem.observations.clone(), fit.problem.loss);
     let response = &problem.observations.response;
@@ -142,7 +200,7 @@ fn replicate_problem(models: &Models, fit: &Fit) -> (Problem, Vec<f64>) {
             };
         }
     }
-    (problem, start)
+    (Cow::Owned(problem), Cow::Owned(start))
 }
 
 /// An amplitude that falls by more than this in its logarithm, a millionfold, may be on its way to zero.
@@ -152,16 +210,28 @@ const VANISHED: f64 = 13.8;
 #[derive(Default)]
 struct Scratch {
     batch: Batch,
+    resampler: Option<Resampler>,
     rows: Vec<u32>,
     weight: Vec<f64>,
     drawn: Vec<usize>,
     sums: Vec<Pack>,
     trials: Vec<f64>,
     predicted: Vec<f64>,
+    /// Replicates by how many observations they drew, and where their searches ended.
+    order: Vec<usize>,
+    thetas: Vec<f64>,
+    naturals: Vec<f64>,
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Where the results of some replicates go.
+struct Refits<'a> {
+    objective: &'a mut [f64],
+    estimates: &'a mut [f64],
+    converged: &'a mut [bool],
 }
 
 /// What all replicates of a fit share.
@@ -176,14 +246,16 @@ struct Refitting<'a> {
     key_digest: &'a [u8; 32],
 }
 
-fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> Replicates {
+/// Refits the replicates from number `first` on.
+fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) {
     let Refitting { models, problem, terrain, start, expansion, table, options, key_digest } = *task;
     let n = problem.n();
     let p = problem.p();
-    let count = replicates.len();
+    let count = refits.converged.len();
     let own = &problem.observations.weight;
-    let mut resampler = Resampler::new(&problem.observations, &options.resample, options.seed, key_digest);
-    let Scratch { batch, rows, weight, drawn, sums, trials, predicted } = scratch;
+    let Scratch { batch, resampler, rows, weight, drawn, sums, trials, predicted, order, thetas, naturals } =
+        scratch;
+    let resampler = resampler_of(resampler, &problem.observations, options, key_digest);
     let level = batch.level();
     let width = expansion.map_or(0, Expansion::width);
     sums.resize(width * count, Pack::ZERO);
@@ -192,9 +264,9 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
     rows.resize(n * count, 0);
     weight.resize(n * count, 0.0);
     drawn.resize(count, 0);
-    for (k, r) in replicates.enumerate() {
+    for k in 0..count {
         let (rows, weight) = (&mut rows[k * n..(k + 1) * n], &mut weight[k * n..(k + 1) * n]);
-        drawn[k] = resampler.draw(r as u64, own, rows, weight);
+        drawn[k] = resampler.draw((first + k) as u64, own, rows, weight);
         if let Some(expansion) = expansion {
             let part = Part { rows: &rows[..drawn[k]], weight: &weight[..drawn[k]] };
             expansion.sum(level, part, &mut sums[k * width..(k + 1) * width]);
@@ -212,16 +284,13 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
             batch.look_ahead(terrain, kind.ground, expansion, sums, trials, predicted);
         }
     }
-    let mut thetas = vec![0.0; count * p];
-    let mut refits = Replicates {
-        n_parameters: models.law().parameters.len(),
-        objective: vec![0.0; count],
-        estimates: Vec::new(),
-        converged: vec![false; count],
-    };
+    thetas.clear();
+    thetas.resize(count * p, 0.0);
     // Lanes are as long as the longest of the eight.
-    let mut order: Vec<usize> = (0..count).collect();
-    order.sort_by_key(|&r| drawn[r]);
+    order.clear();
+    order.extend(0..count);
+    order.sort_unstable_by_key(|&r| (drawn[r], r));
+    let Refits { objective, estimates, converged } = refits;
     let task = |k: usize| {
         let r = order[k];
         let ahead = expansion.map(|_| Ahead {
@@ -233,11 +302,12 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
     };
     batch.run(kind, count, task, |ended| {
         let r = order[ended.task];
-        refits.objective[r] = ended.objective;
-        refits.converged[r] = ended.ending == Ending::Converged;
+        objective[r] = ended.objective;
+        converged[r] = ended.ending == Ending::Converged;
         thetas[r * p..(r + 1) * p].copy_from_slice(ended.theta);
     });
-    refits.estimates = problem.naturals(&thetas);
+    problem.naturals_into(thetas, naturals);
+    estimates.copy_from_slice(naturals);
     // A search can only follow an amplitude of zero in its logarithm, and stops when it no longer matters.
     let vanishes = |theta: &[f64]| {
         let coordinates = problem.model.coordinates.iter().zip(theta.iter().zip(start));
@@ -245,23 +315,22 @@ fn refit(task: &Refitting, replicates: Range<usize>, scratch: &mut Scratch) -> R
             .into_iter()
             .any(|(c, (x, from))| c.scale == Scale::Log && c.low == f64::NEG_INFINITY && *x < from - VANISHED)
     };
-    for r in 0..count {
-        let n_parameters = refits.n_parameters;
-        let natural = &mut refits.estimates[r * n_parameters..(r + 1) * n_parameters];
-        if (!refits.converged[r] || vanishes(&thetas[r * p..(r + 1) * p])) && part(r).rows.len() >= p {
+    let n_parameters = models.law().parameters.len();
+    for (r, natural) in estimates.chunks_exact_mut(n_parameters.max(1)).enumerate() {
+        let theta = &thetas[r * p..(r + 1) * p];
+        if (!converged[r] || vanishes(theta)) && part(r).rows.len() >= p {
             let weight = part(r).spread(n);
-            if let Some(found) = minimise(problem, &weight, &thetas[r * p..(r + 1) * p], 50) {
+            if let Some(found) = minimise(problem, &weight, theta, 50) {
                 // A replicate's optimum may lie on an edge, like the estimate's own: leaving such replicates out
                 // would cut the interval off on that side.
                 let (solved, _, found) = at_edges(models, problem.clone(), &weight, found);
-                refits.converged[r] = found.certificate.holds();
-                refits.objective[r] = found.rows.objective;
+                converged[r] = found.certificate.holds();
+                objective[r] = found.rows.objective;
                 natural.copy_from_slice(&solved.natural(&found.theta));
             }
         }
-        refits.converged[r] &= natural.iter().all(|x| x.is_finite());
+        converged[r] &= natural.iter().all(|x| x.is_finite());
     }
-    refits
 }
 
 #[cfg(test)]

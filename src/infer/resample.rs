@@ -7,8 +7,6 @@
 //! added to the job changes it only where it brings another response, or where responses are tied. The mapping from
 //! random words to an index is our own, and golden tests hold all of it in place.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use fearless_simd::Level;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -83,23 +81,29 @@ fn indices(rng: &mut ChaCha8Rng, n: u32, times: usize, mut each: impl FnMut(usiz
 const WORDS: usize = 64;
 
 /// Draws replicates of one sweep and law.
+#[derive(Debug)]
 pub struct Resampler {
     level: Level,
     rng: ChaCha8Rng,
     units: Units,
+    /// The observations of positive weight, in the sweep's canonical order.
+    order: Vec<u32>,
+    /// Each observation's cluster, and how often each cluster was drawn; the last place is for observations that no draw
+    /// takes.
+    of: Vec<u32>,
+    drawn: Vec<u32>,
     /// Of every observation, how often it was drawn.
     counts: Vec<u32>,
 }
 
 /// What is drawn.
+#[derive(Clone, Copy, Debug)]
 enum Units {
     /// Observations, which are in the sweep's canonical order.
     InOrder,
     /// Observations, by their place in the sweep's canonical order.
-    Observations(Vec<u32>),
-    /// Clusters: each observation's, and how often each cluster was drawn; the last place is for observations that no draw
-    /// takes.
-    Clusters { of: Vec<u32>, counts: Vec<u32> },
+    Observations,
+    Clusters,
 }
 
 impl Resampler {
@@ -109,34 +113,66 @@ impl Resampler {
         seed: u64,
         key_digest: &[u8; 32],
     ) -> Resampler {
+        let mut resampler = Resampler {
+            level: Level::new(),
+            rng: generator("resample", seed, key_digest),
+            units: Units::InOrder,
+            order: Vec::new(),
+            of: Vec::new(),
+            drawn: Vec::new(),
+            counts: Vec::new(),
+        };
+        resampler.set_units(observations, resample);
+        resampler
+    }
+
+    /// The same in vectors that are there.
+    pub fn set(
+        &mut self,
+        observations: &Observations,
+        resample: &Resample,
+        seed: u64,
+        key_digest: &[u8; 32],
+    ) {
+        self.rng = generator("resample", seed, key_digest);
+        self.set_units(observations, resample);
+    }
+
+    fn set_units(&mut self, observations: &Observations, resample: &Resample) {
+        let Resampler { units, order, of, drawn, counts, .. } = self;
+        let n = observations.len();
+        counts.clear();
+        counts.resize(n, 0);
         // Units are taken in the sweep's canonical order, which all laws of a job share, so that laws that
         // use the same observations draw the same ones.
-        let mut order: Vec<u32> =
-            (0..observations.len() as u32).filter(|&i| observations.weight[i as usize] > 0.0).collect();
-        order.sort_by_key(|&i| observations.rows[i as usize]);
-        let units = match (resample, &observations.cluster) {
+        order.clear();
+        order.extend((0..n as u32).filter(|&i| observations.weight[i as usize] > 0.0));
+        order.sort_unstable_by_key(|&i| observations.rows[i as usize]);
+        *units = match (resample, &observations.cluster) {
             (Resample::Cluster(_), Some(cluster)) => {
-                let present: BTreeSet<u32> = order.iter().map(|&i| cluster[i as usize]).collect();
-                let numbers: BTreeMap<u32, u32> = present.into_iter().zip(0..).collect();
-                let mut of = vec![numbers.len() as u32; observations.len()];
-                for &i in &order {
-                    of[i as usize] = numbers[&cluster[i as usize]];
+                drawn.clear();
+                drawn.extend(order.iter().map(|&i| cluster[i as usize]));
+                drawn.sort_unstable();
+                drawn.dedup();
+                of.clear();
+                of.resize(n, drawn.len() as u32);
+                for &i in &*order {
+                    let number = drawn.partition_point(|&present| present < cluster[i as usize]);
+                    of[i as usize] = number as u32;
                 }
-                Units::Clusters { of, counts: vec![0; numbers.len() + 1] }
+                drawn.push(0);
+                Units::Clusters
             }
-            _ if order.iter().copied().eq(0..observations.len() as u32) => Units::InOrder,
-            _ => Units::Observations(order),
+            _ if order.iter().copied().eq(0..n as u32) => Units::InOrder,
+            _ => Units::Observations,
         };
-        let rng = generator("resample", seed, key_digest);
-        Resampler { level: Level::new(), rng, units, counts: vec![0; observations.len()] }
     }
 
     /// Number of units to draw from.
     pub fn n_units(&self) -> usize {
-        match &self.units {
-            Units::InOrder => self.counts.len(),
-            Units::Observations(order) => order.len(),
-            Units::Clusters { counts, .. } => counts.len() - 1,
+        match self.units {
+            Units::InOrder | Units::Observations => self.order.len(),
+            Units::Clusters => self.drawn.len() - 1,
         }
     }
 
@@ -146,17 +182,17 @@ impl Resampler {
         self.rng.set_stream(replicate);
         self.rng.set_word_pos(0);
         let times = self.n_units();
-        let Resampler { level, rng, units, counts } = self;
+        let Resampler { level, rng, units, order, of, drawn, counts } = self;
         match units {
             Units::InOrder => {
                 counts.fill(0);
                 indices(rng, times as u32, times, |unit| counts[unit] += 1);
             }
-            Units::Observations(order) => {
+            Units::Observations => {
                 counts.fill(0);
                 indices(rng, times as u32, times, |unit| counts[order[unit] as usize] += 1);
             }
-            Units::Clusters { of, counts: drawn } => {
+            Units::Clusters => {
                 drawn.fill(0);
                 indices(rng, times as u32, times, |unit| drawn[unit] += 1);
                 // No draw reaches the last place.

@@ -48,8 +48,7 @@ impl Table {
         let columns = problem.model.read_columns.iter().map(|&c| &problem.columns[usize::from(c)]);
         let inverse: Option<Vec<f64>> =
             problem.observations.sigma.as_ref().map(|sigma| sigma.iter().map(|s| 1.0 / s).collect());
-        let values: Vec<&[f64]> =
-            columns.chain([&problem.target[..]]).chain(inverse.as_deref()).collect();
+        let values: Vec<&[f64]> = columns.chain([&problem.target[..]]).chain(inverse.as_deref()).collect();
         let row = |quad: &[&[f64]], i: usize| {
             Row(std::array::from_fn(|value| quad.get(value).map_or(0.0, |values| values[i])))
         };

@@ -73,7 +73,7 @@ impl Searches {
             return;
         }
         let p = self.theta.len();
-        let first = self.trial.clone();
+        self.straight.copy_from_slice(&self.trial);
         for _ in 0..CORRECTIONS {
             for i in 0..p {
                 let step = load::<L>(token, &self.trial[i]) - load(token, &self.theta[i]);
@@ -81,7 +81,7 @@ impl Searches {
             }
             self.set_turn::<L>(token, ground.connection);
             for i in 0..p {
-                let target = load::<L>(token, &first[i]) - load(token, &self.turn[i]);
+                let target = load::<L>(token, &self.straight[i]) - load(token, &self.turn[i]);
                 let target = target.max(load(token, &self.low[i])).min(load(token, &self.high[i]));
                 target.store(&mut self.trial[i].0);
             }

@@ -9,12 +9,12 @@ use fearless_simd::{Level, dispatch};
 
 use crate::lanes::Lanes;
 use crate::law::{LANES, Pack};
-use crate::problem::{LaneData, Part, Problem, Workspace, outputs_lanes, triangle};
+use crate::problem::{LaneData, Part, Problem, Workspace, outputs_into, triangle};
 
-use super::dense::{cholesky, cholesky_solve};
+use super::tensors::{Derivatives, Tensors, halve};
 
 /// What a replicate's objective is made from at one point.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Expansion {
     pub theta: Vec<f64>,
     /// Packs per observation.
@@ -29,73 +29,141 @@ pub struct Expansion {
     pub third: Vec<f64>,
 }
 
+/// Buffers that are kept from expansion to expansion.
+#[derive(Debug, Default)]
+pub struct Surveying {
+    data: LaneData,
+    coordinates: Vec<Pack>,
+    workspace: Workspace,
+    outputs: Vec<Pack>,
+    /// Of each observation's loss.
+    value: Vec<Pack>,
+    slope: Vec<Pack>,
+    curvature: Vec<Pack>,
+    /// The same curvature, weighted.
+    pull: Vec<Pack>,
+    tensors: Tensors,
+    /// A row of the table for each lane.
+    row: Vec<Pack>,
+}
+
 /// Laws of more parameters go without third derivatives.
 const MOST_PARAMETERS: usize = 8;
 
 impl Expansion {
     /// At `theta`, a `share` of the reweighting's curvature mixed into the loss's own. Observations of weight zero
     /// add nothing, whatever the law gives there.
+    #[cfg(test)]
     pub fn at(problem: &Problem, theta: &[f64], share: f64) -> Expansion {
-        let (n, p) = (problem.n(), problem.p());
+        let mut expansion = Expansion::default();
+        expansion.set(Level::new(), problem, theta, share, &mut Surveying::default());
+        expansion
+    }
+
+    /// The same in place of another.
+    pub fn set(
+        &mut self,
+        level: Level,
+        problem: &Problem,
+        theta: &[f64],
+        share: f64,
+        surveying: &mut Surveying,
+    ) {
         let model = &problem.model;
-        let weight = &problem.observations.weight;
-        let data = LaneData::spread(problem, weight);
-        let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
+        let p = problem.p();
+        self.theta.clear();
+        self.theta.extend_from_slice(theta);
+        self.width = (1 + p + triangle(p)).div_ceil(LANES);
+        self.table.clear();
+        self.table.resize(problem.n() * self.width, Pack::ZERO);
+        let Surveying { data, coordinates, workspace, outputs, .. } = surveying;
+        data.spread_into(problem, &problem.observations.weight);
+        coordinates.clear();
+        coordinates.extend(theta.iter().map(|&x| Pack::splat(x)));
         // A loss that is nearly linear has its minima where residuals change sign: not where smooth derivatives say.
         let exact = problem.loss.is_quadratic() && !model.bends.is_empty() && p <= MOST_PARAMETERS;
-        let (program, curved) =
-            if exact { (&model.hessian, &model.curved[..]) } else { (&model.search, &[][..]) };
-        let outputs = outputs_lanes(program, &data, &coordinates, &mut Workspace::default());
-        let at = |output: usize, i: usize| outputs[output][i / LANES].0[i % LANES];
-        let taking_part = || (0..n).filter(|&i| weight[i] != 0.0);
-        // Value, slope and curvature of every observation's loss.
-        let terms = |i: usize| {
-            let s = 1.0 / problem.observations.sigma_at(i);
-            let terms = problem.loss.terms::<f64>((at(0, i) - problem.target[i]) * s);
-            let curvature = s * s * (terms.weight - terms.curvature).mul_add(share, terms.curvature);
-            (terms.value, s * terms.slope, curvature)
-        };
-        let terms: Vec<(f64, f64, f64)> = (0..n).map(terms).collect();
-        let tensors = if exact {
-            let mut pull = vec![Pack::ZERO; n.div_ceil(LANES)];
-            for i in taking_part() {
-                pull[i / LANES].0[i % LANES] = weight[i] * terms[i].2;
-            }
-            Tensors::of(curved, &outputs, &pull, p)
-        } else {
-            None
-        };
-        let values = 1 + p + triangle(p);
-        let width = values.div_ceil(LANES);
-        let mut table = vec![Pack::ZERO; n * width];
-        let mut row = vec![0.0; values];
-        for i in taking_part() {
-            let (value, slope, curvature) = terms[i];
-            row[0] = value;
+        let program = if exact { &model.hessian } else { &model.search };
+        outputs_into(program, data, coordinates, workspace, outputs);
+        dispatch!(level, simd => self.fill::<fearless_simd::f64x8<_>>(simd, problem, share, exact, surveying));
+    }
+
+    #[inline(always)]
+    fn fill<L: Lanes>(
+        &mut self,
+        token: L::Token,
+        problem: &Problem,
+        share: f64,
+        exact: bool,
+        surveying: &mut Surveying,
+    ) {
+        let Surveying { data, outputs, value, slope, curvature, pull, tensors, row, .. } = surveying;
+        let p = problem.p();
+        let n_packs = data.n_packs;
+        let zero = L::splat(token, 0.0);
+        for packs in [&mut *value, &mut *slope, &mut *curvature, &mut *pull] {
+            packs.resize(n_packs, Pack::ZERO);
+        }
+        let (predicted, derivatives) = outputs.split_at(n_packs);
+        for k in 0..n_packs {
+            let weight = L::load(token, &data.weight[k].0);
+            let s = match data.inverse_sigma.get(k) {
+                Some(pack) => L::load(token, &pack.0),
+                None => zero.fill(1.0),
+            };
+            let residual = L::load(token, &predicted[k].0) - L::load(token, &data.target[k].0);
+            let terms = problem.loss.terms(residual * s);
+            let mixed = s * s * (terms.weight - terms.curvature).mul_add(zero.fill(share), terms.curvature);
+            terms.value.store(&mut value[k].0);
+            (s * terms.slope).store(&mut slope[k].0);
+            mixed.store(&mut curvature[k].0);
+            L::select(weight.eq(zero), zero, weight * mixed).store(&mut pull[k].0);
+        }
+        let curved = if exact { &problem.model.curved[..] } else { &[] };
+        let (first, second) = derivatives.split_at(p * n_packs);
+        let has_tensors = exact && tensors.set::<L>(token, Derivatives { first, second, curved, pull }, p);
+        let output = |outputs: &[Pack], i: usize, k: usize| L::load(token, &outputs[i * n_packs + k].0);
+        row.resize(1 + p + triangle(p), Pack::ZERO);
+        for k in 0..n_packs {
+            let slope = L::load(token, &slope[k].0);
+            let curvature = L::load(token, &curvature[k].0);
+            row[0] = value[k];
             let (gradient, hessian) = row[1..].split_at_mut(p);
             for a in 0..p {
-                gradient[a] = slope * at(1 + a, i);
+                let by_a = output(first, a, k);
+                (slope * by_a).store(&mut gradient[a].0);
                 for b in 0..=a {
-                    hessian[triangle(a) + b] = curvature * at(1 + a, i) * at(1 + b, i);
+                    let product = curvature * by_a * output(first, b, k);
+                    product.store(&mut hessian[triangle(a) + b].0);
                 }
             }
-            if let Some(tensors) = &tensors {
-                for (&(a, b), second) in curved.iter().zip(&outputs[1 + p..]) {
-                    hessian[triangle(a.max(b)) + a.min(b)] += slope * second[i / LANES].0[i % LANES];
+            if has_tensors {
+                for (i, &(a, b)) in curved.iter().enumerate() {
+                    let entry = &mut hessian[triangle(a.max(b)) + a.min(b)].0;
+                    (L::load(token, entry) + slope * output(second, i, k)).store(entry);
                 }
                 for (c, connection) in tensors.connection.chunks_exact(triangle(p)).enumerate() {
-                    for (entry, connection) in hessian.iter_mut().zip(connection) {
-                        *entry -= slope * at(1 + c, i) * connection;
+                    let pulled = L::load(token, &gradient[c].0);
+                    for (entry, &connection) in hessian.iter_mut().zip(connection) {
+                        (L::load(token, &entry.0) - pulled * zero.fill(connection)).store(&mut entry.0);
                     }
                 }
             }
-            for (pack, values) in table[i * width..(i + 1) * width].iter_mut().zip(row.chunks(LANES)) {
-                pack.0[..values.len()].copy_from_slice(values);
+            for lane in (0..LANES).filter(|&lane| data.weight[k].0[lane] != 0.0) {
+                let place = (k * LANES + lane) * self.width;
+                for (values, row) in self.table[place..].iter_mut().zip(row.chunks(LANES)) {
+                    for (value, pack) in values.0.iter_mut().zip(row) {
+                        *value = pack.0[lane];
+                    }
+                }
             }
         }
-        let (connection, third) =
-            tensors.map_or_else(Default::default, |tensors| (half(&tensors.connection, p), tensors.third));
-        Expansion { theta: theta.to_vec(), width, table, connection, third }
+        self.connection.clear();
+        self.third.clear();
+        if has_tensors {
+            self.connection.extend_from_slice(&tensors.connection);
+            halve(&mut self.connection, p);
+            self.third.extend_from_slice(&tensors.third);
+        }
     }
 
     /// Packs in a sum.
@@ -166,75 +234,6 @@ impl Expansion {
 
 /// Packs that are summed at once.
 const GROUP: usize = 4;
-
-/// Derivatives that replicates take to be the sweep's own.
-struct Tensors {
-    /// `Γ`: by its upper index, lower triangles of the others.
-    connection: Vec<f64>,
-    /// As in [`Expansion`].
-    third: Vec<f64>,
-}
-
-impl Tensors {
-    /// From the outputs of a model's full program and the weights `w·s²·ρ″` of its observations; none where those do not
-    /// determine all directions.
-    fn of(curved: &[(usize, usize)], outputs: &[Vec<Pack>], pull: &[Pack], p: usize) -> Option<Tensors> {
-        // Observations of weight zero add nothing, whatever the law gives there.
-        let times = |pull: &[Pack], by: &[Pack]| -> Vec<Pack> {
-            let lanes = |(x, y): (&Pack, &Pack)| {
-                Pack(std::array::from_fn(|l| if x.0[l] == 0.0 { 0.0 } else { x.0[l] * y.0[l] }))
-            };
-            pull.iter().zip(by).map(lanes).collect()
-        };
-        let sum = |x: &[Pack], y: &[Pack]| times(x, y).iter().flat_map(|pack| pack.0).sum::<f64>();
-        let first = &outputs[1..=p];
-        let mut squares = vec![0.0; p * p];
-        for a in 0..p {
-            let pulled = times(pull, &first[a]);
-            for b in 0..=a {
-                squares[a * p + b] = sum(&pulled, &first[b]);
-            }
-        }
-        // V by its second and third index, then the first.
-        let mut v = vec![0.0; triangle(p) * p];
-        for (&(a, b), second) in curved.iter().zip(&outputs[1 + p..]) {
-            let pulled = times(pull, second);
-            let place = (triangle(a.max(b)) + a.min(b)) * p;
-            for (c, first) in first.iter().enumerate() {
-                v[place + c] = sum(&pulled, first);
-            }
-        }
-        let mut connection = vec![0.0; p * triangle(p)];
-        if !cholesky(&mut squares, p) {
-            return None;
-        }
-        for k in 0..triangle(p) {
-            let mut column = v[k * p..(k + 1) * p].to_vec();
-            cholesky_solve(&squares, p, &mut column);
-            for (c, value) in column.into_iter().enumerate() {
-                connection[c * triangle(p) + k] = value;
-            }
-        }
-        let v = |i: usize, j: usize, k: usize| v[(triangle(j.max(k)) + j.min(k)) * p + i];
-        let mut third = Vec::with_capacity(p * triangle(p));
-        for (i, j) in (0..p).flat_map(|i| (0..p).map(move |j| (i, j))) {
-            third.extend((0..=j).map(|k| v(i, j, k) + v(j, i, k) + v(k, i, j)));
-        }
-        Some(Tensors { connection, third: half(&third, p) })
-    }
-}
-
-/// Half of a quadratic form for each of `p` triangles, such that a sum over the triangle is the form: entries off the
-/// diagonal count twice.
-fn half(triangles: &[f64], p: usize) -> Vec<f64> {
-    let mut halves = triangles.to_vec();
-    for lower in halves.chunks_exact_mut(triangle(p)) {
-        for j in 0..p {
-            lower[triangle(j) + j] *= 0.5;
-        }
-    }
-    halves
-}
 
 #[cfg(test)]
 mod tests {

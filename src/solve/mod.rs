@@ -20,6 +20,7 @@
 //! | [`certificate`] | what must hold of a point before it is called a minimum |
 //! | `rows` | a problem at one point: observation by observation, and summed |
 //! | `expansion` | the objective near an estimate under any weights, for replicates |
+//! | `tensors` | the connection and third derivatives that it has of the sweep |
 //! | `edges` | parameters that belong on the edge of their domain |
 //! | `identify` | condition, rank and the directions the data leaves free |
 //! | `explain` | what about the data leaves them free, in words |
@@ -55,6 +56,7 @@ mod searched;
 mod spare;
 mod starts;
 mod step;
+mod tensors;
 mod valley;
 mod verdict;
 
@@ -64,7 +66,7 @@ pub use certificate::{Certificate, column_scales, scaled_hessian, weighted_entry
 pub(crate) use dense::{cholesky, cholesky_solve};
 pub use design::Given;
 pub use edges::{Models, at_edges};
-pub use expansion::Expansion;
+pub use expansion::{Expansion, Surveying};
 pub use flags::{Flag, words};
 pub use identify::Identification;
 pub use points::Points;

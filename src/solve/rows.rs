@@ -205,9 +205,9 @@ impl Spread<'_> {
     }
 }
 
-/// The sum of the lanes.
+/// The sum of the lanes, in an order that is the same on every machine.
 #[inline(always)]
-fn total<L: Lanes>(lanes: L) -> f64 {
+pub(super) fn total<L: Lanes>(lanes: L) -> f64 {
     let mut pack = Pack::ZERO;
     lanes.store(&mut pack.0);
     let [a, b, c, d, e, f, g, h] = pack.0;

@@ -153,6 +153,7 @@ pub struct Searches {
     pub(super) free: Vec<Pack>,
     pub(super) step: Vec<Pack>,
     pub(super) turn: Vec<Pack>,
+    pub(super) straight: Vec<Pack>,
     pub(super) matrix: Vec<Pack>,
     pub(super) rhs: Vec<Pack>,
 }
@@ -199,6 +200,7 @@ impl Searches {
             &mut self.free,
             &mut self.step,
             &mut self.turn,
+            &mut self.straight,
             &mut self.rhs,
         ] {
             packs.clear();

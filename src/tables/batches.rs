@@ -109,8 +109,8 @@ impl Batches {
             float(&|r| r.criteria.aic),
             float(&|r| r.criteria.aicc),
             float(&|r| r.criteria.bic),
-            int(&|r| r.replicates.as_ref().map_or(0, |b| b.len())),
-            int(&|r| r.replicates.as_ref().map_or(0, |b| b.n_failed())),
+            int(&|r| r.n_replicates),
+            int(&|r| r.n_failed),
             float(&|r| r.runner_up),
             Arc::new(StringArray::from_iter_values(records.iter().map(|r| words(&r.flags)))),
         ];
@@ -118,22 +118,18 @@ impl Batches {
     }
 
     pub fn coefficients(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
-        let of_record =
-            |record| chunk.estimates(record).iter().enumerate().map(move |(i, e)| (record, i, e));
+        let of_record = |record| chunk.estimates(record).iter().enumerate().map(move |(i, e)| (record, i, e));
         let rows: Vec<(&Record, usize, &Estimate)> = chunk.records.iter().flat_map(of_record).collect();
         let float = |f: &dyn Fn(&Estimate) -> Option<f64>| -> ArrayRef {
             Arc::new(Float64Array::from_iter(rows.iter().map(|(.., e)| f(e).filter(|x| !x.is_nan()))))
         };
-        let method =
-            |e: &Estimate| e.interval.map(|_| if self.bootstrap { "percentile" } else { "normal" });
+        let method = |e: &Estimate| e.interval.map(|_| if self.bootstrap { "percentile" } else { "normal" });
         let bool = |f: fn(&Estimate) -> bool| -> ArrayRef {
             Arc::new(BooleanArray::from_iter(rows.iter().map(|(.., e)| Some(f(e)))))
         };
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, ..)| &self.laws[r.law]))),
-            Arc::new(StringArray::from_iter_values(
-                rows.iter().map(|&(r, i, _)| &self.parameters[r.law][i]),
-            )),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|&(r, i, _)| &self.parameters[r.law][i]))),
             float(&|e| Some(e.estimate)),
             float(&|e| e.std_error),
             float(&|e| e.bootstrap_std_error),
