@@ -65,12 +65,12 @@ impl Sink for Nothing {
 }
 
 /// Allocations per sweep of a job on the fixture, from columns in memory to records.
-fn per_sweep(pool: &rayon::ThreadPool, loss: Loss, bootstrap: usize) -> f64 {
+fn per_sweep(pool: &rayon::ThreadPool, law: LawText, loss: Loss, bootstrap: usize) -> f64 {
     let never = AtomicBool::new(false);
     let job = Job {
         inputs: vec![concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/chinchilla_sweeps.parquet").to_string()],
         by: vec!["sweep".to_string()],
-        laws: vec![LawText::Name("chinchilla".to_string())],
+        laws: vec![law],
         loss: Some(loss.into()),
         bootstrap,
         ..Job::default()
@@ -121,8 +121,20 @@ fn fits_allocate_nothing_of_their_own() {
 
     // Observations, estimates, standard errors and records included: what is left is the groups' own, of thirteen sweeps
     // here, and remarks on some fits under `huber`.
-    for (loss, bootstrap) in [(Loss::L2, 0), (Loss::L2, 200), (Loss::Huber { delta: 1e-3 }, 200)] {
-        let per_sweep = per_sweep(&pool, loss, bootstrap);
-        assert!(per_sweep < 2.0, "{per_sweep} allocations per sweep under {loss}, {bootstrap} replicates");
+    let chinchilla = LawText::Name("chinchilla".to_string());
+    // Its starts are solved without its offset, as another law.
+    let with_offset = LawText::Formula("loss ~ e + b*N^(-c) where e >= 0, b > 0".to_string());
+    let huber = Loss::Huber { delta: 1e-3 };
+    for (law, loss, bootstrap) in [
+        (&chinchilla, Loss::L2, 0),
+        (&chinchilla, Loss::L2, 200),
+        (&chinchilla, huber, 200),
+        (&with_offset, Loss::L2, 0),
+    ] {
+        let per_sweep = per_sweep(&pool, law.clone(), loss, bootstrap);
+        assert!(
+            per_sweep < 2.0,
+            "{per_sweep} allocations per sweep: {law:?}, {loss}, {bootstrap} replicates"
+        );
     }
 }

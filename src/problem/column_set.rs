@@ -5,7 +5,7 @@ use std::ops::Index;
 use crate::law::{LN_ZERO, Recipe, Unary};
 
 /// Columns of as many values each; `set[i]` is the i-th.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct ColumnSet {
     rows: usize,
     values: Vec<f64>,
@@ -54,6 +54,17 @@ impl ColumnSet {
             }
             means.push(mean(values, weight));
         }
+    }
+}
+
+impl Clone for ColumnSet {
+    fn clone(&self) -> Self {
+        ColumnSet { rows: self.rows, values: self.values.clone() }
+    }
+
+    fn clone_from(&mut self, other: &Self) {
+        self.rows = other.rows;
+        self.values.clone_from(&other.values);
     }
 }
 

@@ -62,6 +62,15 @@ pub struct Problem {
     pub total_weight: f64,
 }
 
+/// Vectors of a problem that is done with.
+#[derive(Debug, Default)]
+pub struct Vectors {
+    columns: ColumnSet,
+    means: Vec<f64>,
+    target: Vec<f64>,
+    metric: Vec<f64>,
+}
+
 impl Problem {
     /// Binds a model to observations that were found usable for it.
     pub fn new(model: Arc<Model>, observations: Arc<Observations>, loss: Loss) -> Problem {
@@ -148,13 +157,29 @@ impl Problem {
 
     /// The same under another model of the law, with more or fewer of its parameters fixed.
     pub fn under(&self, model: Arc<Model>) -> Problem {
-        let mut problem = self.clone();
-        if model.recipes != self.model.recipes {
-            self.observations.columns_into(&model, &mut problem.columns, &mut problem.means);
+        self.under_with(model, Vectors::default())
+    }
+
+    /// The same in vectors that are there.
+    pub fn under_with(&self, model: Arc<Model>, vectors: Vectors) -> Problem {
+        let Vectors { mut columns, mut means, mut target, metric } = vectors;
+        if model.recipes == self.model.recipes {
+            columns.clone_from(&self.columns);
+            means.clone_from(&self.means);
+        } else {
+            self.observations.columns_into(&model, &mut columns, &mut means);
         }
-        problem.model = model;
+        target.clone_from(&self.target);
+        let observations = Arc::clone(&self.observations);
+        let mut problem = Problem { model, observations, columns, means, target, metric, ..*self };
         problem.set_metric();
         problem
+    }
+
+    /// Leaves its vectors.
+    pub fn into_vectors(self) -> Vectors {
+        let Problem { columns, means, target, metric, .. } = self;
+        Vectors { columns, means, target, metric }
     }
 
     /// Number of observations.

@@ -1,7 +1,7 @@
 //! The searches of one fit: from where, how many, and where they ended.
 
 use crate::law::{LANES, Law};
-use crate::problem::{Part, Problem};
+use crate::problem::{Part, Problem, Vectors};
 
 use super::basins::Basins;
 use super::batch::Batch;
@@ -82,6 +82,8 @@ pub struct Searched {
     /// The observations that take part, and their weights.
     rows: Vec<u32>,
     weight: Vec<f64>,
+    /// Of its starts.
+    pub vectors: Vectors,
     /// A point, in coordinates and in natural units.
     point: Vec<f64>,
     natural: Vec<f64>,
@@ -333,6 +335,12 @@ impl<'a> Member<'a> {
 
     fn suffices(&self, options: &Options) -> bool {
         self.exhausted || (options.starts.is_none() && self.searched.suffices(self.problem))
+    }
+}
+
+impl Drop for Member<'_> {
+    fn drop(&mut self) {
+        self.searched.vectors = self.starts.vectors();
     }
 }
 

@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use crate::law::{Coordinate, LANES, Pack, Residual, Scale, StartRule};
-use crate::problem::{Order, Problem, triangle};
+use crate::problem::{Order, Problem, Vectors, triangle};
 
 use super::balance::balance;
 use super::batch::Batch;
@@ -56,9 +56,19 @@ pub struct Drafts {
 
 impl<'a> Starts<'a> {
     pub fn new(models: &'a Models, problem: &'a Problem) -> Starts<'a> {
+        Starts::with(models, problem, Vectors::default())
+    }
+
+    /// The same in vectors that are there.
+    pub fn with(models: &'a Models, problem: &'a Problem, vectors: Vectors) -> Starts<'a> {
         let design = models.design();
-        let reduced = design.valley.as_ref().map(|valley| valley.reduced(problem));
+        let reduced = design.valley.as_ref().map(|valley| valley.reduced(problem, vectors));
         Starts { problem, design, reduced }
+    }
+
+    /// Leaves its vectors, once.
+    pub fn vectors(&mut self) -> Vectors {
+        self.reduced.take().map_or_else(Vectors::default, Problem::into_vectors)
     }
 
     /// What has to be drawn where nothing is given: the dimensions of the search for the global optimum.

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use crate::law::{Coordinate, LANES, Model, Pack, Residual, Role, Scale, StartRule};
-use crate::problem::{Loss, Order, Problem, triangle};
+use crate::problem::{Loss, Order, Problem, Vectors, triangle};
 
 use super::edges::Models;
 use super::least_squares::Sign;
@@ -62,9 +62,9 @@ impl Valley {
         Some(Valley { model, linear, signs, places, offsets, solved })
     }
 
-    /// A problem without the offsets.
-    pub fn reduced(&self, problem: &Problem) -> Problem {
-        problem.under(Arc::clone(&self.model))
+    /// A problem without the offsets, in vectors that are there.
+    pub fn reduced(&self, problem: &Problem, vectors: Vectors) -> Problem {
+        problem.under_with(Arc::clone(&self.model), vectors)
     }
 
     /// Solves the linear coordinates of every other of the points, which are given in natural units, in the order of the
