@@ -120,10 +120,10 @@ fn fits_allocate_nothing_of_their_own() {
     assert!(many <= 16, "{many} allocations for a group of 16 fits");
 
     // Observations, estimates, standard errors and records included: what is left is the groups' own, of thirteen sweeps
-    // here, and remarks on some fits under `huber`.
+    // here, and remarks on some of the fits.
     let chinchilla = LawText::Name("chinchilla".to_string());
     // Its starts are solved without its offset, as another law.
-    let with_offset = LawText::Formula("loss ~ e + b*N^(-c) where e >= 0, b > 0".to_string());
+    let with_offset = LawText::Formula("loss ~ e + b*D^(-c) where e >= 0, b > 0".to_string());
     let huber = Loss::Huber { delta: 1e-3 };
     for (law, loss, bootstrap) in [
         (&chinchilla, Loss::L2, 0),

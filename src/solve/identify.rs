@@ -249,7 +249,7 @@ impl Factor {
     }
 }
 
-/// A matrix that is set again and again; one of the same size keeps its place.
+/// A matrix that is set again and again, in the place that the largest so far took.
 #[derive(Debug)]
 struct Matrix(Mat<f64>);
 
@@ -262,7 +262,7 @@ impl Default for Matrix {
 impl Matrix {
     fn set(&mut self, rows: usize, columns: usize, entry: impl Fn(usize, usize) -> f64) {
         if self.0.shape() != (rows, columns) {
-            self.0 = Mat::zeros(rows, columns);
+            self.0.resize_with(rows, columns, |_, _| 0.0);
         }
         for j in 0..columns {
             for i in 0..rows {
