@@ -344,37 +344,36 @@ fn record(
         record.replicates = run.keep_replicates.then(|| std::mem::take(replicates));
     }
     if run.residuals {
-        record.residuals = residual_rows(run, bound, sweep, fit);
+        let first = chunk.residuals.len();
+        add_residuals(run, bound, sweep, fit, chunk);
+        record.residuals = first..chunk.residuals.len();
     }
     chunk.records.push(record);
 }
 
-fn residual_rows(run: &Run, bound: &BoundLaw, sweep: &Sweep, fit: &Fit) -> Vec<ResidualRow> {
+/// Adds a fit's residuals, in the law's canonical order, so that the table does not depend on the input's.
+fn add_residuals(run: &Run, bound: &BoundLaw, sweep: &Sweep, fit: &Fit, chunk: &mut Chunk) {
     let observations = &fit.problem.observations;
-    let predictions: Vec<f64> = predictions(fit).collect();
     let leverages = leverages(fit);
+    let mut predictions = predictions(fit);
     let residual = |i: usize| fit.solution.as_ref().map_or(f64::NAN, |s| s.rows.residual[i]);
-    // In the law's canonical order, so that the table does not depend on the input's.
-    (0..observations.len())
-        .map(|i| {
-            let place = observations.rows[i] as usize;
-            let variable = |name: &String| {
-                let used = bound.law.variables.contains(name);
-                let column = bound.binding.names.iter().position(|n| n == name);
-                column.filter(|_| used).map_or(f64::NAN, |c| sweep.columns[c][place])
-            };
-            ResidualRow {
-                file: sweep.file[place],
-                row: sweep.row[place],
-                variables: run.variables.iter().map(variable).collect(),
-                response: observations.response[i],
-                prediction: predictions.get(i).copied().unwrap_or(f64::NAN),
-                residual: residual(i),
-                weight: observations.weight[i],
-                leverage: leverages.get(i).copied().unwrap_or(f64::NAN),
-            }
-        })
-        .collect()
+    for i in 0..observations.len() {
+        let place = observations.rows[i] as usize;
+        chunk.residuals.push(ResidualRow {
+            file: sweep.file[place],
+            row: sweep.row[place],
+            response: observations.response[i],
+            prediction: predictions.next().unwrap_or(f64::NAN),
+            residual: residual(i),
+            weight: observations.weight[i],
+            leverage: leverages.get(i).copied().unwrap_or(f64::NAN),
+        });
+        chunk.variables.extend(run.variables.iter().map(|name| {
+            let used = bound.law.variables.contains(name);
+            let column = bound.binding.names.iter().position(|n| n == name);
+            column.filter(|_| used).map_or(f64::NAN, |c| sweep.columns[c][place])
+        }));
+    }
 }
 
 /// Appends the rejections of a sweep. Rows that all laws reject for the same reason are listed once.

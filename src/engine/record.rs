@@ -36,7 +36,8 @@ pub struct Record {
     pub n_failed: usize,
     /// The replicates themselves, where they are kept.
     pub replicates: Option<Replicates>,
-    pub residuals: Vec<ResidualRow>,
+    /// Of [`Chunk::residuals`], those of its observations.
+    pub residuals: Range<usize>,
 }
 
 impl Record {
@@ -70,7 +71,7 @@ impl Record {
             n_replicates: 0,
             n_failed: 0,
             replicates: None,
-            residuals: Vec::new(),
+            residuals: 0..0,
         }
     }
 }
@@ -80,8 +81,6 @@ impl Record {
 pub struct ResidualRow {
     pub file: u32,
     pub row: u64,
-    /// One per variable of the run; NaN where the law does not use it.
-    pub variables: Vec<f64>,
     pub response: f64,
     pub prediction: f64,
     pub residual: f64,
@@ -106,6 +105,10 @@ pub struct Chunk {
     pub records: Vec<Record>,
     /// Of all records' parameters.
     pub estimates: Vec<Estimate>,
+    /// Of all records' observations, where they are wanted.
+    pub residuals: Vec<ResidualRow>,
+    /// For each of these one value per variable of the run; NaN where the law does not use it.
+    pub variables: Vec<f64>,
     pub rejected: Vec<RejectedRow>,
 }
 
@@ -120,13 +123,15 @@ impl Chunk {
 
     /// Takes over all that another has.
     pub fn append(&mut self, mut other: Chunk) {
-        let before = self.estimates.len();
+        let shift = |range: &mut Range<usize>, by: usize| *range = range.start + by..range.end + by;
         for record in &mut other.records {
-            let Range { start, end } = record.parameters;
-            record.parameters = start + before..end + before;
+            shift(&mut record.parameters, self.estimates.len());
+            shift(&mut record.residuals, self.residuals.len());
         }
         self.records.append(&mut other.records);
         self.estimates.append(&mut other.estimates);
+        self.residuals.append(&mut other.residuals);
+        self.variables.append(&mut other.variables);
         self.rejected.append(&mut other.rejected);
     }
 }

@@ -174,22 +174,24 @@ impl Batches {
         let rows: Vec<_> = chunk
             .records
             .iter()
-            .flat_map(|r| r.residuals.iter().map(move |residual| (r, residual)))
+            .flat_map(|r| r.residuals.clone().map(move |i| (r, i, &chunk.residuals[i])))
             .collect();
         let float = |f: &dyn Fn(&crate::engine::ResidualRow) -> f64| -> ArrayRef {
             Arc::new(Float64Array::from_iter(
-                rows.iter().map(|(_, row)| Some(f(row)).filter(|x| !x.is_nan())),
+                rows.iter().map(|(.., row)| Some(f(row)).filter(|x| !x.is_nan())),
             ))
         };
         let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, _)| &self.laws[r.law]))),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, ..)| &self.laws[r.law]))),
             Arc::new(StringArray::from_iter_values(
-                rows.iter().map(|(_, row)| &self.files[row.file as usize]),
+                rows.iter().map(|(.., row)| &self.files[row.file as usize]),
             )),
-            Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, row)| row.row as i64))),
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|(.., row)| row.row as i64))),
         ];
-        for v in 0..self.variables.len() {
-            columns.push(float(&|row| row.variables[v]));
+        let n = self.variables.len();
+        for v in 0..n {
+            let values = rows.iter().map(|&(_, i, _)| chunk.variables[i * n + v]);
+            columns.push(Arc::new(Float64Array::from_iter(values.map(|x| Some(x).filter(|x| !x.is_nan())))));
         }
         columns.extend([
             float(&|row| row.response),
@@ -198,7 +200,7 @@ impl Batches {
             float(&|row| row.weight),
             float(&|row| row.leverage),
         ]);
-        self.batch(&RESIDUALS, rows.iter().map(|(r, _)| r.sweep as u32).collect(), columns)
+        self.batch(&RESIDUALS, rows.iter().map(|(r, ..)| r.sweep as u32).collect(), columns)
     }
 
     pub fn rejected(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
