@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! Parquet ─▶ dataset ─▶ Sweep ─┐
-//!                              ├─▶ Problem ─▶ solve ─▶ Fit ─▶ infer ─▶ Estimates ─▶ tables ─▶ Parquet
+//!                              ├─▶ Problem ─▶ solve ─▶ Fit ─▶ infer ─▶ Estimate ─▶ tables ─▶ Parquet
 //! formula ─▶ law ─────▶ Law  ──┘
 //! ```
 //!

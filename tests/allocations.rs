@@ -13,15 +13,19 @@ use sweepfit::solve::{self, Batch, Models};
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+/// Bytes that are allocated and not freed.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: all calls go to the system's allocator as they come.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -37,11 +41,11 @@ fn allocations(mut work: impl FnMut()) -> usize {
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 
-fn chinchilla() -> (Models, Problem) {
+fn chinchilla(n: usize) -> (Models, Problem) {
     let law = Catalogue::built_in().unwrap().get("chinchilla").unwrap().clone();
     let models = Models::compile(law.clone(), Residual::Log);
     let runs: Vec<(f64, f64)> =
-        (0..60).map(|i| (1e8 * 1.6_f64.powi(i % 10), 2e9 * 2.2_f64.powi(i / 10 + i % 3))).collect();
+        (0..n as i32).map(|i| (1e8 * 1.6_f64.powi(i % 10), 2e9 * 2.2_f64.powi(i / 10 % 6 + i % 3))).collect();
     let noise = [0.004, -0.01, 0.006, 0.008, -0.008];
     let losses: Vec<f64> = runs
         .iter()
@@ -87,7 +91,7 @@ fn per_sweep(pool: &rayon::ThreadPool, law: LawText, loss: Loss, bootstrap: usiz
 // One test: the counter is the whole program's.
 #[test]
 fn fits_allocate_nothing_of_their_own() {
-    let (models, problem) = chinchilla();
+    let (models, problem) = chinchilla(60);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
 
     let fit = solve::fit(&models, problem.clone(), &solve::Options::default(), &mut Batch::default());
@@ -118,6 +122,22 @@ fn fits_allocate_nothing_of_their_own() {
     let (few, many) = (fits(8, 64), fits(16, 64));
     assert!(many.abs_diff(few) < 3, "{few} allocations for 8 fits, {many} for 16");
     assert!(many <= 16, "{many} allocations for a group of 16 fits");
+
+    // A long fit's vectors do not come to be those of short fits, however many steps these take.
+    let mut keep = |problems: Vec<Problem>| {
+        let fits = solve::fit_many(&models, problems, &solve::Options::default(), &mut batch);
+        fits.into_iter().for_each(|fit| batch.spare.keep(fit));
+        LIVE.load(Ordering::Relaxed)
+    };
+    let long = vec![chinchilla(30_000).1];
+    let short: Vec<Problem> = (0..16).map(|i| chinchilla(20 + 3 * i).1).collect();
+    let first = keep(long.clone());
+    (0..16).for_each(|_| {
+        keep(short.clone());
+        keep(long.clone());
+    });
+    let more = LIVE.load(Ordering::Relaxed).saturating_sub(first);
+    assert!(more < 1 << 20, "{more} bytes are kept after long and short fits in turn");
 
     // Observations, estimates, standard errors and records included: what is left is the groups' own, of thirteen sweeps
     // here, and remarks on some of the fits.

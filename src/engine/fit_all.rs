@@ -356,6 +356,8 @@ fn add_residuals(run: &Run, bound: &BoundLaw, sweep: &Sweep, fit: &Fit, chunk: &
     let observations = &fit.problem.observations;
     let leverages = leverages(fit);
     let mut predictions = predictions(fit);
+    chunk.residuals.reserve(observations.len());
+    chunk.variables.reserve(observations.len() * run.variables.len());
     let residual = |i: usize| fit.solution.as_ref().map_or(f64::NAN, |s| s.rows.residual[i]);
     for i in 0..observations.len() {
         let place = observations.rows[i] as usize;

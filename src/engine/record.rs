@@ -123,6 +123,10 @@ impl Chunk {
 
     /// Takes over all that another has.
     pub fn append(&mut self, mut other: Chunk) {
+        if self.records.is_empty() && self.rejected.is_empty() {
+            *self = other;
+            return;
+        }
         let shift = |range: &mut Range<usize>, by: usize| *range = range.start + by..range.end + by;
         for record in &mut other.records {
             shift(&mut record.parameters, self.estimates.len());

@@ -51,7 +51,7 @@ pub fn standard_errors(fit: &Fit, absolute_sigma: bool, mut set: impl FnMut(usiz
 /// Leaves the covariance of the free coordinates in `scratch`, and the parameters' derivatives.
 fn covariance<'a>(fit: &'a Fit, absolute_sigma: bool, scratch: &mut Scratch) -> Option<&'a Finished> {
     let solution = fit.solution.as_ref().filter(|solution| !solution.free.is_empty())?;
-    let Scratch { scale, covariance, hessian, jacobian, row } = scratch;
+    let Scratch { scale, covariance, hessian, jacobian, row: column } = scratch;
     scale.clear();
     scale.extend(solution.free.iter().map(|&i| solution.rows.scale(i)));
     covariance.clear();
@@ -59,7 +59,7 @@ fn covariance<'a>(fit: &'a Fit, absolute_sigma: bool, scratch: &mut Scratch) -> 
     if fit.problem.loss.is_quadratic() {
         least_squares(fit, solution, absolute_sigma, covariance)?;
     } else {
-        sandwich(solution, scale, covariance, hessian, row)?;
+        sandwich(solution, scale, covariance, hessian, column)?;
     }
     fit.problem.natural_jacobian_into(&solution.theta, jacobian);
     Some(solution)
@@ -105,7 +105,7 @@ fn sandwich(
     if curved <= m {
         return None;
     }
-    // What the certificate says of the lowest curvature is a lower bound of it.
+    // The certificate's lowest curvature is over the largest, and that ratio itself or a lower bound of it.
     if !(certificate.lowest_curvature > CURVED) {
         let eigenvalues = scaled_hessian(rows, free, scale).self_adjoint_eigenvalues(Side::Lower).ok()?;
         let (least, most) = (eigenvalues.first()?, eigenvalues.last()?);
@@ -123,11 +123,8 @@ fn sandwich(
         }
     }
     hessian.clear();
-    hessian.extend(
-        free.iter()
-            .zip(scale)
-            .flat_map(|(&i, s)| free.iter().zip(scale).map(move |(&j, t)| rows.hessian(i, j) / (s * t))),
-    );
+    hessian.resize(m * m, 0.0);
+    rows.scaled_hessian_into(free, hessian);
     if !cholesky(hessian, m) {
         return None;
     }

@@ -11,8 +11,8 @@ pub fn standard_deviation(values: &[f64]) -> Option<f64> {
     Some((squares / (n - 1.0)).sqrt())
 }
 
-/// The central interval of the given confidence, of values that are sorted for it, linear interpolation between order statistics (Hyndman &
-/// Fan 1996, definition 7, the default of NumPy and R).
+/// The central interval of the given confidence, linear interpolation between order statistics (Hyndman & Fan 1996,
+/// definition 7, the default of NumPy and R). Sorts the values.
 pub fn percentile_interval(values: &mut [f64], confidence: f64) -> Option<(f64, f64)> {
     if values.is_empty() {
         return None;

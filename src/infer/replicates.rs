@@ -8,7 +8,7 @@ use fearless_simd::Level;
 use rayon::prelude::*;
 
 use crate::law::{LANES, Pack, Scale};
-use crate::problem::{Observations, Part, Problem, Table};
+use crate::problem::{Part, Problem, Table};
 use crate::solve::{
     Ahead, Batch, Ending, Expansion, Fit, Kind, Models, Surveying, Task, Terrain, at_edges, minimise, terrain,
 };
@@ -96,7 +96,7 @@ pub fn replicate_into(
 /// What a worker keeps from fit to fit.
 #[derive(Default)]
 struct Prepared {
-    resampler: Option<Resampler>,
+    resampler: Resampler,
     expansion: Expansion,
     surveying: Surveying,
 }
@@ -116,7 +116,8 @@ impl Prepared {
     ) -> bool {
         let Prepared { resampler, expansion, surveying } = self;
         // One unit drawn with replacement is always the same: an interval of no width would look like knowledge.
-        if resampler_of(resampler, &fit.problem.observations, options, key_digest).n_units() < 2 {
+        resampler.set(&fit.problem.observations, &options.resample, options.seed, key_digest);
+        if resampler.n_units() < 2 {
             return false;
         }
         let level = Level::new();
@@ -167,19 +168,6 @@ impl Prepared {
     }
 }
 
-/// Draws a fit's replicates, in the place of what drew another's.
-fn resampler_of<'a>(
-    place: &'a mut Option<Resampler>,
-    observations: &Observations,
-    options: &Options,
-    key_digest: &[u8; 32],
-) -> &'a mut Resampler {
-    let Options { resample, seed, .. } = options;
-    let resampler = place.get_or_insert_with(|| Resampler::new(observations, resample, *seed, key_digest));
-    resampler.set(observations, resample, *seed, key_digest);
-    resampler
-}
-
 /// The problem that replicates are refitted on: the law's own, with parameters that the fit put on an edge
 /// free to leave it.
 fn replicate_problem<'a>(models: &Models, fit: &'a Fit) -> (Cow<'a, Problem>, Cow<'a, [f64]>) {
@@ -210,7 +198,7 @@ const VANISHED: f64 = 13.8;
 #[derive(Default)]
 struct Scratch {
     batch: Batch,
-    resampler: Option<Resampler>,
+    resampler: Resampler,
     rows: Vec<u32>,
     weight: Vec<f64>,
     drawn: Vec<usize>,
@@ -255,7 +243,7 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
     let own = &problem.observations.weight;
     let Scratch { batch, resampler, rows, weight, drawn, sums, trials, predicted, order, thetas, naturals } =
         scratch;
-    let resampler = resampler_of(resampler, &problem.observations, options, key_digest);
+    resampler.set(&problem.observations, &options.resample, options.seed, key_digest);
     let level = batch.level();
     let width = expansion.map_or(0, Expansion::width);
     sums.resize(width * count, Pack::ZERO);

@@ -106,6 +106,21 @@ enum Units {
     Clusters,
 }
 
+/// Draws nothing until it is set.
+impl Default for Resampler {
+    fn default() -> Self {
+        Resampler {
+            level: Level::new(),
+            rng: ChaCha8Rng::from_seed([0; 32]),
+            units: Units::InOrder,
+            order: Vec::new(),
+            of: Vec::new(),
+            drawn: Vec::new(),
+            counts: Vec::new(),
+        }
+    }
+}
+
 impl Resampler {
     pub fn new(
         observations: &Observations,
@@ -113,16 +128,8 @@ impl Resampler {
         seed: u64,
         key_digest: &[u8; 32],
     ) -> Resampler {
-        let mut resampler = Resampler {
-            level: Level::new(),
-            rng: generator("resample", seed, key_digest),
-            units: Units::InOrder,
-            order: Vec::new(),
-            of: Vec::new(),
-            drawn: Vec::new(),
-            counts: Vec::new(),
-        };
-        resampler.set_units(observations, resample);
+        let mut resampler = Resampler::default();
+        resampler.set(observations, resample, seed, key_digest);
         resampler
     }
 
@@ -135,10 +142,6 @@ impl Resampler {
         key_digest: &[u8; 32],
     ) {
         self.rng = generator("resample", seed, key_digest);
-        self.set_units(observations, resample);
-    }
-
-    fn set_units(&mut self, observations: &Observations, resample: &Resample) {
         let Resampler { units, order, of, drawn, counts, .. } = self;
         let n = observations.len();
         counts.clear();

@@ -74,20 +74,25 @@ pub struct Vectors {
 impl Problem {
     /// Binds a model to observations that were found usable for it.
     pub fn new(model: Arc<Model>, observations: Arc<Observations>, loss: Loss) -> Problem {
-        let mut problem = Problem {
+        let mut problem = Problem { observations, ..Problem::empty(model, loss) };
+        problem.derive();
+        problem
+    }
+
+    /// Without observations.
+    fn empty(model: Arc<Model>, loss: Loss) -> Problem {
+        Problem {
             model,
             loss,
             columns: ColumnSet::default(),
             means: Vec::new(),
-            observations,
+            observations: Arc::default(),
             target: Vec::new(),
             metric: Vec::new(),
             unit: 0.0,
             floor: 0.0,
             total_weight: 0.0,
-        };
-        problem.derive();
-        problem
+        }
     }
 
     /// Binds a law's model to a sweep, in the vectors of a problem that is done with, if there is one. Tells which rows the
@@ -100,13 +105,10 @@ impl Problem {
         (binding, sweep): (&Binding, &Sweep),
         binder: &mut Binder,
     ) -> (Problem, Vec<Rejection>) {
-        let Some(mut problem) = done else {
-            let mut observations = Observations::default();
-            let rejections = observations.bind(law, model, binding, sweep, binder);
-            return (Problem::new(Arc::clone(model), Arc::new(observations), loss), rejections);
-        };
-        problem.model = Arc::clone(model);
-        problem.loss = loss;
+        let empty = || Problem::empty(Arc::clone(model), loss);
+        let mut problem = Problem { loss, ..done.unwrap_or_else(empty) };
+        problem.model.clone_from(model);
+        // Those that somebody else still has are not to be written to.
         if Arc::get_mut(&mut problem.observations).is_none() {
             problem.observations = Arc::default();
         }
@@ -257,14 +259,8 @@ impl Problem {
         self.model.natural.evaluate_into(theta, &self.means, natural);
     }
 
-    /// The same at many points: `thetas` holds p values per point, the result one value per parameter of the law.
-    pub fn naturals(&self, thetas: &[f64]) -> Vec<f64> {
-        let mut naturals = Vec::new();
-        self.naturals_into(thetas, &mut naturals);
-        naturals
-    }
-
-    /// The same in a vector that is there.
+    /// The same at many points, in a vector that is there: `thetas` holds p values per point, the result one value per
+    /// parameter of the law.
     pub fn naturals_into(&self, thetas: &[f64], naturals: &mut Vec<f64>) {
         self.model.natural.evaluate_rows(Level::new(), thetas, &self.means, naturals);
     }

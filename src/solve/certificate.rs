@@ -142,13 +142,8 @@ impl Certificate {
 fn round(at: &Rows, free: &[usize], g: &[f64], work: &mut [f64]) -> Option<(f64, f64)> {
     let m = free.len();
     let (hessian, step) = work.split_at_mut(m * m);
-    let mut trace = 0.0;
-    for (a, &i) in free.iter().enumerate() {
-        for (b, &j) in free[..=a].iter().enumerate() {
-            hessian[a * m + b] = at.hessian(i, j) / (at.scale(i) * at.scale(j));
-        }
-        trace += hessian[a * m + a];
-    }
+    at.scaled_hessian_into(free, hessian);
+    let trace: f64 = (0..m).map(|a| hessian[a * m + a]).sum();
     if !cholesky(hessian, m) {
         return None;
     }

@@ -143,7 +143,7 @@ impl Factor {
     }
 
     /// Inverts the factor, if there are enough observations. No singular value can be near [`RANK`] where the product of
-    /// the Frobenius norms of matrix and inverse, which is at least the condition number, is far from its inverse.
+    /// the Frobenius norms of matrix and inverse, which is at least the condition number, is far below `1/RANK`.
     fn invert(&mut self) {
         let Factor { r: Matrix(r), inverse, far_from_singular, .. } = self;
         let m = r.ncols();
@@ -249,7 +249,7 @@ impl Factor {
     }
 }
 
-/// A matrix that is set again and again, in the place that the largest so far took.
+/// A matrix that is set again and again, in the same place where it does not grow.
 #[derive(Debug)]
 struct Matrix(Mat<f64>);
 

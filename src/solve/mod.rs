@@ -200,8 +200,10 @@ pub fn fit_many(models: &Models, problems: Vec<Problem>, options: &Options, batc
     for ((problem, refusal), searched) in problems.iter().zip(&refusals).zip(&mut searched) {
         searched.begin(problem);
         if refusal.is_none() && problem.p() > 0 {
-            let starts = Starts::with(models, problem, std::mem::take(&mut searched.vectors));
-            if !begin_at_given(models.law(), problem, &starts, options, searched, batch) {
+            let mut starts = Starts::with(models, problem, std::mem::take(&mut searched.vectors));
+            if begin_at_given(models.law(), problem, &starts, options, searched, batch) {
+                searched.vectors = starts.take_vectors();
+            } else {
                 members.push(Member::new(problem, starts, searched));
             }
         }

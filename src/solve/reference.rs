@@ -40,14 +40,19 @@ impl Finished {
     }
 }
 
-/// Finished minimisations that a thread keeps the vectors of.
+/// Most minimisations whose vectors a thread keeps.
 const MOST_DONE: usize = 64;
 
 /// Minimises from `theta`; the data is spread over the lanes once.
 pub fn minimise(problem: &Problem, weight: &[f64], theta: &[f64], most: u32) -> Option<Finished> {
     BUFFERS.with_borrow_mut(|(buffers, moving)| {
         buffers.data.spread_into(problem, weight);
-        Reference { problem, buffers }.minimise(theta, most, moving)
+        let found = Reference { problem, buffers }.minimise(theta, most, moving);
+        if problem.is_long() {
+            // Or a short fit would take it for its own, and leave it to others.
+            buffers.found = Rows::default();
+        }
+        found
     })
 }
 
@@ -253,12 +258,8 @@ impl Buffers {
         let Buffers { matrix: hessian, step, .. } = self;
         let m = free.len();
         hessian.resize(m * m, 0.0);
-        for (a, &i) in free.iter().enumerate() {
-            for (b, &j) in free[..=a].iter().enumerate() {
-                hessian[a * m + b] = at.hessian(i, j) / (at.scale(i) * at.scale(j));
-            }
-            hessian[a * m + a] += damped(i);
-        }
+        at.scaled_hessian_into(free, hessian);
+        free.iter().enumerate().for_each(|(a, &i)| hessian[a * m + a] += damped(i));
         step.clear();
         step.extend(free.iter().map(|&i| -at.gradient[i] / at.scale(i)));
         let definite = cholesky(hessian, m);

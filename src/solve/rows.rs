@@ -100,6 +100,15 @@ impl Rows {
         self.squares[k] + self.second[k]
     }
 
+    /// The exact Hessian over the free coordinates, each in its unit: the lower triangle of a square matrix by rows.
+    pub fn scaled_hessian_into(&self, free: &[usize], hessian: &mut [f64]) {
+        for (a, &i) in free.iter().enumerate() {
+            for (b, &j) in free[..=a].iter().enumerate() {
+                hessian[a * free.len() + b] = self.hessian(i, j) / (self.scale(i) * self.scale(j));
+            }
+        }
+    }
+
     /// The unit of a coordinate: its column's norm, 1 for a column of zeros.
     pub fn scale(&self, i: usize) -> f64 {
         let norm = self.norms[i];

@@ -340,7 +340,9 @@ impl<'a> Member<'a> {
 
 impl Drop for Member<'_> {
     fn drop(&mut self) {
-        self.searched.vectors = self.starts.vectors();
+        if !self.problem.is_long() {
+            self.searched.vectors = self.starts.take_vectors();
+        }
     }
 }
 

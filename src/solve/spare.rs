@@ -4,7 +4,7 @@ use crate::problem::Problem;
 
 use super::Fit;
 
-/// Fits that are kept the vectors of.
+/// Most fits whose vectors are kept.
 const MOST: usize = 64;
 
 /// Vectors to be used again.

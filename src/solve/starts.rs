@@ -66,8 +66,8 @@ impl<'a> Starts<'a> {
         Starts { problem, design, reduced }
     }
 
-    /// Leaves its vectors, once.
-    pub fn vectors(&mut self) -> Vectors {
+    /// Takes its vectors away, without which it makes no more starts.
+    pub fn take_vectors(&mut self) -> Vectors {
         self.reduced.take().map_or_else(Vectors::default, Problem::into_vectors)
     }
 
