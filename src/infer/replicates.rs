@@ -99,6 +99,7 @@ struct Prepared {
     resampler: Resampler,
     expansion: Expansion,
     surveying: Surveying,
+    table: Table,
 }
 
 thread_local! {
@@ -114,7 +115,7 @@ impl Prepared {
         interrupted: &AtomicBool,
         replicates: &mut Replicates,
     ) -> bool {
-        let Prepared { resampler, expansion, surveying } = self;
+        let Prepared { resampler, expansion, surveying, table } = self;
         // One unit drawn with replacement is always the same: an interval of no width would look like knowledge.
         resampler.set(&fit.problem.observations, &options.resample, options.seed, key_digest);
         if resampler.n_units() < 2 {
@@ -134,14 +135,15 @@ impl Prepared {
         }
         let expansion = Some(&*expansion).filter(|_| !is_long);
         terrain.bent = expansion.is_some_and(|e| !e.third.is_empty());
-        let table = if is_long { None } else { Table::of(level, &problem) };
+        let has_table = !is_long && table.set(level, &problem);
+        let table = Some(&*table).filter(|_| has_table);
         let task = Refitting {
             models,
             problem: &problem,
             terrain: &terrain,
             start: &start,
             expansion,
-            table: table.as_ref(),
+            table,
             options,
             key_digest,
         };

@@ -274,7 +274,8 @@ mod tests {
         for sigma in [None, Some(column(0.1, 0.2))] {
             std::sync::Arc::make_mut(&mut problem.observations).sigma = sigma;
             let level = Level::new();
-            let table = Table::of(level, &problem);
+            let mut table = Table::default();
+            let gains = table.set(level, &problem);
             let mut loaded = [LaneData::default(), LaneData::default()];
             loaded
                 .iter_mut()
@@ -290,7 +291,7 @@ mod tests {
                     (round == 0 || uniform.next() < 0.6).then_some((&problem, part))
                 });
                 loaded[0].load_lanes(level, None, fits);
-                loaded[1].load_lanes(level, table.as_ref(), fits);
+                loaded[1].load_lanes(level, Some(&table).filter(|_| gains), fits);
                 loaded.iter_mut().for_each(|data| data.settle([Some(&problem); LANES]));
                 let [expected, found] = &loaded;
                 let k = expected.n_packs;

@@ -33,27 +33,47 @@ const QUAD: usize = 4;
 pub struct Row([f64; QUAD]);
 
 /// What programs read of every observation: the columns that the model reads, the target, and 1/σ where there is one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Table {
+    /// Observations.
+    n: usize,
     /// Four values of every observation, then the next four.
-    quads: Vec<Vec<Row>>,
+    rows: Vec<Row>,
 }
 
 impl Table {
-    /// None where the machine would not gain by it.
-    pub fn of(level: Level, problem: &Problem) -> Option<Table> {
-        if !shuffles(level) || problem.n() < LEAST_OBSERVATIONS {
-            return None;
+    /// Takes the place of another problem's; false where the machine would not gain by it.
+    pub fn set(&mut self, level: Level, problem: &Problem) -> bool {
+        let gains = shuffles(level) && problem.n() >= LEAST_OBSERVATIONS;
+        if gains {
+            self.fill(problem);
         }
-        let columns = problem.model.read_columns.iter().map(|&c| &problem.columns[usize::from(c)]);
-        let inverse: Option<Vec<f64>> =
-            problem.observations.sigma.as_ref().map(|sigma| sigma.iter().map(|s| 1.0 / s).collect());
-        let values: Vec<&[f64]> = columns.chain([&problem.target[..]]).chain(inverse.as_deref()).collect();
-        let row = |quad: &[&[f64]], i: usize| {
-            Row(std::array::from_fn(|value| quad.get(value).map_or(0.0, |values| values[i])))
-        };
-        let quads = values.chunks(QUAD).map(|quad| (0..problem.n()).map(|i| row(quad, i)).collect());
-        Some(Table { quads: quads.collect() })
+        gains
+    }
+
+    fn fill(&mut self, problem: &Problem) {
+        let Problem { model, columns, target, observations, .. } = problem;
+        self.n = problem.n();
+        self.rows.clear();
+        for (number, &c) in model.read_columns.iter().enumerate() {
+            self.push(number, columns[usize::from(c)].iter().copied());
+        }
+        let number = model.read_columns.len();
+        self.push(number, target.iter().copied());
+        if let Some(sigma) = &observations.sigma {
+            self.push(number + 1, sigma.iter().map(|s| 1.0 / s));
+        }
+    }
+
+    /// Appends a value of every observation, the `number`-th of its row.
+    fn push(&mut self, number: usize, values: impl Iterator<Item = f64>) {
+        let quad = number / QUAD * self.n;
+        if self.rows.len() == quad {
+            self.rows.resize(quad + self.n, Row([0.0; QUAD]));
+        }
+        for (row, value) in self.rows[quad..].iter_mut().zip(values) {
+            row.0[number % QUAD] = value;
+        }
     }
 
     /// Writes the first observations of each part, and their weights, into its lane; how many is told: as all parts have, or
@@ -74,7 +94,7 @@ impl Table {
             let taken = (0..LANES).fold(0, |taken, lane| taken | u8::from(parts[lane].is_some()) << lane);
             let rows = parts.map(|part| &part.unwrap_or(*any).rows[..n]);
             let weights = parts.map(|part| &part.unwrap_or(*any).weight[..n]);
-            for quad in &self.quads {
+            for quad in self.rows.chunks_exact(self.n) {
                 let mut packs: [&mut [Pack]; QUAD] =
                     std::array::from_fn(|_| packs.next().unwrap_or_default());
                 let there = packs.iter().take_while(|packs| !packs.is_empty()).count();
@@ -158,3 +178,45 @@ fearless_simd::kernel!(
         }
     }
 );
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{QUAD, Table};
+    use crate::law::Residual;
+    use crate::problem::{Loss, Problem};
+    use crate::testing::{problem, typed_law};
+
+    /// Values of row and column that tell both; four and five values per observation, with and without σ, in the place of a
+    /// larger table.
+    #[test]
+    fn rows_hold_what_programs_read() {
+        let law = typed_law("y ~ a*exp(-b*x) + c*exp(-d*z) + e*w", &["y", "x", "z", "w"]);
+        let named = |n: usize| {
+            let column = |from: f64| (0..n).map(|i| from + i as f64).collect::<Vec<f64>>();
+            [("y", column(100.0)), ("x", column(200.0)), ("z", column(300.0)), ("w", column(400.0))]
+        };
+        let of = |n: usize| problem(&law, Residual::Linear, Loss::L2, &named(n)).1;
+        let mut table = Table::default();
+        table.fill(&of(50));
+        for sigma in [None, Some(0.5)] {
+            let mut problem: Problem = of(30);
+            Arc::make_mut(&mut problem.observations).sigma = sigma.map(|s| vec![s; 30]);
+            table.fill(&problem);
+            let columns = problem.model.read_columns.len();
+            assert_eq!(columns, 3);
+            let value = |i: usize, number: usize| table.rows[number / QUAD * 30 + i].0[number % QUAD];
+            for i in 0..30 {
+                for (number, &c) in problem.model.read_columns.iter().enumerate() {
+                    assert_eq!(value(i, number), problem.columns[usize::from(c)][i]);
+                }
+                assert_eq!(value(i, columns), 100.0 + i as f64);
+                if sigma.is_some() {
+                    assert_eq!(value(i, columns + 1), 2.0);
+                }
+            }
+            assert_eq!(table.rows.len(), if sigma.is_some() { 60 } else { 30 });
+        }
+    }
+}
