@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use sweepfit::dataset::Dataset;
 use sweepfit::engine::{BoundLaw, Job, LawText};
 use sweepfit::law::Residual;
-use sweepfit::problem::{Binder, Loss, Problem};
+use sweepfit::problem::{Binder, Loss};
 use sweepfit::solve::{self, AGREEMENT, Batch, Fit, Options, Status};
 
 use common::Loaded;
@@ -167,9 +167,7 @@ fn certified(fit: &Fit) -> bool {
 
 impl Pair {
     fn new(bound: &BoundLaw, dataset: &Dataset, sweep: usize, times: usize, batch: &mut Batch) -> Pair {
-        let binding = (&bound.binding, &dataset.sweep(sweep));
-        let (model, loss) = (bound.models.full(), bound.loss.at(1.0));
-        let (problem, _) = Problem::bind(None, &bound.law, model, loss, binding, &mut Binder::default());
+        let (problem, _) = bound.bind(None, &dataset.sweep(sweep), &mut Binder::default());
         let mut timed = |options: &Options| {
             let begun = Instant::now();
             let fit = solve::fit(&bound.models, problem.clone(), options, batch);

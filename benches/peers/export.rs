@@ -70,9 +70,7 @@ fn batch(folder: &Path, sweeps: usize) {
     let (mut lanes, mut binder) = (Batch::default(), Binder::default());
     for i in 0..loaded.dataset.n_sweeps() {
         let sweep = loaded.dataset.sweep(i);
-        let binding = (&bound.binding, &sweep);
-        let (problem, _) =
-            Problem::bind(None, &bound.law, bound.models.full(), Loss::L2, binding, &mut binder);
+        let (problem, _) = bound.bind(None, &sweep, &mut binder);
         let [n, d, loss] = &mut columns;
         n.extend_from_slice(source(&problem, "N"));
         d.extend_from_slice(source(&problem, "D"));

@@ -222,15 +222,10 @@ impl<'a> Judged<'a> {
         Judged { run, sweep, rejections: Vec::new(), too_small: Vec::new() }
     }
 
-    /// The observations under a law, unless they are too few.
+    /// The sweep under a law, unless too few observations are left.
     fn bind(&mut self, law: usize, tools: &mut Tools) -> Option<Problem> {
-        let bound = &self.run.laws[law];
         let Tools { batch: Batch { spare, .. }, binder, .. } = tools;
-        let binding = (&bound.binding, self.sweep);
-        // What scale the loss has is for the fit to say.
-        let loss = bound.loss.at(1.0);
-        let (problem, rejected) =
-            Problem::bind(spare.problem(), &bound.law, bound.models.full(), loss, binding, binder);
+        let (problem, rejected) = self.run.laws[law].bind(spare.problem(), self.sweep, binder);
         self.reject(law, rejected);
         if self.if_enough(law, problem.n()) {
             return Some(problem);

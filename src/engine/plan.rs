@@ -9,8 +9,9 @@ use crate::formula::{
 };
 use crate::infer::Resample;
 use crate::law::{Catalogue, Domain, Law, Residual, list};
-use crate::problem::{Binding, Loss, LossChoice};
+use crate::problem::{Binder, Binding, Loss, LossChoice, Problem, Rejection};
 use crate::solve::Models;
+use crate::sweep::Sweep;
 use crate::tables::schema;
 
 use super::EngineError;
@@ -28,6 +29,20 @@ pub struct BoundLaw {
     pub loss: LossChoice,
     pub models: Arc<Models>,
     pub binding: Binding,
+}
+
+impl BoundLaw {
+    /// The law on a sweep, in the vectors of a problem that is done with, if there is one; tells which rows it cannot use.
+    /// A loss whose threshold follows the residuals takes one as if their scale were 1, until the fit says otherwise.
+    pub fn bind(
+        &self,
+        done: Option<Problem>,
+        sweep: &Sweep,
+        binder: &mut Binder,
+    ) -> (Problem, Vec<Rejection>) {
+        let loss = self.loss.at(1.0);
+        Problem::bind(done, &self.law, self.models.full(), loss, (&self.binding, sweep), binder)
+    }
 }
 
 /// All that is known before data is read.

@@ -166,12 +166,9 @@ impl Factor {
         *far_from_singular = own * of_inverse < (1e-2 / RANK).powi(2);
     }
 
-    /// Writes [`Identification::inverse`] to a vector.
-    pub fn inverse_into(&self, inverse: &mut Vec<f64>) {
-        inverse.clear();
-        if self.dead.is_empty() {
-            inverse.extend_from_slice(&self.inverse);
-        }
+    /// [`Identification::inverse`], where the data leaves no direction free.
+    pub fn inverse(&self) -> &[f64] {
+        &self.inverse
     }
 
     /// Singular values, largest first, with their right singular vectors as steps in all coordinates; empty where they

@@ -340,9 +340,7 @@ impl<'a> Member<'a> {
 
 impl Drop for Member<'_> {
     fn drop(&mut self) {
-        if !self.problem.is_long() {
-            self.searched.vectors = self.starts.take_vectors();
-        }
+        self.searched.vectors = self.starts.take_vectors();
     }
 }
 

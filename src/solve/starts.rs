@@ -66,9 +66,10 @@ impl<'a> Starts<'a> {
         Starts { problem, design, reduced }
     }
 
-    /// Takes its vectors away, without which it makes no more starts.
+    /// Takes its vectors away, without which it makes no more starts. Those of a long fit are not worth keeping.
     pub fn take_vectors(&mut self) -> Vectors {
-        self.reduced.take().map_or_else(Vectors::default, Problem::into_vectors)
+        let reduced = self.reduced.take().filter(|reduced| !reduced.is_long());
+        reduced.map_or_else(Vectors::default, Problem::into_vectors)
     }
 
     /// What has to be drawn where nothing is given: the dimensions of the search for the global optimum.

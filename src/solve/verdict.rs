@@ -56,11 +56,11 @@ pub(super) fn judge(
     if undetermined.is_empty() {
         undetermined = beyond_bounds(&problem, &found);
     }
+    inverse.clear();
     let condition = if undetermined.is_empty() {
-        factor.inverse_into(&mut inverse);
+        inverse.extend_from_slice(factor.inverse());
         factor.natural_condition(&problem, &found.theta)
     } else {
-        inverse.clear();
         f64::INFINITY
     };
     let identification = Identification { condition, undetermined, inverse };
