@@ -205,8 +205,11 @@ fn variables_that_move_together() {
                 let (status, message) = (fits.text(&sweep, "status"), fits.text(&sweep, "message"));
                 assert!(fits.flags(&sweep).contains(&"collinear".to_owned()), "{sweep}");
                 if sweep == "rounded, exact" && status == "converged" {
-                    // Sixteen digits of the loss do tell the terms apart by what rounding left.
-                    assert_close("alpha", fits.coefficient(&sweep, "alpha", "estimate"), 0.35, 1e-3);
+                    // Sixteen digits of the loss do tell the terms apart by what rounding left, but just so: with their
+                    // roles exchanged there is an optimum too, whose residuals are 1e-11, and it is found by one search.
+                    let alpha = fits.coefficient(&sweep, "alpha", "estimate");
+                    let exchanged = fits.flags(&sweep).contains(&"rarely_found".to_owned());
+                    assert_close("alpha", alpha, if exchanged { TRUTH[4] } else { TRUTH[3] }, 1e-3);
                     continue;
                 }
                 assert!(

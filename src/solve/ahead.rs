@@ -20,7 +20,6 @@ use crate::law::{LANES, Pack};
 use crate::problem::{Loss, triangle};
 
 use super::search::{Ground, Searches, is_true, load};
-use super::step::Against;
 
 /// Times that the first step, which is the longest, is bent: each time by the step as it was bent before.
 const CORRECTIONS: usize = 2;
@@ -112,28 +111,36 @@ impl Searches {
         }
     }
 
-    /// `½ Γ[d,d]` of the steps in `turn`. Zero where the Hessian is not the exact one, where a step stops at a face, and
-    /// where it is not small beside the step.
+    /// What is taken from the steps for the sake of the valley's curvature, in `turn`: `½ Γ[d,d]` where the connection is
+    /// known, else what the last step tells of it.
     #[inline(always)]
-    pub(super) fn set_bow<L: Lanes>(&mut self, token: L::Token, connection: &[f64]) {
-        let zero = L::splat(token, 0.0);
+    pub(super) fn set_bow<L: Lanes>(&mut self, token: L::Token, good: L::Mask, ground: Ground) {
         let bent = is_true::<L>(token, &self.bent);
-        if connection.is_empty() || !L::any(bent) {
-            for turn in &mut self.turn {
-                zero.store(&mut turn.0);
-            }
-            return;
+        if ground.connection.is_empty() && ground.loss.is_quadratic() && ground.daring {
+            self.bend_like_the_last::<L>(token, good);
+        } else if !ground.connection.is_empty() && L::any(bent) {
+            self.set_turn::<L>(token, ground.connection);
+            // The Hessian must be the exact one, and no step stop at a face.
+            let free = self.free.iter().fold(bent, |all, free| all & is_true::<L>(token, free));
+            self.keep_small_turns::<L>(token, free);
+        } else {
+            let zero = L::splat(token, 0.0);
+            self.turn.iter_mut().for_each(|turn| zero.store(&mut turn.0));
         }
-        self.set_turn::<L>(token, connection);
+    }
+
+    /// Drops turns that are not small beside their step, and those of other lanes.
+    #[inline(always)]
+    pub(super) fn keep_small_turns<L: Lanes>(&mut self, token: L::Token, lanes: L::Mask) {
+        let zero = L::splat(token, 0.0);
         let (mut bow, mut step) = (zero, zero);
-        let mut free = bent;
         for i in 0..self.theta.len() {
+            let metric = self.metric_of::<L>(token, i);
             let (turn, d) = (load::<L>(token, &self.turn[i]), load::<L>(token, &self.step[i]));
-            bow = turn.mul_add(turn, bow);
-            step = d.mul_add(d, step);
-            free = free & is_true::<L>(token, &self.free[i]);
+            bow = (turn * metric).mul_add(turn, bow);
+            step = (d * metric).mul_add(d, step);
         }
-        let small = free & bow.lt(step * zero.fill(MOST_BENT));
+        let small = lanes & bow.lt(step * zero.fill(MOST_BENT));
         for turn in &mut self.turn {
             L::select(small, load(token, turn), zero).store(&mut turn.0);
         }
@@ -157,17 +164,17 @@ impl Searches {
         }
     }
 
-    /// What the steps of a quadratic model leave to gain, as far as third derivatives tell. NaN where the matrix is not
-    /// positive definite.
+    /// What the steps of a quadratic model leave to gain, as far as third derivatives tell; the steps are those that were
+    /// solved for last.
     #[inline(always)]
     pub(super) fn left_by_turns<L: Lanes>(&mut self, token: L::Token, third: &[f64]) -> L {
         self.set_turn::<L>(token, third);
-        let positive = self.solve::<L>(token, load(token, &self.damping), Against::Turn);
+        self.solve_for_turn::<L>(token);
         let mut left = L::splat(token, 0.0);
         for (turn, correction) in self.turn.iter().zip(&self.rhs) {
             let half = load::<L>(token, turn) * left.fill(-0.5);
             left = half.mul_add(load(token, correction), left);
         }
-        L::select(positive, left, left.fill(f64::NAN))
+        left
     }
 }

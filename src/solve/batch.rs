@@ -60,7 +60,7 @@ impl<'a> Kind<'a> {
                 loss: problem.loss,
                 linear: terrain.linear,
                 project_start: terrain.project_start,
-                bends: terrain.bends,
+                daring: terrain.daring,
                 third: &[],
                 connection: &[],
             },

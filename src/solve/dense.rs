@@ -17,8 +17,8 @@ use crate::problem::triangle;
 pub const PIVOT: f64 = 1e-15;
 
 /// Solves `a·x = b` for symmetric positive definite `a` (lower triangle by rows, n of them) in every lane.
-/// `a` is overwritten by its factors, `b` becomes `x`. True in lanes where `a` is numerically positive
-/// definite; the others hold nothing of use. Compiled once per kind of vector, whoever calls it.
+/// `a` is overwritten by its factors, as [`substitute_lanes`] reads them, `b` becomes `x`. True in lanes where `a` is
+/// numerically positive definite; the others hold nothing of use. Compiled once per kind of vector, whoever calls it.
 pub fn solve_lanes<L: Lanes>(token: L::Token, a: &mut [Pack], b: &mut [Pack]) -> L::Mask {
     L::vectorize(
         token,
@@ -43,7 +43,7 @@ fn usable<L: Lanes>(pivot: L, diagonal: L) -> L::Mask {
 
 /// All loops unrolled, for the sizes that laws have.
 #[inline(always)]
-fn solve_in_registers<L: Lanes, const N: usize>(token: L::Token, a: &[Pack], b: &mut [Pack]) -> L::Mask {
+fn solve_in_registers<L: Lanes, const N: usize>(token: L::Token, a: &mut [Pack], b: &mut [Pack]) -> L::Mask {
     let zero = L::splat(token, 0.0);
     let one = L::splat(token, 1.0);
     let mut l = [[zero; N]; N];
@@ -76,6 +76,12 @@ fn solve_in_registers<L: Lanes, const N: usize>(token: L::Token, a: &[Pack], b: 
             }
             l[i][j] = value * inverse[j];
         }
+    }
+    for i in 0..N {
+        for j in 0..i {
+            l[i][j].store(&mut a[triangle(i) + j].0);
+        }
+        inverse[i].store(&mut a[triangle(i) + i].0);
     }
     for i in 0..N {
         for k in 0..i {
@@ -127,6 +133,26 @@ fn solve_in_memory<L: Lanes>(token: L::Token, a: &mut [Pack], b: &mut [Pack]) ->
         }
     }
     for i in 0..n {
+        (one / entry::<L>(token, a, i, i)).store(&mut a[triangle(i) + i].0);
+    }
+    substitute::<L>(token, a, b);
+    good
+}
+
+/// Solves for another `b` with the factors that [`solve_lanes`] has left in `a`: `L` below the diagonal, the inverse of `D`
+/// on it.
+pub fn substitute_lanes<L: Lanes>(token: L::Token, a: &[Pack], b: &mut [Pack]) {
+    L::vectorize(
+        token,
+        #[inline(always)]
+        || substitute::<L>(token, a, b),
+    );
+}
+
+#[inline(always)]
+fn substitute<L: Lanes>(token: L::Token, a: &[Pack], b: &mut [Pack]) {
+    let n = b.len();
+    for i in 0..n {
         let mut value = L::load(token, &b[i].0);
         for k in 0..i {
             value = (-entry::<L>(token, a, i, k)).mul_add(L::load(token, &b[k].0), value);
@@ -134,13 +160,12 @@ fn solve_in_memory<L: Lanes>(token: L::Token, a: &mut [Pack], b: &mut [Pack]) ->
         value.store(&mut b[i].0);
     }
     for i in (0..n).rev() {
-        let mut value = L::load(token, &b[i].0) / entry::<L>(token, a, i, i);
+        let mut value = L::load(token, &b[i].0) * entry::<L>(token, a, i, i);
         for k in i + 1..n {
             value = (-entry::<L>(token, a, k, i)).mul_add(L::load(token, &b[k].0), value);
         }
         value.store(&mut b[i].0);
     }
-    good
 }
 
 /// Factorises the symmetric positive definite `a` (n×n, row-major, lower triangle read) into `L·Lᵀ` in
@@ -205,20 +230,22 @@ mod tests {
 
     use super::*;
 
-    fn solve(a: &mut [Pack], b: &mut [Pack]) -> [bool; 8] {
+    /// Solves for `b`, and then for `again`.
+    fn solve(a: &mut [Pack], b: &mut [Pack], again: &mut [Pack]) -> [bool; 8] {
         #[inline(always)]
-        fn inner<L: Lanes>(token: L::Token, a: &mut [Pack], b: &mut [Pack]) -> [bool; 8] {
+        fn inner<L: Lanes>(token: L::Token, a: &mut [Pack], b: &mut [Pack], again: &mut [Pack]) -> [bool; 8] {
             let good = solve_lanes::<L>(token, a, b);
+            substitute_lanes::<L>(token, a, again);
             let mut flags = Pack::ZERO;
             let one = L::splat(token, 1.0);
             L::select(good, one, one.fill(0.0)).store(&mut flags.0);
             flags.0.map(|x| x == 1.0)
         }
-        dispatch!(Level::new(), simd => inner::<fearless_simd::f64x8<_>>(simd, a, b))
+        dispatch!(Level::new(), simd => inner::<fearless_simd::f64x8<_>>(simd, a, b, again))
     }
 
-    /// A = B·Bᵀ for the triangular B of ones with diagonal 1, 2, …, and x = (1, 2, …): solved in the registers'
-    /// sizes and in the memory's.
+    /// A = B·Bᵀ for the triangular B of ones with diagonal 1, 2, …, and x = (1, 2, …), then twice that: solved in the
+    /// registers' sizes and in the memory's.
     #[test]
     fn systems_of_every_size_are_solved() {
         for n in 1..=9 {
@@ -236,10 +263,13 @@ mod tests {
                 (0..n).map(|i| Pack::splat((0..n).map(|j| entry(i, j) * (j + 1) as f64).sum())).collect();
             // Lane 3 is not positive definite.
             a[triangle(n - 1) + n - 1].0[3] = -1.0;
-            let good = solve(&mut a, &mut rhs);
+            let mut again: Vec<Pack> = rhs.iter().map(|pack| Pack(pack.0.map(|x| 2.0 * x))).collect();
+            let good = solve(&mut a, &mut rhs, &mut again);
             assert_eq!(good, std::array::from_fn(|lane| lane != 3), "n = {n}");
             for (i, x) in rhs.iter().enumerate() {
                 assert!((x.0[0] - (i + 1) as f64).abs() < 1e-9, "n = {n}: {}", x.0[0]);
+                let twice = again[i].0[0];
+                assert!((twice - 2.0 * (i + 1) as f64).abs() < 1e-9, "n = {n}: {twice}");
             }
         }
     }
@@ -288,7 +318,7 @@ mod tests {
         a[0].0[2] = f64::INFINITY;
         a[0].0[4] = 2.0;
         let mut b = vec![Pack::splat(1.0)];
-        let good = solve(&mut a, &mut b);
+        let good = solve(&mut a, &mut b, &mut []);
         assert_eq!(good, [false, false, false, false, true, false, false, false]);
         assert_eq!(b[0].0[4], 0.5);
     }

@@ -11,7 +11,7 @@ use crate::problem::{
 /// Holds its buffers.
 #[derive(Debug)]
 pub struct Evaluator {
-    level: Level,
+    pub level: Level,
     workspace: Workspace,
     pub data: LaneData,
     sums: Sums,

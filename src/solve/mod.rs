@@ -14,6 +14,7 @@
 //! | `step` | the linear algebra of its steps |
 //! | `batch` | many searches at once, one per lane |
 //! | `crew` | searches of several fits that share the lanes |
+//! | `canyon` | searches along the floors of curved valleys |
 //! | `ahead` | steps in normal coordinates, where a search looks first, and when its last step needs no confirmation |
 //! | `basins` | searches that need not be finished |
 //! | `reference` | the faer solver that finishes a fit |
@@ -34,6 +35,7 @@ mod ahead;
 mod balance;
 mod basins;
 mod batch;
+mod canyon;
 pub mod certificate;
 #[cfg(test)]
 mod certificate_tests;
@@ -175,7 +177,7 @@ pub fn terrain(problem: &Problem) -> Terrain<'_> {
         floor: problem.floor,
         damping: 1e-4,
         share: 1.0,
-        bends: true,
+        daring: true,
         bent: false,
         loss: problem.loss,
         total_weight: problem.total_weight,

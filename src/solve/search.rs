@@ -20,11 +20,12 @@
 //! problem (variable projection; Ruhe & Wedin 1980, algorithm 2) instead of zigzagging across it, and passes
 //! exponents of zero, where amplitudes go through infinity.
 //!
-//! `H` is Gauss–Newton's until a step keeps its promise near the optimum; from then on the law's own second derivatives
-//! are added where they are cheap (Newton's method, quadratic at the end; see `Model::bends`).
-//! The last step, whose successor would promise next to nothing at the rate at which promises have been falling, is taken
-//! without evaluating the objective there again. Where an objective's third derivatives are known, steps are made in
-//! normal coordinates (see `ahead`).
+//! `H` is Gauss–Newton's until steps keep their promises and the next one promises little; there and from then on the
+//! law's own second derivatives are added where they are cheap (Newton's method, quadratic at the end; see
+//! `Model::bends`). The last step, whose successor would promise next to nothing at the rate at which promises have been
+//! falling, is taken without evaluating the objective there again. Where an objective's third derivatives are known, steps
+//! are made in normal coordinates (see `ahead`). Where they are not, least squares follow curved valleys by steps that go
+//! uphill for once and by bending each step as the last one was bent (see `canyon`).
 //!
 //! Every step is vector arithmetic under masks. A lane's numbers depend on no other lane: what one lane needs
 //! done again is done again for all, and kept only where it was needed.
@@ -35,6 +36,7 @@ use crate::lanes::{self, Lanes};
 use crate::law::{LANES, Pack, Scale};
 use crate::problem::{LEAST_SHARE, Loss, Mix, Sums, triangle};
 
+use super::canyon::{AFTER_CLIMB, Canyon};
 use super::dense::solve_lanes;
 use super::step::Against;
 
@@ -50,9 +52,10 @@ pub struct Terrain<'a> {
     pub damping: f64,
     /// Share of the reweighting's curvature at the start: 1 where that may be far from the optimum.
     pub share: f64,
-    /// Whether the law's own second derivatives are used near optima.
-    pub bends: bool,
-    /// Whether they are from the start.
+    /// Whether a search takes what mostly pays and may lead astray: the law's own second derivatives near optima, climbs,
+    /// bent steps.
+    pub daring: bool,
+    /// Whether the law's own second derivatives are used from the start.
     pub bent: bool,
     pub loss: Loss,
     /// Σ w: turns the objective into a typical ρ.
@@ -100,8 +103,9 @@ const LEFT: std::ops::RangeInclusive<f64> = 0.02..=0.7;
 const CAUTION: f64 = 2.0;
 const SHARE_GROWS: f64 = 5.0;
 
-/// After a step that kept its promise, less than this share of the objective, the law's own second derivatives are used.
-const NEAR: f64 = 0.1;
+/// After a step that kept its promise, where the next one promises less than this share of the objective, the law's own
+/// second derivatives are used.
+const NEAR: f64 = 0.03;
 const KEPT: f64 = 0.75;
 
 /// What is left after a step, at the rate at which promises fall and by what damping held back, must be below this share
@@ -146,8 +150,12 @@ pub struct Searches {
     pub(super) started: Pack,
     /// The trial point has had its amplitudes solved.
     projected: Pack,
-    /// The Hessian at `theta` has the law's own second derivatives in it.
+    /// The Hessian at `theta` has the law's own second derivatives in it, and the one before had.
     pub(super) bent: Pack,
+    was_bent: Pack,
+    /// The last step kept its promise.
+    kept: Pack,
+    pub(super) canyon: Canyon,
     // Scratch.
     pub(super) hessian: Vec<Pack>,
     pub(super) free: Vec<Pack>,
@@ -164,8 +172,8 @@ pub struct Ground<'a> {
     pub loss: Loss,
     pub linear: &'a [(usize, Scale)],
     pub project_start: bool,
-    /// Whether the law's own second derivatives are used near optima.
-    pub bends: bool,
+    /// As in [`Terrain`].
+    pub daring: bool,
     /// Connection and third derivatives that are close to all of theirs, as in
     /// [`Expansion`](super::expansion::Expansion); empty where there are none.
     pub connection: &'a [f64],
@@ -206,6 +214,7 @@ impl Searches {
             packs.clear();
             packs.resize(p, Pack::ZERO);
         }
+        self.canyon.prepare(p);
         for packs in [&mut self.matrix, &mut self.hessian] {
             packs.clear();
             packs.resize(triangle(p), Pack::ZERO);
@@ -230,12 +239,15 @@ impl Searches {
         self.total_weight.0[lane] = terrain.total_weight;
         self.first_damping.0[lane] = terrain.damping;
         self.mix.reweighting.0[lane] = terrain.share;
-        self.mix.bends.0[lane] = f64::from(u8::from(terrain.bent && terrain.bends));
+        self.mix.bends.0[lane] = f64::from(u8::from(terrain.bent && terrain.daring));
         self.growth.0[lane] = 2.0;
         self.started.0[lane] = 0.0;
         self.fulfilled.0[lane] = 0.0;
         self.projected.0[lane] = 0.0;
         self.bent.0[lane] = 0.0;
+        self.was_bent.0[lane] = 0.0;
+        self.kept.0[lane] = 0.0;
+        self.canyon.begin(lane);
         self.iterations[lane] = 0;
     }
 
@@ -300,12 +312,23 @@ impl Searches {
         let here = active & !moved;
         let fresh = here & !started;
         let trying = here & started;
-        let current = load::<L>(token, &self.at.packs[0]);
-        let decrease = current - objective;
-        let gain = decrease / load::<L>(token, &self.predicted);
-        let accepted = trying & finite & decrease.gt(zero) & gain.gt(one.fill(1e-4));
-        let rejected = trying & !accepted;
-        let taken = accepted | (fresh & finite);
+        let before = load::<L>(token, &self.at.packs[0]);
+        let gain = (before - objective) / load::<L>(token, &self.predicted);
+        let bold = is_true::<L>(token, &self.canyon.bold);
+        let below = objective.lt(self.lowest::<L>(token));
+        let accepted = trying & finite & below & gain.gt(one.fill(1e-4));
+        let refused = trying & !accepted;
+        // What comes of a climb is compared with its base.
+        self.return_to_base::<L>(token, trying & bold);
+        let goes_uphill = if ground.loss.is_quadratic() && ground.daring {
+            self.note_run::<L>(token, found, accepted);
+            self.climb::<L>(token, objective, refused & finite & !bold)
+        } else {
+            !(zero.eq(zero))
+        };
+        truth(goes_uphill | (bold & !trying), one).store(&mut self.canyon.bold.0);
+        let rejected = refused & !goes_uphill;
+        let taken = accepted | goes_uphill | (fresh & finite);
         if L::any(taken) {
             for (at, new) in self.at.packs.iter_mut().zip(&found.packs) {
                 L::select(taken, load(token, new), load(token, at)).store(&mut at.0);
@@ -313,6 +336,8 @@ impl Searches {
             for (theta, trial) in self.theta.iter_mut().zip(&self.trial) {
                 L::select(taken, load(token, trial), load(token, theta)).store(&mut theta.0);
             }
+            L::select(taken, load(token, &self.bent), load(token, &self.was_bent))
+                .store(&mut self.was_bent.0);
             L::select(taken, load(token, &self.mix.bends), load(token, &self.bent)).store(&mut self.bent.0);
         }
         truth(started | fresh, one).store(&mut self.started.0);
@@ -324,7 +349,7 @@ impl Searches {
         let shrink = one - centred * centred * centred;
         // Near the optimum the model is right and the damping only slows the last steps.
         let least = L::select(gain.gt(one.fill(0.9)), one.fill(0.05), one.fill(1.0 / 3.0));
-        let factor = shrink.max(least).min(two);
+        let factor = L::select(bold, one.fill(AFTER_CLIMB), shrink.max(least).min(two));
         let mut grown = damping * growth;
         let mut uphill = !(zero.eq(zero));
         if !ground.loss.is_quadratic() && L::any(rejected) {
@@ -337,17 +362,14 @@ impl Searches {
         let growth = L::select(rejected, growth + growth, growth);
         L::select(accepted | fresh | uphill, two, growth).store(&mut self.growth.0);
         L::select(accepted, load(token, &self.predicted), zero).store(&mut self.fulfilled.0);
-        // Near the optimum the law's own second derivatives make the last steps quadratic; far from it they mislead.
-        let near = if ground.bends { NEAR } else { 0.0 };
-        let promise = load::<L>(token, &self.predicted);
-        let near = accepted & gain.gt(zero.fill(KEPT)) & promise.lt(current * zero.fill(near));
+        truth(accepted & gain.gt(zero.fill(KEPT)), one).store(&mut self.kept.0);
         let bends = load::<L>(token, &self.mix.bends);
-        let bends = L::select(near, one, L::select(rejected, zero, bends));
-        bends.store(&mut self.mix.bends.0);
+        L::select(refused, zero, bends).store(&mut self.mix.bends.0);
         if !ground.loss.is_quadratic() {
             // Where the reweighting's curvature, which is too large, foretold the decrease well, less of it will do.
             let share = load::<L>(token, &self.mix.reweighting);
-            let close = promise.lt(current * share.fill(CLOSE));
+            let promise = load::<L>(token, &self.predicted);
+            let close = promise.lt(before * share.fill(CLOSE));
             let falls = L::select(close, share.fill(SHARE_FALLS_CLOSE), share.fill(SHARE_FALLS));
             let less = (share * falls).max(share.fill(LEAST_SHARE));
             let falls = accepted & gain.gt(share.fill(SHARE_GAIN));
@@ -365,7 +387,21 @@ impl Searches {
 
         let running = here & (started | finite);
         self.update_metric::<L>(token, running);
-        let (converged, stalled) = self.propose::<L>(token, running, ground);
+        let (mut converged, mut stalled) = self.propose::<L>(token, running, ground);
+        let mut lost = goes_uphill;
+        if L::any(goes_uphill) {
+            // A search does not end above its lowest point.
+            lost = goes_uphill & (converged | stalled | self.hopeless::<L>(token));
+        }
+        if L::any(lost) {
+            self.return_to_base::<L>(token, lost);
+            let (damping, growth) = (load::<L>(token, &self.damping), load::<L>(token, &self.growth));
+            L::select(lost, damping * growth, damping).store(&mut self.damping.0);
+            L::select(lost, growth + growth, growth).store(&mut self.growth.0);
+            let (again, stuck) = self.propose::<L>(token, lost, ground);
+            converged = (converged & !lost) | again;
+            stalled = (stalled & !lost) | stuck;
+        }
         self.endings::<L>(token, converged, stalled, fresh & !finite)
     }
 
@@ -530,7 +566,7 @@ impl Searches {
             stalled = stalled | stuck;
             let good = pending & positive & moves & predicted.gt(zero) & predicted.le(zero.fill(f64::MAX));
             if L::any(good) {
-                self.set_bow::<L>(token, connection);
+                self.set_bow::<L>(token, good, ground);
                 for i in 0..p {
                     let step = load::<L>(token, &self.step[i]) - load(token, &self.turn[i]);
                     let target = load::<L>(token, &self.theta[i]) + step;
@@ -538,16 +574,25 @@ impl Searches {
                     L::select(good, target, load(token, &self.trial[i])).store(&mut self.trial[i].0);
                 }
                 L::select(good, predicted, load(token, &self.predicted)).store(&mut self.predicted.0);
+                if ground.daring {
+                    // Near the optimum they make the last steps quadratic; far from it they mislead.
+                    let near =
+                        good & is_true::<L>(token, &self.kept) & predicted.lt(objective * zero.fill(NEAR));
+                    let bends = load::<L>(token, &self.mix.bends);
+                    L::select(near, zero.fill(1.0), bends).store(&mut self.mix.bends.0);
+                }
                 // A step whose successor would promise next to nothing, at the rate at which promises fall, is taken
                 // without another look; if damping has not kept it from going all the way.
                 let hardly = negligible * zero.fill(TRUST);
                 let next = predicted * predicted;
                 let mut last = next.lt(load::<L>(token, &self.fulfilled) * hardly);
-                // In normal coordinates promises fall by their square.
+                // In normal coordinates promises fall by their square, and Newton's do.
                 let rate = predicted / load::<L>(token, &self.fulfilled);
                 let squared = predicted * rate * rate;
                 let little = good & is_true::<L>(token, &self.bent) & squared.lt(hardly);
-                if !third.is_empty() && L::any(little) {
+                if third.is_empty() && ground.loss.is_quadratic() {
+                    last = last | (little & is_true::<L>(token, &self.was_bent));
+                } else if !third.is_empty() && L::any(little) {
                     let left = self.left_by_turns::<L>(token, third);
                     last = last | (little & left.lt(negligible * zero.fill(TRUST_THIRD)));
                 }

@@ -143,8 +143,8 @@ impl Searched {
         if amplitudes == Amplitudes::Free {
             terrain.linear = &[];
         }
-        // Where no other search makes up for one that goes astray, the model that does so less often.
-        terrain.bends = self.starts.len() - self.ends.len() != 1;
+        // Where no other search makes up for one that goes astray, it goes the safer way.
+        terrain.daring = self.starts.len() - self.ends.len() != 1;
         terrain
     }
 

@@ -3,7 +3,7 @@
 use crate::lanes::Lanes;
 use crate::problem::triangle;
 
-use super::dense::solve_lanes;
+use super::dense::{solve_lanes, substitute_lanes};
 use super::search::{Searches, is_true, load, truth};
 
 /// What a step is solved against.
@@ -13,8 +13,6 @@ pub(super) enum Against {
     Gradient,
     /// The gradient, and what steps that are made already add to it: those of coordinates that stop at a face.
     Stops,
-    /// What third derivatives add to the gradient along a step, in `turn`.
-    Turn,
 }
 
 impl Searches {
@@ -50,10 +48,7 @@ impl Searches {
             let metric = self.metric_of::<L>(token, i);
             let diagonal = damping.mul_add(metric, load(token, &hessian[triangle(i) + i]));
             L::select(free, diagonal, one).store(&mut self.matrix[triangle(i) + i].0);
-            let mut rhs = match against {
-                Against::Turn => -load::<L>(token, &self.turn[i]),
-                _ => -load::<L>(token, &self.at.packs[1 + i]),
-            };
+            let mut rhs = -load::<L>(token, &self.at.packs[1 + i]);
             if against == Against::Stops {
                 for j in 0..p {
                     // Free coordinates have no step yet.
@@ -65,6 +60,17 @@ impl Searches {
             L::select(free, rhs, zero).store(&mut self.rhs[i].0);
         }
         solve_lanes::<L>(token, &mut self.matrix, &mut self.rhs)
+    }
+
+    /// Solves for what is added to the gradient along a step, in `turn`, with the matrix of the last solution.
+    #[inline(always)]
+    pub(super) fn solve_for_turn<L: Lanes>(&mut self, token: L::Token) {
+        let zero = L::splat(token, 0.0);
+        for (rhs, (turn, free)) in self.rhs.iter_mut().zip(self.turn.iter().zip(&self.free)) {
+            let free = is_true::<L>(token, free);
+            L::select(free, -load::<L>(token, turn), zero).store(&mut rhs.0);
+        }
+        substitute_lanes::<L>(token, &self.matrix, &mut self.rhs);
     }
 
     /// `½ gᵀ(H + μM)⁻¹g` over the free coordinates, of the step in `rhs`.

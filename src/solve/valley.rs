@@ -8,8 +8,11 @@
 
 use std::sync::Arc;
 
+use fearless_simd::{dispatch, f64x8};
+
+use crate::lanes::{self, Lanes};
 use crate::law::{Coordinate, LANES, Model, Pack, Residual, Role, Scale, StartRule};
-use crate::problem::{Loss, Order, Problem, Vectors, triangle};
+use crate::problem::{LaneData, Loss, Order, Problem, Vectors, triangle};
 
 use super::edges::Models;
 use super::least_squares::Sign;
@@ -89,17 +92,15 @@ impl Valley {
         inverse.extend(sample.iter().map(|&i| (-reduced.target[i as usize]).exp()));
         for first in (0..thetas.len()).step_by(LANES) {
             let count = thetas.in_pack(first);
+            let mut offset = Pack::ZERO;
             for lane in 0..count {
                 let point = points.point(solved(first + lane));
-                let offset: f64 = offsets.iter().map(|&i| point[i]).sum();
-                for (k, &i) in sample.iter().enumerate() {
-                    let (whole, weight) =
-                        (reduced.target[i as usize], reduced.observations.weight[i as usize]);
-                    let share = 1.0 - offset * inverse[k];
-                    evaluator.data.target[k].0[lane] = whole + share.ln();
-                    evaluator.data.weight[k].0[lane] = weight * share * share;
-                }
+                offset.0[lane] = offsets.iter().map(|&i| point[i]).sum();
             }
+            let LaneData { target, weight, .. } = &mut evaluator.data;
+            let whole = (&reduced.target[..], &reduced.observations.weight[..]);
+            let part = (&mut target[..], &mut weight[..]);
+            dispatch!(evaluator.level, simd => take_offset::<f64x8<_>>(simd, &offset, whole, (sample, inverse), part));
             thetas.pack(first, packs);
             let sums = evaluator.objective(model, Loss::L2, Order::Hessian, packs);
             // In ascending order, as the triangle of the sums has them.
@@ -128,5 +129,26 @@ impl Valley {
                 }
             }
         }
+    }
+}
+
+/// Targets and weights of `sample` without the offsets of eight points: `log(y − e) = log y + log(1 − e/y)`. `inverse` is
+/// `1/y`.
+#[inline(always)]
+fn take_offset<L: Lanes>(
+    token: L::Token,
+    offset: &Pack,
+    (whole, weight): (&[f64], &[f64]),
+    (sample, inverse): (&[u32], &[f64]),
+    (targets, weights): (&mut [Pack], &mut [Pack]),
+) {
+    let offset = L::load(token, &offset.0);
+    let one = L::splat(token, 1.0);
+    let rows = sample.iter().zip(inverse).zip(targets.iter_mut().zip(weights));
+    for ((&i, &inverse), (target_of_row, weight_of_row)) in rows {
+        let share = one - offset * L::splat(token, inverse);
+        let target = L::splat(token, whole[i as usize]) + lanes::ln(share);
+        target.store(&mut target_of_row.0);
+        (L::splat(token, weight[i as usize]) * share * share).store(&mut weight_of_row.0);
     }
 }
