@@ -12,9 +12,9 @@
 //! `−(H + μM)⁻¹κ²h`: the geodesic acceleration of Transtrum & Sethna, of the last step instead of this one, but without
 //! an evaluation.
 //!
-//! Measured on 1,000 sweeps of 60 points from 32 far starts each, a search takes 9.6 evaluations in the mean until it is on
-//! its way to a known optimum instead of 18.9, and nine of the 32,000 run out of iterations instead of 425. Under nearly
-//! absolute losses, whose kinks bend the way elsewhere at every step, neither gains anything.
+//! On the noisy sweeps of the test below searches from far starts take 15.6 evaluations in the mean; 16.4 without bent
+//! steps, 27.4 without either. Under nearly absolute losses, whose kinks bend the way elsewhere at every step, neither
+//! gains anything.
 
 use crate::lanes::Lanes;
 use crate::law::Pack;
@@ -122,8 +122,8 @@ impl Searches {
         }
         let (_, same_way) = self.along_run::<L>(token);
         let highest = load::<L>(token, &self.at.packs[0]) * objective.fill(HIGHEST);
-        // The last evaluation is none to climb with.
-        let left = Pack(self.iterations.map(|n| f64::from(u8::from(n < MOST_ITERATIONS))));
+        // Coming back takes an evaluation, or two where amplitudes are solved on the way.
+        let left = Pack(self.iterations.map(|n| f64::from(u8::from(n + 2 <= MOST_ITERATIONS))));
         let climbs = refused & same_way & objective.lt(highest) & is_true::<L>(token, &left);
         if L::any(climbs) {
             let Canyon { theta, sums, bent, .. } = &mut self.canyon;
