@@ -20,7 +20,7 @@ use crate::lanes::Lanes;
 use crate::law::Pack;
 use crate::problem::{Sums, triangle};
 
-use super::search::{MOST_ITERATIONS, Searches, is_true, load, truth};
+use super::search::{MOST_ITERATIONS, Searches, is_true, load, replace, truth};
 
 /// After a climb that paid, the damping is multiplied by this: the way along the floor may get longer from climb to climb.
 pub const AFTER_CLIMB: f64 = 0.8;
@@ -66,13 +66,6 @@ impl Canyon {
     }
 }
 
-#[inline(always)]
-fn replace<L: Lanes>(token: L::Token, lanes: L::Mask, by: &[Pack], packs: &mut [Pack]) {
-    for (pack, by) in packs.iter_mut().zip(by) {
-        L::select(lanes, load(token, by), load(token, pack)).store(&mut pack.0);
-    }
-}
-
 impl Searches {
     /// The objective at the lowest points that were found.
     #[inline(always)]
@@ -110,7 +103,8 @@ impl Searches {
         }
     }
 
-    /// Which of the `refused` steps to `objective`, none of them a follow-up itself, are followed up. Keeps what is to be returned to.
+    /// Which of the `refused` steps to `objective`, none of them a follow-up itself, are followed up. Keeps what is to be
+    /// returned to.
     #[inline(always)]
     pub(super) fn climb<L: Lanes>(&mut self, token: L::Token, objective: L, refused: L::Mask) -> L::Mask {
         if !L::any(refused) {

@@ -195,6 +195,14 @@ pub(super) fn is_true<L: Lanes>(token: L::Token, pack: &Pack) -> L::Mask {
     load::<L>(token, pack).eq(L::splat(token, 1.0))
 }
 
+/// Puts `by` in the place of `packs` in some lanes.
+#[inline(always)]
+pub(super) fn replace<L: Lanes>(token: L::Token, lanes: L::Mask, by: &[Pack], packs: &mut [Pack]) {
+    for (pack, by) in packs.iter_mut().zip(by) {
+        L::select(lanes, load(token, by), load(token, pack)).store(&mut pack.0);
+    }
+}
+
 impl Searches {
     /// Room for searches over `p` coordinates.
     pub fn prepare(&mut self, p: usize) {
@@ -330,12 +338,8 @@ impl Searches {
         let rejected = refused & !goes_uphill;
         let taken = accepted | goes_uphill | (fresh & finite);
         if L::any(taken) {
-            for (at, new) in self.at.packs.iter_mut().zip(&found.packs) {
-                L::select(taken, load(token, new), load(token, at)).store(&mut at.0);
-            }
-            for (theta, trial) in self.theta.iter_mut().zip(&self.trial) {
-                L::select(taken, load(token, trial), load(token, theta)).store(&mut theta.0);
-            }
+            replace::<L>(token, taken, &found.packs, &mut self.at.packs);
+            replace::<L>(token, taken, &self.trial, &mut self.theta);
             L::select(taken, load(token, &self.bent), load(token, &self.was_bent))
                 .store(&mut self.was_bent.0);
             L::select(taken, load(token, &self.mix.bends), load(token, &self.bent)).store(&mut self.bent.0);
@@ -602,9 +606,7 @@ impl Searches {
                     last = last & (self.promised::<L>(token) - predicted).lt(hardly);
                 }
                 if L::any(last) {
-                    for (theta, trial) in self.theta.iter_mut().zip(&self.trial) {
-                        L::select(last, load(token, trial), load(token, theta)).store(&mut theta.0);
-                    }
+                    replace::<L>(token, last, &self.trial, &mut self.theta);
                     L::select(last, objective - predicted, objective).store(&mut self.at.packs[0].0);
                     converged = converged | last;
                 }
