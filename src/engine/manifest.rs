@@ -19,10 +19,10 @@ pub struct Counts {
     pub fits: u64,
     /// In the order of [`Status::ALL`].
     #[serde(skip)]
-    pub by_status: [u64; 5],
+    pub by_status: [u64; Status::ALL.len()],
     /// Per law, in the order of [`Status::ALL`].
     #[serde(skip)]
-    pub by_law: Vec<[u64; 5]>,
+    pub by_law: Vec<[u64; Status::ALL.len()]>,
     pub rows_read: u64,
     pub rows_dropped_by_where: u64,
     pub rejected_rows: u64,
@@ -34,8 +34,8 @@ impl Counts {
         Counts {
             sweeps: contents.n_sweeps() as u64,
             fits: 0,
-            by_status: [0; 5],
-            by_law: vec![[0; 5]; laws.len()],
+            by_status: [0; Status::ALL.len()],
+            by_law: vec![[0; Status::ALL.len()]; laws.len()],
             rows_read: contents.rows_read,
             rows_dropped_by_where: contents.rows_dropped,
             rejected_rows: 0,

@@ -330,7 +330,7 @@ mod tests {
     use crate::infer::Options;
     use crate::law::Residual;
     use crate::problem::{LaneData, Loss, Part, Problem};
-    use crate::solve::{self, Batch, Certificate, Rows};
+    use crate::solve::{self, Batch, Certificate, Evaluated, Rows};
     use crate::testing::{Uniform, catalogue_law, problem};
 
     use super::{Resampler, replicate};
@@ -376,7 +376,9 @@ mod tests {
                 let theta = problem.coordinates(&natural);
                 let at = Rows::at(&problem, &LaneData::spread(&problem, &weight), &theta);
                 let free: Vec<usize> = (0..problem.p()).collect();
-                let certificate = Certificate::of(&at, &free, problem.floor);
+                let coordinates = &problem.model.coordinates;
+                let point = Evaluated { coordinates, theta: &theta, rows: &at, free: &free, floor: problem.floor };
+                let certificate = Certificate::of(point);
                 let left = certificate.decrease / certificate.decrease_limit;
                 assert!(left < 10.0, "{n} {loss}: replicate {r}: {certificate:?}");
             }

@@ -52,7 +52,10 @@ impl<'a> Build<'a> {
             shifts.push(shift);
             let free = self.graph.coordinate(i);
             self.parameters[coordinate.parameter] = match coordinate.scale {
-                Scale::Linear => free,
+                Scale::Linear => {
+                    let unit = self.graph.exp(shift);
+                    self.graph.mul(free, unit)
+                }
                 Scale::Log => {
                     let log = self.graph.add(free, shift);
                     self.graph.exp(log)
@@ -73,13 +76,8 @@ impl<'a> Build<'a> {
         for &i in amplitudes {
             let factor =
                 if zero { self.graph.constant(0.0) } else { self.graph.coordinate(coordinates.len() + i) };
-            self.parameters[coordinates[i].parameter] = match coordinates[i].scale {
-                Scale::Linear => factor,
-                Scale::Log => {
-                    let unit = self.graph.exp(shifts[i]);
-                    self.graph.mul(factor, unit)
-                }
-            };
+            let unit = self.graph.exp(shifts[i]);
+            self.parameters[coordinates[i].parameter] = self.graph.mul(factor, unit);
         }
     }
 

@@ -9,6 +9,9 @@
 //! * where an amplitude multiplies a power of a variable, `A·N^-alpha`, its coordinate is the logarithm of
 //!   the term at the geometric-mean observation: `a' = log A − alpha·mean(log N)`. Raw `log A` and `alpha`
 //!   are correlated to 0.999 on real sweeps; `a'` and `alpha` hardly;
+//! * where the amplitude has no sign of its own, so that it has no logarithm, its coordinate is the amplitude times the
+//!   same power: `b' = b·exp(−c·mean(log x))` for `b·x^-c`. Other exponentials, as in `b·(d + x)^-c` or `b·exp(-c*x)`, are
+//!   taken at the ends of the data, where the larger one is about the largest that they get;
 //! * where it stands in an equation beside a power of a distance to the unknown, as `b` does in
 //!   `log(y − e) − a·log(e0 − y) = log b − c·log x`, that distance is taken at the lower end: `log b + a·log(e0 − e)`
 //!   stays where it is when `a` and `e0` grow together, `log b` does not.
@@ -16,7 +19,8 @@
 //! The change of coordinates is itself built into the expression graph, so derivatives with respect to the
 //! coordinates are exact and the hot loop computes `exp(a' − alpha·u)` with the centred column `u`.
 
-use super::graph::{Graph, Id};
+use super::derive::ancestors;
+use super::graph::{Graph, Id, Node};
 
 /// A free coordinate of the solver and the parameter it stands for.
 #[derive(Debug, Clone)]
@@ -30,6 +34,14 @@ pub struct Coordinate {
     pub high: f64,
     pub metric: Metric,
     pub role: Role,
+}
+
+impl Coordinate {
+    /// Whether the prediction is linear in this coordinate, the others given. Where the objective has a finite minimum
+    /// over the other coordinates, it has one over these.
+    pub fn is_conditionally_linear(&self) -> bool {
+        self.scale == Scale::Linear && matches!(self.role, Role::Offset | Role::Amplitude)
+    }
 }
 
 /// How a coordinate relates to its parameter.
@@ -86,23 +98,53 @@ pub(super) struct ShiftTerm {
     pub reference: Reference,
 }
 
+impl ShiftTerm {
+    /// The coordinates that it depends on.
+    fn coordinates(&self, graph: &Graph) -> impl Iterator<Item = usize> {
+        let value = match self.reference {
+            Reference::Mean(_) => None,
+            Reference::Value(value) => Some(value),
+        };
+        let nodes: Vec<Id> =
+            self.factors.iter().copied().chain(value).flat_map(|node| ancestors(graph, node)).collect();
+        let coordinate = |id: &Id| match graph.node(*id) {
+            Node::Coordinate(i) => Some(i as usize),
+            _ => None,
+        };
+        nodes.iter().filter_map(coordinate).collect::<Vec<_>>().into_iter()
+    }
+}
+
 /// Where a term is taken to shift an amplitude by it.
 #[derive(Debug)]
 pub(super) enum Reference {
     /// The mean of a data column.
     Mean(u32),
-    /// An equation's unknown at its lower end: what the other factor is worth there.
-    LowEnd(Id),
+    /// An exponent at the ends of its data; an equation's unknown at its lower end.
+    Value(Id),
 }
 
 impl CentringPlan {
+    /// Plans to shift a coordinate, unless that is planned already. A coordinate that a shift depends on is not shifted
+    /// itself: terms that would make it so are left out.
+    pub(super) fn add(&mut self, graph: &Graph, coordinate: usize, mut terms: Vec<ShiftTerm>) {
+        let is_shifted = |i: usize| self.shifts.iter().any(|(known, _)| *known == i);
+        terms.retain(|term| !term.coordinates(graph).any(|i| i == coordinate || is_shifted(i)));
+        let is_needed = self.shifts.iter().flat_map(|(_, terms)| terms).any(|term| {
+            term.coordinates(graph).any(|i| i == coordinate)
+        });
+        if !terms.is_empty() && !is_shifted(coordinate) && !is_needed {
+            self.shifts.push((coordinate, terms));
+        }
+    }
+
     /// The columns to centre.
     pub fn columns(&self) -> Vec<u32> {
         let terms = self.shifts.iter().flat_map(|(_, terms)| terms);
         let mut columns: Vec<u32> = terms
             .filter_map(|term| match term.reference {
                 Reference::Mean(column) => Some(column),
-                Reference::LowEnd(_) => None,
+                Reference::Value(_) => None,
             })
             .collect();
         columns.sort_unstable();
@@ -121,7 +163,7 @@ impl CentringPlan {
                 }
                 let reference = match term.reference {
                     Reference::Mean(column) => graph.centre(column),
-                    Reference::LowEnd(value) => value,
+                    Reference::Value(value) => value,
                 };
                 product = graph.mul(product, reference);
                 sum = graph.sub(sum, product);

@@ -111,17 +111,16 @@ fn is_logarithm(expr: &Expr) -> bool {
     matches!(expr.kind, ExprKind::Call(Function::Log | Function::Log10 | Function::Log2, _))
 }
 
-/// Finds the power terms `exp(a − alpha·log N)` and plans to centre their logarithms.
+/// Finds the power terms `exp(a − alpha·log N)` and `b·exp(−alpha·log N)` and plans to centre their logarithms.
 pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -> CentringPlan {
     build.declare(coordinates, &CentringPlan::default());
     let value = build.expression(&law.prediction);
     let mut plan = CentringPlan::default();
     for argument in exponents(&build.graph, value) {
-        let graph = &build.graph;
-        let form = LinearForm::expand(graph, argument);
+        let form = LinearForm::expand(&build.graph, argument);
         let amplitude = form.terms.iter().find_map(|term| {
             let [factor] = term.factors.as_slice() else { return None };
-            match graph.node(*factor) {
+            match build.graph.node(*factor) {
                 Node::Coordinate(i)
                     if coordinates[i as usize].scale == Scale::Log
                         && coordinates[i as usize].low == f64::NEG_INFINITY
@@ -133,37 +132,179 @@ pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -
             }
         });
         let Some((amplitude, scale)) = amplitude else { continue };
-        if plan.shifts.iter().any(|(i, _)| *i == amplitude) {
-            continue;
-        }
-        let mut terms: Vec<ShiftTerm> = form
-            .terms
-            .iter()
-            .filter_map(|term| {
-                let (columns, factors): (Vec<Id>, Vec<Id>) =
-                    term.factors.iter().partition(|&&f| matches!(graph.node(f), Node::Data(_)));
-                let [column] = columns.as_slice() else { return None };
-                let Node::Data(column) = graph.node(*column) else { return None };
-                let is_log =
-                    matches!(graph.recipes()[column as usize], Recipe::Unary(Unary::Ln | Unary::LnBase, _));
-                let usable = is_log
-                    && !factors.is_empty()
-                    && factors.iter().all(|&f| free_of_data_and_logs(graph, f, coordinates));
-                let reference = Reference::Mean(column);
-                usable.then(|| ShiftTerm { coefficient: term.coefficient / scale, factors, reference })
-            })
-            .collect();
-        let distances = distances(&mut build.graph, value, argument, &form, coordinates);
-        terms.extend(distances.into_iter().map(|(coefficient, factors, at_low)| ShiftTerm {
+        let equation = distances(&mut build.graph, value, argument, &form, coordinates);
+        let equation = equation.into_iter().map(|(coefficient, factors, at_low)| ShiftTerm {
             coefficient: coefficient / scale,
             factors,
-            reference: Reference::LowEnd(at_low),
-        }));
-        if !terms.is_empty() {
-            plan.shifts.push((amplitude, terms));
+            reference: Reference::Value(at_low),
+        });
+        let mut terms = shift_terms(&build.graph, &form, scale, coordinates);
+        terms.extend(equation);
+        plan.add(&build.graph, amplitude, terms);
+    }
+    let has_no_sign = |c: &Coordinate| {
+        c.scale == Scale::Linear
+            && c.role == Role::Amplitude
+            && [c.low, c.high].iter().all(|bound| *bound == 0.0 || bound.is_infinite())
+    };
+    let mut derivatives = Derivatives::default();
+    for i in (0..coordinates.len()).filter(|&i| has_no_sign(&coordinates[i])) {
+        let factor = derivatives.of(&mut build.graph, value, i as u32);
+        if let Some(argument) = exponent_of(&build.graph, factor) {
+            let form = LinearForm::expand(&build.graph, argument);
+            let terms = match at_ends(&mut build.graph, argument, &form, coordinates) {
+                Some(term) => vec![term],
+                None => shift_terms(&build.graph, &form, 1.0, coordinates),
+            };
+            plan.add(&build.graph, i, terms);
         }
     }
     plan
+}
+
+/// An exponent at that end of the one data column that it reads where it is larger; where that depends on the parameters,
+/// the logarithm of the sum of the exponentials at both. None where the mean of logarithms serves, which tells amplitude and exponent apart
+/// better.
+fn at_ends(
+    graph: &mut Graph,
+    argument: Id,
+    form: &LinearForm,
+    coordinates: &[Coordinate],
+) -> Option<ShiftTerm> {
+    let is_plain = |factor: &Id| match graph.node(*factor) {
+        Node::Data(column) => {
+            matches!(graph.recipes()[column as usize], Recipe::Unary(Unary::Ln | Unary::LnBase, _))
+        }
+        _ => !depends_on_data(graph, *factor),
+    };
+    if form.terms.iter().flat_map(|term| &term.factors).all(is_plain) {
+        return None;
+    }
+    let columns: Vec<(Id, u32)> = ancestors(graph, argument)
+        .into_iter()
+        .filter_map(|id| match graph.node(id) {
+            Node::Data(column) => Some((id, column)),
+            _ => None,
+        })
+        .collect();
+    let [(leaf, column)] = columns.as_slice() else { return None };
+    let ends = graph.ends(*column).map(|end| graph.replace(argument, *leaf, end));
+    if !ends.iter().all(|&end| can_shift(graph, end, coordinates)) {
+        return None;
+    }
+    let value = match course(graph, argument, coordinates) {
+        Some(Course::Falls) => ends[0],
+        Some(Course::Rises) => ends[1],
+        None => graph.log_add_exp(ends[0], ends[1]),
+    };
+    Some(ShiftTerm { coefficient: 1.0, factors: Vec::new(), reference: Reference::Value(value) })
+}
+
+/// The argument of the exponential that a node is, but for a constant factor.
+fn exponent_of(graph: &Graph, node: Id) -> Option<Id> {
+    match graph.node(node) {
+        Node::Unary(Unary::Exp, argument) => Some(argument),
+        Node::Unary(Unary::Neg, a) => exponent_of(graph, a),
+        Node::Mul(a, b) if graph.as_constant(a).is_some() => exponent_of(graph, b),
+        Node::Mul(a, b) if graph.as_constant(b).is_some() => exponent_of(graph, a),
+        _ => None,
+    }
+}
+
+/// The terms of an exponent that are a product of parameters and one logarithm of data; `scale` is the coefficient of the
+/// amplitude's own logarithm.
+fn shift_terms(
+    graph: &Graph,
+    form: &LinearForm,
+    scale: f64,
+    coordinates: &[Coordinate],
+) -> Vec<ShiftTerm> {
+    let mut terms = Vec::new();
+    for term in &form.terms {
+        let (of_data, factors): (Vec<Id>, Vec<Id>) =
+            term.factors.iter().partition(|&&f| depends_on_data(graph, f));
+        let [logarithm] = of_data.as_slice() else { continue };
+        if factors.is_empty() || !factors.iter().all(|&f| can_shift(graph, f, coordinates)) {
+            continue;
+        }
+        let Node::Data(column) = graph.node(*logarithm) else { continue };
+        let recipe = graph.recipes()[column as usize];
+        if matches!(recipe, Recipe::Unary(Unary::Ln | Unary::LnBase, _)) {
+            let reference = Reference::Mean(column);
+            terms.push(ShiftTerm { coefficient: term.coefficient / scale, factors, reference });
+        }
+    }
+    terms
+}
+
+/// How a node changes with the data, whatever the parameters are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Course {
+    Rises,
+    Falls,
+}
+
+impl Course {
+    fn opposite(self) -> Course {
+        match self {
+            Course::Rises => Course::Falls,
+            Course::Falls => Course::Rises,
+        }
+    }
+}
+
+/// The course of a node that depends on data; none where it has none, or it is not known.
+fn course(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<Course> {
+    let of = |node: Id| course(graph, node, coordinates);
+    let depends = |node: Id| depends_on_data(graph, node);
+    match graph.node(node) {
+        Node::Data(_) => Some(Course::Rises),
+        Node::Unary(Unary::Exp | Unary::Ln | Unary::LnBase | Unary::Sqrt, a) => of(a),
+        Node::Unary(Unary::Neg, a) => of(a).map(Course::opposite),
+        Node::Add(a, b) | Node::Sub(a, b) => {
+            let second = if matches!(graph.node(node), Node::Sub(..)) { Course::opposite } else { |c: Course| c };
+            match (depends(a), depends(b)) {
+                (true, false) => of(a),
+                (false, true) => of(b).map(second),
+                _ => of(a).filter(|course| of(b).map(second) == Some(*course)),
+            }
+        }
+        Node::Mul(a, b) => {
+            let (data, factor) = if depends(a) { (a, b) } else { (b, a) };
+            match sign(graph, factor, coordinates) {
+                _ if depends(factor) => None,
+                Some(true) => of(data),
+                Some(false) => of(data).map(Course::opposite),
+                None => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Whether a node of parameters is never negative, or never positive; none where it may be either.
+fn sign(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<bool> {
+    match graph.node(node) {
+        Node::Constant(bits) => Some(f64::from_bits(bits) >= 0.0),
+        Node::Unary(Unary::Exp | Unary::Sigmoid, _) => Some(true),
+        Node::Unary(Unary::Neg, a) => sign(graph, a, coordinates).map(|positive| !positive),
+        Node::Coordinate(i) => {
+            let Coordinate { scale, low, high, .. } = coordinates[i as usize];
+            match scale {
+                Scale::Linear if low >= 0.0 => Some(true),
+                Scale::Linear if high <= 0.0 => Some(false),
+                _ => None,
+            }
+        }
+        Node::Mul(a, b) | Node::Div(a, b) => {
+            Some(sign(graph, a, coordinates)? == sign(graph, b, coordinates)?)
+        }
+        _ => None,
+    }
+}
+
+fn depends_on_data(graph: &Graph, node: Id) -> bool {
+    ancestors(graph, node).into_iter().any(|id| matches!(graph.node(id), Node::Data(_) | Node::Unknown | Node::Root(_)))
 }
 
 /// The terms of an equation that are a product of parameters and one factor of the unknown: coefficient, parameters,
@@ -190,18 +331,20 @@ fn distances(
             continue;
         }
         let at_low = graph.substitute(*inner, low);
-        if factors.iter().chain([&at_low]).all(|&f| free_of_data_and_logs(graph, f, coordinates)) {
+        if factors.iter().chain([&at_low]).all(|&f| can_shift(graph, f, coordinates)) {
             found.push((term.coefficient, factors, at_low));
         }
     }
     found
 }
 
-/// A shift may depend on parameters only, and on none that is itself shifted.
-fn free_of_data_and_logs(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> bool {
+/// A shift may depend on parameters only, and not on amplitudes, which are shifted themselves.
+fn can_shift(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> bool {
     ancestors(graph, node).into_iter().all(|id| match graph.node(id) {
-        Node::Data(_) => false,
-        Node::Coordinate(i) => coordinates[i as usize].scale == Scale::Linear,
+        Node::Data(_) | Node::Unknown | Node::Root(_) => false,
+        Node::Coordinate(i) => {
+            coordinates[i as usize].role != Role::Amplitude
+        }
         _ => true,
     })
 }

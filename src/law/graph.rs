@@ -96,6 +96,9 @@ pub enum Recipe {
     Unary(Unary, u32),
     /// Another column less its weighted mean over the sweep, which is `Node::Centre` of that column.
     Centred(u32),
+    /// The least, or the greatest, of another column's values, for all observations.
+    Least(u32),
+    Greatest(u32),
 }
 
 /// The graph and its index.
@@ -175,12 +178,18 @@ impl Graph {
 
     /// A node with another in place of the unknown.
     pub fn substitute(&mut self, node: Id, value: Id) -> Id {
+        let unknown = self.unknown();
+        self.replace(node, unknown, value)
+    }
+
+    /// A node with a leaf replaced by another node.
+    pub fn replace(&mut self, node: Id, leaf: Id, value: Id) -> Id {
         let mut replaced: HashMap<Id, Id> = HashMap::new();
         for id in ancestors(self, node) {
             let new = |x: Id| replaced.get(&x).copied().unwrap_or(x);
             let changed = self.operands(id).any(|x| new(x) != x);
             let result = match self.node(id) {
-                Node::Unknown => value,
+                _ if id == leaf => value,
                 _ if !changed => continue,
                 Node::Add(a, b) => self.add(new(a), new(b)),
                 Node::Sub(a, b) => self.sub(new(a), new(b)),
@@ -192,10 +201,13 @@ impl Graph {
                 Node::Less(a, b) => self.less(new(a), new(b)),
                 Node::Pow(a, b) => self.intern(Node::Pow(new(a), new(b))),
                 Node::Unary(op, a) => self.unary(op, new(a)),
-                // A root is free of unknowns, its own being bound.
-                Node::Root(_) | Node::Constant(_) | Node::Data(_) | Node::Centre(_) | Node::Coordinate(_) => {
-                    continue;
-                }
+                // A root is free of unknowns, its own being bound; other leaves are not replaced within it.
+                Node::Root(_)
+                | Node::Constant(_)
+                | Node::Data(_)
+                | Node::Centre(_)
+                | Node::Coordinate(_)
+                | Node::Unknown => continue,
             };
             replaced.insert(id, result);
         }
@@ -251,6 +263,14 @@ impl Graph {
         }
         self.recipes.push(recipe);
         self.recipes.len() as u32 - 1
+    }
+
+    /// The least and the greatest value of a column.
+    pub fn ends(&mut self, column: u32) -> [Id; 2] {
+        [Recipe::Least(column), Recipe::Greatest(column)].map(|recipe| {
+            let constant = self.column(recipe);
+            self.centre(constant)
+        })
     }
 
     /// The mean of a column.
@@ -423,6 +443,10 @@ impl Graph {
             // 1/(1 + exp(z)) is a sigmoid: right in both tails, derivatives included.
             (_, Node::Add(x, y)) if self.is_one(x) && self.is_exp(y) => self.sigmoid_quotient(a, y),
             (_, Node::Add(x, y)) if self.is_one(y) && self.is_exp(x) => self.sigmoid_quotient(a, x),
+            // exp(x)/(exp(x) + exp(y)) is a sigmoid too.
+            (_, Node::Add(x, y)) if self.is_exp(x) && self.is_exp(y) && self.has_exp(a) => {
+                self.shares(a, x, y)
+            }
             (_, Node::Mul(x, y)) if self.is_exp(x) => {
                 let numerator = self.div(a, x);
                 self.div(numerator, y)
@@ -433,6 +457,55 @@ impl Graph {
             }
             _ => self.intern(Node::Div(a, b)),
         }
+    }
+
+    /// Whether a node is an exponential, a product with one, or a sum of such.
+    fn has_exp(&self, id: Id) -> bool {
+        match self.node(id) {
+            Node::Unary(Unary::Exp, _) => true,
+            Node::Unary(Unary::Neg, a) => self.has_exp(a),
+            Node::Mul(a, b) => self.is_exp(a) || self.is_exp(b),
+            Node::Add(a, b) | Node::Sub(a, b) => self.has_exp(a) && self.has_exp(b),
+            _ => false,
+        }
+    }
+
+    /// `numerator/(x + y)` of exponentials `x` and `y`, where [`Graph::has_exp`] of the numerator: each of its terms is
+    /// divided by the exponential that leaves it smallest, and multiplied by a sigmoid. Right where exponentials leave
+    /// the range of numbers.
+    fn shares(&mut self, numerator: Id, x: Id, y: Id) -> Id {
+        match self.node(numerator) {
+            Node::Add(a, b) => {
+                let (a, b) = (self.shares(a, x, y), self.shares(b, x, y));
+                self.add(a, b)
+            }
+            Node::Sub(a, b) => {
+                let (a, b) = (self.shares(a, x, y), self.shares(b, x, y));
+                self.sub(a, b)
+            }
+            Node::Unary(Unary::Neg, a) => {
+                let share = self.shares(a, x, y);
+                self.neg(share)
+            }
+            _ => {
+                let (Node::Unary(Unary::Exp, u), Node::Unary(Unary::Exp, v)) = (self.node(x), self.node(y)) else {
+                    unreachable!("called with exponentials")
+                };
+                let (by_x, by_y) = (self.div(numerator, x), self.div(numerator, y));
+                let (quotient, difference) = if self.size(by_y) < self.size(by_x) {
+                    (by_y, self.sub(v, u))
+                } else {
+                    (by_x, self.sub(u, v))
+                };
+                let share = self.unary(Unary::Sigmoid, difference);
+                self.mul(quotient, share)
+            }
+        }
+    }
+
+    /// The number of nodes that a node depends on.
+    fn size(&self, id: Id) -> usize {
+        ancestors(self, id).len()
     }
 
     fn sigmoid_quotient(&mut self, numerator: Id, exponential: Id) -> Id {

@@ -42,7 +42,8 @@ pub struct Model {
     pub natural: ParameterProgram,
     /// `∂ parameter / ∂ coordinate`, row by row.
     pub natural_jacobian: ParameterProgram,
-    /// Per coordinate, what is added to a logarithmic one to give the parameter's logarithm.
+    /// Per coordinate, what is added to a logarithmic one to give the parameter's logarithm; of a linear one the logarithm
+    /// of what it is multiplied by to give the parameter.
     pub shift: ParameterProgram,
     /// The coordinates in which the prediction is jointly linear (for logarithmic ones: in their `exp`).
     pub amplitudes: Vec<usize>,

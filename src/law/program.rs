@@ -104,7 +104,7 @@ impl Op {
             Op::Div => 10.0,
             Op::Unary(Unary::Neg | Unary::Abs) => 1.0,
             Op::Unary(Unary::Sqrt) => 15.0,
-            Op::Unary(_) | Op::LogAddExp => 25.0,
+            Op::Unary(_) | Op::LogAddExp | Op::ExpMulAdd | Op::ExpNegMulAdd => 25.0,
             Op::Pow | Op::Root(_) => 80.0,
             _ => 1.0,
         }

@@ -37,16 +37,27 @@ impl ColumnSet {
             let from = match recipe {
                 Recipe::Source(i) => {
                     self.values.extend_from_slice(&sources[i as usize]);
-                    means.push(0.0);
+                    means.push(mean(&sources[i as usize], weight));
                     continue;
                 }
-                Recipe::Unary(_, from) | Recipe::Centred(from) => from as usize * self.rows,
+                Recipe::Unary(_, from)
+                | Recipe::Centred(from)
+                | Recipe::Least(from)
+                | Recipe::Greatest(from) => from as usize * self.rows,
             };
             let place = self.values.len();
             self.values.extend_from_within(from..from + self.rows);
             let values = &mut self.values[place..];
             match recipe {
                 Recipe::Unary(op, _) => values.iter_mut().for_each(|x| *x = Unary::apply(op, *x)),
+                Recipe::Least(_) => {
+                    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+                    values.fill(least);
+                }
+                Recipe::Greatest(_) => {
+                    let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    values.fill(greatest);
+                }
                 _ => {
                     let centre = mean(values, weight);
                     values.iter_mut().filter(|x| **x != LN_ZERO).for_each(|x| *x -= centre);

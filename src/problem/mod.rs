@@ -295,7 +295,7 @@ impl Problem {
         }
     }
 
-    /// Natural units to coordinates but for the shifts of the logarithmic ones.
+    /// Natural units to coordinates but for their shifts.
     fn unshift(&self, point: &mut [f64]) {
         for (value, coordinate) in point.iter_mut().zip(&self.model.coordinates) {
             *value = match coordinate.scale {
@@ -306,11 +306,13 @@ impl Problem {
         }
     }
 
-    /// Shifts depend on linear coordinates alone, which are final before.
+    /// Shifts depend on coordinates alone that have none themselves.
     fn shift(&self, theta: &mut [f64], shifts: &[f64]) {
         for (i, coordinate) in self.model.coordinates.iter().enumerate() {
-            if coordinate.scale == Scale::Log {
-                theta[i] = (theta[i] - shifts[i]).clamp(coordinate.low, coordinate.high);
+            match coordinate.scale {
+                Scale::Log => theta[i] = (theta[i] - shifts[i]).clamp(coordinate.low, coordinate.high),
+                Scale::Linear if shifts[i] != 0.0 => theta[i] *= (-shifts[i]).exp(),
+                Scale::Linear => {}
             }
         }
     }

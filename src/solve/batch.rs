@@ -58,6 +58,7 @@ impl<'a> Kind<'a> {
             model: &problem.model,
             ground: Ground {
                 loss: problem.loss,
+                coordinates: &problem.model.coordinates,
                 linear: terrain.linear,
                 project_start: terrain.project_start,
                 daring: terrain.daring,

@@ -20,7 +20,7 @@ use crate::lanes::Lanes;
 use crate::law::Pack;
 use crate::problem::{Sums, triangle};
 
-use super::search::{MOST_ITERATIONS, Searches, is_true, load, replace, truth};
+use super::search::{Searches, is_true, load, replace, truth};
 
 /// After a climb that paid, the damping is multiplied by this: the way along the floor may get longer from climb to climb.
 pub const AFTER_CLIMB: f64 = 0.8;
@@ -117,7 +117,9 @@ impl Searches {
         let (_, same_way) = self.along_run::<L>(token);
         let highest = load::<L>(token, &self.at.packs[0]) * objective.fill(HIGHEST);
         // Coming back takes an evaluation, or two where amplitudes are solved on the way.
-        let left = Pack(self.iterations.map(|n| f64::from(u8::from(n + 2 <= MOST_ITERATIONS))));
+        let left = Pack(std::array::from_fn(|lane| {
+            f64::from(u8::from(self.iterations[lane] + 2 <= self.most_iterations[lane]))
+        }));
         let climbs = refused & same_way & objective.lt(highest) & is_true::<L>(token, &left);
         if L::any(climbs) {
             let Canyon { theta, sums, bent, .. } = &mut self.canyon;

@@ -20,6 +20,13 @@
 //!    norm of the residuals' pull, which bounds it by Cauchy–Schwarz: for least squares the ratio is the cosine of the
 //!    angle between the residuals and a column of the Jacobian. The floor allows `4·√(2·floor)` instead.
 //!
+//! A fourth number says whether the minimum is *settled*: the Newton step moves no coordinate by more than 1e-2 of itself
+//! (a logarithm by no more than 1e-2; coordinates in which the prediction is linear are left out, because they have a
+//! finite minimum wherever the others have one). Where the objective flattens towards infinity, as `exp(−t)` or a power of
+//! `t` does, 1 to 3 come to hold at some finite `t` though there is no minimum, but the Newton step stays of the order of
+//! `t` itself. A point that is certified and settled is a minimum; one that is certified but not settled is followed (see
+//! `unbounded`) before it is judged.
+//!
 //! Every limit is relative to the problem itself. Multiplying the objective, the responses in linear space, the
 //! weights or the units of a parameter by a constant changes no verdict.
 //!
@@ -38,6 +45,8 @@ use faer::{Mat, Side};
 
 use super::dense::{cholesky, cholesky_solve};
 use super::rows::Rows;
+use super::search::SETTLED;
+use crate::law::{Coordinate, Scale};
 
 const GRADIENT: f64 = 1e-7;
 const DECREASE: f64 = 1e-14;
@@ -60,17 +69,32 @@ pub struct Certificate {
     /// Smallest eigenvalue of the Hessian over its largest; where that is above 1e-12, a lower bound of it which is so
     /// too.
     pub lowest_curvature: f64,
+    /// How far the Newton step moves a coordinate at most, as a share of the coordinate; of logarithms as it is, and
+    /// without coordinates in which the prediction is linear.
+    pub relative_step: f64,
+}
+
+/// A point that has been evaluated, for its certificate.
+#[derive(Clone, Copy, Debug)]
+pub struct Evaluated<'a> {
+    pub coordinates: &'a [Coordinate],
+    pub theta: &'a [f64],
+    pub rows: &'a Rows,
+    /// The coordinates that no bound holds.
+    pub free: &'a [usize],
+    /// What rounding of the responses alone can change in the objective.
+    pub floor: f64,
 }
 
 impl Certificate {
-    /// Of a point that has been evaluated; `free` are the coordinates that no bound holds, `floor` is what rounding of
-    /// the responses alone can change in the objective.
-    pub fn of(at: &Rows, free: &[usize], floor: f64) -> Certificate {
-        Certificate::with(at, free, floor, &mut Vec::new())
+    /// Of a point that has been evaluated.
+    pub fn of(point: Evaluated) -> Certificate {
+        Certificate::with(point, &mut Vec::new())
     }
 
     /// The same; `work` is a buffer.
-    pub fn with(at: &Rows, free: &[usize], floor: f64, work: &mut Vec<f64>) -> Certificate {
+    pub fn with(point: Evaluated, work: &mut Vec<f64>) -> Certificate {
+        let Evaluated { rows: at, free, floor, .. } = point;
         let m = free.len();
         work.clear();
         work.extend(free.iter().map(|&i| at.gradient[i] / at.scale(i)));
@@ -84,13 +108,15 @@ impl Certificate {
             decrease: f64::INFINITY,
             decrease_limit: (DECREASE * at.objective).max(floor),
             lowest_curvature: 0.0,
+            relative_step: f64::INFINITY,
         };
         if m == 0 {
-            certificate.decrease = 0.0;
+            (certificate.decrease, certificate.relative_step) = (0.0, 0.0);
             return certificate;
         }
         if let Some((decrease, lowest)) = round(at, free, g, work) {
             (certificate.decrease, certificate.lowest_curvature) = (decrease, lowest);
+            certificate.relative_step = relative_step(point, &work[m * m..]);
             return certificate;
         }
         let hessian = scaled_hessian(at, free, &column_scales(at, free));
@@ -103,13 +129,22 @@ impl Certificate {
             return certificate;
         }
         certificate.lowest_curvature = (0..m).map(|a| values[a]).fold(f64::INFINITY, f64::min) / largest;
-        certificate.decrease = (0..m)
-            .map(|a| {
-                let along: f64 = (0..m).map(|b| eigen.U()[(b, a)] * g[b]).sum();
-                0.5 * along * along / values[a].abs().max(FLAT * largest)
-            })
-            .sum();
+        let step = &mut work[..m];
+        step.fill(0.0);
+        certificate.decrease = 0.0;
+        for a in 0..m {
+            let along: f64 = (0..m).map(|b| eigen.U()[(b, a)] * g[b]).sum();
+            let moved = along / values[a].abs().max(FLAT * largest);
+            certificate.decrease += 0.5 * along * moved;
+            step.iter_mut().enumerate().for_each(|(b, s)| *s += eigen.U()[(b, a)] * moved);
+        }
+        certificate.relative_step = relative_step(point, step);
         certificate
+    }
+
+    /// Whether the Newton step leaves every coordinate about where it is.
+    pub fn is_settled(&self) -> bool {
+        self.relative_step <= SETTLED
     }
 
     pub fn holds(&self) -> bool {
@@ -132,6 +167,20 @@ impl Certificate {
             )
         }
     }
+}
+
+/// How far a step moves a coordinate at most, as a share of it; `step` is in scaled coordinates, over the free ones.
+fn relative_step(point: Evaluated, step: &[f64]) -> f64 {
+    let Evaluated { coordinates, theta, rows, free, .. } = point;
+    let moves = free.iter().zip(step).map(|(&i, s)| {
+        let step = (s / rows.scale(i)).abs();
+        match coordinates[i].scale {
+            _ if step == 0.0 || coordinates[i].is_conditionally_linear() => 0.0,
+            Scale::Log => step,
+            Scale::Linear => step / theta[i].abs(),
+        }
+    });
+    moves.fold(0.0, f64::max)
 }
 
 /// What Newton's step promises and a lower bound of the smallest eigenvalue over the largest, where the Hessian is far

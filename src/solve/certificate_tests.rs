@@ -8,14 +8,19 @@ use crate::testing::{catalogue_law, problem, typed_law};
 use crate::verify::nist;
 
 use super::reference::free_coordinates;
-use super::{Batch, Certificate, Fit, Models, Options, Rows, Status, fit, minimise};
+use super::{Batch, Certificate, Evaluated, Fit, Models, Options, Rows, Status, fit, minimise};
 
 /// The problem evaluated at a point, and the certificate of that point.
 fn certificate(problem: &Problem, theta: &[f64]) -> Certificate {
     let at = evaluated(problem, theta);
     let mut free = Vec::new();
     free_coordinates(theta, &at.gradient, &problem.model.bounds, &mut free);
-    Certificate::of(&at, &free, problem.floor)
+    certificate_of(problem, theta, &at, &free)
+}
+
+fn certificate_of(problem: &Problem, theta: &[f64], rows: &Rows, free: &[usize]) -> Certificate {
+    let coordinates = &problem.model.coordinates;
+    Certificate::of(Evaluated { coordinates, theta, rows, free, floor: problem.floor })
 }
 
 fn evaluated(problem: &Problem, theta: &[f64]) -> Rows {
@@ -182,7 +187,7 @@ fn a_jacobian_with_one_wrong_entry_fails() {
             let change = 1e-3 * wrong.jacobian[i];
             wrong.jacobian[i] += change;
             wrong.gradient[i] += wrong.slope[0] * change;
-            assert!(!Certificate::of(&wrong, &free, problem.floor).holds(), "{name}: derivative {i}");
+            assert!(!certificate_of(&problem, &theta, &wrong, &free).holds(), "{name}: derivative {i}");
         }
     }
 }

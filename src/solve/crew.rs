@@ -90,7 +90,7 @@ impl<'a> AtWork<'a> {
         let Crew { ends, outcomes, basins, .. } = &mut self.crew;
         ends.point_mut(start).copy_from_slice(theta);
         outcomes.push(Outcome { start, objective, iterations, ending });
-        if ending == Ending::Converged && !lone {
+        if matches!(ending, Ending::Converged | Ending::Drifting) && !lone {
             basins.note(start, optimum);
         }
         self.running -= 1;

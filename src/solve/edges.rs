@@ -101,15 +101,27 @@ const ROUNDING: f64 = 16.0 * f64::EPSILON;
 /// as solved in the end, the parameters on edges, its solution.
 pub fn at_edges(
     models: &Models,
+    problem: Problem,
+    weight: &[f64],
+    found: Finished,
+) -> (Problem, Vec<usize>, Finished) {
+    at_edges_of(models, problem, weight, found, Vec::new(), |_| true)
+}
+
+/// The same for parameters of some roles alone, where some are on edges already.
+pub fn at_edges_of(
+    models: &Models,
     mut problem: Problem,
     weight: &[f64],
     mut found: Finished,
+    mut edges: Vec<usize>,
+    of: impl Fn(Role) -> bool,
 ) -> (Problem, Vec<usize>, Finished) {
-    let mut edges: Vec<usize> = Vec::new();
     loop {
         let certified = found.certificate.holds();
         let best = candidates(&problem, &found, certified)
             .into_iter()
+            .filter(|&i| of(problem.model.coordinates[i].role))
             .filter_map(|i| {
                 let mut at = edges.clone();
                 at.push(problem.model.coordinates[i].parameter);

@@ -28,6 +28,8 @@
 //! | `spare` | vectors of fits that are done with |
 //! | `scale` | losses whose threshold follows the residuals |
 //! | `flags` | remarks in stable words |
+//! | `regularised` | the path of regularised minima |
+//! | `unbounded` | whether a point is a finite minimum or the objective flattens towards infinity |
 //! | `verdict` | status, flags and message of a fit |
 //! | `dense` | Cholesky on the few-by-few matrices of the hot loop, the triangular factor of a tall one |
 
@@ -51,6 +53,7 @@ mod identify;
 mod least_squares;
 mod points;
 mod reference;
+mod regularised;
 mod rows;
 mod scale;
 mod search;
@@ -59,15 +62,17 @@ mod spare;
 mod starts;
 mod step;
 mod tensors;
+mod unbounded;
 mod valley;
 mod verdict;
 
 pub use ahead::Ahead;
 pub use batch::{Batch, Ended, Kind, Task};
-pub use certificate::{Certificate, column_scales, scaled_hessian, weighted_entry};
+pub use certificate::{Certificate, Evaluated, column_scales, scaled_hessian, weighted_entry};
 pub(crate) use dense::{cholesky, cholesky_solve};
 pub use design::Given;
 pub use edges::{Models, at_edges};
+use edges::at_edges_of;
 pub use expansion::{Expansion, Surveying};
 pub use flags::{Flag, words};
 pub use identify::Identification;
@@ -78,6 +83,7 @@ pub use scale::fit_choices;
 pub use search::{Ending, Terrain};
 pub use spare::Spare;
 pub use starts::{Starts, most_starts, never_finite};
+pub use unbounded::{Escape, Towards};
 
 use std::sync::Arc;
 
@@ -85,6 +91,7 @@ use crate::law::{Coordinate, Law, Residual, Role};
 use crate::problem::Problem;
 
 use searched::{Member, Searched, rounds};
+use unbounded::{Landscape, landscape};
 
 /// Two objectives closer than this, relatively, are the same optimum.
 pub const AGREEMENT: f64 = 1e-6;
@@ -115,20 +122,28 @@ pub struct Options {
 pub enum Status {
     Failed,
     Underdetermined,
+    Unbounded,
     NotConverged,
     AtBound,
     Converged,
 }
 
 impl Status {
-    pub const ALL: [Status; 5] =
-        [Status::Converged, Status::AtBound, Status::NotConverged, Status::Underdetermined, Status::Failed];
+    pub const ALL: [Status; 6] = [
+        Status::Converged,
+        Status::AtBound,
+        Status::NotConverged,
+        Status::Unbounded,
+        Status::Underdetermined,
+        Status::Failed,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Status::Converged => "converged",
             Status::AtBound => "at_bound",
             Status::NotConverged => "not_converged",
+            Status::Unbounded => "unbounded",
             Status::Underdetermined => "underdetermined",
             Status::Failed => "failed",
         }
@@ -183,6 +198,7 @@ pub fn terrain(problem: &Problem) -> Terrain<'_> {
         total_weight: problem.total_weight,
         linear: if problem.loss.is_quadratic() { &model.linear } else { &[] },
         project_start: false,
+        most_iterations: search::MOST_ITERATIONS,
     }
 }
 
@@ -258,9 +274,12 @@ fn finish(
     let law = models.law();
     let collinear = explain::collinear(models, &problem, &mut batch.variables);
     if problem.p() == 0 {
-        let solution = minimise(&problem, &problem.observations.weight, &[], 0);
-        let solution = solution.map(|s| (s, 0));
-        return verdict::judge(models, problem, collinear, Vec::new(), solution, searched, batch);
+        let Some(solution) = minimise(&problem, &problem.observations.weight, &[], 0) else {
+            let message = "the law has no finite value; check its fixed parameters and the data".to_string();
+            return without_solution(law.parameters.len(), problem, 0, message);
+        };
+        let end = End { problem, edges: Vec::new(), solution, iterations: 0, escape: None, rests: false };
+        return verdict::judge(models, end, collinear, searched, batch);
     }
     if searched.best.is_none() {
         searched.finish(&problem);
@@ -273,10 +292,80 @@ fn finish(
         let message = "the law has no finite value at any start; check its domains and the data".to_string();
         return without_solution(law.parameters.len(), problem, searched.starts.len(), message);
     };
-    let observations = Arc::clone(&problem.observations);
-    let (problem, edges, solution) = at_edges(models, problem, &observations.weight, solution);
-    let solution = Some((solution, iterations));
-    verdict::judge(models, problem, collinear, edges, solution, searched, batch)
+    let end = End { problem, edges: Vec::new(), solution, iterations, escape: None, rests: false };
+    verdict::judge(models, end.settle(models, batch), collinear, searched, batch)
+}
+
+/// Where a fit has ended.
+pub(crate) struct End {
+    problem: Problem,
+    /// The law's parameters that are fixed on an edge of their domain.
+    edges: Vec<usize>,
+    solution: Finished,
+    iterations: u32,
+    /// How the objective falls without end, where it does.
+    escape: Option<Escape>,
+    /// Whether the point is where the path of regularised minima comes to rest.
+    rests: bool,
+}
+
+impl End {
+    /// Tries the edges of the domain; where that does not end in a certified point that is settled and determined, looks
+    /// where the objective leads.
+    fn settle(self, models: &Models, batch: &mut Batch) -> End {
+        // Without an amplitude the law is simpler; without another parameter it may be none.
+        let mut end = self.at_edges(models, |role| matches!(role, Role::Amplitude | Role::Offset));
+        if end.is_clear(batch) {
+            let edges = end.edges.len();
+            end = end.at_edges(models, |_| true);
+            if end.edges.len() == edges || end.is_clear(batch) {
+                return end;
+            }
+        }
+        let escape = end.survey(models, batch);
+        if escape.as_ref().is_some_and(|escape| !escape.is_edge()) {
+            return End { escape, ..end };
+        }
+        let edges = end.edges.len();
+        end = end.at_edges(models, |_| true);
+        if end.edges.len() == edges {
+            return End { escape, ..end };
+        }
+        if !end.is_clear(batch) {
+            end.escape = end.survey(models, batch);
+        }
+        end
+    }
+
+    fn at_edges(self, models: &Models, of: impl Fn(Role) -> bool) -> End {
+        let End { problem, edges, solution, .. } = self;
+        let observations = Arc::clone(&problem.observations);
+        let weight = &observations.weight;
+        let (problem, edges, solution) = at_edges_of(models, problem, weight, solution, edges, of);
+        End { problem, edges, solution, ..self }
+    }
+
+    /// Looks where the objective leads from the point, and goes there: to a minimum, or some way along an escape.
+    fn survey(&mut self, models: &Models, batch: &mut Batch) -> Option<Escape> {
+        self.rests = false;
+        let (found, escape) = match landscape(models, &self.problem, &self.solution, batch) {
+            Landscape::Minimum(found) => (found, None),
+            Landscape::Unbounded(escape, found) => (found, Some(escape)),
+            Landscape::Unknown => return None,
+        };
+        self.rests = escape.is_none();
+        self.iterations += found.iterations;
+        self.solution = found;
+        escape
+    }
+
+    /// Whether the point is a minimum and the data determines it, as far as can be told from the point itself.
+    fn is_clear(&self, batch: &mut Batch) -> bool {
+        self.solution.is_settled_minimum() && {
+            batch.factor.set(&self.problem, &self.solution.rows, &self.solution.free);
+            batch.factor.undetermined().is_empty()
+        }
+    }
 }
 
 /// Why a problem cannot be searched, where it cannot.

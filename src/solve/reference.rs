@@ -11,7 +11,7 @@ use std::cell::RefCell;
 
 use crate::problem::{LONG, LaneData, Problem, triangle};
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, Evaluated};
 use super::dense::{cholesky, cholesky_solve, triangularise};
 use super::rows::{Rows, Scratch};
 
@@ -23,10 +23,17 @@ pub struct Finished {
     /// Coordinates not held at a bound.
     pub free: Vec<usize>,
     pub certificate: Certificate,
+    /// Whether all parameters are finite numbers: coordinates can describe amplitudes that are not.
+    pub in_range: bool,
     pub iterations: u32,
 }
 
 impl Finished {
+    /// Whether the point is certified, and its Newton step small against its coordinates.
+    pub fn is_settled_minimum(&self) -> bool {
+        self.in_range && self.certificate.holds() && self.certificate.is_settled()
+    }
+
     /// Leaves the vectors to minimisations to come on this thread.
     pub fn reuse(self) {
         // Those of a long fit are worth more than the time that it would take to have others.
@@ -43,11 +50,43 @@ impl Finished {
 /// Most minimisations whose vectors a thread keeps.
 const MOST_DONE: usize = 64;
 
+/// Where a minimisation may go.
+#[derive(Clone, Copy, Debug)]
+pub struct Region<'a> {
+    /// A coordinate whose bounds are equal is held.
+    pub bounds: &'a [(f64, f64)],
+    /// Where parameters leave the range of numbers, though not coordinates, the objective counts as infinite.
+    pub in_range: bool,
+}
+
+impl<'a> Region<'a> {
+    /// All that the law's domain leaves, as far as parameters are finite numbers.
+    pub fn of(problem: &'a Problem) -> Region<'a> {
+        Region { bounds: &problem.model.bounds, in_range: true }
+    }
+
+    /// The same whether parameters are finite numbers or not.
+    pub fn beyond_range(self) -> Region<'a> {
+        Region { in_range: false, ..self }
+    }
+}
+
 /// Minimises from `theta`; the data is spread over the lanes once.
 pub fn minimise(problem: &Problem, weight: &[f64], theta: &[f64], most: u32) -> Option<Finished> {
+    minimise_within(problem, Region::of(problem), weight, theta, most)
+}
+
+/// The same within a region.
+pub fn minimise_within(
+    problem: &Problem,
+    region: Region,
+    weight: &[f64],
+    theta: &[f64],
+    most: u32,
+) -> Option<Finished> {
     BUFFERS.with_borrow_mut(|(buffers, moving)| {
         buffers.data.spread_into(problem, weight);
-        let found = Reference { problem, buffers }.minimise(theta, most, moving);
+        let found = Reference { problem, region, buffers }.minimise(theta, most, moving);
         if problem.is_long() {
             // Or a short fit would take it for its own, and leave it to others.
             buffers.found = Rows::default();
@@ -89,6 +128,7 @@ thread_local! {
 
 struct Reference<'a> {
     problem: &'a Problem,
+    region: Region<'a>,
     buffers: &'a mut Buffers,
 }
 
@@ -97,19 +137,22 @@ impl Reference<'_> {
     fn evaluate(&mut self, theta: &[f64]) {
         let Buffers { data, scratch, found, natural, .. } = &mut *self.buffers;
         found.evaluate(self.problem, data, theta, scratch);
-        // Coordinates can describe amplitudes beyond the range of numbers; an estimate must not.
-        self.problem.natural_into(theta, natural);
-        if !natural.iter().all(|x| x.is_finite()) {
-            found.objective = f64::INFINITY;
+        if self.region.in_range {
+            self.problem.natural_into(theta, natural);
+            if !natural.iter().all(|x| x.is_finite()) {
+                found.objective = f64::INFINITY;
+            }
         }
     }
 
-    fn certificate(&mut self, at: &Rows, free: &[usize]) -> Certificate {
-        Certificate::with(at, free, self.problem.floor, &mut self.buffers.matrix)
+    fn certificate(&mut self, theta: &[f64], rows: &Rows, free: &[usize]) -> Certificate {
+        let Problem { model, floor, .. } = self.problem;
+        let point = Evaluated { coordinates: &model.coordinates, theta, rows, free, floor: *floor };
+        Certificate::with(point, &mut self.buffers.matrix)
     }
 
     fn minimise(&mut self, theta: &[f64], most: u32, moving: &mut Moving) -> Option<Finished> {
-        let bounds = self.problem.model.bounds.as_slice();
+        let bounds = self.region.bounds;
         let Moving { free, metric, trial } = moving;
         trial.clear();
         trial.extend(theta.iter().zip(bounds).map(|(x, &(low, high))| x.clamp(low, high)));
@@ -130,7 +173,7 @@ impl Reference<'_> {
         let mut certified = None;
         while iterations < most {
             free_coordinates(&theta, &at.gradient, bounds, free);
-            let certificate = self.certificate(&at, free);
+            let certificate = self.certificate(&theta, &at, free);
             if certificate.holds() || free.is_empty() {
                 certified = Some(certificate);
                 break;
@@ -150,7 +193,7 @@ impl Reference<'_> {
             let found = &mut self.buffers.found;
             let decrease = at.objective - found.objective;
             // At the resolution of the objective only the gradient can tell.
-            let resolution = resolution(&at);
+            let resolution = resolution_of_predictions(&at);
             let gain = decrease / predicted;
             let accept = found.objective.is_finite()
                 && found.gradient.iter().all(|g| g.is_finite())
@@ -177,10 +220,12 @@ impl Reference<'_> {
         free_coordinates(&theta, &at.gradient, bounds, free);
         let certificate = match certified {
             Some(known) if !polished => known,
-            _ => self.certificate(&at, free),
+            _ => self.certificate(&theta, &at, free),
         };
         found_free.clone_from(free);
-        Some(Finished { theta, rows: at, free: found_free, certificate, iterations })
+        self.problem.natural_into(&theta, &mut self.buffers.natural);
+        let in_range = self.buffers.natural.iter().all(|x| x.is_finite());
+        Some(Finished { theta, rows: at, free: found_free, certificate, in_range, iterations })
     }
 
     /// Undamped steps for as long as they shrink the gradient: the last digits, which the objective cannot
@@ -193,7 +238,7 @@ impl Reference<'_> {
         trial: &mut Vec<f64>,
     ) -> bool {
         for steps in 0..8 {
-            free_coordinates(theta, &at.gradient, &self.problem.model.bounds, free);
+            free_coordinates(theta, &at.gradient, self.region.bounds, free);
             // A gradient that is all rounding points nowhere.
             if free.is_empty() || gradient_size(at, free) <= f64::EPSILON * at.pull {
                 return steps > 0;
@@ -204,7 +249,7 @@ impl Reference<'_> {
             self.stepped(theta, free, trial);
             self.evaluate(trial);
             let found = &mut self.buffers.found;
-            let slack = resolution(at) + self.problem.floor;
+            let slack = resolution_of_predictions(at) + self.problem.floor;
             let better = found.objective <= at.objective + slack
                 && gradient_size(found, free) < 0.5 * gradient_size(at, free);
             if !better {
@@ -221,7 +266,7 @@ impl Reference<'_> {
         trial.clear();
         trial.extend_from_slice(theta);
         for (&i, s) in free.iter().zip(&self.buffers.step) {
-            let (low, high) = self.problem.model.bounds[i];
+            let (low, high) = self.region.bounds[i];
             trial[i] = (theta[i] + s).clamp(low, high);
         }
     }
@@ -338,8 +383,20 @@ impl Buffers {
 
 /// What rounding in the evaluation of the law can change in the objective: a few units in the last place of
 /// every prediction.
-fn resolution(at: &Rows) -> f64 {
+fn resolution_of_predictions(at: &Rows) -> f64 {
     16.0 * f64::EPSILON * (at.objective + at.moved)
+}
+
+/// The same, and what rounding the coordinates to float64 can change: a few units in the last place of each of them.
+pub fn resolution(theta: &[f64], at: &Rows) -> f64 {
+    let by_coordinates: f64 = at
+        .jacobian
+        .chunks_exact(at.p.max(1))
+        .zip(&at.slope)
+        .filter(|(_, slope)| **slope != 0.0)
+        .map(|(row, slope)| slope.abs() * row.iter().zip(theta).map(|(d, x)| (d * x).abs()).sum::<f64>())
+        .sum();
+    resolution_of_predictions(at) + 16.0 * f64::EPSILON * by_coordinates
 }
 
 fn increase(damping: f64, growth: &mut f64) -> f64 {

@@ -33,7 +33,7 @@
 use fearless_simd::{Level, dispatch};
 
 use crate::lanes::{self, Lanes};
-use crate::law::{LANES, Pack, Scale};
+use crate::law::{Coordinate, LANES, Pack, Scale};
 use crate::problem::{LEAST_SHARE, Loss, Mix, Sums, triangle};
 
 use super::canyon::{AFTER_CLIMB, Canyon};
@@ -65,6 +65,8 @@ pub struct Terrain<'a> {
     pub linear: &'a [(usize, Scale)],
     /// Whether the start's own amplitudes are to be solved too; drawn starts come with theirs solved.
     pub project_start: bool,
+    /// Evaluations after which the search gives up.
+    pub most_iterations: u32,
 }
 
 /// Why a search ended.
@@ -72,9 +74,12 @@ pub struct Terrain<'a> {
 pub enum Ending {
     /// The Newton step promises a decrease that is negligible against the objective.
     Converged,
+    /// The Newton step promises next to nothing, and yet would move a coordinate by more than [`SETTLED`] of itself: the
+    /// objective flattens towards infinity.
+    Drifting,
     /// No step decreases the objective although the model promises it.
     Stalled,
-    /// The limit of iterations.
+    /// The limit of evaluations; or, where other searches make up for this one, the objective has hardly fallen for long.
     Limit,
     /// The objective is not finite at the start.
     NotFinite,
@@ -85,8 +90,20 @@ pub enum Ending {
 /// A predicted decrease below this share of the objective ends a search.
 pub const DECREASE: f64 = 1e-14;
 
-/// Iterations after which a search gives up.
+/// Evaluations after which a search gives up, where nothing else is said.
 pub const MOST_ITERATIONS: u32 = 300;
+
+/// A search that is not alone gives up where so many evaluations have lowered the objective by less than this share of it,
+/// after the first ones: it creeps along a valley that leads to infinity, or is too long for it.
+const CREEPING_FOR: u32 = 16;
+const CREEPING_AFTER: u32 = 48;
+const CREEPING: f64 = 1e-4;
+
+/// At a minimum the Newton step moves no coordinate by more than this share of itself; a logarithm by no more than this.
+///
+/// A promise of `1e-14` of the objective leaves a step of 1e-7 standard errors. Where the objective only flattens, as
+/// `exp(-t)` or a power of `t` does, the step stays of the order of one, or of `1/16` where `t` is an exponential itself.
+pub const SETTLED: f64 = 1e-2;
 
 /// After a step whose gain exceeds the last, the share of the reweighting's curvature falls by the first. From far starts
 /// with `huber:1e-3` this takes 21 evaluations where the least share throughout takes 70. After steps that promised less
@@ -130,8 +147,12 @@ pub struct Searches {
     pub at: Sums,
     /// What the Hessian of the next evaluation is mixed from.
     pub mix: Mix,
-    /// Evaluations so far.
+    /// Evaluations so far, and the most that are made.
     pub iterations: [u32; LANES],
+    pub(super) most_iterations: [u32; LANES],
+    /// Whether a lane gives up where it creeps, and its objective when it last looked.
+    impatient: [bool; LANES],
+    last_looked: [f64; LANES],
     pub(super) low: Vec<Pack>,
     pub(super) high: Vec<Pack>,
     pub(super) metric: Vec<Pack>,
@@ -155,6 +176,8 @@ pub struct Searches {
     was_bent: Pack,
     /// The last step kept its promise.
     kept: Pack,
+    /// Whether the search has converged on a point that is not settled.
+    drifting: Pack,
     pub(super) canyon: Canyon,
     // Scratch.
     pub(super) hessian: Vec<Pack>,
@@ -170,6 +193,7 @@ pub struct Searches {
 #[derive(Clone, Copy, Debug)]
 pub struct Ground<'a> {
     pub loss: Loss,
+    pub coordinates: &'a [Coordinate],
     pub linear: &'a [(usize, Scale)],
     pub project_start: bool,
     /// As in [`Terrain`].
@@ -255,8 +279,12 @@ impl Searches {
         self.bent.0[lane] = 0.0;
         self.was_bent.0[lane] = 0.0;
         self.kept.0[lane] = 0.0;
+        self.drifting.0[lane] = 0.0;
         self.canyon.begin(lane);
         self.iterations[lane] = 0;
+        self.most_iterations[lane] = terrain.most_iterations;
+        self.impatient[lane] = terrain.daring;
+        self.last_looked[lane] = f64::INFINITY;
     }
 
     /// The first damping, once the objective at the start is known.
@@ -455,7 +483,7 @@ impl Searches {
 
     #[inline(always)]
     fn endings<L: Lanes>(
-        &self,
+        &mut self,
         token: L::Token,
         converged: L::Mask,
         stalled: L::Mask,
@@ -466,12 +494,42 @@ impl Searches {
         let mut ends = Pack::ZERO;
         L::select(not_finite, zero.fill(3.0), codes).store(&mut ends.0);
         std::array::from_fn(|lane| match ends.0[lane] as u8 {
-            0 if self.iterations[lane] >= MOST_ITERATIONS => Some(Ending::Limit),
+            0 if self.iterations[lane] >= self.most_iterations[lane] || self.creeps(lane) => Some(Ending::Limit),
             0 => None,
+            1 if self.drifting.0[lane] == 1.0 => Some(Ending::Drifting),
             1 => Some(Ending::Converged),
             2 => Some(Ending::Stalled),
             _ => Some(Ending::NotFinite),
         })
+    }
+
+    /// Whether a lane's objective has hardly fallen since it was last looked at.
+    fn creeps(&mut self, lane: usize) -> bool {
+        let done = self.iterations[lane];
+        if !self.impatient[lane] || done < CREEPING_AFTER || !done.is_multiple_of(CREEPING_FOR) {
+            return false;
+        }
+        let objective = self.at.packs[0].0[lane];
+        let before = std::mem::replace(&mut self.last_looked[lane], objective);
+        before - objective < CREEPING * objective
+    }
+
+    /// Where `steps` move no coordinate by more than [`SETTLED`].
+    #[inline(always)]
+    fn is_settled<L: Lanes>(&self, token: L::Token, coordinates: &[Coordinate], steps: &[Pack]) -> L::Mask {
+        let zero = L::splat(token, 0.0);
+        let mut moves = !(zero.eq(zero));
+        for (i, coordinate) in coordinates.iter().enumerate() {
+            if coordinate.is_conditionally_linear() {
+                continue;
+            }
+            let size = match coordinate.scale {
+                Scale::Log => zero.fill(1.0),
+                Scale::Linear => load::<L>(token, &self.theta[i]).abs(),
+            };
+            moves = moves | load::<L>(token, &steps[i]).abs().gt(size * zero.fill(SETTLED));
+        }
+        !moves
     }
 
     /// Moves trial points to the best amplitudes for their other coordinates, where that promises a decrease
@@ -551,6 +609,11 @@ impl Searches {
                 let positive_undamped = self.solve::<L>(token, zero, Against::Gradient);
                 let done = little & positive_undamped & self.promised::<L>(token).le(negligible);
                 converged = converged | done;
+                if L::any(done) {
+                    let settled = self.is_settled::<L>(token, ground.coordinates, &self.rhs);
+                    let drifting = truth::<L>(!settled, zero.fill(1.0));
+                    L::select(done, drifting, load(token, &self.drifting)).store(&mut self.drifting.0);
+                }
                 pending = pending & !done;
                 if !L::any(pending) {
                     break;
@@ -602,6 +665,7 @@ impl Searches {
                 }
                 last = last & good;
                 if L::any(last) {
+                    last = last & self.is_settled::<L>(token, ground.coordinates, &self.step);
                     last = last & self.solve::<L>(token, zero, Against::Gradient);
                     last = last & (self.promised::<L>(token) - predicted).lt(hardly);
                 }

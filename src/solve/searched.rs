@@ -8,7 +8,7 @@ use super::batch::Batch;
 use super::crew::{self, Crew};
 use super::explain::Collinear;
 use super::points::Points;
-use super::reference::{Finished, minimise};
+use super::reference::{Finished, Region, minimise, minimise_within};
 use super::search::Ending;
 use super::starts::{Starts, most_starts};
 use super::{AGREEMENT, Options, Solver, Terrain, terrain};
@@ -44,6 +44,12 @@ const REFERENCE_ITERATIONS: u32 = 400;
 /// Times that a lone search may go on where it ran out of iterations, the first included.
 const MOST_LEGS: usize = 10;
 
+/// Searches without an end whose objectives differ by no more than this share run off along the same valley.
+const SAME_VALLEY: f64 = 1e-2;
+
+/// Searches that are finished at most.
+const MOST_FINISHED: usize = 3;
+
 /// Times that the best optimum must have been found.
 const TIMES_FOUND: usize = 3;
 
@@ -59,7 +65,12 @@ pub struct Outcome {
 impl Outcome {
     /// It ended in an optimum, or was abandoned on its way to one.
     fn converged(&self) -> bool {
-        matches!(self.ending, Ending::Converged | Ending::Abandoned(_))
+        matches!(self.ending, Ending::Converged | Ending::Drifting | Ending::Abandoned(_))
+    }
+
+    /// It came to no end.
+    fn runs_off(&self) -> bool {
+        matches!(self.ending, Ending::Drifting | Ending::Stalled | Ending::Limit)
     }
 
     fn abandoned(&self) -> bool {
@@ -84,9 +95,6 @@ pub struct Searched {
     weight: Vec<f64>,
     /// Of its starts.
     pub vectors: Vectors,
-    /// A point, in coordinates and in natural units.
-    point: Vec<f64>,
-    natural: Vec<f64>,
 }
 
 impl Searched {
@@ -182,21 +190,21 @@ impl Searched {
         search_all([(problem, self)], solver, amplitudes, batch);
     }
 
-    /// Finishes the best outcome; where its certificate fails, the next basins are tried too, because a search that
-    /// was cut short may lie above another's optimum. Keeps the best; true where one is certified.
+    /// Finishes the best outcome. Where that ends in no certified point, finishes others that came to no end elsewhere: a
+    /// search that was cut short may lie above the best. Keeps the best; true where one is certified.
     pub fn finish(&mut self, problem: &Problem) -> bool {
         let weight = &problem.observations.weight;
+        let region = Region::of(problem).beyond_range();
         let mut last = f64::NEG_INFINITY;
         let mut tried = 0;
         for k in 0..self.outcomes.len() {
             let outcome = self.outcomes[k];
-            if outcome.objective <= last * (1.0 + AGREEMENT) && tried > 0 {
+            if tried > 0 && (!outcome.runs_off() || outcome.objective <= last * (1.0 + SAME_VALLEY)) {
                 continue;
             }
             last = outcome.objective;
             tried += 1;
-            self.draw_within_range(problem, outcome.start);
-            if let Some(found) = minimise(problem, weight, &self.point, 100) {
+            if let Some(found) = minimise_within(problem, region, weight, self.ends.point(outcome.start), 100) {
                 let iterations = outcome.iterations + found.iterations;
                 let certified = found.certificate.holds();
                 if self.best.as_ref().is_none_or(|(b, _)| found.rows.objective < b.rows.objective) {
@@ -206,28 +214,11 @@ impl Searched {
                     return true;
                 }
             }
-            if tried == 4 {
+            if tried == MOST_FINISHED {
                 break;
             }
         }
         false
-    }
-
-    /// The end of a search, drawn back towards its start until every parameter is a finite number: a search that
-    /// follows a valley to infinity may leave the range of numbers in a parameter, though not in its coordinates.
-    fn draw_within_range(&mut self, problem: &Problem, search: usize) {
-        let Searched { starts, ends, point, natural, .. } = self;
-        let mut share = 1.0;
-        loop {
-            point.clear();
-            let both = starts.point(search).iter().zip(ends.point(search));
-            point.extend(both.map(|(s, e)| s + share * (e - s)));
-            problem.natural_into(point, natural);
-            if share < 1e-3 || natural.iter().all(|x| x.is_finite()) {
-                return;
-            }
-            share *= 0.8;
-        }
     }
 
     /// Where two variables are nearly powers of one another, also searches where their terms have exchanged roles:
@@ -271,7 +262,11 @@ impl Searched {
         // A search that ended where others did has ended somewhere, even if it could not tell: it may have stalled
         // within rounding of the optimum.
         let limit = agreement_limit(best.objective, problem.floor);
-        let found = self.outcomes.iter().filter(|o| o.objective <= limit).count();
+        let same = |o: &&Outcome| {
+            // Searches that run off along the same valley end where each of them gives up.
+            o.objective <= limit || (best.runs_off() && o.runs_off() && o.objective <= best.objective * (1.0 + SAME_VALLEY))
+        };
+        let found = self.outcomes.iter().filter(same).count();
         if found < TIMES_FOUND {
             return false;
         }

@@ -91,6 +91,27 @@ impl<'a> Starts<'a> {
         self.screen(1, &mut batch.drafts, into);
     }
 
+    /// Points of the design, whatever their objective.
+    pub fn sample(&self, points: Range<usize>, batch: &mut Batch, into: &mut Points) {
+        self.draft(&self.design.open, &[], points, &mut batch.drafts);
+        let drafted = &batch.drafts.points;
+        (0..drafted.len()).for_each(|k| into.push(drafted.point(k)));
+    }
+
+    /// Solves the amplitudes of points in the solver's coordinates, given the rest.
+    pub fn solve_amplitudes(&self, points: &mut Points, batch: &mut Batch) {
+        let division = &self.design.open;
+        if division.solved.is_empty() {
+            return;
+        }
+        let drafts = &mut batch.drafts;
+        std::mem::swap(points, &mut drafts.points);
+        self.problem.sample_into(&mut drafts.sample);
+        drafts.evaluator.load(self.problem, &drafts.sample);
+        solve_amplitudes(self.problem, division, drafts);
+        std::mem::swap(points, &mut drafts.points);
+    }
+
     /// Takes the best half by objective of the points that are drafted, the rest evenly over the remaining ranks: a basin
     /// whose bottom is deep may look poor from its rim.
     fn screen(&self, wanted: usize, drafts: &mut Drafts, into: &mut Points) {
@@ -121,7 +142,7 @@ impl<'a> Starts<'a> {
         problem.sample_into(sample);
         intervals.clear();
         intervals.extend(drawn.iter().map(|&i| {
-            let (low, high, log) = interval(problem, design, i);
+            let (low, high, log) = interval(problem, design, i, &coordinates[i]);
             let (low, high) = if log { (low.ln(), high.ln()) } else { (low, high) };
             (low, high - low, log)
         }));
@@ -159,10 +180,25 @@ impl<'a> Starts<'a> {
     }
 }
 
-/// Interval of a coordinate's draws, in natural units.
-fn interval(problem: &Problem, design: &Design, i: usize) -> (f64, f64, bool) {
+/// Where the search for a coordinate begins, in its own units but for a shift: the middle of the interval that starts are
+/// drawn from, and half its width. The problem may have some of the law's parameters fixed.
+pub fn start_region(models: &Models, problem: &Problem, coordinate: &Coordinate) -> (f64, f64) {
+    let whole = &models.full().coordinates;
+    let place = whole.iter().position(|c| c.parameter == coordinate.parameter).unwrap_or_default();
+    let (low, high, _) = interval(problem, models.design(), place, coordinate);
+    let (low, high) = match coordinate.scale {
+        Scale::Linear => (low, high),
+        Scale::Log => {
+            let high = high.max(f64::MIN_POSITIVE).ln();
+            (if low > 0.0 { low.ln() } else { high - 2.0 }, high)
+        }
+    };
+    (0.5 * (low + high), 0.5 * (high - low))
+}
+
+/// Interval of a coordinate's draws, in natural units; `i` is its place among the law's own.
+fn interval(problem: &Problem, design: &Design, i: usize, coordinate: &Coordinate) -> (f64, f64, bool) {
     let fallback = (0.1, 10.0, true);
-    let coordinate = &problem.model.coordinates[i];
     let source = design.sources[i].map(|source| problem.observations.source(source));
     match &design.rules[i] {
         StartRule::Between { low, high, log } => (*low, *high, *log && *low > 0.0),

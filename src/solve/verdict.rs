@@ -8,7 +8,8 @@ use super::identify::{Factor, Identification};
 use super::reference::Finished;
 use super::searched::{Searched, agreement_limit};
 use super::spare::Estimated;
-use super::{Batch, Ending, Fit, Flag, Models, Status};
+use super::unbounded::Escape;
+use super::{Batch, End, Ending, Fit, Flag, Models, Status};
 
 /// An uncertified point whose Jacobian is this ill-conditioned is probably on its way to infinity.
 const RUNAWAY: f64 = 3e3;
@@ -19,25 +20,18 @@ const RIVAL: f64 = 2.0;
 /// Of at least this many searches one alone found the optimum: it was found rarely.
 const MANY_STARTS: usize = 8;
 
-/// Puts status, flags and message to a solution; `collinear` is what of the data moves together, `edges` are the
-/// parameters of the law that were fixed on an edge, `solution` comes with its iterations.
+/// Puts status, flags and message to where a fit has ended; `collinear` is what of the data moves together.
 pub(super) fn judge(
     models: &Models,
-    problem: Problem,
+    end: End,
     collinear: Option<Collinear>,
-    edges: Vec<usize>,
-    solution: Option<(Finished, u32)>,
     searched: &Searched,
     batch: &mut Batch,
 ) -> Fit {
+    let End { problem, edges, solution: found, iterations, escape, rests } = end;
     let Batch { factor, spare, .. } = batch;
     let law = models.law();
     let n_starts = searched.starts.len();
-    let Some((found, iterations)) = solution else {
-        let message =
-            "the law is not finite where the searches ended; check its domains and the data".to_string();
-        return super::without_solution(law.parameters.len(), problem, n_starts, message);
-    };
     let Estimated { mut natural, mut at_bound, mut inverse } = spare.estimated();
     natural_values(law, &problem, &found, &mut natural);
     at_bound.clear();
@@ -75,6 +69,8 @@ pub(super) fn judge(
         natural: &natural,
         bound: (0..at_bound.len()).filter(|&i| at_bound[i]).collect(),
         identification: &identification,
+        escape,
+        rests,
         n_free: models.full().coordinates.len(),
         // Outcomes are points of the law's own problem.
         twin: edges.is_empty() && has_twin(&problem, &found, searched),
@@ -111,6 +107,9 @@ struct Case<'a> {
     /// Parameters of the law on an edge of their domain.
     bound: Vec<usize>,
     identification: &'a Identification,
+    escape: Option<Escape>,
+    /// Whether the point, if it is not settled, is a minimum all the same.
+    rests: bool,
     n_free: usize,
     twin: bool,
     rival: bool,
@@ -132,7 +131,9 @@ impl Case<'_> {
             holds
         };
         let n_distinct = self.problem.observations.n_distinct();
-        let certified = self.found.certificate.holds();
+        let certified = self.found.is_settled_minimum()
+            || (self.rests && self.found.in_range && self.found.certificate.holds());
+        let escape = self.escape.as_ref();
         let directions = &self.identification.undetermined;
         let endless = self.endless();
         let collinear = self.collinear.as_ref();
@@ -141,7 +142,7 @@ impl Case<'_> {
         let finite = self.found.rows.objective.is_finite() && self.natural.iter().all(|x| x.is_finite());
         let exchangeable =
             certified && (self.twin || self.rival) && collinear.is_some_and(Collinear::is_same_variable);
-        let running = !certified && self.identification.condition > RUNAWAY;
+        let running = !certified && escape.is_none() && self.identification.condition > RUNAWAY;
         let weakest = if running { vec![self.factor.weakest()] } else { Vec::new() };
         let loose = if running {
             movers(self.problem, &self.found.theta, &weakest, MOVES_MUCH)
@@ -155,8 +156,8 @@ impl Case<'_> {
         flag(few.is_some(), Flag::FewValues);
         flag(narrow.is_some(), Flag::NarrowRange);
         flag(collinear.is_some(), Flag::Collinear);
-        flag(!directions.is_empty(), Flag::FreeDirection);
-        flag(!endless.is_empty() || running, Flag::Runaway);
+        flag(!directions.is_empty() && escape.is_none(), Flag::FreeDirection);
+        flag(escape.is_some() || !endless.is_empty() || running, Flag::Runaway);
         flag(!self.bound.is_empty(), Flag::Edge);
         flag(self.twin, Flag::TwinOptimum);
         flag(self.rival, Flag::RivalOptimum);
@@ -170,6 +171,8 @@ impl Case<'_> {
                 self.n_free
             );
             (Status::Underdetermined, message)
+        } else if let Some(escape) = escape {
+            (Status::Unbounded, self.no_minimum(escape))
         } else if !directions.is_empty() {
             let reason = few.or(narrow).or(collinear.map(|c| c.sentence.clone()));
             (Status::Underdetermined, self.free_directions(&undetermined, reason))
@@ -190,7 +193,11 @@ impl Case<'_> {
             });
             (Status::Underdetermined, message)
         } else if !certified {
-            let mut message = self.found.certificate.failure();
+            let mut message = if self.found.certificate.holds() {
+                "the point is stationary, but whether it is a minimum could not be told".to_string()
+            } else {
+                self.found.certificate.failure()
+            };
             if running {
                 message += &self.runaway(&loose, &weakest);
             }
@@ -204,6 +211,20 @@ impl Case<'_> {
             (Status::Converged, String::new())
         };
         (status, message, flags)
+    }
+
+    /// "no finite minimum: …".
+    fn no_minimum(&self, escape: &Escape) -> String {
+        let name = |i: usize| self.law.parameters[i].name.clone();
+        let mut message = format!(
+            "no finite minimum: the objective approaches {} as {}",
+            escape.limit,
+            escape.directions(name)
+        );
+        if !escape.without_effect.is_empty() {
+            message += &format!("; {} has then no effect", self.names(&escape.without_effect));
+        }
+        message
     }
 
     /// "the data does not determine …", why, and how the parameters may be moved.

@@ -217,7 +217,7 @@ impl Batches {
     }
 
     /// The number of fits per status in a chunk, in the order of [`Status::ALL`].
-    pub fn statuses(chunk: &Chunk) -> [u64; 5] {
+    pub fn statuses(chunk: &Chunk) -> [u64; Status::ALL.len()] {
         Status::ALL.map(|status| chunk.records.iter().filter(|r| r.status == status).count() as u64)
     }
 }

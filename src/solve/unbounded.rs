@@ -1,0 +1,188 @@
+//! Whether the objective has a finite minimum, or only flattens towards infinity.
+//!
+//! # Method
+//!
+//! A point whose Newton step is not small against its coordinates, that could not be certified, or that leaves a direction
+//! free is judged by a path. To the objective `F(θ)` is added `½·λ·Σ((θ − m)/u)²` over the coordinates in which the
+//! prediction is not linear, `m` and `u` being the middle and the half-width of the region where the law's starts are
+//! drawn. The minimum of the sum is finite and unique along every flat direction. As `λ` falls, it
+//!
+//! * comes to rest where `F` has a finite minimum: what `λ` moves it by is proportional to `λ`;
+//! * rests at `m` along a direction that changes nothing, so that the data leaves a direction free there too;
+//! * goes on without end where `F` only flattens: where `F` approaches its limit as `exp(−t)` or a power of `t`, by the
+//!   same distance, or in the same proportion, for every decade of `λ`.
+//!
+//! So what counts is how far the path goes in its last steps, compared with the steps before. The limit, the parameters
+//! that leave all bounds and those that make no difference any more are read off the path's end.
+//!
+//! Nothing but the law, the data and the point enters. (Regularisation paths: Tikhonov 1963; Hoerl & Kennard 1970. That a
+//! least-squares problem of exponentials may have no minimum: Demidenko 1989, Wynn & Bloomfield 1971.)
+
+use crate::law::{Role, Scale, list};
+use crate::problem::{LaneData, Problem};
+
+use super::Models;
+use super::batch::Batch;
+use super::reference::{Finished, Region, minimise, minimise_within, resolution};
+use super::regularised::{Order, Path, Place};
+use super::rows::Rows;
+
+/// A path has come to rest where its last step is below this share of the one before, or of the coordinates.
+const RESTS: f64 = 0.1;
+const STANDS_STILL: f64 = 1e-4;
+
+/// A path that ends above the point that is judged by more than this, relatively, is in another valley.
+const HIGHER: f64 = 1e-2;
+
+/// A parameter that changes by more than this share of itself along the last step of a path without end takes part.
+const TAKES_PART: f64 = 0.02;
+
+/// A parameter that lowers the objective by less than this share of it when it is changed by as much as itself has no
+/// effect.
+const NO_EFFECT: f64 = 1e-10;
+
+/// Iterations without a penalty, where the path has come to rest.
+const MOST_AT_REST: u32 = 50;
+
+/// What the objective does around a point.
+#[derive(Clone, Debug)]
+pub enum Landscape {
+    /// It has a finite minimum, near this point.
+    Minimum(Finished),
+    /// It has a limit, but no minimum; a point on the way there.
+    Unbounded(Escape, Finished),
+    /// The path led elsewhere.
+    Unknown,
+}
+
+/// How the objective falls without end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Escape {
+    /// The law's parameters that leave all bounds, or go to zero, and where to.
+    pub parameters: Vec<(usize, Towards)>,
+    /// Those that make no difference in the limit.
+    pub without_effect: Vec<usize>,
+    /// The lowest objective on the way.
+    pub limit: f64,
+}
+
+/// Where a parameter goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Towards {
+    Infinity,
+    MinusInfinity,
+    Zero,
+}
+
+impl std::fmt::Display for Towards {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Towards::Infinity => "∞",
+            Towards::MinusInfinity => "−∞",
+            Towards::Zero => "0",
+        })
+    }
+}
+
+impl Escape {
+    /// "`c`, `d` → ∞, `b` → 0".
+    pub fn directions(&self, name: impl Fn(usize) -> String) -> String {
+        let mut phrases = Vec::new();
+        for towards in [Towards::Infinity, Towards::MinusInfinity, Towards::Zero] {
+            let those = self.parameters.iter().filter(|(_, t)| *t == towards);
+            let names: Vec<String> = those.map(|(i, _)| name(*i)).collect();
+            if !names.is_empty() {
+                phrases.push(format!("{} → {towards}", list(&names)));
+            }
+        }
+        phrases.join(", ")
+    }
+
+    /// Whether parameters go to zero and nowhere else: to the edge of their domains, which may be a legitimate answer.
+    pub fn is_edge(&self) -> bool {
+        self.parameters.iter().all(|(_, towards)| *towards == Towards::Zero)
+    }
+}
+
+/// Follows the path from a point: at first under large penalties, which leave no valley that is hard to follow; where that
+/// leads into another valley, under small ones first.
+pub fn landscape(models: &Models, problem: &Problem, from: &Finished, batch: &mut Batch) -> Landscape {
+    let mut path = Path::new(models, problem, from, batch);
+    for order in [Order::LargestFirst, Order::LeastFirst] {
+        path.follow(order);
+        if std::env::var_os("DEBUG_LOOK").is_some() { eprintln!(" from {:.10e} {:?}", from.rows.objective, from.theta); for p in &path.places { eprintln!("   path {:.10e} phi {:.3?} theta {:?}", p.objective, p.phi, p.theta); } }
+        let found = read(problem, &path, from);
+        if !matches!(found, Landscape::Unknown) {
+            return found;
+        }
+    }
+    Landscape::Unknown
+}
+
+/// What a path that has been followed says.
+fn read(problem: &Problem, path: &Path, from: &Finished) -> Landscape {
+    let places = &path.places;
+    let [.., last, end] = places.as_slice() else { return Landscape::Unknown };
+    if end.objective > from.rows.objective * (1.0 + HIGHER) + path.scale * HIGHER {
+        return Landscape::Unknown;
+    }
+    let steps: Vec<f64> = places.windows(2).map(|pair| pair[0].distance(&pair[1])).collect();
+    let rests = match steps.as_slice() {
+        [.., before, last] => *last < STANDS_STILL || *last < RESTS * before,
+        _ => return Landscape::Unknown,
+    };
+    let weight = &problem.observations.weight;
+    if rests {
+        let region = Region::of(problem).beyond_range();
+        let found = minimise_within(problem, region, weight, &end.theta, MOST_AT_REST);
+        // A minimum at parameters that are no numbers is none.
+        match found {
+            None => return Landscape::Unknown,
+            Some(found) if found.in_range => return Landscape::Minimum(found),
+            Some(_) => {}
+        }
+    }
+    let limit = places.iter().map(|place| place.objective).fold(f64::INFINITY, f64::min);
+    let escape = escape(problem, last, end, limit, from);
+    let is_finite = |place: &&Place| problem.natural(&place.theta).iter().all(|x| x.is_finite());
+    let finite = places.iter().rev().find(is_finite);
+    let point = finite.and_then(|place| minimise(problem, weight, &place.theta, 0));
+    point.map_or(Landscape::Unknown, |point| Landscape::Unbounded(escape, point))
+}
+
+/// Which parameters take part in a path without end, by its last step.
+fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finished) -> Escape {
+    let (near, far) = (problem.natural(&last.theta), problem.natural(&end.theta));
+    let response = &problem.observations.response;
+    let size = response.iter().map(|y| y.abs()).fold(0.0, f64::max);
+    let mut parameters = Vec::new();
+    for coordinate in &problem.model.coordinates {
+        let i = coordinate.parameter;
+        let unit = match coordinate.role {
+            Role::Offset | Role::LowEnd | Role::HighEnd => size.max(near[i].abs()),
+            _ => near[i].abs(),
+        };
+        let grows = !far[i].is_finite() || far[i].abs() > unit * (1.0 + TAKES_PART);
+        let shrinks = far[i].abs() < near[i].abs() / (1.0 + TAKES_PART);
+        if grows {
+            let up = far[i] > 0.0 || far[i].is_nan();
+            parameters.push((i, if up { Towards::Infinity } else { Towards::MinusInfinity }));
+        } else if shrinks && coordinate.scale == Scale::Log {
+            parameters.push((i, Towards::Zero));
+        }
+    }
+    let rows = Rows::at(problem, &LaneData::spread(problem, &problem.observations.weight), &end.theta);
+    let slack = problem.floor + resolution(&from.theta, &from.rows);
+    let without_effect = |&i: &usize| {
+        let coordinate = &problem.model.coordinates[i];
+        let unit = match coordinate.scale {
+            Scale::Log => 1.0,
+            Scale::Linear => end.theta[i].abs(),
+        };
+        let moved = (rows.norms[i] * unit).powi(2);
+        moved <= NO_EFFECT * limit + slack && !parameters.iter().any(|(p, _)| *p == coordinate.parameter)
+    };
+    let without_effect =
+        (0..problem.p()).filter(without_effect).map(|i| problem.model.coordinates[i].parameter).collect();
+    Escape { parameters, without_effect, limit }
+}
