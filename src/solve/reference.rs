@@ -285,20 +285,21 @@ impl Reference<'_> {
             let square = at.scale(i) * at.scale(i);
             damping * (if metric[i] > 0.0 { metric[i] } else { square }) / square
         };
-        let found = if self.problem.loss.is_quadratic() {
-            self.buffers.least_squares_step(at, free, damped)
-        } else {
-            self.buffers.newton_step(at, free, damped)
-        };
+        // Normal equations lose what columns that are nearly parallel have of their own.
+        let found = (!self.problem.loss.is_quadratic() && self.buffers.newton_step(at, free, damped))
+            || self.buffers.orthogonal_step(at, free, damped);
         let step = &mut self.buffers.step;
         step.iter_mut().zip(free).for_each(|(s, &i)| *s /= at.scale(i));
         found && step.iter().all(|s| s.is_finite())
     }
 }
 
+/// A pivot of the Hessian below this share of its largest entry leaves too few digits.
+const NEARLY_SINGULAR: f64 = 1e-9;
+
 /// Steps in scaled coordinates; `damped(i)` is what is added to the i-th's curvature.
 impl Buffers {
-    /// By the exact Hessian.
+    /// By the exact Hessian; false where it is not positive definite, or nearly singular.
     fn newton_step(&mut self, at: &Rows, free: &[usize], damped: impl Fn(usize) -> f64) -> bool {
         let Buffers { matrix: hessian, step, .. } = self;
         let m = free.len();
@@ -307,15 +308,18 @@ impl Buffers {
         free.iter().enumerate().for_each(|(a, &i)| hessian[a * m + a] += damped(i));
         step.clear();
         step.extend(free.iter().map(|&i| -at.gradient[i] / at.scale(i)));
-        let definite = cholesky(hessian, m);
+        let before: f64 = (0..m).map(|a| hessian[a * m + a]).fold(0.0, f64::max);
+        let definite = cholesky(hessian, m)
+            && (0..m).all(|a| hessian[a * m + a].powi(2) > NEARLY_SINGULAR * before);
         if definite {
             cholesky_solve(hessian, m, step);
         }
         definite
     }
 
-    /// By QR, for least squares.
-    fn least_squares_step(&mut self, at: &Rows, free: &[usize], damped: impl Fn(usize) -> f64) -> bool {
+    /// By QR of the rows that are curved; what the others pull, and curvature that is negative, is added in the factor's
+    /// coordinates.
+    fn orthogonal_step(&mut self, at: &Rows, free: &[usize], damped: impl Fn(usize) -> f64) -> bool {
         let Buffers { stacked, matrix: bent, step, .. } = self;
         let (n, m) = (at.residual.len(), free.len());
         let rows = n + m;
@@ -341,10 +345,17 @@ impl Buffers {
             return false;
         }
         // (I + R⁻ᵀ S R⁻¹) v = z.
+        let has_negative = at.curvature.iter().any(|c| *c < 0.0);
         bent.resize(m * m, 0.0);
         for (a, &i) in free.iter().enumerate() {
             for (b, &j) in free.iter().enumerate() {
-                let second = at.second[triangle(i.max(j)) + i.min(j)];
+                let negative = |k: usize| {
+                    at.curvature[k].min(0.0) * at.jacobian[k * at.p + i] * at.jacobian[k * at.p + j]
+                };
+                let mut second = at.second[triangle(i.max(j)) + i.min(j)];
+                if has_negative {
+                    second += (0..n).map(negative).sum::<f64>();
+                }
                 bent[a * m + b] = second / (at.scale(i) * at.scale(j));
             }
         }
@@ -370,6 +381,20 @@ impl Buffers {
         }
         step.clear();
         step.extend((0..m).map(|a| r(a, m)));
+        let has_others = at.curvature.iter().zip(&at.slope).any(|(c, slope)| *c <= 0.0 && *slope != 0.0);
+        if has_others {
+            // −R⁻ᵀ of their gradient.
+            let mut pulled = vec![0.0; m];
+            for (k, slope) in at.slope.iter().enumerate().filter(|(k, _)| at.curvature[*k] <= 0.0) {
+                let row = &at.jacobian[k * at.p..(k + 1) * at.p];
+                free.iter().zip(&mut pulled).for_each(|(&i, g)| *g += slope * row[i] / at.scale(i));
+            }
+            for a in 0..m {
+                let known: f64 = (0..a).map(|k| r(k, a) * pulled[k]).sum();
+                pulled[a] = (pulled[a] - known) / r(a, a);
+            }
+            step.iter_mut().zip(&pulled).for_each(|(s, g)| *s -= g);
+        }
         if cholesky(bent, m) {
             cholesky_solve(bent, m, step);
         }
