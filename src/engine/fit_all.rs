@@ -53,7 +53,12 @@ impl Run {
         }
         Run {
             laws: plan.laws.clone(),
-            solve: solve::Options { solver: job.solver, starts: job.starts, user_start: job.start.clone() },
+            solve: solve::Options {
+                asked: solve::Asked::Verdict,
+                solver: job.solver,
+                starts: job.starts,
+                user_start: job.start.clone(),
+            },
             inference: infer::Options {
                 bootstrap: job.bootstrap,
                 resample: job.resample.clone(),

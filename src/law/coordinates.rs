@@ -162,9 +162,9 @@ pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -
     plan
 }
 
-/// An exponent at that end of the one data column that it reads where it is larger; where that depends on the parameters,
-/// the logarithm of the sum of the exponentials at both. None where the mean of logarithms serves, which tells amplitude and exponent apart
-/// better.
+/// An exponent that rises or falls all along the one data column that it reads, at the end where it is larger; where
+/// that depends on the parameters, the logarithm of the sum of the exponentials at both. None where the mean of logarithms
+/// serves, which tells amplitude and exponent apart better.
 fn at_ends(
     graph: &mut Graph,
     argument: Id,
@@ -192,10 +192,10 @@ fn at_ends(
     if !ends.iter().all(|&end| can_shift(graph, end, coordinates)) {
         return None;
     }
-    let value = match course(graph, argument, coordinates) {
-        Some(Course::Falls) => ends[0],
-        Some(Course::Rises) => ends[1],
-        None => graph.log_add_exp(ends[0], ends[1]),
+    let value = match course(graph, argument, coordinates)? {
+        Course::Falls => ends[0],
+        Course::Rises => ends[1],
+        Course::Either => graph.log_add_exp(ends[0], ends[1]),
     };
     Some(ShiftTerm { coefficient: 1.0, factors: Vec::new(), reference: Reference::Value(value) })
 }
@@ -242,6 +242,8 @@ fn shift_terms(
 enum Course {
     Rises,
     Falls,
+    /// One of the two, as the parameters are.
+    Either,
 }
 
 impl Course {
@@ -249,11 +251,12 @@ impl Course {
         match self {
             Course::Rises => Course::Falls,
             Course::Falls => Course::Rises,
+            Course::Either => Course::Either,
         }
     }
 }
 
-/// The course of a node that depends on data; none where it has none, or it is not known.
+/// The course of a node that depends on data; none where it turns, or that is not known.
 fn course(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<Course> {
     let of = |node: Id| course(graph, node, coordinates);
     let depends = |node: Id| depends_on_data(graph, node);
@@ -266,7 +269,7 @@ fn course(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<Course>
             match (depends(a), depends(b)) {
                 (true, false) => of(a),
                 (false, true) => of(b).map(second),
-                _ => of(a).filter(|course| of(b).map(second) == Some(*course)),
+                _ => of(a).filter(|c| *c != Course::Either && of(b).map(second) == Some(*c)),
             }
         }
         Node::Mul(a, b) => {
@@ -275,7 +278,7 @@ fn course(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<Course>
                 _ if depends(factor) => None,
                 Some(true) => of(data),
                 Some(false) => of(data).map(Course::opposite),
-                None => None,
+                None => of(data).map(|_| Course::Either),
             }
         }
         _ => None,

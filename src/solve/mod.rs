@@ -96,6 +96,9 @@ use unbounded::{Landscape, landscape};
 /// Two objectives closer than this, relatively, are the same optimum.
 pub const AGREEMENT: f64 = 1e-6;
 
+/// Times that collinear terms exchange their roles.
+const MOST_EXCHANGES: usize = 3;
+
 /// Which solver searches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -107,9 +110,20 @@ pub enum Solver {
     Reference,
 }
 
+/// What is to be found out about a fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Asked {
+    /// The best point, and whether it is a minimum.
+    #[default]
+    Verdict,
+    /// The best point.
+    Point,
+}
+
 /// What a fit is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    pub asked: Asked,
     pub solver: Solver,
     /// None: set by the law.
     pub starts: Option<usize>,
@@ -286,14 +300,20 @@ fn finish(
     }
     if let Some(collinear) = collinear.as_ref().filter(|c| c.is_same_variable()) {
         let starts = Starts::new(models, &problem);
-        searched.exchange(law, &problem, collinear, &starts, options, batch);
+        // Where the exchanged optimum is the lower one, its own exchange may be its rival.
+        for _ in 0..MOST_EXCHANGES {
+            if !searched.exchange(law, &problem, collinear, &starts, options, batch) {
+                break;
+            }
+        }
     }
+    if std::env::var_os("DEBUG_OUT").is_some() { for o in searched.outcomes.iter().take(20) { eprintln!("{:.12e} {:?} it {} start {} {:.5?}", o.objective, o.ending, o.iterations, o.start, searched.ends.point(o.start)); } }
     let Some((solution, iterations)) = searched.best.take() else {
         let message = "the law has no finite value at any start; check its domains and the data".to_string();
         return without_solution(law.parameters.len(), problem, searched.starts.len(), message);
     };
     let end = End { problem, edges: Vec::new(), solution, iterations, escape: None, rests: false };
-    verdict::judge(models, end.settle(models, batch), collinear, searched, batch)
+    verdict::judge(models, end.settle(models, options.asked, batch), collinear, searched, batch)
 }
 
 /// Where a fit has ended.
@@ -312,7 +332,10 @@ pub(crate) struct End {
 impl End {
     /// Tries the edges of the domain; where that does not end in a certified point that is settled and determined, looks
     /// where the objective leads.
-    fn settle(self, models: &Models, batch: &mut Batch) -> End {
+    fn settle(self, models: &Models, asked: Asked, batch: &mut Batch) -> End {
+        if asked == Asked::Point {
+            return self.at_edges(models, |_| true);
+        }
         // Without an amplitude the law is simpler; without another parameter it may be none.
         let mut end = self.at_edges(models, |role| matches!(role, Role::Amplitude | Role::Offset));
         if end.is_clear(batch) {

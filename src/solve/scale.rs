@@ -9,7 +9,7 @@
 use crate::problem::{Loss, LossChoice, Problem};
 
 use super::reference::{Finished, minimise};
-use super::{Batch, Fit, Flag, Models, Options, Status, fit, fit_many};
+use super::{Asked, Batch, Fit, Flag, Models, Options, Status, fit, fit_many};
 
 /// Φ⁻¹(3/4): the median of |u| where u is normal with variance one.
 const NORMAL_MEDIAN: f64 = 0.674_489_750_196_081_7;
@@ -20,8 +20,14 @@ const SETTLED: f64 = 1e-9;
 /// The same between the fit found in turn and the multi-start's at the same threshold.
 const CONFIRMED: f64 = 1e-6;
 
+/// Both where the fit has no minimum: its residuals only approach a limit.
+const ROUGHLY: f64 = 1e-3;
+
 const MOST_TURNS: usize = 200;
 const MOST_ROUNDS: usize = 8;
+
+/// Iterations of a turn: the next one goes on where it ends.
+const MOST_ITERATIONS: u32 = 30;
 
 /// A scale below this multiple of what rounding leaves is zero.
 const ABOVE_ROUNDING: f64 = 1e2;
@@ -57,12 +63,14 @@ fn fit_of_scale(
     options: &Options,
     batch: &mut Batch,
 ) -> Fit {
-    let mut found = fit(models, problem.clone(), options, batch);
-    for _ in 0..MOST_ROUNDS {
+    let point = Options { asked: Asked::Point, ..options.clone() };
+    let mut found = fit(models, problem.clone(), &point, batch);
+    for round in 0..MOST_ROUNDS {
         let Some(solution) = &found.solution else { return found };
         let (scale, end) = follow(&found.problem, solution, choice);
         if !(scale > 0.0) {
-            return remark(found, Flag::ScaleZero);
+            let judged = if round == 0 { fit(models, problem, options, batch) } else { found };
+            return remark(judged, Flag::ScaleZero);
         }
         let at = Problem { loss: choice.at(scale), ..problem.clone() };
         found = fit(models, at, options, batch);
@@ -70,7 +78,9 @@ fn fit_of_scale(
             return remark(found, Flag::ScaleZero);
         }
         let again = found.solution.as_ref().map_or(f64::NAN, |s| robust_scale(&found.problem, s));
-        if end == End::Settled && (again - scale).abs() <= CONFIRMED * scale {
+        let is_minimum = matches!(found.status, Status::Converged | Status::AtBound);
+        let slack = if is_minimum { CONFIRMED } else { ROUGHLY };
+        if end == End::Settled && (again - scale).abs() <= slack * scale {
             return found;
         }
     }
@@ -103,10 +113,11 @@ fn follow(problem: &Problem, from: &Finished, choice: LossChoice) -> (f64, End) 
     }
     for _ in 0..MOST_TURNS {
         let at = Problem { loss: choice.at(scale), ..problem.clone() };
-        let Some(found) = minimise(&at, weight, &theta, 100) else { return (scale, End::Unsettled) };
+        let Some(found) = minimise(&at, weight, &theta, MOST_ITERATIONS) else { return (scale, End::Unsettled) };
         let next = robust_scale(problem, &found);
+        let slack = if found.is_settled_minimum() { SETTLED } else { ROUGHLY };
         theta = found.theta;
-        if (next - scale).abs() <= SETTLED * scale {
+        if (next - scale).abs() <= slack * scale {
             return (next, End::Settled);
         }
         if !(next > 0.0) {

@@ -222,7 +222,7 @@ impl Searched {
     }
 
     /// Where two variables are nearly powers of one another, also searches where their terms have exchanged roles:
-    /// whether that is as good must not be left to the draw of the starts.
+    /// whether that is as good must not be left to the draw of the starts. True where one of them is better.
     pub fn exchange(
         &mut self,
         law: &Law,
@@ -231,14 +231,15 @@ impl Searched {
         starts: &Starts,
         options: &Options,
         batch: &mut Batch,
-    ) {
-        let Some((best, _)) = &self.best else { return };
+    ) -> bool {
+        let Some((best, _)) = &self.best else { return false };
+        let before = best.rows.objective;
         let first = self.starts.len();
         for given in collinear.exchanges(law, problem, &best.theta) {
             starts.complete(&given, batch, &mut self.starts);
         }
         if self.starts.len() == first {
-            return;
+            return false;
         }
         // The valley between the two is long and shallow, and a search may stop before its end: both are compared as
         // finished.
@@ -254,6 +255,8 @@ impl Searched {
         }
         self.outcomes.sort_by(|a, b| a.objective.total_cmp(&b.objective));
         self.finish(problem);
+        let lower = |(best, _): &(Finished, u32)| before > agreement_limit(best.rows.objective, problem.floor);
+        self.best.as_ref().is_some_and(lower)
     }
 
     /// The rule of [`rounds`].

@@ -144,6 +144,9 @@ fn read(problem: &Problem, path: &Path, from: &Finished) -> Landscape {
     }
     let limit = places.iter().map(|place| place.objective).fold(f64::INFINITY, f64::min);
     let escape = escape(problem, last, end, limit, from);
+    if escape.parameters.is_empty() {
+        return Landscape::Unknown;
+    }
     let is_finite = |place: &&Place| problem.natural(&place.theta).iter().all(|x| x.is_finite());
     let finite = places.iter().rev().find(is_finite);
     let point = finite.and_then(|place| minimise(problem, weight, &place.theta, 0));

@@ -144,10 +144,10 @@ impl Case<'_> {
             certified && (self.twin || self.rival) && collinear.is_some_and(Collinear::is_same_variable);
         let running = !certified && escape.is_none() && self.identification.condition > RUNAWAY;
         let weakest = if running { vec![self.factor.weakest()] } else { Vec::new() };
-        let loose = if running {
-            movers(self.problem, &self.found.theta, &weakest, MOVES_MUCH)
-        } else {
-            undetermined.clone()
+        let loose = match escape {
+            Some(escape) => escape.parameters.iter().map(|(parameter, _)| *parameter).collect(),
+            None if running => movers(self.problem, &self.found.theta, &weakest, MOVES_MUCH),
+            None => undetermined.clone(),
         };
         let narrow = narrow_range(self.law, self.problem, &loose);
 
@@ -172,7 +172,8 @@ impl Case<'_> {
             );
             (Status::Underdetermined, message)
         } else if let Some(escape) = escape {
-            (Status::Unbounded, self.no_minimum(escape))
+            let reasons = narrow.into_iter().chain(collinear.map(|c| c.sentence.clone()));
+            (Status::Unbounded, reasons.fold(self.no_minimum(escape), |message, reason| message + "; " + &reason))
         } else if !directions.is_empty() {
             let reason = few.or(narrow).or(collinear.map(|c| c.sentence.clone()));
             (Status::Underdetermined, self.free_directions(&undetermined, reason))

@@ -178,6 +178,7 @@ fn fit(problem: &Problem, start: Start) -> Result<Outcome, VerifyError> {
         Start::Own => None,
     };
     let options = solve::Options {
+        asked: solve::Asked::Verdict,
         starts: given.map(|_| 1),
         user_start: given
             .map(|values| problem.parameters.iter().cloned().zip(values.iter().copied()).collect())

@@ -220,7 +220,12 @@ impl PreciseLaw {
                 }
                 Op::Unary(Unary::Neg) => Kind::Negate(a),
                 Op::Unary(Unary::Exp) => Kind::Call(Function::Exp, vec![a]),
-                Op::Unary(Unary::Ln) => Kind::Call(Function::Log, vec![a]),
+                Op::Unary(Unary::Ln | Unary::LnBase) => Kind::Call(Function::Log, vec![a]),
+                Op::LogAddExp => {
+                    let powers = [a, b].map(|x| self.push(Kind::Call(Function::Exp, vec![x])));
+                    let sum = self.push(Kind::Binary(BinaryOp::Add, powers[0], powers[1]));
+                    Kind::Call(Function::Log, vec![sum])
+                }
                 other => return Err(Unsupported(format!("{other:?} among the coordinates"))),
             };
             slots[usize::from(instruction.target)] = self.push(kind);
