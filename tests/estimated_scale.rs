@@ -101,7 +101,7 @@ fn a_scale_of_zero() {
     let outcome = fit_plain(&x, &mixed, &["--loss", "huber:1.345*mad"]);
     let flags = &outcome.fits.texts("flags")[0];
     assert!(flags.contains("scale_zero"), "{flags}: {:?}", outcome.fits.texts("loss"));
-    assert_close("B", outcome.estimate("B"), 20.0, 1e-5);
+    assert_close("B", outcome.estimate("B"), 20.0, 1e-4);
 }
 
 /// On real sweeps, in `log` space: the threshold is the stated multiple of the residuals that are written, and

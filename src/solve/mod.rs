@@ -28,6 +28,7 @@
 //! | `spare` | vectors of fits that are done with |
 //! | `scale` | losses whose threshold follows the residuals |
 //! | `flags` | remarks in stable words |
+//! | `reduced` | the Hessian over some coordinates where the others take their best values |
 //! | `regularised` | the path of regularised minima |
 //! | `unbounded` | whether a point is a finite minimum or the objective flattens towards infinity |
 //! | `verdict` | status, flags and message of a fit |
@@ -52,6 +53,7 @@ mod flags;
 mod identify;
 mod least_squares;
 mod points;
+mod reduced;
 mod reference;
 mod regularised;
 mod rows;

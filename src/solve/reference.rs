@@ -126,6 +126,49 @@ thread_local! {
     static BUFFERS: RefCell<(Buffers, Moving)> = RefCell::default();
 }
 
+/// The quadratic that a step minimises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quadratic {
+    /// By the exact Hessian.
+    Newton,
+    /// Reweighted least squares: no loss rises faster than that (Huber & Ronchetti 2009, chapter 7). Where most residuals
+    /// are beyond a loss's threshold, its own curvature says nothing about where they end.
+    Majorant,
+}
+
+impl Quadratic {
+    /// The curvature of an observation.
+    fn curvature(self, at: &Rows, k: usize) -> f64 {
+        match self {
+            Quadratic::Newton => at.curvature[k],
+            Quadratic::Majorant if at.residual[k] == 0.0 => at.weight[k],
+            Quadratic::Majorant => at.slope[k] / at.residual[k],
+        }
+    }
+
+    /// What a step promises.
+    fn decrease(self, at: &Rows, free: &[usize], step: impl Fn(usize) -> f64) -> f64 {
+        let mut total: f64 = free.iter().map(|&i| -at.gradient[i] * step(i)).sum();
+        match self {
+            Quadratic::Newton => {
+                for &i in free {
+                    total -= free.iter().map(|&j| 0.5 * at.hessian(i, j) * step(i) * step(j)).sum::<f64>();
+                }
+            }
+            Quadratic::Majorant => {
+                for k in (0..at.residual.len()).filter(|&k| at.weight[k] > 0.0) {
+                    let moved: f64 = free.iter().map(|&i| at.jacobian[k * at.p + i] * step(i)).sum();
+                    total -= 0.5 * self.curvature(at, k) * moved * moved;
+                }
+            }
+        }
+        total
+    }
+}
+
+/// A step by the majorant that lowers the objective by this share is followed by another.
+const MUCH_LOWER: f64 = 0.1;
+
 struct Reference<'a> {
     problem: &'a Problem,
     region: Region<'a>,
@@ -170,6 +213,7 @@ impl Reference<'_> {
         let mut growth = 2.0;
         let mut iterations = 0;
         metric.clone_from(&self.problem.metric);
+        let mut quadratic = Quadratic::Newton;
         let mut certified = None;
         while iterations < most {
             free_coordinates(&theta, &at.gradient, bounds, free);
@@ -180,7 +224,8 @@ impl Reference<'_> {
             }
             iterations += 1;
             self.update_metric(&at, metric);
-            if !self.step(&at, free, damping, metric) {
+            if !self.step(&at, free, quadratic, damping, metric) {
+                quadratic = Quadratic::Newton;
                 damping = increase(damping, &mut growth);
                 if damping > 1e12 {
                     break;
@@ -188,13 +233,14 @@ impl Reference<'_> {
                 continue;
             }
             self.stepped(&theta, free, trial);
-            let predicted = predicted_decrease(&at, free, |i| trial[i] - theta[i]);
+            let predicted = quadratic.decrease(&at, free, |i| trial[i] - theta[i]);
             self.evaluate(trial);
             let found = &mut self.buffers.found;
             let decrease = at.objective - found.objective;
             // At the resolution of the objective only the gradient can tell.
             let resolution = resolution_of_predictions(&at);
             let gain = decrease / predicted;
+            if std::env::var_os("DEBUG_REF").is_some() { eprintln!("ref {iterations} obj {:.17e} dec {decrease:.3e} pred {predicted:.3e} damp {damping:.1e} res {resolution:.1e} grad {:.2e} -> {:.2e} theta {:?}", at.objective, gradient_size(&at, free), gradient_size(found, free), theta); }
             let accept = found.objective.is_finite()
                 && found.gradient.iter().all(|g| g.is_finite())
                 && ((decrease > 0.0 && gain > 1e-4)
@@ -202,6 +248,9 @@ impl Reference<'_> {
                         && predicted.abs() <= resolution
                         && gradient_size(found, free) < gradient_size(&at, free)));
             if accept {
+                if decrease < MUCH_LOWER * at.objective {
+                    quadratic = Quadratic::Newton;
+                }
                 std::mem::swap(&mut at, found);
                 std::mem::swap(&mut theta, trial);
                 damping *= if gain > 0.75 { 0.1 } else { 1.0 / 3.0 };
@@ -209,7 +258,10 @@ impl Reference<'_> {
                     damping = 0.0;
                 }
                 growth = 2.0;
+            } else if quadratic == Quadratic::Newton && !self.problem.loss.is_quadratic() {
+                quadratic = Quadratic::Majorant;
             } else {
+                quadratic = Quadratic::Newton;
                 damping = increase(damping, &mut growth);
                 if damping > 1e12 {
                     break;
@@ -243,7 +295,7 @@ impl Reference<'_> {
             if free.is_empty() || gradient_size(at, free) <= f64::EPSILON * at.pull {
                 return steps > 0;
             }
-            if !self.step(at, free, 0.0, &self.problem.metric) {
+            if !self.step(at, free, Quadratic::Newton, 0.0, &self.problem.metric) {
                 return steps > 0;
             }
             self.stepped(theta, free, trial);
@@ -280,14 +332,15 @@ impl Reference<'_> {
     }
 
     /// Finds the step over the free coordinates; false where the damped Hessian is not positive definite.
-    fn step(&mut self, at: &Rows, free: &[usize], damping: f64, metric: &[f64]) -> bool {
+    fn step(&mut self, at: &Rows, free: &[usize], quadratic: Quadratic, damping: f64, metric: &[f64]) -> bool {
         let damped = |i: usize| {
             let square = at.scale(i) * at.scale(i);
             damping * (if metric[i] > 0.0 { metric[i] } else { square }) / square
         };
         // Normal equations lose what columns that are nearly parallel have of their own.
-        let found = (!self.problem.loss.is_quadratic() && self.buffers.newton_step(at, free, damped))
-            || self.buffers.orthogonal_step(at, free, damped);
+        let by_hessian = quadratic == Quadratic::Newton && !self.problem.loss.is_quadratic();
+        let found = (by_hessian && self.buffers.newton_step(at, free, damped))
+            || self.buffers.orthogonal_step(at, free, quadratic, damped);
         let step = &mut self.buffers.step;
         step.iter_mut().zip(free).for_each(|(s, &i)| *s /= at.scale(i));
         found && step.iter().all(|s| s.is_finite())
@@ -319,15 +372,22 @@ impl Buffers {
 
     /// By QR of the rows that are curved; what the others pull, and curvature that is negative, is added in the factor's
     /// coordinates.
-    fn orthogonal_step(&mut self, at: &Rows, free: &[usize], damped: impl Fn(usize) -> f64) -> bool {
+    fn orthogonal_step(
+        &mut self,
+        at: &Rows,
+        free: &[usize],
+        quadratic: Quadratic,
+        damped: impl Fn(usize) -> f64,
+    ) -> bool {
         let Buffers { stacked, matrix: bent, step, .. } = self;
         let (n, m) = (at.residual.len(), free.len());
         let rows = n + m;
         // With the residuals as one more column, its entries in R are Qᵀ of them.
         stacked.clear();
         stacked.resize(rows * (m + 1), 0.0);
-        for (k, &curvature) in at.curvature.iter().enumerate().filter(|(_, c)| **c > 0.0) {
-            let root = curvature.sqrt();
+        let curvature = |k: usize| if at.weight[k] > 0.0 { quadratic.curvature(at, k) } else { 0.0 };
+        for k in (0..n).filter(|&k| curvature(k) > 0.0) {
+            let root = curvature(k).sqrt();
             let row = &at.jacobian[k * at.p..(k + 1) * at.p];
             for (a, &i) in free.iter().enumerate() {
                 stacked[a * rows + k] = root * row[i] / at.scale(i);
@@ -345,12 +405,12 @@ impl Buffers {
             return false;
         }
         // (I + R⁻ᵀ S R⁻¹) v = z.
-        let has_negative = at.curvature.iter().any(|c| *c < 0.0);
+        let has_negative = (0..n).any(|k| curvature(k) < 0.0);
         bent.resize(m * m, 0.0);
         for (a, &i) in free.iter().enumerate() {
             for (b, &j) in free.iter().enumerate() {
                 let negative = |k: usize| {
-                    at.curvature[k].min(0.0) * at.jacobian[k * at.p + i] * at.jacobian[k * at.p + j]
+                    curvature(k).min(0.0) * at.jacobian[k * at.p + i] * at.jacobian[k * at.p + j]
                 };
                 let mut second = at.second[triangle(i.max(j)) + i.min(j)];
                 if has_negative {
@@ -381,13 +441,13 @@ impl Buffers {
         }
         step.clear();
         step.extend((0..m).map(|a| r(a, m)));
-        let has_others = at.curvature.iter().zip(&at.slope).any(|(c, slope)| *c <= 0.0 && *slope != 0.0);
-        if has_others {
+        let others = |&k: &usize| curvature(k) <= 0.0 && at.slope[k] != 0.0;
+        if (0..n).any(|k| others(&k)) {
             // −R⁻ᵀ of their gradient.
             let mut pulled = vec![0.0; m];
-            for (k, slope) in at.slope.iter().enumerate().filter(|(k, _)| at.curvature[*k] <= 0.0) {
+            for k in (0..n).filter(others) {
                 let row = &at.jacobian[k * at.p..(k + 1) * at.p];
-                free.iter().zip(&mut pulled).for_each(|(&i, g)| *g += slope * row[i] / at.scale(i));
+                free.iter().zip(&mut pulled).for_each(|(&i, g)| *g += at.slope[k] * row[i] / at.scale(i));
             }
             for a in 0..m {
                 let known: f64 = (0..a).map(|k| r(k, a) * pulled[k]).sum();
@@ -442,16 +502,4 @@ pub fn free_coordinates(theta: &[f64], gradient: &[f64], bounds: &[(f64, f64)], 
 
 fn gradient_size(at: &Rows, free: &[usize]) -> f64 {
     free.iter().map(|&i| (at.gradient[i] / at.scale(i)).abs()).fold(0.0, f64::max)
-}
-
-/// What the quadratic model promises for a step of `step(i)` in the i-th coordinate.
-fn predicted_decrease(at: &Rows, free: &[usize], step: impl Fn(usize) -> f64) -> f64 {
-    let mut total = 0.0;
-    for &i in free {
-        total -= at.gradient[i] * step(i);
-        for &j in free {
-            total -= 0.5 * at.hessian(i, j) * step(i) * step(j);
-        }
-    }
-    total
 }

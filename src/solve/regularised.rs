@@ -13,7 +13,7 @@
 //! cut to a trust region.
 
 use crate::law::{Coordinate, Role, Scale};
-use crate::problem::{LaneData, Problem, triangle};
+use crate::problem::{LaneData, Problem};
 
 use super::Models;
 use super::batch::Batch;
@@ -21,6 +21,7 @@ use super::dense::{cholesky, cholesky_solve};
 use super::reference::{Finished, Region, minimise_within};
 use super::rows::Rows;
 use super::points::Points;
+use super::reduced::Reduced;
 use super::starts::{Starts, start_region};
 
 /// Penalties, as shares of the objective: each a hundredth of the one before, and as small as normal equations resolve.
@@ -36,7 +37,7 @@ const MOST_EVALUATIONS: usize = 40;
 const FOUND: f64 = 1e-4;
 
 /// Iterations for the inner coordinates.
-const MOST_INNER: u32 = 8;
+const MOST_INNER: u32 = 40;
 
 /// The first step changes no chart by more than the first of these, none by more than the second; after one that gains little, by no more than this share of it; a step that
 /// must be shorter than the last finds nothing.
@@ -293,7 +294,7 @@ impl<'a> Path<'a> {
     /// The sum at a point of the charts; `near` has about the best values of the inner coordinates. None where it is not
     /// finite.
     fn sum(&mut self, phi: &[f64], near: Vec<f64>, penalty: f64) -> Option<Sum> {
-        let (m, k) = (self.outer.len(), self.inner.len());
+        let m = self.outer.len();
         let mut theta = near;
         let mut slopes = Vec::with_capacity(m);
         let mut bounds = self.problem.model.bounds.clone();
@@ -311,47 +312,23 @@ impl<'a> Path<'a> {
             return None;
         }
         let rows = self.project(&mut theta, &bounds)?;
-        let entry = |i: usize, j: usize| {
-            let place = triangle(i.max(j)) + i.min(j);
-            (rows.squares[place], rows.squares[place] + rows.second[place])
-        };
-        // The inner block, its columns scaled, factorised; what is singular to rounding stays where it is.
-        let scale: Vec<f64> = self.inner.iter().map(|&i| rows.scale(i)).collect();
-        let mut block = vec![0.0; k * k];
-        for (a, &i) in self.inner.iter().enumerate() {
-            for (b, &j) in self.inner.iter().enumerate() {
-                block[a * k + b] = entry(i, j).1 / (scale[a] * scale[b]) + if a == b { 1e-13 } else { 0.0 };
-            }
-        }
-        let solvable = cholesky(&mut block, k);
-        let mut follow = vec![0.0; k * m];
-        if solvable {
-            for (b, &j) in self.outer.iter().enumerate() {
-                let mut column: Vec<f64> =
-                    self.inner.iter().zip(&scale).map(|(&i, s)| -entry(i, j).1 * slopes[b].0 / s).collect();
-                cholesky_solve(&block, k, &mut column);
-                (0..k).for_each(|a| follow[a * m + b] = column[a] / scale[a]);
-            }
-        }
+        let Reduced { mut gauss_newton, mut hessian, mut follow } =
+            Reduced::of(&rows, &self.inner, &self.outer);
         let mut gradient = Vec::with_capacity(m);
         let mut bend = Vec::with_capacity(m);
-        let mut hessian = vec![0.0; m * m];
-        let mut gauss_newton = vec![0.0; m * m];
         for (a, &i) in self.outer.iter().enumerate() {
             let (slope, second) = slopes[a];
             gradient.push(rows.gradient[i] * slope + penalty * phi[a]);
-            for (b, &j) in self.outer.iter().enumerate() {
-                let (square, whole) = entry(i, j);
-                let both = slope * slopes[b].0;
-                let taken = |which: fn((f64, f64)) -> f64| -> f64 {
-                    (0..k).map(|c| which(entry(self.inner[c], i)) * slope * follow[c * m + b]).sum()
-                };
-                gauss_newton[a * m + b] = square * both + taken(|(square, _)| square);
-                hessian[a * m + b] = whole * both + taken(|(_, whole)| whole);
+            for (b, (other, _)) in slopes.iter().enumerate() {
+                gauss_newton[a * m + b] *= slope * other;
+                hessian[a * m + b] *= slope * other;
             }
-            bend.push(rows.gradient[i] * second + if slope == 0.0 { 0.0 } else { penalty * phi[a] * second / slope });
+            (0..self.inner.len()).for_each(|c| follow[c * m + a] *= slope);
+            bend.push(
+                rows.gradient[i] * second + if slope == 0.0 { 0.0 } else { penalty * phi[a] * second / slope },
+            );
             hessian[a * m + a] += rows.gradient[i] * second + penalty;
-            gauss_newton[a * m + a] = gauss_newton[a * m + a].max(0.0) + penalty;
+            gauss_newton[a * m + a] += penalty;
         }
         let objective = rows.objective;
         let value = objective + 0.5 * penalty * phi.iter().map(|x| x * x).sum::<f64>();

@@ -5,6 +5,10 @@
 //! Weights count as repetitions. Scale and parameters are fitted in turn: from least squares, the threshold follows the
 //! residuals and the fit follows the threshold, until the scale stands still. The multi-start and its certificate are
 //! those of the threshold found.
+//!
+//! Where the scale vanishes, half of the observations or more being fitted exactly, the threshold is that of a scale of a
+//! millionth of least squares' root mean square; with at most two observations per parameter, where that says nothing
+//! about the others, or where all residuals are rounding, the fit is least squares.
 
 use crate::problem::{Loss, LossChoice, Problem};
 
@@ -23,13 +27,20 @@ const CONFIRMED: f64 = 1e-6;
 /// Both where the fit has no minimum: its residuals only approach a limit.
 const ROUGHLY: f64 = 1e-3;
 
-const MOST_TURNS: usize = 200;
+const MOST_TURNS: usize = 100;
+
+/// Turns before the scale is looked for between two others.
+const FREE_TURNS: usize = 20;
+
 const MOST_ROUNDS: usize = 8;
 
 /// Iterations of a turn: the next one goes on where it ends.
 const MOST_ITERATIONS: u32 = 30;
 
-/// A scale below this multiple of what rounding leaves is zero.
+/// A scale below this share of the root mean square of least squares' residuals is zero.
+const VANISHED: f64 = 1e-3;
+
+/// So is one below this multiple of what rounding leaves.
 const ABOVE_ROUNDING: f64 = 1e2;
 
 /// Fits problems with a loss as asked for, whatever theirs is; those that share a threshold share the vectors.
@@ -65,16 +76,21 @@ fn fit_of_scale(
 ) -> Fit {
     let point = Options { asked: Asked::Point, ..options.clone() };
     let mut found = fit(models, problem.clone(), &point, batch);
-    for round in 0..MOST_ROUNDS {
+    let Some(squares) = &found.solution else { return found };
+    let total: f64 = problem.observations.weight.iter().sum();
+    let least = VANISHED * (2.0 * squares.rows.objective / total).sqrt();
+    // The law goes through as many points as it has parameters, whatever they are.
+    let tells_no_scale = problem.observations.n_distinct() <= 2 * models.full().coordinates.len();
+    for _ in 0..MOST_ROUNDS {
         let Some(solution) = &found.solution else { return found };
-        let (scale, end) = follow(&found.problem, solution, choice);
-        if !(scale > 0.0) {
-            let judged = if round == 0 { fit(models, problem, options, batch) } else { found };
-            return remark(judged, Flag::ScaleZero);
+        let (scale, end) = follow(&found.problem, solution, choice, least);
+        let vanished = end == End::Vanished;
+        if vanished && (tells_no_scale || scale <= rounding(&problem)) {
+            return remark(fit(models, problem, options, batch), Flag::ScaleZero);
         }
         let at = Problem { loss: choice.at(scale), ..problem.clone() };
         found = fit(models, at, options, batch);
-        if end == End::Vanished {
+        if vanished {
             return remark(found, Flag::ScaleZero);
         }
         let again = found.solution.as_ref().map_or(f64::NAN, |s| robust_scale(&found.problem, s));
@@ -98,37 +114,51 @@ fn fit_of_scale(
 #[derive(Clone, Copy, PartialEq)]
 enum End {
     Settled,
-    /// The next scale is zero.
+    /// The scale is the least.
     Vanished,
     Unsettled,
 }
 
-/// Scale and fit in turn, from one fit on: the last scale above zero, if any, and how it ended.
-fn follow(problem: &Problem, from: &Finished, choice: LossChoice) -> (f64, End) {
+/// Scale and fit in turn, from one fit on, until the scale stands still or falls to the least: the last scale, and how it
+/// ended.
+///
+/// Where the scale that the fit gives jumps to and fro between a lower and a higher one than the scale that it was fitted
+/// with, the two close in on where it crosses (bisection).
+fn follow(problem: &Problem, from: &Finished, choice: LossChoice, least: f64) -> (f64, End) {
     let weight = &problem.observations.weight;
     let mut scale = robust_scale(problem, from);
     let mut theta = from.theta.clone();
-    if !(scale > 0.0) {
-        return (0.0, End::Vanished);
-    }
-    for _ in 0..MOST_TURNS {
+    // Scales from which the fit leads to a higher one, and to a lower.
+    let (mut rises, mut falls) = (0.0, f64::INFINITY);
+    for turn in 0..MOST_TURNS {
+        if !(scale > least) {
+            return (least, End::Vanished);
+        }
         let at = Problem { loss: choice.at(scale), ..problem.clone() };
-        let Some(found) = minimise(&at, weight, &theta, MOST_ITERATIONS) else { return (scale, End::Unsettled) };
+        let Some(found) = minimise(&at, weight, &theta, MOST_ITERATIONS) else {
+            return (scale, End::Unsettled);
+        };
         let next = robust_scale(problem, &found);
         let slack = if found.is_settled_minimum() { SETTLED } else { ROUGHLY };
         theta = found.theta;
         if (next - scale).abs() <= slack * scale {
             return (next, End::Settled);
         }
-        if !(next > 0.0) {
-            return (scale, End::Vanished);
-        }
-        scale = next;
+        let end = if next > scale { &mut rises } else { &mut falls };
+        *end = scale;
+        let crosses = rises > 0.0 && falls < f64::INFINITY && rises < falls;
+        scale = if turn >= FREE_TURNS && crosses { (rises * falls).sqrt() } else { next };
     }
     (scale, End::Unsettled)
 }
 
-/// The normalised weighted median of |residual/σ|; zero where rounding alone makes it.
+/// What rounding the responses makes of a residual, as a share of σ.
+fn rounding(problem: &Problem) -> f64 {
+    let total: f64 = problem.observations.weight.iter().sum();
+    ABOVE_ROUNDING * (problem.floor / total).sqrt()
+}
+
+/// The normalised weighted median of |residual/σ|.
 fn robust_scale(problem: &Problem, found: &Finished) -> f64 {
     let weight = &problem.observations.weight;
     let mut sizes: Vec<(f64, f64)> = found
@@ -156,8 +186,7 @@ fn robust_scale(problem: &Problem, found: &Finished) -> f64 {
             break;
         }
     }
-    let rounding = (problem.floor / total).sqrt();
-    if median > ABOVE_ROUNDING * rounding { median / NORMAL_MEDIAN } else { 0.0 }
+    median / NORMAL_MEDIAN
 }
 
 fn remark(mut fit: Fit, flag: Flag) -> Fit {
