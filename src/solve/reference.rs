@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 
+use crate::law::{Role, Scale};
 use crate::problem::{LONG, LaneData, Problem, triangle};
 
 use super::certificate::{Certificate, Evaluated};
@@ -166,6 +167,9 @@ impl Quadratic {
     }
 }
 
+/// An amplitude's step leaves at least this share of it.
+const LEAST_SHARE: f64 = 0.1;
+
 /// A step by the majorant that lowers the objective by this share is followed by another.
 const MUCH_LOWER: f64 = 0.1;
 
@@ -224,7 +228,7 @@ impl Reference<'_> {
             }
             iterations += 1;
             self.update_metric(&at, metric);
-            if !self.step(&at, free, quadratic, damping, metric) {
+            if !self.step(&theta, &at, free, quadratic, damping, metric) {
                 quadratic = Quadratic::Newton;
                 damping = increase(damping, &mut growth);
                 if damping > 1e12 {
@@ -232,21 +236,18 @@ impl Reference<'_> {
                 }
                 continue;
             }
-            self.stepped(&theta, free, trial);
+            self.stepped(&theta, free, false, trial);
             let predicted = quadratic.decrease(&at, free, |i| trial[i] - theta[i]);
             self.evaluate(trial);
+            let mut accept = self.is_better(&at, free, predicted);
+            if !accept && self.has_log_amplitude(free) {
+                self.stepped(&theta, free, true, trial);
+                self.evaluate(trial);
+                accept = self.is_better(&at, free, predicted);
+            }
             let found = &mut self.buffers.found;
             let decrease = at.objective - found.objective;
-            // At the resolution of the objective only the gradient can tell.
-            let resolution = resolution_of_predictions(&at);
             let gain = decrease / predicted;
-            if std::env::var_os("DEBUG_REF").is_some() { eprintln!("ref {iterations} obj {:.17e} dec {decrease:.3e} pred {predicted:.3e} damp {damping:.1e} res {resolution:.1e} grad {:.2e} -> {:.2e} theta {:?}", at.objective, gradient_size(&at, free), gradient_size(found, free), theta); }
-            let accept = found.objective.is_finite()
-                && found.gradient.iter().all(|g| g.is_finite())
-                && ((decrease > 0.0 && gain > 1e-4)
-                    || (decrease.abs() <= resolution
-                        && predicted.abs() <= resolution
-                        && gradient_size(found, free) < gradient_size(&at, free)));
             if accept {
                 if decrease < MUCH_LOWER * at.objective {
                     quadratic = Quadratic::Newton;
@@ -280,6 +281,29 @@ impl Reference<'_> {
         Some(Finished { theta, rows: at, free: found_free, certificate, in_range, iterations })
     }
 
+    /// Whether the point that has been evaluated is to be preferred.
+    fn is_better(&self, at: &Rows, free: &[usize], predicted: f64) -> bool {
+        let found = &self.buffers.found;
+        let decrease = at.objective - found.objective;
+        // At the resolution of the objective only the gradient can tell.
+        let resolution = resolution_of_predictions(at);
+        found.objective.is_finite()
+            && found.gradient.iter().all(|g| g.is_finite())
+            && ((decrease > 0.0 && decrease / predicted > 1e-4)
+                || (decrease.abs() <= resolution
+                    && predicted.abs() <= resolution
+                    && gradient_size(found, free) < gradient_size(at, free)))
+    }
+
+    fn is_log_amplitude(&self, i: usize) -> bool {
+        let coordinate = &self.problem.model.coordinates[i];
+        coordinate.scale == Scale::Log && coordinate.role == Role::Amplitude
+    }
+
+    fn has_log_amplitude(&self, free: &[usize]) -> bool {
+        free.iter().any(|&i| self.is_log_amplitude(i))
+    }
+
     /// Undamped steps for as long as they shrink the gradient: the last digits, which the objective cannot
     /// see any more. True where there was one.
     fn polish(
@@ -295,10 +319,10 @@ impl Reference<'_> {
             if free.is_empty() || gradient_size(at, free) <= f64::EPSILON * at.pull {
                 return steps > 0;
             }
-            if !self.step(at, free, Quadratic::Newton, 0.0, &self.problem.metric) {
+            if !self.step(theta, at, free, Quadratic::Newton, 0.0, &self.problem.metric) {
                 return steps > 0;
             }
-            self.stepped(theta, free, trial);
+            self.stepped(theta, free, false, trial);
             self.evaluate(trial);
             let found = &mut self.buffers.found;
             let slack = resolution_of_predictions(at) + self.problem.floor;
@@ -313,13 +337,28 @@ impl Reference<'_> {
         true
     }
 
-    /// The point after the step, inside the bounds.
-    fn stepped(&self, theta: &[f64], free: &[usize], trial: &mut Vec<f64>) {
+    /// The point after the step, or where the step meets the first bound: coordinates that make up for one another must go
+    /// there together. With `relative`, amplitudes themselves change by the share that their logarithms' steps say: the
+    /// valley in which one makes up for another, or for an offset, is straight in them.
+    fn stepped(&self, theta: &[f64], free: &[usize], relative: bool, trial: &mut Vec<f64>) {
         trial.clear();
         trial.extend_from_slice(theta);
-        for (&i, s) in free.iter().zip(&self.buffers.step) {
+        let steps = || free.iter().copied().zip(&self.buffers.step);
+        let share = |(i, s): (usize, &f64)| {
             let (low, high) = self.region.bounds[i];
-            trial[i] = (theta[i] + s).clamp(low, high);
+            let room = if *s < 0.0 { theta[i] - low } else { high - theta[i] };
+            if room > 0.0 && room < s.abs() { room / s.abs() } else { 1.0 }
+        };
+        let whole = steps().map(share).fold(1.0, f64::min);
+        for (i, s) in steps() {
+            let (low, high) = self.region.bounds[i];
+            let meets = whole < 1.0 && share((i, s)) == whole;
+            let mut moved = whole * s;
+            if relative && self.is_log_amplitude(i) {
+                moved = moved.max(LEAST_SHARE - 1.0).ln_1p();
+            }
+            let target = if meets && *s < 0.0 { low } else if meets { high } else { theta[i] + moved };
+            trial[i] = target.clamp(low, high);
         }
     }
 
@@ -331,8 +370,41 @@ impl Reference<'_> {
         }
     }
 
+    /// Finds a step that leads into the domain: coordinates that it would take out of it, though the gradient does not,
+    /// are held. False where the damped Hessian is not positive definite.
+    fn step(
+        &mut self,
+        theta: &[f64],
+        at: &Rows,
+        free: &mut Vec<usize>,
+        quadratic: Quadratic,
+        damping: f64,
+        metric: &[f64],
+    ) -> bool {
+        while self.step_over(at, free, quadratic, damping, metric) {
+            let before = free.len();
+            let mut steps = self.buffers.step.iter();
+            free.retain(|&i| {
+                let (low, high) = self.region.bounds[i];
+                let step = steps.next().copied().unwrap_or_default();
+                !(theta[i] <= low && step < 0.0 || theta[i] >= high && step > 0.0)
+            });
+            if free.len() == before || free.is_empty() {
+                return free.len() == before;
+            }
+        }
+        false
+    }
+
     /// Finds the step over the free coordinates; false where the damped Hessian is not positive definite.
-    fn step(&mut self, at: &Rows, free: &[usize], quadratic: Quadratic, damping: f64, metric: &[f64]) -> bool {
+    fn step_over(
+        &mut self,
+        at: &Rows,
+        free: &[usize],
+        quadratic: Quadratic,
+        damping: f64,
+        metric: &[f64],
+    ) -> bool {
         let damped = |i: usize| {
             let square = at.scale(i) * at.scale(i);
             damping * (if metric[i] > 0.0 { metric[i] } else { square }) / square
