@@ -9,6 +9,7 @@
 use crate::problem::triangle;
 
 use super::dense::{cholesky, cholesky_solve, triangularise};
+use super::reference::Quadratic;
 use super::rows::Rows;
 
 /// Added to the norm of every inner column, of which the norm is one: what is parallel to rounding stays where it is.
@@ -20,16 +21,29 @@ pub struct Reduced {
     /// Without second derivatives and without rows of negative curvature.
     pub gauss_newton: Vec<f64>,
     pub hessian: Vec<f64>,
+    /// The same as the first where a quadratic takes the place of every observation's loss that rises no less anywhere;
+    /// none for least squares, which are their own.
+    pub majorant: Option<Vec<f64>>,
     /// How the inner coordinates follow the outer ones, to first order: a row per inner coordinate.
     pub follow: Vec<f64>,
 }
 
 impl Reduced {
-    pub fn of(rows: &Rows, inner: &[usize], outer: &[usize]) -> Reduced {
+    /// At a point of a problem; `quadratic` says that its loss is.
+    pub fn of(rows: &Rows, inner: &[usize], outer: &[usize], quadratic: bool) -> Reduced {
         let (k, m) = (inner.len(), outer.len());
         let columns: Vec<usize> = inner.iter().chain(outer).copied().collect();
         let scale: Vec<f64> = columns.iter().map(|&i| rows.scale(i)).collect();
-        let r = Factor::new(rows, &columns, &scale, k);
+        let squares_of = |r: &Factor, a: usize, b: usize| -> f64 {
+            let sum: f64 = (0..=a.min(b)).map(|c| r.at(k + c, k + a) * r.at(k + c, k + b)).sum();
+            sum * scale[k + a] * scale[k + b]
+        };
+        let square = |r: &Factor| (0..m * m).map(|c| squares_of(r, c / m, c % m)).collect::<Vec<f64>>();
+        let majorant = (!quadratic).then(|| {
+            let weight = |k: usize| Quadratic::Majorant.curvature(rows, k);
+            square(&Factor::new(rows, &columns, &scale, k, weight))
+        });
+        let r = Factor::new(rows, &columns, &scale, k, |k| Quadratic::Newton.curvature(rows, k));
         let second = second_derivatives(rows, &columns, &scale);
         let at = |a: usize, b: usize| second[a * (k + m) + b];
 
@@ -57,20 +71,18 @@ impl Reduced {
             against.iter_mut().for_each(|column| cholesky_solve(&middle, k, column));
         }
 
-        let mut reduced =
-            Reduced { gauss_newton: vec![0.0; m * m], hessian: vec![0.0; m * m], follow: vec![0.0; k * m] };
+        let gauss_newton = square(&r);
+        let mut reduced = Reduced { hessian: gauss_newton.clone(), gauss_newton, majorant, follow: vec![0.0; k * m] };
         for a in 0..m {
             for b in 0..m {
                 let unit = scale[k + a] * scale[k + b];
-                let squares: f64 = (0..=a.min(b)).map(|c| r.at(k + c, k + a) * r.at(k + c, k + b)).sum();
-                reduced.gauss_newton[a * m + b] = squares * unit;
-                let mut whole = squares + at(k + a, k + b);
+                let mut whole = at(k + a, k + b);
                 for c in 0..k {
                     let curved: f64 = (0..k).map(|d| bent[c * k + d] * taken[b][d]).sum();
                     whole -= projected(c, a) * added[b][c] + added[a][c] * taken[b][c];
                     whole += against[a][c] * curved;
                 }
-                reduced.hessian[a * m + b] = whole * unit;
+                reduced.hessian[a * m + b] += whole * unit;
             }
         }
         for (b, column) in against.into_iter().enumerate() {
@@ -88,15 +100,21 @@ struct Factor {
 }
 
 impl Factor {
-    /// Of the scaled columns of `√C·J`; the first `inner` of them regularised.
-    fn new(rows: &Rows, columns: &[usize], scale: &[f64], inner: usize) -> Factor {
+    /// Of the scaled columns of `√C·J`, as far as `C` is positive; the first `inner` of them regularised.
+    fn new(
+        rows: &Rows,
+        columns: &[usize],
+        scale: &[f64],
+        inner: usize,
+        curvature: impl Fn(usize) -> f64,
+    ) -> Factor {
         let n = rows.residual.len();
         let height = n + columns.len();
         let mut entries = vec![0.0; height * columns.len()];
         for (a, (&i, scale)) in columns.iter().zip(scale).enumerate() {
             let column = &mut entries[a * height..(a + 1) * height];
-            for (k, curvature) in rows.curvature.iter().enumerate().filter(|(_, c)| **c > 0.0) {
-                column[k] = curvature.sqrt() * rows.jacobian[k * rows.p + i] / scale;
+            for k in (0..n).filter(|&k| rows.weight[k] > 0.0 && curvature(k) > 0.0) {
+                column[k] = curvature(k).sqrt() * rows.jacobian[k * rows.p + i] / scale;
             }
             if a < inner {
                 column[n + a] = PARALLEL;
@@ -166,7 +184,7 @@ mod tests {
             let data = LaneData::spread(&problem, &problem.observations.weight);
             let rows = Rows::at(&problem, &data, &[1.9, 2.5, 0.5, 0.2]);
             let (inner, outer) = ([0, 3], [1, 2]);
-            let reduced = Reduced::of(&rows, &inner, &outer);
+            let reduced = Reduced::of(&rows, &inner, &outer, false);
             let h = |i: usize, j: usize| rows.hessian(i, j);
             let determinant = h(0, 0) * h(3, 3) - h(0, 3) * h(0, 3);
             let inverse = [[h(3, 3), -h(0, 3)], [-h(0, 3), h(0, 0)]];

@@ -129,7 +129,7 @@ thread_local! {
 
 /// The quadratic that a step minimises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Quadratic {
+pub enum Quadratic {
     /// By the exact Hessian.
     Newton,
     /// Reweighted least squares: no loss rises faster than that (Huber & Ronchetti 2009, chapter 7). Where most residuals
@@ -139,7 +139,7 @@ enum Quadratic {
 
 impl Quadratic {
     /// The curvature of an observation.
-    fn curvature(self, at: &Rows, k: usize) -> f64 {
+    pub fn curvature(self, at: &Rows, k: usize) -> f64 {
         match self {
             Quadratic::Newton => at.curvature[k],
             Quadratic::Majorant if at.residual[k] == 0.0 => at.weight[k],

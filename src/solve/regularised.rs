@@ -31,7 +31,7 @@ const PENALTIES: [f64; 5] = [1e-1, 1e-3, 1e-5, 1e-7, 1e-9];
 const EXACT: f64 = 1e-8;
 
 /// Evaluations for each penalty.
-const MOST_EVALUATIONS: usize = 40;
+const MOST_EVALUATIONS: usize = 80;
 
 /// A minimum of the sum counts as found where a step promises less than this share of the penalty's own curvature.
 const FOUND: f64 = 1e-4;
@@ -144,6 +144,8 @@ pub struct Path<'a> {
 enum Along {
     Charts,
     Coordinates,
+    /// In the charts, by the majorant.
+    Majorant,
 }
 
 /// The projected sum at a point: its value, and its gradient and Hessian (square, by rows) over the outer coordinates.
@@ -159,6 +161,8 @@ struct Sum {
     /// The Hessian along the charts, and what its diagonal has less along the coordinates.
     hessian: Vec<f64>,
     bend: Vec<f64>,
+    /// Gauss-Newton's matrix of losses that rise no less anywhere.
+    majorant: Vec<f64>,
     /// `∂θ/∂φ`, and whether a step along the coordinates goes straight in this one: next to a bound it would leave the
     /// domain.
     slope: Vec<f64>,
@@ -246,7 +250,7 @@ impl<'a> Path<'a> {
         let mut along = Along::Charts;
         for _ in 0..MOST_EVALUATIONS {
             let step = step(&at, along, radius)?;
-            let promised = promised(&at, &step);
+            let promised = promised(&at, along, &step);
             if promised <= FOUND * penalty {
                 return Some(at);
             }
@@ -266,7 +270,11 @@ impl<'a> Path<'a> {
             } else {
                 radius = SHORTER * length;
                 // A valley may be straight in the one and curved in the other.
-                along = if along == Along::Charts { Along::Coordinates } else { Along::Charts };
+                along = match along {
+                    Along::Charts => Along::Coordinates,
+                    Along::Coordinates if !self.problem.loss.is_quadratic() => Along::Majorant,
+                    _ => Along::Charts,
+                };
             }
             if radius < SHORTEST {
                 return None;
@@ -277,7 +285,7 @@ impl<'a> Path<'a> {
 
     /// The point after a step, in the charts; none where a coordinate would leave its domain.
     fn after(&self, at: &Sum, along: Along, step: &[f64]) -> Option<Vec<f64>> {
-        if along == Along::Charts {
+        if along != Along::Coordinates {
             return Some(at.phi.iter().zip(step).map(|(x, s)| x + s).collect());
         }
         let moved = self.outer.iter().enumerate().map(|(a, &i)| {
@@ -312,8 +320,10 @@ impl<'a> Path<'a> {
             return None;
         }
         let rows = self.project(&mut theta, &bounds)?;
-        let Reduced { mut gauss_newton, mut hessian, mut follow } =
-            Reduced::of(&rows, &self.inner, &self.outer);
+        let quadratic = self.problem.loss.is_quadratic();
+        let Reduced { mut gauss_newton, mut hessian, majorant, mut follow } =
+            Reduced::of(&rows, &self.inner, &self.outer, quadratic);
+        let mut majorant = majorant.unwrap_or_else(|| gauss_newton.clone());
         let mut gradient = Vec::with_capacity(m);
         let mut bend = Vec::with_capacity(m);
         for (a, &i) in self.outer.iter().enumerate() {
@@ -322,6 +332,7 @@ impl<'a> Path<'a> {
             for (b, (other, _)) in slopes.iter().enumerate() {
                 gauss_newton[a * m + b] *= slope * other;
                 hessian[a * m + b] *= slope * other;
+                majorant[a * m + b] *= slope * other;
             }
             (0..self.inner.len()).for_each(|c| follow[c * m + a] *= slope);
             bend.push(
@@ -329,6 +340,7 @@ impl<'a> Path<'a> {
             );
             hessian[a * m + a] += rows.gradient[i] * second + penalty;
             gauss_newton[a * m + a] += penalty;
+            majorant[a * m + a] += penalty;
         }
         let objective = rows.objective;
         let value = objective + 0.5 * penalty * phi.iter().map(|x| x * x).sum::<f64>();
@@ -336,7 +348,7 @@ impl<'a> Path<'a> {
         let is_straight = |(chart, phi): (&Chart, &f64)| !matches!(chart, Chart::FromBound { .. }) || *phi > 0.0;
         let straight = self.charts.iter().zip(phi).map(is_straight).collect();
         let phi = phi.to_vec();
-        Some(Sum { phi, theta, objective, value, gradient, gauss_newton, hessian, bend, slope, straight, follow })
+        Some(Sum { phi, theta, objective, value, gradient, gauss_newton, hessian, majorant, bend, slope, straight, follow })
     }
 
     /// Gives the inner coordinates their best values, the outer ones being held by their bounds.
@@ -382,13 +394,14 @@ fn step(at: &Sum, along: Along, radius: f64) -> Option<Vec<f64>> {
             step
         })
     };
-    let bend = if along == Along::Charts { 0.0 } else { 1.0 };
+    let bend = if along == Along::Coordinates { 1.0 } else { 0.0 };
+    let matrix = if along == Along::Majorant { &at.majorant } else { &at.hessian };
     let downhill = || {
         let along = |a: usize| -at.gradient[a] / at.gauss_newton[a * m + a];
         Some((0..m).map(along).collect())
     };
     let mut step: Vec<f64> =
-        solve(&at.hessian, bend).or_else(|| solve(&at.gauss_newton, 0.0)).or_else(downhill)?;
+        solve(matrix, bend).or_else(|| solve(&at.gauss_newton, 0.0)).or_else(downhill)?;
     let length = step.iter().map(|s| s.abs()).fold(0.0, f64::max);
     if length > radius {
         step.iter_mut().for_each(|s| *s *= radius / length);
@@ -397,10 +410,11 @@ fn step(at: &Sum, along: Along, radius: f64) -> Option<Vec<f64>> {
 }
 
 /// What Gauss-Newton's model promises for a step, or the gradient's half where that is negative.
-fn promised(at: &Sum, step: &[f64]) -> f64 {
+fn promised(at: &Sum, along: Along, step: &[f64]) -> f64 {
     let m = step.len();
     let slope: f64 = at.gradient.iter().zip(step).map(|(g, s)| -g * s).sum();
+    let matrix = if along == Along::Majorant { &at.majorant } else { &at.gauss_newton };
     let bend: f64 =
-        (0..m * m).map(|k| at.gauss_newton[k] * step[k / m] * step[k % m]).sum();
+        (0..m * m).map(|k| matrix[k] * step[k / m] * step[k % m]).sum();
     (slope - 0.5 * bend).max(0.25 * slope)
 }
