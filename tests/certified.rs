@@ -260,7 +260,7 @@ fn asymptotic_standard_errors() {
         1e-12,
     );
     let methods = outcome.coefficients.texts("ci_method");
-    assert!(methods.iter().all(|m| m == "normal"), "{methods:?}");
+    assert!(methods.iter().all(|m| m == "t"), "{methods:?}");
 }
 
 /// Spread of 4,000 replicates for three ways to resample, against converged refits done elsewhere.

@@ -285,7 +285,8 @@ fn fit_group(run: &Run, sweeps: &[Sweep], tools: &mut Tools, interrupted: &Atomi
         for (member, fit) in members.into_iter().zip(fits) {
             let judged = &mut group[member];
             if let Some(fit) = without_culprits(judged, law, fit, batch) {
-                record(run, law, judged.sweep, &fit, interrupted, replicates, &mut chunk);
+                let tools = (&mut *batch, &mut *replicates);
+                record(run, law, judged.sweep, &fit, interrupted, tools, &mut chunk);
                 batch.spare.keep(fit);
             }
         }
@@ -328,7 +329,7 @@ fn record(
     sweep: &Sweep,
     fit: &Fit,
     interrupted: &AtomicBool,
-    replicates: &mut Replicates,
+    (batch, replicates): (&mut Batch, &mut Replicates),
     chunk: &mut Chunk,
 ) {
     let bound = &run.laws[law];
@@ -336,8 +337,8 @@ fn record(
     let (models, digest) = (&bound.models, &sweep.key_digest);
     let found = (wanted && replicate_into(models, fit, &run.inference, digest, interrupted, replicates))
         .then_some(replicates);
-    estimate(&bound.law, fit, found.as_deref(), &run.inference, &mut chunk.estimates);
-    let mut record = Record::new(sweep.index, law, fit, &chunk.estimates);
+    let flags = estimate(models, fit, found.as_deref(), &run.inference, batch, &mut chunk.estimates);
+    let mut record = Record::new(sweep.index, law, fit, flags, &chunk.estimates);
     if let Some(replicates) = found {
         record.n_replicates = replicates.len();
         record.n_failed = replicates.n_failed();

@@ -41,14 +41,14 @@ pub struct Record {
 }
 
 impl Record {
-    /// Of a fit whose parameters' estimates are the last of `estimates`.
-    pub fn new(sweep: usize, law: usize, fit: &Fit, estimates: &[Estimate]) -> Record {
+    /// Of a fit whose parameters' estimates, with remarks on them, are the last of `estimates`.
+    pub fn new(sweep: usize, law: usize, fit: &Fit, remarks: Vec<Flag>, estimates: &[Estimate]) -> Record {
         let parameters = estimates.len() - fit.natural.len()..estimates.len();
-        let mut flags = fit.flags.clone();
+        let mut flags = [fit.flags.clone(), remarks].concat();
         if is_weak(fit, &estimates[parameters.clone()]) {
             flags.push(Flag::Weak);
-            flags.sort_unstable();
         }
+        flags.sort_unstable();
         Record {
             sweep,
             law,

@@ -1,85 +1,120 @@
 //! Asymptotic standard errors.
 //!
-//! Least squares: `s²(JᵀWJ)⁻¹` with `s² = RSS/(n − p)` (or 1 where σ is absolute). Other losses: the sandwich
-//! `H⁻¹(Σ ψ²∂m∂mᵀ)H⁻¹` with the exact Hessian `H` (Huber 1967). Both over the coordinates that are not on a
-//! bound, carried to natural units by the delta method.
+//! Least squares: `s²(JᵀWJ)⁻¹` with `s² = RSS/(n − p)`, or 1 where σ is absolute. Other losses, and clusters: `sandwich`.
+//! All over the coordinates that are not on a bound, carried to a parameter by the delta method. Intervals are made on the
+//! parameter's own scale, the logarithm where the solver works in it, and cut at the bounds of its domain.
 
-use std::cell::RefCell;
+use faer::Mat;
 
-use faer::{Mat, Side};
+use crate::law::{Law, Scale};
+use crate::solve::{Fit, column_scales, weighted_entry};
 
-use crate::solve::{Finished, Fit, cholesky, cholesky_solve, column_scales, scaled_hessian, weighted_entry};
+use super::Options;
+use super::interval::{normal_quantile, t_quantile};
+use super::sandwich::{Sandwich, Spread};
 
-/// A Hessian with an eigenvalue below this share of its largest is not inverted.
-const CURVED: f64 = 1e-9;
-
-/// Buffers that a thread keeps.
-#[derive(Default)]
-struct Scratch {
-    scale: Vec<f64>,
-    /// By rows, over the free coordinates, columns scaled.
-    covariance: Vec<f64>,
-    hessian: Vec<f64>,
+/// What is known of a fit's uncertainty, parameter by parameter.
+#[derive(Debug)]
+pub struct Uncertainty<'a> {
+    fit: &'a Fit,
+    confidence: f64,
+    /// The variance of a residual over σ, where least squares' own formula holds.
+    residual_variance: Option<f64>,
+    /// None where σ is absolute, so that nothing is to be learnt from residuals.
+    sandwich: Option<Sandwich<'a>>,
+    /// `∂ parameter / ∂ coordinate`, by rows.
     jacobian: Vec<f64>,
-    row: Vec<f64>,
 }
 
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+/// What is known of one quantity.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    pub std_error: f64,
+    /// How many standard errors the interval reaches on each side.
+    pub quantile: f64,
+    /// What the objective rises by there, if it is a parabola.
+    pub rise: f64,
 }
 
-/// Gives `set` the standard error of each of the law's parameters, by its index: none where it is fixed, on a bound, or not
-/// determined.
-pub fn standard_errors(fit: &Fit, absolute_sigma: bool, mut set: impl FnMut(usize, Option<f64>)) {
-    SCRATCH.with_borrow_mut(|scratch| {
-        let covariance = covariance(fit, absolute_sigma, scratch);
-        let Scratch { scale, covariance: entries, jacobian, row, .. } = scratch;
-        let p = fit.problem.p();
-        for k in 0..fit.natural.len() {
-            let variance = covariance.map(|solution| {
-                row.clear();
-                row.extend(solution.free.iter().zip(scale.iter()).map(|(&i, s)| jacobian[k * p + i] / s));
-                let products = row.iter().flat_map(|x| row.iter().map(move |y| (x, y)));
-                products.zip(entries.iter()).map(|((x, y), entry)| x * entry * y).sum::<f64>()
-            });
-            let usable = |variance: &f64| *variance > 0.0 && variance.is_finite() && !fit.at_bound[k];
-            set(k, variance.filter(usable).map(f64::sqrt));
+impl<'a> Uncertainty<'a> {
+    /// Of a fit that can be trusted.
+    pub fn of(fit: &'a Fit, options: &Options) -> Uncertainty<'a> {
+        let clustered = fit.problem.observations.cluster.is_some();
+        let quadratic = fit.problem.loss.is_quadratic() && !clustered;
+        let absolute = options.absolute_sigma && quadratic;
+        let residual_variance = match degrees_of_freedom(fit) {
+            _ if !quadratic => None,
+            _ if absolute => Some(1.0),
+            left => left.map(|left| 2.0 * fit.objective() / left),
+        };
+        let mut jacobian = Vec::new();
+        if let Some(solution) = &fit.solution {
+            fit.problem.natural_jacobian_into(&solution.theta, &mut jacobian);
         }
-    });
-}
-
-/// Leaves the covariance of the free coordinates in `scratch`, and the parameters' derivatives.
-fn covariance<'a>(fit: &'a Fit, absolute_sigma: bool, scratch: &mut Scratch) -> Option<&'a Finished> {
-    let solution = fit.solution.as_ref().filter(|solution| !solution.free.is_empty())?;
-    let Scratch { scale, covariance, hessian, jacobian, row: column } = scratch;
-    scale.clear();
-    scale.extend(solution.free.iter().map(|&i| solution.rows.scale(i)));
-    covariance.clear();
-    covariance.resize(scale.len() * scale.len(), 0.0);
-    if fit.problem.loss.is_quadratic() {
-        least_squares(fit, solution, absolute_sigma, covariance)?;
-    } else {
-        sandwich(solution, scale, covariance, hessian, column)?;
+        let sandwich = if absolute { None } else { Sandwich::of(fit, options.confidence) };
+        Uncertainty { fit, confidence: options.confidence, residual_variance, sandwich, jacobian }
     }
-    fit.problem.natural_jacobian_into(&solution.theta, jacobian);
-    Some(solution)
-}
 
-fn least_squares(fit: &Fit, solution: &Finished, absolute_sigma: bool, covariance: &mut [f64]) -> Option<()> {
-    let m = solution.free.len();
-    let variance =
-        if absolute_sigma { 1.0 } else { 2.0 * solution.rows.objective / degrees_of_freedom(fit)? };
-    let inverse = &fit.identification.inverse;
-    if inverse.len() != m * m {
-        return None;
+    /// The standard error of a parameter of the law; none where it is fixed, on a bound, or not determined.
+    pub fn std_error(&self, parameter: usize) -> Option<f64> {
+        let gradient = |i: usize| self.jacobian[parameter * self.fit.problem.p() + i];
+        let variance = match self.residual_variance {
+            Some(residual) => residual * self.squares(gradient)?,
+            None => self.sandwich.as_ref()?.spread(gradient)?.variance,
+        };
+        let usable = variance > 0.0 && variance.is_finite() && !self.fit.at_bound[parameter];
+        usable.then(|| variance.sqrt())
     }
-    for a in 0..m {
-        for b in 0..m {
-            let product: f64 = (a.max(b)..m).map(|k| inverse[a * m + k] * inverse[b * m + k]).sum();
-            covariance[a * m + b] = variance * product;
+
+    /// What is known of a quantity whose derivatives with respect to the problem's coordinates are given.
+    pub fn known(&self, gradient: impl Fn(usize) -> f64) -> Option<Known> {
+        if let Some(sandwich) = &self.sandwich {
+            let Spread { variance, degrees_of_freedom, rise } = sandwich.spread(gradient)?;
+            let quantile = t_quantile(0.5 + 0.5 * self.confidence, degrees_of_freedom);
+            return Some(Known { std_error: variance.sqrt(), quantile, rise: rise * quantile * quantile });
         }
+        // σ is known: the objective is minus the log-likelihood.
+        let variance = self.residual_variance? * self.squares(gradient)?;
+        let quantile = normal_quantile(0.5 + 0.5 * self.confidence);
+        let usable = variance > 0.0 && variance.is_finite();
+        usable.then(|| Known { std_error: variance.sqrt(), quantile, rise: 0.5 * quantile * quantile })
     }
-    Some(())
+
+    /// The interval of a parameter of the law, inside its domain; none where it has no standard error.
+    pub fn interval(&self, law: &Law, parameter: usize) -> Option<(f64, f64)> {
+        let Fit { problem, natural, at_bound, .. } = self.fit;
+        let estimate = natural[parameter];
+        let coordinate = problem.model.coordinates.iter().find(|c| c.parameter == parameter)?;
+        if at_bound[parameter] {
+            return None;
+        }
+        let per_unit = match coordinate.scale {
+            Scale::Log => estimate,
+            Scale::Linear => 1.0,
+        };
+        let known = self.known(|i| self.jacobian[parameter * problem.p() + i] / per_unit)?;
+        let reach = known.quantile * known.std_error;
+        let (low, high) = match coordinate.scale {
+            Scale::Log => (estimate * (-reach).exp(), estimate * reach.exp()),
+            Scale::Linear => (estimate - reach, estimate + reach),
+        };
+        let bounds = law.free_parameters().find(|(i, ..)| *i == parameter).map(|(_, low, high)| (low, high));
+        let (least, most) = bounds.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+        Some((low.max(least), high.min(most)))
+    }
+
+    /// `gᵀ(JᵀWJ)⁻¹g`.
+    fn squares(&self, gradient: impl Fn(usize) -> f64) -> Option<f64> {
+        let solution = self.fit.solution.as_ref()?;
+        let m = solution.free.len();
+        let inverse = &self.fit.identification.inverse;
+        if inverse.len() != m * m {
+            return None;
+        }
+        let scaled: Vec<f64> = solution.free.iter().map(|&i| gradient(i) / solution.rows.scale(i)).collect();
+        let entry = |b: usize| (0..=b).map(|a| inverse[a * m + b] * scaled[a]).sum::<f64>();
+        Some((0..m).map(|b| entry(b).powi(2)).sum())
+    }
 }
 
 /// Observations with weight less free parameters, where positive.
@@ -87,56 +122,6 @@ fn degrees_of_freedom(fit: &Fit) -> Option<f64> {
     let n = fit.problem.n_weighted();
     let p = fit.problem.p() + fit.edges.len();
     (n > p).then(|| (n - p) as f64)
-}
-
-/// `covariance` holds zeros, `hessian` and `column` are buffers.
-fn sandwich(
-    solution: &Finished,
-    scale: &[f64],
-    covariance: &mut [f64],
-    hessian: &mut Vec<f64>,
-    column: &mut Vec<f64>,
-) -> Option<()> {
-    let Finished { rows, free, certificate, .. } = solution;
-    let m = free.len();
-    // With a near-absolute loss few observations carry curvature; with no more of them than parameters the
-    // Hessian says nothing about the spread.
-    let curved = rows.curvature.iter().filter(|c| **c > 0.0).count();
-    if curved <= m {
-        return None;
-    }
-    // The certificate's lowest curvature is over the largest, and that ratio itself or a lower bound of it.
-    if !(certificate.lowest_curvature > CURVED) {
-        let eigenvalues = scaled_hessian(rows, free, scale).self_adjoint_eigenvalues(Side::Lower).ok()?;
-        let (least, most) = (eigenvalues.first()?, eigenvalues.last()?);
-        if !(*least > CURVED * most) {
-            return None;
-        }
-    }
-    for (k, slope) in rows.slope.iter().enumerate().filter(|(_, s)| **s != 0.0) {
-        let derivatives = &rows.jacobian[k * rows.p..(k + 1) * rows.p];
-        for a in 0..m {
-            let left = slope * slope * derivatives[free[a]] / scale[a];
-            for b in 0..m {
-                covariance[a * m + b] += left * derivatives[free[b]] / scale[b];
-            }
-        }
-    }
-    hessian.clear();
-    hessian.resize(m * m, 0.0);
-    rows.scaled_hessian_into(free, hessian);
-    if !cholesky(hessian, m) {
-        return None;
-    }
-    // H⁻¹ from the left twice, the matrix being symmetric: its rows, then its columns.
-    covariance.chunks_exact_mut(m).for_each(|row| cholesky_solve(hessian, m, row));
-    for b in 0..m {
-        column.clear();
-        column.extend((0..m).map(|a| covariance[a * m + b]));
-        cholesky_solve(hessian, m, column);
-        column.iter().enumerate().for_each(|(a, x)| covariance[a * m + b] = *x);
-    }
-    Some(())
 }
 
 /// The diagonal of the hat matrix of the weighted Jacobian over the free coordinates; empty where it cannot

@@ -1,4 +1,7 @@
-//! Percentiles of replicates and quantiles of the normal distribution.
+//! Percentiles of replicates, and quantiles of the normal distribution and Student's t.
+
+use statrs::function::beta::beta_reg;
+use statrs::function::gamma::ln_gamma;
 
 /// Sample standard deviation (n − 1); none below two values.
 pub fn standard_deviation(values: &[f64]) -> Option<f64> {
@@ -48,6 +51,27 @@ pub fn normal_quantile(probability: f64) -> f64 {
     z
 }
 
+/// The quantile of Student's t with so many degrees of freedom, not below the median: Newton's method on the incomplete beta
+/// function, from Hill's (1970) expansion about the normal quantile.
+pub fn t_quantile(probability: f64, degrees: f64) -> f64 {
+    let z = normal_quantile(probability);
+    let upper = 1.0 - probability;
+    let half = 0.5 * degrees;
+    let log_density = ln_gamma(half + 0.5) - ln_gamma(half) - 0.5 * (degrees * std::f64::consts::PI).ln();
+    let mut t = z + (z.powi(3) + z) / (4.0 * degrees)
+        + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * degrees * degrees);
+    for _ in 0..100 {
+        let tail = 0.5 * beta_reg(half, 0.5, degrees / (degrees + t * t));
+        let density = (log_density - (half + 0.5) * (t * t / degrees).ln_1p()).exp();
+        let step = ((tail - upper) / density).clamp(-0.5 * t, t);
+        t += step;
+        if step.abs() <= 1e-12 * t {
+            break;
+        }
+    }
+    t
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +83,21 @@ mod tests {
             assert!((normal_quantile(p) - z).abs() < 1e-14, "{p}");
         }
         assert!((normal_quantile(0.9995) - 3.290_526_731_491_925_5).abs() < 1e-12);
+    }
+
+    /// Values of SciPy's `t.ppf`.
+    #[test]
+    fn quantiles_of_students_t() {
+        for (p, degrees, t) in [
+            (0.975, 1.0, 12.706_204_736_174_694),
+            (0.975, 2.5, 3.574_654_842_003_682),
+            (0.975, 7.3, 2.345_066_736_547_703),
+            (0.975, 31.2, 2.038_983_684_737_313),
+            (0.995, 234.7, 2.596_938_855_270_252),
+            (0.975, 1e5, 1.959_987_707_534_61),
+        ] {
+            assert!((t_quantile(p, degrees) / t - 1.0).abs() < 1e-10, "{p} {degrees}");
+        }
     }
 
     /// `numpy.percentile([1, 2, 4, 8, 16], [2.5, 97.5])`.

@@ -2,7 +2,8 @@
 //!
 //! | file | its one idea |
 //! | --- | --- |
-//! | `covariance` | asymptotic standard errors |
+//! | `covariance` | asymptotic standard errors and intervals |
+//! | `sandwich` | standard errors that hold for small sweeps, uneven spread and clusters |
 //! | `resample` | random numbers and what is resampled |
 //! | `compact` | leaving out what was not drawn |
 //! | `replicates` | refits on resampled weights |
@@ -17,6 +18,7 @@ mod interval;
 mod likelihood;
 mod replicates;
 mod resample;
+mod sandwich;
 
 pub use covariance::leverages;
 pub use goodness::{Goodness, goodness, predictions};
@@ -27,8 +29,10 @@ pub use resample::{Resample, Resampler, generator};
 
 use std::cell::RefCell;
 
-use crate::law::{Domain, Law, Scale};
-use crate::solve::{Fit, Status};
+use crate::law::{Domain, Scale};
+use crate::solve::{Batch, Fit, Flag, Models, Reach, Status, Towards, endless};
+
+use covariance::Uncertainty;
 
 /// What inference is asked for.
 #[derive(Clone, Debug)]
@@ -83,14 +87,25 @@ pub fn is_weak(fit: &Fit, estimates: &[Estimate]) -> bool {
     })
 }
 
-/// Appends the estimates of a fit's parameters, in the law's order, with standard errors and intervals.
+/// Replicates, or draws that differ, of which there must be so many; below the last no interval is given.
+const GOOD: f64 = 0.9;
+const FEWEST_SAMPLES: usize = 10;
+const ENOUGH: f64 = 0.5;
+
+/// Fewer clusters than this hardly tell how far anything is known.
+const MANY_CLUSTERS: usize = 5;
+
+/// Appends the estimates of a fit's parameters, in the law's order, with standard errors and intervals; gives what there is
+/// to remark on them.
 pub fn estimate(
-    law: &Law,
+    models: &Models,
     fit: &Fit,
     replicates: Option<&Replicates>,
     options: &Options,
+    batch: &mut Batch,
     estimates: &mut Vec<Estimate>,
-) {
+) -> Vec<Flag> {
+    let law = models.law();
     let first = estimates.len();
     estimates.extend(law.parameters.iter().enumerate().map(|(i, parameter)| Estimate {
         estimate: fit.natural[i],
@@ -101,25 +116,66 @@ pub fn estimate(
         fixed: matches!(parameter.domain, Domain::Fixed(_)),
     }));
     let estimates = &mut estimates[first..];
-    if is_trustworthy(fit) {
-        covariance::standard_errors(fit, options.absolute_sigma, |i, error| estimates[i].std_error = error);
+    let mut flags = Vec::new();
+    if !is_trustworthy(fit) {
+        return flags;
     }
-    let free = estimates.iter_mut().enumerate().filter(|(_, estimate)| !estimate.fixed);
+    let uncertainty = Uncertainty::of(fit, options);
+    let free = |estimates: &mut [Estimate]| (0..estimates.len()).filter(|&i| !estimates[i].fixed).collect::<Vec<_>>();
+    for i in free(estimates) {
+        estimates[i].std_error = uncertainty.std_error(i);
+    }
     if let Some(replicates) = replicates {
-        VALUES.with_borrow_mut(|values| {
-            for (i, estimate) in free {
+        let good = 1.0 - replicates.n_failed() as f64 / replicates.len().max(1) as f64;
+        if good < GOOD || replicates.n_samples < FEWEST_SAMPLES {
+            flags.push(Flag::FewReplicates);
+        }
+        for i in free(estimates).into_iter().filter(|_| good >= ENOUGH) {
+            VALUES.with_borrow_mut(|values| {
                 values.clear();
                 values.extend(replicates.values(i));
-                estimate.bootstrap_std_error = interval::standard_deviation(values);
-                estimate.interval = interval::percentile_interval(values, options.confidence);
-            }
-        });
+                estimates[i].bootstrap_std_error = interval::standard_deviation(values);
+                estimates[i].interval = interval::percentile_interval(values, options.confidence);
+            });
+        }
     } else if options.bootstrap == 0 {
-        let z = interval::normal_quantile(0.5 + 0.5 * options.confidence);
-        for (_, Estimate { estimate, std_error, interval, .. }) in free {
-            *interval = std_error.map(|se| (*estimate - z * se, *estimate + z * se));
+        for i in free(estimates) {
+            estimates[i].interval = uncertainty.interval(law, i);
         }
     }
+    let clusters = fit.problem.observations.cluster.as_ref();
+    if clusters.is_some_and(|clusters| n_distinct(clusters) < MANY_CLUSTERS) {
+        flags.push(Flag::FewClusters);
+    }
+    let reaches: Vec<Reach> = fit.solution.iter().flat_map(|solution| &solution.free)
+        .filter_map(|&coordinate| {
+            let known = uncertainty.known(|i| if i == coordinate { 1.0 } else { 0.0 })?;
+            Some(Reach { coordinate, distance: known.quantile * known.std_error, rise: known.rise })
+        })
+        .collect();
+    for (i, towards) in endless(models, fit, &reaches, batch) {
+        let Estimate { bootstrap_std_error, interval, .. } = &mut estimates[i];
+        let Some((low, high)) = interval else { continue };
+        match towards {
+            Towards::Infinity => *high = f64::INFINITY,
+            Towards::MinusInfinity => *low = f64::NEG_INFINITY,
+            Towards::Zero => *low = low.min(0.0),
+        }
+        if low.is_infinite() || high.is_infinite() {
+            *bootstrap_std_error = None;
+            flags.push(Flag::UnboundedInterval);
+        }
+    }
+    flags.sort_unstable();
+    flags.dedup();
+    flags
+}
+
+fn n_distinct(values: &[u32]) -> usize {
+    let mut values = values.to_vec();
+    values.sort_unstable();
+    values.dedup();
+    values.len()
 }
 
 thread_local! {

@@ -1,4 +1,8 @@
 //! Refits on resampled weights, starting from the estimate.
+//!
+//! A replicate is judged as a fit is: one without a finite minimum, or that ended on an uncertified point, has failed. So has
+//! one that is the sample itself, which says nothing about other samples, and one of fewer different points than
+//! parameters.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -23,7 +27,10 @@ pub struct Replicates {
     pub objective: Vec<f64>,
     /// Natural units, row-major.
     pub estimates: Vec<f64>,
+    /// Whether the replicate is good.
     pub converged: Vec<bool>,
+    /// How many different samples could be drawn, if no more than a few.
+    pub n_samples: usize,
 }
 
 impl Replicates {
@@ -39,7 +46,7 @@ impl Replicates {
         self.converged.iter().filter(|c| !**c).count()
     }
 
-    /// A parameter's values over the replicates that converged.
+    /// A parameter's values over the good replicates.
     pub fn values(&self, parameter: usize) -> impl Iterator<Item = f64> {
         let converged = (0..self.len()).filter(|&r| self.converged[r]);
         converged.map(move |r| self.estimates[r * self.n_parameters + parameter])
@@ -61,6 +68,9 @@ impl Replicates {
         &self.estimates[replicate * self.n_parameters..(replicate + 1) * self.n_parameters]
     }
 }
+
+/// Different samples are counted up to here.
+const MOST_SAMPLES: usize = 1000;
 
 /// Weights held at once: replicates are refitted in chunks of about this many values.
 const CHUNK_VALUES: usize = 1 << 16;
@@ -137,8 +147,10 @@ impl Prepared {
         terrain.bent = expansion.is_some_and(|e| !e.third.is_empty());
         let has_table = !is_long && table.set(level, &problem);
         let table = Some(&*table).filter(|_| has_table);
+        let points = problem.observations.repeated_points();
         let task = Refitting {
             models,
+            points: points.as_ref().map(|(points, count)| (&points[..], *count)),
             problem: &problem,
             terrain: &terrain,
             start: &start,
@@ -149,6 +161,7 @@ impl Prepared {
         };
         let n_parameters = models.law().parameters.len();
         replicates.clear(options.bootstrap, n_parameters);
+        replicates.n_samples = resampler.n_samples(MOST_SAMPLES);
         // The cut is by the sweep's size alone, so that it does not depend on threads; results would not
         // depend on it anyway.
         let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(1, 256);
@@ -211,6 +224,10 @@ struct Scratch {
     order: Vec<usize>,
     thetas: Vec<f64>,
     naturals: Vec<f64>,
+    /// Replicates that are not to be finished.
+    lost: Vec<bool>,
+    /// Points that a replicate has.
+    present: Vec<bool>,
 }
 
 thread_local! {
@@ -230,6 +247,8 @@ struct Refitting<'a> {
     problem: &'a Problem,
     terrain: &'a Terrain<'a>,
     start: &'a [f64],
+    /// Which of the different points each observation is at, where some are at the same, and how many there are.
+    points: Option<(&'a [u32], usize)>,
     expansion: Option<&'a Expansion>,
     table: Option<&'a Table>,
     options: &'a Options,
@@ -238,13 +257,26 @@ struct Refitting<'a> {
 
 /// Refits the replicates from number `first` on.
 fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) {
-    let Refitting { models, problem, terrain, start, expansion, table, options, key_digest } = *task;
+    let Refitting { models, problem, terrain, start, points, expansion, table, options, key_digest } = *task;
     let n = problem.n();
     let p = problem.p();
     let count = refits.converged.len();
     let own = &problem.observations.weight;
-    let Scratch { batch, resampler, rows, weight, drawn, sums, trials, predicted, order, thetas, naturals } =
-        scratch;
+    let Scratch {
+        batch,
+        resampler,
+        rows,
+        weight,
+        drawn,
+        sums,
+        trials,
+        predicted,
+        order,
+        thetas,
+        naturals,
+        lost,
+        present,
+    } = scratch;
     resampler.set(&problem.observations, &options.resample, options.seed, key_digest);
     let level = batch.level();
     let width = expansion.map_or(0, Expansion::width);
@@ -254,9 +286,18 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
     rows.resize(n * count, 0);
     weight.resize(n * count, 0.0);
     drawn.resize(count, 0);
+    lost.clear();
+    lost.resize(count, false);
     for k in 0..count {
         let (rows, weight) = (&mut rows[k * n..(k + 1) * n], &mut weight[k * n..(k + 1) * n]);
         drawn[k] = resampler.draw((first + k) as u64, own, rows, weight);
+        let few = |(points, n_points): (&[u32], usize)| {
+            present.clear();
+            present.resize(n_points, false);
+            rows[..drawn[k]].iter().for_each(|&row| present[points[row as usize] as usize] = true);
+            present.iter().filter(|present| **present).count() < p
+        };
+        lost[k] = drawn[k] == resampler.n_observations() || drawn[k] < p || points.is_some_and(few);
         if let Some(expansion) = expansion {
             let part = Part { rows: &rows[..drawn[k]], weight: &weight[..drawn[k]] };
             expansion.sum(level, part, &mut sums[k * width..(k + 1) * width]);
@@ -281,6 +322,7 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
     order.extend(0..count);
     order.sort_unstable_by_key(|&r| (drawn[r], r));
     let Refits { objective, estimates, converged } = refits;
+    let mut drifts = vec![false; count];
     let task = |k: usize| {
         let r = order[k];
         let ahead = expansion.map(|_| Ahead {
@@ -294,6 +336,7 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
         let r = order[ended.task];
         objective[r] = ended.objective;
         converged[r] = ended.ending == Ending::Converged;
+        drifts[r] = ended.ending == Ending::Drifting;
         thetas[r * p..(r + 1) * p].copy_from_slice(ended.theta);
     });
     problem.naturals_into(thetas, naturals);
@@ -308,13 +351,17 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
     let n_parameters = models.law().parameters.len();
     for (r, natural) in estimates.chunks_exact_mut(n_parameters.max(1)).enumerate() {
         let theta = &thetas[r * p..(r + 1) * p];
-        if (!converged[r] || vanishes(theta)) && part(r).rows.len() >= p {
+        if lost[r] {
+            converged[r] = false;
+            continue;
+        }
+        if !converged[r] && !drifts[r] || vanishes(theta) {
             let weight = part(r).spread(n);
             if let Some(found) = minimise(problem, &weight, theta, 50) {
                 // A replicate's optimum may lie on an edge, like the estimate's own: leaving such replicates out
                 // would cut the interval off on that side.
                 let (solved, _, found) = at_edges(models, problem.clone(), &weight, found);
-                converged[r] = found.certificate.holds();
+                converged[r] = found.is_settled_minimum();
                 objective[r] = found.rows.objective;
                 natural.copy_from_slice(&solved.natural(&found.theta));
             }

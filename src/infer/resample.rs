@@ -179,6 +179,25 @@ impl Resampler {
         }
     }
 
+    /// Number of observations that can be drawn.
+    pub fn n_observations(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Number of different samples that can be drawn: ways to take as many units as there are, in any order; at most `most`.
+    pub fn n_samples(&self, most: usize) -> usize {
+        let n = self.n_units();
+        let mut samples = 1;
+        for k in 1..n {
+            // C(n + k, k) for one k after the other ends in C(2n − 1, n − 1).
+            samples = samples * (n + k) / k;
+            if samples >= most {
+                return most;
+            }
+        }
+        samples
+    }
+
     /// Writes the observations of one replicate, ascending, and their weights, `own` times how often each was drawn, to the
     /// front of `rows` and `weight`, which have room for all; gives their number.
     pub fn draw(&mut self, replicate: u64, own: &[f64], rows: &mut [u32], weight: &mut [f64]) -> usize {
@@ -264,6 +283,20 @@ mod tests {
                     assert_eq!(*drawn > 100.0, own > 0.0, "{i} without {without:?}: {drawn}");
                 }
             }
+        }
+    }
+
+    /// Two units can be drawn as (2, 0), (1, 1), (0, 2), three in ten ways.
+    #[test]
+    fn samples_are_counted() {
+        let law = crate::testing::typed_law("y ~ b*x", &["x", "y"]);
+        for (n, samples) in [(1, 1), (2, 3), (3, 10), (4, 35), (5, 126), (40, 1000)] {
+            let column: Vec<f64> = (1..=n).map(f64::from).collect();
+            let columns = [("y", column.clone()), ("x", column)];
+            let space = crate::law::Residual::Linear;
+            let (_, problem) = crate::testing::problem(&law, space, crate::problem::Loss::L2, &columns);
+            let resampler = Resampler::new(&problem.observations, &Resample::Pairs, 3, &[0; 32]);
+            assert_eq!(resampler.n_samples(1000), samples);
         }
     }
 

@@ -18,6 +18,11 @@ impl ColumnSet {
         self.values.clear();
     }
 
+    /// The columns, in order.
+    pub fn columns(&self) -> impl Iterator<Item = &[f64]> {
+        self.values.chunks_exact(self.rows.max(1))
+    }
+
     /// Leaves the rows that are to be kept.
     pub fn retain(&mut self, keep: &[bool]) {
         if let kept @ 1.. = self.rows {

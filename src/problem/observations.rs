@@ -205,6 +205,27 @@ impl Observations {
         &self.sources[i]
     }
 
+    /// Where observations repeat the values of all data expressions: a number for each observation, the same for those that
+    /// repeat one another, and how many there are. None where none does.
+    pub fn repeated_points(&self) -> Option<(Vec<u32>, usize)> {
+        let by_values = |&a: &u32, &b: &u32| {
+            self.sources
+                .columns()
+                .map(|column| column[a as usize].total_cmp(&column[b as usize]))
+                .find(|order| order.is_ne())
+                .unwrap_or(std::cmp::Ordering::Equal)
+        };
+        let mut order: Vec<u32> = (0..self.len() as u32).collect();
+        order.sort_unstable_by(by_values);
+        let mut points = vec![0; self.len()];
+        let mut count = 0;
+        for same in order.chunk_by(|a, b| by_values(a, b).is_eq()) {
+            same.iter().for_each(|&i| points[i as usize] = count);
+            count += 1;
+        }
+        ((count as usize) < self.len()).then_some((points, count as usize))
+    }
+
     /// All columns of a model and their weighted means, in place of others. The model may be the law's own or one with some
     /// of the law's parameters fixed, which reads the same data expressions in the same order.
     pub fn columns_into(&self, model: &Model, columns: &mut ColumnSet, means: &mut Vec<f64>) {

@@ -14,13 +14,16 @@ pub enum Flag {
     TwinOptimum,
     RivalOptimum,
     Weak,
+    UnboundedInterval,
+    FewReplicates,
+    FewClusters,
     RarelyFound,
     ScaleZero,
     ScaleUnsettled,
 }
 
 impl Flag {
-    pub const ALL: [Flag; 14] = [
+    pub const ALL: [Flag; 17] = [
         Flag::FewObservations,
         Flag::Saturated,
         Flag::FewValues,
@@ -32,6 +35,9 @@ impl Flag {
         Flag::TwinOptimum,
         Flag::RivalOptimum,
         Flag::Weak,
+        Flag::UnboundedInterval,
+        Flag::FewReplicates,
+        Flag::FewClusters,
         Flag::RarelyFound,
         Flag::ScaleZero,
         Flag::ScaleUnsettled,
@@ -50,6 +56,9 @@ impl Flag {
             Flag::TwinOptimum => "twin_optimum",
             Flag::RivalOptimum => "rival_optimum",
             Flag::Weak => "weak",
+            Flag::UnboundedInterval => "unbounded_interval",
+            Flag::FewReplicates => "few_replicates",
+            Flag::FewClusters => "few_clusters",
             Flag::RarelyFound => "rarely_found",
             Flag::ScaleZero => "scale_zero",
             Flag::ScaleUnsettled => "scale_unsettled",
@@ -83,6 +92,14 @@ impl Flag {
                  logarithm of the ratio of objectives"
             }
             Flag::Weak => "a positive parameter's asymptotic standard error is larger than the parameter",
+            Flag::UnboundedInterval => {
+                "the data does not keep a parameter from leaving all bounds: its interval has an infinite end"
+            }
+            Flag::FewReplicates => {
+                "fewer than 90 % of the replicates are good, or fewer than 10 different samples can be drawn; below \
+                 50 % no interval is given"
+            }
+            Flag::FewClusters => "fewer than five clusters: standard errors over clusters are hardly known",
             Flag::RarelyFound => {
                 "one search alone, of eight or more, ended at this objective, off all edges: a better one may have been missed"
             }

@@ -71,7 +71,6 @@ mod verdict;
 pub use ahead::Ahead;
 pub use batch::{Batch, Ended, Kind, Task};
 pub use certificate::{Certificate, Evaluated, column_scales, scaled_hessian, weighted_entry};
-pub(crate) use dense::{cholesky, cholesky_solve};
 pub use design::Given;
 pub use edges::{Models, at_edges};
 use edges::at_edges_of;
@@ -85,7 +84,7 @@ pub use scale::fit_choices;
 pub use search::{Ending, Terrain};
 pub use spare::Spare;
 pub use starts::{Starts, most_starts, never_finite};
-pub use unbounded::{Escape, Towards};
+pub use unbounded::{Escape, Reach, Towards, endless};
 
 use std::sync::Arc;
 

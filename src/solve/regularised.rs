@@ -46,6 +46,19 @@ const LONGEST: f64 = 64.0;
 const SHORTER: f64 = 0.3;
 const SHORTEST: f64 = 1e-6;
 
+/// A coordinate is followed so far in its chart, and beyond the second of these as far as there are numbers; whether the objective is below a level is told to this share of how far
+/// that is above the minimum.
+const FARTHEST: f64 = 64.0;
+const FAR: f64 = 8.0;
+const CLEARLY: f64 = 1e-2;
+
+/// When a minimisation may end: at an objective, or when a step promises no more than this.
+#[derive(Clone, Copy, Debug)]
+struct Enough {
+    value: f64,
+    promised: f64,
+}
+
 /// In what order penalties are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -132,9 +145,12 @@ pub struct Path<'a> {
     charts: Vec<Chart>,
     /// Coordinates that take their best values.
     inner: Vec<usize>,
+    /// A coordinate that is held, and where.
+    held: Option<(usize, f64)>,
     /// The point it begins at.
     start: Vec<f64>,
-    /// The objective that penalties are shares of.
+    /// The objective there, and what penalties are shares of.
+    objective: f64,
     pub scale: f64,
     pub places: Vec<Place>,
 }
@@ -191,7 +207,9 @@ impl<'a> Path<'a> {
             outer,
             charts,
             inner,
+            held: None,
             start: from.theta.clone(),
+            objective: from.rows.objective,
             scale: from.rows.objective.max(EXACT * problem.unit),
             places: Vec::new(),
         }
@@ -208,7 +226,8 @@ impl<'a> Path<'a> {
             penalties.reverse();
         }
         for penalty in penalties {
-            let found = self.minimise(&phi, penalty * self.scale);
+            let penalty = penalty * self.scale;
+            let found = self.minimise(&phi, penalty, Enough { value: f64::NEG_INFINITY, promised: FOUND * penalty });
             let Some(found) = found else {
                 // What is lost in rounding under a small penalty may be found under a larger one.
                 if order == Order::LeastFirst && self.places.is_empty() {
@@ -228,7 +247,52 @@ impl<'a> Path<'a> {
         }
     }
 
-    fn minimise(&mut self, start: &[f64], penalty: f64) -> Option<Sum> {
+    /// Follows a coordinate that the path is made of from its value at the start by steps of a chart, each twice the one
+    /// before, until the objective, the other coordinates taking their best values, rises above a level. True where it
+    /// does not before the end of the chart, with the last two places in `places`.
+    pub fn stays_below(&mut self, coordinate: usize, first_step: f64, level: f64) -> bool {
+        self.places.clear();
+        let Some(at) = self.outer.iter().position(|&i| i == coordinate) else { return false };
+        let chart = self.charts[at];
+        let begin = chart.phi(self.start[coordinate]);
+        let mut phi: Vec<f64> =
+            self.outer.iter().zip(&self.charts).map(|(&i, chart)| chart.phi(self.start[i])).collect();
+        self.outer.remove(at);
+        self.charts.remove(at);
+        phi.remove(at);
+        let rise = level - self.objective;
+        let enough = Enough { value: level, promised: CLEARLY * rise };
+        let mut step = first_step;
+        let mut below = true;
+        while below && step.abs() <= FARTHEST {
+            let [value, ..] = chart.theta(begin + step);
+            self.held = Some((coordinate, value));
+            let found = self.minimise(&phi, PENALTIES[PENALTIES.len() - 1] * self.scale, enough);
+            let Some(found) = found else {
+                // Numbers may end there.
+                below = step.abs() > FAR;
+                break;
+            };
+            below = found.objective <= level;
+            phi.clone_from(&found.phi);
+            self.places.push(Place { theta: found.theta, phi: found.phi, objective: found.objective });
+            step *= 2.0;
+        }
+        self.held = None;
+        self.outer.insert(at, coordinate);
+        self.charts.insert(at, chart);
+        below && self.places.len() >= 2
+    }
+
+    /// How large a step of a coordinate is in its chart; none where it is not followed, or ends at a bound.
+    pub fn in_chart(&self, coordinate: usize, step: f64) -> Option<f64> {
+        let at = self.outer.iter().position(|&i| i == coordinate)?;
+        let chart = self.charts[at];
+        let [_, slope, _] = chart.theta(chart.phi(self.start[coordinate]));
+        Some((step / slope).abs())
+    }
+
+    fn minimise(&mut self, start: &[f64], penalty: f64, enough: Enough) -> Option<Sum> {
         let near = self.places.last().map_or_else(|| self.start.clone(), |last| last.theta.clone());
         let mut at = self.sum(start, near.clone(), penalty);
         if let Some(last) = self.places.last() {
@@ -249,9 +313,12 @@ impl<'a> Path<'a> {
         let mut radius = FIRST;
         let mut along = Along::Charts;
         for _ in 0..MOST_EVALUATIONS {
+            if at.objective <= enough.value || at.phi.is_empty() {
+                return Some(at);
+            }
             let step = step(&at, along, radius)?;
             let promised = promised(&at, along, &step);
-            if promised <= FOUND * penalty {
+            if promised <= enough.promised {
                 return Some(at);
             }
             let phi = self.after(&at, along, &step);
@@ -306,6 +373,14 @@ impl<'a> Path<'a> {
         let mut theta = near;
         let mut slopes = Vec::with_capacity(m);
         let mut bounds = self.problem.model.bounds.clone();
+        if let Some((i, value)) = self.held {
+            let (low, high) = bounds[i];
+            if !(low..=high).contains(&value) {
+                return None;
+            }
+            theta[i] = value;
+            bounds[i] = (value, value);
+        }
         for (a, &i) in self.outer.iter().enumerate() {
             let [value, first, second] = self.charts[a].theta(phi[a]);
             let (low, high) = bounds[i];

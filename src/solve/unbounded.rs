@@ -21,7 +21,7 @@
 use crate::law::{Role, Scale, list};
 use crate::problem::{LaneData, Problem};
 
-use super::Models;
+use super::{Fit, Models};
 use super::batch::Batch;
 use super::reference::{Finished, Region, minimise, minimise_within, resolution};
 use super::regularised::{Order, Path, Place};
@@ -35,11 +35,17 @@ const STANDS_STILL: f64 = 1e-4;
 const HIGHER: f64 = 1e-2;
 
 /// A parameter that changes by more than this share of itself along the last step of a path without end takes part.
+/// One that changes by more than the second share follows.
 const TAKES_PART: f64 = 0.02;
+const FOLLOWS: f64 = 1e-3;
 
-/// A parameter that lowers the objective by less than this share of it when it is changed by as much as itself has no
-/// effect.
-const NO_EFFECT: f64 = 1e-10;
+/// A parameter that changes the residuals by less than this share of them, in squares, when it is changed by as much as
+/// itself, and by less than the second share of what it was a step before, has no effect in the limit.
+const SMALL_EFFECT: f64 = 1e-3;
+const SMALLER: f64 = 0.3;
+
+/// A coordinate of which the interval reaches no farther than this, in its chart, ends there.
+const FAR_REACHING: f64 = 0.5;
 
 /// Iterations without a penalty, where the path has come to rest.
 const MOST_AT_REST: u32 = 50;
@@ -60,6 +66,8 @@ pub enum Landscape {
 pub struct Escape {
     /// The law's parameters that leave all bounds, or go to zero, and where to.
     pub parameters: Vec<(usize, Towards)>,
+    /// Those that stay finite but have not come to rest: they make up for the others.
+    pub following: Vec<usize>,
     /// Those that make no difference in the limit.
     pub without_effect: Vec<usize>,
     /// The lowest objective on the way.
@@ -119,6 +127,42 @@ pub fn landscape(models: &Models, problem: &Problem, from: &Finished, batch: &mu
     Landscape::Unknown
 }
 
+/// How far a coordinate may go, as far as a parabola tells, and what the objective may rise by.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    pub coordinate: usize,
+    /// In the coordinate's units, one way.
+    pub distance: f64,
+    pub rise: f64,
+}
+
+/// The parameters of the law that the data does not keep from leaving all bounds, and where to: with coordinates that can be
+/// followed to the end of their charts while the objective stays within reach of its minimum.
+///
+/// Coordinates that are known to a small part of their unit are not followed: the parabola would have to flatten within it.
+pub fn endless(models: &Models, fit: &Fit, reaches: &[Reach], batch: &mut Batch) -> Vec<(usize, Towards)> {
+    let Some(from) = &fit.solution else { return Vec::new() };
+    let mut path = Path::new(models, &fit.problem, from, batch);
+    let mut found: Vec<(usize, Towards)> = Vec::new();
+    for reach in reaches {
+        let Some(step) = path.in_chart(reach.coordinate, reach.distance).filter(|step| *step > FAR_REACHING)
+        else {
+            continue;
+        };
+        let level = from.rows.objective + reach.rise;
+        for step in [step, -step] {
+            // Steps are doubled, so that the last one is long whatever the first.
+            if path.stays_below(reach.coordinate, step.clamp(-1.0, 1.0), level)
+                && let [.., last, end] = path.places.as_slice()
+            {
+                let escape = escape(&fit.problem, last, end, end.objective, from);
+                found.extend(escape.parameters);
+            }
+        }
+    }
+    found
+}
+
 /// What a path that has been followed says.
 fn read(problem: &Problem, path: &Path, from: &Finished) -> Landscape {
     let places = &path.places;
@@ -158,7 +202,7 @@ fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finis
     let (near, far) = (problem.natural(&last.theta), problem.natural(&end.theta));
     let response = &problem.observations.response;
     let size = response.iter().map(|y| y.abs()).fold(0.0, f64::max);
-    let mut parameters = Vec::new();
+    let (mut parameters, mut following) = (Vec::new(), Vec::new());
     for coordinate in &problem.model.coordinates {
         let i = coordinate.parameter;
         let unit = match coordinate.role {
@@ -172,20 +216,28 @@ fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finis
             parameters.push((i, if up { Towards::Infinity } else { Towards::MinusInfinity }));
         } else if shrinks && coordinate.scale == Scale::Log {
             parameters.push((i, Towards::Zero));
+        } else if !coordinate.is_conditionally_linear() && (far[i] - near[i]).abs() > FOLLOWS * near[i].abs() {
+            following.push(i);
         }
     }
-    let rows = Rows::at(problem, &LaneData::spread(problem, &problem.observations.weight), &end.theta);
+    let data = LaneData::spread(problem, &problem.observations.weight);
+    let [before, rows] = [last, end].map(|place| Rows::at(problem, &data, &place.theta));
     let slack = problem.floor + resolution(&from.theta, &from.rows);
     let without_effect = |&i: &usize| {
         let coordinate = &problem.model.coordinates[i];
         let unit = match coordinate.scale {
             Scale::Log => 1.0,
+            Scale::Linear if coordinate.is_conditionally_linear() => size.max(end.theta[i].abs()),
             Scale::Linear => end.theta[i].abs(),
         };
-        let moved = (rows.norms[i] * unit).powi(2);
-        moved <= NO_EFFECT * limit + slack && !parameters.iter().any(|(p, _)| *p == coordinate.parameter)
+        let moved = |rows: &Rows| (rows.norms[i] * unit).powi(2);
+        let (there, here) = (moved(&before), moved(&rows));
+        let vanishes = here < SMALL_EFFECT * limit && here < there * SMALLER;
+        let takes_part = parameters.iter().any(|(p, _)| *p == coordinate.parameter);
+        (vanishes || here <= slack) && !takes_part
     };
-    let without_effect =
+    let without_effect: Vec<usize> =
         (0..problem.p()).filter(without_effect).map(|i| problem.model.coordinates[i].parameter).collect();
-    Escape { parameters, without_effect, limit }
+    following.retain(|i| !without_effect.contains(i));
+    Escape { parameters, following, without_effect, limit }
 }

@@ -222,6 +222,9 @@ impl Case<'_> {
             escape.limit,
             escape.directions(name)
         );
+        if !escape.following.is_empty() {
+            message += &format!(", {} following", self.names(&escape.following));
+        }
         if !escape.without_effect.is_empty() {
             message += &format!("; {} has then no effect", self.names(&escape.without_effect));
         }

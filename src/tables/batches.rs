@@ -123,7 +123,7 @@ impl Batches {
         let float = |f: &dyn Fn(&Estimate) -> Option<f64>| -> ArrayRef {
             Arc::new(Float64Array::from_iter(rows.iter().map(|(.., e)| f(e).filter(|x| !x.is_nan()))))
         };
-        let method = |e: &Estimate| e.interval.map(|_| if self.bootstrap { "percentile" } else { "normal" });
+        let method = |e: &Estimate| e.interval.map(|_| if self.bootstrap { "percentile" } else { "t" });
         let bool = |f: fn(&Estimate) -> bool| -> ArrayRef {
             Arc::new(BooleanArray::from_iter(rows.iter().map(|(.., e)| Some(f(e)))))
         };

@@ -144,7 +144,7 @@ pub const COEFFICIENTS: TableSpec = TableSpec {
         column("ci_low", Float, "natural", "lower end of the interval"),
         column("ci_high", Float, "natural", "upper end of the interval"),
         column("confidence", Float, "", "of the interval"),
-        column("ci_method", Text, "", "percentile, or normal (from std_error)"),
+        column("ci_method", Text, "", "percentile, or t (asymptotic, on the parameter's own scale)"),
         column("at_bound", Bool, "", "on the edge of its domain"),
         column("fixed", Bool, "", "held at a value"),
     ],

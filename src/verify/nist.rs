@@ -185,10 +185,11 @@ fn fit(problem: &Problem, start: Start) -> Result<Outcome, VerifyError> {
             .unwrap_or_default(),
         ..solve::Options::default()
     };
-    let fit = solve::fit(&models, bound, &options, &mut Batch::default());
+    let mut batch = Batch::default();
+    let fit = solve::fit(&models, bound, &options, &mut batch);
     let inference = infer::Options { bootstrap: 0, ..infer::Options::default() };
     let mut estimates = Vec::new();
-    infer::estimate(&law, &fit, None, &inference, &mut estimates);
+    infer::estimate(&models, &fit, None, &inference, &mut batch, &mut estimates);
     let time = begun.elapsed();
 
     let found: Vec<(f64, f64)> = problem
