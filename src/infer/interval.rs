@@ -58,7 +58,8 @@ pub fn t_quantile(probability: f64, degrees: f64) -> f64 {
     let upper = 1.0 - probability;
     let half = 0.5 * degrees;
     let log_density = ln_gamma(half + 0.5) - ln_gamma(half) - 0.5 * (degrees * std::f64::consts::PI).ln();
-    let mut t = z + (z.powi(3) + z) / (4.0 * degrees)
+    let mut t = z
+        + (z.powi(3) + z) / (4.0 * degrees)
         + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * degrees * degrees);
     for _ in 0..100 {
         let tail = 0.5 * beta_reg(half, 0.5, degrees / (degrees + t * t));

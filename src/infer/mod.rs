@@ -121,7 +121,9 @@ pub fn estimate(
         return flags;
     }
     let uncertainty = Uncertainty::of(fit, options);
-    let free = |estimates: &mut [Estimate]| (0..estimates.len()).filter(|&i| !estimates[i].fixed).collect::<Vec<_>>();
+    let free = |estimates: &mut [Estimate]| {
+        (0..estimates.len()).filter(|&i| !estimates[i].fixed).collect::<Vec<_>>()
+    };
     for i in free(estimates) {
         estimates[i].std_error = uncertainty.std_error(i);
     }
@@ -147,7 +149,10 @@ pub fn estimate(
     if clusters.is_some_and(|clusters| n_distinct(clusters) < MANY_CLUSTERS) {
         flags.push(Flag::FewClusters);
     }
-    let reaches: Vec<Reach> = fit.solution.iter().flat_map(|solution| &solution.free)
+    let reaches: Vec<Reach> = fit
+        .solution
+        .iter()
+        .flat_map(|solution| &solution.free)
         .filter_map(|&coordinate| {
             let known = uncertainty.known(|i| if i == coordinate { 1.0 } else { 0.0 })?;
             Some(Reach { coordinate, distance: known.quantile * known.std_error, rise: known.rise })

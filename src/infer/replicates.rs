@@ -424,7 +424,8 @@ mod tests {
                 let at = Rows::at(&problem, &LaneData::spread(&problem, &weight), &theta);
                 let free: Vec<usize> = (0..problem.p()).collect();
                 let coordinates = &problem.model.coordinates;
-                let point = Evaluated { coordinates, theta: &theta, rows: &at, free: &free, floor: problem.floor };
+                let point =
+                    Evaluated { coordinates, theta: &theta, rows: &at, free: &free, floor: problem.floor };
                 let certificate = Certificate::of(point);
                 let left = certificate.decrease / certificate.decrease_limit;
                 assert!(left < 10.0, "{n} {loss}: replicate {r}: {certificate:?}");

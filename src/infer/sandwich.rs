@@ -46,7 +46,10 @@ pub struct Sandwich<'a> {
 #[derive(Debug)]
 enum Meat {
     /// `Q` by rows, and a corrected residual for each.
-    Observations { q: Vec<f64>, score: Vec<f64> },
+    Observations {
+        q: Vec<f64>,
+        score: Vec<f64>,
+    },
     Clusters(Vec<Cluster>),
 }
 

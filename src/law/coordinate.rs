@@ -130,9 +130,11 @@ impl CentringPlan {
     pub(super) fn add(&mut self, graph: &Graph, coordinate: usize, mut terms: Vec<ShiftTerm>) {
         let is_shifted = |i: usize| self.shifts.iter().any(|(known, _)| *known == i);
         terms.retain(|term| !term.coordinates(graph).any(|i| i == coordinate || is_shifted(i)));
-        let is_needed = self.shifts.iter().flat_map(|(_, terms)| terms).any(|term| {
-            term.coordinates(graph).any(|i| i == coordinate)
-        });
+        let is_needed = self
+            .shifts
+            .iter()
+            .flat_map(|(_, terms)| terms)
+            .any(|term| term.coordinates(graph).any(|i| i == coordinate));
         if !terms.is_empty() && !is_shifted(coordinate) && !is_needed {
             self.shifts.push((coordinate, terms));
         }

@@ -213,12 +213,7 @@ fn exponent_of(graph: &Graph, node: Id) -> Option<Id> {
 
 /// The terms of an exponent that are a product of parameters and one logarithm of data; `scale` is the coefficient of the
 /// amplitude's own logarithm.
-fn shift_terms(
-    graph: &Graph,
-    form: &LinearForm,
-    scale: f64,
-    coordinates: &[Coordinate],
-) -> Vec<ShiftTerm> {
+fn shift_terms(graph: &Graph, form: &LinearForm, scale: f64, coordinates: &[Coordinate]) -> Vec<ShiftTerm> {
     let mut terms = Vec::new();
     for term in &form.terms {
         let (of_data, factors): (Vec<Id>, Vec<Id>) =
@@ -265,7 +260,8 @@ fn course(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<Course>
         Node::Unary(Unary::Exp | Unary::Ln | Unary::LnBase | Unary::Sqrt, a) => of(a),
         Node::Unary(Unary::Neg, a) => of(a).map(Course::opposite),
         Node::Add(a, b) | Node::Sub(a, b) => {
-            let second = if matches!(graph.node(node), Node::Sub(..)) { Course::opposite } else { |c: Course| c };
+            let second =
+                if matches!(graph.node(node), Node::Sub(..)) { Course::opposite } else { |c: Course| c };
             match (depends(a), depends(b)) {
                 (true, false) => of(a),
                 (false, true) => of(b).map(second),
@@ -307,7 +303,9 @@ fn sign(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<bool> {
 }
 
 fn depends_on_data(graph: &Graph, node: Id) -> bool {
-    ancestors(graph, node).into_iter().any(|id| matches!(graph.node(id), Node::Data(_) | Node::Unknown | Node::Root(_)))
+    ancestors(graph, node)
+        .into_iter()
+        .any(|id| matches!(graph.node(id), Node::Data(_) | Node::Unknown | Node::Root(_)))
 }
 
 /// The terms of an equation that are a product of parameters and one factor of the unknown: coefficient, parameters,
@@ -345,9 +343,7 @@ fn distances(
 fn can_shift(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> bool {
     ancestors(graph, node).into_iter().all(|id| match graph.node(id) {
         Node::Data(_) | Node::Unknown | Node::Root(_) => false,
-        Node::Coordinate(i) => {
-            coordinates[i as usize].role != Role::Amplitude
-        }
+        Node::Coordinate(i) => coordinates[i as usize].role != Role::Amplitude,
         _ => true,
     })
 }

@@ -488,7 +488,8 @@ impl Graph {
                 self.neg(share)
             }
             _ => {
-                let (Node::Unary(Unary::Exp, u), Node::Unary(Unary::Exp, v)) = (self.node(x), self.node(y)) else {
+                let (Node::Unary(Unary::Exp, u), Node::Unary(Unary::Exp, v)) = (self.node(x), self.node(y))
+                else {
                     unreachable!("called with exponentials")
                 };
                 let (by_x, by_y) = (self.div(numerator, x), self.div(numerator, y));

@@ -72,8 +72,8 @@ pub use ahead::Ahead;
 pub use batch::{Batch, Ended, Kind, Task};
 pub use certificate::{Certificate, Evaluated, column_scales, scaled_hessian, weighted_entry};
 pub use design::Given;
-pub use edges::{Models, at_edges};
 use edges::at_edges_of;
+pub use edges::{Models, at_edges};
 pub use expansion::{Expansion, Surveying};
 pub use flags::{Flag, words};
 pub use identify::Identification;
@@ -308,7 +308,6 @@ fn finish(
             }
         }
     }
-    if std::env::var_os("DEBUG_OUT").is_some() { for o in searched.outcomes.iter().take(20) { eprintln!("{:.12e} {:?} it {} start {} {:.5?}", o.objective, o.ending, o.iterations, o.start, searched.ends.point(o.start)); } }
     let Some((solution, iterations)) = searched.best.take() else {
         let message = "the law has no finite value at any start; check its domains and the data".to_string();
         return without_solution(law.parameters.len(), problem, searched.starts.len(), message);

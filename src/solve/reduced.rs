@@ -49,8 +49,7 @@ impl Reduced {
 
         // U = R⁻ᵀ·S_io, T = P + U, M = 1 + R⁻ᵀ·S_ii·R⁻¹.
         let solved = |column: Vec<f64>| r.solve_transposed(column, k);
-        let added: Vec<Vec<f64>> =
-            (0..m).map(|b| solved((0..k).map(|a| at(a, k + b)).collect())).collect();
+        let added: Vec<Vec<f64>> = (0..m).map(|b| solved((0..k).map(|a| at(a, k + b)).collect())).collect();
         let projected = |a: usize, b: usize| r.at(a, k + b);
         let mut middle = vec![0.0; k * k];
         for b in 0..k {
@@ -72,7 +71,8 @@ impl Reduced {
         }
 
         let gauss_newton = square(&r);
-        let mut reduced = Reduced { hessian: gauss_newton.clone(), gauss_newton, majorant, follow: vec![0.0; k * m] };
+        let mut reduced =
+            Reduced { hessian: gauss_newton.clone(), gauss_newton, majorant, follow: vec![0.0; k * m] };
         for a in 0..m {
             for b in 0..m {
                 let unit = scale[k + a] * scale[k + b];
@@ -195,7 +195,10 @@ mod tests {
                 for (a, &i) in outer.iter().enumerate() {
                     let expected = h(i, j) + h(i, 0) * follow[0] + h(i, 3) * follow[1];
                     let got = reduced.hessian[a * 2 + b];
-                    assert!((got - expected).abs() < 1e-11 * h(i, i).abs(), "{loss} {i} {j}: {got} {expected}");
+                    assert!(
+                        (got - expected).abs() < 1e-11 * h(i, i).abs(),
+                        "{loss} {i} {j}: {got} {expected}"
+                    );
                 }
                 for a in 0..2 {
                     let got = reduced.follow[a * 2 + b];

@@ -357,7 +357,13 @@ impl Reference<'_> {
             if relative && self.is_log_amplitude(i) {
                 moved = moved.max(LEAST_SHARE - 1.0).ln_1p();
             }
-            let target = if meets && *s < 0.0 { low } else if meets { high } else { theta[i] + moved };
+            let target = if meets && *s < 0.0 {
+                low
+            } else if meets {
+                high
+            } else {
+                theta[i] + moved
+            };
             trial[i] = target.clamp(low, high);
         }
     }
@@ -434,8 +440,8 @@ impl Buffers {
         step.clear();
         step.extend(free.iter().map(|&i| -at.gradient[i] / at.scale(i)));
         let before: f64 = (0..m).map(|a| hessian[a * m + a]).fold(0.0, f64::max);
-        let definite = cholesky(hessian, m)
-            && (0..m).all(|a| hessian[a * m + a].powi(2) > NEARLY_SINGULAR * before);
+        let definite =
+            cholesky(hessian, m) && (0..m).all(|a| hessian[a * m + a].powi(2) > NEARLY_SINGULAR * before);
         if definite {
             cholesky_solve(hessian, m, step);
         }
@@ -481,9 +487,8 @@ impl Buffers {
         bent.resize(m * m, 0.0);
         for (a, &i) in free.iter().enumerate() {
             for (b, &j) in free.iter().enumerate() {
-                let negative = |k: usize| {
-                    curvature(k).min(0.0) * at.jacobian[k * at.p + i] * at.jacobian[k * at.p + j]
-                };
+                let negative =
+                    |k: usize| curvature(k).min(0.0) * at.jacobian[k * at.p + i] * at.jacobian[k * at.p + j];
                 let mut second = at.second[triangle(i.max(j)) + i.min(j)];
                 if has_negative {
                     second += (0..n).map(negative).sum::<f64>();

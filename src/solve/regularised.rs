@@ -18,10 +18,10 @@ use crate::problem::{LaneData, Problem};
 use super::Models;
 use super::batch::Batch;
 use super::dense::{cholesky, cholesky_solve};
-use super::reference::{Finished, Region, minimise_within};
-use super::rows::Rows;
 use super::points::Points;
 use super::reduced::Reduced;
+use super::reference::{Finished, Region, minimise_within};
+use super::rows::Rows;
 use super::starts::{Starts, start_region};
 
 /// Penalties, as shares of the objective: each a hundredth of the one before, and as small as normal equations resolve.
@@ -227,7 +227,8 @@ impl<'a> Path<'a> {
         }
         for penalty in penalties {
             let penalty = penalty * self.scale;
-            let found = self.minimise(&phi, penalty, Enough { value: f64::NEG_INFINITY, promised: FOUND * penalty });
+            let found =
+                self.minimise(&phi, penalty, Enough { value: f64::NEG_INFINITY, promised: FOUND * penalty });
             let Some(found) = found else {
                 // What is lost in rounding under a small penalty may be found under a larger one.
                 if order == Order::LeastFirst && self.places.is_empty() {
@@ -327,7 +328,6 @@ impl<'a> Path<'a> {
                 self.sum(&phi, near, penalty)
             });
             let gain = there.as_ref().map_or(f64::NAN, |there| (at.value - there.value) / promised);
-            if std::env::var_os("DEBUG_ROUND").is_some() { eprintln!("  {:.8e} promised {promised:.2e} gain {gain:.2} radius {radius:.1e} {along:?} phi {:.4?} step {step:.3?}", at.value, at.phi); }
             let length = step.iter().map(|s| s.abs()).fold(0.0, f64::max);
             if let Some(there) = there.filter(|_| gain > 1e-4) {
                 at = there;
@@ -411,7 +411,8 @@ impl<'a> Path<'a> {
             }
             (0..self.inner.len()).for_each(|c| follow[c * m + a] *= slope);
             bend.push(
-                rows.gradient[i] * second + if slope == 0.0 { 0.0 } else { penalty * phi[a] * second / slope },
+                rows.gradient[i] * second
+                    + if slope == 0.0 { 0.0 } else { penalty * phi[a] * second / slope },
             );
             hessian[a * m + a] += rows.gradient[i] * second + penalty;
             gauss_newton[a * m + a] += penalty;
@@ -420,10 +421,24 @@ impl<'a> Path<'a> {
         let objective = rows.objective;
         let value = objective + 0.5 * penalty * phi.iter().map(|x| x * x).sum::<f64>();
         let slope = slopes.iter().map(|(slope, _)| *slope).collect();
-        let is_straight = |(chart, phi): (&Chart, &f64)| !matches!(chart, Chart::FromBound { .. }) || *phi > 0.0;
+        let is_straight =
+            |(chart, phi): (&Chart, &f64)| !matches!(chart, Chart::FromBound { .. }) || *phi > 0.0;
         let straight = self.charts.iter().zip(phi).map(is_straight).collect();
         let phi = phi.to_vec();
-        Some(Sum { phi, theta, objective, value, gradient, gauss_newton, hessian, majorant, bend, slope, straight, follow })
+        Some(Sum {
+            phi,
+            theta,
+            objective,
+            value,
+            gradient,
+            gauss_newton,
+            hessian,
+            majorant,
+            bend,
+            slope,
+            straight,
+            follow,
+        })
     }
 
     /// Gives the inner coordinates their best values, the outer ones being held by their bounds.
@@ -489,7 +504,6 @@ fn promised(at: &Sum, along: Along, step: &[f64]) -> f64 {
     let m = step.len();
     let slope: f64 = at.gradient.iter().zip(step).map(|(g, s)| -g * s).sum();
     let matrix = if along == Along::Majorant { &at.majorant } else { &at.gauss_newton };
-    let bend: f64 =
-        (0..m * m).map(|k| matrix[k] * step[k / m] * step[k % m]).sum();
+    let bend: f64 = (0..m * m).map(|k| matrix[k] * step[k / m] * step[k % m]).sum();
     (slope - 0.5 * bend).max(0.25 * slope)
 }

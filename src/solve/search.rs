@@ -494,7 +494,9 @@ impl Searches {
         let mut ends = Pack::ZERO;
         L::select(not_finite, zero.fill(3.0), codes).store(&mut ends.0);
         std::array::from_fn(|lane| match ends.0[lane] as u8 {
-            0 if self.iterations[lane] >= self.most_iterations[lane] || self.creeps(lane) => Some(Ending::Limit),
+            0 if self.iterations[lane] >= self.most_iterations[lane] || self.creeps(lane) => {
+                Some(Ending::Limit)
+            }
             0 => None,
             1 if self.drifting.0[lane] == 1.0 => Some(Ending::Drifting),
             1 => Some(Ending::Converged),

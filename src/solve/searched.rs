@@ -204,7 +204,8 @@ impl Searched {
             }
             last = outcome.objective;
             tried += 1;
-            if let Some(found) = minimise_within(problem, region, weight, self.ends.point(outcome.start), 100) {
+            if let Some(found) = minimise_within(problem, region, weight, self.ends.point(outcome.start), 100)
+            {
                 let iterations = outcome.iterations + found.iterations;
                 let certified = found.certificate.holds();
                 if self.best.as_ref().is_none_or(|(b, _)| found.rows.objective < b.rows.objective) {
@@ -255,7 +256,8 @@ impl Searched {
         }
         self.outcomes.sort_by(|a, b| a.objective.total_cmp(&b.objective));
         self.finish(problem);
-        let lower = |(best, _): &(Finished, u32)| before > agreement_limit(best.rows.objective, problem.floor);
+        let lower =
+            |(best, _): &(Finished, u32)| before > agreement_limit(best.rows.objective, problem.floor);
         self.best.as_ref().is_some_and(lower)
     }
 
@@ -267,7 +269,8 @@ impl Searched {
         let limit = agreement_limit(best.objective, problem.floor);
         let same = |o: &&Outcome| {
             // Searches that run off along the same valley end where each of them gives up.
-            o.objective <= limit || (best.runs_off() && o.runs_off() && o.objective <= best.objective * (1.0 + SAME_VALLEY))
+            o.objective <= limit
+                || (best.runs_off() && o.runs_off() && o.objective <= best.objective * (1.0 + SAME_VALLEY))
         };
         let found = self.outcomes.iter().filter(same).count();
         if found < TIMES_FOUND {

@@ -21,11 +21,11 @@
 use crate::law::{Role, Scale, list};
 use crate::problem::{LaneData, Problem};
 
-use super::{Fit, Models};
 use super::batch::Batch;
 use super::reference::{Finished, Region, minimise, minimise_within, resolution};
 use super::regularised::{Order, Path, Place};
 use super::rows::Rows;
+use super::{Fit, Models};
 
 /// A path has come to rest where its last step is below this share of the one before, or of the coordinates.
 const RESTS: f64 = 0.1;
@@ -118,7 +118,6 @@ pub fn landscape(models: &Models, problem: &Problem, from: &Finished, batch: &mu
     let mut path = Path::new(models, problem, from, batch);
     for order in [Order::LargestFirst, Order::LeastFirst] {
         path.follow(order);
-        if std::env::var_os("DEBUG_LOOK").is_some() { eprintln!(" from {:.10e} {:?}", from.rows.objective, from.theta); for p in &path.places { eprintln!("   path {:.10e} phi {:.3?} theta {:?}", p.objective, p.phi, p.theta); } }
         let found = read(problem, &path, from);
         if !matches!(found, Landscape::Unknown) {
             return found;
@@ -216,7 +215,8 @@ fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finis
             parameters.push((i, if up { Towards::Infinity } else { Towards::MinusInfinity }));
         } else if shrinks && coordinate.scale == Scale::Log {
             parameters.push((i, Towards::Zero));
-        } else if !coordinate.is_conditionally_linear() && (far[i] - near[i]).abs() > FOLLOWS * near[i].abs() {
+        } else if !coordinate.is_conditionally_linear() && (far[i] - near[i]).abs() > FOLLOWS * near[i].abs()
+        {
             following.push(i);
         }
     }

@@ -173,7 +173,10 @@ impl Case<'_> {
             (Status::Underdetermined, message)
         } else if let Some(escape) = escape {
             let reasons = narrow.into_iter().chain(collinear.map(|c| c.sentence.clone()));
-            (Status::Unbounded, reasons.fold(self.no_minimum(escape), |message, reason| message + "; " + &reason))
+            (
+                Status::Unbounded,
+                reasons.fold(self.no_minimum(escape), |message, reason| message + "; " + &reason),
+            )
         } else if !directions.is_empty() {
             let reason = few.or(narrow).or(collinear.map(|c| c.sentence.clone()));
             (Status::Underdetermined, self.free_directions(&undetermined, reason))
