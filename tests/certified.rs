@@ -251,14 +251,20 @@ fn asymptotic_standard_errors() {
     ] {
         assert!((got - want).abs() <= half, "{what}: {got}, expected {want}");
     }
-    // Without replicates the interval is the normal one of the confidence asked for.
-    let alpha = outcome.estimate("alpha");
-    assert_close(
-        "interval",
-        outcome.of_parameter("alpha", "ci_high") - alpha,
-        1.959963984540054 * plain("alpha"),
-        1e-12,
-    );
+    // Half the interval's width on the scale it is made on (of E as a share of it), from a computation of the sandwich (HC2) and of Bell and
+    // McCaffrey's degrees of freedom with NumPy and SciPy.
+    for (name, is_log, half) in [
+        ("E", false, 0.025776849020),
+        ("A", true, 0.433229853742),
+        ("B", true, 0.976858901460),
+        ("alpha", false, 0.025641757658),
+        ("beta", false, 0.046692480016),
+    ] {
+        let (low, high) = (outcome.of_parameter(name, "ci_low"), outcome.of_parameter(name, "ci_high"));
+        let width = if is_log { (high / low).ln() } else { high - low };
+        let unit = if name == "E" { outcome.estimate(name) } else { 1.0 };
+        assert_close(name, 0.5 * width / unit, half, 1e-9);
+    }
     let methods = outcome.coefficients.texts("ci_method");
     assert!(methods.iter().all(|m| m == "t"), "{methods:?}");
 }

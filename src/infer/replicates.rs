@@ -12,9 +12,10 @@ use fearless_simd::Level;
 use rayon::prelude::*;
 
 use crate::law::{LANES, Pack, Scale};
-use crate::problem::{Part, Problem, Table};
+use crate::problem::{LaneData, Part, Problem, Table};
 use crate::solve::{
-    Ahead, Batch, Ending, Expansion, Fit, Kind, Models, Surveying, Task, Terrain, at_edges, minimise, terrain,
+    Ahead, Batch, Choice, Ending, Expansion, Fit, Kind, Models, Rows, Surveying, Task, Terrain,
+    agreement_limit, at_edges, minimise, terrain,
 };
 
 use super::Options;
@@ -148,8 +149,17 @@ impl Prepared {
         let has_table = !is_long && table.set(level, &problem);
         let table = Some(&*table).filter(|_| has_table);
         let points = problem.observations.repeated_points();
+        // Replicates follow the rule that the estimate was chosen by.
+        let symmetries = models.symmetries();
+        let natural = fit.natural.iter().filter(|_| !symmetries.is_empty());
+        let estimate: Vec<Option<f64>> = natural.map(|x| Some(*x)).collect();
+        let choice = (!symmetries.is_empty()).then(|| {
+            let by_rule = symmetries.canonical(&fit.natural) == fit.natural;
+            if by_rule { Choice::Canonical } else { Choice::Nearest(&estimate) }
+        });
         let task = Refitting {
             models,
+            choice,
             points: points.as_ref().map(|(points, count)| (&points[..], *count)),
             problem: &problem,
             terrain: &terrain,
@@ -226,6 +236,8 @@ struct Scratch {
     naturals: Vec<f64>,
     /// Replicates that are not to be finished.
     lost: Vec<bool>,
+    /// Those that have no finite minimum, as far as their searches could tell.
+    drifts: Vec<bool>,
     /// Points that a replicate has.
     present: Vec<bool>,
 }
@@ -251,13 +263,16 @@ struct Refitting<'a> {
     points: Option<(&'a [u32], usize)>,
     expansion: Option<&'a Expansion>,
     table: Option<&'a Table>,
+    /// Where several vectors give the same curve, which of them is reported.
+    choice: Option<Choice<'a>>,
     options: &'a Options,
     key_digest: &'a [u8; 32],
 }
 
 /// Refits the replicates from number `first` on.
 fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) {
-    let Refitting { models, problem, terrain, start, points, expansion, table, options, key_digest } = *task;
+    let Refitting { models, problem, terrain, start, points, expansion, table, choice, options, key_digest } =
+        *task;
     let n = problem.n();
     let p = problem.p();
     let count = refits.converged.len();
@@ -275,6 +290,7 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
         thetas,
         naturals,
         lost,
+        drifts,
         present,
     } = scratch;
     resampler.set(&problem.observations, &options.resample, options.seed, key_digest);
@@ -322,7 +338,8 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
     order.extend(0..count);
     order.sort_unstable_by_key(|&r| (drawn[r], r));
     let Refits { objective, estimates, converged } = refits;
-    let mut drifts = vec![false; count];
+    drifts.clear();
+    drifts.resize(count, false);
     let task = |k: usize| {
         let r = order[k];
         let ahead = expansion.map(|_| Ahead {
@@ -367,7 +384,20 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
             }
         }
         converged[r] &= natural.iter().all(|x| x.is_finite());
+        if let Some(choice) = choice.filter(|_| converged[r]) {
+            let image = choice.of(models.symmetries(), natural);
+            if image != *natural && is_as_good(problem, &part(r).spread(n), &image, objective[r]) {
+                natural.copy_from_slice(&image);
+            }
+        }
     }
+}
+
+/// Whether the objective under a replicate's weights is what it is at the replicate's own parameters.
+fn is_as_good(problem: &Problem, weight: &[f64], natural: &[f64], objective: f64) -> bool {
+    let start: Vec<f64> = problem.model.coordinates.iter().map(|c| natural[c.parameter]).collect();
+    let rows = Rows::at(problem, &LaneData::spread(problem, weight), &problem.coordinates(&start));
+    rows.objective <= agreement_limit(objective, problem.floor)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! | `build` | syntax to graph |
 //! | [`model`] | all of the above put together: a law compiled for a residual space |
 //! | `roles` | where starts are drawn, read off the structure |
+//! | `symmetry` | other parameters that give the same curve |
 //! | `program`, `execute` | straight-line programs over packs of eight lanes |
 //! | `solve_block` | roots of equations within them |
 //!
@@ -29,6 +30,7 @@ pub mod model;
 mod program;
 mod roles;
 mod solve_block;
+mod symmetry;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +41,7 @@ pub use graph::{LN_ZERO, Recipe, Unary};
 pub use model::{Bend, BendPlace, Model};
 pub use program::{Op, Operand, ParameterProgram, Program};
 pub use roles::{StartRule, start_rules};
+pub use symmetry::Symmetries;
 
 pub use crate::formula::Domain;
 use crate::formula::{Expr, Formula, names, unknowns};

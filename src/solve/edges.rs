@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::law::{Law, Model, Residual, Role, Scale};
+use crate::law::{Law, Model, Residual, Role, Scale, Symmetries};
 use crate::problem::{LaneData, Problem};
 
 use super::design::Design;
@@ -41,6 +41,7 @@ pub struct Models {
     full: Arc<Model>,
     reduced: Mutex<BTreeMap<Edge, Arc<Model>>>,
     design: OnceLock<Design>,
+    symmetries: OnceLock<Symmetries>,
     independent: Vec<(usize, usize)>,
 }
 
@@ -48,8 +49,15 @@ impl Models {
     pub fn compile(law: Law, residual: Residual) -> Models {
         let full = Arc::new(Model::compile(&law, residual));
         let independent = independent(&full.sources);
-        let (reduced, design) = (Mutex::default(), OnceLock::new());
-        Models { law, residual, full, reduced, design, independent }
+        Models {
+            law,
+            residual,
+            full,
+            reduced: Mutex::default(),
+            design: OnceLock::new(),
+            symmetries: OnceLock::new(),
+            independent,
+        }
     }
 
     pub fn law(&self) -> &Law {
@@ -63,6 +71,11 @@ impl Models {
     /// How starts are made.
     pub(super) fn design(&self) -> &Design {
         self.design.get_or_init(|| Design::of(self))
+    }
+
+    /// Other parameters that give the same curve.
+    pub fn symmetries(&self) -> &Symmetries {
+        self.symmetries.get_or_init(|| Symmetries::of(&self.law))
     }
 
     /// Pairs of the law's data expressions that have no variable in common.

@@ -30,6 +30,7 @@
 //! | `flags` | remarks in stable words |
 //! | `reduced` | the Hessian over some coordinates where the others take their best values |
 //! | `regularised` | the path of regularised minima |
+//! | `representative` | which of the parameters that give the same curve is reported |
 //! | `unbounded` | whether a point is a finite minimum or the objective flattens towards infinity |
 //! | `verdict` | status, flags and message of a fit |
 //! | `dense` | Cholesky on the few-by-few matrices of the hot loop, the triangular factor of a tall one |
@@ -56,6 +57,7 @@ mod points;
 mod reduced;
 mod reference;
 mod regularised;
+mod representative;
 mod rows;
 mod scale;
 mod search;
@@ -79,9 +81,11 @@ pub use flags::{Flag, words};
 pub use identify::Identification;
 pub use points::Points;
 pub use reference::{Finished, minimise};
+pub use representative::Choice;
 pub use rows::Rows;
 pub use scale::fit_choices;
 pub use search::{Ending, Terrain};
+pub use searched::agreement_limit;
 pub use spare::Spare;
 pub use starts::{Starts, most_starts, never_finite};
 pub use unbounded::{Escape, Reach, Towards, endless};
@@ -91,7 +95,8 @@ use std::sync::Arc;
 use crate::law::{Coordinate, Law, Residual, Role};
 use crate::problem::Problem;
 
-use searched::{Member, Searched, rounds};
+use representative::represent;
+use searched::{Exchange, Member, Searched, rounds};
 use unbounded::{Landscape, landscape};
 
 /// Two objectives closer than this, relatively, are the same optimum.
@@ -294,16 +299,20 @@ fn finish(
             return without_solution(law.parameters.len(), problem, 0, message);
         };
         let end = End { problem, edges: Vec::new(), solution, iterations: 0, escape: None, rests: false };
-        return verdict::judge(models, end, collinear, searched, batch);
+        return verdict::judge(models, end, collinear.as_ref(), searched, batch);
     }
     if searched.best.is_none() {
         searched.finish(&problem);
     }
-    if let Some(collinear) = collinear.as_ref().filter(|c| c.is_same_variable()) {
+    let collinear = collinear.as_ref();
+    let same_variable = collinear.filter(|c| c.is_same_variable());
+    if let Some(collinear) = same_variable {
         let starts = Starts::new(models, &problem);
+        let exchange =
+            Exchange { law, problem: &problem, collinear, starts: &starts, solver: options.solver };
         // Where the exchanged optimum is the lower one, its own exchange may be its rival.
         for _ in 0..MOST_EXCHANGES {
-            if !searched.exchange(law, &problem, collinear, &starts, options, batch) {
+            if !searched.exchange(&exchange, batch) {
                 break;
             }
         }
@@ -313,7 +322,18 @@ fn finish(
         return without_solution(law.parameters.len(), problem, searched.starts.len(), message);
     };
     let end = End { problem, edges: Vec::new(), solution, iterations, escape: None, rests: false };
-    verdict::judge(models, end.settle(models, options.asked, batch), collinear, searched, batch)
+    let end = end.settle(models, options.asked, batch).represented(models, options);
+    if let Some(collinear) = same_variable
+        && end.edges.is_empty()
+        && searched.agreeing(end.solution.rows.objective, end.problem.floor) == 0
+    {
+        // Settled below all that was searched: so may be its exchange.
+        let starts = Starts::new(models, &end.problem);
+        let exchange =
+            Exchange { law, problem: &end.problem, collinear, starts: &starts, solver: options.solver };
+        searched.search_exchanged(&exchange, &end.solution.theta, batch);
+    }
+    verdict::judge(models, end, collinear, searched, batch)
 }
 
 /// Where a fit has ended.
@@ -360,6 +380,21 @@ impl End {
         end
     }
 
+    /// The same minimum by the parameters that are reported.
+    fn represented(self, models: &Models, options: &Options) -> End {
+        let End { problem, edges, solution, escape, .. } = &self;
+        if escape.is_some() || models.symmetries().is_empty() {
+            return self;
+        }
+        let start = |name: &str| options.user_start.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
+        let given: Vec<Option<f64>> = models.law().parameters.iter().map(|p| start(&p.name)).collect();
+        let choice = if options.user_start.is_empty() { Choice::Canonical } else { Choice::Nearest(&given) };
+        match represent(models, problem, edges, solution, choice) {
+            Some((problem, edges, solution)) => End { problem, edges, solution, ..self },
+            None => self,
+        }
+    }
+
     fn at_edges(self, models: &Models, of: impl Fn(Role) -> bool) -> End {
         let End { problem, edges, solution, .. } = self;
         let observations = Arc::clone(&problem.observations);
@@ -378,7 +413,18 @@ impl End {
         };
         self.rests = escape.is_none();
         self.iterations += found.iterations;
-        self.solution = found;
+        // Where the data leaves a direction free, one point of it is as good as another.
+        let stays = self.rests && self.solution.certificate.holds() && {
+            let limit = agreement_limit(found.rows.objective, self.problem.floor);
+            let mut is_free = |at: &Finished| {
+                batch.factor.set(&self.problem, &at.rows, &at.free);
+                !batch.factor.undetermined().is_empty()
+            };
+            self.solution.rows.objective <= limit && is_free(&self.solution) && is_free(&found)
+        };
+        if !stays {
+            self.solution = found;
+        }
         escape
     }
 

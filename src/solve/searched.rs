@@ -53,6 +53,16 @@ const MOST_FINISHED: usize = 3;
 /// Times that the best optimum must have been found.
 const TIMES_FOUND: usize = 3;
 
+/// What searches need where terms may exchange their roles.
+#[derive(Clone, Copy)]
+pub struct Exchange<'a> {
+    pub law: &'a Law,
+    pub problem: &'a Problem,
+    pub collinear: &'a Collinear,
+    pub starts: &'a Starts<'a>,
+    pub solver: Solver,
+}
+
 /// How a search ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
@@ -224,19 +234,25 @@ impl Searched {
 
     /// Where two variables are nearly powers of one another, also searches where their terms have exchanged roles:
     /// whether that is as good must not be left to the draw of the starts. True where one of them is better.
-    pub fn exchange(
-        &mut self,
-        law: &Law,
-        problem: &Problem,
-        collinear: &Collinear,
-        starts: &Starts,
-        options: &Options,
-        batch: &mut Batch,
-    ) -> bool {
+    pub fn exchange(&mut self, exchange: &Exchange, batch: &mut Batch) -> bool {
         let Some((best, _)) = &self.best else { return false };
         let before = best.rows.objective;
+        let theta = best.theta.clone();
+        if !self.search_exchanged(exchange, &theta, batch) {
+            return false;
+        }
+        self.finish(exchange.problem);
+        let lower = |(best, _): &(Finished, u32)| {
+            before > agreement_limit(best.rows.objective, exchange.problem.floor)
+        };
+        self.best.as_ref().is_some_and(lower)
+    }
+
+    /// Searches from a point with its terms' roles exchanged; false where no terms can exchange theirs.
+    pub fn search_exchanged(&mut self, exchange: &Exchange, theta: &[f64], batch: &mut Batch) -> bool {
+        let Exchange { law, problem, collinear, starts, solver } = *exchange;
         let first = self.starts.len();
-        for given in collinear.exchanges(law, problem, &best.theta) {
+        for given in collinear.exchanges(law, problem, theta) {
             starts.complete(&given, batch, &mut self.starts);
         }
         if self.starts.len() == first {
@@ -245,7 +261,7 @@ impl Searched {
         // The valley between the two is long and shallow, and a search may stop before its end: both are compared as
         // finished.
         let winner = self.outcomes.first().map(|o| o.start);
-        self.search(problem, options.solver, batch);
+        self.search(problem, solver, batch);
         for outcome in self.outcomes.iter_mut().filter(|o| o.start >= first || Some(o.start) == winner) {
             let end = self.ends.point_mut(outcome.start);
             if let Some(found) = minimise(problem, &problem.observations.weight, end, 100) {
@@ -255,10 +271,7 @@ impl Searched {
             }
         }
         self.outcomes.sort_by(|a, b| a.objective.total_cmp(&b.objective));
-        self.finish(problem);
-        let lower =
-            |(best, _): &(Finished, u32)| before > agreement_limit(best.rows.objective, problem.floor);
-        self.best.as_ref().is_some_and(lower)
+        true
     }
 
     /// The rule of [`rounds`].

@@ -24,7 +24,7 @@ const MANY_STARTS: usize = 8;
 pub(super) fn judge(
     models: &Models,
     end: End,
-    collinear: Option<Collinear>,
+    collinear: Option<&Collinear>,
     searched: &Searched,
     batch: &mut Batch,
 ) -> Fit {
@@ -73,7 +73,7 @@ pub(super) fn judge(
         rests,
         n_free: models.full().coordinates.len(),
         // Outcomes are points of the law's own problem.
-        twin: edges.is_empty() && has_twin(&problem, &found, searched),
+        twin: edges.is_empty() && has_twin(models, &problem, &found, searched),
         rival: edges.is_empty() && runner_up.is_some_and(|r| is_rival(&problem, &found, r)),
         // Searches towards an edge end short of it.
         rare: n_starts >= MANY_STARTS && n_agreeing <= 1 && !at_bound.contains(&true),
@@ -102,7 +102,7 @@ struct Case<'a> {
     problem: &'a Problem,
     found: &'a Finished,
     factor: &'a Factor,
-    collinear: Option<Collinear>,
+    collinear: Option<&'a Collinear>,
     natural: &'a [f64],
     /// Parameters of the law on an edge of their domain.
     bound: Vec<usize>,
@@ -136,12 +136,12 @@ impl Case<'_> {
         let escape = self.escape.as_ref();
         let directions = &self.identification.undetermined;
         let endless = self.endless();
-        let collinear = self.collinear.as_ref();
+        let collinear = self.collinear;
         let undetermined = movers(self.problem, &self.found.theta, directions, MOVES);
         let few = few_values(self.law, self.problem, &undetermined, &self.bound);
         let finite = self.found.rows.objective.is_finite() && self.natural.iter().all(|x| x.is_finite());
         let exchangeable =
-            certified && (self.twin || self.rival) && collinear.is_some_and(Collinear::is_same_variable);
+            certified && (self.twin || self.rival) && collinear.is_some_and(|c| c.is_same_variable());
         let running = !certified && escape.is_none() && self.identification.condition > RUNAWAY;
         let weakest = if running { vec![self.factor.weakest()] } else { Vec::new() };
         let loose = match escape {
@@ -309,8 +309,9 @@ fn beyond_bounds(problem: &Problem, found: &Finished) -> Vec<Vec<f64>> {
 }
 
 /// Whether a search ended at the same objective elsewhere: so far that a parabola through the estimate would have
-/// risen by a thousand times the difference at which objectives still count as the same.
-fn has_twin(problem: &Problem, found: &Finished, searched: &Searched) -> bool {
+/// risen by a thousand times the difference at which objectives still count as the same. Other parameters for the same curve
+/// are not elsewhere.
+fn has_twin(models: &Models, problem: &Problem, found: &Finished, searched: &Searched) -> bool {
     let rows = &found.rows;
     let slack = agreement_limit(rows.objective, problem.floor) - rows.objective;
     let rise = |theta: &[f64]| -> f64 {
@@ -328,11 +329,21 @@ fn has_twin(problem: &Problem, found: &Finished, searched: &Searched) -> bool {
             })
             .sum()
     };
+    let symmetries = models.symmetries();
+    let here = if symmetries.is_empty() { Vec::new() } else { problem.natural(&found.theta) };
+    let rises = |theta: &[f64]| {
+        if symmetries.is_empty() {
+            return rise(theta);
+        }
+        let nearest = symmetries.nearest(&problem.natural(theta), |i| Some(here[i]));
+        let natural: Vec<f64> = problem.model.coordinates.iter().map(|c| nearest[c.parameter]).collect();
+        rise(&problem.coordinates(&natural))
+    };
     searched
         .outcomes
         .iter()
         .filter(|o| o.ending == Ending::Converged && o.objective <= rows.objective + slack)
-        .any(|o| rise(searched.ends.point(o.start)) > 1e3 * slack)
+        .any(|o| rises(searched.ends.point(o.start)) > 1e3 * slack)
 }
 
 /// Whether an objective is so little worse that the data cannot rule its parameters out.

@@ -1,0 +1,580 @@
+//! Symmetries of a law: other parameters that give the same curve, whatever the data.
+//!
+//! Two exponentials may change places, the plateaus of a sigmoid may when its slope changes its sign, and the sign of a
+//! width that is squared says nothing. What the data cannot tell apart must not alternate from sweep to sweep, so of all
+//! equivalent parameters one vector is reported:
+//!
+//! 1. the one with the fewest negative shape parameters (those that the law is not linear in);
+//! 2. of these, the one whose first shape parameter that differs, in the order of the formula, is the smallest.
+//!
+//! # Method
+//!
+//! Candidates are read off the formula (terms of a sum or factors of a product that are the same but for the names of
+//! their parameters) and enumerated (exchanges of shape parameters and changes of their signs, a few at a time). Given what
+//! becomes of the shape parameters, what must become of the linear ones is solved for at one point, and taken if its
+//! coefficients are −1, 0 or 1, or those times the ratio of two shape parameters that change places (absorption and
+//! elimination: the flip-flop of pharmacokinetics). A symmetry is what then leaves the law's value as it is at many points.
+
+use faer::Mat;
+use faer::linalg::solvers::SolveLstsq;
+
+use crate::formula::{BinaryOp, Column, Domain, Expr, ExprKind, Table, evaluate};
+
+use super::Law;
+
+/// Points at which the linear parameters' images are solved for, and at which a symmetry must hold.
+const POINTS: usize = 24;
+const TRIALS: usize = 64;
+
+/// Sets of parameters that the former are chosen from.
+const DRAWN: usize = 16;
+
+/// Of those, so many must be finite.
+const FEWEST: usize = 16;
+
+/// Relative difference of values that are the same.
+const SAME: f64 = 1e-9;
+
+/// A parameter that changes no value by more than this share of it plays no part at the points.
+const NO_PART: f64 = 1e-6;
+
+/// Coefficients this close to a whole number are that.
+const WHOLE: f64 = 1e-5;
+
+/// Laws of more shape parameters than these have fewer kinds of candidates.
+const MOST_FOR_PAIRS: usize = 5;
+const MOST_FOR_EXCHANGES: usize = 12;
+
+/// Images of a vector are listed up to here.
+const MOST_IMAGES: usize = 720;
+
+/// What one parameter becomes: a sum of others, each times the ratio of two where there is one.
+#[derive(Clone, Debug, PartialEq)]
+struct Image(Vec<ImageTerm>);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct ImageTerm {
+    parameter: usize,
+    coefficient: f64,
+    ratio: Option<(usize, usize)>,
+}
+
+impl Image {
+    fn of(parameter: usize, coefficient: f64) -> Image {
+        Image(vec![ImageTerm { parameter, coefficient, ratio: None }])
+    }
+
+    fn value(&self, natural: &[f64]) -> f64 {
+        let ratio = |ratio: Option<(usize, usize)>| ratio.map_or(1.0, |(a, b)| natural[a] / natural[b]);
+        self.0.iter().map(|t| t.coefficient * natural[t.parameter] * ratio(t.ratio)).sum()
+    }
+}
+
+/// The symmetries of a law, by what generates them.
+#[derive(Clone, Debug, Default)]
+pub struct Symmetries {
+    /// One image per parameter.
+    generators: Vec<Vec<Image>>,
+    /// The free parameters that the law is not linear in, in its order.
+    shape: Vec<usize>,
+    domains: Vec<Domain>,
+}
+
+impl Symmetries {
+    /// Finds them.
+    pub fn of(law: &Law) -> Symmetries {
+        let domains: Vec<Domain> = law.parameters.iter().map(|p| p.domain).collect();
+        let search = Search::new(law);
+        let mut found = Symmetries { generators: Vec::new(), shape: search.shape.clone(), domains };
+        let probe = search.trials.first().cloned().unwrap_or_default();
+        for candidate in search.candidates() {
+            let Some(images) = search.complete(&candidate) else { continue };
+            let image: Vec<f64> = images.iter().map(|i| i.value(&probe.parameters)).collect();
+            let known = found.all_images(&probe.parameters).iter().any(|known| alike(known, &image));
+            if !known && search.holds(&images) {
+                found.generators.push(images);
+            }
+        }
+        found
+    }
+
+    /// Whether every vector stands for itself alone.
+    pub fn is_empty(&self) -> bool {
+        self.generators.is_empty()
+    }
+
+    /// The vectors in the domains that give the same curve, the given one first.
+    pub fn images(&self, natural: &[f64]) -> Vec<Vec<f64>> {
+        let mut images = self.all_images(natural);
+        let mut first = true;
+        images.retain(|image| std::mem::take(&mut first) || self.in_domain(image));
+        images
+    }
+
+    /// The one that is reported.
+    pub fn canonical(&self, natural: &[f64]) -> Vec<f64> {
+        let negative = |image: &[f64]| self.shape.iter().filter(|&&i| image[i] < 0.0).count();
+        let order = |a: &Vec<f64>, b: &Vec<f64>| {
+            let values = self.shape.iter().map(|&i| a[i].total_cmp(&b[i]));
+            negative(a).cmp(&negative(b)).then(values.fold(std::cmp::Ordering::Equal, |o, next| o.then(next)))
+        };
+        self.images(natural).into_iter().min_by(order).unwrap_or_else(|| natural.to_vec())
+    }
+
+    /// The one that is nearest to given values, by their relative differences.
+    pub fn nearest(&self, natural: &[f64], given: impl Fn(usize) -> Option<f64>) -> Vec<f64> {
+        let away = |image: &Vec<f64>| -> f64 {
+            let difference = |(i, x): (usize, &f64)| {
+                let given = given(i)?;
+                let size = x.abs() + given.abs();
+                (size > 0.0).then(|| ((x - given) / size).powi(2))
+            };
+            image.iter().enumerate().filter_map(difference).sum()
+        };
+        let nearer = |a: &Vec<f64>, b: &Vec<f64>| away(a).total_cmp(&away(b));
+        self.images(natural).into_iter().min_by(nearer).unwrap_or_else(|| natural.to_vec())
+    }
+
+    fn in_domain(&self, natural: &[f64]) -> bool {
+        self.domains.iter().zip(natural).all(|(domain, x)| match domain {
+            Domain::Range { low, high } => low <= x && x <= high,
+            Domain::Fixed(_) => true,
+        })
+    }
+
+    fn all_images(&self, natural: &[f64]) -> Vec<Vec<f64>> {
+        let mut images = vec![natural.to_vec()];
+        let mut next = 0;
+        while next < images.len() && images.len() < MOST_IMAGES {
+            for generator in &self.generators {
+                let image: Vec<f64> = generator.iter().map(|i| i.value(&images[next])).collect();
+                if image.iter().all(|x| x.is_finite()) && !images.iter().any(|known| alike(known, &image)) {
+                    images.push(image);
+                }
+            }
+            next += 1;
+        }
+        images
+    }
+}
+
+fn alike(a: &[f64], b: &[f64]) -> bool {
+    a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-12 * (a.abs() + b.abs()))
+}
+
+/// A point: values of the variables and of the parameters.
+#[derive(Clone, Debug, Default)]
+struct Point {
+    variables: Vec<f64>,
+    parameters: Vec<f64>,
+}
+
+/// What becomes of the shape parameters: which takes whose place, with which sign.
+#[derive(Clone, Debug, PartialEq)]
+struct Candidate {
+    /// One per parameter of the law.
+    from: Vec<usize>,
+    sign: Vec<f64>,
+    /// A shape parameter that keeps its place is multiplied by the ratio of two that change theirs.
+    scaled: Option<(usize, (usize, usize))>,
+}
+
+/// Where symmetries are looked for.
+struct Search<'a> {
+    law: &'a Law,
+    shape: Vec<usize>,
+    linear: Vec<usize>,
+    /// Of one set of parameters, and each of its own.
+    points: Vec<Point>,
+    trials: Vec<Point>,
+}
+
+impl<'a> Search<'a> {
+    fn new(law: &'a Law) -> Search<'a> {
+        let mut draws = Draws(1);
+        let point = |draws: &mut Draws| Point {
+            variables: law.variables.iter().map(|_| (draws.next() * 2.0 - 1.0).exp()).collect(),
+            parameters: law.parameters.iter().map(|p| draw(p.domain, draws)).collect(),
+        };
+        let trials: Vec<Point> = (0..TRIALS).map(|_| point(&mut draws)).collect();
+        let mut search = Search { law, shape: Vec::new(), linear: Vec::new(), points: Vec::new(), trials };
+        for (i, ..) in law.free_parameters() {
+            if search.is_linear_in(i) {
+                search.linear.push(i);
+            } else {
+                search.shape.push(i);
+            }
+        }
+        // Where no term is small beside the others.
+        let sets: Vec<Vec<Point>> = (0..DRAWN)
+            .map(|_| {
+                let fixed = point(&mut draws).parameters;
+                (0..POINTS).map(|_| Point { parameters: fixed.clone(), ..point(&mut draws) }).collect()
+            })
+            .collect();
+        let balance = |points: &Vec<Point>| {
+            let columns = search.columns(points, &points[0].parameters);
+            let norms = columns[1..].iter().map(|c| c.iter().map(|x| x * x).sum::<f64>());
+            let (least, most) = norms.fold((f64::MAX, 0.0_f64), |(a, b), x| (a.min(x), b.max(x)));
+            if (least / most).is_finite() { least / most } else { 0.0 }
+        };
+        let best = sets.iter().max_by(|a, b| balance(a).total_cmp(&balance(b))).cloned();
+        search.points = best.unwrap_or_default();
+        search
+    }
+
+    /// The law's value without its linear parameters, and what each of these is multiplied by.
+    fn columns(&self, points: &[Point], parameters: &[f64]) -> Vec<Vec<f64>> {
+        let with = |own: Option<usize>| {
+            let mut parameters = parameters.to_vec();
+            self.linear.iter().for_each(|&i| parameters[i] = if own == Some(i) { 1.0 } else { 0.0 });
+            self.values(points, |_| parameters.clone())
+        };
+        let rest = with(None);
+        let own = self.linear.iter().map(|&i| with(Some(i)));
+        let own = own.map(|values| values.iter().zip(&rest).map(|(a, b)| a - b).collect());
+        std::iter::once(rest.clone()).chain(own).collect()
+    }
+
+    /// The law's value at points with other parameters; not a number where it has none.
+    fn values(&self, points: &[Point], parameters: impl Fn(&Point) -> Vec<f64>) -> Vec<f64> {
+        let mut table = Table::new(points.len());
+        for (k, name) in self.law.variables.iter().enumerate() {
+            table.push_numbers(name, points.iter().map(|p| p.variables[k]).collect());
+        }
+        let parameters: Vec<Vec<f64>> = points.iter().map(parameters).collect();
+        for (i, parameter) in self.law.parameters.iter().enumerate() {
+            table.push_numbers(&parameter.name, parameters.iter().map(|values| values[i]).collect());
+        }
+        match evaluate(&self.law.prediction, &table) {
+            Ok(Column::Number { values, .. }) => values,
+            _ => vec![f64::NAN; points.len()],
+        }
+    }
+
+    /// Whether the law is linear in a parameter and those found so far together.
+    fn is_linear_in(&self, parameter: usize) -> bool {
+        let at = |own: f64, others: f64| {
+            self.values(&self.trials, |point| {
+                let mut parameters = point.parameters.clone();
+                self.linear.iter().for_each(|&i| parameters[i] *= others);
+                parameters[parameter] *= own;
+                parameters
+            })
+        };
+        let [once, twice, thrice] = [1.0, 2.0, 3.0].map(|own| at(own, 1.0));
+        let [scaled, both] = [1.0, 2.0].map(|own| at(own, 2.0));
+        let straight = |k: usize| {
+            let size = once[k].abs() + thrice[k].abs();
+            let bend = once[k] + thrice[k] - 2.0 * twice[k];
+            let mixed = both[k] - scaled[k] - (twice[k] - once[k]);
+            let room = SAME * (size + scaled[k].abs() + both[k].abs());
+            (size.is_finite()).then(|| bend.abs() <= room && mixed.abs() <= room)
+        };
+        let verdicts: Vec<bool> = (0..TRIALS).filter_map(straight).collect();
+        verdicts.len() >= FEWEST && verdicts.iter().all(|straight| *straight)
+    }
+
+    fn candidates(&self) -> Vec<Candidate> {
+        let n = self.law.parameters.len();
+        let shape = &self.shape;
+        let same: Vec<usize> = (0..n).collect();
+        let exchange = |pairs: &[(usize, usize)]| {
+            let mut from = same.clone();
+            pairs.iter().for_each(|&(a, b)| from.swap(a, b));
+            from
+        };
+        let mut places: Vec<Vec<usize>> = exchanges(self.law, &self.law.prediction)
+            .into_iter()
+            .map(|pairs| {
+                let of_shape = |&(a, b): &(usize, usize)| shape.contains(&a) && shape.contains(&b);
+                exchange(&pairs.into_iter().filter(of_shape).collect::<Vec<(usize, usize)>>())
+            })
+            .collect();
+        let pairs: Vec<(usize, usize)> =
+            shape.iter().flat_map(|&a| shape.iter().filter(move |&&b| a < b).map(move |&b| (a, b))).collect();
+        if shape.len() <= MOST_FOR_EXCHANGES {
+            places.extend(pairs.iter().map(|&pair| exchange(&[pair])));
+        }
+        if shape.len() <= MOST_FOR_PAIRS {
+            for (k, &(a, b)) in pairs.iter().enumerate() {
+                let others =
+                    pairs[k + 1..].iter().filter(|(c, d)| ![a, b].contains(c) && ![a, b].contains(d));
+                places.extend(others.map(|&other| exchange(&[(a, b), other])));
+            }
+        }
+        places.insert(0, same.clone());
+        let mut signs: Vec<Vec<usize>> = vec![Vec::new()];
+        let signed: Vec<usize> = shape.iter().copied().filter(|&i| self.can_be_negative(i)).collect();
+        signs.extend(signed.iter().map(|&i| vec![i]));
+        for (k, &i) in signed.iter().enumerate() {
+            signs.extend(signed[k + 1..].iter().map(|&j| vec![i, j]));
+        }
+        if shape.len() <= MOST_FOR_PAIRS && signed.len() >= 3 {
+            signs.push(signed.clone());
+        }
+        let mut candidates = Vec::new();
+        for from in &places {
+            for negated in &signs {
+                let mut sign = vec![1.0; n];
+                negated.iter().for_each(|&i| sign[i] = -1.0);
+                let candidate = Candidate { from: from.clone(), sign, scaled: None };
+                if (*from != same || !negated.is_empty()) && !candidates.contains(&candidate) {
+                    candidates.push(candidate);
+                }
+            }
+            let moved: Vec<usize> = (0..n).filter(|&i| from[i] > i).collect();
+            if let &[a] = moved.as_slice()
+                && shape.len() <= MOST_FOR_PAIRS
+            {
+                let b = from[a];
+                for &scaled in shape.iter().filter(|&&i| from[i] == i) {
+                    candidates.extend([(a, b), (b, a)].map(|ratio| Candidate {
+                        from: from.clone(),
+                        sign: vec![1.0; n],
+                        scaled: Some((scaled, ratio)),
+                    }));
+                }
+            }
+        }
+        candidates
+    }
+
+    fn can_be_negative(&self, parameter: usize) -> bool {
+        matches!(self.law.parameters[parameter].domain, Domain::Range { low, .. } if low < 0.0)
+    }
+
+    /// The images of all parameters under a candidate: those of the linear ones are solved for.
+    fn complete(&self, candidate: &Candidate) -> Option<Vec<Image>> {
+        let n = self.law.parameters.len();
+        let mut images: Vec<Image> =
+            (0..n).map(|i| Image::of(candidate.from[i], candidate.sign[i])).collect();
+        if let Some((scaled, ratio)) = candidate.scaled {
+            images[scaled].0[0].ratio = Some(ratio);
+        }
+        let before = &self.points.first()?.parameters;
+        let mut after: Vec<f64> = images.iter().map(|image| image.value(before)).collect();
+        for &i in &self.linear {
+            after[i] = before[i];
+        }
+        let (old, new) = (self.columns(&self.points, before), self.columns(&self.points, &after));
+        let finite = |k: &usize| old.iter().chain(&new).all(|column| column[*k].is_finite());
+        let rows: Vec<usize> = (0..POINTS).filter(finite).collect();
+        let m = self.linear.len();
+        if rows.len() < FEWEST.max(m + 4) {
+            return None;
+        }
+        let size = rows.iter().map(|&k| old[0][k].abs()).fold(0.0, f64::max);
+        if rows.iter().any(|&k| (old[0][k] - new[0][k]).abs() > SAME * size) {
+            return None;
+        }
+        if m == 0 {
+            return Some(images);
+        }
+        let matrix = Mat::from_fn(rows.len(), m, |k, j| new[1 + j][rows[k]]);
+        let wanted = Mat::from_fn(rows.len(), m, |k, j| old[1 + j][rows[k]]);
+        let solved = matrix.col_piv_qr().solve_lstsq(&wanted);
+        let swapped: Vec<(usize, usize)> =
+            (0..n).filter(|&i| candidate.from[i] != i).map(|i| (i, candidate.from[i])).collect();
+        for (j, &own) in self.linear.iter().enumerate() {
+            let terms: Option<Vec<Option<ImageTerm>>> =
+                (0..m).map(|k| term(solved[(j, k)], self.linear[k], &swapped, before)).collect();
+            images[own] = Image(terms?.into_iter().flatten().collect());
+        }
+        Some(images)
+    }
+
+    /// Whether the law has the same value at the images, wherever it has one, and the parameters that move matter there.
+    fn holds(&self, images: &[Image]) -> bool {
+        let before = self.values(&self.trials, |point| point.parameters.clone());
+        let image = |point: &Point| images.iter().map(|i| i.value(&point.parameters)).collect::<Vec<f64>>();
+        let after = self.values(&self.trials, image);
+        let both: Vec<usize> =
+            (0..TRIALS).filter(|&k| before[k].is_finite() && after[k].is_finite()).collect();
+        let same = |&k: &usize| (before[k] - after[k]).abs() <= SAME * (before[k].abs() + after[k].abs());
+        let mut moved = (0..images.len()).filter(|&i| images[i] != Image::of(i, 1.0));
+        let matters = |i: usize| {
+            let changed = self.values(&self.trials, |point| {
+                let mut parameters = point.parameters.clone();
+                parameters[i] *= 1.5;
+                parameters
+            });
+            both.iter().any(|&k| (changed[k] - before[k]).abs() > NO_PART * before[k].abs())
+        };
+        both.len() >= FEWEST && both.iter().all(same) && moved.all(matters)
+    }
+}
+
+/// The term of an image that a coefficient stands for: `None` if for none, `Some(None)` if it is zero.
+fn term(
+    coefficient: f64,
+    parameter: usize,
+    swapped: &[(usize, usize)],
+    before: &[f64],
+) -> Option<Option<ImageTerm>> {
+    let ratios = swapped.iter().map(|&(a, b)| (Some((a, b)), before[a] / before[b]));
+    for (ratio, unit) in std::iter::once((None, 1.0)).chain(ratios) {
+        for coefficient_of in [0.0, 1.0, -1.0] {
+            if (coefficient - coefficient_of * unit).abs() <= WHOLE {
+                let term = ImageTerm { parameter, coefficient: coefficient_of, ratio };
+                return Some((coefficient_of != 0.0).then_some(term));
+            }
+        }
+    }
+    None
+}
+
+/// Exchanges of parameters under which two terms of a sum, or two factors of a product, become each other.
+fn exchanges(law: &Law, expr: &Expr) -> Vec<Vec<(usize, usize)>> {
+    let mut found = Vec::new();
+    let mut open = vec![expr];
+    while let Some(expr) = open.pop() {
+        open.extend(expr.children());
+        for is_sum in [true, false] {
+            let mut operands = Vec::new();
+            collect(expr, is_sum, &mut operands);
+            for (k, a) in operands.iter().enumerate() {
+                for b in &operands[k + 1..] {
+                    let mut pairs = Vec::new();
+                    if matches(law, a, b, &mut pairs) {
+                        pairs.retain(|(a, b)| a != b);
+                        pairs.iter_mut().for_each(|pair| *pair = (pair.0.min(pair.1), pair.0.max(pair.1)));
+                        pairs.sort_unstable();
+                        pairs.dedup();
+                        let mut places: Vec<usize> = pairs.iter().flat_map(|&(a, b)| [a, b]).collect();
+                        places.sort_unstable();
+                        let is_exchange = places.windows(2).all(|two| two[0] != two[1]);
+                        if !pairs.is_empty() && is_exchange && !found.contains(&pairs) {
+                            found.push(pairs);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The operands of a chain of sums, or of products.
+fn collect<'a>(expr: &'a Expr, is_sum: bool, into: &mut Vec<&'a Expr>) {
+    match &expr.kind {
+        ExprKind::Binary(BinaryOp::Add | BinaryOp::Sub, a, b) if is_sum => {
+            collect(a, is_sum, into);
+            collect(b, is_sum, into);
+        }
+        ExprKind::Binary(BinaryOp::Mul | BinaryOp::Div, a, b) if !is_sum => {
+            collect(a, is_sum, into);
+            collect(b, is_sum, into);
+        }
+        ExprKind::Negate(a) => collect(a, is_sum, into),
+        _ => into.push(expr),
+    }
+}
+
+/// Whether two expressions are the same but for parameters' names, which are paired.
+fn matches(law: &Law, a: &Expr, b: &Expr, pairs: &mut Vec<(usize, usize)>) -> bool {
+    let same_kind = match (&a.kind, &b.kind) {
+        (ExprKind::Number(x), ExprKind::Number(y)) => return x == y,
+        (ExprKind::Name(x), ExprKind::Name(y)) => {
+            return match (law.parameter(x), law.parameter(y)) {
+                (Some(x), Some(y)) => {
+                    pairs.push((x, y));
+                    true
+                }
+                (None, None) => x == y,
+                _ => false,
+            };
+        }
+        (ExprKind::Negate(_), ExprKind::Negate(_)) => true,
+        (ExprKind::Binary(p, ..), ExprKind::Binary(q, ..)) => p == q,
+        (ExprKind::Call(p, _), ExprKind::Call(q, _)) => p == q,
+        _ => false,
+    };
+    let (a, b) = (a.children(), b.children());
+    same_kind && a.len() == b.len() && a.into_iter().zip(b).all(|(a, b)| matches(law, a, b, pairs))
+}
+
+/// A value in a domain, of order one where the domain leaves that open.
+fn draw(domain: Domain, draws: &mut Draws) -> f64 {
+    let (share, sign) = (draws.next(), draws.next());
+    let size = 0.3 + 1.5 * share;
+    match domain {
+        Domain::Fixed(value) => value,
+        Domain::Range { low, high } => match (low.is_finite(), high.is_finite()) {
+            (true, true) => low + (0.1 + 0.8 * share) * (high - low),
+            (true, false) => low + size,
+            (false, true) => high - size,
+            (false, false) => size.copysign(sign - 0.4),
+        },
+    }
+}
+
+/// Numbers in (0, 1) from a fixed linear congruence: the same on every machine.
+struct Draws(u64);
+
+impl Draws {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{catalogue_law, typed_law};
+
+    use super::Symmetries;
+
+    fn of(formula: &str) -> Symmetries {
+        Symmetries::of(&typed_law(formula, &["x", "y", "z"]))
+    }
+
+    /// How many vectors give the same curve, by algebra.
+    #[test]
+    fn images_are_those_that_algebra_gives() {
+        for (formula, count) in [
+            ("y ~ a + b*x", 1),
+            ("y ~ a*exp(-p*x) + b*exp(-q*x)", 2),
+            ("y ~ a*exp(-p*x) + b*exp(-q*x) + c*exp(-r*x)", 6),
+            // The widths' signs say nothing.
+            ("y ~ a*exp(-(x - m)^2/s^2) + b*exp(-(x - k)^2/t^2)", 8),
+            // Plateaus and slope.
+            ("y ~ c + (d - c)/(1 + (x/e)^b) where e > 0", 2),
+            ("y ~ c + (d - c)/(1 + exp(b*(log(x) - log(e)))) where e > 0", 2),
+            ("y ~ c + a/(1 + exp(b*(x - m)))", 2),
+            ("y ~ a*tanh(b*x)", 2),
+            // An exponent that may not be negative has no mirror image.
+            ("y ~ a*exp(-p*x) + b*exp(-q*z)", 1),
+            ("y ~ a*p/(p - q)*(exp(-q*x) - exp(-p*x)) where p > 0, q > 0", 2),
+            ("y ~ 10*p/(v*(p - q))*(exp(-q*x) - exp(-p*x)) where p > 0, q > 0, v > 0", 2),
+            ("y ~ a*(p + x)*(q + x)", 2),
+            ("y ~ a*x^b + c", 1),
+        ] {
+            let symmetries = of(formula);
+            let point: Vec<f64> = (0..8).map(|i| 1.0 + 0.37 * f64::from(i)).collect();
+            let n = symmetries.domains.len();
+            assert_eq!(symmetries.all_images(&point[..n]).len(), count, "{formula}: {symmetries:?}");
+        }
+        for law in ["chinchilla", "power-offset", "exp3", "pow4", "wbl4"] {
+            assert!(Symmetries::of(&catalogue_law(law)).is_empty(), "{law}");
+        }
+    }
+
+    /// The rule: fewest negative shapes, then ascending.
+    #[test]
+    fn one_vector_stands_for_all() {
+        let sigmoid = of("y ~ c + (d - c)/(1 + (x/e)^b) where e > 0");
+        // c, d, e, b by first appearance: c, d, x…
+        let names = ["c", "d", "e", "b"];
+        assert_eq!(sigmoid.domains.len(), names.len());
+        assert_eq!(sigmoid.canonical(&[1.0, 5.0, 3.0, -2.0]), [5.0, 1.0, 3.0, 2.0]);
+        assert_eq!(sigmoid.canonical(&[1.0, 5.0, 3.0, 2.0]), [1.0, 5.0, 3.0, 2.0]);
+        let logistic = of("y ~ c + a/(1 + exp(b*(x - m)))");
+        assert_eq!(logistic.canonical(&[1.0, 4.0, -2.0, 7.0]), [5.0, -4.0, 2.0, 7.0]);
+        let two = of("y ~ a*exp(-p*x) + b*exp(-q*x)");
+        assert_eq!(two.canonical(&[1.0, 9.0, 2.0, 4.0]), [2.0, 4.0, 1.0, 9.0]);
+        // Flip-flop: the amplitude changes in the ratio of the rates.
+        let bateman = of("y ~ a*p/(p - q)*(exp(-q*x) - exp(-p*x)) where p > 0, q > 0");
+        assert_eq!(bateman.canonical(&[3.0, 2.0, 0.5]), [12.0, 0.5, 2.0]);
+    }
+}
