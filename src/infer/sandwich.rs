@@ -258,5 +258,5 @@ fn bandwidth(used: &[usize], size: impl Fn(usize) -> f64, confidence: f64) -> f6
     let z = normal_quantile(0.5 + 0.5 * confidence);
     let density_squared = 0.5 / std::f64::consts::PI;
     let away = (n.powf(-1.0 / 3.0) * z.powf(2.0 / 3.0) * (1.5 * density_squared).cbrt()).min(0.499);
-    2.0 * scale * normal_quantile(0.5 + away)
+    scale * normal_quantile(0.5 + away)
 }
