@@ -65,7 +65,7 @@ pub struct FitArguments {
     #[arg(long, value_enum, value_name = "log|linear", help_heading = "Objective")]
     residual: Option<ResidualArgument>,
 
-    /// l2, huber:δ, soft_l1:δ or cauchy:δ; δ may follow the scale of the residuals, as in huber:1.345*mad [default: huber:1e-3 with log, l2 with linear]
+    /// l2, huber:δ, soft_l1:δ or cauchy:δ; δ may follow the scale of the residuals, as in huber:1.345*mad [default: huber:1.345*mad with log, l2 with linear; the published Chinchilla fits have huber:1e-3]
     #[arg(long, value_name = "LOSS", help_heading = "Objective")]
     loss: Option<LossChoice>,
 

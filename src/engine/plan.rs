@@ -9,7 +9,7 @@ use crate::formula::{
 };
 use crate::infer::Resample;
 use crate::law::{Catalogue, Domain, Law, Residual, list};
-use crate::problem::{Binder, Binding, Loss, LossChoice, Problem, Rejection};
+use crate::problem::{Binder, Binding, LossChoice, Problem, Rejection};
 use crate::solve::Models;
 use crate::sweep::Sweep;
 use crate::tables::schema;
@@ -351,7 +351,7 @@ fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, EngineError> {
         )));
     }
     let residual = job.residual.unwrap_or(law.residual);
-    let loss = job.loss.unwrap_or(Loss::usual(residual).into());
+    let loss = job.loss.unwrap_or(LossChoice::usual(residual));
     Ok(BoundLaw {
         models: Arc::new(Models::compile(law.clone(), residual)),
         binding: Binding { names: Vec::new(), used: Vec::new(), response, weight: None, sigma: None },

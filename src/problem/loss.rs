@@ -4,7 +4,6 @@
 //! `infer::likelihood`, and a line in the test below.
 
 use crate::lanes::{self, Lanes};
-use crate::law::Residual;
 
 /// ρ; `delta` is in units of residual/σ.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,14 +29,6 @@ pub struct LossTerms<L> {
 }
 
 impl Loss {
-    /// The field's habit for a residual space: what is meant where the user asks for none.
-    pub fn usual(residual: Residual) -> Loss {
-        match residual {
-            Residual::Log => Loss::Huber { delta: 1e-3 },
-            Residual::Linear => Loss::L2,
-        }
-    }
-
     /// ρ and its derivatives.
     #[inline(always)]
     pub fn terms<L: Lanes>(self, u: L) -> LossTerms<L> {

@@ -1,5 +1,7 @@
 //! A loss as it is asked for: with a threshold that is given, or one that follows the scale of the residuals.
 
+use crate::law::Residual;
+
 use super::Loss;
 use super::loss::ShortNumber;
 
@@ -12,7 +14,21 @@ pub enum LossChoice {
     OfScale(Loss),
 }
 
+/// Huber's own threshold: 95 % efficient under normal noise (Huber & Ronchetti 2009).
+const EFFICIENT: f64 = 1.345;
+
 impl LossChoice {
+    /// What is meant where the user asks for none.
+    ///
+    /// For residuals of a logarithm a threshold that follows their scale, which costs a few percent of precision under normal
+    /// noise and holds against outliers; a formula typed without more is least squares, as everywhere.
+    pub fn usual(residual: Residual) -> LossChoice {
+        match residual {
+            Residual::Log => LossChoice::OfScale(Loss::Huber { delta: EFFICIENT }),
+            Residual::Linear => LossChoice::Given(Loss::L2),
+        }
+    }
+
     /// The loss where the residuals have this scale; that of a given threshold does not depend on it.
     pub fn at(self, scale: f64) -> Loss {
         match self {

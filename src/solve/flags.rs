@@ -104,8 +104,8 @@ impl Flag {
                 "one search alone, of eight or more, ended at this objective, off all edges: a better one may have been missed"
             }
             Flag::ScaleZero => {
-                "half of the residuals or more are zero to rounding, so that the loss's threshold cannot follow them: \
-                 the loss is the last that could be used"
+                "half of the residuals or more are zero, so that the loss's threshold cannot follow them: it is that of a \
+                 thousandth of least squares' root mean square, or the fit is least squares"
             }
             Flag::ScaleUnsettled => "the scale of the residuals and the fit did not settle together",
         }

@@ -7,7 +7,7 @@
 //! those of the threshold found.
 //!
 //! Where the scale vanishes, half of the observations or more being fitted exactly, the threshold is that of a scale of a
-//! millionth of least squares' root mean square; with at most two observations per parameter, where that says nothing
+//! thousandth of least squares' root mean square; with at most two observations per parameter, where that says nothing
 //! about the others, or where all residuals are rounding, the fit is least squares.
 
 use crate::problem::{Loss, LossChoice, Problem};
@@ -78,7 +78,11 @@ fn fit_of_scale(
     let mut found = fit(models, problem.clone(), &point, batch);
     let Some(squares) = &found.solution else { return found };
     let total: f64 = problem.observations.weight.iter().sum();
-    let least = VANISHED * (2.0 * squares.rows.objective / total).sqrt();
+    let spread = (2.0 * squares.rows.objective / total).sqrt();
+    if spread <= rounding(&problem) {
+        return remark(fit(models, problem, options, batch), Flag::ScaleZero);
+    }
+    let least = VANISHED * spread;
     // The law goes through as many points as it has parameters, whatever they are.
     let tells_no_scale = problem.observations.n_distinct() <= 2 * models.full().coordinates.len();
     for _ in 0..MOST_ROUNDS {

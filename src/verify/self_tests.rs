@@ -57,7 +57,7 @@ fn self_test(case: &Case, law: &Law) -> Result<Outcome, VerifyError> {
     let models = Models::compile(law.clone(), residual);
     // What stands on the law's left side is what it predicts.
     let left = Expr::new(ExprKind::Name(RESPONSE.to_string()), 0..0);
-    let (problem, rejected) = bind_columns(law, models.full(), &left, Loss::usual(residual), &named);
+    let (problem, rejected) = bind_columns(law, models.full(), &left, Loss::L2, &named);
     let fit = solve::fit(&models, problem, &solve::Options::default(), &mut Batch::default());
     let time = begun.elapsed();
 
