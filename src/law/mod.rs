@@ -12,6 +12,7 @@
 //! | `build` | syntax to graph |
 //! | [`model`] | all of the above put together: a law compiled for a residual space |
 //! | `roles` | where starts are drawn, read off the structure |
+//! | `draws` | parameters at which a law is tried before there are data |
 //! | `symmetry` | other parameters that give the same curve |
 //! | `program`, `execute` | straight-line programs over packs of eight lanes |
 //! | `solve_block` | roots of equations within them |
@@ -23,6 +24,7 @@ pub mod catalogue;
 mod coordinate;
 mod coordinates;
 mod derive;
+mod draws;
 mod execute;
 mod graph;
 mod linear_form;
@@ -36,6 +38,7 @@ mod tests;
 
 pub use catalogue::{Catalogue, CatalogueError, Source as Citation};
 pub use coordinate::{Coordinate, LARGEST_LOG, Metric, Role, Scale};
+pub use draws::{Draws, draw};
 pub use execute::{BLOCK, Block, LANES, Pack, Source};
 pub use graph::{LN_ZERO, Recipe, Unary};
 pub use model::{Bend, BendPlace, Model};

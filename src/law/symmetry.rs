@@ -21,6 +21,7 @@ use faer::linalg::solvers::SolveLstsq;
 use crate::formula::{BinaryOp, Column, Domain, Expr, ExprKind, Table, evaluate};
 
 use super::Law;
+use super::draws::{Draws, draw};
 
 /// Points at which the linear parameters' images are solved for, and at which a symmetry must hold.
 const POINTS: usize = 24;
@@ -191,7 +192,7 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     fn new(law: &'a Law) -> Search<'a> {
-        let mut draws = Draws(1);
+        let mut draws = Draws::new(1);
         let point = |draws: &mut Draws| Point {
             variables: law.variables.iter().map(|_| (draws.next() * 2.0 - 1.0).exp()).collect(),
             parameters: law.parameters.iter().map(|p| draw(p.domain, draws)).collect(),
@@ -492,31 +493,6 @@ fn matches(law: &Law, a: &Expr, b: &Expr, pairs: &mut Vec<(usize, usize)>) -> bo
     };
     let (a, b) = (a.children(), b.children());
     same_kind && a.len() == b.len() && a.into_iter().zip(b).all(|(a, b)| matches(law, a, b, pairs))
-}
-
-/// A value in a domain, of order one where the domain leaves that open.
-fn draw(domain: Domain, draws: &mut Draws) -> f64 {
-    let (share, sign) = (draws.next(), draws.next());
-    let size = 0.3 + 1.5 * share;
-    match domain {
-        Domain::Fixed(value) => value,
-        Domain::Range { low, high } => match (low.is_finite(), high.is_finite()) {
-            (true, true) => low + (0.1 + 0.8 * share) * (high - low),
-            (true, false) => low + size,
-            (false, true) => high - size,
-            (false, false) => size.copysign(sign - 0.4),
-        },
-    }
-}
-
-/// Numbers in (0, 1) from a fixed linear congruence: the same on every machine.
-struct Draws(u64);
-
-impl Draws {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::ops::Index;
 
-use crate::law::{LN_ZERO, Recipe, Unary};
+use crate::law::{LN_ZERO, Recipe};
 
 /// Columns of as many values each; `set[i]` is the i-th.
 #[derive(Debug, Default, PartialEq)]
@@ -21,6 +21,10 @@ impl ColumnSet {
     /// The columns, in order.
     pub fn columns(&self) -> impl Iterator<Item = &[f64]> {
         self.values.chunks_exact(self.rows.max(1))
+    }
+
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut f64> {
+        self.values.iter_mut()
     }
 
     /// Leaves the rows that are to be kept.
@@ -54,18 +58,20 @@ impl ColumnSet {
             self.values.extend_from_within(from..from + self.rows);
             let values = &mut self.values[place..];
             match recipe {
-                Recipe::Unary(op, _) => values.iter_mut().for_each(|x| *x = Unary::apply(op, *x)),
+                Recipe::Unary(op, _) => values.iter_mut().for_each(|x| *x = stands_for(op.apply(limit(*x)))),
                 Recipe::Least(_) => {
-                    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+                    let numbers = values.iter().copied().filter(|x| !is_limit(*x));
+                    let least = numbers.fold(f64::INFINITY, f64::min);
                     values.fill(least);
                 }
                 Recipe::Greatest(_) => {
-                    let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    let numbers = values.iter().copied().filter(|x| !is_limit(*x));
+                    let greatest = numbers.fold(f64::NEG_INFINITY, f64::max);
                     values.fill(greatest);
                 }
                 _ => {
                     let centre = mean(values, weight);
-                    values.iter_mut().filter(|x| **x != LN_ZERO).for_each(|x| *x -= centre);
+                    values.iter_mut().filter(|x| !is_limit(**x)).for_each(|x| *x -= centre);
                 }
             }
             means.push(mean(values, weight));
@@ -101,10 +107,24 @@ impl Index<usize> for ColumnSet {
     }
 }
 
-/// The weighted mean of a column. Logarithms of zero ([`LN_ZERO`]) stand for a limit, not for a number: they stay as they
-/// are and take no part in it.
+/// The number that stands for an infinite one in columns ([`LN_ZERO`] or its negative), or the number itself.
+pub fn stands_for(x: f64) -> f64 {
+    if x.is_infinite() { LN_ZERO.copysign(x) } else { x }
+}
+
+/// Whether a number stands for an infinite one.
+pub fn is_limit(x: f64) -> bool {
+    x.abs() == LN_ZERO.abs()
+}
+
+/// The infinite number that one stands for, or the number itself.
+fn limit(x: f64) -> f64 {
+    if is_limit(x) { f64::INFINITY.copysign(x) } else { x }
+}
+
+/// The weighted mean of a column. Numbers that stand for infinite ones stay as they are and take no part in it.
 fn mean(values: &[f64], weight: &[f64]) -> f64 {
-    let counted = || values.iter().zip(weight).filter(|(x, _)| **x != LN_ZERO);
+    let counted = || values.iter().zip(weight).filter(|(x, _)| !is_limit(**x));
     // Rounding must not give a constant a spread: it would look like data that determines an exponent.
     if let Some((first, _)) = counted().next()
         && counted().all(|(x, _)| x == first)

@@ -2,6 +2,7 @@
 //!
 //! * [`ColumnSet`]: columns of one length;
 //! * [`observations`]: which rows of a sweep a law can use, and why not the others;
+//! * `limits`: rows at which something that the law reads is infinite, and the law is not;
 //! * [`Problem`]: the numbers a compiled model needs, ready for the lanes;
 //! * [`lane_data`]: data of up to eight fits side by side;
 //! * [`long`]: one fit of many observations, over lanes and threads;
@@ -11,6 +12,7 @@
 
 mod column_set;
 pub mod lane_data;
+mod limits;
 pub mod long;
 pub mod loss;
 pub mod loss_choice;
@@ -38,7 +40,7 @@ use std::sync::Arc;
 
 use fearless_simd::Level;
 
-use crate::law::{Coordinate, LN_ZERO, Law, Metric, Model, Residual, Scale};
+use crate::law::{Coordinate, Law, Metric, Model, Residual, Scale};
 use crate::sweep::Sweep;
 
 /// A compiled model with the data of one sweep.
@@ -113,8 +115,21 @@ impl Problem {
             problem.observations = Arc::default();
         }
         let observations = Arc::make_mut(&mut problem.observations);
-        let rejections = observations.bind(law, model, binding, sweep, binder);
+        let (mut rejections, limits) = observations.bind(law, model, binding, sweep, binder);
         problem.derive();
+        if !limits.is_empty() {
+            let rows = &problem.observations.rows;
+            let place = |limit: &Rejection| rows.iter().position(|row| *row == limit.row);
+            let positions: Vec<usize> = limits.iter().filter_map(place).collect();
+            let lost = limits::without_value(law, &problem, (binding, sweep), &positions);
+            if !lost.is_empty() {
+                let is_lost = |limit: &Rejection| lost.iter().any(|&i| rows[i] == limit.row);
+                rejections.extend(limits.into_iter().filter(is_lost));
+                rejections.sort_by_key(|r| r.row);
+                problem.observations = Arc::new(problem.observations.without(&lost));
+                problem.derive();
+            }
+        }
         (problem, rejections)
     }
 
@@ -322,7 +337,7 @@ impl Problem {
         let Problem { model, columns, observations, metric, unit, total_weight, .. } = self;
         let weight = &observations.weight;
         let mean_square = |k: &u32| {
-            let finite = columns[*k as usize].iter().zip(weight).filter(|(u, _)| **u != LN_ZERO);
+            let finite = columns[*k as usize].iter().zip(weight).filter(|(u, _)| !column_set::is_limit(**u));
             let sum: f64 = finite.map(|(u, w)| w * u * u).sum();
             sum / *total_weight
         };

@@ -1,10 +1,11 @@
 //! Which rows of a sweep a law can use, and why not the others.
 
 use crate::formula::{Column, Expr, ExprKind, Table, evaluate};
-use crate::law::{LN_ZERO, Law, Model, Recipe, Residual, Unary};
+use crate::law::{Law, Model, Recipe, Residual, Unary};
 use crate::sweep::{Sweep, is_null};
 
 use super::ColumnSet;
+use super::column_set::{is_limit, stands_for};
 
 /// Which of a sweep's columns a law reads.
 #[derive(Clone, Debug)]
@@ -54,7 +55,8 @@ pub struct Binder {
 }
 
 impl Observations {
-    /// Sorts a sweep's rows into usable ones, in place of those that were there, and rejected ones.
+    /// Sorts a sweep's rows into usable ones, in place of those that were there, and rejected ones. With them the rows, among
+    /// the usable ones, at which something that the law reads is infinite: what, in words.
     pub fn bind(
         &mut self,
         law: &Law,
@@ -62,7 +64,7 @@ impl Observations {
         binding: &Binding,
         sweep: &Sweep,
         binder: &mut Binder,
-    ) -> Vec<Rejection> {
+    ) -> (Vec<Rejection>, Vec<Rejection>) {
         let Observations { response, weight, sigma, cluster, rows, sources, distinct_from_last } = self;
         let mut rejections = Vec::new();
         rows.clear();
@@ -100,6 +102,7 @@ impl Observations {
         expressions.evaluate(&binding.response, response);
         sources.clear(n);
         model.sources.iter().for_each(|source| expressions.evaluate(source, sources));
+        sources.values_mut().for_each(|x| *x = stands_for(*x));
         keep.clear();
         keep.resize(n, true);
         ones.clear();
@@ -109,10 +112,15 @@ impl Observations {
             model.recipes.iter().rposition(|r| matches!(r, Recipe::Unary(..))).map_or(0, |k| k + 1);
         columns.clear(n);
         columns.derive(&model.recipes[..n_columns], sources, ones, means);
+        let mut limits = Vec::new();
         for (i, &row) in rows.iter().enumerate() {
-            if let Some(reason) = unusable_values(law, model, binding, (response, sources, columns), i) {
-                rejections.push(Rejection { row, reason });
-                keep[i] = false;
+            match state(law, model, binding, (response, sources, columns), i) {
+                State::Usable => {}
+                State::Limit(reason) => limits.push(Rejection { row, reason }),
+                State::Unusable(reason) => {
+                    rejections.push(Rejection { row, reason });
+                    keep[i] = false;
+                }
             }
         }
         if keep.contains(&false) {
@@ -150,7 +158,7 @@ impl Observations {
         };
         distinct_from_last.clear();
         distinct_from_last.extend((0..rows.len()).map(|i| i == 0 || !same(rows[i - 1], rows[i])));
-        rejections
+        (rejections, limits)
     }
 
     /// Number of observations.
@@ -275,48 +283,67 @@ fn spelled(x: f64) -> &'static str {
     }
 }
 
-/// Why what the formula makes of a row cannot be used; `values` are the response, the data expressions and the model's
-/// columns.
-fn unusable_values(
+/// What the formula makes of a row.
+enum State {
+    Usable,
+    /// Something that the law reads is infinite.
+    Limit(String),
+    Unusable(String),
+}
+
+/// Of a row; `values` are the response, the data expressions and the model's columns.
+fn state(
     law: &Law,
     model: &Model,
     binding: &Binding,
     values: (&[f64], &ColumnSet, &ColumnSet),
     i: usize,
-) -> Option<String> {
+) -> State {
     let (response, sources, columns) = values;
     let response = response[i];
-    let of_sources = model.sources.iter().enumerate().map(|(k, source)| (source, sources[k][i]));
-    for (expr, value) in std::iter::once((&binding.response, response)).chain(of_sources) {
-        if !value.is_finite() {
-            return Some(format!("`{expr}` is {} here, not a finite number", spelled(value)));
-        }
+    let no_number = |expr: &Expr, x: f64| format!("`{expr}` is {} here, not a finite number", spelled(x));
+    if !response.is_finite() {
+        return State::Unusable(no_number(&binding.response, response));
     }
     if model.residual == Residual::Log && response <= 0.0 {
-        return Some(format!(
+        return State::Unusable(format!(
             "`{}` is not positive ({response}), which the residual space `log` needs",
             binding.response
         ));
     }
-    // Logarithms that the law takes of data: a zero base of a power is fine, a negative one is not.
-    for (k, recipe) in model.recipes.iter().enumerate() {
-        if let Recipe::Unary(op, from) = recipe
-            && !columns[k][i].is_finite()
-            && columns[k][i] != LN_ZERO
-        {
-            let of = match model.recipes[*from as usize] {
-                Recipe::Source(s) => format!("`{}`", model.sources[s as usize]),
-                _ => "a term of the formula".to_string(),
-            };
-            let x = columns[*from as usize][i];
-            let what = match op {
-                Unary::LnBase => "a power that is not a whole number",
-                _ => "the logarithm",
-            };
-            return Some(format!("{of} is {x}, of which `{}` takes {what}", law.name));
+    let mut limit = None;
+    for (k, source) in model.sources.iter().enumerate() {
+        let x = sources[k][i];
+        if x.is_nan() {
+            return State::Unusable(no_number(source, x));
+        }
+        if is_limit(x) {
+            limit.get_or_insert_with(|| no_number(source, x));
         }
     }
-    None
+    // Logarithms that the law takes of data: a zero base of a power is fine, a negative one is not.
+    for (k, recipe) in model.recipes.iter().enumerate() {
+        let Recipe::Unary(op, from) = recipe else { continue };
+        let value = columns[k][i];
+        if !value.is_nan() && (!is_limit(value) || *op == Unary::LnBase) {
+            continue;
+        }
+        let of = match model.recipes[*from as usize] {
+            Recipe::Source(s) => format!("`{}`", model.sources[s as usize]),
+            _ => "a term of the formula".to_string(),
+        };
+        let x = columns[*from as usize][i];
+        let what = match op {
+            Unary::LnBase => "a power that is not a whole number",
+            _ => "the logarithm",
+        };
+        let reason = format!("{of} is {x}, of which `{}` takes {what}", law.name);
+        if value.is_nan() {
+            return State::Unusable(reason);
+        }
+        limit.get_or_insert(reason);
+    }
+    limit.map_or(State::Usable, State::Limit)
 }
 
 /// What expressions are over rows of a sweep.

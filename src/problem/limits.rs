@@ -1,0 +1,84 @@
+//! Rows at which something that the law reads is infinite, and the law is not.
+//!
+//! `exp(b*(log(x) - c))` is 0 at `x = 0` for every positive `b`, though `log(x)` is no number there. Columns hold ±1e150 in
+//! the place of ±∞, so that products with it and their squares are numbers and exponentials have the limit's value and the
+//! limit's derivatives. Whether the law has a value at a row is found out: at parameters drawn from their domains the
+//! formula, evaluated as written in IEEE arithmetic, must be a number, and the compiled law must give the same, with finite
+//! derivatives.
+
+use crate::formula::{Column, Table, evaluate};
+use crate::law::{Draws, Law, Pack, Residual, draw};
+
+use super::lane_data::LaneData;
+use super::objective::{Workspace, outputs_into};
+use super::{Binding, Problem};
+use crate::law::LANES;
+use crate::sweep::Sweep;
+
+/// Parameters at which a row is tried.
+const TRIALS: usize = 16;
+
+/// Relative difference of values that are the same, and how small a value is that may differ by more.
+const SAME: f64 = 1e-9;
+const NOTHING: f64 = 1e-100;
+
+/// Of observations, by position, those at which the law has no value that can be used.
+pub fn without_value(
+    law: &Law,
+    problem: &Problem,
+    (binding, sweep): (&Binding, &Sweep),
+    positions: &[usize],
+) -> Vec<usize> {
+    let model = &problem.model;
+    let data = LaneData::spread(problem, &problem.observations.weight);
+    let (mut workspace, mut outputs) = (Workspace::default(), Vec::new());
+    let mut draws = Draws::new(2);
+    let mut left = positions.to_vec();
+    for _ in 0..TRIALS {
+        let natural: Vec<f64> = law.parameters.iter().map(|p| draw(p.domain, &mut draws)).collect();
+        let own: Vec<f64> = model.coordinates.iter().map(|c| natural[c.parameter]).collect();
+        let theta: Vec<Pack> = problem.coordinates(&own).into_iter().map(Pack::splat).collect();
+        outputs_into(&model.hessian, &data, &theta, &mut workspace, &mut outputs);
+        let compiled = |i: usize| -> Option<f64> {
+            let mut all = outputs.chunks_exact(data.n_packs).map(|output| output[i / LANES].0[i % LANES]);
+            let value = all.next()?;
+            all.all(f64::is_finite).then_some(match model.residual {
+                Residual::Log => value.exp(),
+                Residual::Linear => value,
+            })
+        };
+        let written = values(law, (binding, sweep), problem, &left, &natural);
+        let mut written = written.iter();
+        left.retain(|&i| {
+            let value = written.next().copied().unwrap_or(f64::NAN);
+            let usable = value.is_finite() && (value > 0.0 || model.residual == Residual::Linear);
+            let same = |x: f64| (x - value).abs() <= SAME * value.abs() + NOTHING;
+            !(usable && compiled(i).is_some_and(same))
+        });
+    }
+    left
+}
+
+/// The formula's values at some observations, evaluated as written.
+fn values(
+    law: &Law,
+    (binding, sweep): (&Binding, &Sweep),
+    problem: &Problem,
+    positions: &[usize],
+    natural: &[f64],
+) -> Vec<f64> {
+    let mut table = Table::new(positions.len());
+    for name in &law.variables {
+        if let Some(c) = binding.names.iter().position(|n| n == name) {
+            let value = |&i: &usize| sweep.columns[c][problem.observations.rows[i] as usize];
+            table.push_numbers(name, positions.iter().map(value).collect());
+        }
+    }
+    for (parameter, value) in law.parameters.iter().zip(natural) {
+        table.push_numbers(&parameter.name, vec![*value; positions.len()]);
+    }
+    match evaluate(&law.prediction, &table) {
+        Ok(Column::Number { values, .. }) => values,
+        _ => vec![f64::NAN; positions.len()],
+    }
+}
