@@ -94,6 +94,8 @@ pub enum Recipe {
     Source(u32),
     /// An operation on another column, done once per sweep.
     Unary(Unary, u32),
+    /// One over another column.
+    Inverse(u32),
     /// Another column less its weighted mean over the sweep, which is `Node::Centre` of that column.
     Centred(u32),
     /// The least, or the greatest, of another column's values, for all observations.
@@ -440,6 +442,11 @@ impl Graph {
                 let quotient = self.div(a, y);
                 self.neg(quotient)
             }
+            // Once per sweep; and a division by zero is then seen where the data are.
+            (_, Node::Data(column)) => {
+                let inverse = self.data(Recipe::Inverse(column));
+                self.mul(a, inverse)
+            }
             // 1/(1 + exp(z)) is a sigmoid: right in both tails, derivatives included.
             (_, Node::Add(x, y)) if self.is_one(x) && self.is_exp(y) => self.sigmoid_quotient(a, y),
             (_, Node::Add(x, y)) if self.is_one(y) && self.is_exp(x) => self.sigmoid_quotient(a, x),
@@ -569,8 +576,16 @@ impl Graph {
                     let log_k = self.ln(y);
                     self.add(log_k, e)
                 }
+                _ if self.known_positive(x) || self.known_positive(y) => {
+                    let (log_x, log_y) = (self.ln(x), self.ln(y));
+                    self.add(log_x, log_y)
+                }
                 _ => self.intern(Node::Unary(Unary::Ln, a)),
             },
+            Node::Div(x, y) if self.known_positive(x) || self.known_positive(y) => {
+                let (log_x, log_y) = (self.ln(x), self.ln(y));
+                self.sub(log_x, log_y)
+            }
             Node::Data(column) => self.data(Recipe::Unary(Unary::Ln, column)),
             _ => self.intern(Node::Unary(Unary::Ln, a)),
         }

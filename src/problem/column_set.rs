@@ -50,6 +50,7 @@ impl ColumnSet {
                     continue;
                 }
                 Recipe::Unary(_, from)
+                | Recipe::Inverse(from)
                 | Recipe::Centred(from)
                 | Recipe::Least(from)
                 | Recipe::Greatest(from) => from as usize * self.rows,
@@ -59,6 +60,7 @@ impl ColumnSet {
             let values = &mut self.values[place..];
             match recipe {
                 Recipe::Unary(op, _) => values.iter_mut().for_each(|x| *x = stands_for(op.apply(limit(*x)))),
+                Recipe::Inverse(_) => values.iter_mut().for_each(|x| *x = stands_for(1.0 / limit(*x))),
                 Recipe::Least(_) => {
                     let numbers = values.iter().copied().filter(|x| !is_limit(*x));
                     let least = numbers.fold(f64::INFINITY, f64::min);

@@ -82,3 +82,66 @@ fn values(
         _ => vec![f64::NAN; positions.len()],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::formula::parse_expression;
+    use crate::law::Residual;
+    use crate::problem::{Loss, bind_columns};
+    use crate::solve::{self, Batch, Models};
+    use crate::testing::typed_law;
+
+    /// Rows at zero are used where the formula has a finite limit, and only there, by the rules of arithmetic with ±∞.
+    #[test]
+    fn rows_are_rejected_where_the_law_has_no_value() {
+        let x = vec![0.0, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0];
+        let y: Vec<f64> = x.iter().map(|x| 5.0 - 3.0 * x / (2.0 + x)).collect();
+        for (formula, rejected) in [
+            ("y ~ c + d/(1 + exp(b*(log(x) - log(e)))) where e > 0", 0),
+            ("y ~ c + d/(1 + exp(b*log(x/e))) where e > 0", 0),
+            ("y ~ c + d/(1 + exp(-b*(log(x) - e))) where b > 0", 0),
+            ("y ~ c + d/(1 + (x/e)^b) where e > 0", 0),
+            ("y ~ c + d/(1 + (e/x)^b) where e > 0, b > 0", 0),
+            ("y ~ c + d*exp(-b/x) where b > 0", 0),
+            ("y ~ c + d*exp(-exp(b*log(x) - e)) where b > 0", 0),
+            ("y ~ c + d*x^b where b in [0, 3]", 0),
+            ("y ~ c + d*x^(-b) where b in [0.1, 3]", 2),
+            ("y ~ c + d*log(x)", 2),
+            ("y ~ c + d/x", 2),
+            ("y ~ c + d*exp(b/x) where b > 0", 2),
+        ] {
+            let law = typed_law(formula, &["x", "y"]);
+            let models = Models::compile(law.clone(), Residual::Linear);
+            let response = parse_expression("y").unwrap();
+            let columns = [("y", y.as_slice()), ("x", x.as_slice())];
+            let (problem, rejections) = bind_columns(&law, models.full(), &response, Loss::L2, &columns);
+            assert_eq!(rejections.len(), rejected, "{formula}: {rejections:?}");
+            assert_eq!(problem.n(), x.len() - rejected, "{formula}");
+            let fit = solve::fit(&models, problem, &solve::Options::default(), &mut Batch::default());
+            assert!(fit.solution.is_some_and(|s| s.rows.objective.is_finite()), "{formula}");
+        }
+    }
+
+    /// Michaelis & Menten's curve, two of whose rows are at zero, comes back however its formula is written.
+    #[test]
+    fn a_limit_counts_as_a_value() {
+        let x = vec![0.0, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0];
+        let y: Vec<f64> = x.iter().map(|x| 5.0 - 3.0 * x / (2.0 + x)).collect();
+        for formula in [
+            "y ~ c + d/(1 + exp(b*(log(x) - log(e)))) where e > 0",
+            "y ~ c + d/(1 + exp(b*log(x/e))) where e > 0",
+            "y ~ c + d - d/(1 + (e/x)^b) where e > 0",
+        ] {
+            let law = typed_law(formula, &["x", "y"]);
+            let models = Models::compile(law.clone(), Residual::Linear);
+            let response = parse_expression("y").unwrap();
+            let columns = [("y", y.as_slice()), ("x", x.as_slice())];
+            let (problem, _) = bind_columns(&law, models.full(), &response, Loss::L2, &columns);
+            let fit = solve::fit(&models, problem, &solve::Options::default(), &mut Batch::default());
+            let value = |name: &str| fit.natural[law.parameter(name).unwrap()];
+            for (name, expected) in [("c", 2.0), ("d", 3.0), ("b", 1.0), ("e", 2.0)] {
+                assert!((value(name) - expected).abs() < 1e-8, "{formula}: {name} {}", value(name));
+            }
+        }
+    }
+}

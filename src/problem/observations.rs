@@ -108,8 +108,8 @@ impl Observations {
         ones.clear();
         ones.resize(n, 1.0);
         // Of the model's columns those up to the last that may have no value.
-        let n_columns =
-            model.recipes.iter().rposition(|r| matches!(r, Recipe::Unary(..))).map_or(0, |k| k + 1);
+        let may_have_none = |r: &Recipe| matches!(r, Recipe::Unary(..) | Recipe::Inverse(_));
+        let n_columns = model.recipes.iter().rposition(may_have_none).map_or(0, |k| k + 1);
         columns.clear(n);
         columns.derive(&model.recipes[..n_columns], sources, ones, means);
         let mut limits = Vec::new();
@@ -321,11 +321,16 @@ fn state(
             limit.get_or_insert_with(|| no_number(source, x));
         }
     }
-    // Logarithms that the law takes of data: a zero base of a power is fine, a negative one is not.
+    // What the law makes of data: of a negative number no logarithm, of zero a limit.
     for (k, recipe) in model.recipes.iter().enumerate() {
-        let Recipe::Unary(op, from) = recipe else { continue };
+        let (from, what) = match recipe {
+            Recipe::Unary(Unary::LnBase, from) => (from, "takes a power that is not a whole number"),
+            Recipe::Unary(_, from) => (from, "takes the logarithm"),
+            Recipe::Inverse(from) => (from, "takes the inverse"),
+            _ => continue,
+        };
         let value = columns[k][i];
-        if !value.is_nan() && (!is_limit(value) || *op == Unary::LnBase) {
+        if !value.is_nan() && !is_limit(value) {
             continue;
         }
         let of = match model.recipes[*from as usize] {
@@ -333,11 +338,7 @@ fn state(
             _ => "a term of the formula".to_string(),
         };
         let x = columns[*from as usize][i];
-        let what = match op {
-            Unary::LnBase => "a power that is not a whole number",
-            _ => "the logarithm",
-        };
-        let reason = format!("{of} is {x}, of which `{}` takes {what}", law.name);
+        let reason = format!("{of} is {x}, of which `{}` {what}", law.name);
         if value.is_nan() {
             return State::Unusable(reason);
         }
