@@ -73,6 +73,8 @@ pub enum Role {
     HighEnd,
     /// The prediction is linear in it, jointly with the other amplitudes.
     Amplitude,
+    /// The prediction is linear in it piece by piece: it stands under `min`, `max` or `abs`.
+    Piece,
     /// Stands in an exponent or in the argument of a function.
     Exponent,
     /// Anything else: a characteristic scale.

@@ -41,7 +41,9 @@ fn roles(law: &Law) -> Vec<Role> {
     let value = build.expression(&law.prediction);
     let free: Vec<usize> = law.free_parameters().map(|(i, ..)| i).collect();
     let mut derivatives = Derivatives::default();
+    let cornered = cornered(&build.graph, value);
     let mut amplitudes: Vec<u32> = Vec::new();
+    let mut pieces: Vec<u32> = Vec::new();
     let mut roles = Vec::with_capacity(free.len());
     for (i, &parameter) in free.iter().enumerate() {
         let slope = derivatives.of(&mut build.graph, value, i as u32);
@@ -50,8 +52,12 @@ fn roles(law: &Law) -> Vec<Role> {
             g.is_zero(second)
         };
         let is_amplitude = linear(&mut build.graph, &mut derivatives, i as u32)
-            && amplitudes.iter().all(|&j| linear(&mut build.graph, &mut derivatives, j));
-        roles.push(if build.graph.as_constant(slope).is_some_and(|c| c != 0.0) {
+            && amplitudes.iter().chain(&pieces).all(|&j| linear(&mut build.graph, &mut derivatives, j));
+        // Of a function with corners no derivative tells that it is linear.
+        roles.push(if cornered.contains(&(i as u32)) && is_amplitude && !build.graph.is_zero(slope) {
+            pieces.push(i as u32);
+            Role::Piece
+        } else if build.graph.as_constant(slope).is_some_and(|c| c != 0.0) {
             amplitudes.push(i as u32);
             Role::Offset
         } else if is_amplitude && !build.graph.is_zero(slope) {
@@ -66,6 +72,24 @@ fn roles(law: &Law) -> Vec<Role> {
         });
     }
     roles
+}
+
+/// The coordinates that stand under `min`, `max` or `abs`.
+pub fn cornered(graph: &Graph, value: Id) -> Vec<u32> {
+    let has_corner = |id: &Id| {
+        matches!(graph.node(*id), Node::Min(..) | Node::Max(..) | Node::Less(..) | Node::Unary(Unary::Abs, _))
+    };
+    let corners = ancestors(graph, value).into_iter().filter(has_corner);
+    let mut found: Vec<u32> = corners
+        .flat_map(|corner| ancestors(graph, corner))
+        .filter_map(|id| match graph.node(id) {
+            Node::Coordinate(i) => Some(i),
+            _ => None,
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 /// Whether a parameter is an end of the bracket that the prediction is solved in.

@@ -7,7 +7,7 @@ use crate::formula::Expr;
 
 use super::build::Build;
 use super::coordinate::{Coordinate, Role, Scale};
-use super::coordinates::{centring_plan, choose_coordinates, set_metrics};
+use super::coordinates::{centring_plan, choose_coordinates, cornered, set_metrics};
 use super::derive::Derivatives;
 use super::graph::{Graph, Id, Node, Recipe, Unary};
 use super::program::{Compiler, ParameterProgram, Program};
@@ -134,7 +134,11 @@ impl Model {
         read_columns.dedup();
         let linear = match residual {
             Residual::Linear => amplitudes.iter().map(|&i| (i, coordinates[i].scale)).collect(),
-            Residual::Log => not_curved(&curved, n).into_iter().map(|i| (i, Scale::Linear)).collect(),
+            Residual::Log => {
+                let cornered = cornered(&build.graph, value);
+                let smooth = not_curved(&curved, n).into_iter().filter(|i| !cornered.contains(&(*i as u32)));
+                smooth.map(|i| (i, Scale::Linear)).collect()
+            }
         };
         Model {
             bounds: coordinates.iter().map(|c| (c.low, c.high)).collect(),

@@ -30,6 +30,8 @@ pub enum StartRule {
     Location { expression: Expr },
     /// A part of the distance between a data expression's ends: the width of something.
     Width { expression: Expr },
+    /// Of the size of the response, or where it multiplies a data expression, of that over the expression's.
+    Share { expression: Option<Expr> },
 }
 
 /// One rule per coordinate.
@@ -52,6 +54,19 @@ fn rule(law: &Law, coordinate: &Coordinate) -> StartRule {
         Role::Offset | Role::Amplitude => return StartRule::Solve,
         Role::LowEnd => return StartRule::Floor,
         Role::HighEnd => return StartRule::Above,
+        Role::Piece => {
+            return match companion(law, &law.prediction, &parameter.name, Base::None) {
+                Some(StartRule::DataRange { expression, inverse: true }) => {
+                    StartRule::Share { expression: Some(expression) }
+                }
+                Some(rule @ (StartRule::Location { .. } | StartRule::Below { .. })) => rule,
+                Some(StartRule::DataRange { expression, .. }) if !log_scale => {
+                    StartRule::Location { expression }
+                }
+                Some(rule) => rule,
+                None => StartRule::Share { expression: None },
+            };
+        }
         Role::Exponent | Role::Shape => {}
     }
     let finite = |x: f64| x.is_finite();

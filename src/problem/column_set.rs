@@ -114,6 +114,11 @@ pub fn stands_for(x: f64) -> f64 {
     if x.is_infinite() { LN_ZERO.copysign(x) } else { x }
 }
 
+/// Whether it is a number, and stands for no infinite one.
+pub fn is_number(x: f64) -> bool {
+    x.is_finite() && !is_limit(x)
+}
+
 /// Whether a number stands for an infinite one.
 pub fn is_limit(x: f64) -> bool {
     x.abs() == LN_ZERO.abs()

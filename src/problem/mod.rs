@@ -23,7 +23,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use column_set::ColumnSet;
+pub use column_set::{ColumnSet, is_number};
 pub use lane_data::{LaneData, Part};
 pub use long::{LONG, LongData, SAMPLE};
 pub use loss::{Loss, LossTerms};

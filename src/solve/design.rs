@@ -83,7 +83,8 @@ fn source(model: &Model, rule: &StartRule) -> Option<usize> {
         StartRule::Below { expression }
         | StartRule::DataRange { expression, .. }
         | StartRule::Location { expression }
-        | StartRule::Width { expression } => expression,
+        | StartRule::Width { expression }
+        | StartRule::Share { expression: Some(expression) } => expression,
         _ => return None,
     };
     let text = expression.to_string();

@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use crate::law::{Coordinate, LANES, Pack, Residual, Scale, StartRule};
-use crate::problem::{Order, Problem, Vectors, triangle};
+use crate::problem::{Order, Problem, Vectors, is_number, triangle};
 
 use super::balance::balance;
 use super::batch::Batch;
@@ -227,6 +227,17 @@ fn interval(problem: &Problem, design: &Design, i: usize, coordinate: &Coordinat
             Some((low, high)) if high > low => (0.005 * (high - low), 0.5 * (high - low), true),
             _ => fallback,
         },
+        StartRule::Share { expression } => {
+            let size = |values: &[f64]| sizes(values).map_or(1.0, |(_, high)| high);
+            let divisor = if expression.is_some() { source.map_or(1.0, size) } else { 1.0 };
+            let unit = size(&problem.observations.response) / divisor;
+            match coordinate.scale {
+                Scale::Log => (0.01 * unit, 2.0 * unit, true),
+                Scale::Linear => {
+                    ((-1.5 * unit).max(coordinate.low), (1.5 * unit).min(coordinate.high), false)
+                }
+            }
+        }
         StartRule::DataRange { inverse, .. } => {
             let Some((low, high)) = source.and_then(sizes) else { return fallback };
             let (low, high) = if *inverse { (0.1 / high, 3.0 / low) } else { (low, high) };
@@ -242,7 +253,7 @@ fn interval(problem: &Problem, design: &Design, i: usize, coordinate: &Coordinat
 
 /// Smallest and largest value of a data expression.
 fn ends(values: &[f64]) -> Option<(f64, f64)> {
-    let finite = values.iter().filter(|x| x.is_finite());
+    let finite = values.iter().filter(|x| is_number(**x));
     let (low, high) =
         finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
     (low <= high).then_some((low, high))
@@ -253,7 +264,7 @@ fn sizes(values: &[f64]) -> Option<(f64, f64)> {
     let (low, high) = values
         .iter()
         .map(|x| x.abs())
-        .filter(|x| *x > 0.0 && x.is_finite())
+        .filter(|x| *x > 0.0 && is_number(*x))
         .fold((f64::INFINITY, 0.0_f64), |(low, high), x| (low.min(x), high.max(x)));
     (low <= high).then_some((low, high))
 }
