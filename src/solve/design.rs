@@ -1,7 +1,7 @@
 //! How starts of a law are made, whatever the data: what becomes of each coordinate, and in what steps the design draws.
 
-use crate::formula::Expr;
-use crate::law::{Coordinate, Model, Scale, StartRule, start_rules};
+use crate::formula::{BinaryOp, Expr, ExprKind};
+use crate::law::{Coordinate, Law, Model, Scale, StartRule, start_rules};
 
 use super::edges::Models;
 use super::least_squares::Sign;
@@ -20,8 +20,21 @@ pub struct Design {
     /// Coordinates that are drawn in ascending order, because the law has them exchangeable.
     ordered: Vec<usize>,
     pub valley: Option<Valley>,
+    pub crossings: Vec<Crossing>,
     /// Where nothing is given.
     pub open: Division,
+}
+
+/// A coordinate whose size goes with a power of data of which the exponent is drawn: `a` in `exp(-a*x^d)`, or `b` in
+/// `b + x^d`.
+#[derive(Debug)]
+pub struct Crossing {
+    pub scale: usize,
+    pub exponent: usize,
+    /// The data expression, by its place among the model's.
+    pub source: usize,
+    /// The scale is the data to this times the exponent.
+    pub sign: f64,
 }
 
 /// The coordinates of a start by how they come about; those that are given are in none of them.
@@ -51,7 +64,9 @@ impl Design {
         let ordered = (0..coordinates.len()).filter(is_ordered).collect();
         let valley = Valley::of(models, &rules);
         let sources = rules.iter().map(|rule| source(model, rule)).collect();
-        let mut design = Design { rules, sources, ordered, valley, open: Division::default() };
+        let mut crossings = Vec::new();
+        find_crossings(law, model, &law.prediction, &mut crossings);
+        let mut design = Design { rules, sources, ordered, valley, crossings, open: Division::default() };
         design.open = design.division(model, |_| false);
         design
     }
@@ -89,6 +104,37 @@ fn source(model: &Model, rule: &StartRule) -> Option<usize> {
     };
     let text = expression.to_string();
     model.sources.iter().position(|source| source.to_string() == text)
+}
+
+/// Those in an expression and its parts.
+fn find_crossings(law: &Law, model: &Model, expr: &Expr, found: &mut Vec<Crossing>) {
+    let coordinate = |expr: &Expr| {
+        let ExprKind::Name(name) = &expr.kind else { return None };
+        let parameter = law.parameter(name)?;
+        model.coordinates.iter().position(|c| c.parameter == parameter)
+    };
+    let power = |expr: &Expr| {
+        let ExprKind::Binary(BinaryOp::Pow, base, exponent) = &expr.kind else { return None };
+        let (exponent, sign) = match &exponent.kind {
+            ExprKind::Negate(inner) => (coordinate(inner)?, -1.0),
+            _ => (coordinate(exponent)?, 1.0),
+        };
+        let base = base.to_string();
+        let source = model.sources.iter().position(|source| source.to_string() == base)?;
+        Some((exponent, source, sign))
+    };
+    if let ExprKind::Binary(op @ (BinaryOp::Mul | BinaryOp::Add), a, b) = &expr.kind {
+        for (scale, term) in [(a, b), (b, a)] {
+            if let (Some(scale), Some((exponent, source, sign))) = (coordinate(scale), power(term))
+                && model.coordinates[scale].scale == Scale::Log
+                && !model.amplitudes.contains(&scale)
+            {
+                let sign = if *op == BinaryOp::Mul { -sign } else { sign };
+                found.push(Crossing { scale, exponent, source, sign });
+            }
+        }
+    }
+    expr.children().into_iter().for_each(|child| find_crossings(law, model, child, found));
 }
 
 fn sign(coordinate: &Coordinate) -> Sign {

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use crate::law::{Coordinate, LANES, Pack, Residual, Scale, StartRule};
+use crate::law::{Coordinate, LANES, LARGEST_LOG, Pack, Residual, Scale, StartRule};
 use crate::problem::{Order, Problem, Vectors, is_number, triangle};
 
 use super::balance::balance;
@@ -44,7 +44,7 @@ pub struct Drafts {
     pub thetas: Points,
     pub naturals: Vec<f64>,
     pub inverse: Vec<f64>,
-    intervals: Vec<(f64, f64, bool)>,
+    intervals: Vec<Draw>,
     ascending: Vec<f64>,
     /// Responses and their weights in normal equations, and the amplitudes that are not solved.
     response: Vec<Pack>,
@@ -144,7 +144,8 @@ impl<'a> Starts<'a> {
         intervals.extend(drawn.iter().map(|&i| {
             let (low, high, log) = interval(problem, design, i, &coordinates[i]);
             let (low, high) = if log { (low.ln(), high.ln()) } else { (low, high) };
-            (low, high - low, log)
+            let bounds = natural_bounds(&coordinates[i], log);
+            Draw { low, width: high - low, log, bounds }
         }));
         // One point is enough where everything is solved or given.
         let range = if drawn.is_empty() { range.start.min(1)..1 } else { range };
@@ -156,10 +157,16 @@ impl<'a> Starts<'a> {
                 let given = given.get(i).copied().flatten();
                 *value = given.unwrap_or(f64::from(u8::from(coordinate.scale == Scale::Log)));
             }
-            for ((&i, step), &(low, width, log)) in drawn.iter().zip(steps).zip(intervals.iter()) {
-                let u = (0.5 + (k as f64 + 1.0) * step).fract();
-                let value = low + u * width;
-                natural[i] = if log { value.exp() } else { value };
+            for ((&i, step), draw) in drawn.iter().zip(steps).zip(intervals.iter()) {
+                natural[i] = draw.at((0.5 + (k as f64 + 1.0) * step).fract());
+            }
+            // Every other point has the terms of unlike powers of the same size somewhere within the data.
+            for crossing in design.crossings.iter().filter(|_| k % 2 == 1) {
+                let Some(place) = drawn.iter().position(|&i| i == crossing.scale) else { continue };
+                let Some((low, high)) = sizes(problem.observations.source(crossing.source)) else { continue };
+                let u = (0.5 + (k as f64 + 1.0) * steps[place]).fract();
+                let at = low.ln() + u * (high / low).ln();
+                natural[crossing.scale] = (crossing.sign * natural[crossing.exponent] * at).exp();
             }
             ascending.clear();
             ascending.extend(ordered.iter().map(|&i| natural[i]));
@@ -177,6 +184,52 @@ impl<'a> Starts<'a> {
         if let Some(i) = division.balanced {
             balance(problem, i, drafts);
         }
+    }
+}
+
+/// The share of draws that fall beyond either end of an interval, and how far: in widths, or of logarithms in `e`.
+const TAIL: f64 = 0.125;
+const FAR: f64 = 10.0;
+
+/// Where a coordinate is drawn, in natural units or their logarithm.
+#[derive(Clone, Copy, Debug)]
+struct Draw {
+    low: f64,
+    width: f64,
+    log: bool,
+    bounds: (f64, f64),
+}
+
+impl Draw {
+    /// The value for a number between 0 and 1: mostly within the interval, for the first and the last [`TAIL`] beyond it.
+    /// Curves of another kind than the usual lie there, such as one that has ended its fall at the second observation.
+    fn at(&self, u: f64) -> f64 {
+        let Draw { low, width, log, bounds } = *self;
+        let far = |v: f64| if log { v * FAR.ln() } else { width * 0.5 * ((2.0 * FAR).powf(v) - 1.0) };
+        let value = if u < TAIL && bounds.0 == f64::NEG_INFINITY {
+            low - far(1.0 - u / TAIL)
+        } else if u > 1.0 - TAIL && bounds.1 == f64::INFINITY {
+            low + width + far(1.0 - (1.0 - u) / TAIL)
+        } else {
+            let (first, last) = (
+                if bounds.0 == f64::NEG_INFINITY { TAIL } else { 0.0 },
+                if bounds.1 == f64::INFINITY { 1.0 - TAIL } else { 1.0 },
+            );
+            low + width * (u - first) / (last - first)
+        };
+        if log { value.exp() } else { value }
+    }
+}
+
+/// The ends of a coordinate's domain as it is drawn: infinite where there are none.
+fn natural_bounds(coordinate: &Coordinate, log: bool) -> (f64, f64) {
+    let open = coordinate.high >= LARGEST_LOG;
+    match coordinate.scale {
+        Scale::Log => (coordinate.low, if open { f64::INFINITY } else { coordinate.high }),
+        Scale::Linear if log => {
+            (if coordinate.low <= 0.0 { f64::NEG_INFINITY } else { coordinate.low }, coordinate.high)
+        }
+        Scale::Linear => (coordinate.low, coordinate.high),
     }
 }
 
