@@ -17,7 +17,9 @@ use super::sandwich::{Sandwich, Spread};
 #[derive(Debug)]
 pub struct Uncertainty<'a> {
     fit: &'a Fit,
-    confidence: f64,
+    /// The probability below an interval's upper end, and its normal quantile.
+    probability: f64,
+    z: f64,
     /// The variance of a residual over σ, where least squares' own formula holds.
     residual_variance: Option<f64>,
     /// None where σ is absolute, so that nothing is to be learnt from residuals.
@@ -51,8 +53,10 @@ impl<'a> Uncertainty<'a> {
         if let Some(solution) = &fit.solution {
             fit.problem.natural_jacobian_into(&solution.theta, &mut jacobian);
         }
-        let sandwich = if absolute { None } else { Sandwich::of(fit, options.confidence) };
-        Uncertainty { fit, confidence: options.confidence, residual_variance, sandwich, jacobian }
+        let probability = 0.5 + 0.5 * options.confidence;
+        let z = normal_quantile(probability);
+        let sandwich = if absolute { None } else { Sandwich::of(fit, z) };
+        Uncertainty { fit, probability, z, residual_variance, sandwich, jacobian }
     }
 
     /// The standard error of a parameter of the law; none where it is fixed, on a bound, or not determined.
@@ -70,14 +74,22 @@ impl<'a> Uncertainty<'a> {
     pub fn known(&self, gradient: impl Fn(usize) -> f64) -> Option<Known> {
         if let Some(sandwich) = &self.sandwich {
             let Spread { variance, degrees_of_freedom, rise } = sandwich.spread(gradient)?;
-            let quantile = t_quantile(0.5 + 0.5 * self.confidence, degrees_of_freedom);
+            let quantile = t_quantile(self.probability, self.z, degrees_of_freedom);
             return Some(Known { std_error: variance.sqrt(), quantile, rise: rise * quantile * quantile });
         }
         // σ is known: the objective is minus the log-likelihood.
         let variance = self.residual_variance? * self.squares(gradient)?;
-        let quantile = normal_quantile(0.5 + 0.5 * self.confidence);
+        let quantile = self.z;
         let usable = variance > 0.0 && variance.is_finite();
         usable.then(|| Known { std_error: variance.sqrt(), quantile, rise: 0.5 * quantile * quantile })
+    }
+
+    /// What [`Uncertainty::known`] would come to if residuals were alike: how far an interval of a coordinate reaches on each
+    /// side.
+    pub fn roughly(&self, coordinate: usize) -> Option<f64> {
+        let left = degrees_of_freedom(self.fit)?;
+        let squares = self.squares(|i| if i == coordinate { 1.0 } else { 0.0 })?;
+        Some(self.z * (2.0 * self.fit.objective() / left * squares).sqrt())
     }
 
     /// The interval of a parameter of the law, inside its domain; none where it has no standard error.

@@ -30,7 +30,7 @@ pub use resample::{Resample, Resampler, generator};
 use std::cell::RefCell;
 
 use crate::law::{Domain, Scale};
-use crate::solve::{Batch, Fit, Flag, Models, Reach, Status, Towards, endless};
+use crate::solve::{Batch, Fit, Flag, Models, Reach, Status, Towards, endless, may_be_endless};
 
 use covariance::Uncertainty;
 
@@ -153,6 +153,7 @@ pub fn estimate(
         .solution
         .iter()
         .flat_map(|solution| &solution.free)
+        .filter(|&&coordinate| may_be_endless(models, fit, coordinate, uncertainty.roughly(coordinate)))
         .filter_map(|&coordinate| {
             let known = uncertainty.known(|i| if i == coordinate { 1.0 } else { 0.0 })?;
             Some(Reach { coordinate, distance: known.quantile * known.std_error, rise: known.rise })

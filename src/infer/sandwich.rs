@@ -45,9 +45,10 @@ pub struct Sandwich<'a> {
 /// What observations or clusters contribute.
 #[derive(Debug)]
 enum Meat {
-    /// `Q` by rows, and a corrected residual for each.
+    /// `Q` by rows, and for each `(1 − h)^(−1/2)` and a corrected residual.
     Observations {
         q: Vec<f64>,
+        root: Vec<f64>,
         score: Vec<f64>,
     },
     Clusters(Vec<Cluster>),
@@ -74,8 +75,8 @@ pub struct Spread {
 }
 
 impl<'a> Sandwich<'a> {
-    /// Of a fit that the data determines; none where no residual is left over, or clusters are too few.
-    pub fn of(fit: &'a Fit, confidence: f64) -> Option<Sandwich<'a>> {
+    /// Of a fit that the data determines, for intervals with the normal quantile `z`; none where no residual is left over, or clusters are too few.
+    pub fn of(fit: &'a Fit, z: f64) -> Option<Sandwich<'a>> {
         let solution = fit.solution.as_ref().filter(|solution| !solution.free.is_empty())?;
         let (free, rows) = (&solution.free, &solution.rows);
         let m = free.len();
@@ -86,28 +87,43 @@ impl<'a> Sandwich<'a> {
             return None;
         }
         let scale: Vec<f64> = free.iter().map(|&i| rows.scale(i)).collect();
-        let Curvature { mean, correction } = curvature(fit, solution, &used, confidence)?;
-        let q = |k: usize| {
-            let entry = {
-                let scale = &scale;
-                move |a: usize| weighted_entry(rows.weight[k], rows.jacobian[k * rows.p + free[a]]) / scale[a]
-            };
-            (0..m).map(move |b| (0..=b).map(|a| entry(a) * inverse[a * m + b]).sum::<f64>())
+        let Curvature { mean, correction } = curvature(fit, solution, &used, z)?;
+        // Row k of Q = X·R⁻¹, appended.
+        let append = |k: usize, into: &mut Vec<f64>| {
+            let start = into.len();
+            let weight = rows.weight[k];
+            let entry = |a: usize| weighted_entry(weight, rows.jacobian[k * rows.p + free[a]]) / scale[a];
+            into.extend((0..m).map(entry));
+            let row = &mut into[start..];
+            for b in (0..m).rev() {
+                row[b] = (0..=b).map(|a| row[a] * inverse[a * m + b]).sum();
+            }
         };
         let score = |k: usize| correction * rows.slope[k] / (mean * rows.weight[k].sqrt());
         let meat = match &observations.cluster {
-            None => Meat::Observations {
-                q: used.iter().flat_map(|&k| q(k)).collect(),
-                score: used.iter().map(|&k| score(k)).collect(),
-            },
+            None => {
+                let mut q = Vec::with_capacity(used.len() * m);
+                used.iter().for_each(|&k| append(k, &mut q));
+                // Of a row that determines a direction alone nothing is left.
+                let root = q.chunks_exact(m).map(|q| {
+                    let left = 1.0 - dot(q, q);
+                    if left > OWN { 1.0 / left.sqrt() } else { 0.0 }
+                });
+                let root = root.collect();
+                Meat::Observations { q, root, score: used.iter().map(|&k| score(k)).collect() }
+            }
             Some(cluster) => {
                 let mut by_cluster = used;
                 by_cluster.sort_by_key(|&k| cluster[k]);
                 let together = by_cluster.chunk_by(|&a, &b| cluster[a] == cluster[b]);
                 let clusters: Option<Vec<Cluster>> = together
                     .map(|members| {
-                        let rows = members.iter().map(|&k| (q(k).collect(), score(k)));
-                        Cluster::of(&rows.collect::<Vec<(Vec<f64>, f64)>>(), m)
+                        let row = |&k: &usize| {
+                            let mut q = Vec::with_capacity(m);
+                            append(k, &mut q);
+                            (q, score(k))
+                        };
+                        Cluster::of(&members.iter().map(row).collect::<Vec<(Vec<f64>, f64)>>(), m)
                     })
                     .collect();
                 Meat::Clusters(clusters.filter(|clusters| clusters.len() >= FEWEST_CLUSTERS)?)
@@ -126,12 +142,10 @@ impl<'a> Sandwich<'a> {
         let plain: f64 = u.iter().map(|x| x * x).sum();
         let mut sums = Sums { variance: 0.0, trace: 0.0, own: 0.0, crossed: vec![0.0; m * m] };
         match &self.meat {
-            Meat::Observations { q, score } => {
+            Meat::Observations { q, root, score } => {
                 let mut w = vec![0.0; m];
-                for (q, score) in q.chunks_exact(m).zip(score) {
-                    // Of a row that determines a direction alone nothing is left.
-                    let left = 1.0 - dot(q, q);
-                    let v = if left > OWN { dot(q, &u) / left.sqrt() } else { 0.0 };
+                for ((q, root), score) in q.chunks_exact(m).zip(root).zip(score) {
+                    let v = dot(q, &u) * root;
                     w.iter_mut().zip(q).for_each(|(w, q)| *w = q * v);
                     sums.add(v * score, v * v, &w);
                 }
@@ -170,15 +184,22 @@ impl Sums {
         self.trace += squares - taken;
         self.own += squares * (squares - 2.0 * taken);
         for (a, x) in w.iter().enumerate() {
-            let row = &mut self.crossed[a * m..(a + 1) * m];
+            let row = &mut self.crossed[a * m..=a * m + a];
             row.iter_mut().zip(w).for_each(|(sum, y)| *sum += x * y);
         }
     }
 
     fn degrees_of_freedom(&self) -> f64 {
         // b_cᵀb_d = −w_cᵀw_d, and |A_c·v_c|² − |w_c|² for the cluster with itself.
-        let products = self.own + dot(&self.crossed, &self.crossed);
-        if products > 0.0 { (self.trace * self.trace / products).max(1.0) } else { 1.0 }
+        let m = self.crossed.len().isqrt();
+        let diagonal: f64 = (0..m).map(|a| self.crossed[a * m + a].powi(2)).sum();
+        // The lower triangle alone is summed.
+        let products = self.own + 2.0 * dot(&self.crossed, &self.crossed) - diagonal;
+        if products > 0.0 && self.trace.is_finite() {
+            (self.trace * self.trace / products).max(1.0)
+        } else {
+            1.0
+        }
     }
 }
 
@@ -216,7 +237,7 @@ struct Curvature {
 }
 
 /// Of the residuals of the observations that are used; none where it cannot be told, or is not positive.
-fn curvature(fit: &Fit, solution: &Finished, used: &[usize], confidence: f64) -> Option<Curvature> {
+fn curvature(fit: &Fit, solution: &Finished, used: &[usize], z: f64) -> Option<Curvature> {
     let observations = &fit.problem.observations;
     let rows = &solution.rows;
     let (n, p) = (used.len() as f64, (fit.problem.p() + fit.edges.len()) as f64);
@@ -230,7 +251,7 @@ fn curvature(fit: &Fit, solution: &Finished, used: &[usize], confidence: f64) ->
         used.iter().map(|&k| observations.weight[k] * value(k)).sum::<f64>() / total
     };
     let size = |k: usize| (rows.residual[k] / observations.sigma_at(k)).abs();
-    let kernel = bandwidth(used, size, confidence);
+    let kernel = bandwidth(used, size, z);
     let (mean, share) = match threshold.filter(|delta| *delta < kernel) {
         Some(delta) => {
             let share = mean_of(&|k| if size(k) <= kernel { 1.0 } else { 0.0 });
@@ -247,7 +268,7 @@ fn curvature(fit: &Fit, solution: &Finished, used: &[usize], confidence: f64) ->
 
 /// Half the width of Powell's kernel: the distance between two quantiles of the normal distribution that are as far from
 /// the median as Hall & Sheather (1988) say, at the residuals' own scale.
-fn bandwidth(used: &[usize], size: impl Fn(usize) -> f64, confidence: f64) -> f64 {
+fn bandwidth(used: &[usize], size: impl Fn(usize) -> f64, z: f64) -> f64 {
     let n = used.len() as f64;
     let mut sizes: Vec<f64> = used.iter().map(|&k| size(k)).collect();
     sizes.sort_unstable_by(f64::total_cmp);
@@ -255,7 +276,6 @@ fn bandwidth(used: &[usize], size: impl Fn(usize) -> f64, confidence: f64) -> f6
     // The law has its own location, so that half the range between the quartiles is the median size.
     let robust = sizes[sizes.len() / 2] / normal_quantile(0.75);
     let scale = if robust > 0.0 { deviation.min(robust) } else { deviation };
-    let z = normal_quantile(0.5 + 0.5 * confidence);
     let density_squared = 0.5 / std::f64::consts::PI;
     let away = (n.powf(-1.0 / 3.0) * z.powf(2.0 / 3.0) * (1.5 * density_squared).cbrt()).min(0.499);
     scale * normal_quantile(0.5 + away)

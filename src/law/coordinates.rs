@@ -1,6 +1,6 @@
 //! Which coordinates the solver works in: read off the structure of the law.
 
-use crate::formula::{BinaryOp, Expr, ExprKind, Function};
+use crate::formula::{BinaryOp, Expr, ExprKind, Function, names};
 
 use super::Law;
 use super::build::Build;
@@ -65,6 +65,9 @@ fn roles(law: &Law) -> Vec<Role> {
             Role::Amplitude
         } else if let Some(role) = end_of_prediction(&law.prediction, &law.parameters[parameter].name) {
             role
+        } else if scales_power(law, &law.prediction, &law.parameters[parameter].name) {
+            // With the power's exponent a product such as a·x^d changes by orders of magnitude, and `a` makes up for it.
+            Role::Shape
         } else if in_exponent(&law.prediction, &law.parameters[parameter].name, false) {
             Role::Exponent
         } else {
@@ -103,6 +106,23 @@ fn end_of_prediction(prediction: &Expr, name: &str) -> Option<Role> {
     } else {
         None
     }
+}
+
+/// Whether a parameter multiplies a power of which another parameter is the exponent.
+fn scales_power(law: &Law, expr: &Expr, name: &str) -> bool {
+    let is_own = |expr: &Expr| {
+        let unsigned = if let ExprKind::Negate(inner) = &expr.kind { inner } else { expr };
+        matches!(&unsigned.kind, ExprKind::Name(n) if n == name)
+    };
+    let is_power = |expr: &Expr| {
+        let ExprKind::Binary(BinaryOp::Pow, _, exponent) = &expr.kind else { return false };
+        names(exponent).iter().any(|n| law.parameter(n).is_some())
+    };
+    let here = match &expr.kind {
+        ExprKind::Binary(BinaryOp::Mul, a, b) => is_own(a) && is_power(b) || is_own(b) && is_power(a),
+        _ => false,
+    };
+    here || expr.children().into_iter().any(|child| scales_power(law, child, name))
 }
 
 /// Whether a parameter occurs in an exponent or a function's argument other than as a divisor.

@@ -23,6 +23,8 @@ pub struct Design {
     pub crossings: Vec<Crossing>,
     /// Where nothing is given.
     pub open: Division,
+    /// The same with offsets solved like amplitudes; none where no offset is drawn.
+    pub freed: Option<Division>,
 }
 
 /// A coordinate whose size goes with a power of data of which the exponent is drawn: `a` in `exp(-a*x^d)`, or `b` in
@@ -66,9 +68,26 @@ impl Design {
         let sources = rules.iter().map(|rule| source(model, rule)).collect();
         let mut crossings = Vec::new();
         find_crossings(law, model, &law.prediction, &mut crossings);
-        let mut design = Design { rules, sources, ordered, valley, crossings, open: Division::default() };
+        let mut design =
+            Design { rules, sources, ordered, valley, crossings, open: Division::default(), freed: None };
         design.open = design.division(model, |_| false);
+        design.freed = design.freed(model);
         design
+    }
+
+    /// Given the shapes, a curve's floor follows from the data as its amplitudes do: drawn floors miss optima near the least
+    /// response, solved ones those where it hardly matters.
+    fn freed(&self, model: &Model) -> Option<Division> {
+        let mut freed = self.division(model, |_| false);
+        let is_floor = |a: &usize| self.rules[model.amplitudes[*a]] == StartRule::Floor;
+        freed.held.iter().any(is_floor).then(|| {
+            freed.solved.extend(freed.held.iter().copied().filter(is_floor));
+            freed.held.retain(|a| !is_floor(a));
+            freed.solved.sort_unstable();
+            freed.signs =
+                freed.solved.iter().map(|&a| sign(&model.coordinates[model.amplitudes[a]])).collect();
+            freed
+        })
     }
 
     /// What becomes of each coordinate where some are given.
@@ -109,7 +128,8 @@ fn source(model: &Model, rule: &StartRule) -> Option<usize> {
 /// Those in an expression and its parts.
 fn find_crossings(law: &Law, model: &Model, expr: &Expr, found: &mut Vec<Crossing>) {
     let coordinate = |expr: &Expr| {
-        let ExprKind::Name(name) = &expr.kind else { return None };
+        let unsigned = if let ExprKind::Negate(inner) = &expr.kind { inner } else { expr };
+        let ExprKind::Name(name) = &unsigned.kind else { return None };
         let parameter = law.parameter(name)?;
         model.coordinates.iter().position(|c| c.parameter == parameter)
     };

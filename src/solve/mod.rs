@@ -88,7 +88,7 @@ pub use search::{Ending, Terrain};
 pub use searched::agreement_limit;
 pub use spare::Spare;
 pub use starts::{Starts, most_starts, never_finite};
-pub use unbounded::{Escape, Reach, Towards, endless};
+pub use unbounded::{Escape, Reach, Towards, endless, may_be_endless};
 
 use std::sync::Arc;
 

@@ -187,12 +187,34 @@ struct Sum {
     follow: Vec<f64>,
 }
 
+/// How large a step of a coordinate is in its chart; none where it is not followed, or ends at a bound.
+pub fn in_chart(
+    models: &Models,
+    problem: &Problem,
+    from: &Finished,
+    coordinate: usize,
+    step: f64,
+) -> Option<f64> {
+    let own = &problem.model.coordinates[coordinate];
+    if is_inner(own) {
+        return None;
+    }
+    let chart = Chart::of(own, start_region(models, problem, own));
+    let phi = chart.phi(from.theta[coordinate]);
+    phi.is_finite().then(|| (step / chart.theta(phi)[1]).abs())
+}
+
+/// Whether a coordinate takes its best value along a path.
+fn is_inner(coordinate: &Coordinate) -> bool {
+    matches!(coordinate.role, Role::Amplitude | Role::Offset)
+}
+
 impl<'a> Path<'a> {
     /// A path that begins at a point.
     pub fn new(models: &'a Models, problem: &'a Problem, from: &Finished, batch: &'a mut Batch) -> Path<'a> {
         let coordinates = &problem.model.coordinates;
-        let is_inner = |i: &usize| matches!(coordinates[*i].role, Role::Amplitude | Role::Offset);
-        let (inner, outer): (Vec<usize>, Vec<usize>) = from.free.iter().copied().partition(is_inner);
+        let (inner, outer): (Vec<usize>, Vec<usize>) =
+            from.free.iter().copied().partition(|&i| is_inner(&coordinates[i]));
         let seen: Vec<(usize, Chart)> = outer
             .into_iter()
             .map(|i| (i, Chart::of(&coordinates[i], start_region(models, problem, &coordinates[i]))))
@@ -283,14 +305,6 @@ impl<'a> Path<'a> {
         self.outer.insert(at, coordinate);
         self.charts.insert(at, chart);
         below && self.places.len() >= 2
-    }
-
-    /// How large a step of a coordinate is in its chart; none where it is not followed, or ends at a bound.
-    pub fn in_chart(&self, coordinate: usize, step: f64) -> Option<f64> {
-        let at = self.outer.iter().position(|&i| i == coordinate)?;
-        let chart = self.charts[at];
-        let [_, slope, _] = chart.theta(chart.phi(self.start[coordinate]));
-        Some((step / slope).abs())
     }
 
     fn minimise(&mut self, start: &[f64], penalty: f64, enough: Enough) -> Option<Sum> {

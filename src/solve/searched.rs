@@ -38,6 +38,9 @@ fn first_round(n_drawn: usize) -> usize {
 const SCREENED_PER_START: usize = 2;
 const LEAST_SCREENED: usize = 4 * LANES;
 
+/// The same for laws in which terms of unlike powers cross: where they do, and how steeply, makes many optima.
+const LEAST_FOR_CROSSINGS: usize = 32 * LANES;
+
 /// Iterations after which a search of the reference solver gives up.
 const REFERENCE_ITERATIONS: u32 = 400;
 
@@ -340,7 +343,8 @@ impl<'a> Member<'a> {
         }
         let round = if options.starts.is_some() { most } else { first_round(n_drawn).max(done) };
         let wanted = round.min(most - done);
-        let points = self.drawn..self.drawn + LEAST_SCREENED.max(SCREENED_PER_START * wanted);
+        let least = if self.starts.have_crossings() { LEAST_FOR_CROSSINGS } else { LEAST_SCREENED };
+        let points = self.drawn..self.drawn + least.max(SCREENED_PER_START * wanted);
         self.drawn = points.end;
         self.starts.draw(points, wanted, batch, &mut self.searched.starts);
         self.exhausted = self.searched.starts.len() - done < wanted;
@@ -409,7 +413,7 @@ fn enough(n: usize, w: usize) -> bool {
         return false;
     }
     let (n, w) = (n as f64, w as f64);
-    w * (n - 1.0) / (n - w - 2.0) < w + 0.5
+    w * (n - 1.0) / (n - w - 2.0) <= w + 0.5
 }
 
 /// Objectives up to here are the same optimum as `objective`, to the resolution of `floor`.

@@ -46,12 +46,17 @@ pub struct Drafts {
     pub inverse: Vec<f64>,
     intervals: Vec<Draw>,
     ascending: Vec<f64>,
+    /// Logarithms of a data expression, in ascending order.
+    places: Vec<f64>,
     /// Responses and their weights in normal equations, and the amplitudes that are not solved.
     response: Vec<Pack>,
     row_weight: Vec<Pack>,
     held: Vec<Pack>,
     objectives: Vec<f64>,
     ranked: Vec<usize>,
+    /// Of each point, the kind of curve that it stands for: which coordinates were drawn beyond their intervals' ends.
+    regions: Vec<usize>,
+    chosen: Vec<usize>,
 }
 
 impl<'a> Starts<'a> {
@@ -75,6 +80,11 @@ impl<'a> Starts<'a> {
     /// What has to be drawn where nothing is given: the dimensions of the search for the global optimum.
     pub fn n_drawn(&self) -> usize {
         self.design.open.drawn.len()
+    }
+
+    /// Whether terms of unlike powers cross.
+    pub fn have_crossings(&self) -> bool {
+        !self.design.crossings.is_empty()
     }
 
     /// Up to `wanted` starts from a range of the design's points, best objective first; fewer where the design has no
@@ -115,7 +125,7 @@ impl<'a> Starts<'a> {
     /// Takes the best half by objective of the points that are drafted, the rest evenly over the remaining ranks: a basin
     /// whose bottom is deep may look poor from its rim.
     fn screen(&self, wanted: usize, drafts: &mut Drafts, into: &mut Points) {
-        let Drafts { evaluator, points, packs, objectives, ranked, .. } = drafts;
+        let Drafts { evaluator, points, packs, objectives, ranked, regions, chosen, .. } = drafts;
         let Problem { model, loss, .. } = self.problem;
         objectives.clear();
         for first in (0..points.len()).step_by(LANES) {
@@ -127,10 +137,22 @@ impl<'a> Starts<'a> {
         ranked.extend((0..points.len()).filter(|&i| objectives[i].is_finite()));
         ranked.sort_unstable_by(|&a, &b| objectives[a].total_cmp(&objectives[b]).then(a.cmp(&b)));
         let best = wanted.div_ceil(2).min(ranked.len());
+        chosen.clear();
+        chosen.extend_from_slice(&ranked[..best]);
+        // The best of every region that has none among them.
+        for &i in &ranked[best..] {
+            if chosen.len() < wanted && !chosen.iter().any(|&c| regions[c] == regions[i]) {
+                chosen.push(i);
+            }
+        }
         let others = ranked.len() - best;
-        let spread = (wanted - best).min(others);
-        ranked[..best].iter().for_each(|&i| into.push(points.point(i)));
-        (0..spread).for_each(|k| into.push(points.point(ranked[best + k * others / spread])));
+        let spread = (wanted - chosen.len()).min(others);
+        for k in 0..spread {
+            let first = best + k * others / spread;
+            let next = ranked[first..].iter().find(|i| !chosen.contains(i));
+            chosen.extend(next);
+        }
+        chosen.iter().for_each(|&i| into.push(points.point(i)));
     }
 
     /// Points of the solver's coordinates: a range of the design's sequence. Leaves the problem's sample loaded.
@@ -138,7 +160,9 @@ impl<'a> Starts<'a> {
         let Starts { problem, design, reduced } = self;
         let coordinates = &problem.model.coordinates;
         let Division { drawn, ordered, steps, .. } = division;
-        let Drafts { sample, points, intervals, ascending, .. } = drafts;
+        let Drafts { sample, points, intervals, ascending, places, regions, .. } = drafts;
+        regions.clear();
+        let mut placed = None;
         problem.sample_into(sample);
         intervals.clear();
         intervals.extend(drawn.iter().map(|&i| {
@@ -157,15 +181,45 @@ impl<'a> Starts<'a> {
                 let given = given.get(i).copied().flatten();
                 *value = given.unwrap_or(f64::from(u8::from(coordinate.scale == Scale::Log)));
             }
+            let mut region = 0;
             for ((&i, step), draw) in drawn.iter().zip(steps).zip(intervals.iter()) {
-                natural[i] = draw.at((0.5 + (k as f64 + 1.0) * step).fract());
+                let u = (0.5 + (k as f64 + 1.0) * step).fract();
+                natural[i] = draw.at(u);
+                region = 3 * region + draw.side(u);
             }
-            // Every other point has the terms of unlike powers of the same size somewhere within the data.
+            regions.push(region);
+            // Every other point has the terms of unlike powers of the same size somewhere within the data, and half of these
+            // points have them change places there like a step.
             for crossing in design.crossings.iter().filter(|_| k % 2 == 1) {
-                let Some(place) = drawn.iter().position(|&i| i == crossing.scale) else { continue };
+                let uniform = |i: usize| {
+                    let place = drawn.iter().position(|&drawn| drawn == i)?;
+                    Some((0.5 + (k as f64 + 1.0) * steps[place]).fract())
+                };
                 let Some((low, high)) = sizes(problem.observations.source(crossing.source)) else { continue };
-                let u = (0.5 + (k as f64 + 1.0) * steps[place]).fract();
-                let at = low.ln() + u * (high / low).ln();
+                let Some(u) = uniform(crossing.scale) else { continue };
+                let mut at = low.ln() + u * (high / low).ln();
+                let exponent = &coordinates[crossing.exponent];
+                if k % 4 == 3
+                    && exponent.high == f64::INFINITY
+                    && let Some(v) = uniform(crossing.exponent)
+                {
+                    natural[crossing.exponent] = STEEP.0 * (STEEP.1 / STEEP.0).powf(v);
+                    // A step between two observations is another optimum than one between the next two.
+                    let source = problem.observations.source(crossing.source);
+                    if placed != Some(crossing.source) {
+                        placed = Some(crossing.source);
+                        places.clear();
+                        places.extend(sample.iter().map(|&i| source[i as usize].abs().ln()));
+                        places.retain(|x| is_number(*x));
+                        places.sort_by(f64::total_cmp);
+                        places.dedup();
+                    }
+                    let gaps = places.len().saturating_sub(1);
+                    if gaps > 0 {
+                        let gap = ((u * gaps as f64) as usize).min(gaps - 1);
+                        at = 0.5 * (places[gap] + places[gap + 1]);
+                    }
+                }
                 natural[crossing.scale] = (crossing.sign * natural[crossing.exponent] * at).exp();
             }
             ascending.clear();
@@ -181,6 +235,19 @@ impl<'a> Starts<'a> {
         if !division.solved.is_empty() {
             solve_amplitudes(problem, division, drafts);
         }
+        if let Some(freed) = design.freed.as_ref().filter(|_| given.is_empty()) {
+            // The valley's points are the even ones.
+            let Drafts { points, thetas, .. } = &mut *drafts;
+            thetas.clear(problem.p());
+            (1..points.len()).step_by(2).for_each(|k| thetas.push(points.point(k)));
+            std::mem::swap(points, thetas);
+            solve_amplitudes(problem, freed, drafts);
+            let Drafts { points, thetas, .. } = &mut *drafts;
+            std::mem::swap(points, thetas);
+            for k in 0..thetas.len() {
+                points.point_mut(2 * k + 1).copy_from_slice(thetas.point(k));
+            }
+        }
         if let Some(i) = division.balanced {
             balance(problem, i, drafts);
         }
@@ -190,6 +257,9 @@ impl<'a> Starts<'a> {
 /// The share of draws that fall beyond either end of an interval, and how far: in widths, or of logarithms in `e`.
 const TAIL: f64 = 0.125;
 const FAR: f64 = 10.0;
+
+/// Exponents of a step.
+const STEEP: (f64, f64) = (2.0, 100.0);
 
 /// Where a coordinate is drawn, in natural units or their logarithm.
 #[derive(Clone, Copy, Debug)]
@@ -201,21 +271,30 @@ struct Draw {
 }
 
 impl Draw {
+    /// Whether the value for a number is within the interval (0), below (1) or above (2).
+    fn side(&self, u: f64) -> usize {
+        if u < TAIL && self.bounds.0 == f64::NEG_INFINITY {
+            1
+        } else if u > 1.0 - TAIL && self.bounds.1 == f64::INFINITY {
+            2
+        } else {
+            0
+        }
+    }
+
     /// The value for a number between 0 and 1: mostly within the interval, for the first and the last [`TAIL`] beyond it.
     /// Curves of another kind than the usual lie there, such as one that has ended its fall at the second observation.
     fn at(&self, u: f64) -> f64 {
         let Draw { low, width, log, bounds } = *self;
         let far = |v: f64| if log { v * FAR.ln() } else { width * 0.5 * ((2.0 * FAR).powf(v) - 1.0) };
-        let value = if u < TAIL && bounds.0 == f64::NEG_INFINITY {
-            low - far(1.0 - u / TAIL)
-        } else if u > 1.0 - TAIL && bounds.1 == f64::INFINITY {
-            low + width + far(1.0 - (1.0 - u) / TAIL)
-        } else {
-            let (first, last) = (
-                if bounds.0 == f64::NEG_INFINITY { TAIL } else { 0.0 },
-                if bounds.1 == f64::INFINITY { 1.0 - TAIL } else { 1.0 },
-            );
-            low + width * (u - first) / (last - first)
+        let value = match self.side(u) {
+            1 => low - far(1.0 - u / TAIL),
+            2 => low + width + far(1.0 - (1.0 - u) / TAIL),
+            _ => {
+                let first = if bounds.0 == f64::NEG_INFINITY { TAIL } else { 0.0 };
+                let last = if bounds.1 == f64::INFINITY { 1.0 - TAIL } else { 1.0 };
+                low + width * (u - first) / (last - first)
+            }
         };
         if log { value.exp() } else { value }
     }

@@ -23,7 +23,7 @@ use crate::problem::{LaneData, Problem};
 
 use super::batch::Batch;
 use super::reference::{Finished, Region, minimise, minimise_within, resolution};
-use super::regularised::{Order, Path, Place};
+use super::regularised::{Order, Path, Place, in_chart};
 use super::rows::Rows;
 use super::{Fit, Models};
 
@@ -135,16 +135,30 @@ pub struct Reach {
     pub rise: f64,
 }
 
+/// Intervals reach no farther than this many times what they would if residuals were alike.
+const UNLIKE: f64 = 10.0;
+
+/// Whether an interval of a coordinate, which is known roughly, is worth following.
+pub fn may_be_endless(models: &Models, fit: &Fit, coordinate: usize, roughly: Option<f64>) -> bool {
+    let Some(roughly) = roughly else { return true };
+    let Some(from) = &fit.solution else { return false };
+    in_chart(models, &fit.problem, from, coordinate, UNLIKE * roughly).is_some_and(|step| step > FAR_REACHING)
+}
+
 /// The parameters of the law that the data does not keep from leaving all bounds, and where to: with coordinates that can be
 /// followed to the end of their charts while the objective stays within reach of its minimum.
 ///
 /// Coordinates that are known to a small part of their unit are not followed: the parabola would have to flatten within it.
 pub fn endless(models: &Models, fit: &Fit, reaches: &[Reach], batch: &mut Batch) -> Vec<(usize, Towards)> {
     let Some(from) = &fit.solution else { return Vec::new() };
+    if reaches.is_empty() {
+        return Vec::new();
+    }
     let mut path = Path::new(models, &fit.problem, from, batch);
     let mut found: Vec<(usize, Towards)> = Vec::new();
     for reach in reaches {
-        let Some(step) = path.in_chart(reach.coordinate, reach.distance).filter(|step| *step > FAR_REACHING)
+        let Some(step) = in_chart(models, &fit.problem, from, reach.coordinate, reach.distance)
+            .filter(|step| *step > FAR_REACHING)
         else {
             continue;
         };
