@@ -325,9 +325,8 @@ fn finish(
     let end = end.settle(models, options.asked, batch).represented(models, options);
     if let Some(collinear) = same_variable
         && end.edges.is_empty()
-        && searched.agreeing(end.solution.rows.objective, end.problem.floor) == 0
     {
-        // Settled below all that was searched: so may be its exchange.
+        // Settled, perhaps below all that was searched: so may be its exchange.
         let starts = Starts::new(models, &end.problem);
         let exchange =
             Exchange { law, problem: &end.problem, collinear, starts: &starts, solver: options.solver };

@@ -169,8 +169,11 @@ impl<'a> Starts<'a> {
             let (low, high, log) = interval(problem, design, i, &coordinates[i]);
             let (low, high) = if log { (low.ln(), high.ln()) } else { (low, high) };
             let bounds = natural_bounds(&coordinates[i], log);
-            Draw { low, width: high - low, log, bounds }
+            Draw { low, width: high - low, log, tail: TAIL, bounds }
         }));
+        let is_open = |draw: &&Draw| draw.bounds.0 == f64::NEG_INFINITY || draw.bounds.1 == f64::INFINITY;
+        let n_open = intervals.iter().filter(is_open).count().max(2);
+        intervals.iter_mut().for_each(|draw| draw.tail = TAIL * 2.0 / n_open as f64);
         // One point is enough where everything is solved or given.
         let range = if drawn.is_empty() { range.start.min(1)..1 } else { range };
         points.clear(problem.p());
@@ -254,7 +257,8 @@ impl<'a> Starts<'a> {
     }
 }
 
-/// The share of draws that fall beyond either end of an interval, and how far: in widths, or of logarithms in `e`.
+/// The share of draws that fall beyond either end of an interval where one or two coordinates have no end (of more, less:
+/// most points should be usual in most coordinates), and how far: in widths, or as a factor.
 const TAIL: f64 = 0.125;
 const FAR: f64 = 10.0;
 
@@ -267,32 +271,33 @@ struct Draw {
     low: f64,
     width: f64,
     log: bool,
+    tail: f64,
     bounds: (f64, f64),
 }
 
 impl Draw {
     /// Whether the value for a number is within the interval (0), below (1) or above (2).
     fn side(&self, u: f64) -> usize {
-        if u < TAIL && self.bounds.0 == f64::NEG_INFINITY {
+        if u < self.tail && self.bounds.0 == f64::NEG_INFINITY {
             1
-        } else if u > 1.0 - TAIL && self.bounds.1 == f64::INFINITY {
+        } else if u > 1.0 - self.tail && self.bounds.1 == f64::INFINITY {
             2
         } else {
             0
         }
     }
 
-    /// The value for a number between 0 and 1: mostly within the interval, for the first and the last [`TAIL`] beyond it.
+    /// The value for a number between 0 and 1: mostly within the interval, for the first and the last beyond it.
     /// Curves of another kind than the usual lie there, such as one that has ended its fall at the second observation.
     fn at(&self, u: f64) -> f64 {
-        let Draw { low, width, log, bounds } = *self;
+        let Draw { low, width, log, tail, bounds } = *self;
         let far = |v: f64| if log { v * FAR.ln() } else { width * 0.5 * ((2.0 * FAR).powf(v) - 1.0) };
         let value = match self.side(u) {
-            1 => low - far(1.0 - u / TAIL),
-            2 => low + width + far(1.0 - (1.0 - u) / TAIL),
+            1 => low - far(1.0 - u / tail),
+            2 => low + width + far(1.0 - (1.0 - u) / tail),
             _ => {
-                let first = if bounds.0 == f64::NEG_INFINITY { TAIL } else { 0.0 };
-                let last = if bounds.1 == f64::INFINITY { 1.0 - TAIL } else { 1.0 };
+                let first = if bounds.0 == f64::NEG_INFINITY { tail } else { 0.0 };
+                let last = if bounds.1 == f64::INFINITY { 1.0 - tail } else { 1.0 };
                 low + width * (u - first) / (last - first)
             }
         };
