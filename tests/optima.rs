@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::program::{Outcome, fit_file, shared_data};
+use common::program::{Outcome, assert_close, fit, fit_file, shared_data};
+use common::{Folder, floats, strings};
 
 const LCDB: [&str; 8] =
     ["--by", "dataset_id,learner", "--let", "x=n_train", "--let", "y=err_test", "--residual", "linear"];
@@ -94,4 +95,60 @@ fn nearly_all_starts_reach_the_optimum_of_chinchilla() {
         let share = outcome.only("n_agreeing") / outcome.only("n_starts");
         assert!(share >= 0.95, "{share} of {starts}");
     }
+}
+
+/// A minimum is no higher than the objective at the parameters that made the data, whatever kind of curve they are: one that
+/// has fallen by the second observation, one that rises at the last, one with a step between two.
+#[test]
+fn curves_of_every_kind_are_found() {
+    type Curve = fn(f64) -> f64;
+    let kinds: [(&str, &str, Curve); 6] = [
+        ("power-offset", "first", |x| 0.53 + 2e3 * x.powf(-4.2)),
+        ("power-offset", "last", |x| 0.53 + 2e-11 * x.powf(2.0)),
+        ("exp3", "first", |x| 0.4 + 3e3 * (-0.6 * x).exp()),
+        ("mmf4", "step", |x| 0.5 - 0.2 / (1.0 + (x / 900.0).powf(-25.0))),
+        ("wbl4", "step", |x| 0.3 + 0.3 * (-(x / 2000.0).powf(9.0)).exp()),
+        ("pow4", "first", |x| 0.3 + 60.0 * x.powf(-2.5)),
+    ];
+    let points: Vec<f64> = (0..40).map(|i| 16.0 * (1e5_f64 / 16.0).powf(f64::from(i) / 39.0)).collect();
+    for (law, kind, curve) in kinds {
+        let (mut names, mut x, mut y, mut bounds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for sweep in 0..20 {
+            let mut sum = 0.0;
+            for (i, &point) in points.iter().enumerate() {
+                let u = (f64::from(sweep) * 0.754_877_666 + i as f64 * 0.569_840_291).fract();
+                let noise = 0.04 * (u - 0.5);
+                sum += 0.5 * noise * noise;
+                names.push(format!("{sweep}"));
+                x.push(point);
+                y.push(curve(point) * noise.exp());
+            }
+            bounds.push((format!("{sweep}"), sum));
+        }
+        let folder = Folder::new();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        folder.write("in.parquet", &[("sweep", strings(&names)), ("x", floats(&x)), ("y", floats(&y))]);
+        let arguments =
+            ["--by", "sweep", "--law", law, "--residual", "log", "--loss", "l2", "--bootstrap", "0"];
+        let outcome = fit(&folder.path("in.parquet"), &folder.path("out"), &arguments);
+        for (sweep, bound) in bounds {
+            let objective = outcome.fits.only("sweep", &sweep).floats("objective")[0];
+            assert!(objective <= bound, "{law} {kind} {sweep}: {objective} where {bound} is reached");
+        }
+    }
+}
+
+/// Another seed is a second opinion, and where the optimum is clear the same.
+#[test]
+fn another_seed_finds_the_same_optimum() {
+    let x: Vec<f64> = (1..=30).map(f64::from).collect();
+    let y: Vec<f64> = x.iter().map(|x| 2.0 + 3.0 * (-0.2 * x).exp() + 0.01 * (7.3 * x).sin()).collect();
+    let folder = Folder::new();
+    folder.write("in.parquet", &[("x", floats(&x)), ("y", floats(&y))]);
+    let run = |seed: &str| {
+        let arguments = ["--law", "exp3", "--bootstrap", "0", "--seed", seed];
+        fit(&folder.path("in.parquet"), &folder.path(&format!("out{seed}")), &arguments)
+    };
+    let (first, second) = (run("0"), run("1"));
+    assert_close("b", second.estimate("b"), first.estimate("b"), 1e-9);
 }

@@ -58,6 +58,7 @@ impl Run {
                 solver: job.solver,
                 starts: job.starts,
                 user_start: job.start.clone(),
+                seed: job.seed,
             },
             inference: infer::Options {
                 bootstrap: job.bootstrap,

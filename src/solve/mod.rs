@@ -135,6 +135,8 @@ pub struct Options {
     pub starts: Option<usize>,
     /// The user's own start, per parameter of the law.
     pub user_start: Vec<(String, f64)>,
+    /// Moves the starts, so that another seed is a second opinion.
+    pub seed: u64,
 }
 
 /// How a fit ended; where several hold, the first of this order.
@@ -238,7 +240,8 @@ pub fn fit_many(models: &Models, problems: Vec<Problem>, options: &Options, batc
     for ((problem, refusal), searched) in problems.iter().zip(&refusals).zip(&mut searched) {
         searched.begin(problem);
         if refusal.is_none() && problem.p() > 0 {
-            let mut starts = Starts::with(models, problem, std::mem::take(&mut searched.vectors));
+            let mut starts =
+                Starts::with(models, problem, std::mem::take(&mut searched.vectors)).moved(options.seed);
             if begin_at_given(models.law(), problem, &starts, options, searched, batch) {
                 searched.vectors = starts.take_vectors();
             } else {

@@ -27,6 +27,8 @@ pub struct Starts<'a> {
     design: &'a Design,
     /// Without its offsets, where that has a valley.
     reduced: Option<Problem>,
+    /// The design's sequence begins here, in every dimension.
+    origin: f64,
 }
 
 /// Buffers of starts, kept from fit to fit.
@@ -68,7 +70,14 @@ impl<'a> Starts<'a> {
     pub fn with(models: &'a Models, problem: &'a Problem, vectors: Vectors) -> Starts<'a> {
         let design = models.design();
         let reduced = design.valley.as_ref().map(|valley| valley.reduced(problem, vectors));
-        Starts { problem, design, reduced }
+        Starts { problem, design, reduced, origin: 0.5 }
+    }
+
+    /// The same starts moved as far as a seed says; by none for zero.
+    pub fn moved(self, seed: u64) -> Starts<'a> {
+        // The golden ratio's multiples are spread evenly, however many seeds are tried (Weyl 1916).
+        let golden = 0.5 * (5.0_f64.sqrt() - 1.0);
+        Starts { origin: (0.5 + (seed % (1 << 20)) as f64 * golden).fract(), ..self }
     }
 
     /// Takes its vectors away, without which it makes no more starts. Those of a long fit are not worth keeping.
@@ -157,7 +166,7 @@ impl<'a> Starts<'a> {
 
     /// Points of the solver's coordinates: a range of the design's sequence. Leaves the problem's sample loaded.
     fn draft(&self, division: &Division, given: &[Option<f64>], range: Range<usize>, drafts: &mut Drafts) {
-        let Starts { problem, design, reduced } = self;
+        let Starts { problem, design, reduced, origin } = self;
         let coordinates = &problem.model.coordinates;
         let Division { drawn, ordered, steps, .. } = division;
         let Drafts { sample, points, intervals, ascending, places, regions, .. } = drafts;
@@ -186,7 +195,7 @@ impl<'a> Starts<'a> {
             }
             let mut region = 0;
             for ((&i, step), draw) in drawn.iter().zip(steps).zip(intervals.iter()) {
-                let u = (0.5 + (k as f64 + 1.0) * step).fract();
+                let u = (origin + (k as f64 + 1.0) * step).fract();
                 natural[i] = draw.at(u);
                 region = 3 * region + draw.side(u);
             }
@@ -196,7 +205,7 @@ impl<'a> Starts<'a> {
             for crossing in design.crossings.iter().filter(|_| k % 2 == 1) {
                 let uniform = |i: usize| {
                     let place = drawn.iter().position(|&drawn| drawn == i)?;
-                    Some((0.5 + (k as f64 + 1.0) * steps[place]).fract())
+                    Some((origin + (k as f64 + 1.0) * steps[place]).fract())
                 };
                 let Some((low, high)) = sizes(problem.observations.source(crossing.source)) else { continue };
                 let Some(u) = uniform(crossing.scale) else { continue };
@@ -508,5 +517,50 @@ pub fn most_starts(n_drawn: usize) -> usize {
         3 => 64,
         4 => 128,
         _ => 256,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::law::Residual;
+    use crate::problem::Loss;
+    use crate::solve::{Batch, Points};
+    use crate::testing::{catalogue_law, problem};
+
+    use super::{Draw, Starts};
+
+    fn starts_of(seed: u64) -> Vec<f64> {
+        let x: Vec<f64> = (1..=30).map(f64::from).collect();
+        let y: Vec<f64> = x.iter().map(|x| 2.0 + 3.0 / x).collect();
+        let law = catalogue_law("power-offset");
+        let (models, problem) = problem(&law, Residual::Log, Loss::L2, &[("y", y), ("x", x)]);
+        let mut batch = Batch::default();
+        let mut starts = Points::default();
+        starts.clear(problem.p());
+        Starts::new(&models, &problem).moved(seed).draw(0..32, 8, &mut batch, &mut starts);
+        (0..starts.len()).flat_map(|k| starts.point(k).to_vec()).collect()
+    }
+
+    #[test]
+    fn a_seed_moves_the_starts() {
+        assert_eq!(starts_of(0), starts_of(0));
+        assert_ne!(starts_of(0), starts_of(1));
+        assert_ne!(starts_of(1), starts_of(2));
+    }
+
+    /// An eighth of the draws on either side where there is no end, none beyond an end.
+    #[test]
+    fn tails_are_drawn_where_the_domain_goes_on() {
+        let draw =
+            |low: f64| Draw { low: -1.0, width: 2.0, log: false, tail: 0.125, bounds: (low, f64::INFINITY) };
+        let share = |draw: Draw, is: &dyn Fn(f64) -> bool| {
+            (0..800).filter(|k| is(draw.at((f64::from(*k) + 0.5) / 800.0))).count()
+        };
+        let (open, bounded) = (draw(f64::NEG_INFINITY), draw(-1.0));
+        assert_eq!(share(open, &|x| x > 1.0), 100);
+        assert_eq!(share(open, &|x| x < -1.0), 100);
+        // 20^v exceeds 5 from v = log 5 over log 20 on.
+        assert_eq!(share(open, &|x| x > 5.0), 46);
+        assert_eq!(share(bounded, &|x| x < -1.0), 0);
     }
 }
