@@ -1,9 +1,11 @@
 //! Sweeps × laws over the cores, results in order.
 
+use std::any::Any;
 use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -240,6 +242,12 @@ impl<'a> Judged<'a> {
         None
     }
 
+    /// As if the law had not been bound.
+    fn forget(&mut self, law: usize) {
+        self.rejections.retain(|(of, _)| *of != law);
+        self.too_small.retain(|(of, _)| *of != law);
+    }
+
     fn reject(&mut self, law: usize, rejected: impl IntoIterator<Item = Rejection>) {
         self.rejections.extend(rejected.into_iter().map(|rejection| (law, rejection)));
     }
@@ -271,29 +279,75 @@ fn fit_group(run: &Run, sweeps: &[Sweep], tools: &mut Tools, interrupted: &Atomi
     let mut group: Vec<Judged> = sweeps.iter().map(|sweep| Judged::new(run, sweep)).collect();
     let mut chunk = Chunk::default();
     chunk.records.reserve(group.len() * run.laws.len());
-    for (law, bound) in run.laws.iter().enumerate() {
-        let mut members = Vec::with_capacity(group.len());
-        let mut problems = Vec::with_capacity(group.len());
-        for (member, judged) in group.iter_mut().enumerate() {
-            if let Some(problem) = judged.bind(law, tools) {
-                members.push(member);
-                problems.push(problem);
-            }
-        }
-        let Tools { batch, replicates, .. } = tools;
-        chunk.estimates.reserve(members.len() * bound.law.parameters.len());
-        let fits = fit_choices(&bound.models, problems, bound.loss, &run.solve, batch);
-        for (member, fit) in members.into_iter().zip(fits) {
-            let judged = &mut group[member];
-            if let Some(fit) = without_culprits(judged, law, fit, batch) {
-                let tools = (&mut *batch, &mut *replicates);
-                record(run, law, judged.sweep, &fit, interrupted, tools, &mut chunk);
-                batch.spare.keep(fit);
-            }
-        }
+    for law in 0..run.laws.len() {
+        fit_or_fail(run, law, &mut group, (&mut *tools, interrupted), &mut chunk);
     }
     group.into_iter().for_each(|judged| merge_rejections(judged, &mut chunk.rejected));
     chunk
+}
+
+/// One law on some sweeps. A fault of the program in one of them makes that fit a failed one; it does not end the run.
+fn fit_or_fail(
+    run: &Run,
+    law: usize,
+    group: &mut [Judged],
+    (tools, interrupted): (&mut Tools, &AtomicBool),
+    chunk: &mut Chunk,
+) {
+    let before = chunk.lengths();
+    let attempt = || fit_law(run, law, group, (&mut *tools, interrupted), chunk);
+    let Err(panic) = catch_unwind(AssertUnwindSafe(attempt)) else { return };
+    // What was worked on is in no known state.
+    *tools = Tools::default();
+    chunk.truncate(before);
+    group.iter_mut().for_each(|judged| judged.forget(law));
+    if let [judged] = group {
+        let bound = &run.laws[law];
+        let fit = solve::failed(&bound.models, bound.loss.at(1.0), fault(&bound.law.name, panic.as_ref()));
+        let tools = (&mut tools.batch, &mut tools.replicates);
+        record(run, law, judged.sweep, &fit, interrupted, tools, chunk);
+    } else {
+        for judged in group.chunks_mut(1) {
+            fit_or_fail(run, law, judged, (&mut *tools, interrupted), chunk);
+        }
+    }
+}
+
+/// A fault in words.
+fn fault(law: &str, panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown");
+    format!("a fault of the program under the law `{law}`, which should be reported: {text}")
+}
+
+/// One law on some sweeps.
+fn fit_law(
+    run: &Run,
+    law: usize,
+    group: &mut [Judged],
+    (tools, interrupted): (&mut Tools, &AtomicBool),
+    chunk: &mut Chunk,
+) {
+    let bound = &run.laws[law];
+    let mut members = Vec::with_capacity(group.len());
+    let mut problems = Vec::with_capacity(group.len());
+    for (member, judged) in group.iter_mut().enumerate() {
+        if let Some(problem) = judged.bind(law, tools) {
+            members.push(member);
+            problems.push(problem);
+        }
+    }
+    let Tools { batch, replicates, .. } = tools;
+    chunk.estimates.reserve(members.len() * bound.law.parameters.len());
+    let fits = fit_choices(&bound.models, problems, bound.loss, &run.solve, batch);
+    for (member, fit) in members.into_iter().zip(fits) {
+        let judged = &mut group[member];
+        if let Some(fit) = without_culprits(judged, law, fit, batch) {
+            let tools = (&mut *batch, &mut *replicates);
+            record(run, law, judged.sweep, &fit, interrupted, tools, chunk);
+            batch.spare.keep(fit);
+        }
+    }
 }
 
 /// The fit, and where it has no solution that of the observations without those where the law has no finite value, such
@@ -411,5 +465,25 @@ fn merge_rejections(judged: Judged, merged: &mut Vec<RejectedRow>) {
                 run.min_points
             ),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::fault;
+
+    /// The message of a failed fit names the law and says what happened, however the panic was raised.
+    #[test]
+    fn faults_are_told() {
+        for (panic, text) in [
+            (catch_unwind(|| panic!("plain")), "plain"),
+            (catch_unwind(|| panic!("{}", 40 + 2)), "42"),
+            (catch_unwind(|| assert_eq!([0, 1][std::hint::black_box(2)], 0)), "out of bounds"),
+        ] {
+            let message = fault("y ~ a*x", panic.unwrap_err().as_ref());
+            assert!(message.contains("`y ~ a*x`") && message.contains(text), "{message}");
+        }
     }
 }

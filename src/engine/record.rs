@@ -121,6 +121,21 @@ impl Chunk {
         &self.estimates[record.parameters.clone()]
     }
 
+    /// How much of each there is: records, estimates, residuals, variables, rejected rows.
+    pub(super) fn lengths(&self) -> [usize; 5] {
+        let Chunk { records, estimates, residuals, variables, rejected } = self;
+        [records.len(), estimates.len(), residuals.len(), variables.len(), rejected.len()]
+    }
+
+    /// Forgets what came after.
+    pub(super) fn truncate(&mut self, [records, estimates, residuals, variables, rejected]: [usize; 5]) {
+        self.records.truncate(records);
+        self.estimates.truncate(estimates);
+        self.residuals.truncate(residuals);
+        self.variables.truncate(variables);
+        self.rejected.truncate(rejected);
+    }
+
     /// Takes over all that another has.
     pub fn append(&mut self, mut other: Chunk) {
         if self.records.is_empty() && self.rejected.is_empty() {

@@ -93,7 +93,7 @@ pub use unbounded::{Escape, Reach, Towards, endless, may_be_endless};
 use std::sync::Arc;
 
 use crate::law::{Coordinate, Law, Residual, Role};
-use crate::problem::Problem;
+use crate::problem::{Loss, Problem};
 
 use representative::represent;
 use searched::{Exchange, Member, Searched, rounds};
@@ -471,6 +471,12 @@ fn out_of_range(problem: &Problem) -> Option<String> {
     Some(format!(
         "{what}, weighted, are too {size} for float64; express the response, sigma or the weights in another unit"
     ))
+}
+
+/// A fit that could not be made, with the reason.
+pub fn failed(models: &Models, loss: Loss, message: String) -> Fit {
+    let problem = Problem::new(Arc::clone(models.full()), Arc::default(), loss);
+    without_solution(models.law().parameters.len(), problem, 0, message)
 }
 
 fn without_solution(n_parameters: usize, problem: Problem, n_starts: usize, message: String) -> Fit {
