@@ -47,6 +47,8 @@ pub struct Model {
     pub shift: ParameterProgram,
     /// The coordinates in which the prediction is jointly linear (for logarithmic ones: in their `exp`).
     pub amplitudes: Vec<usize>,
+    /// Whether the law has corners: coordinates stand under `min`, `max` or `abs`.
+    pub has_corners: bool,
     /// Coordinates in which `T(prediction)` is jointly linear, and whether by their exponential: amplitudes for linear
     /// residuals, and for residuals of a logarithm those of a power law, since `log b + c·log x` is linear in `log b`
     /// and `c`.
@@ -132,15 +134,16 @@ impl Model {
             .collect();
         read_columns.sort_unstable();
         read_columns.dedup();
+        let cornered = cornered(&build.graph, value);
         let linear = match residual {
             Residual::Linear => amplitudes.iter().map(|&i| (i, coordinates[i].scale)).collect(),
             Residual::Log => {
-                let cornered = cornered(&build.graph, value);
                 let smooth = not_curved(&curved, n).into_iter().filter(|i| !cornered.contains(&(*i as u32)));
                 smooth.map(|i| (i, Scale::Linear)).collect()
             }
         };
         Model {
+            has_corners: !cornered.is_empty(),
             bounds: coordinates.iter().map(|c| (c.low, c.high)).collect(),
             linear,
             read_columns,

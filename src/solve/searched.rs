@@ -34,6 +34,9 @@ fn first_round(n_drawn: usize) -> usize {
     }
 }
 
+/// The same for laws with corners, whose pieces make many optima, over this.
+const FOR_CORNERS: usize = 8;
+
 /// Points of the design that are screened by their objective: per search, and at least in a round.
 const SCREENED_PER_START: usize = 2;
 const LEAST_SCREENED: usize = 4 * LANES;
@@ -336,12 +339,14 @@ impl<'a> Member<'a> {
     /// Adds the starts of the next round; false where there is none.
     fn draw(&mut self, options: &Options, batch: &mut Batch) -> bool {
         let n_drawn = self.starts.n_drawn();
-        let most = options.starts.unwrap_or_else(|| most_starts(n_drawn)).max(1);
+        let has_corners = self.problem.model.has_corners;
+        let more = if has_corners { FOR_CORNERS } else { 1 };
+        let most = options.starts.unwrap_or_else(|| more * most_starts(n_drawn)).max(1);
         let done = self.searched.starts.len();
         if done >= most {
             return false;
         }
-        let round = if options.starts.is_some() { most } else { first_round(n_drawn).max(done) };
+        let round = if options.starts.is_some() { most } else { (more * first_round(n_drawn)).max(done) };
         let wanted = round.min(most - done);
         let least = if self.starts.have_crossings() { LEAST_FOR_CROSSINGS } else { LEAST_SCREENED };
         let points = self.drawn..self.drawn + least.max(SCREENED_PER_START * wanted);
