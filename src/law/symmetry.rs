@@ -18,7 +18,7 @@
 use faer::Mat;
 use faer::linalg::solvers::SolveLstsq;
 
-use crate::formula::{BinaryOp, Column, Domain, Expr, ExprKind, Table, evaluate};
+use crate::formula::{BinaryOp, Column, Domain, Expr, ExprKind, Function, Table, evaluate};
 
 use super::Law;
 use super::draws::{Draws, draw};
@@ -431,9 +431,9 @@ fn exchanges(law: &Law, expr: &Expr) -> Vec<Vec<(usize, usize)>> {
     let mut open = vec![expr];
     while let Some(expr) = open.pop() {
         open.extend(expr.children());
-        for is_sum in [true, false] {
+        for chain in [Chain::Sum, Chain::Product, Chain::Extreme] {
             let mut operands = Vec::new();
-            collect(expr, is_sum, &mut operands);
+            collect(expr, chain, &mut operands);
             for (k, a) in operands.iter().enumerate() {
                 for b in &operands[k + 1..] {
                     let mut pairs = Vec::new();
@@ -456,18 +456,30 @@ fn exchanges(law: &Law, expr: &Expr) -> Vec<Vec<(usize, usize)>> {
     found
 }
 
-/// The operands of a chain of sums, or of products.
-fn collect<'a>(expr: &'a Expr, is_sum: bool, into: &mut Vec<&'a Expr>) {
+/// What does not care for the order of its operands.
+#[derive(Clone, Copy, PartialEq)]
+enum Chain {
+    Sum,
+    Product,
+    /// `min` or `max`.
+    Extreme,
+}
+
+/// The operands of a chain.
+fn collect<'a>(expr: &'a Expr, chain: Chain, into: &mut Vec<&'a Expr>) {
     match &expr.kind {
-        ExprKind::Binary(BinaryOp::Add | BinaryOp::Sub, a, b) if is_sum => {
-            collect(a, is_sum, into);
-            collect(b, is_sum, into);
+        ExprKind::Binary(BinaryOp::Add | BinaryOp::Sub, a, b) if chain == Chain::Sum => {
+            collect(a, chain, into);
+            collect(b, chain, into);
         }
-        ExprKind::Binary(BinaryOp::Mul | BinaryOp::Div, a, b) if !is_sum => {
-            collect(a, is_sum, into);
-            collect(b, is_sum, into);
+        ExprKind::Binary(BinaryOp::Mul | BinaryOp::Div, a, b) if chain == Chain::Product => {
+            collect(a, chain, into);
+            collect(b, chain, into);
         }
-        ExprKind::Negate(a) => collect(a, is_sum, into),
+        ExprKind::Call(Function::Min | Function::Max, arguments) if chain == Chain::Extreme => {
+            into.extend(arguments);
+        }
+        ExprKind::Negate(a) if chain != Chain::Extreme => collect(a, chain, into),
         _ => into.push(expr),
     }
 }
@@ -525,6 +537,9 @@ mod tests {
             ("y ~ 10*p/(v*(p - q))*(exp(-q*x) - exp(-p*x)) where p > 0, q > 0, v > 0", 2),
             ("y ~ a*(p + x)*(q + x)", 2),
             ("y ~ a*x^b + c", 1),
+            ("y ~ min(a + b*x, c + d*x)", 2),
+            ("y ~ abs(a + b*x)", 2),
+            ("y ~ abs(a + b*x) + c*z", 2),
         ] {
             let symmetries = of(formula);
             let point: Vec<f64> = (0..8).map(|i| 1.0 + 0.37 * f64::from(i)).collect();

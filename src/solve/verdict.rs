@@ -1,11 +1,12 @@
 //! The verdict on a fit: its status, the flags, and the sentence that says why.
 
 use crate::law::{Domain, LARGEST_LOG, Law, Scale, list};
-use crate::problem::Problem;
+use crate::problem::{LaneData, Problem};
 
 use super::explain::{Collinear, MOVES, MOVES_MUCH, few_values, movement, movers, narrow_range};
 use super::identify::{Factor, Identification};
 use super::reference::Finished;
+use super::rows::Rows;
 use super::searched::{Searched, agreement_limit};
 use super::spare::Estimated;
 use super::unbounded::Escape;
@@ -199,6 +200,10 @@ impl Case<'_> {
         } else if !certified {
             let mut message = if self.found.certificate.holds() {
                 "the point is stationary, but whether it is a minimum could not be told".to_string()
+            } else if self.problem.model.has_corners && is_corner(self.problem, self.found) {
+                "the point lies on a corner of the law, where arguments of `min` or `max` are equal or one of `abs` is \
+                 zero: the objective has no derivative there that could certify it"
+                    .to_string()
             } else {
                 self.found.certificate.failure()
             };
@@ -344,6 +349,30 @@ fn has_twin(models: &Models, problem: &Problem, found: &Finished, searched: &Sea
         .iter()
         .filter(|o| o.ending == Ending::Converged && o.objective <= rows.objective + slack)
         .any(|o| rises(searched.ends.point(o.start)) > 1e3 * slack)
+}
+
+/// How far coordinates are moved to either side to see a corner, and the share of a derivative's size that it changes by.
+const ASIDE: f64 = 1e-8;
+const JUMPS: f64 = 1e-3;
+
+/// Whether derivatives of the prediction jump at a point.
+fn is_corner(problem: &Problem, found: &Finished) -> bool {
+    let data = LaneData::spread(problem, &problem.observations.weight);
+    let p = problem.p();
+    (0..p).any(|i| {
+        let [low, high] = [-ASIDE, ASIDE].map(|step| {
+            let mut theta = found.theta.clone();
+            theta[i] += step * (1.0 + theta[i].abs());
+            Rows::at(problem, &data, &theta).jacobian
+        });
+        (0..p).any(|j| {
+            let column =
+                |jacobian: &[f64]| -> Vec<f64> { jacobian.iter().skip(j).step_by(p).copied().collect() };
+            let (low, high) = (column(&low), column(&high));
+            let size = low.iter().chain(&high).map(|x| x.abs()).fold(0.0, f64::max);
+            low.iter().zip(&high).any(|(a, b)| (a - b).abs() > JUMPS * size)
+        })
+    })
 }
 
 /// Whether an objective is so little worse that the data cannot rule its parameters out.
