@@ -316,3 +316,65 @@ fn roots_keep_their_bits_in_any_company() {
         assert_eq!(values(&[x])[0].to_bits(), together[i].to_bits());
     }
 }
+
+/// A formula from the grammar, with corners and shared parts more often than people write them.
+fn random_expression(draws: &mut Uniform, depth: u32, n_parameters: &mut u32) -> String {
+    let mut leaf = |draws: &mut Uniform| match (draws.next() * 6.0) as u32 {
+        0 => "x".to_string(),
+        1 => "z".to_string(),
+        2 => "shared".to_string(),
+        3 => format!("{:.2}", draws.between(0.1, 4.0)),
+        _ => {
+            *n_parameters += 1;
+            format!("p{}", 1 + *n_parameters % 5)
+        }
+    };
+    if depth == 0 {
+        return leaf(draws);
+    }
+    let kind = (draws.next() * 14.0) as u32;
+    let mut part = || random_expression(draws, depth - 1, n_parameters);
+    match kind {
+        0 | 1 => format!("min({}, {})", part(), part()),
+        2 | 3 => format!("max({}, {})", part(), part()),
+        4 | 5 => format!("abs({})", part()),
+        6 => format!("({} + {})", part(), part()),
+        7 => format!("({} - {})", part(), part()),
+        8 | 9 => format!("{}*{}", part(), part()),
+        10 => format!("{}/(1.5 + abs({}))", part(), part()),
+        11 => format!("exp(-abs({}))", part()),
+        12 => format!("sqrt(abs({}))", part()),
+        _ => format!("(0.5 + abs({}))^({}/9)", part(), part()),
+    }
+}
+
+/// Compiled laws have the values of their formulas, evaluated operation by operation, whatever the graph made of them.
+#[test]
+fn random_laws_have_the_values_of_their_formulas() {
+    let mut draws = Uniform(5);
+    let mut compared = 0;
+    for _ in 0..400 {
+        let mut n_parameters = 0;
+        let shared = random_expression(&mut draws, 2, &mut n_parameters).replace("shared", "z");
+        let body = random_expression(&mut draws, 4, &mut n_parameters);
+        let text = format!("y ~ p1*x + {body} with shared = {shared}");
+        let law = typed_law(&text, &["x", "z", "y"]);
+        let values = |draws: &mut Uniform, low: f64| (0..13).map(|_| draws.between(low, 3.0)).collect();
+        let columns: Vec<Vec<f64>> = law.variables.iter().map(|_| values(&mut draws, -3.0)).collect();
+        let variables: Vec<(String, Vec<f64>)> = law.variables.iter().cloned().zip(columns).collect();
+        let parameters: Vec<f64> = law.parameters.iter().map(|_| draws.between(-2.0, 2.0)).collect();
+        let problem = bound(&law, Residual::Linear, &variables);
+        let expected = interpreted(&law, &parameters, &variables);
+        let own: Vec<f64> = problem.model.coordinates.iter().map(|c| parameters[c.parameter]).collect();
+        let found = &outputs(&problem, &problem.coordinates(&own))[0];
+        for (i, value) in found.iter().enumerate() {
+            let expected = expected[problem.observations.rows[i] as usize];
+            if expected.is_finite() {
+                compared += 1;
+                let room = 1e-9 * (1.0 + expected.abs());
+                assert!((value - expected).abs() <= room, "{text}: {value}, {expected} at {parameters:?}");
+            }
+        }
+    }
+    assert!(compared > 4000, "{compared}");
+}
