@@ -46,11 +46,15 @@ const LONGEST: f64 = 64.0;
 const SHORTER: f64 = 0.3;
 const SHORTEST: f64 = 1e-6;
 
-/// A coordinate is followed so far in its chart, and beyond the second of these as far as there are numbers; whether the objective is below a level is told to this share of how far
-/// that is above the minimum.
+/// A coordinate is followed so far in its chart, and from the second of these on as far as numbers allow.
 const FARTHEST: f64 = 64.0;
 const FAR: f64 = 8.0;
+
+/// Whether the objective is below a level is told to this share of how far that is above the minimum; to the second share,
+/// between a step and twice the step, from the third on, whether it has levelled out.
 const CLEARLY: f64 = 1e-2;
+const LEVEL: f64 = 1e-3;
+const LEVEL_FROM: f64 = 2.0;
 
 /// When a minimisation may end: at an objective, or when a step promises no more than this.
 #[derive(Clone, Copy, Debug)]
@@ -299,12 +303,22 @@ impl<'a> Path<'a> {
             below = found.objective <= level;
             phi.clone_from(&found.phi);
             self.places.push(Place { theta: found.theta, phi: found.phi, objective: found.objective });
+            // Farther out rounding would end what the objective does not.
+            if below && step.abs() >= LEVEL_FROM && self.levels_out(rise) {
+                break;
+            }
             step *= 2.0;
         }
         self.held = None;
         self.outer.insert(at, coordinate);
         self.charts.insert(at, chart);
         below && self.places.len() >= 2
+    }
+
+    /// Whether the objective hardly changed between the last two places.
+    fn levels_out(&self, rise: f64) -> bool {
+        let [.., last, end] = self.places.as_slice() else { return false };
+        (end.objective - last.objective).abs() <= LEVEL * rise
     }
 
     fn minimise(&mut self, start: &[f64], penalty: f64, enough: Enough) -> Option<Sum> {

@@ -18,7 +18,7 @@
 //! Nothing but the law, the data and the point enters. (Regularisation paths: Tikhonov 1963; Hoerl & Kennard 1970. That a
 //! least-squares problem of exponentials may have no minimum: Demidenko 1989, Wynn & Bloomfield 1971.)
 
-use crate::law::{Role, Scale, list};
+use crate::law::{Coordinate, Role, Scale, list};
 use crate::problem::{LaneData, Problem};
 
 use super::batch::Batch;
@@ -210,6 +210,11 @@ fn read(problem: &Problem, path: &Path, from: &Finished) -> Landscape {
     point.map_or(Landscape::Unknown, |point| Landscape::Unbounded(escape, point))
 }
 
+/// Whether zero is an end of a coordinate's domain.
+fn ends_at_zero(coordinate: &Coordinate) -> bool {
+    coordinate.scale == Scale::Log || coordinate.low == 0.0 || coordinate.high == 0.0
+}
+
 /// Which parameters take part in a path without end, by its last step.
 fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finished) -> Escape {
     let (near, far) = (problem.natural(&last.theta), problem.natural(&end.theta));
@@ -227,7 +232,7 @@ fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finis
         if grows {
             let up = far[i] > 0.0 || far[i].is_nan();
             parameters.push((i, if up { Towards::Infinity } else { Towards::MinusInfinity }));
-        } else if shrinks && coordinate.scale == Scale::Log {
+        } else if shrinks && ends_at_zero(coordinate) {
             parameters.push((i, Towards::Zero));
         } else if !coordinate.is_conditionally_linear() && (far[i] - near[i]).abs() > FOLLOWS * near[i].abs()
         {
