@@ -50,10 +50,9 @@ const SHORTEST: f64 = 1e-6;
 const FARTHEST: f64 = 64.0;
 const FAR: f64 = 8.0;
 
-/// Whether the objective is below a level is told to this share of how far that is above the minimum; to the second share,
-/// between a step and twice the step, from the third on, whether it has levelled out.
+/// Whether the objective is below a level is told to this share of how far that is above the minimum; to the same share,
+/// from the second on, whether it has levelled out between a step and twice the step.
 const CLEARLY: f64 = 1e-2;
-const LEVEL: f64 = 1e-3;
 const LEVEL_FROM: f64 = 2.0;
 
 /// When a minimisation may end: at an objective, or when a step promises no more than this.
@@ -303,8 +302,8 @@ impl<'a> Path<'a> {
             below = found.objective <= level;
             phi.clone_from(&found.phi);
             self.places.push(Place { theta: found.theta, phi: found.phi, objective: found.objective });
-            // Farther out rounding would end what the objective does not.
-            if below && step.abs() >= LEVEL_FROM && self.levels_out(rise) {
+            // Farther out rounding, or a valley that is hard to follow, would end what the objective does not.
+            if below && self.has_no_end(step.abs(), rise) {
                 break;
             }
             step *= 2.0;
@@ -315,10 +314,11 @@ impl<'a> Path<'a> {
         below && self.places.len() >= 2
     }
 
-    /// Whether the objective hardly changed between the last two places.
-    fn levels_out(&self, rise: f64) -> bool {
+    /// Whether the objective hardly changed between the last two places, or has not risen by much so far out.
+    fn has_no_end(&self, step: f64, rise: f64) -> bool {
         let [.., last, end] = self.places.as_slice() else { return false };
-        (end.objective - last.objective).abs() <= LEVEL * rise
+        let levels_out = (end.objective - last.objective).abs() <= CLEARLY * rise;
+        step >= LEVEL_FROM && levels_out || step >= FAR && end.objective - self.objective <= 0.5 * rise
     }
 
     fn minimise(&mut self, start: &[f64], penalty: f64, enough: Enough) -> Option<Sum> {
