@@ -160,6 +160,24 @@ pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -
     build.declare(coordinates, &CentringPlan::default());
     let value = build.expression(&law.prediction);
     let mut plan = CentringPlan::default();
+    // These first: what their shifts depend on stays as it is.
+    let has_no_sign = |c: &Coordinate| {
+        c.scale == Scale::Linear
+            && c.role == Role::Amplitude
+            && [c.low, c.high].iter().all(|bound| *bound == 0.0 || bound.is_infinite())
+    };
+    let mut derivatives = Derivatives::default();
+    for i in (0..coordinates.len()).filter(|&i| has_no_sign(&coordinates[i])) {
+        let factor = derivatives.of(&mut build.graph, value, i as u32);
+        if let Some(argument) = exponent_of(&build.graph, factor) {
+            let form = LinearForm::expand(&build.graph, argument);
+            let terms = match at_ends(&mut build.graph, argument, &form, coordinates) {
+                Some(term) => vec![term],
+                None => shift_terms(&build.graph, &form, 1.0, coordinates),
+            };
+            plan.add(&build.graph, i, terms);
+        }
+    }
     for argument in exponents(&build.graph, value) {
         let form = LinearForm::expand(&build.graph, argument);
         let amplitude = form.terms.iter().find_map(|term| {
@@ -185,23 +203,6 @@ pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -
         let mut terms = shift_terms(&build.graph, &form, scale, coordinates);
         terms.extend(equation);
         plan.add(&build.graph, amplitude, terms);
-    }
-    let has_no_sign = |c: &Coordinate| {
-        c.scale == Scale::Linear
-            && c.role == Role::Amplitude
-            && [c.low, c.high].iter().all(|bound| *bound == 0.0 || bound.is_infinite())
-    };
-    let mut derivatives = Derivatives::default();
-    for i in (0..coordinates.len()).filter(|&i| has_no_sign(&coordinates[i])) {
-        let factor = derivatives.of(&mut build.graph, value, i as u32);
-        if let Some(argument) = exponent_of(&build.graph, factor) {
-            let form = LinearForm::expand(&build.graph, argument);
-            let terms = match at_ends(&mut build.graph, argument, &form, coordinates) {
-                Some(term) => vec![term],
-                None => shift_terms(&build.graph, &form, 1.0, coordinates),
-            };
-            plan.add(&build.graph, i, terms);
-        }
     }
     plan
 }
