@@ -4,7 +4,7 @@ use crate::formula::Domain;
 
 /// A value in a domain, of order one where the domain leaves that open.
 pub fn draw(domain: Domain, draws: &mut Draws) -> f64 {
-    let (share, sign) = (draws.next(), draws.next());
+    let (share, sign) = (draws.uniform(), draws.uniform());
     let size = 0.3 + 1.5 * share;
     match domain {
         Domain::Fixed(value) => value,
@@ -25,7 +25,7 @@ impl Draws {
         Draws(seed)
     }
 
-    pub fn next(&mut self) -> f64 {
+    pub fn uniform(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }

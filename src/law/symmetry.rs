@@ -194,7 +194,7 @@ impl<'a> Search<'a> {
     fn new(law: &'a Law) -> Search<'a> {
         let mut draws = Draws::new(1);
         let point = |draws: &mut Draws| Point {
-            variables: law.variables.iter().map(|_| (draws.next() * 2.0 - 1.0).exp()).collect(),
+            variables: law.variables.iter().map(|_| (draws.uniform() * 2.0 - 1.0).exp()).collect(),
             parameters: law.parameters.iter().map(|p| draw(p.domain, draws)).collect(),
         };
         let trials: Vec<Point> = (0..TRIALS).map(|_| point(&mut draws)).collect();
