@@ -183,10 +183,10 @@ impl Case<'_> {
             (Status::Underdetermined, self.free_directions(&undetermined, reason))
         } else if !endless.is_empty() {
             let message = format!(
-                "{} leaves the range of numbers: the objective has no minimum within",
+                "no finite minimum: the objective has none before {} leaves the range of numbers",
                 self.names(&endless)
             );
-            (Status::Underdetermined, message)
+            (Status::Unbounded, message)
         } else if exchangeable {
             let message = collinear.map_or_else(String::new, |c| {
                 format!(
