@@ -36,6 +36,7 @@ fn first_round(n_drawn: usize) -> usize {
 
 /// The same for laws with corners, whose pieces make many optima, over this.
 const FOR_CORNERS: usize = 8;
+const FOR_CROSSINGS: usize = 2;
 
 /// Points of the design that are screened by their objective: per search, and at least in a round.
 const SCREENED_PER_START: usize = 2;
@@ -340,7 +341,13 @@ impl<'a> Member<'a> {
     fn draw(&mut self, options: &Options, batch: &mut Batch) -> bool {
         let n_drawn = self.starts.n_drawn();
         let has_corners = self.problem.model.has_corners;
-        let more = if has_corners { FOR_CORNERS } else { 1 };
+        let more = if has_corners {
+            FOR_CORNERS
+        } else if self.starts.have_crossings() {
+            FOR_CROSSINGS
+        } else {
+            1
+        };
         let most = options.starts.unwrap_or_else(|| more * most_starts(n_drawn)).max(1);
         let done = self.searched.starts.len();
         if done >= most {
