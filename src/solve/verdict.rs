@@ -140,7 +140,7 @@ impl Case<'_> {
         let collinear = self.collinear;
         let undetermined = movers(self.problem, &self.found.theta, directions, MOVES);
         let few = few_values(self.law, self.problem, &undetermined, &self.bound);
-        let finite = self.found.rows.objective.is_finite() && self.natural.iter().all(|x| x.is_finite());
+        let finite = self.found.rows.objective.is_finite();
         let exchangeable =
             certified && (self.twin || self.rival) && collinear.is_some_and(|c| c.is_same_variable());
         let running = !certified && escape.is_none() && self.identification.condition > RUNAWAY;
@@ -178,7 +178,7 @@ impl Case<'_> {
                 Status::Unbounded,
                 reasons.fold(self.no_minimum(escape), |message, reason| message + "; " + &reason),
             )
-        } else if !directions.is_empty() {
+        } else if !directions.is_empty() && self.natural.iter().all(|x| x.is_finite()) {
             let reason = few.or(narrow).or(collinear.map(|c| c.sentence.clone()));
             (Status::Underdetermined, self.free_directions(&undetermined, reason))
         } else if !endless.is_empty() {
@@ -277,7 +277,8 @@ impl Case<'_> {
         coordinates
             .filter(|(c, x)| {
                 let grows = c.high == LARGEST_LOG && **x >= LARGEST_LOG;
-                c.scale == Scale::Log && (grows || !self.natural[c.parameter].is_normal())
+                let vanishes = !self.natural[c.parameter].is_normal();
+                !self.natural[c.parameter].is_finite() || c.scale == Scale::Log && (grows || vanishes)
             })
             .map(|(c, _)| c.parameter)
             .collect()
