@@ -41,6 +41,7 @@ use arrow::error::ArrowError;
 
 pub use error::{DatasetError, Phase};
 pub use header::{Header, Kind, inspect};
+pub(crate) use open::panic_text;
 pub use segments::{Segment, Segments};
 
 use crate::formula::Expr;

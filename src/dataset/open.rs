@@ -46,14 +46,15 @@ pub(super) fn guard<T>(step: impl FnOnce() -> T) -> Result<T, String> {
     result.map_err(|payload| message_of(payload.as_ref()))
 }
 
+/// What a panic said.
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given")
+}
+
 fn message_of(payload: &(dyn Any + Send)) -> String {
-    let text = payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no reason given");
     // Assertion messages spread over lines; the first says what.
-    format!("decoding failed: {}", text.lines().next().unwrap_or_default())
+    format!("decoding failed: {}", panic_text(payload).lines().next().unwrap_or_default())
 }
 
 /// An open file as the decoder reads it.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::dataset::{Contents, DatasetError, Segment};
+use crate::dataset::{Contents, DatasetError, Segment, panic_text};
 use crate::infer::{self, Replicates, estimate, is_trustworthy, leverages, predictions, replicate_into};
 use crate::law::LANES;
 use crate::problem::{Binder, Problem, Rejection};
@@ -315,9 +315,7 @@ fn fit_or_fail(
 
 /// A fault in words.
 fn fault(law: &str, panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown");
-    format!("a fault of the program under the law `{law}`, which should be reported: {text}")
+    format!("a fault of the program under the law `{law}`, which should be reported: {}", panic_text(panic))
 }
 
 /// One law on some sweeps.

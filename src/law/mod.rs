@@ -47,7 +47,7 @@ pub use roles::{StartRule, start_rules};
 pub use symmetry::Symmetries;
 
 pub use crate::formula::Domain;
-use crate::formula::{Expr, Formula, names, unknowns};
+use crate::formula::{Column, Expr, Formula, Table, evaluate, names, unknowns};
 
 /// The space of residuals, `T` in `T(prediction) − T(response)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -183,6 +183,23 @@ impl Law {
             Domain::Range { low, high } => Some((i, low, high)),
             Domain::Fixed(_) => None,
         })
+    }
+
+    /// The prediction at some points, evaluated as written; NaN where it cannot be. Values by variable and by parameter, in
+    /// the law's order, one per point.
+    pub fn evaluate(
+        &self,
+        n_points: usize,
+        variable: impl Fn(usize) -> Vec<f64>,
+        parameter: impl Fn(usize) -> Vec<f64>,
+    ) -> Vec<f64> {
+        let mut table = Table::new(n_points);
+        self.variables.iter().enumerate().for_each(|(k, name)| table.push_numbers(name, variable(k)));
+        self.parameters.iter().enumerate().for_each(|(i, p)| table.push_numbers(&p.name, parameter(i)));
+        match evaluate(&self.prediction, &table) {
+            Ok(Column::Number { values, .. }) => values,
+            _ => vec![f64::NAN; n_points],
+        }
     }
 
     /// The law with one parameter held at a value.

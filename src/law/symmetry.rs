@@ -18,7 +18,7 @@
 use faer::Mat;
 use faer::linalg::solvers::SolveLstsq;
 
-use crate::formula::{BinaryOp, Column, Domain, Expr, ExprKind, Function, Table, evaluate};
+use crate::formula::{BinaryOp, Domain, Expr, ExprKind, Function};
 
 use super::Law;
 use super::draws::{Draws, draw};
@@ -239,18 +239,9 @@ impl<'a> Search<'a> {
 
     /// The law's value at points with other parameters; not a number where it has none.
     fn values(&self, points: &[Point], parameters: impl Fn(&Point) -> Vec<f64>) -> Vec<f64> {
-        let mut table = Table::new(points.len());
-        for (k, name) in self.law.variables.iter().enumerate() {
-            table.push_numbers(name, points.iter().map(|p| p.variables[k]).collect());
-        }
         let parameters: Vec<Vec<f64>> = points.iter().map(parameters).collect();
-        for (i, parameter) in self.law.parameters.iter().enumerate() {
-            table.push_numbers(&parameter.name, parameters.iter().map(|values| values[i]).collect());
-        }
-        match evaluate(&self.law.prediction, &table) {
-            Ok(Column::Number { values, .. }) => values,
-            _ => vec![f64::NAN; points.len()],
-        }
+        let variable = |k: usize| points.iter().map(|p| p.variables[k]).collect();
+        self.law.evaluate(points.len(), variable, |i| parameters.iter().map(|values| values[i]).collect())
     }
 
     /// Whether the law is linear in a parameter and those found so far together.

@@ -6,14 +6,12 @@
 //! formula, evaluated as written in IEEE arithmetic, must be a number, and the compiled law must give the same, with finite
 //! derivatives.
 
-use crate::formula::{Column, Table, evaluate};
-use crate::law::{Draws, Law, Pack, Residual, draw};
+use crate::law::{Draws, LANES, Law, Pack, Residual, draw};
+use crate::sweep::Sweep;
 
 use super::lane_data::LaneData;
 use super::objective::{Workspace, outputs_into};
 use super::{Binding, Problem};
-use crate::law::LANES;
-use crate::sweep::Sweep;
 
 /// Parameters at which a row is tried.
 const TRIALS: usize = 16;
@@ -67,20 +65,13 @@ fn values(
     positions: &[usize],
     natural: &[f64],
 ) -> Vec<f64> {
-    let mut table = Table::new(positions.len());
-    for name in &law.variables {
-        if let Some(c) = binding.names.iter().position(|n| n == name) {
-            let value = |&i: &usize| sweep.columns[c][problem.observations.rows[i] as usize];
-            table.push_numbers(name, positions.iter().map(value).collect());
-        }
-    }
-    for (parameter, value) in law.parameters.iter().zip(natural) {
-        table.push_numbers(&parameter.name, vec![*value; positions.len()]);
-    }
-    match evaluate(&law.prediction, &table) {
-        Ok(Column::Number { values, .. }) => values,
-        _ => vec![f64::NAN; positions.len()],
-    }
+    let variable = |k: usize| {
+        let column = binding.names.iter().position(|name| *name == law.variables[k]);
+        let row = |&i: &usize| problem.observations.rows[i] as usize;
+        let value = |i: &usize| column.map_or(f64::NAN, |c| sweep.columns[c][row(i)]);
+        positions.iter().map(value).collect()
+    };
+    law.evaluate(positions.len(), variable, |i| vec![natural[i]; positions.len()])
 }
 
 #[cfg(test)]

@@ -139,6 +139,13 @@ pub struct Options {
     pub seed: u64,
 }
 
+impl Options {
+    /// The user's own start of a parameter.
+    fn start_of(&self, name: &str) -> Option<f64> {
+        self.user_start.iter().find(|(n, _)| n == name).map(|(_, value)| *value)
+    }
+}
+
 /// How a fit ended; where several hold, the first of this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
@@ -271,10 +278,7 @@ fn begin_at_given(
     if options.user_start.is_empty() {
         return false;
     }
-    let value = |c: &Coordinate| {
-        let name = &law.parameters[c.parameter].name;
-        options.user_start.iter().find(|(n, _)| n == name).map(|(_, value)| *value)
-    };
+    let value = |c: &Coordinate| options.start_of(&law.parameters[c.parameter].name);
     let given: Given = problem.model.coordinates.iter().map(value).collect();
     starts.complete(&given, batch, &mut searched.starts);
     let alone = options.starts == Some(1);
@@ -388,8 +392,8 @@ impl End {
         if escape.is_some() || models.symmetries().is_empty() {
             return self;
         }
-        let start = |name: &str| options.user_start.iter().find(|(n, _)| n == name).map(|(_, value)| *value);
-        let given: Vec<Option<f64>> = models.law().parameters.iter().map(|p| start(&p.name)).collect();
+        let given: Vec<Option<f64>> =
+            models.law().parameters.iter().map(|p| options.start_of(&p.name)).collect();
         let choice = if options.user_start.is_empty() { Choice::Canonical } else { Choice::Nearest(&given) };
         match represent(models, problem, edges, solution, choice) {
             Some((problem, edges, solution)) => End { problem, edges, solution, ..self },

@@ -377,7 +377,7 @@ impl Drop for Member<'_> {
 /// Searches until the best optimum of each fit of one law is likely the best there is.
 ///
 /// After each round: enough when the best was found [`TIMES_FOUND`] times and, with `n` searches that ended in `w`
-/// different optima, the number of optima to be expected, `w(n−1)/(n−w−2)`, exceeds those seen by less than a half
+/// different optima, the number of optima to be expected, `w(n−1)/(n−w−2)`, exceeds those seen by no more than a half
 /// (Boender & Rinnooy Kan 1987). Searches that ended nowhere, because they ran off or out of iterations, say nothing
 /// and are not counted. The first round grows with the number of coordinates that are drawn, and so does the limit
 /// ([`most_starts`]). Where the user gives a number of starts, that many and no rule.

@@ -131,8 +131,8 @@ impl<'a> Starts<'a> {
         std::mem::swap(points, &mut drafts.points);
     }
 
-    /// Takes the best half by objective of the points that are drafted, the rest evenly over the remaining ranks: a basin
-    /// whose bottom is deep may look poor from its rim.
+    /// Takes the best half by objective of the points that are drafted, then the best of each region that has none among
+    /// them, the rest evenly over the remaining ranks: a basin whose bottom is deep may look poor from its rim.
     fn screen(&self, wanted: usize, drafts: &mut Drafts, into: &mut Points) {
         let Drafts { evaluator, points, packs, objectives, ranked, regions, chosen, .. } = drafts;
         let Problem { model, loss, .. } = self.problem;
