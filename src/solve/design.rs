@@ -1,8 +1,9 @@
 //! How starts of a law are made, whatever the data: what becomes of each coordinate, and in what steps the design draws.
 
-use crate::formula::{BinaryOp, Expr, ExprKind};
-use crate::law::{Coordinate, Law, Model, Scale, StartRule, start_rules};
+use crate::formula::Expr;
+use crate::law::{Coordinate, Model, Scale, StartRule, start_rules};
 
+use super::crossing::Crossing;
 use super::edges::Models;
 use super::least_squares::Sign;
 use super::valley::Valley;
@@ -25,18 +26,6 @@ pub struct Design {
     pub open: Division,
     /// The same with offsets solved like amplitudes; none where no offset is drawn.
     pub freed: Option<Division>,
-}
-
-/// A coordinate whose size goes with a power of data of which the exponent is drawn: `a` in `exp(-a*x^d)`, or `b` in
-/// `b + x^d`.
-#[derive(Debug)]
-pub struct Crossing {
-    pub scale: usize,
-    pub exponent: usize,
-    /// The data expression, by its place among the model's.
-    pub source: usize,
-    /// The scale is the data to this times the exponent.
-    pub sign: f64,
 }
 
 /// The coordinates of a start by how they come about; those that are given are in none of them.
@@ -66,8 +55,7 @@ impl Design {
         let ordered = (0..coordinates.len()).filter(is_ordered).collect();
         let valley = Valley::of(models, &rules);
         let sources = rules.iter().map(|rule| source(model, rule)).collect();
-        let mut crossings = Vec::new();
-        find_crossings(law, model, &law.prediction, &mut crossings);
+        let crossings = Crossing::find(law, model);
         let mut design =
             Design { rules, sources, ordered, valley, crossings, open: Division::default(), freed: None };
         design.open = design.division(model, |_| false);
@@ -123,38 +111,6 @@ fn source(model: &Model, rule: &StartRule) -> Option<usize> {
     };
     let text = expression.to_string();
     model.sources.iter().position(|source| source.to_string() == text)
-}
-
-/// Those in an expression and its parts.
-fn find_crossings(law: &Law, model: &Model, expr: &Expr, found: &mut Vec<Crossing>) {
-    let coordinate = |expr: &Expr| {
-        let unsigned = if let ExprKind::Negate(inner) = &expr.kind { inner } else { expr };
-        let ExprKind::Name(name) = &unsigned.kind else { return None };
-        let parameter = law.parameter(name)?;
-        model.coordinates.iter().position(|c| c.parameter == parameter)
-    };
-    let power = |expr: &Expr| {
-        let ExprKind::Binary(BinaryOp::Pow, base, exponent) = &expr.kind else { return None };
-        let (exponent, sign) = match &exponent.kind {
-            ExprKind::Negate(inner) => (coordinate(inner)?, -1.0),
-            _ => (coordinate(exponent)?, 1.0),
-        };
-        let base = base.to_string();
-        let source = model.sources.iter().position(|source| source.to_string() == base)?;
-        Some((exponent, source, sign))
-    };
-    if let ExprKind::Binary(op @ (BinaryOp::Mul | BinaryOp::Add), a, b) = &expr.kind {
-        for (scale, term) in [(a, b), (b, a)] {
-            if let (Some(scale), Some((exponent, source, sign))) = (coordinate(scale), power(term))
-                && model.coordinates[scale].scale == Scale::Log
-                && !model.amplitudes.contains(&scale)
-            {
-                let sign = if *op == BinaryOp::Mul { -sign } else { sign };
-                found.push(Crossing { scale, exponent, source, sign });
-            }
-        }
-    }
-    expr.children().into_iter().for_each(|child| find_crossings(law, model, child, found));
 }
 
 fn sign(coordinate: &Coordinate) -> Sign {

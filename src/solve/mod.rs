@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `searched` | the searches of one fit, and when they suffice |
 //! | `design` | how starts of a law are made |
+//! | `crossing` | starts where terms of unlike powers cross |
 //! | `starts` | where searches begin |
 //! | `points` | points in one vector |
 //! | `evaluator` | a problem at eight points at a time |
@@ -32,6 +33,7 @@
 //! | `regularised` | the path of regularised minima |
 //! | `representative` | which of the parameters that give the same curve is reported |
 //! | `unbounded` | whether a point is a finite minimum or the objective flattens towards infinity |
+//! | `limit_curve` | the name of the curve that an unbounded fit tends to |
 //! | `verdict` | status, flags and message of a fit |
 //! | `dense` | Cholesky on the few-by-few matrices of the hot loop, the triangular factor of a tall one |
 
@@ -44,6 +46,7 @@ pub mod certificate;
 #[cfg(test)]
 mod certificate_tests;
 mod crew;
+mod crossing;
 mod dense;
 mod design;
 mod edges;
@@ -53,6 +56,7 @@ mod explain;
 mod flags;
 mod identify;
 mod least_squares;
+mod limit_curve;
 mod points;
 mod reduced;
 mod reference;

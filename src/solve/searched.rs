@@ -330,14 +330,15 @@ pub struct Member<'a> {
     drawn: usize,
     /// Whether the design has no more.
     exhausted: bool,
+    sharpened: bool,
 }
 
 impl<'a> Member<'a> {
     pub fn new(problem: &'a Problem, starts: Starts<'a>, searched: &'a mut Searched) -> Member<'a> {
-        Member { problem, starts, searched, drawn: 0, exhausted: false }
+        Member { problem, starts, searched, drawn: 0, exhausted: false, sharpened: false }
     }
 
-    /// Adds the starts of the next round; false where there is none.
+    /// Adds the starts of the next round; false where there is none left.
     fn draw(&mut self, options: &Options, batch: &mut Batch) -> bool {
         let n_drawn = self.starts.n_drawn();
         let has_corners = self.problem.model.has_corners;
@@ -363,6 +364,26 @@ impl<'a> Member<'a> {
         true
     }
 
+    /// Adds the starts of the next searches; false where no more are needed.
+    fn next(&mut self, options: &Options, batch: &mut Batch) -> bool {
+        !self.sharpened
+            && ((!self.suffices(options) && self.draw(options, batch)) || self.sharpen(options, batch))
+    }
+
+    /// Adds starts that turn more sharply than the best outcome near the same place: the last that a fit needs. False where
+    /// there are none.
+    fn sharpen(&mut self, options: &Options, batch: &mut Batch) -> bool {
+        self.sharpened = true;
+        if options.starts.is_some() {
+            return false;
+        }
+        let Searched { starts, ends, outcomes, .. } = &mut *self.searched;
+        let Some(best) = outcomes.first() else { return false };
+        let before = starts.len();
+        self.starts.sharpen(ends.point(best.start), batch, starts);
+        starts.len() > before
+    }
+
     fn suffices(&self, options: &Options) -> bool {
         self.exhausted || (options.starts.is_none() && self.searched.suffices(self.problem))
     }
@@ -380,10 +401,11 @@ impl Drop for Member<'_> {
 /// different optima, the number of optima to be expected, `w(n−1)/(n−w−2)`, exceeds those seen by no more than a half
 /// (Boender & Rinnooy Kan 1987). Searches that ended nowhere, because they ran off or out of iterations, say nothing
 /// and are not counted. The first round grows with the number of coordinates that are drawn, and so does the limit
-/// ([`most_starts`]). Where the user gives a number of starts, that many and no rule.
+/// ([`most_starts`]). At last, searches from turns that are sharper than the best optimum's: see
+/// [`crossing`](super::crossing). Where the user gives a number of starts, that many and no rule.
 pub fn rounds(mut members: Vec<Member>, options: &Options, batch: &mut Batch) {
     loop {
-        members.retain_mut(|member| member.draw(options, batch));
+        members.retain_mut(|member| member.next(options, batch));
         if members.is_empty() {
             return;
         }
@@ -393,7 +415,6 @@ pub fn rounds(mut members: Vec<Member>, options: &Options, batch: &mut Batch) {
             Amplitudes::Drawn,
             batch,
         );
-        members.retain(|member| !member.suffices(options));
     }
 }
 

@@ -14,6 +14,7 @@ use crate::problem::{Order, Problem, Vectors, is_number, triangle};
 
 use super::balance::balance;
 use super::batch::Batch;
+use super::crossing::{Crossing, Gaps};
 use super::design::{Design, Division, Given};
 use super::edges::Models;
 use super::evaluator::Evaluator;
@@ -48,8 +49,7 @@ pub struct Drafts {
     pub inverse: Vec<f64>,
     intervals: Vec<Draw>,
     ascending: Vec<f64>,
-    /// Logarithms of a data expression, in ascending order.
-    places: Vec<f64>,
+    gaps: Gaps,
     /// Responses and their weights in normal equations, and the amplitudes that are not solved.
     response: Vec<Pack>,
     row_weight: Vec<Pack>,
@@ -131,6 +131,37 @@ impl<'a> Starts<'a> {
         std::mem::swap(points, &mut drafts.points);
     }
 
+    /// Adds starts that turn more sharply near where a point in the solver's coordinates does; none where it turns nowhere
+    /// sharply.
+    pub fn sharpen(&self, theta: &[f64], batch: &mut Batch, into: &mut Points) {
+        let Starts { problem, design, .. } = self;
+        if design.crossings.is_empty() {
+            return;
+        }
+        let Drafts { sample, gaps, shifts, .. } = &mut batch.drafts;
+        let coordinates = &problem.model.coordinates;
+        problem.sample_into(sample);
+        gaps.clear();
+        let natural = problem.natural(theta);
+        let natural: Vec<f64> = coordinates.iter().map(|c| natural[c.parameter]).collect();
+        let mut sharper = Points::default();
+        sharper.clear(problem.p());
+        for crossing in design.crossings.iter().filter(|c| coordinates[c.exponent].high == f64::INFINITY) {
+            gaps.set(crossing.source, problem.observations.source(crossing.source), sample);
+            for (exponent, place) in
+                crossing.sharper(gaps, natural[crossing.size], natural[crossing.exponent])
+            {
+                let mut start = natural.clone();
+                start[crossing.exponent] = exponent;
+                start[crossing.size] = crossing.size_at(place, exponent);
+                sharper.push(&start);
+            }
+        }
+        problem.to_coordinates(sharper.values_mut(), shifts);
+        self.solve_amplitudes(&mut sharper, batch);
+        (0..sharper.len()).for_each(|k| into.push(sharper.point(k)));
+    }
+
     /// Takes the best half by objective of the points that are drafted, then the best of each region that has none among
     /// them, the rest evenly over the remaining ranks: a basin whose bottom is deep may look poor from its rim.
     fn screen(&self, wanted: usize, drafts: &mut Drafts, into: &mut Points) {
@@ -169,9 +200,10 @@ impl<'a> Starts<'a> {
         let Starts { problem, design, reduced, origin } = self;
         let coordinates = &problem.model.coordinates;
         let Division { drawn, ordered, steps, .. } = division;
-        let Drafts { sample, points, intervals, ascending, places, regions, .. } = drafts;
+        let Drafts { sample, points, intervals, ascending, gaps, regions, .. } = drafts;
         regions.clear();
-        let mut placed = None;
+        gaps.clear();
+        let n_regions = 3_usize.pow(drawn.len() as u32);
         problem.sample_into(sample);
         intervals.clear();
         intervals.extend(drawn.iter().map(|&i| {
@@ -199,7 +231,6 @@ impl<'a> Starts<'a> {
                 natural[i] = draw.at(u);
                 region = 3 * region + draw.side(u);
             }
-            regions.push(region);
             // Every other point has the terms of unlike powers of the same size somewhere within the data, and half of these
             // points have them change places there like a step.
             for crossing in design.crossings.iter().filter(|_| k % 2 == 1) {
@@ -207,33 +238,24 @@ impl<'a> Starts<'a> {
                     let place = drawn.iter().position(|&drawn| drawn == i)?;
                     Some((origin + (k as f64 + 1.0) * steps[place]).fract())
                 };
-                let Some((low, high)) = sizes(problem.observations.source(crossing.source)) else { continue };
-                let Some(u) = uniform(crossing.scale) else { continue };
-                let mut at = low.ln() + u * (high / low).ln();
-                let exponent = &coordinates[crossing.exponent];
+                let source = problem.observations.source(crossing.source);
+                let Some((low, high)) = sizes(source) else { continue };
+                let Some(u) = uniform(crossing.size) else { continue };
+                let mut place = low.ln() + u * (high / low).ln();
                 if k % 4 == 3
-                    && exponent.high == f64::INFINITY
+                    && coordinates[crossing.exponent].high == f64::INFINITY
                     && let Some(v) = uniform(crossing.exponent)
                 {
-                    natural[crossing.exponent] = STEEP.0 * (STEEP.1 / STEEP.0).powf(v);
-                    // A step between two observations is another optimum than one between the next two.
-                    let source = problem.observations.source(crossing.source);
-                    if placed != Some(crossing.source) {
-                        placed = Some(crossing.source);
-                        places.clear();
-                        places.extend(sample.iter().map(|&i| source[i as usize].abs().ln()));
-                        places.retain(|x| is_number(*x));
-                        places.sort_by(f64::total_cmp);
-                        places.dedup();
-                    }
-                    let gaps = places.len().saturating_sub(1);
-                    if gaps > 0 {
-                        let gap = ((u * gaps as f64) as usize).min(gaps - 1);
-                        at = 0.5 * (places[gap] + places[gap + 1]);
+                    gaps.set(crossing.source, source, sample);
+                    if let Some(step) = Crossing::draw_step(gaps, (u, v)) {
+                        natural[crossing.exponent] = step.exponent;
+                        place = step.place;
+                        region = n_regions + step.class;
                     }
                 }
-                natural[crossing.scale] = (crossing.sign * natural[crossing.exponent] * at).exp();
+                natural[crossing.size] = crossing.size_at(place, natural[crossing.exponent]);
             }
+            regions.push(region);
             ascending.clear();
             ascending.extend(ordered.iter().map(|&i| natural[i]));
             ascending.sort_by(f64::total_cmp);
@@ -241,6 +263,8 @@ impl<'a> Starts<'a> {
         }
         if let (Some(valley), Some(reduced), true) = (&design.valley, reduced, division.in_valley) {
             valley.solve(problem, reduced, drafts);
+            // Every other point is now in the valley.
+            drafts.regions.iter_mut().step_by(2).for_each(|region| *region = usize::MAX);
         }
         problem.to_coordinates(drafts.points.values_mut(), &mut drafts.shifts);
         drafts.evaluator.load(problem, &drafts.sample);
@@ -271,9 +295,6 @@ impl<'a> Starts<'a> {
 const TAIL: f64 = 0.125;
 const FAR: f64 = 10.0;
 
-/// Exponents of a step.
-const STEEP: (f64, f64) = (2.0, 100.0);
-
 /// Where a coordinate is drawn, in natural units or their logarithm.
 #[derive(Clone, Copy, Debug)]
 struct Draw {
@@ -300,7 +321,7 @@ impl Draw {
     /// Curves of another kind than the usual lie there, such as one that has ended its fall at the second observation.
     fn at(&self, u: f64) -> f64 {
         let Draw { low, width, log, tail, bounds } = *self;
-        let far = |v: f64| if log { v * FAR.ln() } else { width * 0.5 * ((2.0 * FAR).powf(v) - 1.0) };
+        let far = |v: f64| if log { v * FAR.ln() } else { width * FAR.powf(v) };
         let value = match self.side(u) {
             1 => low - far(1.0 - u / tail),
             2 => low + width + far(1.0 - (1.0 - u) / tail),
@@ -559,8 +580,8 @@ mod tests {
         let (open, bounded) = (draw(f64::NEG_INFINITY), draw(-1.0));
         assert_eq!(share(open, &|x| x > 1.0), 100);
         assert_eq!(share(open, &|x| x < -1.0), 100);
-        // 20^v exceeds 5 from v = log 5 over log 20 on.
-        assert_eq!(share(open, &|x| x > 5.0), 46);
+        // Of widths of 2: 2·10^v exceeds 4 (beyond 1) from v = log 2 over log 10 on.
+        assert_eq!(share(open, &|x| x > 5.0), 70);
         assert_eq!(share(bounded, &|x| x < -1.0), 0);
     }
 }

@@ -18,10 +18,15 @@
 //! Nothing but the law, the data and the point enters. (Regularisation paths: Tikhonov 1963; Hoerl & Kennard 1970. That a
 //! least-squares problem of exponentials may have no minimum: Demidenko 1989, Wynn & Bloomfield 1971.)
 
-use crate::law::{Coordinate, Role, Scale, list};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use crate::formula::names;
+use crate::law::{Coordinate, Residual, Role, Scale, list};
 use crate::problem::{LaneData, Problem};
 
 use super::batch::Batch;
+use super::limit_curve::{LimitCurve, recognise};
 use super::reference::{Finished, Region, minimise, minimise_within, resolution};
 use super::regularised::{Order, Path, Place, in_chart};
 use super::rows::Rows;
@@ -72,6 +77,8 @@ pub struct Escape {
     pub without_effect: Vec<usize>,
     /// The lowest objective on the way.
     pub limit: f64,
+    /// The curve that the predictions tend to, where its kind is known.
+    pub curve: Option<LimitCurve>,
 }
 
 /// Where a parameter goes.
@@ -200,14 +207,39 @@ fn read(problem: &Problem, path: &Path, from: &Finished) -> Landscape {
         }
     }
     let limit = places.iter().map(|place| place.objective).fold(f64::INFINITY, f64::min);
-    let escape = escape(problem, last, end, limit, from);
+    let mut escape = escape(problem, last, end, limit, from);
     if escape.parameters.is_empty() {
         return Landscape::Unknown;
     }
+    escape.curve = limit_curve(problem, last, end);
     let is_finite = |place: &&Place| problem.natural(&place.theta).iter().all(|x| x.is_finite());
     let finite = places.iter().rev().find(is_finite);
     let point = finite.and_then(|place| minimise(problem, weight, &place.theta, 0));
     point.map_or(Landscape::Unknown, |point| Landscape::Unbounded(escape, point))
+}
+
+/// The curve that predictions in one variable tend to.
+fn limit_curve(problem: &Problem, last: &Place, end: &Place) -> Option<LimitCurve> {
+    let sources = &problem.model.sources;
+    let all: BTreeSet<&str> = sources.iter().flat_map(names).collect();
+    let [variable] = all.into_iter().collect::<Vec<_>>()[..] else { return None };
+    let values_of = |text: String| {
+        let source = sources.iter().position(|source| source.to_string() == text)?;
+        Some(problem.observations.source(source))
+    };
+    let values: Cow<[f64]> = match values_of(variable.to_string()) {
+        Some(values) => values.into(),
+        None => values_of(format!("log({variable})"))?.iter().map(|x| x.exp()).collect(),
+    };
+    let data = LaneData::spread(problem, &problem.observations.weight);
+    let [before, at_end] = [last, end].map(|place| {
+        let mut values = Rows::at(problem, &data, &place.theta).value;
+        if problem.model.residual == Residual::Log {
+            values.iter_mut().for_each(|value| *value = value.exp());
+        }
+        values
+    });
+    recognise(&values, &before, &at_end)
 }
 
 /// Whether zero is an end of a coordinate's domain.
@@ -258,5 +290,5 @@ fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finis
     let without_effect: Vec<usize> =
         (0..problem.p()).filter(without_effect).map(|i| problem.model.coordinates[i].parameter).collect();
     following.retain(|i| !without_effect.contains(i));
-    Escape { parameters, following, without_effect, limit }
+    Escape { parameters, following, without_effect, limit, curve: None }
 }

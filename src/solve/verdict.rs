@@ -236,6 +236,9 @@ impl Case<'_> {
         if !escape.without_effect.is_empty() {
             message += &format!("; {} has then no effect", self.names(&escape.without_effect));
         }
+        if let Some(curve) = escape.curve {
+            message += &format!("; the limit is {curve}");
+        }
         message
     }
 

@@ -1,0 +1,170 @@
+//! Terms of unlike powers that cross within the data: the starts that such a law needs.
+//!
+//! In `exp(-a*x^d)` and `b + x^d` two terms have the same size where `x^d` is `1/a`, or `b`. The law turns there, within a
+//! range of `ln x` of about `1/d`. Which place and which sharpness fits best has many local answers: a step between two
+//! observations is another optimum than a step between the next two, and a step that is sharper than the gap between its
+//! observations is another optimum than a smooth turn. Hence starts are drawn by place and sharpness, and an optimum that
+//! turns sharply is compared with sharper ones nearby.
+
+use crate::formula::{BinaryOp, Expr, ExprKind};
+use crate::law::{Law, Model, Scale};
+use crate::problem::is_number;
+
+/// A coordinate whose size goes with a power of data of which the exponent is drawn: `a` in `exp(-a*x^d)`, or `b` in
+/// `b + x^d`.
+#[derive(Debug)]
+pub struct Crossing {
+    /// The coordinate of the size.
+    pub size: usize,
+    /// The coordinate of the exponent.
+    pub exponent: usize,
+    /// The data expression, by its place among the model's.
+    pub source: usize,
+    /// The terms cross where the size is the data to the power of the exponent times this sign.
+    sign: f64,
+}
+
+/// Exponents of a step.
+const STEEP: (f64, f64) = (2.0, 100.0);
+
+/// Classes of places that a step can have.
+const PLACES: usize = 8;
+
+/// An optimum turns sharply where its exponent times the gap between the observations around the place exceeds this.
+const SHARP: f64 = 0.1;
+
+/// Sharper turns at the same place: multiples of the exponent.
+const SHARPER: [f64; 2] = [2.0, 4.0];
+
+/// Exponents times the gap of steps in this gap and its neighbours: a step that both observations feel, and a step that
+/// neither feels.
+const WITHIN_GAP: [f64; 2] = [2.0, 8.0];
+
+impl Crossing {
+    /// Returns the crossings of a law, found in its expression.
+    pub fn find(law: &Law, model: &Model) -> Vec<Crossing> {
+        let mut found = Vec::new();
+        find(law, model, &law.prediction, &mut found);
+        found
+    }
+
+    /// The size, in natural units, with which the terms cross at `place` (a logarithm of the data).
+    pub fn size_at(&self, place: f64, exponent: f64) -> f64 {
+        (self.sign * exponent * place).exp()
+    }
+
+    /// The place (a logarithm of the data) at which the terms cross, both arguments in natural units.
+    fn place(&self, size: f64, exponent: f64) -> f64 {
+        size.ln() / (self.sign * exponent)
+    }
+
+    /// Returns a drawn step: its exponent, its place and the class of its place, from two numbers between 0 and 1. None
+    /// where the data has no gap.
+    pub fn draw_step(gaps: &Gaps, (u, v): (f64, f64)) -> Option<Step> {
+        let n = gaps.count();
+        let gap = ((u * n as f64) as usize).min(n.checked_sub(1)?);
+        let exponent = STEEP.0 * (STEEP.1 / STEEP.0).powf(v);
+        Some(Step { exponent, place: gaps.middle(gap), class: gap * PLACES / n })
+    }
+
+    /// Returns exponents and places of sharper turns near the turn with a size and an exponent in natural units; none where
+    /// that turn is smooth.
+    pub fn sharper(&self, gaps: &Gaps, size: f64, exponent: f64) -> Vec<(f64, f64)> {
+        let place = self.place(size, exponent);
+        let Some(gap) = gaps.around(place).filter(|&gap| exponent * gaps.width(gap) > SHARP) else {
+            return Vec::new();
+        };
+        let mut found: Vec<(f64, f64)> = SHARPER.iter().map(|factor| (factor * exponent, place)).collect();
+        for gap in gap.saturating_sub(1)..(gap + 2).min(gaps.count()) {
+            found.extend(WITHIN_GAP.iter().map(|width| (width / gaps.width(gap), gaps.middle(gap))));
+        }
+        found
+    }
+}
+
+/// A step at a place of the data.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    pub exponent: f64,
+    pub place: f64,
+    /// Which part of the data it is in, from 0.
+    pub class: usize,
+}
+
+/// The gaps between the distinct values of a data expression, on the scale of their logarithms.
+#[derive(Debug, Default)]
+pub struct Gaps {
+    places: Vec<f64>,
+    /// The data expression, by its place among the model's.
+    of: Option<usize>,
+}
+
+impl Gaps {
+    /// Forgets the last problem's.
+    pub fn clear(&mut self) {
+        self.of = None;
+    }
+
+    /// Sets the gaps of a data expression's values at `rows`; does nothing where they are set.
+    pub fn set(&mut self, source: usize, values: &[f64], rows: &[u32]) {
+        if self.of == Some(source) {
+            return;
+        }
+        self.of = Some(source);
+        self.places.clear();
+        self.places.extend(rows.iter().map(|&i| values[i as usize].abs().ln()));
+        self.places.retain(|x| is_number(*x));
+        self.places.sort_by(f64::total_cmp);
+        self.places.dedup();
+    }
+
+    fn count(&self) -> usize {
+        self.places.len().saturating_sub(1)
+    }
+
+    fn width(&self, gap: usize) -> f64 {
+        self.places[gap + 1] - self.places[gap]
+    }
+
+    fn middle(&self, gap: usize) -> f64 {
+        0.5 * (self.places[gap] + self.places[gap + 1])
+    }
+
+    /// The gap that holds a place, or the one nearest to it.
+    fn around(&self, place: f64) -> Option<usize> {
+        let last = self.count().checked_sub(1)?;
+        Some(self.places.partition_point(|x| *x <= place).saturating_sub(1).min(last))
+    }
+}
+
+/// Adds the crossings in an expression and its parts.
+fn find(law: &Law, model: &Model, expr: &Expr, found: &mut Vec<Crossing>) {
+    let coordinate = |expr: &Expr| {
+        let unsigned = if let ExprKind::Negate(inner) = &expr.kind { inner } else { expr };
+        let ExprKind::Name(name) = &unsigned.kind else { return None };
+        let parameter = law.parameter(name)?;
+        model.coordinates.iter().position(|c| c.parameter == parameter)
+    };
+    let power = |expr: &Expr| {
+        let ExprKind::Binary(BinaryOp::Pow, base, exponent) = &expr.kind else { return None };
+        let (exponent, sign) = match &exponent.kind {
+            ExprKind::Negate(inner) => (coordinate(inner)?, -1.0),
+            _ => (coordinate(exponent)?, 1.0),
+        };
+        let base = base.to_string();
+        let source = model.sources.iter().position(|source| source.to_string() == base)?;
+        Some((exponent, source, sign))
+    };
+    if let ExprKind::Binary(op @ (BinaryOp::Mul | BinaryOp::Add), a, b) = &expr.kind {
+        for (size, term) in [(a, b), (b, a)] {
+            if let (Some(size), Some((exponent, source, sign))) = (coordinate(size), power(term))
+                && model.coordinates[size].scale == Scale::Log
+                && !model.amplitudes.contains(&size)
+            {
+                let sign = if *op == BinaryOp::Mul { -sign } else { sign };
+                found.push(Crossing { size, exponent, source, sign });
+            }
+        }
+    }
+    expr.children().into_iter().for_each(|child| find(law, model, child, found));
+}

@@ -1,0 +1,170 @@
+//! Names the curve that a law in one variable tends to where the objective has no minimum: a step, a line, an exponential.
+//!
+//! The limit of a law is not derived from its formula but recognised: the predictions near the end of the path of
+//! regularised minima are compared with the curves that such limits usually are. A curve counts as recognised where it
+//! differs from the predictions by no more than what they still changed by along the path's last step.
+
+/// Curves that are told apart, from few parameters to many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitCurve {
+    Constant,
+    Step,
+    Line,
+    /// A line in the logarithm of the variable.
+    Logarithm,
+    Exponential,
+    Power,
+}
+
+impl std::fmt::Display for LimitCurve {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            LimitCurve::Constant => "a constant",
+            LimitCurve::Step => "a step",
+            LimitCurve::Line => "a straight line",
+            LimitCurve::Logarithm => "a logarithm",
+            LimitCurve::Exponential => "an exponential",
+            LimitCurve::Power => "a power law",
+        })
+    }
+}
+
+/// Multiples of the last change by which a curve may differ from the predictions, and the least such difference, relative
+/// to their size.
+const OF_LAST_CHANGE: f64 = 3.0;
+const ROUNDING: f64 = 1e-9;
+
+/// Where that exceeds this share of the predictions' range, they are too far from their limit to be recognised.
+const TOO_FAR: f64 = 1e-2;
+
+/// Points at different places that a curve needs beyond its parameters.
+const SPARE_PLACES: usize = 2;
+
+/// Rates of exponentials that are tried, times the range of the variable, and their number.
+const RATES: (f64, f64) = (1e-2, 50.0);
+const N_RATES: usize = 40;
+
+/// Returns the curve that predictions in one variable have at the end of a path, where it is one of those known here.
+///
+/// `x` holds the variable, `before` and `end` the predictions one step before the path's end and at its end, in natural
+/// units, one value per observation.
+pub fn recognise(x: &[f64], before: &[f64], end: &[f64]) -> Option<LimitCurve> {
+    let mut rows: Vec<usize> = (0..x.len()).collect();
+    rows.sort_by(|&a, &b| x[a].total_cmp(&x[b]));
+    rows.dedup_by(|a, b| x[*a] == x[*b]);
+    let x: Vec<f64> = rows.iter().map(|&i| x[i]).collect();
+    let y: Vec<f64> = rows.iter().map(|&i| end[i]).collect();
+    if x.iter().chain(&y).any(|value| !value.is_finite()) {
+        return None;
+    }
+    let change = rows.iter().map(|&i| (end[i] - before[i]).abs()).fold(0.0, f64::max);
+    let size = y.iter().map(|y| y.abs()).fold(0.0, f64::max);
+    let tolerance = OF_LAST_CHANGE * change + ROUNDING * size;
+    let range = range(&y);
+    let spare = |parameters: usize| x.len() >= parameters + SPARE_PLACES;
+    if range <= tolerance {
+        return spare(1).then_some(LimitCurve::Constant);
+    }
+    if tolerance.is_nan() || tolerance > TOO_FAR * range {
+        return None;
+    }
+    if spare(2) && is_step(&y, tolerance) {
+        return Some(LimitCurve::Step);
+    }
+    let logarithms: Option<Vec<f64>> = (x[0] > 0.0).then(|| x.iter().map(|x| x.ln()).collect());
+    let nearest = |candidates: [(LimitCurve, Option<f64>); 2]| {
+        let near = candidates.into_iter().filter_map(|(curve, miss)| Some((curve, miss?)));
+        near.filter(|(_, miss)| *miss <= tolerance).min_by(|a, b| a.1.total_cmp(&b.1)).map(|(curve, _)| curve)
+    };
+    let logarithms = logarithms.as_deref();
+    let line = spare(2).then(|| {
+        let [x, logarithms] = [Some(&*x), logarithms].map(|x| x.map(|x| miss(x, &y)));
+        nearest([(LimitCurve::Line, x), (LimitCurve::Logarithm, logarithms)])
+    });
+    line.flatten().or_else(|| {
+        let [x, logarithms] = [Some(&*x), logarithms].map(|x| x.map(|x| miss_of_exponential(x, &y)));
+        spare(3).then(|| nearest([(LimitCurve::Exponential, x), (LimitCurve::Power, logarithms)])).flatten()
+    })
+}
+
+fn range(y: &[f64]) -> f64 {
+    let (low, high) =
+        y.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &y| (low.min(y), high.max(y)));
+    high - low
+}
+
+/// Whether values are at one level up to some place and at another beyond it, whatever they are at the place itself.
+fn is_step(y: &[f64], tolerance: f64) -> bool {
+    let level = |part: &[f64]| part.is_empty() || range(part) <= tolerance;
+    (1..y.len()).any(|i| level(&y[..i]) && (level(&y[i..]) || level(&y[i + 1..])))
+}
+
+/// The largest distance of values from their least-squares line in `u`.
+fn miss(u: &[f64], y: &[f64]) -> f64 {
+    let n = u.len() as f64;
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / n;
+    let (mean_u, mean_y) = (mean(u), mean(y));
+    let (mut products, mut squares) = (0.0, 0.0);
+    for (u, y) in u.iter().zip(y) {
+        products += (u - mean_u) * (y - mean_y);
+        squares += (u - mean_u).powi(2);
+    }
+    let slope = products / squares;
+    let misses = u.iter().zip(y).map(|(u, y)| (y - mean_y - slope * (u - mean_u)).abs());
+    misses.fold(0.0, f64::max)
+}
+
+/// The same for the best exponential of `u` among all rates.
+fn miss_of_exponential(u: &[f64], y: &[f64]) -> f64 {
+    let (first, last) = (u[0], u[u.len() - 1]);
+    let of_rate = |rate: f64| {
+        // The largest value of the exponential is 1.
+        let origin = if rate > 0.0 { last } else { first };
+        let exponentials: Vec<f64> = u.iter().map(|u| (rate * (u - origin) / (last - first)).exp()).collect();
+        let miss = miss(&exponentials, y);
+        if miss.is_nan() { f64::INFINITY } else { miss }
+    };
+    let step = (RATES.1 / RATES.0).ln() / (N_RATES - 1) as f64;
+    let best_of_sign = |sign: f64| {
+        let at = |logarithm: f64| of_rate(sign * logarithm.exp());
+        let grid = (0..N_RATES).map(|k| RATES.0.ln() + k as f64 * step);
+        let best = grid.min_by(|a, b| at(*a).total_cmp(&at(*b))).unwrap_or_default();
+        // Ternary search between the neighbours of the best.
+        let (mut low, mut high) = (best - step, best + step);
+        for _ in 0..60 {
+            let (a, b) = (low + (high - low) / 3.0, high - (high - low) / 3.0);
+            if at(a) < at(b) {
+                high = b;
+            } else {
+                low = a;
+            }
+        }
+        at(0.5 * (low + high))
+    };
+    best_of_sign(1.0).min(best_of_sign(-1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LimitCurve, recognise};
+
+    /// Recognises a curve to which predictions have come within a thousandth.
+    fn recognised(curve: impl Fn(f64) -> f64) -> Option<LimitCurve> {
+        let x: Vec<f64> = (1..=20).map(f64::from).collect();
+        let near = |distance: f64| -> Vec<f64> {
+            x.iter().map(|x| curve(*x) * (1.0 + distance * (x - 10.0).sin())).collect()
+        };
+        recognise(&x, &near(1e-5), &near(3e-6))
+    }
+
+    #[test]
+    fn curves_are_recognised_by_their_values() {
+        assert_eq!(recognised(|_| 3.0), Some(LimitCurve::Constant));
+        assert_eq!(recognised(|x| if x < 7.5 { 3.0 } else { 1.0 }), Some(LimitCurve::Step));
+        assert_eq!(recognised(|x| 1.0 + 0.2 * x), Some(LimitCurve::Line));
+        assert_eq!(recognised(|x| 1.0 + 0.2 * x.ln()), Some(LimitCurve::Logarithm));
+        assert_eq!(recognised(|x| 1.0 + 2.0 * (-0.3 * x).exp()), Some(LimitCurve::Exponential));
+        assert_eq!(recognised(|x| 1.0 + 2.0 * x.powf(0.7)), Some(LimitCurve::Power));
+        assert_eq!(recognised(|x| (0.5 * x).sin()), None);
+    }
+}
