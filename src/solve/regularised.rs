@@ -55,13 +55,6 @@ const FAR: f64 = 8.0;
 const CLEARLY: f64 = 1e-2;
 const LEVEL_FROM: f64 = 2.0;
 
-/// When a minimisation may end: at an objective, or when a step promises no more than this.
-#[derive(Clone, Copy, Debug)]
-struct Enough {
-    value: f64,
-    promised: f64,
-}
-
 /// In what order penalties are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -252,8 +245,7 @@ impl<'a> Path<'a> {
         }
         for penalty in penalties {
             let penalty = penalty * self.scale;
-            let found =
-                self.minimise(&phi, penalty, Enough { value: f64::NEG_INFINITY, promised: FOUND * penalty });
+            let found = self.minimise(&phi, penalty, FOUND * penalty);
             let Some(found) = found else {
                 // What is lost in rounding under a small penalty may be found under a larger one.
                 if order == Order::LeastFirst && self.places.is_empty() {
@@ -286,21 +278,24 @@ impl<'a> Path<'a> {
         self.outer.remove(at);
         self.charts.remove(at);
         phi.remove(at);
+        let mut last = phi.clone();
         let rise = level - self.objective;
-        let enough = Enough { value: level, promised: CLEARLY * rise };
         let mut step = first_step;
         let mut below = true;
         while below && step.abs() <= FARTHEST {
             let [value, ..] = chart.theta(begin + step);
             self.held = Some((coordinate, value));
-            let found = self.minimise(&phi, PENALTIES[PENALTIES.len() - 1] * self.scale, enough);
+            let found = self.minimise(&phi, PENALTIES[PENALTIES.len() - 1] * self.scale, CLEARLY * rise);
             let Some(found) = found else {
                 // Numbers may end there.
                 below = step.abs() > FAR;
                 break;
             };
             below = found.objective <= level;
-            phi.clone_from(&found.phi);
+            // The others go on as they went: the next step is twice the last.
+            let before = std::mem::replace(&mut last, found.phi.clone());
+            phi.clear();
+            phi.extend(last.iter().zip(&before).map(|(last, before)| last + 2.0 * (last - before)));
             self.places.push(Place { theta: found.theta, phi: found.phi, objective: found.objective });
             // Farther out rounding, or a valley that is hard to follow, would end what the objective does not.
             if below && self.has_no_end(step.abs(), rise) {
@@ -321,7 +316,9 @@ impl<'a> Path<'a> {
         step >= LEVEL_FROM && levels_out || step >= FAR && end.objective - self.objective <= 0.5 * rise
     }
 
-    fn minimise(&mut self, start: &[f64], penalty: f64, enough: Enough) -> Option<Sum> {
+    /// Minimises from a point of the charts, or from the last place where that is better, until a step promises no more than
+    /// `enough`.
+    fn minimise(&mut self, start: &[f64], penalty: f64, enough: f64) -> Option<Sum> {
         let near = self.places.last().map_or_else(|| self.start.clone(), |last| last.theta.clone());
         let mut at = self.sum(start, near.clone(), penalty);
         if let Some(last) = self.places.last() {
@@ -342,12 +339,12 @@ impl<'a> Path<'a> {
         let mut radius = FIRST;
         let mut along = Along::Charts;
         for _ in 0..MOST_EVALUATIONS {
-            if at.objective <= enough.value || at.phi.is_empty() {
+            if at.phi.is_empty() {
                 return Some(at);
             }
             let step = step(&at, along, radius)?;
             let promised = promised(&at, along, &step);
-            if promised <= enough.promised {
+            if promised <= enough {
                 return Some(at);
             }
             let phi = self.after(&at, along, &step);
