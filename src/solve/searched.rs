@@ -1,5 +1,7 @@
 //! The searches of one fit: from where, how many, and where they ended.
 
+use std::collections::BTreeSet;
+
 use crate::law::{LANES, Law};
 use crate::problem::{Part, Problem, Vectors};
 
@@ -99,6 +101,8 @@ impl Outcome {
 #[derive(Debug, Default)]
 pub struct Searched {
     pub starts: Points,
+    /// Of each start that was drawn, the kind of curve that it stands for; none of the others.
+    regions: Vec<Option<usize>>,
     /// Where each start's search ended.
     pub ends: Points,
     /// Of the searches that ended in a finite objective, by objective.
@@ -118,6 +122,7 @@ impl Searched {
     /// Forgets the last fit's.
     pub fn begin(&mut self, problem: &Problem) {
         self.starts.clear(problem.p());
+        self.regions.clear();
         self.ends.clear(problem.p());
         self.outcomes.clear();
         self.best = None;
@@ -282,7 +287,7 @@ impl Searched {
     }
 
     /// The rule of [`rounds`].
-    fn suffices(&self, problem: &Problem) -> bool {
+    fn suffices(&self, problem: &Problem, has_steps: bool) -> bool {
         let Some(best) = self.outcomes.first() else { return false };
         // A search that ended where others did has ended somewhere, even if it could not tell: it may have stalled
         // within rounding of the optimum.
@@ -296,6 +301,10 @@ impl Searched {
         if found < TIMES_FOUND {
             return false;
         }
+        // Steps at other places have optima of their own: that these agree cannot be asked.
+        if !has_steps && self.kinds_agree(found) {
+            return true;
+        }
         let (mut n, mut optima) = (found, 1);
         let mut last = best.objective;
         for outcome in self.outcomes[found..].iter().filter(|o| o.converged()) {
@@ -306,6 +315,16 @@ impl Searched {
             }
         }
         enough(n, optima)
+    }
+
+    /// Whether the first `found` outcomes come from curves of at least [`TIMES_FOUND`] kinds, and of half of all kinds.
+    fn kinds_agree(&self, found: usize) -> bool {
+        let kinds = |outcomes: &[Outcome]| {
+            let of = |o: &Outcome| self.regions.get(o.start).copied().flatten();
+            outcomes.iter().filter_map(of).collect::<BTreeSet<usize>>().len()
+        };
+        let agreeing = kinds(&self.outcomes[..found]);
+        agreeing >= TIMES_FOUND && 2 * agreeing >= kinds(&self.outcomes)
     }
 
     /// Searches that ended at `objective`.
@@ -360,6 +379,8 @@ impl<'a> Member<'a> {
         let points = self.drawn..self.drawn + least.max(SCREENED_PER_START * wanted);
         self.drawn = points.end;
         self.starts.draw(points, wanted, batch, &mut self.searched.starts);
+        self.searched.regions.resize(done, None);
+        self.searched.regions.extend(Starts::drawn_regions(batch).map(Some));
         self.exhausted = self.searched.starts.len() - done < wanted;
         true
     }
@@ -385,7 +406,9 @@ impl<'a> Member<'a> {
     }
 
     fn suffices(&self, options: &Options) -> bool {
-        self.exhausted || (options.starts.is_none() && self.searched.suffices(self.problem))
+        self.exhausted
+            || (options.starts.is_none()
+                && self.searched.suffices(self.problem, self.starts.have_crossings()))
     }
 }
 
@@ -399,7 +422,8 @@ impl Drop for Member<'_> {
 ///
 /// After each round: enough when the best was found [`TIMES_FOUND`] times and, with `n` searches that ended in `w`
 /// different optima, the number of optima to be expected, `w(n−1)/(n−w−2)`, exceeds those seen by no more than a half
-/// (Boender & Rinnooy Kan 1987). Searches that ended nowhere, because they ran off or out of iterations, say nothing
+/// (Boender & Rinnooy Kan 1987); or when searches from curves of unlike kinds found the best, half of all kinds at least,
+/// where the law has no steps. Searches that ended nowhere, because they ran off or out of iterations, say nothing
 /// and are not counted. The first round grows with the number of coordinates that are drawn, and so does the limit
 /// ([`most_starts`]). At last, searches from turns that are sharper than the best optimum's: see
 /// [`crossing`](super::crossing). Where the user gives a number of starts, that many and no rule.

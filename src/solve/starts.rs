@@ -103,6 +103,12 @@ impl<'a> Starts<'a> {
         self.screen(wanted, &mut batch.drafts, into);
     }
 
+    /// The kinds of curve of the starts that were drawn last, in their order.
+    pub fn drawn_regions(batch: &Batch) -> impl Iterator<Item = usize> {
+        let Drafts { regions, chosen, .. } = &batch.drafts;
+        chosen.iter().map(|&i| regions[i])
+    }
+
     /// The user's own start; what it leaves open is drawn and solved, the best of a few draws.
     pub fn complete(&self, given: &Given, batch: &mut Batch, into: &mut Points) {
         let division = self.design.division(&self.problem.model, |i| given[i].is_some());
