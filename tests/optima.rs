@@ -102,12 +102,14 @@ fn nearly_all_starts_reach_the_optimum_of_chinchilla() {
 #[test]
 fn curves_of_every_kind_are_found() {
     type Curve = fn(f64) -> f64;
-    let kinds: [(&str, &str, Curve); 6] = [
+    let kinds: [(&str, &str, Curve); 8] = [
         ("power-offset", "first", |x| 0.53 + 2e3 * x.powf(-4.2)),
         ("power-offset", "last", |x| 0.53 + 2e-11 * x.powf(2.0)),
         ("exp3", "first", |x| 0.4 + 3e3 * (-0.6 * x).exp()),
         ("mmf4", "step", |x| 0.5 - 0.2 / (1.0 + (x / 900.0).powf(-25.0))),
         ("wbl4", "step", |x| 0.3 + 0.3 * (-(x / 2000.0).powf(9.0)).exp()),
+        ("wbl4", "sharp step", |x| 0.3 + 0.08 * (-(x / 22.0).powf(47.0)).exp()),
+        ("wbl4", "sharp step up", |x| 0.3 - 0.08 * (-(x / 30.0).powf(30.0)).exp()),
         ("pow4", "first", |x| 0.3 + 60.0 * x.powf(-2.5)),
     ];
     let points: Vec<f64> = (0..40).map(|i| 16.0 * (1e5_f64 / 16.0).powf(f64::from(i) / 39.0)).collect();

@@ -104,3 +104,25 @@ fn an_interval_without_an_end() {
     assert_eq!(outcome.of_parameter("a", "ci_high"), f64::INFINITY);
     assert_eq!(outcome.of_parameter("k", "ci_low"), 0.0);
 }
+
+/// Doses of which one lies on the slope: a curve of infinite slope takes three levels and is as good, within the interval's
+/// level. The slope's interval has no end; that of the dose at half effect, which must lie near that dose, has two.
+#[test]
+fn a_slope_without_an_end_leaves_the_place_bounded() {
+    let x: Vec<f64> = (-3..=3).flat_map(|k| [10.0_f64.powi(k); 2]).collect();
+    let y = [9.4, 9.5, 10.1, 9.2, 9.4, 10.8, 9.5, 10.0, 71.1, 71.4, 74.5, 72.8, 73.9, 74.7];
+    let squares = |values: &[f64]| {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        values.iter().map(|y| (y - mean).powi(2)).sum::<f64>()
+    };
+    let limit = 0.5 * (squares(&y[..8]) + squares(&y[8..10]) + squares(&y[10..]));
+    let law = "y ~ bottom + (top - bottom)/(1 + (x/e)^(-h)) where e > 0, h > 0";
+    let outcome = fitted(law, &x, &y, &["--bootstrap", "0"]);
+    let minimum = outcome.only("objective");
+    // Student's t at 97.5 % with 14 − 4 degrees of freedom (any table).
+    let level = minimum * (1.0 + 2.228_f64.powi(2) / 10.0);
+    assert!(minimum < limit && limit < level, "{minimum} {limit} {level}");
+    assert_eq!(outcome.status(), "converged");
+    assert_eq!(outcome.of_parameter("h", "ci_high"), f64::INFINITY);
+    assert!(outcome.of_parameter("e", "ci_high").is_finite());
+}

@@ -55,6 +55,9 @@ const FAR_REACHING: f64 = 0.5;
 /// Iterations without a penalty, where the path has come to rest.
 const MOST_AT_REST: u32 = 50;
 
+/// A parameter that grows by more than this factor while the step along a path doubles has no end.
+const DIVERGES: f64 = 1.5;
+
 /// What the objective does around a point.
 #[derive(Clone, Debug)]
 pub enum Landscape {
@@ -175,8 +178,17 @@ pub fn endless(models: &Models, fit: &Fit, reaches: &[Reach], batch: &mut Batch)
             if path.stays_below(reach.coordinate, step.clamp(-1.0, 1.0), level)
                 && let [.., last, end] = path.places.as_slice()
             {
+                // The path shows that the coordinate has no end. Of the others, those that the prediction is linear in
+                // are as free; the rest may move within bounds of their own, and are followed themselves.
+                let (near, far) = (fit.problem.natural(&last.theta), fit.problem.natural(&end.theta));
+                let coordinates = &fit.problem.model.coordinates;
+                let follows = |i: usize| {
+                    let is_linear = |c: &&Coordinate| c.parameter == i && c.is_conditionally_linear();
+                    coordinates.iter().any(|c| is_linear(&c)) && far[i].abs() > DIVERGES * near[i].abs()
+                };
                 let escape = escape(&fit.problem, last, end, end.objective, from);
-                found.extend(escape.parameters);
+                let own = coordinates[reach.coordinate].parameter;
+                found.extend(escape.parameters.into_iter().filter(|(i, _)| *i == own || follows(*i)));
             }
         }
     }
