@@ -12,8 +12,8 @@ use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText, Silent, run};
 use sweepfit::infer::{Options as InferOptions, replicate};
 use sweepfit::law::Pack;
+use sweepfit::optimize::{self, Batch};
 use sweepfit::problem::{LaneData, Loss, Mix, Objective, Order, Sums, Workspace};
-use sweepfit::solve::{self, Batch};
 
 use common::{FIXTURE, chinchilla, fitted};
 
@@ -46,7 +46,7 @@ fn one_fit(c: &mut Criterion) {
         let (models, problem) = chinchilla(loss);
         let mut batch = Batch::default();
         group.bench_function(BenchmarkId::from_parameter(loss), |b| {
-            b.iter(|| solve::fit(&models, problem.clone(), &solve::Options::default(), &mut batch));
+            b.iter(|| optimize::fit(&models, problem.clone(), &optimize::Options::default(), &mut batch));
         });
     }
     group.finish();

@@ -16,11 +16,11 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use rayon::prelude::*;
-use sweepfit::dataset::Dataset;
 use sweepfit::engine::{BoundLaw, Job, LawText};
+use sweepfit::input::Dataset;
 use sweepfit::law::Residual;
+use sweepfit::optimize::{self, AGREEMENT, Batch, Fit, Options, Status};
 use sweepfit::problem::{Binder, Loss};
-use sweepfit::solve::{self, AGREEMENT, Batch, Fit, Options, Status};
 
 use common::Loaded;
 
@@ -170,7 +170,7 @@ impl Pair {
         let (problem, _) = bound.bind(None, &dataset.sweep(sweep), &mut Binder::default());
         let mut timed = |options: &Options| {
             let begun = Instant::now();
-            let fit = solve::fit(&bound.models, problem.clone(), options, batch);
+            let fit = optimize::fit(&bound.models, problem.clone(), options, batch);
             (fit, begun.elapsed().as_secs_f64())
         };
         let (default, default_seconds) = timed(&Options::default());
@@ -210,7 +210,8 @@ fn improvement(fit: &Fit) -> f64 {
     let problem = &fit.problem;
     let natural: Vec<f64> =
         problem.model.coordinates.iter().map(|coordinate| fit.natural[coordinate.parameter]).collect();
-    let again = solve::minimise(problem, &problem.observations.weight, &problem.coordinates(&natural), 400);
+    let again =
+        optimize::minimise(problem, &problem.observations.weight, &problem.coordinates(&natural), 400);
     again.map_or(0.0, |again| {
         let objective = fit.objective();
         let decrease = objective - again.rows.objective;

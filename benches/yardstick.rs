@@ -19,10 +19,10 @@ use sweepfit::infer::{Options, replicate};
 #[cfg(target_arch = "x86_64")]
 use sweepfit::law::Pack;
 use sweepfit::law::{Catalogue, Residual};
+use sweepfit::optimize::Models;
 #[cfg(target_arch = "x86_64")]
 use sweepfit::problem::{LaneData, Mix, Objective, Order, Sums, Workspace};
 use sweepfit::problem::{Loss, Problem, bind_columns};
-use sweepfit::solve::Models;
 
 use common::{chinchilla, fitted};
 

@@ -36,16 +36,17 @@
 //! * To have results in memory: [`engine::fit_all`] with a [`engine::Sink`] of your own.
 
 pub mod cli;
-pub mod dataset;
 pub mod engine;
 pub mod formula;
 pub mod infer;
+pub mod input;
 pub mod lanes;
 pub mod law;
+mod linalg;
+pub mod optimize;
+pub mod output;
 pub mod problem;
-pub mod solve;
 pub mod sweep;
-pub mod tables;
 #[cfg(test)]
 mod testing;
 pub mod verify;

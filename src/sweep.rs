@@ -4,7 +4,7 @@
 //! through [`Sweep::file`] and [`Sweep::row`], which name each observation's place in the input so that a
 //! rejected one can be listed.
 //!
-//! Rows are in *canonical order*: a total order on the values themselves (see [`crate::dataset`]), never on the
+//! Rows are in *canonical order*: a total order on the values themselves (see [`crate::input`]), never on the
 //! place in the input, so that sums over a sweep have the same bits however its rows were shuffled or spread
 //! over files.
 //!
@@ -84,7 +84,7 @@ pub struct Sweep<'a> {
     pub file: &'a [u32],
     /// For each observation its row in that file, from 0.
     pub row: &'a [u64],
-    /// SHA-256 of the key's values, for seeding (see [`crate::dataset::digest`]); the same whatever else is in the
+    /// SHA-256 of the key's values, for seeding (see [`crate::input::digest`]); the same whatever else is in the
     /// data set.
     pub key_digest: [u8; 32],
 }

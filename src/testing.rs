@@ -4,8 +4,8 @@ use fearless_simd::Level;
 
 use crate::formula::{parse_expression, parse_formula};
 use crate::law::{Catalogue, Law, Residual};
+use crate::optimize::Models;
 use crate::problem::{Loss, Problem, bind_columns};
-use crate::solve::Models;
 
 /// The law of the built-in catalogue.
 pub fn catalogue_law(name: &str) -> Law {

@@ -3,12 +3,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use sweepfit::dataset;
 use sweepfit::engine::{self, Chunk, EngineError, Job, LawText, Run, Silent, Sink};
 use sweepfit::infer::{Options, replicate};
+use sweepfit::input;
 use sweepfit::law::{Catalogue, Residual};
+use sweepfit::optimize::{self, Batch, Models};
 use sweepfit::problem::{Loss, Problem, bind_columns};
-use sweepfit::solve::{self, Batch, Models};
 
 struct Counting;
 
@@ -80,7 +80,7 @@ fn per_sweep(pool: &rayon::ThreadPool, law: LawText, loss: Loss, bootstrap: usiz
         ..Job::default()
     };
     let plan = engine::plan(&job).unwrap();
-    let dataset = dataset::read(&plan.header, &plan.request, &never).unwrap();
+    let dataset = input::read(&plan.header, &plan.request, &never).unwrap();
     let run = Run::new(&plan, dataset.contents.clone(), &job);
     let fits = || {
         engine::fit_all(&run, &mut std::iter::once(Ok(&dataset.rows)), &mut Nothing, &Silent, &never).unwrap()
@@ -94,7 +94,7 @@ fn fits_allocate_nothing_of_their_own() {
     let (models, problem) = chinchilla(60);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
 
-    let fit = solve::fit(&models, problem.clone(), &solve::Options::default(), &mut Batch::default());
+    let fit = optimize::fit(&models, problem.clone(), &optimize::Options::default(), &mut Batch::default());
     let replicates = |bootstrap: usize| {
         let options = Options { bootstrap, ..Options::default() };
         pool.install(|| {
@@ -109,10 +109,10 @@ fn fits_allocate_nothing_of_their_own() {
     // As a job does it: fits share the vectors, and leave theirs when they are done with.
     let mut batch = Batch::default();
     let mut fits = |fits: usize, starts: usize| {
-        let options = solve::Options { starts: Some(starts), ..solve::Options::default() };
+        let options = optimize::Options { starts: Some(starts), ..optimize::Options::default() };
         let mut problems = vec![vec![problem.clone(); fits]; 2];
         allocations(|| {
-            for fit in solve::fit_many(&models, problems.pop().unwrap(), &options, &mut batch) {
+            for fit in optimize::fit_many(&models, problems.pop().unwrap(), &options, &mut batch) {
                 batch.spare.keep(fit);
             }
         })
@@ -125,7 +125,7 @@ fn fits_allocate_nothing_of_their_own() {
 
     // A long fit's vectors do not come to be those of short fits, however many steps these take.
     let mut keep = |problems: Vec<Problem>| {
-        let fits = solve::fit_many(&models, problems, &solve::Options::default(), &mut batch);
+        let fits = optimize::fit_many(&models, problems, &optimize::Options::default(), &mut batch);
         fits.into_iter().for_each(|fit| batch.spare.keep(fit));
         LIVE.load(Ordering::Relaxed)
     };

@@ -11,8 +11,8 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, TimeUnit};
-use sweepfit::dataset::{Dataset, DatasetError, Kind, Request, inspect, open};
 use sweepfit::formula::{Expr, parse_condition, parse_expression};
+use sweepfit::input::{Dataset, DatasetError, Kind, Request, inspect, open};
 use sweepfit::sweep::{Sweep, is_null};
 
 use common::{Folder, fails, floats, keys_as_text, load, names, request, strings};

@@ -9,8 +9,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use arrow::array::{ArrayRef, DictionaryArray, Int64Array};
 use arrow::datatypes::Int8Type;
-use sweepfit::dataset::{DatasetError, Request, inspect, open, read};
 use sweepfit::formula::{parse_condition, parse_expression};
+use sweepfit::input::{DatasetError, Request, inspect, open, read};
 
 use common::{Folder, fails, floats, load, names, request, strings};
 

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, FailurePersistence, FileFailurePersistence, RngSeed};
 use sweepfit::formula::{Column, Table, evaluate, parse_expression, parse_formula};
 use sweepfit::law::{Domain, Law, Residual};
+use sweepfit::optimize::{Batch, Fit, Models, Options, Status, fit};
 use sweepfit::problem::{Loss, Problem, bind_columns};
-use sweepfit::solve::{Batch, Fit, Models, Options, Status, fit};
 
 fn config() -> Config {
     let given =

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use sweepfit::dataset::{self, Dataset, Request};
 use sweepfit::engine::{self, Chunk, EngineError, Job, LawText, Run, Silent, Sink};
+use sweepfit::input::{self, Dataset, Request};
 use sweepfit::law::{Catalogue, Residual};
+use sweepfit::optimize::{self, Batch, Fit, Models};
 use sweepfit::problem::{Binder, Binding, Loss, Problem};
-use sweepfit::solve::{self, Batch, Fit, Models};
 
 /// The program that was built with the benches.
 pub const SWEEPFIT: &str = env!("CARGO_BIN_EXE_sweepfit");
@@ -42,7 +42,7 @@ pub fn chinchilla(loss: Loss) -> (Models, Problem) {
     let models = Models::compile(law.clone(), Residual::Log);
     let points = points();
     let names: Vec<String> = ["loss", "N", "D"].map(String::from).to_vec();
-    let header = dataset::inspect(&[points.file.to_string()]).expect("the file is there");
+    let header = input::inspect(&[points.file.to_string()]).expect("the file is there");
     let request = Request {
         inputs: vec![points.file.to_string()],
         columns: names.clone(),
@@ -50,7 +50,7 @@ pub fn chinchilla(loss: Loss) -> (Models, Problem) {
         condition: Some(sweepfit::formula::parse_condition(points.condition).expect("a condition")),
         ..Request::default()
     };
-    let dataset = dataset::read(&header, &request, &AtomicBool::new(false)).expect("the file is readable");
+    let dataset = input::read(&header, &request, &AtomicBool::new(false)).expect("the file is readable");
     let binding =
         Binding { names, used: vec![0, 1, 2], response: law.response.clone(), weight: None, sigma: None };
     let binding = (&binding, &dataset.sweep(0));
@@ -60,7 +60,7 @@ pub fn chinchilla(loss: Loss) -> (Models, Problem) {
 
 /// A problem fitted as by default.
 pub fn fitted(models: &Models, problem: &Problem) -> Fit {
-    solve::fit(models, problem.clone(), &solve::Options::default(), &mut Batch::default())
+    optimize::fit(models, problem.clone(), &optimize::Options::default(), &mut Batch::default())
 }
 
 /// Generated Chinchilla sweeps in a Parquet file of the folder: same arguments, same bits.
@@ -104,7 +104,7 @@ impl Loaded {
     pub fn new(job: &Job) -> Loaded {
         let plan = engine::plan(job).expect("a plan");
         let dataset =
-            dataset::read(&plan.header, &plan.request, &AtomicBool::new(false)).expect("readable input");
+            input::read(&plan.header, &plan.request, &AtomicBool::new(false)).expect("readable input");
         let run = Run::new(&plan, dataset.contents.clone(), job);
         Loaded { run, dataset }
     }

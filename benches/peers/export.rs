@@ -6,8 +6,8 @@ use std::path::Path;
 use serde_json::json;
 use sweepfit::engine::Job;
 use sweepfit::infer::{Resample, Resampler};
+use sweepfit::optimize::{Batch, Models, Points, Starts};
 use sweepfit::problem::{Binder, Loss, Part, Problem};
-use sweepfit::solve::{Batch, Models, Points, Starts};
 
 use crate::common::{self, fitted};
 use crate::{BATCH_POINTS, BATCH_REPLICATES, BATCH_STARTS, LOSSES, ordered, plain_start};

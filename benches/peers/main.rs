@@ -21,8 +21,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use sweepfit::infer::{Options, replicate};
+use sweepfit::optimize::{self, Batch, Kind, Models, Task};
 use sweepfit::problem::{Loss, Part, Problem};
-use sweepfit::solve::{self, Batch, Kind, Models, Task};
 
 use common::fitted;
 
@@ -94,7 +94,7 @@ fn start_coordinates(models: &Models, problem: &Problem) -> Vec<f64> {
 /// `n` searches of one problem from one start, no multi-start and no certificate; the last one's coordinates.
 /// `alone`: one after the other, each spread over the lanes, as a fit with one start is.
 fn searches(problem: &Problem, start: &[f64], n: usize, alone: bool, batch: &mut Batch) -> Vec<f64> {
-    let terrain = solve::terrain(problem);
+    let terrain = optimize::terrain(problem);
     let kind = Kind::of(problem, &terrain);
     let (rows, weight) = problem.taking_part();
     let part = Part { rows: &rows, weight: &weight };

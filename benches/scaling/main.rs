@@ -15,8 +15,8 @@ use common::{Loaded, SWEEPFIT, generate, job, points, pool};
 use plot::Panel;
 use sweepfit::formula::{parse_expression, parse_formula};
 use sweepfit::law::{Law, Residual};
+use sweepfit::optimize::{self, Batch, Models};
 use sweepfit::problem::{Loss, bind_columns};
-use sweepfit::solve::{self, Batch, Models};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -157,7 +157,7 @@ fn power_law(times: &[(f64, f64)]) -> (f64, f64, f64) {
     let response = parse_expression("t").expect("a column");
     let (n, t): (Vec<f64>, Vec<f64>) = times.iter().copied().unzip();
     let (problem, _) = bind_columns(&law, models.full(), &response, Loss::L2, &[("t", &t), ("n", &n)]);
-    let fit = solve::fit(&models, problem, &solve::Options::default(), &mut Batch::default());
+    let fit = optimize::fit(&models, problem, &optimize::Options::default(), &mut Batch::default());
     let value = |name: &str| law.parameter(name).map_or(f64::NAN, |i| fit.natural[i]);
     (value("a"), value("b"), value("s"))
 }

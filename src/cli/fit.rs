@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum};
 use crate::engine::{Job, LawText, run as run_job, terminal_progress};
 use crate::infer::Resample;
 use crate::law::Residual;
+use crate::optimize::Solver;
 use crate::problem::LossChoice;
-use crate::solve::Solver;
 
 use super::{Failure, summary};
 

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use crate::law::list;
-use crate::solve::Flag;
-use crate::tables::schema::{ALL, FITS, TableSpec};
+use crate::optimize::Flag;
+use crate::output::schema::{ALL, FITS, TableSpec};
 
 use super::{Failure, summary};
 

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets::NOTHING};
 
 use crate::engine::Summary;
 use crate::law::{Domain, Law};
-use crate::solve::Status;
+use crate::optimize::Status;
 
 /// A table without borders, numbers to the right.
 pub fn table(header: &[&str], right: &[usize]) -> Table {

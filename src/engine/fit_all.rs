@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::dataset::{Contents, DatasetError, Segment, panic_text};
 use crate::infer::{self, Replicates, estimate, is_trustworthy, leverages, predictions, replicate_into};
+use crate::input::{Contents, DatasetError, Segment, panic_text};
 use crate::law::LANES;
+use crate::optimize::{self, Batch, Fit, fit_choices, never_finite};
 use crate::problem::{Binder, Problem, Rejection};
-use crate::solve::{self, Batch, Fit, fit_choices, never_finite};
 use crate::sweep::Sweep;
 
 use super::EngineError;
@@ -33,7 +33,7 @@ pub trait Sink: Send {
 #[derive(Debug, Clone)]
 pub struct Run {
     pub laws: Vec<BoundLaw>,
-    pub solve: solve::Options,
+    pub solve: optimize::Options,
     pub inference: infer::Options,
     pub min_points: usize,
     pub residuals: bool,
@@ -55,8 +55,8 @@ impl Run {
         }
         Run {
             laws: plan.laws.clone(),
-            solve: solve::Options {
-                asked: solve::Asked::Verdict,
+            solve: optimize::Options {
+                asked: optimize::Asked::Verdict,
                 solver: job.solver,
                 starts: job.starts,
                 user_start: job.start.clone(),
@@ -303,7 +303,7 @@ fn fit_or_fail(
     group.iter_mut().for_each(|judged| judged.forget(law));
     if let [judged] = group {
         let bound = &run.laws[law];
-        let fit = solve::failed(&bound.models, bound.loss.at(1.0), fault(&bound.law.name, panic.as_ref()));
+        let fit = optimize::failed(&bound.models, bound.loss.at(1.0), fault(&bound.law.name, panic.as_ref()));
         let tools = (&mut tools.batch, &mut tools.replicates);
         record(run, law, judged.sweep, &fit, interrupted, tools, chunk);
     } else {

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::infer::{self, Resample};
 use crate::law::Residual;
+use crate::optimize::Solver;
 use crate::problem::LossChoice;
-use crate::solve::Solver;
 
 /// A law as named on the command line.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::dataset::Contents;
-use crate::solve::Status;
-use crate::tables::Batches;
+use crate::input::Contents;
+use crate::optimize::Status;
+use crate::output::Batches;
 
 use super::job::Job;
 use super::plan::BoundLaw;

@@ -29,8 +29,8 @@ use std::time::Instant;
 
 use arrow::error::ArrowError;
 
-use crate::dataset::{self, DatasetError};
-use crate::tables::{Batches, Directory, OutputError, directory, schema};
+use crate::input::{self, DatasetError};
+use crate::output::{Batches, Directory, OutputError, directory, schema};
 
 /// Why a job could not be completed.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +98,7 @@ pub struct Summary {
 /// Reads a job's input, binds its laws and counts sweeps and rejections; nothing is fitted or written.
 pub fn dry_run(job: &Job, interrupted: &AtomicBool) -> Result<Summary, EngineError> {
     let plan = plan(job)?;
-    let (contents, segments) = dataset::open(&plan.header, &plan.request, SEGMENT, interrupted)?;
+    let (contents, segments) = input::open(&plan.header, &plan.request, SEGMENT, interrupted)?;
     let mut counts = Counts::new(&plan.laws, &contents);
     let run = Run::new(&plan, contents, job);
     let mut tools = fit_all::Tools::default();
@@ -126,7 +126,7 @@ pub fn run(
         refuse_inputs_in(out, &plan)?;
     }
     progress.stage("reading");
-    let (contents, mut segments) = dataset::open(&plan.header, &plan.request, SEGMENT, interrupted)?;
+    let (contents, mut segments) = input::open(&plan.header, &plan.request, SEGMENT, interrupted)?;
     let run = Run::new(&plan, contents, job);
     let mut sink = TableSink {
         counts: Counts::new(&plan.laws, &run.contents),

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::dataset::{self, Header, Kind, Request};
 use crate::formula::{
     Expr, ExprKind, Type, TypeError, check_condition, check_number, names, parse_condition, parse_expression,
     parse_formula,
 };
 use crate::infer::Resample;
+use crate::input::{self, Header, Kind, Request};
 use crate::law::{Catalogue, Domain, Law, Residual, list};
+use crate::optimize::Models;
+use crate::output::schema;
 use crate::problem::{Binder, Binding, LossChoice, Problem, Rejection};
-use crate::solve::Models;
 use crate::sweep::Sweep;
-use crate::tables::schema;
 
 use super::EngineError;
 use super::job::{Job, LawText};
@@ -100,7 +100,7 @@ impl Scope<'_> {
 
 /// Checks a job against its input's columns.
 pub fn plan(job: &Job) -> Result<Plan, EngineError> {
-    let header = dataset::inspect(&job.inputs)?;
+    let header = input::inspect(&job.inputs)?;
     let mut scope = Scope { header: &header, lets: Vec::new() };
     let mut lets = Vec::new();
     for (name, text) in &job.lets {

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::infer::{Criteria, Estimate, Goodness, Replicates, criteria, goodness, is_weak};
+use crate::optimize::{Fit, Flag, Status};
 use crate::problem::Loss;
-use crate::solve::{Fit, Flag, Status};
 
 /// One fit and what was inferred from it.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@
 use faer::Mat;
 
 use crate::law::{Law, Scale};
-use crate::solve::{Fit, column_scales, weighted_entry};
+use crate::optimize::{Fit, column_scales, weighted_entry};
 
 use super::Options;
 use super::interval::{normal_quantile, t_quantile};

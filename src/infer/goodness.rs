@@ -1,7 +1,7 @@
 //! Goodness of fit in the response's units and in natural-log units.
 
 use crate::law::Residual;
-use crate::solve::Fit;
+use crate::optimize::Fit;
 
 /// Null where undefined.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

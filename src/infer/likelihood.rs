@@ -7,8 +7,8 @@
 use std::f64::consts::{PI, SQRT_2};
 
 use crate::law::Residual;
+use crate::optimize::Fit;
 use crate::problem::Loss;
-use crate::solve::Fit;
 
 /// None where the density is improper or a residual sum of zero leaves it undefined.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

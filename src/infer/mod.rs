@@ -30,7 +30,7 @@ pub use resample::{Resample, Resampler, generator};
 use std::cell::RefCell;
 
 use crate::law::{Domain, Scale};
-use crate::solve::{Batch, Fit, Flag, Models, Reach, Status, Towards, endless, may_be_endless};
+use crate::optimize::{Batch, Fit, Flag, Models, Reach, Status, Towards, endless, may_be_endless};
 
 use covariance::Uncertainty;
 

@@ -12,11 +12,11 @@ use fearless_simd::Level;
 use rayon::prelude::*;
 
 use crate::law::{LANES, Pack, Scale};
-use crate::problem::{LaneData, Part, Problem, Table};
-use crate::solve::{
-    Ahead, Batch, Choice, Ending, Expansion, Fit, Kind, Models, Rows, Surveying, Task, Terrain,
+use crate::optimize::{
+    Ahead, Batch, Choice, Ending, Expansion, Fit, Kind, Linearization, Models, Surveying, Task, Terrain,
     agreement_limit, at_edges, minimise, terrain,
 };
+use crate::problem::{LaneData, Part, Problem, Table};
 
 use super::Options;
 use super::resample::Resampler;
@@ -396,7 +396,7 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
 /// Whether the objective under a replicate's weights is what it is at the replicate's own parameters.
 fn is_as_good(problem: &Problem, weight: &[f64], natural: &[f64], objective: f64) -> bool {
     let start: Vec<f64> = problem.model.coordinates.iter().map(|c| natural[c.parameter]).collect();
-    let rows = Rows::at(problem, &LaneData::spread(problem, weight), &problem.coordinates(&start));
+    let rows = Linearization::at(problem, &LaneData::spread(problem, weight), &problem.coordinates(&start));
     rows.objective <= agreement_limit(objective, problem.floor)
 }
 
@@ -406,8 +406,8 @@ mod tests {
 
     use crate::infer::Options;
     use crate::law::Residual;
+    use crate::optimize::{self, Batch, Certificate, Evaluated, Linearization};
     use crate::problem::{LaneData, Loss, Part, Problem};
-    use crate::solve::{self, Batch, Certificate, Evaluated, Rows};
     use crate::testing::{Uniform, catalogue_law, problem};
 
     use super::{Resampler, replicate};
@@ -438,7 +438,8 @@ mod tests {
             [(80, 400, Loss::L2), (80, 400, Loss::Huber { delta: 1e-3 }), (30, 20_000, Loss::L2)]
         {
             let (models, problem) = problem(&law, Residual::Log, loss, &runs(n));
-            let fit = solve::fit(&models, problem.clone(), &solve::Options::default(), &mut Batch::default());
+            let fit =
+                optimize::fit(&models, problem.clone(), &optimize::Options::default(), &mut Batch::default());
             let options = Options { bootstrap, ..Options::default() };
             let found = replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false)).unwrap();
             assert!(found.n_failed() <= bootstrap / 1000, "{n} {loss}: {} failed", found.n_failed());
@@ -451,7 +452,7 @@ mod tests {
                 }
                 let weight = weights(&problem, &options, r);
                 let theta = problem.coordinates(&natural);
-                let at = Rows::at(&problem, &LaneData::spread(&problem, &weight), &theta);
+                let at = Linearization::at(&problem, &LaneData::spread(&problem, &weight), &theta);
                 let free: Vec<usize> = (0..problem.p()).collect();
                 let coordinates = &problem.model.coordinates;
                 let point =

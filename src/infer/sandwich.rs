@@ -19,8 +19,8 @@
 
 use faer::{Mat, Side};
 
+use crate::optimize::{Finished, Fit, weighted_entry};
 use crate::problem::Loss;
-use crate::solve::{Finished, Fit, weighted_entry};
 
 use super::interval::normal_quantile;
 

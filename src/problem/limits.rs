@@ -78,8 +78,8 @@ fn values(
 mod tests {
     use crate::formula::parse_expression;
     use crate::law::Residual;
+    use crate::optimize::{self, Batch, Models};
     use crate::problem::{Loss, bind_columns};
-    use crate::solve::{self, Batch, Models};
     use crate::testing::typed_law;
 
     /// Rows at zero are used where the formula has a finite limit, and only there, by the rules of arithmetic with ±∞.
@@ -108,7 +108,7 @@ mod tests {
             let (problem, rejections) = bind_columns(&law, models.full(), &response, Loss::L2, &columns);
             assert_eq!(rejections.len(), rejected, "{formula}: {rejections:?}");
             assert_eq!(problem.n(), x.len() - rejected, "{formula}");
-            let fit = solve::fit(&models, problem, &solve::Options::default(), &mut Batch::default());
+            let fit = optimize::fit(&models, problem, &optimize::Options::default(), &mut Batch::default());
             assert!(fit.solution.is_some_and(|s| s.rows.objective.is_finite()), "{formula}");
         }
     }
@@ -128,7 +128,7 @@ mod tests {
             let response = parse_expression("y").unwrap();
             let columns = [("y", y.as_slice()), ("x", x.as_slice())];
             let (problem, _) = bind_columns(&law, models.full(), &response, Loss::L2, &columns);
-            let fit = solve::fit(&models, problem, &solve::Options::default(), &mut Batch::default());
+            let fit = optimize::fit(&models, problem, &optimize::Options::default(), &mut Batch::default());
             let value = |name: &str| fit.natural[law.parameter(name).unwrap()];
             for (name, expected) in [("c", 2.0), ("d", 3.0), ("b", 1.0), ("e", 2.0)] {
                 assert!((value(name) - expected).abs() < 1e-8, "{formula}: {name} {}", value(name));

@@ -13,6 +13,7 @@
 mod column_set;
 pub mod lane_data;
 mod limits;
+mod linearization;
 pub mod long;
 pub mod loss;
 pub mod loss_choice;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use column_set::{ColumnSet, is_number};
 pub use lane_data::{LaneData, Part};
+pub use linearization::{Linearization, Scratch, total};
 pub use long::{LONG, LongData, SAMPLE};
 pub use loss::{Loss, LossTerms};
 pub use loss_choice::LossChoice;

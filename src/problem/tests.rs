@@ -111,7 +111,7 @@ fn log_residuals_do_not_know_the_unit_of_the_response() {
         let (_, problem) = problem(&law, Residual::Log, Loss::L2, &[("y", scaled), ("x", x.clone())]);
         let theta = problem.coordinates(&[1.5 * unit, 4.0 * unit, 0.4]);
         let weight = problem.observations.weight.clone();
-        crate::solve::minimise(&problem, &weight, &theta, 50).unwrap().rows.objective
+        crate::optimize::minimise(&problem, &weight, &theta, 50).unwrap().rows.objective
     };
     assert!((objective(1.0) / objective(1000.0) - 1.0).abs() < 1e-10);
 }
@@ -123,8 +123,8 @@ fn a_zero_among_the_data_of_a_power_spoils_nothing() {
     let x: Vec<f64> = (0..21).map(|i| 0.5 * f64::from(i)).collect();
     let y: Vec<f64> = x.iter().map(|x| 1.5 + 0.8 * x.powf(0.7)).collect();
     let (models, problem) = problem(&law, Residual::Linear, Loss::L2, &[("y", y), ("x", x)]);
-    let fit = crate::solve::fit(&models, problem, &Default::default(), &mut Default::default());
-    assert_eq!(fit.status, crate::solve::Status::Converged, "{}", fit.message);
+    let fit = crate::optimize::fit(&models, problem, &Default::default(), &mut Default::default());
+    assert_eq!(fit.status, crate::optimize::Status::Converged, "{}", fit.message);
     for (estimate, truth) in fit.natural.iter().zip([1.5, 0.8, 0.7]) {
         assert!((estimate / truth - 1.0).abs() < 1e-9, "{:?}", fit.natural);
     }

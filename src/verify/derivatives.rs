@@ -31,8 +31,8 @@ use rayon::prelude::*;
 
 use crate::formula::{Expr, ExprKind, parse_formula};
 use crate::law::{Law, Pack, Program, Residual, Scale};
+use crate::optimize::Models;
 use crate::problem::{LaneData, Loss, Problem, Workspace, bind_columns, outputs_lanes, triangle};
-use crate::solve::Models;
 
 use super::cases::{Draws, cases};
 use super::precise::{At, HERE, PreciseLaw, add, div, mul, number, scaled, sub, to_f64};

@@ -17,7 +17,7 @@ pub mod self_tests;
 
 use std::time::Duration;
 
-use crate::solve::Status;
+use crate::optimize::Status;
 
 /// The outcomes of one kind of check.
 #[derive(Clone, Debug)]

@@ -17,8 +17,8 @@ use serde::Deserialize;
 use crate::formula::parse_formula;
 use crate::infer;
 use crate::law::{Law, Residual};
+use crate::optimize::{self, Batch, Models};
 use crate::problem::{Loss, bind_columns};
-use crate::solve::{self, Batch, Models};
 
 use super::{Outcome, Quantity, Section, VerifyError, below, digits, reaching};
 
@@ -177,16 +177,16 @@ fn fit(problem: &Problem, start: Start) -> Result<Outcome, VerifyError> {
         Start::Second => Some(&problem.start_2),
         Start::Own => None,
     };
-    let options = solve::Options {
-        asked: solve::Asked::Verdict,
+    let options = optimize::Options {
+        asked: optimize::Asked::Verdict,
         starts: given.map(|_| 1),
         user_start: given
             .map(|values| problem.parameters.iter().cloned().zip(values.iter().copied()).collect())
             .unwrap_or_default(),
-        ..solve::Options::default()
+        ..optimize::Options::default()
     };
     let mut batch = Batch::default();
-    let fit = solve::fit(&models, bound, &options, &mut batch);
+    let fit = optimize::fit(&models, bound, &options, &mut batch);
     let inference = infer::Options { bootstrap: 0, ..infer::Options::default() };
     let mut estimates = Vec::new();
     infer::estimate(&models, &fit, None, &inference, &mut batch, &mut estimates);

@@ -15,7 +15,7 @@ use arrow::datatypes::{Field, Schema};
 use arrow::util::display::array_value_to_string;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
-use sweepfit::dataset::{Dataset, DatasetError, Request, inspect, read};
+use sweepfit::input::{Dataset, DatasetError, Request, inspect, read};
 
 /// A folder that goes away with the test.
 pub struct Folder(tempfile::TempDir);

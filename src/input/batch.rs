@@ -1,0 +1,124 @@
+//! One batch of rows: the input's columns as the formula language sees them, and the definitions.
+
+use std::collections::HashMap;
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+
+use super::column_plan::{Needs, Plan};
+use super::convert::{rows_where, to_column};
+use super::error::DatasetError;
+use super::header::FileHeader;
+use super::open::guard;
+use crate::formula::{self, Column, Columns, Expr};
+
+/// One batch as the formula language sees it: the input's columns, and the definitions so far.
+pub(in crate::input) struct Batch<'a> {
+    pub(in crate::input) rows: usize,
+    /// The rows that are kept; none where all are.
+    pub(in crate::input) kept: Option<Vec<u32>>,
+    pub(in crate::input) place: Place<'a>,
+    /// As the file has it.
+    pub(in crate::input) decoded: RecordBatch,
+    columns: HashMap<String, Column>,
+}
+
+impl Columns for Batch<'_> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.get(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.columns.keys().cloned().collect()
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// Converts the input's columns and evaluates the definitions and the condition.
+    pub(in crate::input) fn compute(
+        decoded: RecordBatch,
+        plan: &Plan,
+        needs: &Needs,
+        place: Place<'a>,
+    ) -> Result<Self, DatasetError> {
+        let rows = decoded.num_rows();
+        let mut scope = Self { rows, kept: None, place, decoded, columns: HashMap::new() };
+        for name in &needs.inputs {
+            let place = &scope.place;
+            let array = scope
+                .decoded
+                .column_by_name(name)
+                .ok_or_else(|| place.corrupt(format!("column `{name}` is missing")))?;
+            let column = guard(|| to_column(array))
+                .map_err(|reason| place.corrupt(reason))?
+                .map_err(|e| place.conversion(name, &e))?;
+            scope.columns.insert(name.clone(), column);
+        }
+        for (name, expr) in &needs.lets {
+            let column = scope.evaluate(expr, &format!("--let {name}"))?;
+            scope.columns.insert(name.clone(), column);
+        }
+        if let Some(condition) = plan.condition {
+            let truth = scope.evaluate(condition, "--where")?;
+            let kept = rows_where(&truth).ok_or_else(|| not_of_type("--where", "true or false"))?;
+            scope.kept = Some(kept).filter(|kept| kept.len() < rows);
+        }
+        Ok(scope)
+    }
+
+    /// Number of rows that are kept.
+    pub(in crate::input) fn n_kept(&self) -> usize {
+        self.kept.as_ref().map_or(self.rows, Vec::len)
+    }
+
+    fn evaluate(&self, expr: &Expr, role: &str) -> Result<Column, DatasetError> {
+        let column = formula::evaluate(expr, self).map_err(|e| DatasetError::Expression {
+            place: role.to_owned(),
+            message: e.message,
+            span: e.span,
+        })?;
+        let rows = match &column {
+            Column::Number { values, .. } => values.len(),
+            Column::Text { values, .. } => values.len(),
+            Column::Bool { values, .. } => values.len(),
+        };
+        if rows == self.rows {
+            Ok(column)
+        } else {
+            Err(DatasetError::Internal {
+                context: role.to_owned(),
+                reason: format!("{rows} values for {} rows", self.rows),
+            })
+        }
+    }
+}
+
+/// Types were checked before reading, so that this would be a defect.
+pub(in crate::input) fn not_of_type(context: &str, expected: &str) -> DatasetError {
+    DatasetError::Internal { context: context.to_owned(), reason: format!("the value is not {expected}") }
+}
+
+/// Where a batch comes from.
+pub(in crate::input) struct Place<'a> {
+    pub(in crate::input) file: &'a FileHeader,
+    pub(in crate::input) index: u32,
+    pub(in crate::input) first_row: u64,
+}
+
+impl Place<'_> {
+    pub(in crate::input) fn corrupt(&self, reason: String) -> DatasetError {
+        DatasetError::Corrupt { path: self.file.name(), reason }
+    }
+
+    pub(in crate::input) fn conversion(&self, column: &str, error: &ArrowError) -> DatasetError {
+        DatasetError::Conversion {
+            path: self.file.name(),
+            column: column.to_owned(),
+            reason: error.to_string(),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Arrow arrays become columns of the formula language, and those become stored `f64`s.
+//!
+//! Conversion is exact where `f64` can hold the value and correctly rounded where it cannot: integers above 2⁵³
+//! and decimals give the double nearest to the number that the file states.
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray};
+use arrow::buffer::NullBuffer;
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{
+    DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Float64Type,
+};
+use arrow::error::ArrowError;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use super::header::Kind;
+use crate::formula::Column;
+use crate::sweep::{NULL, canonical};
+
+/// What a column of this type is to the formula language.
+#[must_use]
+pub fn kind_of(data_type: &DataType) -> Kind {
+    match data_type {
+        DataType::Dictionary(_, values) => kind_of(values),
+        DataType::Boolean => Kind::Bool,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Kind::Text,
+        // A column of nulls alone has no type; as a number it is a column of missing numbers.
+        DataType::Null => Kind::Number,
+        t if t.is_integer() || t.is_floating() || t.is_decimal() => Kind::Number,
+        t => Kind::Other(t.to_string()),
+    }
+}
+
+/// Casts, with an error instead of a null for a value that does not fit.
+pub(in crate::input) fn cast_exactly(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    if array.data_type() == to {
+        return Ok(Arc::clone(array));
+    }
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(array, to, &options)
+}
+
+/// One batch of an input column as the formula language sees it.
+///
+/// # Errors
+/// If the type is not one that [`kind_of`] calls a number, text or truth value.
+pub fn to_column(array: &ArrayRef) -> Result<Column, ArrowError> {
+    if let DataType::Dictionary(_, values) = array.data_type() {
+        return to_column(&cast_exactly(array, values)?);
+    }
+    let valid = flags(array.nulls());
+    Ok(match array.data_type() {
+        DataType::Boolean => Column::Bool { values: array.as_boolean().values().iter().collect(), valid },
+        DataType::Utf8 => Column::Text { values: texts(array.as_string::<i32>().iter()), valid },
+        DataType::LargeUtf8 => Column::Text { values: texts(array.as_string::<i64>().iter()), valid },
+        DataType::Utf8View => Column::Text { values: texts(array.as_string_view().iter()), valid },
+        DataType::Null => {
+            Column::Number { values: vec![0.0; array.len()], valid: Some(vec![false; array.len()]) }
+        }
+        DataType::Decimal32(_, scale) => {
+            Column::Number { values: decimals::<Decimal32Type>(array, *scale), valid }
+        }
+        DataType::Decimal64(_, scale) => {
+            Column::Number { values: decimals::<Decimal64Type>(array, *scale), valid }
+        }
+        DataType::Decimal128(_, scale) => {
+            Column::Number { values: decimals::<Decimal128Type>(array, *scale), valid }
+        }
+        DataType::Decimal256(_, scale) => {
+            Column::Number { values: decimals::<Decimal256Type>(array, *scale), valid }
+        }
+        t if t.is_integer() || t.is_floating() => {
+            let doubles = cast_exactly(array, &DataType::Float64)?;
+            Column::Number { values: doubles.as_primitive::<Float64Type>().values().to_vec(), valid }
+        }
+        other => {
+            return Err(ArrowError::NotYetImplemented(format!("a column of type {other}")));
+        }
+    })
+}
+
+/// A computed column as an Arrow array, to group rows by.
+pub(in crate::input) fn to_array(column: &Column) -> ArrayRef {
+    let nulls = |valid: &Option<Vec<bool>>| valid.as_ref().map(|v| NullBuffer::from(v.as_slice()));
+    match column {
+        Column::Number { values, valid } => {
+            let values: Vec<f64> = values.iter().map(|v| canonical(*v)).collect();
+            Arc::new(Float64Array::new(values.into(), nulls(valid)))
+        }
+        Column::Bool { values, valid } => Arc::new(BooleanArray::new(values.clone().into(), nulls(valid))),
+        Column::Text { values, valid } => Arc::new(StringArray::from_iter(
+            values.iter().enumerate().map(|(i, text)| is_valid(valid, i).then_some(text)),
+        )),
+    }
+}
+
+/// Appends a column of numbers in stored form, all of it or the rows `kept`; false if it is not a column of numbers.
+#[must_use]
+pub(in crate::input) fn store(column: &Column, kept: Option<&[u32]>, into: &mut Vec<f64>) -> bool {
+    let Column::Number { values, valid } = column else {
+        return false;
+    };
+    let stored = |i: usize| if is_valid(valid, i) { canonical(values[i]) } else { NULL };
+    match kept {
+        Some(kept) => into.extend(kept.iter().map(|&i| stored(i as usize))),
+        None if valid.is_some() => into.extend((0..values.len()).map(stored)),
+        None => into.extend(values.iter().copied().map(canonical)),
+    }
+    true
+}
+
+/// The rows of a batch, which is far shorter than `u32` counts, where a condition is true; neither false nor null is.
+pub(in crate::input) fn rows_where(condition: &Column) -> Option<Vec<u32>> {
+    let Column::Bool { values, valid } = condition else {
+        return None;
+    };
+    Some(
+        (0..)
+            .zip(values)
+            .filter(|&(i, truth)| *truth && is_valid(valid, i as usize))
+            .map(|(i, _)| i)
+            .collect(),
+    )
+}
+
+fn is_valid(valid: &Option<Vec<bool>>, row: usize) -> bool {
+    valid.as_ref().is_none_or(|flags| flags[row])
+}
+
+fn flags(nulls: Option<&NullBuffer>) -> Option<Vec<bool>> {
+    nulls.filter(|n| n.null_count() > 0).map(|n| n.iter().collect())
+}
+
+fn texts<'a>(values: impl Iterator<Item = Option<&'a str>>) -> Vec<String> {
+    values.map(|v| v.unwrap_or_default().to_owned()).collect()
+}
+
+fn decimals<T: DecimalType>(array: &ArrayRef, scale: i8) -> Vec<f64>
+where
+    T::Native: Display,
+{
+    array.as_primitive::<T>().values().iter().map(|value| decimal_to_f64(&value.to_string(), scale)).collect()
+}
+
+/// The double nearest to `unscaled`·10^−`scale`.
+///
+/// Where both the integer and the power of ten are doubles, one division rounds once and is right. Elsewhere the
+/// decimal text is parsed, which the standard library rounds correctly.
+fn decimal_to_f64(unscaled: &str, scale: i8) -> f64 {
+    /// 10²² is the largest power of ten that is a double.
+    const EXACT_POWER: i8 = 22;
+    if (0..=EXACT_POWER).contains(&scale)
+        && let Ok(integer) = unscaled.parse::<i64>()
+        && integer.unsigned_abs() <= 1 << f64::MANTISSA_DIGITS
+    {
+        return integer as f64 / 10f64.powi(i32::from(scale));
+    }
+    // A sign, digits and an exponent always parse; NaN would be rejected with its row by the caller.
+    format!("{unscaled}e{}", -i32::from(scale)).parse().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{
+        Decimal32Array, Decimal128Array, Decimal256Array, DictionaryArray, Float32Array, Int8Array,
+        Int64Array, NullArray, StringViewArray, UInt64Array,
+    };
+    use arrow::buffer::ScalarBuffer;
+    use arrow::datatypes::{Int8Type, i256};
+
+    fn stored(array: impl Array + 'static) -> Vec<f64> {
+        let array: ArrayRef = Arc::new(array);
+        let column = to_column(&array).expect("a column");
+        let mut values = Vec::new();
+        assert!(store(&column, None, &mut values), "{}", array.data_type());
+        values
+    }
+
+    #[test]
+    fn integers_above_2_to_53_round_to_nearest_even() {
+        let values = stored(Int64Array::from(vec![9007199254740993, 9007199254740995, -9007199254740993]));
+        assert_eq!(values, [9007199254740992.0, 9007199254740996.0, -9007199254740992.0]);
+        assert_eq!(stored(UInt64Array::from(vec![u64::MAX])), [18446744073709551616.0]);
+    }
+
+    #[test]
+    fn decimals_give_the_nearest_double() {
+        // Expected bits are those of CPython's `float(Decimal(text))`.
+        let wide = Decimal128Array::from(vec![12345678901234567890123, 100]);
+        let wide = wide.with_precision_and_scale(38, 3).expect("a type");
+        assert_eq!(stored(wide), [f64::from_bits(0x43e5_6a95_319d_63e1), 0.1]);
+        let whole = Decimal128Array::from(vec![9007199254740993, 123456789012345678901234567890]);
+        let whole = whole.with_precision_and_scale(38, 0).expect("a type");
+        let bits: Vec<u64> = stored(whole).iter().map(|v| v.to_bits()).collect();
+        assert_eq!(bits, [0x4340_0000_0000_0000, 0x45f8_ee90_ff6c_373e]);
+        let tiny = Decimal128Array::from(vec![-1]).with_precision_and_scale(38, 30).expect("a type");
+        assert_eq!(stored(tiny)[0].to_bits(), 0xb9b4_484b_feeb_c2a0);
+        let hundreds = Decimal32Array::from(vec![17]).with_precision_and_scale(5, -2).expect("a type");
+        assert_eq!(stored(hundreds), [1700.0]);
+        let text = "3402823669209384634633746074317682114553402823669";
+        let huge = Decimal256Array::from(vec![i256::from_string(text).expect("a number")]);
+        let huge = huge.with_precision_and_scale(60, 1).expect("a type");
+        assert_eq!(stored(huge)[0].to_bits(), 0x49cd_cd65_0000_0000);
+    }
+
+    #[test]
+    fn nulls_and_nans_are_kept_apart() {
+        let smuggled = Float64Array::new(ScalarBuffer::from(vec![NULL, 0.0, f64::INFINITY]), None);
+        let values = stored(smuggled);
+        assert!(values[0].is_nan() && !crate::sweep::is_null(values[0]));
+        assert_eq!(values[2], f64::INFINITY);
+        let values = stored(Float32Array::from(vec![Some(0.1), None]));
+        assert_eq!(values[0], f64::from(0.1f32));
+        assert!(crate::sweep::is_null(values[1]));
+        assert!(stored(NullArray::new(2)).iter().all(|v| crate::sweep::is_null(*v)));
+    }
+
+    #[test]
+    fn dictionaries_are_their_values() {
+        let keys = Int8Array::from(vec![Some(1), None, Some(0), Some(2)]);
+        let values = Arc::new(Int64Array::from(vec![Some(10), Some(20), None]));
+        let dictionary = DictionaryArray::<Int8Type>::new(keys, values);
+        assert_eq!(kind_of(dictionary.data_type()), Kind::Number);
+        let values = stored(dictionary);
+        assert_eq!((values[0], values[2]), (20.0, 10.0));
+        assert!(crate::sweep::is_null(values[1]) && crate::sweep::is_null(values[3]));
+
+        let text: DictionaryArray<Int8Type> = vec![Some("a"), None, Some("b")].into_iter().collect();
+        let Column::Text { values, valid } = to_column(&(Arc::new(text) as ArrayRef)).expect("text") else {
+            panic!("a dictionary of strings is text");
+        };
+        assert_eq!((values[0].as_str(), values[2].as_str()), ("a", "b"));
+        assert_eq!(valid, Some(vec![true, false, true]));
+        let views: ArrayRef = Arc::new(StringViewArray::from(vec!["long enough not to be inlined"]));
+        assert!(
+            matches!(to_column(&views), Ok(Column::Text { values, .. }) if values[0].starts_with("long"))
+        );
+    }
+
+    #[test]
+    fn a_condition_keeps_what_is_true() {
+        let truth = Column::Bool { values: vec![true, false, true], valid: Some(vec![true, true, false]) };
+        assert_eq!(rows_where(&truth), Some(vec![0]));
+        assert_eq!(rows_where(&Column::Number { values: vec![1.0], valid: None }), None);
+    }
+}

@@ -1,0 +1,194 @@
+//! Values of any type become small numbers: the groups that `--by` makes, and clusters.
+//!
+//! Equality and order are those of arrow's row format: nulls are a value and come first, text is compared by bytes,
+//! floats by IEEE 754's total order. So −0.0 and 0.0 are two keys, as are NaNs of different bits; a key in floats
+//! that were computed is seldom what one wants. Dictionaries count as their values.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::{partition, take};
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+use arrow::row::{Row, RowConverter, Rows, SortField};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use rayon::prelude::*;
+
+use super::convert::cast_exactly;
+use super::error::DatasetError;
+
+/// Gives equal rows of key columns equal numbers, in the order of first appearance.
+pub(in crate::input) struct Interner {
+    converter: RowConverter,
+    /// The distinct keys, each at the place of its number.
+    keys: Rows,
+    /// The numbers of `keys`, to be found by their hashes.
+    numbers: HashTable<u32>,
+    hasher: RandomState,
+    what: &'static str,
+}
+
+/// The distinct keys of an [`Interner`] in ascending order.
+pub(in crate::input) struct Ranked {
+    /// For each number given out its place in the order.
+    pub(in crate::input) rank: Vec<u32>,
+    /// The key columns, one row per distinct key, ascending.
+    pub(in crate::input) columns: Vec<ArrayRef>,
+}
+
+impl Interner {
+    /// For key columns of these types, none of them a dictionary; `what` names the keys in errors.
+    pub(in crate::input) fn new(types: &[DataType], what: &'static str) -> Result<Self, ArrowError> {
+        let fields = types.iter().cloned().map(SortField::new).collect();
+        let converter = RowConverter::new(fields)?;
+        let keys = converter.empty_rows(0, 0);
+        Ok(Self { converter, keys, numbers: HashTable::new(), hasher: RandomState::default(), what })
+    }
+
+    /// Whether columns of this type can be keys.
+    pub(in crate::input) fn supports(data_type: &DataType) -> bool {
+        RowConverter::supports_fields(&[SortField::new(data_type.clone())])
+    }
+
+    /// The row format of key columns of equal lengths, of which each row is a key for [`Interner::number`].
+    pub(in crate::input) fn encode(&self, columns: &[ArrayRef]) -> Result<Rows, ArrowError> {
+        self.converter.convert_columns(columns)
+    }
+
+    /// The number of a key, a new one where it was not seen before.
+    pub(in crate::input) fn number(&mut self, key: Row) -> Result<u32, DatasetError> {
+        let Self { keys, numbers, hasher, what, .. } = self;
+        let hash = |key: Row| hasher.hash_one(key.data());
+        let same = |number: &u32| keys.row(*number as usize).data() == key.data();
+        let vacant = match numbers.entry(hash(key), same, |number| hash(keys.row(*number as usize))) {
+            Entry::Occupied(known) => return Ok(*known.get()),
+            Entry::Vacant(vacant) => vacant,
+        };
+        let number = u32::try_from(keys.num_rows())
+            .map_err(|_| DatasetError::TooMany { what, limit: u64::from(u32::MAX) })?;
+        vacant.insert(number);
+        keys.push(key);
+        Ok(number)
+    }
+
+    /// Sorts the distinct keys. Which number a key was given does not show in the result.
+    pub(in crate::input) fn finish(self) -> Result<Ranked, ArrowError> {
+        let Self { converter, keys, numbers, .. } = self;
+        let mut order: Vec<u32> = (0..numbers.len() as u32).collect();
+        // The row format compares like its values, byte by byte.
+        order.par_sort_unstable_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
+        let mut rank = vec![0; order.len()];
+        for (place, number) in (0..).zip(&order) {
+            rank[*number as usize] = place;
+        }
+        let columns = converter.convert_rows(order.iter().map(|number| keys.row(*number as usize)))?;
+        Ok(Ranked { rank, columns })
+    }
+}
+
+/// Runs of consecutive rows with equal keys. Rows of one sweep mostly stand together, so that there are far fewer runs
+/// than rows to convert, encode and look up.
+pub(in crate::input) struct Runs {
+    ranges: Vec<Range<usize>>,
+    rows: usize,
+}
+
+impl Runs {
+    /// The runs of key columns of equal lengths, dictionaries included.
+    pub(in crate::input) fn of(columns: &[ArrayRef]) -> Result<Self, ArrowError> {
+        let rows = columns.first().map_or(0, |c| c.len());
+        Ok(Self { ranges: partition(columns)?.ranges(), rows })
+    }
+
+    pub(in crate::input) fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        self.ranges.iter().cloned()
+    }
+
+    /// The first row of each run.
+    pub(in crate::input) fn firsts(&self, column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+        if self.ranges.len() == self.rows {
+            return Ok(Arc::clone(column));
+        }
+        // A batch is far shorter than `u32` counts.
+        take(column, &UInt32Array::from_iter_values(self.ranges().map(|run| run.start as u32)), None)
+    }
+}
+
+/// Key values in the type that the output shows.
+///
+/// A dictionary may have gathered more values from several files than its keys can count; then its keys become
+/// `int32`, and where even that is impossible the values are shown plain.
+pub(in crate::input) fn present(values: &ArrayRef, data_type: &DataType) -> ArrayRef {
+    let wanted = cast_exactly(values, data_type);
+    let widened = |_| {
+        let plain = Box::new(values.data_type().clone());
+        cast_exactly(values, &DataType::Dictionary(Box::new(DataType::Int32), plain))
+    };
+    wanted.or_else(widened).unwrap_or_else(|_: ArrowError| Arc::clone(values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Array, AsArray, DictionaryArray, Int32Array, StringArray};
+    use arrow::datatypes::Int32Type;
+
+    fn ranks(interner: &mut Interner, columns: &[ArrayRef]) -> Vec<u32> {
+        let runs = Runs::of(columns).expect("runs");
+        let firsts: Vec<_> = columns.iter().map(|c| runs.firsts(c).expect("rows")).collect();
+        numbers(interner, &firsts, &runs)
+    }
+
+    /// The number of every row's key.
+    fn numbers(interner: &mut Interner, firsts: &[ArrayRef], runs: &Runs) -> Vec<u32> {
+        let keys = interner.encode(firsts).expect("keys");
+        let number = |(key, run): (Row, Range<usize>)| {
+            std::iter::repeat_n(interner.number(key).expect("a number"), run.len())
+        };
+        keys.iter().zip(runs.ranges()).flat_map(number).collect()
+    }
+
+    #[test]
+    fn nulls_are_a_key_and_come_first() {
+        let mut interner = Interner::new(&[DataType::Utf8, DataType::Int32], "keys").expect("types");
+        let names: ArrayRef = Arc::new(StringArray::from(vec![Some("b"), Some("a"), None, Some("b"), None]));
+        let sizes: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), Some(-5), Some(7), None, Some(7)]));
+        assert_eq!(ranks(&mut interner, &[names, sizes]), [0, 1, 2, 3, 2]);
+        let ranked = interner.finish().expect("ranks");
+        assert_eq!(ranked.rank, [3, 1, 0, 2]);
+        let shown: Vec<_> = ranked.columns[0].as_string::<i32>().iter().collect();
+        assert_eq!(shown, [None, Some("a"), Some("b"), Some("b")]);
+        let shown: Vec<_> = ranked.columns[1].as_primitive::<Int32Type>().iter().collect();
+        assert_eq!(shown, [Some(7), Some(-5), None, Some(1)]);
+    }
+
+    #[test]
+    fn equal_keys_are_one_whether_they_stand_together_or_not() {
+        let values = StringArray::from(vec![Some("a"), Some("b"), Some("a"), None]);
+        // Nulls of the dictionary's keys and of its values are one null, and "a" is there twice.
+        let places = Int32Array::from(vec![Some(0), Some(2), Some(0), None, Some(3), Some(1), Some(2), None]);
+        let column: ArrayRef = Arc::new(DictionaryArray::new(places, Arc::new(values)));
+        let runs = Runs::of(std::slice::from_ref(&column)).expect("runs");
+        let firsts = runs.firsts(&column).expect("rows");
+        assert_eq!(firsts.len(), 5);
+        let mut interner = Interner::new(&[DataType::Utf8], "keys").expect("types");
+        let plain = [cast_exactly(&firsts, &DataType::Utf8).expect("text")];
+        assert_eq!(numbers(&mut interner, &plain, &runs), [0, 0, 0, 1, 1, 2, 0, 1]);
+        assert_eq!(interner.finish().expect("ranks").rank, [1, 0, 2]);
+    }
+
+    #[test]
+    fn a_dictionary_that_is_full_gets_wider_keys() {
+        let values: ArrayRef = Arc::new(StringArray::from_iter_values((0..200).map(|i| format!("{i:03}"))));
+        let narrow = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
+        let shown = present(&values, &narrow);
+        assert_eq!(
+            *shown.data_type(),
+            DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+        );
+        assert_eq!(present(&values.slice(0, 100), &narrow).data_type(), &narrow);
+    }
+}

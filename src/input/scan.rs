@@ -1,0 +1,244 @@
+//! Which sweep every row belongs to, and which cluster.
+//!
+//! Of each row that is kept the numbers of its sweep and its cluster remain, as runs of equal ones. Of large input only
+//! keys, and what the condition asks for, are decoded for this.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+use arrow::error::ArrowError;
+
+use super::batch::Batch;
+use super::column_plan::{Key, Plan};
+use super::convert::{cast_exactly, to_array};
+use super::error::DatasetError;
+use super::keys::{Interner, Ranked, Runs};
+use super::open::guard;
+use crate::formula::Columns;
+
+/// Consecutive rows of one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::input) struct Run {
+    pub(in crate::input) number: u32,
+    pub(in crate::input) rows: u32,
+}
+
+/// Appends rows of one number to runs from place `from` on.
+fn extend(runs: &mut Vec<Run>, from: usize, number: u32, rows: usize) {
+    match runs[from..].last_mut() {
+        Some(last) if last.number == number && last.rows.checked_add(rows as u32).is_some() => {
+            last.rows += rows as u32;
+        }
+        _ => runs.push(Run { number, rows: rows as u32 }),
+    }
+}
+
+/// The distinct keys of the rows that are kept, and whose rows they are.
+pub(in crate::input) struct Numbered {
+    keys: Vec<Key>,
+    interner: Interner,
+    /// In the order of the files.
+    runs: Vec<Run>,
+    /// Where the runs of the present file begin.
+    file: usize,
+}
+
+impl Numbered {
+    fn new(keys: &[Key], what: &'static str) -> Result<Self, DatasetError> {
+        let types: Vec<_> = keys.iter().map(|k| k.plain.clone()).collect();
+        let interner = Interner::new(&types, what).map_err(|e| DatasetError::Internal {
+            context: format!("preparing {what}"),
+            reason: e.to_string(),
+        })?;
+        Ok(Self { keys: keys.to_vec(), interner, runs: Vec::new(), file: 0 })
+    }
+
+    fn add(&mut self, batch: &Batch) -> Result<(), DatasetError> {
+        let (keys, runs) = encode(batch, &self.interner, &self.keys)?;
+        for (key, run) in keys.iter().zip(runs.ranges()) {
+            let number = self.interner.number(key)?;
+            extend(&mut self.runs, self.file, number, run.len());
+        }
+        Ok(())
+    }
+
+    /// The keys in ascending order, and the runs with ranks for numbers.
+    fn ranked(self) -> Result<(Vec<ArrayRef>, Vec<Run>), ArrowError> {
+        let Ranked { rank, columns } = self.interner.finish()?;
+        let mut runs = self.runs;
+        runs.iter_mut().for_each(|run| run.number = rank[run.number as usize]);
+        Ok((columns, runs))
+    }
+}
+
+/// What is known of the rows, file by file.
+pub(in crate::input) struct Scan {
+    /// Absent without `--by`.
+    group: Option<Numbered>,
+    cluster: Option<Numbered>,
+    files: Vec<FileRows>,
+    read: u64,
+    dropped: u64,
+}
+
+/// Of one file.
+#[derive(Clone, Copy, Default)]
+pub(in crate::input) struct FileRows {
+    pub(in crate::input) kept: usize,
+    /// Where its runs end.
+    group_end: usize,
+    cluster_end: usize,
+}
+
+/// A scan that is complete: numbers are ranks.
+pub(in crate::input) struct Scanned {
+    /// Key columns in the types in which they are compared.
+    pub(in crate::input) keys: Vec<ArrayRef>,
+    pub(in crate::input) sweeps: usize,
+    pub(in crate::input) read: u64,
+    pub(in crate::input) dropped: u64,
+    pub(in crate::input) files: Vec<FileRows>,
+    group: Option<Vec<Run>>,
+    cluster: Option<Vec<Run>>,
+}
+
+impl Scan {
+    pub(in crate::input) fn new(plan: &Plan) -> Result<Self, DatasetError> {
+        let group = (!plan.by.is_empty()).then(|| Numbered::new(&plan.by, "sweeps")).transpose()?;
+        let cluster = plan
+            .cluster
+            .as_ref()
+            .map(|key| Numbered::new(std::slice::from_ref(key), "clusters"))
+            .transpose()?;
+        Ok(Self { group, cluster, files: Vec::new(), read: 0, dropped: 0 })
+    }
+
+    /// Adds the rows of a batch that are kept.
+    pub(in crate::input) fn add(&mut self, batch: &Batch) -> Result<(), DatasetError> {
+        let n_kept = batch.n_kept();
+        self.read += batch.rows as u64;
+        self.dropped += (batch.rows - n_kept) as u64;
+        let file = batch.place.index as usize;
+        if self.files.len() <= file {
+            self.begin_file(file);
+        }
+        if n_kept == 0 {
+            return Ok(());
+        }
+        for numbered in self.group.iter_mut().chain(&mut self.cluster) {
+            numbered.add(batch)?;
+        }
+        let ends = [&self.group, &self.cluster].map(|n| n.as_ref().map_or(0, |n| n.runs.len()));
+        if let Some(file) = self.files.last_mut() {
+            file.kept += n_kept;
+            [file.group_end, file.cluster_end] = ends;
+        }
+        Ok(())
+    }
+
+    /// Files without rows have none of their own.
+    fn begin_file(&mut self, index: usize) {
+        let before = FileRows { kept: 0, ..self.files.last().copied().unwrap_or_default() };
+        self.files.resize(index + 1, before);
+        for numbered in self.group.iter_mut().chain(&mut self.cluster) {
+            numbered.file = numbered.runs.len();
+        }
+    }
+
+    /// Ends the scan of so many files.
+    pub(in crate::input) fn finish(mut self, files: usize) -> Result<Scanned, ArrowError> {
+        self.begin_file(files);
+        self.files.truncate(files);
+        let ranked = |numbered: Option<Numbered>| numbered.map(Numbered::ranked).transpose();
+        let (keys, group) = ranked(self.group.take())?.unzip();
+        let (_, cluster) = ranked(self.cluster.take())?.unzip();
+        let keys: Vec<ArrayRef> = keys.unwrap_or_default();
+        let sweeps = if group.is_some() { keys.first().map_or(0, |k| k.len()) } else { 1 };
+        let Self { files, read, dropped, .. } = self;
+        Ok(Scanned { keys, sweeps, read, dropped, files, group, cluster })
+    }
+}
+
+impl Scanned {
+    /// For each sweep the number of rows of those before it; one entry more at the end.
+    pub(in crate::input) fn starts(&self) -> Vec<usize> {
+        let Some(group) = &self.group else {
+            return vec![0, self.files.iter().map(|file| file.kept).sum()];
+        };
+        let mut starts = vec![0; self.sweeps + 1];
+        for run in group {
+            starts[run.number as usize + 1] += run.rows as usize;
+        }
+        for i in 0..self.sweeps {
+            starts[i + 1] += starts[i];
+        }
+        starts
+    }
+
+    /// The files with rows that are kept, in the order of the first of their sweeps.
+    pub(in crate::input) fn by_first_sweep(&self) -> Vec<usize> {
+        let mut files: Vec<usize> = (0..self.files.len()).filter(|&f| self.files[f].kept > 0).collect();
+        if let Some(group) = &self.group {
+            files.sort_by_cached_key(|&f| {
+                group[self.runs_of(f, |file| file.group_end)].iter().map(|run| run.number).min()
+            });
+        }
+        files
+    }
+
+    /// The ranks of sweeps and of clusters, in the order of some files.
+    pub(in crate::input) fn runs(self, files: &[usize]) -> (Option<Vec<Run>>, Option<Vec<Run>>) {
+        if files.is_sorted() {
+            // Files that are left out have none.
+            return (self.group, self.cluster);
+        }
+        let ordered = |runs: &Vec<Run>, end: fn(&FileRows) -> usize| {
+            files.iter().flat_map(|&f| &runs[self.runs_of(f, end)]).copied().collect()
+        };
+        let group = self.group.as_ref().map(|runs| ordered(runs, |file| file.group_end));
+        (group, self.cluster.as_ref().map(|runs| ordered(runs, |file| file.cluster_end)))
+    }
+
+    fn runs_of(&self, file: usize, end: impl Fn(&FileRows) -> usize) -> std::ops::Range<usize> {
+        let first = file.checked_sub(1).map_or(0, |before| end(&self.files[before]));
+        first..end(&self.files[file])
+    }
+}
+
+/// The kept keys, one for each run of equal rows, in the type in which they are compared.
+fn encode(
+    batch: &Batch,
+    interner: &Interner,
+    keys: &[Key],
+) -> Result<(arrow::row::Rows, Runs), DatasetError> {
+    let place = &batch.place;
+    let guarded =
+        |step: &dyn Fn() -> Result<_, ArrowError>| guard(step).map_err(|reason| place.corrupt(reason));
+    let columns = keys.iter().map(|key| {
+        let missing = || place.corrupt(format!("column `{}` is missing", key.name));
+        let values = if key.computed {
+            to_array(batch.column(&key.name).ok_or_else(missing)?)
+        } else {
+            Arc::clone(batch.decoded.column_by_name(&key.name).ok_or_else(missing)?)
+        };
+        match &batch.kept {
+            Some(kept) => {
+                let rows = UInt32Array::from(kept.clone());
+                guarded(&|| take(&values, &rows, None))?.map_err(|e| place.conversion(&key.name, &e))
+            }
+            None => Ok(values),
+        }
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let corrupt = |e: ArrowError| place.corrupt(e.to_string());
+    let runs = guard(|| Runs::of(&columns)).map_err(|reason| place.corrupt(reason))?.map_err(corrupt)?;
+    let firsts = keys.iter().zip(&columns).map(|(key, column)| {
+        let convert = || cast_exactly(&runs.firsts(column)?, &key.plain);
+        guarded(&convert)?.map_err(|e| place.conversion(&key.name, &e))
+    });
+    let firsts = firsts.collect::<Result<Vec<_>, _>>()?;
+    let encoded =
+        guard(|| interner.encode(&firsts)).map_err(|reason| place.corrupt(reason))?.map_err(corrupt)?;
+    Ok((encoded, runs))
+}

@@ -1,0 +1,270 @@
+//! What the data determines: condition and rank of the weighted Jacobian at a point.
+
+use std::mem::MaybeUninit;
+
+use faer::diag::DiagMut;
+use faer::dyn_stack::{MemStack, StackReq};
+use faer::linalg::lu::partial_pivoting::{factor, solve};
+use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
+use faer::{Conj, Mat, Par};
+
+use crate::law::{Role, Scale};
+use crate::problem::Problem;
+
+use crate::linalg::triangularise;
+use crate::problem::Linearization;
+
+/// What the data determines at a point.
+#[derive(Clone, Debug)]
+pub struct Identification {
+    /// Largest over smallest singular value of the column-scaled, weighted Jacobian with respect to the parameters;
+    /// infinite where a direction is not determined.
+    pub condition: f64,
+    /// Directions that the data does not determine, as steps in all coordinates.
+    pub undetermined: Vec<Vec<f64>>,
+    /// `R⁻¹` by rows, `R` being the triangular factor of the weighted Jacobian over the coordinates that are not held at a
+    /// bound, its columns scaled to a norm of one; empty where the data leaves a direction free.
+    pub inverse: Vec<f64>,
+}
+
+impl Default for Identification {
+    fn default() -> Self {
+        Identification { condition: f64::NAN, undetermined: Vec::new(), inverse: Vec::new() }
+    }
+}
+
+/// Directions with a singular value below this share of the largest are not determined: moving along one
+/// by its own length changes no residual by more than rounding does.
+const RANK: f64 = 1e-11;
+
+/// The column-scaled, weighted Jacobian over some coordinates as its triangular factor, which has the same singular
+/// values and costs less to decompose. Holds its buffers.
+#[derive(Debug, Default)]
+pub struct Factor {
+    /// All coordinates, those in question or not.
+    p: usize,
+    /// Coordinates with an effect, and the norms of their columns.
+    live: Vec<usize>,
+    norms: Vec<f64>,
+    dead: Vec<usize>,
+    /// As many columns as live coordinates, and rows if there are enough observations.
+    r: Matrix,
+    /// Its inverse by rows, where there are enough observations.
+    inverse: Vec<f64>,
+    /// Whether no singular value can be near [`RANK`].
+    far_from_singular: bool,
+    /// The Jacobian column by column.
+    columns: Vec<f64>,
+    small: Small,
+    /// The derivatives of the parameters with respect to all coordinates.
+    transform: Vec<f64>,
+}
+
+/// What is kept to decompose small matrices.
+#[derive(Debug, Default)]
+struct Small {
+    lu: Matrix,
+    permutation: Vec<usize>,
+    inverse_permutation: Vec<usize>,
+    transposed: Matrix,
+    other: Matrix,
+    /// One value per column.
+    values: Vec<f64>,
+    memory: Vec<MaybeUninit<u8>>,
+}
+
+impl Factor {
+    /// At a point, over the given coordinates.
+    pub fn of(problem: &Problem, at: &Linearization, free: &[usize]) -> Factor {
+        let mut factor = Factor::default();
+        factor.set(problem, at, free);
+        factor
+    }
+
+    /// The same in buffers that are there.
+    pub fn set(&mut self, problem: &Problem, at: &Linearization, free: &[usize]) {
+        // A parameter without effect: a column of zeros or, where one unit of the coordinate is a large step by nature,
+        // one by which that step changes the objective less than rounding of the data does.
+        let is_live = |&i: &usize| {
+            let coordinate = &problem.model.coordinates[i];
+            let by_nature = coordinate.scale == Scale::Log || coordinate.role == Role::Exponent;
+            let least = if by_nature { problem.floor } else { 0.0 };
+            at.norms[i] * at.norms[i] > least && at.norms[i].is_finite()
+        };
+        let Factor { p, live, norms, dead, r, columns: scaled, .. } = self;
+        *p = at.p;
+        live.clear();
+        live.extend(free.iter().filter(|i| is_live(i)));
+        dead.clear();
+        dead.extend(free.iter().filter(|i| !is_live(i)));
+        norms.clear();
+        norms.extend(live.iter().map(|&i| at.norms[i]));
+        let (n, m) = (at.residual.len(), live.len());
+        // With room for what the factorisation needs.
+        scaled.clear();
+        scaled.resize((n + 1) * m, 0.0);
+        for (k, &weight) in at.weight.iter().enumerate().filter(|(_, w)| **w != 0.0) {
+            let root = weight.sqrt();
+            for (a, (&i, norm)) in live.iter().zip(norms.iter()).enumerate() {
+                scaled[a * n + k] = root * at.jacobian[k * at.p + i] / norm;
+            }
+        }
+        let (columns, work) = scaled.split_at_mut(n * m);
+        if n >= m {
+            triangularise(columns, n, work);
+            r.set(m, m, |i, a| if i <= a { columns[a * n + i] } else { 0.0 });
+        } else {
+            r.set(n, m, |i, a| columns[a * n + i]);
+        }
+        self.invert();
+    }
+
+    /// Directions that the data does not determine, as steps in all coordinates.
+    pub fn undetermined(&self) -> Vec<Vec<f64>> {
+        let alone = |&i: &usize| {
+            let mut step = vec![0.0; self.p];
+            step[i] = 1.0;
+            step
+        };
+        let mut undetermined: Vec<Vec<f64>> = self.dead.iter().map(alone).collect();
+        if !self.live.is_empty() && !self.far_from_singular {
+            let directions = self.directions();
+            let largest = directions.first().map_or(0.0, |(value, _)| *value);
+            let free = directions.into_iter().filter(|(value, _)| *value <= RANK * largest);
+            undetermined.extend(free.map(|(_, direction)| direction));
+        }
+        undetermined
+    }
+
+    /// The direction that the data determines worst.
+    pub fn weakest(&self) -> Vec<f64> {
+        let undetermined = self.undetermined().into_iter().next();
+        undetermined.or_else(|| self.directions().pop().map(|(_, direction)| direction)).unwrap_or_default()
+    }
+
+    /// Inverts the factor, if there are enough observations. No singular value can be near [`RANK`] where the product of
+    /// the Frobenius norms of matrix and inverse, which is at least the condition number, is far below `1/RANK`.
+    fn invert(&mut self) {
+        let Factor { r: Matrix(r), inverse, far_from_singular, .. } = self;
+        let m = r.ncols();
+        inverse.clear();
+        *far_from_singular = false;
+        if r.nrows() < m {
+            return;
+        }
+        inverse.resize(m * m, 0.0);
+        let (mut own, mut of_inverse) = (0.0, 0.0);
+        for column in 0..m {
+            for i in (0..=column).rev() {
+                let known: f64 = (i + 1..=column).map(|k| r[(i, k)] * inverse[k * m + column]).sum();
+                let entry = (f64::from(u8::from(i == column)) - known) / r[(i, i)];
+                inverse[i * m + column] = entry;
+                of_inverse += entry * entry;
+                own += r[(i, column)] * r[(i, column)];
+            }
+        }
+        *far_from_singular = own * of_inverse < (1e-2 / RANK).powi(2);
+    }
+
+    /// [`Identification::inverse`], where the data leaves no direction free.
+    pub fn inverse(&self) -> &[f64] {
+        &self.inverse
+    }
+
+    /// Singular values, largest first, with their right singular vectors as steps in all coordinates; empty where they
+    /// cannot be computed.
+    fn directions(&self) -> Vec<(f64, Vec<f64>)> {
+        let Ok(svd) = self.r.0.svd() else { return Vec::new() };
+        let singular = svd.S().column_vector();
+        let direction = |k: usize| {
+            let mut step = vec![0.0; self.p];
+            for (a, (&i, norm)) in self.live.iter().zip(&self.norms).enumerate() {
+                step[i] = svd.V()[(a, k)] / norm;
+            }
+            (if k < singular.nrows() { singular[k] } else { 0.0 }, step)
+        };
+        (0..self.live.len()).map(direction).collect()
+    }
+
+    /// Condition number of the column-scaled Jacobian with respect to the parameters themselves at `theta`, not the
+    /// solver's coordinates: what a user can compute from the table of residuals. All coordinates of the factor must have an
+    /// effect.
+    pub fn natural_condition(&mut self, problem: &Problem, theta: &[f64]) -> f64 {
+        let Factor { p, live, norms, r, small, transform, .. } = self;
+        problem.natural_jacobian_into(theta, transform);
+        let coordinates = &problem.model.coordinates;
+        let transform = |a: usize, b: usize| transform[coordinates[live[a]].parameter * *p + live[b]];
+        let Small { lu, permutation, inverse_permutation, transposed, other, values, memory } = small;
+        let (n, m) = (r.0.nrows(), live.len());
+        if m == 0 {
+            return 1.0;
+        }
+        // J = J'·T, so J' = J·T⁻¹; columns are scaled before the inversion to spare the arithmetic.
+        values.clear();
+        values.extend((0..m).map(|a| (0..m).map(|b| (transform(a, b) / norms[b]).abs()).fold(0.0, f64::max)));
+        lu.set(m, m, |b, a| transform(a, b) / norms[b] / values[a]);
+        transposed.set(m, n, |a, i| r.0[(i, a)]);
+        permutation.resize(m, 0);
+        inverse_permutation.resize(m, 0);
+        let needed = StackReq::any_of(&[
+            factor::lu_in_place_scratch::<usize, f64>(m, m, Par::Seq, Default::default()),
+            solve::solve_in_place_scratch::<usize, f64>(m, n, Par::Seq),
+            svd_scratch::<f64>(
+                n,
+                m,
+                ComputeSvdVectors::No,
+                ComputeSvdVectors::No,
+                Par::Seq,
+                Default::default(),
+            ),
+        ]);
+        memory.resize(needed.unaligned_bytes_required(), MaybeUninit::uninit());
+        let stack = MemStack::new(memory);
+        let (_, rows) = factor::lu_in_place(
+            lu.0.as_mut(),
+            permutation,
+            inverse_permutation,
+            Par::Seq,
+            stack,
+            Default::default(),
+        );
+        // Both factors lie in one matrix.
+        let (lower, upper) = (lu.0.as_ref(), lu.0.as_ref());
+        solve::solve_in_place_with_conj(lower, upper, rows, Conj::No, transposed.0.as_mut(), Par::Seq, stack);
+        values.clear();
+        values.extend((0..m).map(|a| transposed.0.transpose().col(a).norm_l2()));
+        other.set(n, m, |i, a| transposed.0[(a, i)] / values[a]);
+        values.resize(n.min(m), 0.0);
+        let singular = DiagMut::from_slice_mut(values);
+        if svd(other.0.as_ref(), singular, None, None, Par::Seq, stack, Default::default()).is_err() {
+            return f64::NAN;
+        }
+        match (values.first(), values.last()) {
+            (Some(largest), Some(smallest)) => largest / smallest,
+            _ => f64::NAN,
+        }
+    }
+}
+
+/// A matrix that is set again and again, in the same place where it does not grow.
+#[derive(Debug)]
+struct Matrix(Mat<f64>);
+
+impl Default for Matrix {
+    fn default() -> Self {
+        Matrix(Mat::new())
+    }
+}
+
+impl Matrix {
+    fn set(&mut self, rows: usize, columns: usize, entry: impl Fn(usize, usize) -> f64) {
+        if self.0.shape() != (rows, columns) {
+            self.0.resize_with(rows, columns, |_, _| 0.0);
+        }
+        for j in 0..columns {
+            for i in 0..rows {
+                self.0[(i, j)] = entry(i, j);
+            }
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Whether the objective has a finite minimum, or only flattens towards infinity.
+//!
+//! # Method
+//!
+//! A point whose Newton step is not small against its coordinates, that could not be certified, or that leaves a direction
+//! free is judged by a path. To the objective `F(θ)` is added `½·λ·Σ((θ − m)/u)²` over the coordinates in which the
+//! prediction is not linear, `m` and `u` being the middle and the half-width of the region where the law's starts are
+//! drawn. The minimum of the sum is finite and unique along every flat direction. As `λ` falls, it
+//!
+//! * comes to rest where `F` has a finite minimum: what `λ` moves it by is proportional to `λ`;
+//! * rests at `m` along a direction that changes nothing, so that the data leaves a direction free there too;
+//! * goes on without end where `F` only flattens: where `F` approaches its limit as `exp(−t)` or a power of `t`, by the
+//!   same distance, or in the same proportion, for every decade of `λ`.
+//!
+//! So what counts is how far the path goes in its last steps, compared with the steps before. The limit, the parameters
+//! that leave all bounds and those that make no difference any more are read off the path's end.
+//!
+//! Nothing but the law, the data and the point enters. (Regularisation paths: Tikhonov 1963; Hoerl & Kennard 1970. That a
+//! least-squares problem of exponentials may have no minimum: Demidenko 1989, Wynn & Bloomfield 1971.)
+
+mod limit_curve;
+mod regularization_path;
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use crate::formula::names;
+use crate::law::{Coordinate, Residual, Role, Scale, list};
+use crate::problem::{LaneData, Problem};
+
+use self::limit_curve::{LimitCurve, recognise};
+use self::regularization_path::{Order, Path, Place, in_chart};
+use super::levenberg_marquardt::lane_queue::Batch;
+use super::newton::{Finished, Region, minimise, minimise_within, resolution};
+use super::{Fit, Models};
+use crate::problem::Linearization;
+
+/// A path has come to rest where its last step is below this share of the one before, or of the coordinates.
+const RESTS: f64 = 0.1;
+const STANDS_STILL: f64 = 1e-4;
+
+/// A path that ends above the point that is judged by more than this, relatively, is in another valley.
+const HIGHER: f64 = 1e-2;
+
+/// A parameter that changes by more than this share of itself along the last step of a path without end takes part.
+/// One that changes by more than the second share follows.
+const TAKES_PART: f64 = 0.02;
+const FOLLOWS: f64 = 1e-3;
+
+/// A parameter that changes the residuals by less than this share of them, in squares, when it is changed by as much as
+/// itself, and by less than the second share of what it was a step before, has no effect in the limit.
+const SMALL_EFFECT: f64 = 1e-3;
+const SMALLER: f64 = 0.3;
+
+/// A coordinate of which the interval reaches no farther than this, in its chart, ends there.
+const FAR_REACHING: f64 = 0.5;
+
+/// Iterations without a penalty, where the path has come to rest.
+const MOST_AT_REST: u32 = 50;
+
+/// A parameter that grows by more than this factor while the step along a path doubles has no end.
+const DIVERGES: f64 = 1.5;
+
+/// What the objective does around a point.
+#[derive(Clone, Debug)]
+pub enum Landscape {
+    /// It has a finite minimum, near this point.
+    Minimum(Finished),
+    /// It has a limit, but no minimum; a point on the way there.
+    Unbounded(Escape, Finished),
+    /// The path led elsewhere.
+    Unknown,
+}
+
+/// How the objective falls without end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Escape {
+    /// The law's parameters that leave all bounds, or go to zero, and where to.
+    pub parameters: Vec<(usize, Towards)>,
+    /// Those that stay finite but have not come to rest: they make up for the others.
+    pub following: Vec<usize>,
+    /// Those that make no difference in the limit.
+    pub without_effect: Vec<usize>,
+    /// The lowest objective on the way.
+    pub limit: f64,
+    /// The curve that the predictions tend to, where its kind is known.
+    pub curve: Option<LimitCurve>,
+}
+
+/// Where a parameter goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Towards {
+    Infinity,
+    MinusInfinity,
+    Zero,
+}
+
+impl std::fmt::Display for Towards {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Towards::Infinity => "∞",
+            Towards::MinusInfinity => "−∞",
+            Towards::Zero => "0",
+        })
+    }
+}
+
+impl Escape {
+    /// "`c`, `d` → ∞, `b` → 0".
+    pub fn directions(&self, name: impl Fn(usize) -> String) -> String {
+        let mut phrases = Vec::new();
+        for towards in [Towards::Infinity, Towards::MinusInfinity, Towards::Zero] {
+            let those = self.parameters.iter().filter(|(_, t)| *t == towards);
+            let names: Vec<String> = those.map(|(i, _)| name(*i)).collect();
+            if !names.is_empty() {
+                phrases.push(format!("{} → {towards}", list(&names)));
+            }
+        }
+        phrases.join(", ")
+    }
+
+    /// Whether parameters go to zero and nowhere else: to the edge of their domains, which may be a legitimate answer.
+    pub fn is_edge(&self) -> bool {
+        self.parameters.iter().all(|(_, towards)| *towards == Towards::Zero)
+    }
+}
+
+/// Follows the path from a point: at first under large penalties, which leave no valley that is hard to follow; where that
+/// leads into another valley, under small ones first.
+pub fn landscape(models: &Models, problem: &Problem, from: &Finished, batch: &mut Batch) -> Landscape {
+    let mut path = Path::new(models, problem, from, batch);
+    for order in [Order::LargestFirst, Order::LeastFirst] {
+        path.follow(order);
+        let found = read(problem, &path, from);
+        if !matches!(found, Landscape::Unknown) {
+            return found;
+        }
+    }
+    Landscape::Unknown
+}
+
+/// How far a coordinate may go, as far as a parabola tells, and what the objective may rise by.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    pub coordinate: usize,
+    /// In the coordinate's units, one way.
+    pub distance: f64,
+    pub rise: f64,
+}
+
+/// Intervals reach no farther than this many times what they would if residuals were alike.
+const UNLIKE: f64 = 10.0;
+
+/// Whether an interval of a coordinate, which is known roughly, is worth following.
+pub fn may_be_endless(models: &Models, fit: &Fit, coordinate: usize, roughly: Option<f64>) -> bool {
+    let Some(roughly) = roughly else { return true };
+    let Some(from) = &fit.solution else { return false };
+    in_chart(models, &fit.problem, from, coordinate, UNLIKE * roughly).is_some_and(|step| step > FAR_REACHING)
+}
+
+/// The parameters of the law that the data does not keep from leaving all bounds, and where to: with coordinates that can be
+/// followed to the end of their charts while the objective stays within reach of its minimum.
+///
+/// Coordinates that are known to a small part of their unit are not followed: the parabola would have to flatten within it.
+pub fn endless(models: &Models, fit: &Fit, reaches: &[Reach], batch: &mut Batch) -> Vec<(usize, Towards)> {
+    let Some(from) = &fit.solution else { return Vec::new() };
+    if reaches.is_empty() {
+        return Vec::new();
+    }
+    let mut path = Path::new(models, &fit.problem, from, batch);
+    let mut found: Vec<(usize, Towards)> = Vec::new();
+    for reach in reaches {
+        let Some(step) = in_chart(models, &fit.problem, from, reach.coordinate, reach.distance)
+            .filter(|step| *step > FAR_REACHING)
+        else {
+            continue;
+        };
+        let level = from.rows.objective + reach.rise;
+        for step in [step, -step] {
+            // Steps are doubled, so that the last one is long whatever the first.
+            if path.stays_below(reach.coordinate, step.clamp(-1.0, 1.0), level)
+                && let [.., last, end] = path.places.as_slice()
+            {
+                // The path shows that the coordinate has no end. Of the others, those that the prediction is linear in
+                // are as free; the rest may move within bounds of their own, and are followed themselves.
+                let (near, far) = (fit.problem.natural(&last.theta), fit.problem.natural(&end.theta));
+                let coordinates = &fit.problem.model.coordinates;
+                let follows = |i: usize| {
+                    let is_linear = |c: &&Coordinate| c.parameter == i && c.is_conditionally_linear();
+                    coordinates.iter().any(|c| is_linear(&c)) && far[i].abs() > DIVERGES * near[i].abs()
+                };
+                let escape = escape(&fit.problem, last, end, end.objective, from);
+                let own = coordinates[reach.coordinate].parameter;
+                found.extend(escape.parameters.into_iter().filter(|(i, _)| *i == own || follows(*i)));
+            }
+        }
+    }
+    found
+}
+
+/// What a path that has been followed says.
+fn read(problem: &Problem, path: &Path, from: &Finished) -> Landscape {
+    let places = &path.places;
+    let [.., last, end] = places.as_slice() else { return Landscape::Unknown };
+    if end.objective > from.rows.objective * (1.0 + HIGHER) + path.scale * HIGHER {
+        return Landscape::Unknown;
+    }
+    let steps: Vec<f64> = places.windows(2).map(|pair| pair[0].distance(&pair[1])).collect();
+    let rests = match steps.as_slice() {
+        [.., before, last] => *last < STANDS_STILL || *last < RESTS * before,
+        _ => return Landscape::Unknown,
+    };
+    let weight = &problem.observations.weight;
+    if rests {
+        let region = Region::of(problem).beyond_range();
+        let found = minimise_within(problem, region, weight, &end.theta, MOST_AT_REST);
+        // A minimum at parameters that are no numbers is none.
+        match found {
+            None => return Landscape::Unknown,
+            Some(found) if found.in_range => return Landscape::Minimum(found),
+            Some(_) => {}
+        }
+    }
+    let limit = places.iter().map(|place| place.objective).fold(f64::INFINITY, f64::min);
+    let mut escape = escape(problem, last, end, limit, from);
+    if escape.parameters.is_empty() {
+        return Landscape::Unknown;
+    }
+    escape.curve = limit_curve(problem, last, end);
+    let is_finite = |place: &&Place| problem.natural(&place.theta).iter().all(|x| x.is_finite());
+    let finite = places.iter().rev().find(is_finite);
+    let point = finite.and_then(|place| minimise(problem, weight, &place.theta, 0));
+    point.map_or(Landscape::Unknown, |point| Landscape::Unbounded(escape, point))
+}
+
+/// The curve that predictions in one variable tend to.
+fn limit_curve(problem: &Problem, last: &Place, end: &Place) -> Option<LimitCurve> {
+    let sources = &problem.model.sources;
+    let all: BTreeSet<&str> = sources.iter().flat_map(names).collect();
+    let [variable] = all.into_iter().collect::<Vec<_>>()[..] else { return None };
+    let values_of = |text: String| {
+        let source = sources.iter().position(|source| source.to_string() == text)?;
+        Some(problem.observations.source(source))
+    };
+    let values: Cow<[f64]> = match values_of(variable.to_string()) {
+        Some(values) => values.into(),
+        None => values_of(format!("log({variable})"))?.iter().map(|x| x.exp()).collect(),
+    };
+    let data = LaneData::spread(problem, &problem.observations.weight);
+    let [before, at_end] = [last, end].map(|place| {
+        let mut values = Linearization::at(problem, &data, &place.theta).value;
+        if problem.model.residual == Residual::Log {
+            values.iter_mut().for_each(|value| *value = value.exp());
+        }
+        values
+    });
+    recognise(&values, &before, &at_end)
+}
+
+/// Whether zero is an end of a coordinate's domain.
+fn ends_at_zero(coordinate: &Coordinate) -> bool {
+    coordinate.scale == Scale::Log || coordinate.low == 0.0 || coordinate.high == 0.0
+}
+
+/// Which parameters take part in a path without end, by its last step.
+fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finished) -> Escape {
+    let (near, far) = (problem.natural(&last.theta), problem.natural(&end.theta));
+    let response = &problem.observations.response;
+    let size = response.iter().map(|y| y.abs()).fold(0.0, f64::max);
+    let (mut parameters, mut following) = (Vec::new(), Vec::new());
+    for coordinate in &problem.model.coordinates {
+        let i = coordinate.parameter;
+        let unit = match coordinate.role {
+            Role::Offset | Role::LowEnd | Role::HighEnd => size.max(near[i].abs()),
+            _ => near[i].abs(),
+        };
+        let grows = !far[i].is_finite() || far[i].abs() > unit * (1.0 + TAKES_PART);
+        let shrinks = far[i].abs() < near[i].abs() / (1.0 + TAKES_PART);
+        if grows {
+            let up = far[i] > 0.0 || far[i].is_nan();
+            parameters.push((i, if up { Towards::Infinity } else { Towards::MinusInfinity }));
+        } else if shrinks && ends_at_zero(coordinate) {
+            parameters.push((i, Towards::Zero));
+        } else if !coordinate.is_conditionally_linear() && (far[i] - near[i]).abs() > FOLLOWS * near[i].abs()
+        {
+            following.push(i);
+        }
+    }
+    let data = LaneData::spread(problem, &problem.observations.weight);
+    let [before, rows] = [last, end].map(|place| Linearization::at(problem, &data, &place.theta));
+    let slack = problem.floor + resolution(&from.theta, &from.rows);
+    let without_effect = |&i: &usize| {
+        let coordinate = &problem.model.coordinates[i];
+        let unit = match coordinate.scale {
+            Scale::Log => 1.0,
+            Scale::Linear if coordinate.is_conditionally_linear() => size.max(end.theta[i].abs()),
+            Scale::Linear => end.theta[i].abs(),
+        };
+        let moved = |rows: &Linearization| (rows.norms[i] * unit).powi(2);
+        let (there, here) = (moved(&before), moved(&rows));
+        let vanishes = here < SMALL_EFFECT * limit && here < there * SMALLER;
+        let takes_part = parameters.iter().any(|(p, _)| *p == coordinate.parameter);
+        (vanishes || here <= slack) && !takes_part
+    };
+    let without_effect: Vec<usize> =
+        (0..problem.p()).filter(without_effect).map(|i| problem.model.coordinates[i].parameter).collect();
+    following.retain(|i| !without_effect.contains(i));
+    Escape { parameters, following, without_effect, limit, curve: None }
+}

@@ -1,0 +1,222 @@
+//! Searches that need not be finished: they are on their way to an optimum that another has found.
+//!
+//! Around an optimum the objective is its quadratic model there. A search whose objective and gradient are already what
+//! that model says is where Newton's method converges to this optimum (Kantorovich 1948 bounds the same by the change of
+//! the Hessian), and what it would find is known. A search that is elsewhere differs in one of the two.
+
+use fearless_simd::{Level, dispatch};
+
+use crate::lanes::Lanes;
+use crate::law::{LANES, Pack};
+use crate::problem::triangle;
+
+use super::{Searches, is_true, load, truth};
+use crate::optimize::AGREEMENT;
+
+/// Optima of one problem that searches have found: for each its place, the objective, gradient and Hessian, one after the
+/// other.
+///
+/// What is found becomes known when it is published, in the order of the searches' numbers: what a search is abandoned for
+/// then does not depend on how fast others were that ran beside it.
+#[derive(Clone, Debug, Default)]
+pub struct Basins {
+    p: usize,
+    known: Vec<f64>,
+    /// Numbers of the searches that have converged since, ascending, and their optima.
+    numbers: Vec<usize>,
+    found: Vec<f64>,
+}
+
+/// Optima that are known at most: comparing with many would cost more than it saves.
+const MOST_BASINS: usize = 4;
+
+/// A search is on its way to an optimum where objective and gradient are what the optimum's quadratic model says, to
+/// this share of what they differ from the optimum's: there Newton's method has begun to converge.
+const ALIKE: f64 = 0.1;
+
+/// Values of an optimum in `p` coordinates.
+fn width(p: usize) -> usize {
+    p + 1 + p + triangle(p)
+}
+
+impl Basins {
+    /// Forgets all, for a problem of `p` coordinates.
+    pub fn forget(&mut self, p: usize) {
+        self.p = p;
+        self.known.clear();
+        self.numbers.clear();
+        self.found.clear();
+    }
+
+    /// Whether there is none to be on the way to.
+    pub fn none_known(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Notes where the search of this number has converged.
+    pub fn note(&mut self, number: usize, optimum: &[f64]) {
+        let place = self.numbers.partition_point(|&n| n < number);
+        self.numbers.insert(place, number);
+        let place = place * width(self.p);
+        self.found.splice(place..place, optimum.iter().copied());
+    }
+
+    /// Makes known what has been noted, as far as it is new and there is room.
+    pub fn publish(&mut self) {
+        let Basins { p, known, numbers, found } = self;
+        let width = width(*p);
+        for optimum in found.chunks(width) {
+            let objective = optimum[*p];
+            let same = |known: &[f64]| (known[*p] - objective).abs() <= AGREEMENT * objective.abs();
+            if known.len() < MOST_BASINS * width && !known.chunks(width).any(same) {
+                known.extend_from_slice(optimum);
+            }
+        }
+        numbers.clear();
+        found.clear();
+    }
+}
+
+/// What the searches in lanes know of optima: each lane its own problem's.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// How many, per lane.
+    n: [usize; LANES],
+    optima: Vec<Pack>,
+}
+
+impl Known {
+    /// Nothing, in `p` coordinates.
+    pub fn forget(&mut self, p: usize) {
+        self.n = [0; LANES];
+        self.optima.resize(MOST_BASINS * width(p), Pack::ZERO);
+    }
+
+    /// A lane takes over what is known of its problem.
+    pub fn set(&mut self, lane: usize, basins: &Basins) {
+        self.n[lane] = basins.known.len() / width(basins.p);
+        for (pack, &value) in self.optima.iter_mut().zip(&basins.known) {
+            pack.0[lane] = value;
+        }
+    }
+
+    /// Place and objective of an optimum that a lane knows.
+    pub fn get(&self, p: usize, lane: usize, number: usize) -> (impl Iterator<Item = f64>, f64) {
+        let optimum = &self.optima[number * width(p)..(number + 1) * width(p)];
+        (optimum[..p].iter().map(move |pack| pack.0[lane]), optimum[p].0[lane])
+    }
+}
+
+impl Searches {
+    /// The searches that are on their way to an optimum that they know, and to which.
+    pub fn entered(&self, level: Level, known: &Known) -> [Option<usize>; LANES] {
+        let mut entered = [None; LANES];
+        let most = known.n.iter().copied().max().unwrap_or(0);
+        let p = self.theta.len();
+        for (number, optimum) in known.optima.chunks(width(p)).take(most).enumerate() {
+            let alike = dispatch!(level, simd => self.alike::<fearless_simd::f64x8<_>>(simd, optimum));
+            for (lane, entry) in entered.iter_mut().enumerate() {
+                // A search that is below an optimum cannot be on its way to it.
+                let above = self.at.packs[0].0[lane] >= optimum[p].0[lane];
+                if number < known.n[lane] && alike.0[lane] == 1.0 && above {
+                    *entry = entry.or(Some(number));
+                }
+            }
+        }
+        entered
+    }
+
+    /// 1 where objective and gradient are as the quadratic model around an optimum has them.
+    #[inline(always)]
+    fn alike<L: Lanes>(&self, token: L::Token, optimum: &[Pack]) -> Pack {
+        let p = self.theta.len();
+        let zero = L::splat(token, 0.0);
+        let (theta, sums) = optimum.split_at(p);
+        let (gradient, hessian) = sums[1..].split_at(p);
+        let away = |i: usize| load::<L>(token, &self.theta[i]) - load(token, &theta[i]);
+        let mut excess = zero;
+        let (mut error, mut size) = (zero, zero);
+        for i in 0..p {
+            let mut bend = zero;
+            for j in 0..p {
+                let k = if i >= j { triangle(i) + j } else { triangle(j) + i };
+                bend = load::<L>(token, &hessian[k]).mul_add(away(j), bend);
+            }
+            let slope = load::<L>(token, &gradient[i]);
+            excess = (slope + bend * bend.fill(0.5)).mul_add(away(i), excess);
+            let wrong = load::<L>(token, &self.at.packs[1 + i]) - (slope + bend);
+            // Coordinates differ in units: each by its own curvature.
+            let curvature = load::<L>(token, &hessian[triangle(i) + i]).abs();
+            let unit = zero.fill(1.0) / curvature.max(zero.fill(f64::MIN_POSITIVE));
+            error = (wrong * wrong).mul_add(unit, error);
+            size = (bend * bend).mul_add(unit, size);
+        }
+        let found = load::<L>(token, &self.at.packs[0]) - load(token, &sums[0]);
+        let started = is_true::<L>(token, &self.started);
+        let share = zero.fill(ALIKE);
+        let alike =
+            started & (found - excess).abs().le(share * excess.abs()) & error.le(share * share * size);
+        let mut flags = Pack::ZERO;
+        truth(alike, zero.fill(1.0)).store(&mut flags.0);
+        flags
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::law::Residual;
+    use crate::optimize::levenberg_marquardt::Ending;
+    use crate::optimize::multistart::lane_scheduler::{self, Crew};
+    use crate::optimize::{Batch, Kind, Points, Starts, Task, terrain};
+    use crate::problem::{Loss, Part};
+    use crate::testing::{Uniform, problem, typed_law};
+
+    use super::{AGREEMENT, Basins};
+
+    /// Searches on a law with many optima end, abandoned or not, in the optimum that each finds when left alone.
+    #[test]
+    fn abandoned_searches_would_have_ended_there() {
+        let law = typed_law("y ~ a*sin(b*x) + c where b in [0.2, 6]", &["x", "y"]);
+        let mut uniform = Uniform(3);
+        let x: Vec<f64> = (0..40).map(|i| 0.2 * f64::from(i)).collect();
+        let y: Vec<f64> =
+            x.iter().map(|x| 1.5 * (2.3 * x).sin() + 0.7 + uniform.between(-0.3, 0.3)).collect();
+        let (models, problem) = problem(&law, Residual::Linear, Loss::L2, &[("y", y), ("x", x)]);
+        let mut batch = Batch::default();
+        let mut starts = Points::default();
+        starts.clear(problem.p());
+        Starts::new(&models, &problem).draw(0..128, 128, &mut batch, &mut starts);
+        let terrain = terrain(&problem);
+        let (rows, weight) = problem.taking_part();
+        let part = Part { rows: &rows, weight: &weight };
+        let mut alone = vec![f64::NAN; starts.len()];
+        let task = |i: usize| Task::new(&problem, &terrain, part, starts.point(i));
+        batch.run(Kind::of(&problem, &terrain), starts.len(), task, |end| alone[end.task] = end.objective);
+        let (mut ends, mut together, mut basins) = (Points::default(), Vec::new(), Basins::default());
+        ends.clear(problem.p());
+        basins.forget(problem.p());
+        lane_scheduler::search(
+            [Crew {
+                problem: &problem,
+                terrain: &terrain,
+                part,
+                starts: &starts,
+                ends: &mut ends,
+                outcomes: &mut together,
+                basins: &mut basins,
+            }],
+            &mut batch,
+        );
+        let abandoned = together.iter().filter(|o| matches!(o.ending, Ending::Abandoned(_))).count();
+        assert!(abandoned >= 12, "{abandoned}");
+        let mut optima = alone.clone();
+        optima.sort_by(f64::total_cmp);
+        optima.dedup_by(|a, b| (*a - *b).abs() <= AGREEMENT * *b);
+        assert!(optima.len() >= 4, "{optima:?}");
+        assert_eq!(together.len(), starts.len());
+        for outcome in &together {
+            let alone = alone[outcome.start];
+            assert!((alone - outcome.objective).abs() <= AGREEMENT * alone, "{alone} {outcome:?}");
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! Many searches of one model at once, one per lane.
+//!
+//! A lane whose search has ended is given the next task at once, so that no search waits for a slower
+//! neighbour; tasks may be of several fits (see `crew`). Every lane's arithmetic is its own: what a search finds does not
+//! depend on which others share its batch, nor on the order in which they are taken.
+//!
+//! Searches on a long fit ([`LongData`]), or few on one that fills the lanes, are made one after the other, each over all
+//! lanes and over what threads are free.
+
+use fearless_simd::Level;
+
+use crate::law::{LANES, Model, Pack};
+use crate::problem::{LONG, LaneData, LongData, Objective, Order, Part, Problem, Sums, Table, Workspace};
+
+use super::known_optima::{Basins, Known};
+use super::normal_coordinates::Ahead;
+use super::{Ending, Ground, Searches, Terrain};
+use crate::optimize::diagnosis::identifiability::Factor;
+use crate::optimize::local_expansion::Expansion;
+use crate::optimize::multistart::Searched;
+use crate::optimize::spare::Spare;
+use crate::optimize::starts::Drafts;
+
+/// One search to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Task<'a> {
+    pub problem: &'a Problem,
+    pub terrain: &'a Terrain<'a>,
+    pub part: Part<'a>,
+    pub start: &'a [f64],
+    /// What is known at the start, if anything.
+    pub ahead: Option<Ahead<'a>>,
+}
+
+impl<'a> Task<'a> {
+    /// A search of whose start nothing is known.
+    pub fn new(problem: &'a Problem, terrain: &'a Terrain<'a>, part: Part<'a>, start: &'a [f64]) -> Task<'a> {
+        Task { problem, terrain, part, start, ahead: None }
+    }
+}
+
+/// What all tasks of a batch share.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind<'a> {
+    pub model: &'a Model,
+    pub ground: Ground<'a>,
+    /// The largest number of observations of a task.
+    pub most_observations: usize,
+    pub has_sigma: bool,
+    /// Of the problem, where all tasks are parts of one.
+    pub table: Option<&'a Table>,
+}
+
+impl<'a> Kind<'a> {
+    /// The kind of tasks on one problem.
+    pub fn of(problem: &'a Problem, terrain: &'a Terrain<'a>) -> Kind<'a> {
+        Kind {
+            model: &problem.model,
+            ground: Ground {
+                loss: problem.loss,
+                coordinates: &problem.model.coordinates,
+                linear: terrain.linear,
+                project_start: terrain.project_start,
+                daring: terrain.daring,
+                third: &[],
+                connection: &[],
+            },
+            most_observations: problem.n(),
+            has_sigma: problem.observations.sigma.is_some(),
+            table: None,
+        }
+    }
+}
+
+/// How a search ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended<'a> {
+    /// The task's number.
+    pub task: usize,
+    /// The point where it ended; an abandoned search's is the optimum it was on its way to.
+    pub theta: &'a [f64],
+    pub objective: f64,
+    pub iterations: u32,
+    pub ending: Ending,
+    /// The point, and the objective, gradient and Hessian there or one step before, as [`Basins::note`] takes them.
+    pub(in crate::optimize) optimum: &'a [f64],
+}
+
+/// Where lanes get their tasks.
+pub trait Tasks<'a> {
+    /// The next task of a lane that is free, and its number; none while there is none.
+    fn next(&mut self, lane: usize) -> Option<(usize, Task<'a>)>;
+
+    /// The optima that a task's search is abandoned for when it is on its way to one.
+    fn basins(&self, _task: usize) -> Option<&Basins> {
+        None
+    }
+
+    fn done(&mut self, ended: Ended);
+}
+
+/// Tasks that anyone may take in the order of their numbers.
+struct InOrder<T, D> {
+    next: usize,
+    n: usize,
+    task: T,
+    done: D,
+}
+
+impl<'a, T: FnMut(usize) -> Task<'a>, D: FnMut(Ended)> Tasks<'a> for InOrder<T, D> {
+    fn next(&mut self, _: usize) -> Option<(usize, Task<'a>)> {
+        let number = self.next;
+        (number < self.n).then(|| {
+            self.next += 1;
+            (number, (self.task)(number))
+        })
+    }
+
+    fn done(&mut self, ended: Ended) {
+        (self.done)(ended);
+    }
+}
+
+/// A fit of so many observations fills the lanes by itself when there are few searches: eight at once wait for the
+/// slowest, while one after the other those after the first find its optimum known.
+const FILLING: usize = 192;
+
+/// Buffers for batches, and for the fits that they are a part of; reused from batch to batch and from fit to fit.
+#[derive(Debug)]
+pub struct Batch {
+    level: Level,
+    workspace: Workspace,
+    data: LaneData,
+    long: LongData,
+    sums: Sums,
+    searches: Searches,
+    optimum: Vec<f64>,
+    known: Known,
+    pub(in crate::optimize) drafts: Drafts,
+    /// Of the fits that share the lanes.
+    pub(in crate::optimize) searched: Vec<Searched>,
+    pub(in crate::optimize) factor: Factor,
+    /// What fits that are done with have left.
+    pub spare: Spare,
+    /// The values of two of a law's variables.
+    pub(in crate::optimize) variables: [Vec<f64>; 2],
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Batch {
+            level: Level::new(),
+            workspace: Workspace::default(),
+            data: LaneData::default(),
+            long: LongData::default(),
+            sums: Sums::default(),
+            searches: Searches::default(),
+            optimum: Vec::new(),
+            known: Known::default(),
+            drafts: Drafts::default(),
+            searched: Vec::new(),
+            factor: Factor::default(),
+            spare: Spare::default(),
+            variables: Default::default(),
+        }
+    }
+}
+
+impl Batch {
+    /// Runs tasks `0..n` of one kind; `task(i)` describes the i-th, `done` takes the results, in the order in
+    /// which searches end.
+    pub fn run<'a>(
+        &mut self,
+        kind: Kind,
+        n: usize,
+        task: impl FnMut(usize) -> Task<'a>,
+        done: impl FnMut(Ended),
+    ) {
+        let mut tasks = InOrder { next: 0, n, task, done };
+        if fills(kind.most_observations, n) {
+            self.run_in_turn(kind, &mut tasks);
+        } else {
+            self.run_in_lanes(kind, &mut tasks);
+        }
+    }
+
+    /// Runs one task alone, its observations spread over the lanes.
+    pub fn run_alone(&mut self, kind: Kind, task: Task, done: impl FnMut(Ended)) {
+        self.run_in_turn(kind, &mut InOrder { next: 0, n: 1, task: |_| task, done });
+    }
+
+    /// Runs tasks of one kind one after the other, the observations of each spread over the lanes.
+    pub fn run_in_turn<'a>(&mut self, kind: Kind, tasks: &mut impl Tasks<'a>) {
+        let Kind { model, ground, .. } = kind;
+        let Batch { level, long, sums, searches, optimum, known, .. } = self;
+        searches.prepare(model.coordinates.len());
+        let mut loaded = None;
+        while let Some((number, task)) = tasks.next(0) {
+            let identity = Some((std::ptr::from_ref(task.problem), task.part.weight.as_ptr()));
+            if loaded != identity {
+                long.load(task.problem, task.part);
+                loaded = identity;
+            }
+            known.forget(model.coordinates.len());
+            for lane in 0..LANES {
+                begin(lane, &task, tasks.basins(number), ground, searches, known);
+            }
+            let ending = loop {
+                long.evaluate(*level, (model, ground.loss, &searches.mix), &searches.trial, sums);
+                let ending = searches.observe(*level, sums, [true; LANES], ground)[0];
+                let entered = || searches.entered(*level, known)[0].map(Ending::Abandoned);
+                if let Some(ending) = ending.or_else(entered) {
+                    break ending;
+                }
+            };
+            tasks.done(ended(number, ending, 0, searches, known, optimum));
+        }
+    }
+
+    /// Runs tasks of one kind side by side.
+    pub fn run_in_lanes<'a>(&mut self, kind: Kind, tasks: &mut impl Tasks<'a>) {
+        let Kind { model, ground, most_observations, has_sigma, table } = kind;
+        let p = model.coordinates.len();
+        let Batch { level, workspace, data, sums, searches, optimum, known, .. } = self;
+        data.prepare(model, most_observations, has_sigma);
+        searches.prepare(p);
+        known.forget(p);
+        let mut lanes: [Option<(usize, Task<'a>)>; LANES] = [None; LANES];
+        let mut loaded: [Option<(*const Problem, *const f64)>; LANES] = [None; LANES];
+        let mut changed = true;
+        loop {
+            let mut loading = [None; LANES];
+            for lane in 0..LANES {
+                if lanes[lane].is_some() {
+                    continue;
+                }
+                let Some((number, task)) = tasks.next(lane) else { continue };
+                // Starts of one sweep share their data: it stays in the lane.
+                let identity = (std::ptr::from_ref(task.problem), task.part.weight.as_ptr());
+                if loaded[lane] != Some(identity) {
+                    loading[lane] = Some((task.problem, task.part));
+                    loaded[lane] = Some(identity);
+                }
+                begin(lane, &task, tasks.basins(number), ground, searches, known);
+                lanes[lane] = Some((number, task));
+                changed = true;
+            }
+            let active = lanes.map(|lane| lane.is_some());
+            if active == [false; LANES] {
+                return;
+            }
+            if changed {
+                data.load_lanes(*level, table, loading);
+                data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
+                changed = false;
+            }
+            Objective { model, loss: ground.loss, order: Order::Hessian, data, mix: &searches.mix }.evaluate(
+                *level,
+                &searches.trial,
+                workspace,
+                sums,
+            );
+            let mut endings = searches.observe(*level, sums, active, ground);
+            for (ending, basin) in endings.iter_mut().zip(searches.entered(*level, known)) {
+                *ending = ending.or(basin.map(Ending::Abandoned));
+            }
+            for lane in 0..LANES {
+                if let (Some((number, _)), Some(ending)) = (lanes[lane], endings[lane]) {
+                    tasks.done(ended(number, ending, lane, searches, known, optimum));
+                    lanes[lane] = None;
+                    changed = true;
+                }
+            }
+        }
+    }
+
+    /// Where up to eight searches that begin at the expansion's point under weights of their own should look next;
+    /// `sums` are the expansion's for each, one after the other. Leaves points and expected decreases for each.
+    pub fn look_ahead(
+        &mut self,
+        terrain: &Terrain,
+        ground: Ground,
+        expansion: &Expansion,
+        sums: &[Pack],
+        trials: &mut [f64],
+        predicted: &mut [f64],
+    ) {
+        let p = expansion.theta.len();
+        self.searches.prepare(p);
+        // Lanes that are left over repeat the first.
+        for lane in 0..LANES {
+            let from = if lane < predicted.len() { lane * expansion.width() } else { 0 };
+            self.searches.begin(lane, &expansion.theta, terrain);
+            self.searches.inform(lane, &sums[from..from + expansion.width()], terrain.loss);
+        }
+        self.searches.look_ahead(self.level, ground);
+        for (lane, (trial, predicted)) in trials.chunks_mut(p).zip(predicted).enumerate() {
+            for (x, pack) in trial.iter_mut().zip(&self.searches.trial) {
+                *x = pack.0[lane];
+            }
+            *predicted = self.searches.predicted.0[lane];
+        }
+    }
+
+    /// The vectors that the machine has.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+}
+
+/// Whether `n` searches on so many observations are made one after the other.
+pub fn fills(observations: usize, n: usize) -> bool {
+    observations > LONG || (n <= LANES && observations >= FILLING)
+}
+
+/// Begins a task's search in a lane, with the optima that it is abandoned for.
+fn begin(
+    lane: usize,
+    task: &Task,
+    basins: Option<&Basins>,
+    ground: Ground,
+    searches: &mut Searches,
+    known: &mut Known,
+) {
+    searches.begin(lane, task.start, task.terrain);
+    if let Some(basins) = basins {
+        known.set(lane, basins);
+    }
+    if let Some(ahead) = task.ahead {
+        searches.inform(lane, ahead.sums, ground.loss);
+        searches.look_at(lane, ahead.trial, ahead.predicted);
+    }
+}
+
+/// What is told of a search that has ended in a lane.
+fn ended<'a>(
+    task: usize,
+    ending: Ending,
+    lane: usize,
+    searches: &Searches,
+    known: &Known,
+    optimum: &'a mut Vec<f64>,
+) -> Ended<'a> {
+    let p = searches.theta.len();
+    optimum.clear();
+    let iterations = searches.iterations[lane];
+    if let Ending::Abandoned(number) = ending {
+        let (theta, objective) = known.get(p, lane, number);
+        optimum.extend(theta);
+        return Ended { task, theta: optimum, objective, iterations, ending, optimum: &[] };
+    }
+    optimum.extend(searches.theta.iter().chain(&searches.at.packs).map(|pack| pack.0[lane]));
+    if ending == Ending::NotFinite {
+        // What the lane holds is another search's.
+        optimum[p..].fill(f64::NAN);
+    }
+    Ended { task, theta: &optimum[..p], objective: optimum[p], iterations, ending, optimum }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::law::Residual;
+    use crate::optimize::{self, Ending, Points, Starts, minimise, terrain};
+    use crate::problem::{LONG, Loss};
+    use crate::testing::{Uniform, catalogue_law, problem};
+
+    use super::{Batch, Kind, Part, Task};
+
+    /// A fit with as many observations as lanes take, and one with more: searches end where the reference solver does.
+    #[test]
+    fn searches_on_long_fits_end_where_the_reference_solver_does() {
+        let law = catalogue_law("power-offset");
+        let mut uniform = Uniform(5);
+        for n in [LONG, 10 * LONG] {
+            let x: Vec<f64> = (0..n).map(|_| 10.0 * uniform.between(0.0, 7.0).exp()).collect();
+            let y: Vec<f64> =
+                x.iter().map(|x| (1.5 + 4.0 * x.powf(-0.4)) * (1.0 + uniform.between(-0.02, 0.02))).collect();
+            for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
+                let (models, problem) =
+                    problem(&law, Residual::Log, loss, &[("y", y.clone()), ("x", x.clone())]);
+                let mut batch = Batch::default();
+                let mut starts = Points::default();
+                starts.clear(problem.p());
+                Starts::new(&models, &problem).draw(0..32, 12, &mut batch, &mut starts);
+                let terrain = terrain(&problem);
+                let weight = &problem.observations.weight;
+                let rows = problem.weighted();
+                let part = Part { rows: &rows, weight };
+                let task = |i: usize| Task::new(&problem, &terrain, part, starts.point(i));
+                let best = minimise(&problem, weight, starts.point(0), 200).unwrap();
+                assert!(best.certificate.holds(), "{:?}", best.certificate);
+                let mut converged = 0;
+                batch.run(Kind::of(&problem, &terrain), starts.len(), task, |ended| {
+                    // From far outside the usual region a search may drift off.
+                    if ended.ending == Ending::Converged {
+                        converged += 1;
+                        let excess = ended.objective / best.rows.objective - 1.0;
+                        assert!(excess.abs() < 1e-9, "{n} {loss}: {excess}");
+                    }
+                });
+                assert!(converged >= 11, "{n} {loss}: {converged}");
+            }
+        }
+    }
+
+    /// A search that cannot begin has no objective, also in a lane where another has found one.
+    #[test]
+    fn a_search_that_is_not_finite_has_no_objective() {
+        let law = catalogue_law("power-offset");
+        for n in [12, 2 * LONG] {
+            let x: Vec<f64> = (1..=n).map(f64_of).collect();
+            let y: Vec<f64> = x.iter().map(|x| 1.5 + 4.0 * x.powf(-0.4)).collect();
+            let (models, problem) = problem(&law, Residual::Log, Loss::L2, &[("y", y), ("x", x)]);
+            let mut batch = Batch::default();
+            let mut starts = Points::default();
+            starts.clear(problem.p());
+            Starts::new(&models, &problem).draw(0..64, 32, &mut batch, &mut starts);
+            (16..32).for_each(|i| starts.point_mut(i)[0] = f64::NAN);
+            let terrain = terrain(&problem);
+            let (rows, weight) = problem.taking_part();
+            let part = Part { rows: &rows, weight: &weight };
+            let task = |i: usize| Task::new(&problem, &terrain, part, starts.point(i));
+            batch.run(Kind::of(&problem, &terrain), starts.len(), task, |ended| {
+                assert_eq!(ended.task >= 16, ended.ending == Ending::NotFinite, "{n} {}", ended.task);
+                assert_eq!(ended.task >= 16, ended.objective.is_nan(), "{n} {}", ended.task);
+            });
+        }
+    }
+
+    fn f64_of(i: usize) -> f64 {
+        i as f64
+    }
+
+    /// Where most residuals are beyond the kinks of the loss, steps end beyond other kinks than they were made for. Searches
+    /// take them back at once: with the damping doubled until it is felt, they took 17.2 evaluations in the mean here.
+    #[test]
+    fn steps_beyond_kinks_are_taken_back_at_once() {
+        let law = catalogue_law("power-offset");
+        let mut uniform = Uniform(11);
+        let n = 24;
+        let x: Vec<f64> = (0..n).map(|_| 10.0 * uniform.between(0.0, 7.0).exp()).collect();
+        let y: Vec<f64> =
+            x.iter().map(|x| (1.5 + 4.0 * x.powf(-0.4)) * (1.0 + uniform.between(-0.02, 0.02))).collect();
+        let loss = Loss::Huber { delta: 1e-3 };
+        let (models, problem) = problem(&law, Residual::Log, loss, &[("y", y), ("x", x)]);
+        let fit =
+            optimize::fit(&models, problem.clone(), &optimize::Options::default(), &mut Batch::default());
+        let start = fit.solution.unwrap().theta;
+        let rows = problem.weighted();
+        let count = 400;
+        let weights: Vec<Vec<f64>> =
+            (0..count).map(|_| (0..n).map(|_| uniform.between(0.0, 2.5).floor()).collect()).collect();
+        let terrain = terrain(&problem);
+        let task = |k: usize| {
+            let part = Part { rows: &rows, weight: &weights[k] };
+            Task::new(&problem, &terrain, part, &start)
+        };
+        let mut evaluations = 0;
+        Batch::default().run(Kind::of(&problem, &terrain), count, task, |ended| {
+            assert_eq!(ended.ending, Ending::Converged);
+            evaluations += ended.iterations;
+            let reference = minimise(&problem, &weights[ended.task], ended.theta, 100).unwrap();
+            assert!(ended.objective < reference.rows.objective * (1.0 + 1e-9), "{}", ended.task);
+        });
+        let mean = f64::from(evaluations) / count as f64;
+        assert!(mean < 14.0, "{mean} evaluations");
+    }
+}

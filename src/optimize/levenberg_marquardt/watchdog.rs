@@ -1,0 +1,256 @@
+//! Along the floor of a curved valley: steps that go uphill for once, and steps that are bent as the last one was.
+//!
+//! Least squares of laws with a floor and exponents have valleys that are long, narrow and curved. A step along the
+//! tangent ends on the valley's side, high above where it began, and damping makes it as short as the valley is wide.
+//! But from the side the next step leads down to the floor again, further along: two evaluations for a way that takes
+//! many short steps. So a refused step is followed up once (a watchdog: Chamberlain, Powell, Lemaréchal & Pedersen 1982,
+//! Math. Prog. Study 16; bold acceptance: Transtrum & Sethna 2012, arXiv:1201.5885). If the objective is not below its
+//! base then, the search returns to the base.
+//!
+//! Where a step has ended on the floor, the gradient differs from what its model foretold by what bent the step's way,
+//! `h = ∇f(θ+δ) − (g + Hδ)`. A next step that goes `κ` times as far along the same way meets `κ²h`, and is bent by
+//! `−(H + μM)⁻¹κ²h`: the geodesic acceleration of Transtrum & Sethna, of the last step instead of this one, but without
+//! an evaluation.
+//!
+//! On the noisy sweeps of the test below searches from far starts take 15.6 evaluations in the mean; 16.4 without bent
+//! steps, 27.4 without either, and 36.5 with bent steps alone. Under nearly absolute losses, whose kinks bend the way elsewhere at every step, neither
+//! gains anything.
+
+use crate::lanes::Lanes;
+use crate::law::Pack;
+use crate::problem::{Sums, triangle};
+
+use super::{Searches, is_true, load, replace, truth};
+
+/// After a climb that paid, the damping is multiplied by this: the way along the floor may get longer from climb to climb.
+pub const AFTER_CLIMB: f64 = 0.8;
+
+/// A step is followed up where the objective has become at most so many times as large: one that is higher is more likely
+/// to have left for another valley.
+const HIGHEST: f64 = 5.0;
+
+/// Steps go the same way if the cosine between them, squared, is larger than this.
+const ALIGNED: f64 = 0.85;
+
+/// What searches know of the valleys that they are in.
+#[derive(Debug, Default)]
+pub struct Canyon {
+    /// Where the lanes are that have gone uphill, 1 and 0.
+    pub bold: Pack,
+    /// The lowest point of these, and the sums there.
+    theta: Vec<Pack>,
+    sums: Sums,
+    bent: Pack,
+    /// The last step that ended lower, and what the gradient at its end differed from what was foretold.
+    run: Vec<Pack>,
+    miss: Vec<Pack>,
+}
+
+impl Canyon {
+    /// Room for searches over `p` coordinates.
+    pub fn prepare(&mut self, p: usize) {
+        for packs in [&mut self.theta, &mut self.run, &mut self.miss] {
+            packs.clear();
+            packs.resize(p, Pack::ZERO);
+        }
+        self.sums.packs.clear();
+        self.sums.packs.resize(1 + p + triangle(p), Pack::ZERO);
+    }
+
+    /// Forgets what a lane's last search knew.
+    pub fn begin(&mut self, lane: usize) {
+        self.bold.0[lane] = 0.0;
+        for pack in self.run.iter_mut().chain(&mut self.miss) {
+            pack.0[lane] = 0.0;
+        }
+    }
+}
+
+impl Searches {
+    /// The objective at the lowest points that were found.
+    #[inline(always)]
+    pub(in crate::optimize) fn lowest<L: Lanes>(&self, token: L::Token) -> L {
+        let bold = is_true::<L>(token, &self.canyon.bold);
+        L::select(bold, load(token, &self.canyon.sums.packs[0]), load(token, &self.at.packs[0]))
+    }
+
+    /// Notes the steps from `theta` to `trial` in the lanes where they are accepted; what they missed, where the next one
+    /// may be bent.
+    #[inline(always)]
+    pub(in crate::optimize) fn note_run<L: Lanes>(
+        &mut self,
+        token: L::Token,
+        found: &Sums,
+        accepted: L::Mask,
+    ) {
+        if !L::any(accepted) {
+            return;
+        }
+        let p = self.theta.len();
+        let Canyon { run, miss, .. } = &mut self.canyon;
+        for (run, (trial, theta)) in run.iter_mut().zip(self.trial.iter().zip(&self.theta)) {
+            let step = load::<L>(token, trial) - load(token, theta);
+            L::select(accepted, step, load(token, run)).store(&mut run.0);
+        }
+        let plain = accepted & !is_true::<L>(token, &self.mix.bends);
+        if !L::any(plain) {
+            return;
+        }
+        for i in 0..p {
+            let mut foretold = load::<L>(token, &self.at.packs[1 + i]);
+            for j in 0..p {
+                let (row, column) = if i >= j { (i, j) } else { (j, i) };
+                let entry = load::<L>(token, &self.at.packs[1 + p + triangle(row) + column]);
+                foretold = entry.mul_add(load(token, &run[j]), foretold);
+            }
+            let missed = load::<L>(token, &found.packs[1 + i]) - foretold;
+            L::select(plain, missed, load(token, &miss[i])).store(&mut miss[i].0);
+        }
+    }
+
+    /// Which of the `refused` steps to `objective`, none of them a follow-up itself, are followed up. Keeps what is to be
+    /// returned to.
+    #[inline(always)]
+    pub(in crate::optimize) fn climb<L: Lanes>(
+        &mut self,
+        token: L::Token,
+        objective: L,
+        refused: L::Mask,
+    ) -> L::Mask {
+        if !L::any(refused) {
+            return refused;
+        }
+        for i in 0..self.theta.len() {
+            let step = load::<L>(token, &self.trial[i]) - load(token, &self.theta[i]);
+            step.store(&mut self.step[i].0);
+        }
+        let (_, same_way) = self.along_run::<L>(token);
+        let highest = load::<L>(token, &self.at.packs[0]) * objective.fill(HIGHEST);
+        // Coming back takes an evaluation, or two where amplitudes are solved on the way.
+        let left = Pack(std::array::from_fn(|lane| {
+            f64::from(u8::from(self.iterations[lane] + 2 <= self.most_iterations[lane]))
+        }));
+        let climbs = refused & same_way & objective.lt(highest) & is_true::<L>(token, &left);
+        if L::any(climbs) {
+            let Canyon { theta, sums, bent, .. } = &mut self.canyon;
+            replace::<L>(token, climbs, &self.theta, theta);
+            replace::<L>(token, climbs, &self.at.packs, &mut sums.packs);
+            L::select(climbs, load(token, &self.bent), load(token, bent)).store(&mut bent.0);
+        }
+        climbs
+    }
+
+    /// Where the next step does not promise to end below the lowest point.
+    #[inline(always)]
+    pub(in crate::optimize) fn hopeless<L: Lanes>(&self, token: L::Token) -> L::Mask {
+        let promised = load::<L>(token, &self.at.packs[0]) - load(token, &self.predicted);
+        !promised.lt(self.lowest::<L>(token))
+    }
+
+    /// Returns to the lowest points, where a climb has left them.
+    #[inline(always)]
+    pub(in crate::optimize) fn return_to_base<L: Lanes>(&mut self, token: L::Token, lanes: L::Mask) {
+        if L::any(lanes) {
+            let Canyon { theta, sums, bent, .. } = &self.canyon;
+            replace::<L>(token, lanes, theta, &mut self.theta);
+            replace::<L>(token, lanes, &sums.packs, &mut self.at.packs);
+            L::select(lanes, load(token, bent), load(token, &self.bent)).store(&mut self.bent.0);
+            let bold = is_true::<L>(token, &self.canyon.bold) & !lanes;
+            truth(bold, L::splat(token, 1.0)).store(&mut self.canyon.bold.0);
+        }
+    }
+
+    /// How many times as far as the last accepted step the steps go, and whether they go the same way.
+    #[inline(always)]
+    fn along_run<L: Lanes>(&self, token: L::Token) -> (L, L::Mask) {
+        let zero = L::splat(token, 0.0);
+        let (mut run2, mut both, mut step2) = (zero, zero, zero);
+        for i in 0..self.theta.len() {
+            let metric = self.metric_of::<L>(token, i);
+            let (run, step) = (load::<L>(token, &self.canyon.run[i]), load::<L>(token, &self.step[i]));
+            run2 = (run * metric).mul_add(run, run2);
+            both = (run * metric).mul_add(step, both);
+            step2 = (step * metric).mul_add(step, step2);
+        }
+        let same_way = both.gt(zero) & (both * both).gt(run2 * step2 * zero.fill(ALIGNED));
+        (both / run2, same_way)
+    }
+
+    /// Bends steps as the last one was bent, where they go the same way and less far; what is to be taken from them is left
+    /// in `turn`. Bent beyond what is known of the way, or besides the law's own second derivatives, searches went astray
+    /// more often than before.
+    #[inline(always)]
+    pub(in crate::optimize) fn bend_like_the_last<L: Lanes>(&mut self, token: L::Token, good: L::Mask) {
+        let zero = L::splat(token, 0.0);
+        let (further, same_way) = self.along_run::<L>(token);
+        let elsewhere = is_true::<L>(token, &self.bent) | is_true::<L>(token, &self.canyon.bold);
+        let bends = good & !elsewhere & same_way & further.lt(zero.fill(1.0));
+        if !L::any(bends) {
+            self.turn.iter_mut().for_each(|turn| zero.store(&mut turn.0));
+            return;
+        }
+        let share = further * further;
+        for (turn, miss) in self.turn.iter_mut().zip(&self.canyon.miss) {
+            (load::<L>(token, miss) * share).store(&mut turn.0);
+        }
+        self.solve_for_turn::<L>(token);
+        for (turn, rhs) in self.turn.iter_mut().zip(&self.rhs) {
+            (-load::<L>(token, rhs)).store(&mut turn.0);
+        }
+        self.keep_small_turns::<L>(token, bends);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::law::Residual;
+    use crate::optimize::{Batch, Ending, Kind, Points, Starts, Task, minimise, terrain};
+    use crate::problem::{Loss, Part};
+    use crate::testing::{Uniform, catalogue_law, problem};
+
+    /// Noisy sweeps of a law with two powers and a floor, whose valleys are long: searches from drawn starts end where the
+    /// reference solver does, and soon. Without climbs they take 36.5 evaluations in the mean here, 27.4 without bent steps
+    /// too.
+    #[test]
+    fn valleys_are_followed_in_few_evaluations() {
+        let law = catalogue_law("chinchilla");
+        let mut uniform = Uniform(3);
+        let (mut evaluations, mut ended, mut cut_short) = (0, 0, 0);
+        for _ in 0..20 {
+            let n = 30;
+            let mut draw =
+                |low: f64, high: f64| (0..n).map(|_| uniform.between(low, high)).collect::<Vec<f64>>();
+            let (size, tokens, noise) = (draw(17.7, 23.0), draw(20.7, 26.4), draw(-0.1, 0.1));
+            let loss = |i: usize| {
+                (1.8 + 400.0 * (-0.34 * size[i]).exp() + 1000.0 * (-0.35 * tokens[i]).exp())
+                    * (1.0 + noise[i])
+            };
+            let columns = [
+                ("loss", (0..n).map(loss).collect()),
+                ("N", size.iter().map(|x| x.exp()).collect()),
+                ("D", tokens.iter().map(|x| x.exp()).collect()),
+            ];
+            let (models, problem) = problem(&law, Residual::Log, Loss::L2, &columns);
+            let mut batch = Batch::default();
+            let mut starts = Points::default();
+            starts.clear(problem.p());
+            Starts::new(&models, &problem).draw(0..64, 32, &mut batch, &mut starts);
+            let (rows, weight) = problem.taking_part();
+            let terrain = terrain(&problem);
+            let task = |i: usize| {
+                Task::new(&problem, &terrain, Part { rows: &rows, weight: &weight }, starts.point(i))
+            };
+            batch.run(Kind::of(&problem, &terrain), starts.len(), task, |end| {
+                evaluations += end.iterations;
+                ended += 1;
+                cut_short += usize::from(end.ending == Ending::Limit);
+                if end.ending == Ending::Converged {
+                    let reference = minimise(&problem, &weight, end.theta, 100).unwrap();
+                    assert!(end.objective < reference.rows.objective * (1.0 + 1e-9), "{}", end.task);
+                }
+            });
+        }
+        let mean = f64::from(evaluations) / f64::from(ended);
+        assert!(mean < 18.0 && cut_short == 0, "{mean} evaluations, {cut_short} of {ended} cut short");
+    }
+}

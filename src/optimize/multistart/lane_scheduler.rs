@@ -1,0 +1,202 @@
+//! Searches of several fits that share the lanes.
+//!
+//! Eight searches of one small fit leave lanes empty as they end, and none of them can be abandoned before one has
+//! converged. So the fits of several sweeps are searched together: of each fit one search goes ahead, and where it
+//! converged is known to the others, while the lanes that wait for it do another fit's work. A lane stays with one fit
+//! while that has tasks, so that its data does.
+//!
+//! A fit's searches begin in stages, and know what earlier stages found: a fit's results depend neither on the fits that it
+//! shares lanes with nor on which of its searches are faster.
+
+use crate::law::LANES;
+use crate::problem::{Part, Problem};
+
+use super::Outcome;
+use crate::optimize::levenberg_marquardt::known_optima::Basins;
+use crate::optimize::levenberg_marquardt::lane_queue::{Batch, Ended, Kind, Task, Tasks, fills};
+use crate::optimize::levenberg_marquardt::{Ending, Terrain};
+use crate::optimize::points::Points;
+
+/// The searches of one fit that are to be made: from the starts for which `ends` has no place yet.
+#[derive(Debug)]
+pub struct Crew<'a> {
+    pub problem: &'a Problem,
+    pub terrain: &'a Terrain<'a>,
+    pub part: Part<'a>,
+    pub starts: &'a Points,
+    pub ends: &'a mut Points,
+    pub outcomes: &'a mut Vec<Outcome>,
+    pub basins: &'a mut Basins,
+}
+
+/// A crew at work.
+#[derive(Debug)]
+struct AtWork<'a> {
+    crew: Crew<'a>,
+    /// The first start, the next one to be searched from, and the one at which the stage that has begun ends.
+    first: usize,
+    next: usize,
+    stage: usize,
+    running: usize,
+    in_turn: bool,
+}
+
+impl<'a> AtWork<'a> {
+    fn new(crew: Crew<'a>) -> AtWork<'a> {
+        let first = crew.ends.len();
+        crew.ends.resize(crew.starts.len());
+        let mut at_work = AtWork { crew, first, next: first, stage: first, running: 0, in_turn: false };
+        at_work.in_turn = at_work.is_lone() || fills(at_work.crew.problem.n(), at_work.searches());
+        at_work.begin_stage();
+        at_work
+    }
+
+    fn begin_stage(&mut self) {
+        let done = self.next - self.first;
+        let n = self.crew.starts.len();
+        let searches = match done {
+            _ if self.in_turn => 1,
+            0 if self.crew.basins.none_known() => 1,
+            1 => LANES - 1,
+            _ => n,
+        };
+        self.stage = n.min(self.next + searches);
+    }
+
+    /// Searches that could begin.
+    fn ready(&self) -> usize {
+        self.stage - self.next
+    }
+
+    fn searches(&self) -> usize {
+        self.crew.starts.len() - self.first
+    }
+
+    /// A search that nothing else makes up for is left alone.
+    fn is_lone(&self) -> bool {
+        self.searches() == 1
+    }
+
+    fn take(&mut self) -> Task<'a> {
+        self.next += 1;
+        self.running += 1;
+        let Crew { problem, terrain, part, starts, .. } = self.crew;
+        Task::new(problem, terrain, part, starts.point(self.next - 1))
+    }
+
+    fn end(&mut self, start: usize, ended: &Ended) {
+        let Ended { theta, objective, iterations, ending, optimum, .. } = *ended;
+        let lone = self.is_lone();
+        let Crew { ends, outcomes, basins, .. } = &mut self.crew;
+        ends.point_mut(start).copy_from_slice(theta);
+        outcomes.push(Outcome { start, objective, iterations, ending });
+        if matches!(ending, Ending::Converged | Ending::Drifting) && !lone {
+            basins.note(start, optimum);
+        }
+        self.running -= 1;
+        if self.running == 0 && self.ready() == 0 {
+            self.crew.basins.publish();
+            self.begin_stage();
+        }
+    }
+}
+
+/// Crews that share lanes. A task's number is its start, and its crew's number in the upper half.
+struct Shift<'a> {
+    crews: Vec<AtWork<'a>>,
+    /// Whose task each lane had last.
+    lanes: [usize; LANES],
+}
+
+const CREW: u32 = usize::BITS / 2;
+
+impl<'a> Tasks<'a> for Shift<'a> {
+    fn next(&mut self, lane: usize) -> Option<(usize, Task<'a>)> {
+        if self.crews[self.lanes[lane]].ready() == 0 {
+            let ready = |&crew: &usize| self.crews[crew].ready();
+            self.lanes[lane] = (0..self.crews.len()).rev().max_by_key(ready)?;
+        }
+        let number = self.lanes[lane];
+        let crew = &mut self.crews[number];
+        (crew.ready() > 0).then(|| ((number << CREW) + crew.next, crew.take()))
+    }
+
+    fn basins(&self, task: usize) -> Option<&Basins> {
+        let crew = &self.crews[task >> CREW];
+        (!crew.is_lone()).then_some(&*crew.crew.basins)
+    }
+
+    fn done(&mut self, ended: Ended) {
+        self.crews[ended.task >> CREW].end(ended.task & ((1 << CREW) - 1), &ended);
+    }
+}
+
+/// Makes the searches of fits of one model under one loss; those that fill the lanes by themselves one after the other.
+pub fn search<'a>(crews: impl IntoIterator<Item = Crew<'a>>, batch: &mut Batch) {
+    let mut sharing = Vec::new();
+    for crew in crews.into_iter().map(AtWork::new) {
+        if crew.in_turn {
+            let kind = Kind::of(crew.crew.problem, crew.crew.terrain);
+            batch.run_in_turn(kind, &mut Shift { crews: vec![crew], lanes: [0; LANES] });
+        } else {
+            sharing.push(crew);
+        }
+    }
+    let Some(first) = sharing.first() else { return };
+    let most_observations = sharing.iter().map(|c| c.crew.problem.n()).max().unwrap_or(0);
+    let kind = Kind { most_observations, ..Kind::of(first.crew.problem, first.crew.terrain) };
+    let lanes = std::array::from_fn(|lane| lane % sharing.len());
+    batch.run_in_lanes(kind, &mut Shift { crews: sharing, lanes });
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::law::Residual;
+    use crate::optimize::{Batch, Fit, Options, fit, fit_many};
+    use crate::problem::{Loss, Problem};
+    use crate::testing::{Uniform, problem, typed_law};
+
+    /// All that a fit tells, bit for bit.
+    fn told(fit: &Fit) -> (Vec<u64>, u64, usize, usize, Option<u64>, u32) {
+        let natural = fit.natural.iter().map(|x| x.to_bits()).collect();
+        let Fit { n_starts, n_agreeing, runner_up, iterations, .. } = fit;
+        (natural, fit.objective().to_bits(), *n_starts, *n_agreeing, runner_up.map(f64::to_bits), *iterations)
+    }
+
+    /// Sweeps of a law with many optima, from fewer observations than lanes to more than fill them: each has the bits that
+    /// it has alone, whichever it shares the lanes with.
+    #[test]
+    fn a_fit_does_not_depend_on_those_it_shares_the_lanes_with() {
+        let law = typed_law("y ~ a*sin(b*x) + c where b in [0.2, 6]", &["x", "y"]);
+        for loss in [Loss::L2, Loss::Huber { delta: 0.05 }] {
+            let mut uniform = Uniform(17);
+            let mut sweeps = Vec::new();
+            for n in [7, 40, 12, 300, 60, 25, 150, 33, 9, 80, 1100, 18, 50] {
+                let frequency = uniform.between(0.5, 5.0);
+                let x: Vec<f64> = (0..n).map(|i| 8.0 * f64::from(i) / f64::from(n)).collect();
+                let y: Vec<f64> =
+                    x.iter().map(|x| (frequency * x).sin() + uniform.between(-0.3, 0.3)).collect();
+                sweeps.push(problem(&law, Residual::Linear, loss, &[("y", y), ("x", x)]));
+            }
+            let models = &sweeps[0].0;
+            let problems: Vec<Problem> = sweeps.iter().map(|(_, problem)| problem.clone()).collect();
+            for starts in [None, Some(40)] {
+                let options = Options { starts, ..Options::default() };
+                let mut batch = Batch::default();
+                let alone: Vec<Fit> =
+                    problems.iter().map(|p| fit(models, p.clone(), &options, &mut batch)).collect();
+                for step in [1, 3, 5] {
+                    // Another order, in groups of other sizes.
+                    let order: Vec<usize> = (0..problems.len()).map(|i| i * step % problems.len()).collect();
+                    for group in order.chunks(2 + step) {
+                        let problems = group.iter().map(|&i| problems[i].clone()).collect();
+                        let fits = fit_many(models, problems, &options, &mut batch);
+                        for (fit, &i) in fits.iter().zip(group) {
+                            assert_eq!(told(fit), told(&alone[i]), "{loss} {starts:?} {step} {i}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,587 @@
+//! The solver that finishes every fit, and stands alone as `--solver reference`: a damped Newton method in
+//! scalar arithmetic on faer's QR factorisation. It goes on until the [`Certificate`] holds.
+//!
+//! For least squares a step comes from the QR factorisation of the scaled Jacobian stacked on the damping,
+//! so that the Jacobian's condition number enters once and not squared; the law's second derivatives are
+//! added in the factor's coordinates, `(I + R⁻ᵀ S R⁻¹) v = −Qᵀr`, which is Newton's step where that matrix
+//! is positive definite and Gauss–Newton's where it is not. For other losses the exact Hessian is factorised
+//! (Björck 1996, chapters 2 and 9; Nielsen 1999 for the damping).
+
+pub mod certificate;
+#[cfg(test)]
+mod certificate_tests;
+pub mod schur_complement;
+
+use std::cell::RefCell;
+
+use crate::law::{Role, Scale};
+use crate::problem::{LONG, LaneData, Problem, triangle};
+
+use self::certificate::{Certificate, Evaluated};
+use crate::linalg::{cholesky, cholesky_solve, triangularise};
+use crate::problem::{Linearization, Scratch};
+
+/// A finished minimisation.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub theta: Vec<f64>,
+    pub rows: Linearization,
+    /// Coordinates not held at a bound.
+    pub free: Vec<usize>,
+    pub certificate: Certificate,
+    /// Whether all parameters are finite numbers: coordinates can describe amplitudes that are not.
+    pub in_range: bool,
+    pub iterations: u32,
+}
+
+impl Finished {
+    /// Whether the point is certified, and its Newton step small against its coordinates.
+    pub fn is_settled_minimum(&self) -> bool {
+        self.in_range && self.certificate.holds() && self.certificate.is_settled()
+    }
+
+    /// Leaves the vectors to minimisations to come on this thread.
+    pub fn reuse(self) {
+        // Those of a long fit are worth more than the time that it would take to have others.
+        if self.rows.residual.len() <= LONG {
+            BUFFERS.with_borrow_mut(|(buffers, _)| {
+                if buffers.done.len() < MOST_DONE {
+                    buffers.done.push(self);
+                }
+            });
+        }
+    }
+}
+
+/// Most minimisations whose vectors a thread keeps.
+const MOST_DONE: usize = 64;
+
+/// Where a minimisation may go.
+#[derive(Clone, Copy, Debug)]
+pub struct Region<'a> {
+    /// A coordinate whose bounds are equal is held.
+    pub bounds: &'a [(f64, f64)],
+    /// Where parameters leave the range of numbers, though not coordinates, the objective counts as infinite.
+    pub in_range: bool,
+}
+
+impl<'a> Region<'a> {
+    /// All that the law's domain leaves, as far as parameters are finite numbers.
+    pub fn of(problem: &'a Problem) -> Region<'a> {
+        Region { bounds: &problem.model.bounds, in_range: true }
+    }
+
+    /// The same whether parameters are finite numbers or not.
+    pub fn beyond_range(self) -> Region<'a> {
+        Region { in_range: false, ..self }
+    }
+}
+
+/// Minimises from `theta`; the data is spread over the lanes once.
+pub fn minimise(problem: &Problem, weight: &[f64], theta: &[f64], most: u32) -> Option<Finished> {
+    minimise_within(problem, Region::of(problem), weight, theta, most)
+}
+
+/// The same within a region.
+pub fn minimise_within(
+    problem: &Problem,
+    region: Region,
+    weight: &[f64],
+    theta: &[f64],
+    most: u32,
+) -> Option<Finished> {
+    BUFFERS.with_borrow_mut(|(buffers, moving)| {
+        buffers.data.spread_into(problem, weight);
+        let found = Reference { problem, region, buffers }.minimise(theta, most, moving);
+        if problem.is_long() {
+            // Or a short fit would take it for its own, and leave it to others.
+            buffers.found = Linearization::default();
+        }
+        found
+    })
+}
+
+/// What a thread keeps from one minimisation to the next.
+#[derive(Default)]
+struct Buffers {
+    data: LaneData,
+    scratch: Scratch,
+    /// Of minimisations whose results are done with.
+    done: Vec<Finished>,
+    /// Of the point that is tried.
+    found: Linearization,
+    natural: Vec<f64>,
+    /// The Jacobian stacked on the damping, a small matrix, and the step.
+    stacked: Vec<f64>,
+    matrix: Vec<f64>,
+    step: Vec<f64>,
+}
+
+/// The same of what changes from step to step.
+#[derive(Default)]
+struct Moving {
+    /// Coordinates not held at a bound.
+    free: Vec<usize>,
+    /// Of the damping.
+    metric: Vec<f64>,
+    /// Where to look next.
+    trial: Vec<f64>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<(Buffers, Moving)> = RefCell::default();
+}
+
+/// The quadratic that a step minimises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quadratic {
+    /// By the exact Hessian.
+    Newton,
+    /// Reweighted least squares: no loss rises faster than that (Huber & Ronchetti 2009, chapter 7). Where most residuals
+    /// are beyond a loss's threshold, its own curvature says nothing about where they end.
+    Majorant,
+}
+
+impl Quadratic {
+    /// The curvature of an observation.
+    pub fn curvature(self, at: &Linearization, k: usize) -> f64 {
+        match self {
+            Quadratic::Newton => at.curvature[k],
+            Quadratic::Majorant if at.residual[k] == 0.0 => at.weight[k],
+            Quadratic::Majorant => at.slope[k] / at.residual[k],
+        }
+    }
+
+    /// What a step promises.
+    fn decrease(self, at: &Linearization, free: &[usize], step: impl Fn(usize) -> f64) -> f64 {
+        let mut total: f64 = free.iter().map(|&i| -at.gradient[i] * step(i)).sum();
+        match self {
+            Quadratic::Newton => {
+                for &i in free {
+                    total -= free.iter().map(|&j| 0.5 * at.hessian(i, j) * step(i) * step(j)).sum::<f64>();
+                }
+            }
+            Quadratic::Majorant => {
+                for k in (0..at.residual.len()).filter(|&k| at.weight[k] > 0.0) {
+                    let moved: f64 = free.iter().map(|&i| at.jacobian[k * at.p + i] * step(i)).sum();
+                    total -= 0.5 * self.curvature(at, k) * moved * moved;
+                }
+            }
+        }
+        total
+    }
+}
+
+/// An amplitude's step leaves at least this share of it.
+const LEAST_SHARE: f64 = 0.1;
+
+/// A step by the majorant that lowers the objective by this share is followed by another.
+const MUCH_LOWER: f64 = 0.1;
+
+struct Reference<'a> {
+    problem: &'a Problem,
+    region: Region<'a>,
+    buffers: &'a mut Buffers,
+}
+
+impl Reference<'_> {
+    /// Evaluates a point, into `found`.
+    fn evaluate(&mut self, theta: &[f64]) {
+        let Buffers { data, scratch, found, natural, .. } = &mut *self.buffers;
+        found.evaluate(self.problem, data, theta, scratch);
+        if self.region.in_range {
+            self.problem.natural_into(theta, natural);
+            if !natural.iter().all(|x| x.is_finite()) {
+                found.objective = f64::INFINITY;
+            }
+        }
+    }
+
+    fn certificate(&mut self, theta: &[f64], rows: &Linearization, free: &[usize]) -> Certificate {
+        let Problem { model, floor, .. } = self.problem;
+        let point = Evaluated { coordinates: &model.coordinates, theta, rows, free, floor: *floor };
+        Certificate::with(point, &mut self.buffers.matrix)
+    }
+
+    fn minimise(&mut self, theta: &[f64], most: u32, moving: &mut Moving) -> Option<Finished> {
+        let bounds = self.region.bounds;
+        let Moving { free, metric, trial } = moving;
+        trial.clear();
+        trial.extend(theta.iter().zip(bounds).map(|(x, &(low, high))| x.clamp(low, high)));
+        self.evaluate(trial);
+        if !self.buffers.found.objective.is_finite() {
+            return None;
+        }
+        let (mut theta, mut at, mut found_free) = match self.buffers.done.pop() {
+            Some(Finished { theta, rows, free, .. }) => (theta, rows, free),
+            None => Default::default(),
+        };
+        theta.clone_from(trial);
+        std::mem::swap(&mut at, &mut self.buffers.found);
+        let mut damping = 0.0;
+        let mut growth = 2.0;
+        let mut iterations = 0;
+        metric.clone_from(&self.problem.metric);
+        let mut quadratic = Quadratic::Newton;
+        let mut certified = None;
+        while iterations < most {
+            free_coordinates(&theta, &at.gradient, bounds, free);
+            let certificate = self.certificate(&theta, &at, free);
+            if certificate.holds() || free.is_empty() {
+                certified = Some(certificate);
+                break;
+            }
+            iterations += 1;
+            self.update_metric(&at, metric);
+            if !self.step(&theta, &at, free, quadratic, damping, metric) {
+                quadratic = Quadratic::Newton;
+                damping = increase(damping, &mut growth);
+                if damping > 1e12 {
+                    break;
+                }
+                continue;
+            }
+            self.stepped(&theta, free, false, trial);
+            let predicted = quadratic.decrease(&at, free, |i| trial[i] - theta[i]);
+            self.evaluate(trial);
+            let mut accept = self.is_better(&at, free, predicted);
+            if !accept && self.has_log_amplitude(free) {
+                self.stepped(&theta, free, true, trial);
+                self.evaluate(trial);
+                accept = self.is_better(&at, free, predicted);
+            }
+            let found = &mut self.buffers.found;
+            let decrease = at.objective - found.objective;
+            let gain = decrease / predicted;
+            if accept {
+                if decrease < MUCH_LOWER * at.objective {
+                    quadratic = Quadratic::Newton;
+                }
+                std::mem::swap(&mut at, found);
+                std::mem::swap(&mut theta, trial);
+                damping *= if gain > 0.75 { 0.1 } else { 1.0 / 3.0 };
+                if damping < 1e-12 {
+                    damping = 0.0;
+                }
+                growth = 2.0;
+            } else if quadratic == Quadratic::Newton && !self.problem.loss.is_quadratic() {
+                quadratic = Quadratic::Majorant;
+            } else {
+                quadratic = Quadratic::Newton;
+                damping = increase(damping, &mut growth);
+                if damping > 1e12 {
+                    break;
+                }
+            }
+        }
+        let polished = self.polish(&mut theta, &mut at, free, trial);
+        free_coordinates(&theta, &at.gradient, bounds, free);
+        let certificate = match certified {
+            Some(known) if !polished => known,
+            _ => self.certificate(&theta, &at, free),
+        };
+        found_free.clone_from(free);
+        self.problem.natural_into(&theta, &mut self.buffers.natural);
+        let in_range = self.buffers.natural.iter().all(|x| x.is_finite());
+        Some(Finished { theta, rows: at, free: found_free, certificate, in_range, iterations })
+    }
+
+    /// Whether the point that has been evaluated is to be preferred.
+    fn is_better(&self, at: &Linearization, free: &[usize], predicted: f64) -> bool {
+        let found = &self.buffers.found;
+        let decrease = at.objective - found.objective;
+        // At the resolution of the objective only the gradient can tell.
+        let resolution = resolution_of_predictions(at);
+        found.objective.is_finite()
+            && found.gradient.iter().all(|g| g.is_finite())
+            && ((decrease > 0.0 && decrease / predicted > 1e-4)
+                || (decrease.abs() <= resolution
+                    && predicted.abs() <= resolution
+                    && gradient_size(found, free) < gradient_size(at, free)))
+    }
+
+    fn is_log_amplitude(&self, i: usize) -> bool {
+        let coordinate = &self.problem.model.coordinates[i];
+        coordinate.scale == Scale::Log && coordinate.role == Role::Amplitude
+    }
+
+    fn has_log_amplitude(&self, free: &[usize]) -> bool {
+        free.iter().any(|&i| self.is_log_amplitude(i))
+    }
+
+    /// Undamped steps for as long as they shrink the gradient: the last digits, which the objective cannot
+    /// see any more. True where there was one.
+    fn polish(
+        &mut self,
+        theta: &mut Vec<f64>,
+        at: &mut Linearization,
+        free: &mut Vec<usize>,
+        trial: &mut Vec<f64>,
+    ) -> bool {
+        for steps in 0..8 {
+            free_coordinates(theta, &at.gradient, self.region.bounds, free);
+            // A gradient that is all rounding points nowhere.
+            if free.is_empty() || gradient_size(at, free) <= f64::EPSILON * at.pull {
+                return steps > 0;
+            }
+            if !self.step(theta, at, free, Quadratic::Newton, 0.0, &self.problem.metric) {
+                return steps > 0;
+            }
+            self.stepped(theta, free, false, trial);
+            self.evaluate(trial);
+            let found = &mut self.buffers.found;
+            let slack = resolution_of_predictions(at) + self.problem.floor;
+            let better = found.objective <= at.objective + slack
+                && gradient_size(found, free) < 0.5 * gradient_size(at, free);
+            if !better {
+                return steps > 0;
+            }
+            std::mem::swap(theta, trial);
+            std::mem::swap(at, found);
+        }
+        true
+    }
+
+    /// The point after the step, or where the step meets the first bound: coordinates that make up for one another must go
+    /// there together. With `relative`, amplitudes themselves change by the share that their logarithms' steps say: the
+    /// valley in which one makes up for another, or for an offset, is straight in them.
+    fn stepped(&self, theta: &[f64], free: &[usize], relative: bool, trial: &mut Vec<f64>) {
+        trial.clear();
+        trial.extend_from_slice(theta);
+        let steps = || free.iter().copied().zip(&self.buffers.step);
+        let share = |(i, s): (usize, &f64)| {
+            let (low, high) = self.region.bounds[i];
+            let room = if *s < 0.0 { theta[i] - low } else { high - theta[i] };
+            if room > 0.0 && room < s.abs() { room / s.abs() } else { 1.0 }
+        };
+        let whole = steps().map(share).fold(1.0, f64::min);
+        for (i, s) in steps() {
+            let (low, high) = self.region.bounds[i];
+            let meets = whole < 1.0 && share((i, s)) == whole;
+            let mut moved = whole * s;
+            if relative && self.is_log_amplitude(i) {
+                moved = moved.max(LEAST_SHARE - 1.0).ln_1p();
+            }
+            let target = if meets && *s < 0.0 {
+                low
+            } else if meets {
+                high
+            } else {
+                theta[i] + moved
+            };
+            trial[i] = target.clamp(low, high);
+        }
+    }
+
+    fn update_metric(&self, at: &Linearization, metric: &mut [f64]) {
+        for (i, base) in self.problem.metric.iter().enumerate() {
+            if *base == 0.0 {
+                metric[i] = f64::max(metric[i], at.norms[i] * at.norms[i]);
+            }
+        }
+    }
+
+    /// Finds a step that leads into the domain: coordinates that it would take out of it, though the gradient does not,
+    /// are held. False where the damped Hessian is not positive definite.
+    fn step(
+        &mut self,
+        theta: &[f64],
+        at: &Linearization,
+        free: &mut Vec<usize>,
+        quadratic: Quadratic,
+        damping: f64,
+        metric: &[f64],
+    ) -> bool {
+        while self.step_over(at, free, quadratic, damping, metric) {
+            let before = free.len();
+            let mut steps = self.buffers.step.iter();
+            free.retain(|&i| {
+                let (low, high) = self.region.bounds[i];
+                let step = steps.next().copied().unwrap_or_default();
+                !(theta[i] <= low && step < 0.0 || theta[i] >= high && step > 0.0)
+            });
+            if free.len() == before || free.is_empty() {
+                return free.len() == before;
+            }
+        }
+        false
+    }
+
+    /// Finds the step over the free coordinates; false where the damped Hessian is not positive definite.
+    fn step_over(
+        &mut self,
+        at: &Linearization,
+        free: &[usize],
+        quadratic: Quadratic,
+        damping: f64,
+        metric: &[f64],
+    ) -> bool {
+        let damped = |i: usize| {
+            let square = at.scale(i) * at.scale(i);
+            damping * (if metric[i] > 0.0 { metric[i] } else { square }) / square
+        };
+        // Normal equations lose what columns that are nearly parallel have of their own.
+        let by_hessian = quadratic == Quadratic::Newton && !self.problem.loss.is_quadratic();
+        let found = (by_hessian && self.buffers.newton_step(at, free, damped))
+            || self.buffers.orthogonal_step(at, free, quadratic, damped);
+        let step = &mut self.buffers.step;
+        step.iter_mut().zip(free).for_each(|(s, &i)| *s /= at.scale(i));
+        found && step.iter().all(|s| s.is_finite())
+    }
+}
+
+/// A pivot of the Hessian below this share of its largest entry leaves too few digits.
+const NEARLY_SINGULAR: f64 = 1e-9;
+
+/// Steps in scaled coordinates; `damped(i)` is what is added to the i-th's curvature.
+impl Buffers {
+    /// By the exact Hessian; false where it is not positive definite, or nearly singular.
+    fn newton_step(&mut self, at: &Linearization, free: &[usize], damped: impl Fn(usize) -> f64) -> bool {
+        let Buffers { matrix: hessian, step, .. } = self;
+        let m = free.len();
+        hessian.resize(m * m, 0.0);
+        at.scaled_hessian_into(free, hessian);
+        free.iter().enumerate().for_each(|(a, &i)| hessian[a * m + a] += damped(i));
+        step.clear();
+        step.extend(free.iter().map(|&i| -at.gradient[i] / at.scale(i)));
+        let before: f64 = (0..m).map(|a| hessian[a * m + a]).fold(0.0, f64::max);
+        let definite =
+            cholesky(hessian, m) && (0..m).all(|a| hessian[a * m + a].powi(2) > NEARLY_SINGULAR * before);
+        if definite {
+            cholesky_solve(hessian, m, step);
+        }
+        definite
+    }
+
+    /// By QR of the rows that are curved; what the others pull, and curvature that is negative, is added in the factor's
+    /// coordinates.
+    fn orthogonal_step(
+        &mut self,
+        at: &Linearization,
+        free: &[usize],
+        quadratic: Quadratic,
+        damped: impl Fn(usize) -> f64,
+    ) -> bool {
+        let Buffers { stacked, matrix: bent, step, .. } = self;
+        let (n, m) = (at.residual.len(), free.len());
+        let rows = n + m;
+        // With the residuals as one more column, its entries in R are Qᵀ of them.
+        stacked.clear();
+        stacked.resize(rows * (m + 1), 0.0);
+        let curvature = |k: usize| if at.weight[k] > 0.0 { quadratic.curvature(at, k) } else { 0.0 };
+        for k in (0..n).filter(|&k| curvature(k) > 0.0) {
+            let root = curvature(k).sqrt();
+            let row = &at.jacobian[k * at.p..(k + 1) * at.p];
+            for (a, &i) in free.iter().enumerate() {
+                stacked[a * rows + k] = root * row[i] / at.scale(i);
+            }
+            stacked[m * rows + k] = -at.slope[k] / root;
+        }
+        for (a, &i) in free.iter().enumerate() {
+            stacked[a * rows + n + a] = damped(i).sqrt();
+        }
+        step.clear();
+        step.resize(m + 1, 0.0);
+        triangularise(stacked, rows, step);
+        let r = |i: usize, j: usize| stacked[j * rows + i];
+        if (0..m).any(|a| r(a, a).abs() < 1e-14 * r(0, 0).abs().max(f64::MIN_POSITIVE)) {
+            return false;
+        }
+        // (I + R⁻ᵀ S R⁻¹) v = z.
+        let has_negative = (0..n).any(|k| curvature(k) < 0.0);
+        bent.resize(m * m, 0.0);
+        for (a, &i) in free.iter().enumerate() {
+            for (b, &j) in free.iter().enumerate() {
+                let negative =
+                    |k: usize| curvature(k).min(0.0) * at.jacobian[k * at.p + i] * at.jacobian[k * at.p + j];
+                let mut second = at.second[triangle(i.max(j)) + i.min(j)];
+                if has_negative {
+                    second += (0..n).map(negative).sum::<f64>();
+                }
+                bent[a * m + b] = second / (at.scale(i) * at.scale(j));
+            }
+        }
+        for _ in 0..2 {
+            // R⁻ᵀ from the left, then the transpose.
+            for b in 0..m {
+                for a in 0..m {
+                    let known: f64 = (0..a).map(|k| r(k, a) * bent[k * m + b]).sum();
+                    bent[a * m + b] = (bent[a * m + b] - known) / r(a, a);
+                }
+            }
+            for a in 0..m {
+                for b in 0..a {
+                    bent.swap(a * m + b, b * m + a);
+                }
+            }
+        }
+        for a in 0..m {
+            for b in 0..a {
+                bent[a * m + b] = 0.5 * (bent[a * m + b] + bent[b * m + a]);
+            }
+            bent[a * m + a] += 1.0;
+        }
+        step.clear();
+        step.extend((0..m).map(|a| r(a, m)));
+        let others = |&k: &usize| curvature(k) <= 0.0 && at.slope[k] != 0.0;
+        if (0..n).any(|k| others(&k)) {
+            // −R⁻ᵀ of their gradient.
+            let mut pulled = vec![0.0; m];
+            for k in (0..n).filter(others) {
+                let row = &at.jacobian[k * at.p..(k + 1) * at.p];
+                free.iter().zip(&mut pulled).for_each(|(&i, g)| *g += at.slope[k] * row[i] / at.scale(i));
+            }
+            for a in 0..m {
+                let known: f64 = (0..a).map(|k| r(k, a) * pulled[k]).sum();
+                pulled[a] = (pulled[a] - known) / r(a, a);
+            }
+            step.iter_mut().zip(&pulled).for_each(|(s, g)| *s -= g);
+        }
+        if cholesky(bent, m) {
+            cholesky_solve(bent, m, step);
+        }
+        for a in (0..m).rev() {
+            let known: f64 = (a + 1..m).map(|k| r(a, k) * step[k]).sum();
+            step[a] = (step[a] - known) / r(a, a);
+        }
+        true
+    }
+}
+
+/// What rounding in the evaluation of the law can change in the objective: a few units in the last place of
+/// every prediction.
+fn resolution_of_predictions(at: &Linearization) -> f64 {
+    16.0 * f64::EPSILON * (at.objective + at.moved)
+}
+
+/// The same, and what rounding the coordinates to float64 can change: a few units in the last place of each of them.
+pub fn resolution(theta: &[f64], at: &Linearization) -> f64 {
+    let by_coordinates: f64 = at
+        .jacobian
+        .chunks_exact(at.p.max(1))
+        .zip(&at.slope)
+        .filter(|(_, slope)| **slope != 0.0)
+        .map(|(row, slope)| slope.abs() * row.iter().zip(theta).map(|(d, x)| (d * x).abs()).sum::<f64>())
+        .sum();
+    resolution_of_predictions(at) + 16.0 * f64::EPSILON * by_coordinates
+}
+
+fn increase(damping: f64, growth: &mut f64) -> f64 {
+    let raised = if damping == 0.0 { 1e-6 } else { damping * *growth };
+    *growth *= 2.0;
+    raised
+}
+
+/// Coordinates that the gradient does not press against a bound.
+pub fn free_coordinates(theta: &[f64], gradient: &[f64], bounds: &[(f64, f64)], free: &mut Vec<usize>) {
+    let held = |i: usize| {
+        let (low, high) = bounds[i];
+        (theta[i] <= low && gradient[i] >= 0.0) || (theta[i] >= high && gradient[i] <= 0.0)
+    };
+    free.clear();
+    free.extend((0..theta.len()).filter(|&i| !held(i)));
+}
+
+fn gradient_size(at: &Linearization, free: &[usize]) -> f64 {
+    free.iter().map(|&i| (at.gradient[i] / at.scale(i)).abs()).fold(0.0, f64::max)
+}

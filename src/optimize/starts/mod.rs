@@ -1,0 +1,600 @@
+//! Where searches begin: drawn from the law's start region, with the amplitudes solved from the data.
+//!
+//! A scaling law is usually linear in its amplitudes. Given exponents (and a floor below the smallest
+//! response) the amplitudes follow by non-negative least squares, so only the exponents need a design
+//! (variable projection: Golub & Pereyra 1973). The design is Roberts' additive recurrence (2018), a
+//! low-discrepancy sequence in any dimension that needs no tables. Many points are screened by their
+//! objective, and searches begin at the best of them and at a spread of the others. Some hundred observations
+//! show where to begin as well as a million: amplitudes and objectives are those of [`Problem::sample`].
+
+pub mod amplitudes;
+pub mod crossing;
+pub mod design;
+pub mod equation_scale;
+pub mod evaluator;
+pub mod variable_projection;
+
+use std::ops::Range;
+
+use crate::law::{Coordinate, LANES, LARGEST_LOG, Pack, Residual, Scale, StartRule};
+use crate::problem::{Order, Problem, Vectors, is_number, triangle};
+
+use self::amplitudes::SignedLeastSquares;
+use self::crossing::{Crossing, Gaps};
+use self::design::{Design, Division, Given};
+use self::equation_scale::balance;
+use self::evaluator::Evaluator;
+use super::boundary::Models;
+use super::levenberg_marquardt::lane_queue::Batch;
+use super::points::Points;
+
+/// The starts of one problem.
+#[derive(Debug)]
+pub struct Starts<'a> {
+    problem: &'a Problem,
+    design: &'a Design,
+    /// Without its offsets, where that has a valley.
+    reduced: Option<Problem>,
+    /// The design's sequence begins here, in every dimension.
+    origin: f64,
+}
+
+/// Buffers of starts, kept from fit to fit.
+#[derive(Debug, Default)]
+pub struct Drafts {
+    pub evaluator: Evaluator,
+    pub sample: Vec<u32>,
+    /// The design's points, at first in natural units.
+    pub points: Points,
+    /// Eight of them side by side.
+    pub packs: Vec<Pack>,
+    pub least_squares: SignedLeastSquares,
+    pub shifts: Vec<f64>,
+    /// Of the valley: points, the same in natural units, and `1/response`.
+    pub thetas: Points,
+    pub naturals: Vec<f64>,
+    pub inverse: Vec<f64>,
+    intervals: Vec<Draw>,
+    ascending: Vec<f64>,
+    gaps: Gaps,
+    /// Responses and their weights in normal equations, and the amplitudes that are not solved.
+    response: Vec<Pack>,
+    row_weight: Vec<Pack>,
+    held: Vec<Pack>,
+    objectives: Vec<f64>,
+    ranked: Vec<usize>,
+    /// Of each point, the kind of curve that it stands for: which coordinates were drawn beyond their intervals' ends.
+    regions: Vec<usize>,
+    chosen: Vec<usize>,
+}
+
+impl<'a> Starts<'a> {
+    pub fn new(models: &'a Models, problem: &'a Problem) -> Starts<'a> {
+        Starts::with(models, problem, Vectors::default())
+    }
+
+    /// The same in vectors that are there.
+    pub fn with(models: &'a Models, problem: &'a Problem, vectors: Vectors) -> Starts<'a> {
+        let design = models.design();
+        let reduced = design.valley.as_ref().map(|valley| valley.reduced(problem, vectors));
+        Starts { problem, design, reduced, origin: 0.5 }
+    }
+
+    /// The same starts moved as far as a seed says; by none for zero.
+    pub fn moved(self, seed: u64) -> Starts<'a> {
+        // The golden ratio's multiples are spread evenly, however many seeds are tried (Weyl 1916).
+        let golden = 0.5 * (5.0_f64.sqrt() - 1.0);
+        Starts { origin: (0.5 + (seed % (1 << 20)) as f64 * golden).fract(), ..self }
+    }
+
+    /// Takes its vectors away, without which it makes no more starts. Those of a long fit are not worth keeping.
+    pub fn take_vectors(&mut self) -> Vectors {
+        let reduced = self.reduced.take().filter(|reduced| !reduced.is_long());
+        reduced.map_or_else(Vectors::default, Problem::into_vectors)
+    }
+
+    /// What has to be drawn where nothing is given: the dimensions of the search for the global optimum.
+    pub fn n_drawn(&self) -> usize {
+        self.design.open.drawn.len()
+    }
+
+    /// Whether terms of unlike powers cross.
+    pub fn have_crossings(&self) -> bool {
+        !self.design.crossings.is_empty()
+    }
+
+    /// Up to `wanted` starts from a range of the design's points, best objective first; fewer where the design has no
+    /// more.
+    pub fn draw(&self, points: Range<usize>, wanted: usize, batch: &mut Batch, into: &mut Points) {
+        self.draft(&self.design.open, &[], points, &mut batch.drafts);
+        self.screen(wanted, &mut batch.drafts, into);
+    }
+
+    /// The kinds of curve of the starts that were drawn last, in their order.
+    pub fn drawn_regions(batch: &Batch) -> impl Iterator<Item = usize> {
+        let Drafts { regions, chosen, .. } = &batch.drafts;
+        chosen.iter().map(|&i| regions[i])
+    }
+
+    /// The user's own start; what it leaves open is drawn and solved, the best of a few draws.
+    pub fn complete(&self, given: &Given, batch: &mut Batch, into: &mut Points) {
+        let division = self.design.division(&self.problem.model, |i| given[i].is_some());
+        self.draft(&division, given, 0..2 * LANES, &mut batch.drafts);
+        self.screen(1, &mut batch.drafts, into);
+    }
+
+    /// Points of the design, whatever their objective.
+    pub fn sample(&self, points: Range<usize>, batch: &mut Batch, into: &mut Points) {
+        self.draft(&self.design.open, &[], points, &mut batch.drafts);
+        let drafted = &batch.drafts.points;
+        (0..drafted.len()).for_each(|k| into.push(drafted.point(k)));
+    }
+
+    /// Solves the amplitudes of points in the solver's coordinates, given the rest.
+    pub fn solve_amplitudes(&self, points: &mut Points, batch: &mut Batch) {
+        let division = &self.design.open;
+        if division.solved.is_empty() {
+            return;
+        }
+        let drafts = &mut batch.drafts;
+        std::mem::swap(points, &mut drafts.points);
+        self.problem.sample_into(&mut drafts.sample);
+        drafts.evaluator.load(self.problem, &drafts.sample);
+        solve_amplitudes(self.problem, division, drafts);
+        std::mem::swap(points, &mut drafts.points);
+    }
+
+    /// Adds starts that turn more sharply near where a point in the solver's coordinates does; none where it turns nowhere
+    /// sharply.
+    pub fn sharpen(&self, theta: &[f64], batch: &mut Batch, into: &mut Points) {
+        let Starts { problem, design, .. } = self;
+        if design.crossings.is_empty() {
+            return;
+        }
+        let Drafts { sample, gaps, shifts, .. } = &mut batch.drafts;
+        let coordinates = &problem.model.coordinates;
+        problem.sample_into(sample);
+        gaps.clear();
+        let natural = problem.natural(theta);
+        let natural: Vec<f64> = coordinates.iter().map(|c| natural[c.parameter]).collect();
+        let mut sharper = Points::default();
+        sharper.clear(problem.p());
+        for crossing in design.crossings.iter().filter(|c| coordinates[c.exponent].high == f64::INFINITY) {
+            gaps.set(crossing.source, problem.observations.source(crossing.source), sample);
+            for (exponent, place) in
+                crossing.sharper(gaps, natural[crossing.size], natural[crossing.exponent])
+            {
+                let mut start = natural.clone();
+                start[crossing.exponent] = exponent;
+                start[crossing.size] = crossing.size_at(place, exponent);
+                sharper.push(&start);
+            }
+        }
+        problem.to_coordinates(sharper.values_mut(), shifts);
+        self.solve_amplitudes(&mut sharper, batch);
+        (0..sharper.len()).for_each(|k| into.push(sharper.point(k)));
+    }
+
+    /// Takes the best half by objective of the points that are drafted, then the best of each region that has none among
+    /// them, the rest evenly over the remaining ranks: a basin whose bottom is deep may look poor from its rim.
+    fn screen(&self, wanted: usize, drafts: &mut Drafts, into: &mut Points) {
+        let Drafts { evaluator, points, packs, objectives, ranked, regions, chosen, .. } = drafts;
+        let Problem { model, loss, .. } = self.problem;
+        objectives.clear();
+        for first in (0..points.len()).step_by(LANES) {
+            points.pack(first, packs);
+            let sums = evaluator.objective(model, *loss, Order::Value, packs);
+            objectives.extend_from_slice(&sums[0].0[..points.in_pack(first)]);
+        }
+        ranked.clear();
+        ranked.extend((0..points.len()).filter(|&i| objectives[i].is_finite()));
+        ranked.sort_unstable_by(|&a, &b| objectives[a].total_cmp(&objectives[b]).then(a.cmp(&b)));
+        let best = wanted.div_ceil(2).min(ranked.len());
+        chosen.clear();
+        chosen.extend_from_slice(&ranked[..best]);
+        // The best of every region that has none among them.
+        for &i in &ranked[best..] {
+            if chosen.len() < wanted && !chosen.iter().any(|&c| regions[c] == regions[i]) {
+                chosen.push(i);
+            }
+        }
+        let others = ranked.len() - best;
+        let spread = (wanted - chosen.len()).min(others);
+        for k in 0..spread {
+            let first = best + k * others / spread;
+            let next = ranked[first..].iter().find(|i| !chosen.contains(i));
+            chosen.extend(next);
+        }
+        chosen.iter().for_each(|&i| into.push(points.point(i)));
+    }
+
+    /// Points of the solver's coordinates: a range of the design's sequence. Leaves the problem's sample loaded.
+    fn draft(&self, division: &Division, given: &[Option<f64>], range: Range<usize>, drafts: &mut Drafts) {
+        let Starts { problem, design, reduced, origin } = self;
+        let coordinates = &problem.model.coordinates;
+        let Division { drawn, ordered, steps, .. } = division;
+        let Drafts { sample, points, intervals, ascending, gaps, regions, .. } = drafts;
+        regions.clear();
+        gaps.clear();
+        let n_regions = 3_usize.pow(drawn.len() as u32);
+        problem.sample_into(sample);
+        intervals.clear();
+        intervals.extend(drawn.iter().map(|&i| {
+            let (low, high, log) = interval(problem, design, i, &coordinates[i]);
+            let (low, high) = if log { (low.ln(), high.ln()) } else { (low, high) };
+            let bounds = natural_bounds(&coordinates[i], log);
+            Draw { low, width: high - low, log, tail: TAIL, bounds }
+        }));
+        let is_open = |draw: &&Draw| draw.bounds.0 == f64::NEG_INFINITY || draw.bounds.1 == f64::INFINITY;
+        let n_open = intervals.iter().filter(is_open).count().max(2);
+        intervals.iter_mut().for_each(|draw| draw.tail = TAIL * 2.0 / n_open as f64);
+        // One point is enough where everything is solved or given.
+        let range = if drawn.is_empty() { range.start.min(1)..1 } else { range };
+        points.clear(problem.p());
+        points.resize(range.len());
+        for (point, k) in range.enumerate() {
+            let natural = points.point_mut(point);
+            for (i, (value, coordinate)) in natural.iter_mut().zip(coordinates).enumerate() {
+                let given = given.get(i).copied().flatten();
+                *value = given.unwrap_or(f64::from(u8::from(coordinate.scale == Scale::Log)));
+            }
+            let mut region = 0;
+            for ((&i, step), draw) in drawn.iter().zip(steps).zip(intervals.iter()) {
+                let u = (origin + (k as f64 + 1.0) * step).fract();
+                natural[i] = draw.at(u);
+                region = 3 * region + draw.side(u);
+            }
+            // Every other point has the terms of unlike powers of the same size somewhere within the data, and half of these
+            // points have them change places there like a step.
+            for crossing in design.crossings.iter().filter(|_| k % 2 == 1) {
+                let uniform = |i: usize| {
+                    let place = drawn.iter().position(|&drawn| drawn == i)?;
+                    Some((origin + (k as f64 + 1.0) * steps[place]).fract())
+                };
+                let source = problem.observations.source(crossing.source);
+                let Some((low, high)) = sizes(source) else { continue };
+                let Some(u) = uniform(crossing.size) else { continue };
+                let mut place = low.ln() + u * (high / low).ln();
+                if k % 4 == 3
+                    && coordinates[crossing.exponent].high == f64::INFINITY
+                    && let Some(v) = uniform(crossing.exponent)
+                {
+                    gaps.set(crossing.source, source, sample);
+                    if let Some(step) = Crossing::draw_step(gaps, (u, v)) {
+                        natural[crossing.exponent] = step.exponent;
+                        place = step.place;
+                        region = n_regions + step.class;
+                    }
+                }
+                natural[crossing.size] = crossing.size_at(place, natural[crossing.exponent]);
+            }
+            regions.push(region);
+            ascending.clear();
+            ascending.extend(ordered.iter().map(|&i| natural[i]));
+            ascending.sort_by(f64::total_cmp);
+            ordered.iter().zip(ascending.iter()).for_each(|(&i, &value)| natural[i] = value);
+        }
+        if let (Some(valley), Some(reduced), true) = (&design.valley, reduced, division.in_valley) {
+            valley.solve(problem, reduced, drafts);
+            // Every other point is now in the valley.
+            drafts.regions.iter_mut().step_by(2).for_each(|region| *region = usize::MAX);
+        }
+        problem.to_coordinates(drafts.points.values_mut(), &mut drafts.shifts);
+        drafts.evaluator.load(problem, &drafts.sample);
+        if !division.solved.is_empty() {
+            solve_amplitudes(problem, division, drafts);
+        }
+        if let Some(freed) = design.freed.as_ref().filter(|_| given.is_empty()) {
+            // The valley's points are the even ones.
+            let Drafts { points, thetas, .. } = &mut *drafts;
+            thetas.clear(problem.p());
+            (1..points.len()).step_by(2).for_each(|k| thetas.push(points.point(k)));
+            std::mem::swap(points, thetas);
+            solve_amplitudes(problem, freed, drafts);
+            let Drafts { points, thetas, .. } = &mut *drafts;
+            std::mem::swap(points, thetas);
+            for k in 0..thetas.len() {
+                points.point_mut(2 * k + 1).copy_from_slice(thetas.point(k));
+            }
+        }
+        if let Some(i) = division.balanced {
+            balance(problem, i, drafts);
+        }
+    }
+}
+
+/// The share of draws that fall beyond either end of an interval where one or two coordinates have no end (of more, less:
+/// most points should be usual in most coordinates), and how far: in widths, or as a factor.
+const TAIL: f64 = 0.125;
+const FAR: f64 = 10.0;
+
+/// Where a coordinate is drawn, in natural units or their logarithm.
+#[derive(Clone, Copy, Debug)]
+struct Draw {
+    low: f64,
+    width: f64,
+    log: bool,
+    tail: f64,
+    bounds: (f64, f64),
+}
+
+impl Draw {
+    /// Whether the value for a number is within the interval (0), below (1) or above (2).
+    fn side(&self, u: f64) -> usize {
+        if u < self.tail && self.bounds.0 == f64::NEG_INFINITY {
+            1
+        } else if u > 1.0 - self.tail && self.bounds.1 == f64::INFINITY {
+            2
+        } else {
+            0
+        }
+    }
+
+    /// The value for a number between 0 and 1: mostly within the interval, for the first and the last beyond it.
+    /// Curves of another kind than the usual lie there, such as one that has ended its fall at the second observation.
+    fn at(&self, u: f64) -> f64 {
+        let Draw { low, width, log, tail, bounds } = *self;
+        let far = |v: f64| if log { v * FAR.ln() } else { width * FAR.powf(v) };
+        let value = match self.side(u) {
+            1 => low - far(1.0 - u / tail),
+            2 => low + width + far(1.0 - (1.0 - u) / tail),
+            _ => {
+                let first = if bounds.0 == f64::NEG_INFINITY { tail } else { 0.0 };
+                let last = if bounds.1 == f64::INFINITY { 1.0 - tail } else { 1.0 };
+                low + width * (u - first) / (last - first)
+            }
+        };
+        if log { value.exp() } else { value }
+    }
+}
+
+/// The ends of a coordinate's domain as it is drawn: infinite where there are none.
+fn natural_bounds(coordinate: &Coordinate, log: bool) -> (f64, f64) {
+    let open = coordinate.high >= LARGEST_LOG;
+    match coordinate.scale {
+        Scale::Log => (coordinate.low, if open { f64::INFINITY } else { coordinate.high }),
+        Scale::Linear if log => {
+            (if coordinate.low <= 0.0 { f64::NEG_INFINITY } else { coordinate.low }, coordinate.high)
+        }
+        Scale::Linear => (coordinate.low, coordinate.high),
+    }
+}
+
+/// Where the search for a coordinate begins, in its own units but for a shift: the middle of the interval that starts are
+/// drawn from, and half its width. The problem may have some of the law's parameters fixed.
+pub fn start_region(models: &Models, problem: &Problem, coordinate: &Coordinate) -> (f64, f64) {
+    let whole = &models.full().coordinates;
+    let place = whole.iter().position(|c| c.parameter == coordinate.parameter).unwrap_or_default();
+    let (low, high, _) = interval(problem, models.design(), place, coordinate);
+    let (low, high) = match coordinate.scale {
+        Scale::Linear => (low, high),
+        Scale::Log => {
+            let high = high.max(f64::MIN_POSITIVE).ln();
+            (if low > 0.0 { low.ln() } else { high - 2.0 }, high)
+        }
+    };
+    (0.5 * (low + high), 0.5 * (high - low))
+}
+
+/// Interval of a coordinate's draws, in natural units; `i` is its place among the law's own.
+fn interval(problem: &Problem, design: &Design, i: usize, coordinate: &Coordinate) -> (f64, f64, bool) {
+    let fallback = (0.1, 10.0, true);
+    let source = design.sources[i].map(|source| problem.observations.source(source));
+    match &design.rules[i] {
+        StartRule::Between { low, high, log } => (*low, *high, *log && *low > 0.0),
+        StartRule::Floor => {
+            let least = problem.observations.response.iter().copied().fold(f64::INFINITY, f64::min);
+            if least > 0.0 && least.is_finite() { (0.0, 0.98 * least, false) } else { (0.0, 1e-3, false) }
+        }
+        StartRule::Solve | StartRule::Balance => (0.0, 1.0, false),
+        StartRule::Above => {
+            let greatest = problem.observations.response.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            if greatest > 0.0 && greatest.is_finite() {
+                (1.001 * greatest, 4.0 * greatest, true)
+            } else {
+                fallback
+            }
+        }
+        StartRule::Below { .. } => match source.and_then(sizes) {
+            Some((low, _)) => (0.0, 0.98 * low, false),
+            None => fallback,
+        },
+        StartRule::Location { .. } => match source.and_then(ends) {
+            Some((low, high)) => (low, high, false),
+            None => fallback,
+        },
+        StartRule::Width { .. } => match source.and_then(ends) {
+            Some((low, high)) if high > low => (0.005 * (high - low), 0.5 * (high - low), true),
+            _ => fallback,
+        },
+        StartRule::Share { expression } => {
+            let size = |values: &[f64]| sizes(values).map_or(1.0, |(_, high)| high);
+            let divisor = if expression.is_some() { source.map_or(1.0, size) } else { 1.0 };
+            let unit = size(&problem.observations.response) / divisor;
+            match coordinate.scale {
+                Scale::Log => (0.01 * unit, 2.0 * unit, true),
+                Scale::Linear => {
+                    ((-1.5 * unit).max(coordinate.low), (1.5 * unit).min(coordinate.high), false)
+                }
+            }
+        }
+        StartRule::DataRange { inverse, .. } => {
+            let Some((low, high)) = source.and_then(sizes) else { return fallback };
+            let (low, high) = if *inverse { (0.1 / high, 3.0 / low) } else { (low, high) };
+            let high = if high > low { high } else { 10.0 * low };
+            if coordinate.low < 0.0 && coordinate.scale == Scale::Linear && coordinate.high <= 0.0 {
+                (-high, -low, false)
+            } else {
+                (low, high, true)
+            }
+        }
+    }
+}
+
+/// Smallest and largest value of a data expression.
+fn ends(values: &[f64]) -> Option<(f64, f64)> {
+    let finite = values.iter().filter(|x| is_number(**x));
+    let (low, high) =
+        finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
+    (low <= high).then_some((low, high))
+}
+
+/// Smallest and largest absolute value of a data expression, zeros left out.
+fn sizes(values: &[f64]) -> Option<(f64, f64)> {
+    let (low, high) = values
+        .iter()
+        .map(|x| x.abs())
+        .filter(|x| *x > 0.0 && is_number(*x))
+        .fold((f64::INFINITY, 0.0_f64), |(low, high), x| (low.min(x), high.max(x)));
+    (low <= high).then_some((low, high))
+}
+
+/// Observations, by position, where the law is not finite at any point of the design: no search could begin
+/// with them.
+pub fn never_finite(models: &Models, problem: &Problem) -> Vec<usize> {
+    let mut drafts = Drafts::default();
+    let starts = Starts::new(models, problem);
+    starts.draft(&starts.design.open, &[], 0..2 * LANES, &mut drafts);
+    let Drafts { evaluator, points, packs, .. } = &mut drafts;
+    let weighted = problem.weighted();
+    evaluator.load(problem, &weighted);
+    let mut finite = vec![false; weighted.len()];
+    for first in (0..points.len()).step_by(LANES) {
+        points.pack(first, packs);
+        let (values, _) = evaluator.values(&problem.model.value, packs);
+        for (flag, pack) in finite.iter_mut().zip(values) {
+            *flag |= pack.0.iter().any(|v| v.is_finite());
+        }
+    }
+    weighted.iter().zip(&finite).filter(|(_, finite)| !**finite).map(|(&i, _)| i as usize).collect()
+}
+
+/// Replaces the amplitudes of every point by the weighted least-squares solution given the rest.
+fn solve_amplitudes(problem: &Problem, division: &Division, drafts: &mut Drafts) {
+    let Drafts { evaluator, sample, points, packs, least_squares, response, row_weight, held, .. } = drafts;
+    let Division { solved, signs, held: kept, .. } = division;
+    let model = &problem.model;
+    let observations = &problem.observations;
+    // Linearization as the lanes hold them.
+    response.clear();
+    row_weight.clear();
+    for i in sample.iter().map(|&i| i as usize) {
+        let size = match model.residual {
+            // Relative errors of the prediction approximate residuals of logarithms.
+            Residual::Log => observations.response[i].powi(-2),
+            Residual::Linear => 1.0,
+        };
+        response.push(Pack::splat(observations.response[i]));
+        row_weight.push(Pack::splat(observations.weight[i] * observations.sigma_at(i).powi(-2) * size));
+    }
+    let total = |value: &dyn Fn(usize) -> f64| (0..response.len()).map(value).sum::<f64>();
+    let total_weight = total(&|k| row_weight[k].0[0]);
+    let squares = total(&|k| row_weight[k].0[0] * response[k].0[0].powi(2));
+    // A term that starts at a thousandth of the response is small, yet felt.
+    let little = 1e-3 * (squares / total_weight).sqrt();
+
+    let m = model.amplitudes.len();
+    for first in (0..points.len()).step_by(LANES) {
+        points.pack(first, packs);
+        let sums = evaluator.amplitude_equations(model, (response, row_weight), packs);
+        let gram = |a: usize, b: usize| sums[triangle(a.max(b)) + a.min(b)];
+        // Amplitudes that are not solved keep their drawn or given value.
+        held.clear();
+        held.extend(kept.iter().map(|&k| {
+            let i = model.amplitudes[k];
+            Pack(packs[i].0.map(|theta| plain(&model.coordinates[i], theta)))
+        }));
+        let product = |a: usize| {
+            Pack(std::array::from_fn(|lane| {
+                let taken =
+                    kept.iter().zip(held.iter()).map(|(&k, value)| gram(a, k).0[lane] * value.0[lane]);
+                sums[triangle(m) + a].0[lane] - taken.sum::<f64>()
+            }))
+        };
+        let values = least_squares.solve(|a, b| gram(solved[a], solved[b]), |a| product(solved[a]), signs);
+        for lane in 0..points.in_pack(first) {
+            let theta = points.point_mut(first + lane);
+            for (&a, value) in solved.iter().zip(values) {
+                let value = value.0[lane];
+                let i = model.amplitudes[a];
+                let coordinate = &model.coordinates[i];
+                theta[i] = match coordinate.scale {
+                    Scale::Linear => value.clamp(coordinate.low, coordinate.high),
+                    Scale::Log => {
+                        let size = (gram(a, a).0[lane] / total_weight).sqrt();
+                        let small = little / size;
+                        let small = if small > 0.0 && small.is_finite() { small } else { 1.0 };
+                        let value = if value > 0.0 { value } else { small };
+                        value.ln().clamp(coordinate.low, coordinate.high)
+                    }
+                };
+            }
+        }
+    }
+}
+
+/// The amplitude as a plain factor.
+fn plain(coordinate: &Coordinate, theta: f64) -> f64 {
+    match coordinate.scale {
+        Scale::Linear => theta,
+        Scale::Log => theta.exp(),
+    }
+}
+
+/// The most searches that a law gets where the user does not say, by how many of its coordinates are drawn: see
+/// [`rounds`](super::multistart::rounds).
+pub fn most_starts(n_drawn: usize) -> usize {
+    match n_drawn {
+        0 => 1,
+        1 => 16,
+        2 => 32,
+        3 => 64,
+        4 => 128,
+        _ => 256,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::law::Residual;
+    use crate::optimize::{Batch, Points};
+    use crate::problem::Loss;
+    use crate::testing::{catalogue_law, problem};
+
+    use super::{Draw, Starts};
+
+    fn starts_of(seed: u64) -> Vec<f64> {
+        let x: Vec<f64> = (1..=30).map(f64::from).collect();
+        let y: Vec<f64> = x.iter().map(|x| 2.0 + 3.0 / x).collect();
+        let law = catalogue_law("power-offset");
+        let (models, problem) = problem(&law, Residual::Log, Loss::L2, &[("y", y), ("x", x)]);
+        let mut batch = Batch::default();
+        let mut starts = Points::default();
+        starts.clear(problem.p());
+        Starts::new(&models, &problem).moved(seed).draw(0..32, 8, &mut batch, &mut starts);
+        (0..starts.len()).flat_map(|k| starts.point(k).to_vec()).collect()
+    }
+
+    #[test]
+    fn a_seed_moves_the_starts() {
+        assert_eq!(starts_of(0), starts_of(0));
+        assert_ne!(starts_of(0), starts_of(1));
+        assert_ne!(starts_of(1), starts_of(2));
+    }
+
+    /// An eighth of the draws on either side where there is no end, none beyond an end.
+    #[test]
+    fn tails_are_drawn_where_the_domain_goes_on() {
+        let draw =
+            |low: f64| Draw { low: -1.0, width: 2.0, log: false, tail: 0.125, bounds: (low, f64::INFINITY) };
+        let share = |draw: Draw, is: &dyn Fn(f64) -> bool| {
+            (0..800).filter(|k| is(draw.at((f64::from(*k) + 0.5) / 800.0))).count()
+        };
+        let (open, bounded) = (draw(f64::NEG_INFINITY), draw(-1.0));
+        assert_eq!(share(open, &|x| x > 1.0), 100);
+        assert_eq!(share(open, &|x| x < -1.0), 100);
+        // Of widths of 2: 2·10^v exceeds 4 (beyond 1) from v = log 2 over log 10 on.
+        assert_eq!(share(open, &|x| x > 5.0), 70);
+        assert_eq!(share(bounded, &|x| x < -1.0), 0);
+    }
+}

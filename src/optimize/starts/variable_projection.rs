@@ -1,0 +1,154 @@
+//! Starts on the floor of the valley: what is linear in logarithms is solved, not drawn.
+//!
+//! With residuals of logarithms many laws are linear in most of their coordinates once their offset is gone: a power
+//! law in `log b` and `c`; a broken one (Caballero et al. 2022) in its amplitude and all its exponents, given where
+//! the breaks lie and how sharp they are. So only the offset, the places and the sharpness are drawn. With an offset
+//! `e` below the smallest response, `log(y − e)` stands for `log y`, at weight `(1 − e/y)²`, which is how much
+//! `log y` feels of it; one linear least-squares problem gives the rest (variable projection: Golub & Pereyra 1973).
+
+use std::sync::Arc;
+
+use fearless_simd::{dispatch, f64x8};
+
+use crate::lanes::{self, Lanes};
+use crate::law::{Coordinate, LANES, Model, Pack, Residual, Role, Scale, StartRule};
+use crate::problem::{LaneData, Loss, Order, Problem, Vectors, triangle};
+
+use super::Drafts;
+use super::amplitudes::Sign;
+use crate::optimize::boundary::Models;
+
+/// A law without its offsets, where that is linear in coordinates that would have to be drawn.
+#[derive(Debug)]
+pub struct Valley {
+    /// The law with the offsets at zero.
+    model: Arc<Model>,
+    /// Of its coordinates, those in which it is linear; their signs are open.
+    linear: Vec<usize>,
+    signs: Vec<Sign>,
+    /// For each of its coordinates, the full law's.
+    places: Vec<usize>,
+    /// Of the full law's coordinates, the offsets.
+    offsets: Vec<usize>,
+    /// The parameters solved for, by index.
+    pub solved: Vec<usize>,
+}
+
+impl Valley {
+    /// None where nothing would be gained.
+    pub fn of(models: &Models, rules: &[StartRule]) -> Option<Valley> {
+        let full = models.full();
+        if full.residual != Residual::Log {
+            return None;
+        }
+        let coordinates = &full.coordinates;
+        let is_offset = |i: &usize| rules[*i] == StartRule::Floor && coordinates[*i].role == Role::Offset;
+        let offsets: Vec<usize> = (0..coordinates.len()).filter(is_offset).collect();
+        let model = if offsets.is_empty() {
+            Arc::clone(full)
+        } else {
+            let parameters: Vec<usize> = offsets.iter().map(|&i| coordinates[i].parameter).collect();
+            models.at_zero(&parameters)
+        };
+        let linear: Vec<usize> = model.linear.iter().map(|&(i, _)| i).collect();
+        let solved: Vec<usize> = linear.iter().map(|&i| model.coordinates[i].parameter).collect();
+        let is_drawn =
+            |(c, rule): (&Coordinate, &StartRule)| solved.contains(&c.parameter) && *rule != StartRule::Solve;
+        if !coordinates.iter().zip(rules).any(is_drawn) {
+            return None;
+        }
+        let place = |c: &Coordinate| {
+            coordinates.iter().position(|own| own.parameter == c.parameter).unwrap_or_default()
+        };
+        let places = model.coordinates.iter().map(place).collect();
+        let signs = vec![Sign::Any; linear.len()];
+        Some(Valley { model, linear, signs, places, offsets, solved })
+    }
+
+    /// A problem without the offsets, in vectors that are there.
+    pub fn reduced(&self, problem: &Problem, vectors: Vectors) -> Problem {
+        problem.under_with(Arc::clone(&self.model), vectors)
+    }
+
+    /// Solves the linear coordinates of every other of the points, which are given in natural units, in the order of the
+    /// full problem's coordinates. (Basins that the data's own exponents never lead to exist: the others keep their
+    /// draws.)
+    pub fn solve(&self, problem: &Problem, reduced: &Problem, drafts: &mut Drafts) {
+        let Drafts {
+            evaluator, sample, points, packs, least_squares, thetas, naturals, shifts, inverse, ..
+        } = drafts;
+        let Valley { model, linear, signs, places, offsets, .. } = self;
+        let p = model.coordinates.len();
+        let solved = |k: usize| 2 * k;
+        thetas.clear(p);
+        thetas.resize(points.len().div_ceil(2));
+        for k in 0..thetas.len() {
+            let point = points.point(solved(k));
+            thetas.point_mut(k).iter_mut().zip(places).for_each(|(x, &i)| *x = point[i]);
+        }
+        reduced.to_coordinates(thetas.values_mut(), shifts);
+        evaluator.load(reduced, sample);
+        inverse.clear();
+        inverse.extend(sample.iter().map(|&i| (-reduced.target[i as usize]).exp()));
+        for first in (0..thetas.len()).step_by(LANES) {
+            let count = thetas.in_pack(first);
+            let mut offset = Pack::ZERO;
+            for lane in 0..count {
+                let point = points.point(solved(first + lane));
+                offset.0[lane] = offsets.iter().map(|&i| point[i]).sum();
+            }
+            let LaneData { target, weight, .. } = &mut evaluator.data;
+            let whole = (&reduced.target[..], &reduced.observations.weight[..]);
+            let part = (&mut target[..], &mut weight[..]);
+            dispatch!(evaluator.level, simd => take_offset::<f64x8<_>>(simd, &offset, whole, (sample, inverse), part));
+            thetas.pack(first, packs);
+            let sums = evaluator.objective(model, Loss::L2, Order::Hessian, packs);
+            // In ascending order, as the triangle of the sums has them.
+            let gram = |a: usize, b: usize| sums[1 + p + triangle(linear[a]) + linear[b]];
+            let product = |a: usize| Pack(sums[1 + linear[a]].0.map(|slope| -slope));
+            let steps = least_squares.solve(gram, product, signs);
+            let finite = |lane: usize| steps.iter().all(|step| step.0[lane].is_finite());
+            for lane in (0..count).filter(|&lane| finite(lane)) {
+                let theta = thetas.point_mut(first + lane);
+                for (&i, step) in linear.iter().zip(steps) {
+                    let (low, high) = model.bounds[i];
+                    theta[i] = (theta[i] + step.0[lane]).clamp(low, high);
+                }
+            }
+            reduced.naturals_into(&thetas.values()[first * p..(first + count) * p], naturals);
+            let n_parameters = naturals.len() / count;
+            for lane in (0..count).filter(|&lane| finite(lane)) {
+                let natural = &naturals[lane * n_parameters..(lane + 1) * n_parameters];
+                let point = points.point_mut(solved(first + lane));
+                for (c, &i) in model.coordinates.iter().zip(places) {
+                    let value = natural[c.parameter];
+                    let positive = problem.model.coordinates[i].scale == Scale::Log;
+                    if value.is_finite() && (value > 0.0 || !positive) {
+                        point[i] = value;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Targets and weights of `sample` without the offsets of eight points: `log(y − e) = log y + log(1 − e/y)`. `inverse` is
+/// `1/y`.
+#[inline(always)]
+fn take_offset<L: Lanes>(
+    token: L::Token,
+    offset: &Pack,
+    (whole, weight): (&[f64], &[f64]),
+    (sample, inverse): (&[u32], &[f64]),
+    (targets, weights): (&mut [Pack], &mut [Pack]),
+) {
+    let offset = L::load(token, &offset.0);
+    let one = L::splat(token, 1.0);
+    let rows = sample.iter().zip(inverse).zip(targets.iter_mut().zip(weights));
+    for ((&i, &inverse), (target_of_row, weight_of_row)) in rows {
+        let share = one - offset * L::splat(token, inverse);
+        let target = L::splat(token, whole[i as usize]) + lanes::ln(share);
+        target.store(&mut target_of_row.0);
+        (L::splat(token, weight[i as usize]) * share * share).store(&mut weight_of_row.0);
+    }
+}

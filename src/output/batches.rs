@@ -1,0 +1,223 @@
+//! Records of the engine to Arrow batches.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Float64Builder, Int64Array, ListBuilder, RecordBatch, StringArray,
+    UInt32Array, UInt64Array,
+};
+use arrow::compute::take;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+
+use crate::engine::{Chunk, Record, Run};
+use crate::infer::Estimate;
+use crate::optimize::{Status, words};
+
+use super::schema::{COEFFICIENTS, FITS, REJECTED, REPLICATES, RESIDUALS, TableSpec, VARIABLES_AT};
+
+/// Builds the batches of one run.
+#[derive(Debug)]
+pub struct Batches {
+    keys: Vec<ArrayRef>,
+    key_fields: Vec<Field>,
+    laws: Vec<String>,
+    parameters: Vec<Vec<String>>,
+    residual: Vec<String>,
+    seed: u64,
+    confidence: f64,
+    bootstrap: bool,
+    files: Vec<String>,
+    /// Variables of all laws, for the table of residuals.
+    variables: Vec<String>,
+}
+
+impl Batches {
+    pub fn new(run: &Run) -> Batches {
+        Batches {
+            keys: run.contents.keys.clone(),
+            key_fields: run.contents.key_fields.clone(),
+            laws: run.laws.iter().map(|l| l.law.name.clone()).collect(),
+            parameters: run
+                .laws
+                .iter()
+                .map(|l| l.law.parameters.iter().map(|p| p.name.clone()).collect())
+                .collect(),
+            residual: run.laws.iter().map(|l| l.residual.to_string()).collect(),
+            seed: run.inference.seed,
+            confidence: run.inference.confidence,
+            bootstrap: run.inference.bootstrap > 0,
+            files: run.contents.files.iter().map(|f| f.path.clone()).collect(),
+            variables: run.variables.clone(),
+        }
+    }
+
+    /// A table's schema: the key columns, then its own.
+    pub fn schema(&self, table: &TableSpec) -> SchemaRef {
+        let mut fields: Vec<Field> = self.key_fields.iter().map(|f| f.clone().with_nullable(true)).collect();
+        fields.extend(table.columns.iter().map(super::schema::ColumnSpec::field));
+        if table.name == RESIDUALS.name {
+            let at = self.key_fields.len() + VARIABLES_AT;
+            for (i, variable) in self.variables.iter().enumerate() {
+                let field = Field::new(variable, arrow::datatypes::DataType::Float64, true);
+                fields.insert(at + i, field);
+            }
+        }
+        Arc::new(Schema::new(fields))
+    }
+
+    fn batch(
+        &self,
+        table: &TableSpec,
+        sweeps: Vec<u32>,
+        columns: Vec<ArrayRef>,
+    ) -> Result<RecordBatch, ArrowError> {
+        let indices = UInt32Array::from(sweeps);
+        let mut arrays: Vec<ArrayRef> =
+            self.keys.iter().map(|k| take(k, &indices, None)).collect::<Result<_, _>>()?;
+        arrays.extend(columns);
+        RecordBatch::try_new(self.schema(table), arrays)
+    }
+
+    pub fn fits(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+        let records = &chunk.records;
+        let text = |values: Vec<&str>| -> ArrayRef { Arc::new(StringArray::from(values)) };
+        let int = |f: &dyn Fn(&Record) -> usize| -> ArrayRef {
+            Arc::new(Int64Array::from_iter_values(records.iter().map(|r| f(r) as i64)))
+        };
+        let float = |f: &dyn Fn(&Record) -> Option<f64>| -> ArrayRef {
+            Arc::new(Float64Array::from_iter(records.iter().map(|r| f(r).filter(|x| !x.is_nan()))))
+        };
+        let columns = vec![
+            text(records.iter().map(|r| self.laws[r.law].as_str()).collect()),
+            text(records.iter().map(|r| self.residual[r.law].as_str()).collect()),
+            Arc::new(StringArray::from_iter_values(records.iter().map(|r| r.loss.to_string()))),
+            Arc::new(UInt64Array::from_iter_values(records.iter().map(|_| self.seed))) as ArrayRef,
+            text(records.iter().map(|r| r.status.name()).collect()),
+            text(records.iter().map(|r| r.message.as_str()).collect()),
+            int(&|r| r.n_points),
+            int(&|r| r.n_parameters),
+            float(&|r| Some(r.objective)),
+            float(&|r| Some(r.gradient_norm)),
+            float(&|r| Some(r.condition_number)),
+            int(&|r| r.n_starts),
+            int(&|r| r.n_agreeing),
+            int(&|r| r.iterations as usize),
+            float(&|r| r.goodness.r_squared),
+            float(&|r| r.goodness.rmse),
+            float(&|r| r.goodness.rmsle),
+            float(&|r| r.criteria.aic),
+            float(&|r| r.criteria.aicc),
+            float(&|r| r.criteria.bic),
+            int(&|r| r.n_replicates),
+            int(&|r| r.n_failed),
+            float(&|r| r.runner_up),
+            Arc::new(StringArray::from_iter_values(records.iter().map(|r| words(&r.flags)))),
+        ];
+        self.batch(&FITS, records.iter().map(|r| r.sweep as u32).collect(), columns)
+    }
+
+    pub fn coefficients(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+        let of_record = |record| chunk.estimates(record).iter().enumerate().map(move |(i, e)| (record, i, e));
+        let rows: Vec<(&Record, usize, &Estimate)> = chunk.records.iter().flat_map(of_record).collect();
+        let float = |f: &dyn Fn(&Estimate) -> Option<f64>| -> ArrayRef {
+            Arc::new(Float64Array::from_iter(rows.iter().map(|(.., e)| f(e).filter(|x| !x.is_nan()))))
+        };
+        let method = |e: &Estimate| e.interval.map(|_| if self.bootstrap { "percentile" } else { "t" });
+        let bool = |f: fn(&Estimate) -> bool| -> ArrayRef {
+            Arc::new(BooleanArray::from_iter(rows.iter().map(|(.., e)| Some(f(e)))))
+        };
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, ..)| &self.laws[r.law]))),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|&(r, i, _)| &self.parameters[r.law][i]))),
+            float(&|e| Some(e.estimate)),
+            float(&|e| e.std_error),
+            float(&|e| e.bootstrap_std_error),
+            float(&|e| e.interval.map(|(low, _)| low)),
+            float(&|e| e.interval.map(|(_, high)| high)),
+            float(&|_| Some(self.confidence)),
+            Arc::new(StringArray::from_iter(rows.iter().map(|(.., e)| method(e)))),
+            bool(|e| e.at_bound),
+            bool(|e| e.fixed),
+        ];
+        self.batch(&COEFFICIENTS, rows.iter().map(|(r, ..)| r.sweep as u32).collect(), columns)
+    }
+
+    pub fn replicates(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+        let mut sweeps = Vec::new();
+        let mut laws = Vec::new();
+        let (mut numbers, mut objectives, mut converged) = (Vec::new(), Vec::new(), Vec::new());
+        let mut estimates = ListBuilder::new(Float64Builder::new());
+        for record in &chunk.records {
+            let Some(replicates) = &record.replicates else { continue };
+            for r in 0..replicates.len() {
+                sweeps.push(record.sweep as u32);
+                laws.push(self.laws[record.law].as_str());
+                numbers.push(r as i64);
+                objectives.push(Some(replicates.objective[r]).filter(|x| !x.is_nan()));
+                converged.push(replicates.converged[r]);
+                estimates.values().append_slice(replicates.row(r));
+                estimates.append(true);
+            }
+        }
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(laws)),
+            Arc::new(Int64Array::from(numbers)),
+            Arc::new(Float64Array::from(objectives)),
+            Arc::new(estimates.finish()),
+            Arc::new(BooleanArray::from(converged)),
+        ];
+        self.batch(&REPLICATES, sweeps, columns)
+    }
+
+    pub fn residuals(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+        let rows: Vec<_> = chunk
+            .records
+            .iter()
+            .flat_map(|r| r.residuals.clone().map(move |i| (r, i, &chunk.residuals[i])))
+            .collect();
+        let float = |f: &dyn Fn(&crate::engine::ResidualRow) -> f64| -> ArrayRef {
+            Arc::new(Float64Array::from_iter(
+                rows.iter().map(|(.., row)| Some(f(row)).filter(|x| !x.is_nan())),
+            ))
+        };
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, ..)| &self.laws[r.law]))),
+            Arc::new(StringArray::from_iter_values(
+                rows.iter().map(|(.., row)| &self.files[row.file as usize]),
+            )),
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|(.., row)| row.row as i64))),
+        ];
+        let n = self.variables.len();
+        for v in 0..n {
+            let values = rows.iter().map(|&(_, i, _)| chunk.variables[i * n + v]);
+            columns.push(Arc::new(Float64Array::from_iter(values.map(|x| Some(x).filter(|x| !x.is_nan())))));
+        }
+        columns.extend([
+            float(&|row| row.response),
+            float(&|row| row.prediction),
+            float(&|row| row.residual),
+            float(&|row| row.weight),
+            float(&|row| row.leverage),
+        ]);
+        self.batch(&RESIDUALS, rows.iter().map(|(r, ..)| r.sweep as u32).collect(), columns)
+    }
+
+    pub fn rejected(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+        let rows = &chunk.rejected;
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter(rows.iter().map(|r| r.law.map(|law| self.laws[law].as_str())))),
+            Arc::new(StringArray::from_iter(
+                rows.iter().map(|r| r.place.map(|(file, _)| self.files[file as usize].as_str())),
+            )),
+            Arc::new(Int64Array::from_iter(rows.iter().map(|r| r.place.map(|(_, row)| row as i64)))),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.reason))),
+        ];
+        self.batch(&REJECTED, rows.iter().map(|r| r.sweep as u32).collect(), columns)
+    }
+
+    /// The number of fits per status in a chunk, in the order of [`Status::ALL`].
+    pub fn statuses(chunk: &Chunk) -> [u64; Status::ALL.len()] {
+        Status::ALL.map(|status| chunk.records.iter().filter(|r| r.status == status).count() as u64)
+    }
+}

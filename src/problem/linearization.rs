@@ -1,0 +1,257 @@
+//! A problem at one point, observation by observation, and the sums over observations that the finish and the
+//! certificate are made from.
+//!
+//! Observations lie in the lanes, so that a point costs a few packs per sum; the sums of the lanes are added in an order
+//! of their own, the same on every machine.
+
+use fearless_simd::{Level, dispatch};
+
+use super::{LaneData, Loss, Problem, Workspace, outputs_into, triangle};
+use crate::lanes::Lanes;
+use crate::law::{LANES, Pack};
+
+/// Residuals, Jacobian and weights at one point, one entry per observation, and sums of them.
+#[derive(Debug, Clone, Default)]
+pub struct Linearization {
+    pub p: usize,
+    /// T(prediction) − T(response).
+    pub residual: Vec<f64>,
+    /// T(prediction).
+    pub value: Vec<f64>,
+    /// `∂ T(prediction) / ∂ coordinate`, row-major n×p.
+    pub jacobian: Vec<f64>,
+    /// `w·s·ρ′(s·r)`: the objective's slope in the residual.
+    pub slope: Vec<f64>,
+    /// `w·s²·ρ″(s·r)`: its curvature.
+    pub curvature: Vec<f64>,
+    /// `w·s²`: the weight in the Jacobian whose condition and rank are reported.
+    pub weight: Vec<f64>,
+    pub objective: f64,
+    /// p entries.
+    pub gradient: Vec<f64>,
+    /// `Σ curvature·∂T(prediction)·∂T(prediction)`, lower triangle by rows.
+    pub squares: Vec<f64>,
+    /// `Σ slope·∂²T(prediction)`: the law's own share of the Hessian, lower triangle by rows.
+    pub second: Vec<f64>,
+    /// Norms of the weighted Jacobian's columns, p entries.
+    pub norms: Vec<f64>,
+    /// `√Σ w·(ρ′(s·r))²`.
+    pub pull: f64,
+    /// `Σ |slope·T(prediction)|`.
+    pub moved: f64,
+}
+
+/// Buffers that evaluations share.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    workspace: Workspace,
+    coordinates: Vec<Pack>,
+    outputs: Vec<Pack>,
+}
+
+impl Linearization {
+    /// Of a problem at one point; `data` holds it spread over the lanes.
+    pub fn at(problem: &Problem, data: &LaneData, theta: &[f64]) -> Linearization {
+        let mut rows = Linearization::default();
+        rows.evaluate(problem, data, theta, &mut Scratch::default());
+        rows
+    }
+
+    /// The same in buffers that are there.
+    pub fn evaluate(&mut self, problem: &Problem, data: &LaneData, theta: &[f64], scratch: &mut Scratch) {
+        let Scratch { workspace, coordinates, outputs } = scratch;
+        coordinates.clear();
+        coordinates.extend(theta.iter().map(|&x| Pack::splat(x)));
+        outputs_into(&problem.model.hessian, data, coordinates, workspace, outputs);
+        let (n, p, n_packs) = (problem.n(), problem.p(), data.n_packs);
+        self.p = p;
+        for values in
+            [&mut self.residual, &mut self.value, &mut self.slope, &mut self.curvature, &mut self.weight]
+        {
+            values.resize(n_packs * LANES, 0.0);
+        }
+        for (sums, length) in [
+            (&mut self.gradient, p),
+            (&mut self.norms, p),
+            (&mut self.squares, triangle(p)),
+            (&mut self.second, triangle(p)),
+        ] {
+            sums.clear();
+            sums.resize(length, 0.0);
+        }
+        let spread = Spread { problem, data, outputs };
+        dispatch!(Level::new(), simd => spread.fill::<fearless_simd::f64x8<_>>(simd, self));
+        for values in
+            [&mut self.residual, &mut self.value, &mut self.slope, &mut self.curvature, &mut self.weight]
+        {
+            values.truncate(n);
+        }
+        self.jacobian.resize(n * p, 0.0);
+        for (i, row) in self.jacobian.chunks_mut(p.max(1)).enumerate() {
+            for (j, entry) in row.iter_mut().enumerate() {
+                *entry = outputs[(1 + j) * n_packs + i / LANES].0[i % LANES];
+            }
+        }
+    }
+
+    /// An entry of the objective's exact Hessian.
+    pub fn hessian(&self, i: usize, j: usize) -> f64 {
+        let k = triangle(i.max(j)) + i.min(j);
+        self.squares[k] + self.second[k]
+    }
+
+    /// The exact Hessian over the free coordinates, each in its unit: the lower triangle of a square matrix by rows.
+    pub fn scaled_hessian_into(&self, free: &[usize], hessian: &mut [f64]) {
+        for (a, &i) in free.iter().enumerate() {
+            for (b, &j) in free[..=a].iter().enumerate() {
+                hessian[a * free.len() + b] = self.hessian(i, j) / (self.scale(i) * self.scale(j));
+            }
+        }
+    }
+
+    /// The unit of a coordinate: its column's norm, 1 for a column of zeros.
+    pub fn scale(&self, i: usize) -> f64 {
+        let norm = self.norms[i];
+        if norm > 0.0 && norm.is_finite() { norm } else { 1.0 }
+    }
+}
+
+/// A problem spread over the lanes, and what its law gives there.
+struct Spread<'a> {
+    problem: &'a Problem,
+    data: &'a LaneData,
+    outputs: &'a [Pack],
+}
+
+impl Spread<'_> {
+    #[inline(always)]
+    fn output(&self, i: usize) -> &[Pack] {
+        &self.outputs[i * self.data.n_packs..(i + 1) * self.data.n_packs]
+    }
+
+    #[inline(always)]
+    fn fill<L: Lanes>(&self, token: L::Token, rows: &mut Linearization) {
+        // One loop per loss: a choice within would be made again for every pack.
+        match self.problem.loss {
+            Loss::L2 => self.weigh::<L>(token, Loss::L2, rows),
+            Loss::Huber { delta } => self.weigh::<L>(token, Loss::Huber { delta }, rows),
+            Loss::SoftL1 { delta } => self.weigh::<L>(token, Loss::SoftL1 { delta }, rows),
+            Loss::Cauchy { delta } => self.weigh::<L>(token, Loss::Cauchy { delta }, rows),
+        }
+        self.sum::<L>(token, rows);
+    }
+
+    /// Residuals and their weights. Observations of weight zero take no part, whatever the law gives there.
+    #[inline(always)]
+    fn weigh<L: Lanes>(&self, token: L::Token, loss: Loss, rows: &mut Linearization) {
+        let zero = L::splat(token, 0.0);
+        let (mut objective, mut pull, mut moved) = (Compensated::new(zero), zero, zero);
+        let values = self.output(0);
+        for k in 0..values.len() {
+            let value = L::load(token, &values[k].0);
+            let residual = value - L::load(token, &self.data.target[k].0);
+            let w = L::load(token, &self.data.weight[k].0);
+            let s = match self.data.inverse_sigma.get(k) {
+                Some(pack) => L::load(token, &pack.0),
+                None => zero.fill(1.0),
+            };
+            let terms = loss.terms(residual * s);
+            let out = w.eq(zero);
+            let slope = L::select(out, zero, w * (s * terms.slope));
+            objective.add(L::select(out, zero, w * terms.value));
+            pull = pull + L::select(out, zero, w * terms.slope * terms.slope);
+            moved = moved + L::select(slope.eq(zero), zero, (slope * value).abs());
+            let place = k * LANES;
+            value.store(&mut rows.value[place..]);
+            residual.store(&mut rows.residual[place..]);
+            slope.store(&mut rows.slope[place..]);
+            L::select(out, zero, w * (s * s * terms.curvature)).store(&mut rows.curvature[place..]);
+            (w * s * s).store(&mut rows.weight[place..]);
+        }
+        rows.objective = objective.total();
+        rows.pull = total(pull).sqrt();
+        rows.moved = total(moved);
+    }
+
+    /// Sums over columns of derivatives and their products.
+    #[inline(always)]
+    fn sum<L: Lanes>(&self, token: L::Token, rows: &mut Linearization) {
+        let zero = L::splat(token, 0.0);
+        let n_packs = self.data.n_packs;
+        for i in 0..rows.p {
+            let column = self.output(1 + i);
+            let (mut gradient, mut norm) = (Compensated::new(zero), zero);
+            for k in 0..n_packs {
+                let x = L::load(token, &column[k].0);
+                let out = L::load(token, &self.data.weight[k].0).eq(zero);
+                let weight = L::load(token, &rows.weight[k * LANES..]);
+                gradient.add(L::select(out, zero, L::load(token, &rows.slope[k * LANES..]) * x));
+                norm = norm + L::select(out, zero, weight * x * x);
+            }
+            rows.gradient[i] = gradient.total();
+            rows.norms[i] = total(norm).sqrt();
+            for j in 0..=i {
+                let other = self.output(1 + j);
+                let mut square = zero;
+                for k in 0..n_packs {
+                    let curvature = L::load(token, &rows.curvature[k * LANES..]);
+                    let product = curvature * L::load(token, &column[k].0) * L::load(token, &other[k].0);
+                    square = square + L::select(curvature.eq(zero), zero, product);
+                }
+                rows.squares[triangle(i) + j] = total(square);
+            }
+        }
+        for (output, &(a, b)) in self.problem.model.curved.iter().enumerate() {
+            let column = self.output(1 + rows.p + output);
+            let mut bend = zero;
+            for k in 0..n_packs {
+                let out = L::load(token, &self.data.weight[k].0).eq(zero);
+                let product = L::load(token, &rows.slope[k * LANES..]) * L::load(token, &column[k].0);
+                bend = bend + L::select(out, zero, product);
+            }
+            rows.second[triangle(a) + b] = total(bend);
+        }
+    }
+}
+
+/// The sum of the lanes, in an order that is the same on every machine.
+#[inline(always)]
+pub fn total<L: Lanes>(lanes: L) -> f64 {
+    let mut pack = Pack::ZERO;
+    lanes.store(&mut pack.0);
+    let [a, b, c, d, e, f, g, h] = pack.0;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
+/// A compensated sum per lane: the certificate compares gradients of nearly cancelling terms. What an addition loses is
+/// found without a comparison (Knuth 1969, section 4.2.2, theorem B).
+#[derive(Clone, Copy)]
+struct Compensated<L> {
+    sum: L,
+    error: L,
+}
+
+impl<L: Lanes> Compensated<L> {
+    #[inline(always)]
+    fn new(zero: L) -> Self {
+        Compensated { sum: zero, error: zero }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, x: L) {
+        let total = self.sum + x;
+        let taken = total - self.sum;
+        self.error = self.error + ((self.sum - (total - taken)) + (x - taken));
+        self.sum = total;
+    }
+
+    /// Of all lanes, compensated too.
+    #[inline(always)]
+    fn total(self) -> f64 {
+        let mut sums = Pack::ZERO;
+        self.sum.store(&mut sums.0);
+        let mut all = Compensated::<f64>::new(0.0);
+        sums.0.into_iter().for_each(|x| all.add(x));
+        all.sum + (all.error + total(self.error))
+    }
+}
