@@ -12,8 +12,8 @@ use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText, Silent, run};
 use sweepfit::infer::{Options as InferOptions, replicate};
 use sweepfit::law::Pack;
-use sweepfit::optimize::{self, Batch};
-use sweepfit::problem::{LaneData, Loss, Mix, Objective, Order, Sums, Workspace};
+use sweepfit::optimize::{self, Workspace};
+use sweepfit::problem::{LaneData, Loss, Mix, Objective, Order, ProgramWorkspace, Sums};
 
 use common::{FIXTURE, chinchilla, fitted};
 
@@ -30,7 +30,7 @@ fn kernel(c: &mut Criterion) {
         ("normal equations", Loss::L2, Order::Hessian),
         ("normal equations, huber", Loss::Huber { delta: 1e-3 }, Order::Hessian),
     ] {
-        let (mut workspace, mut sums) = (Workspace::default(), Sums::default());
+        let (mut workspace, mut sums) = (ProgramWorkspace::default(), Sums::default());
         let objective =
             Objective { model: &problem.model, loss, order, data: &data, mix: &Mix::GAUSS_NEWTON };
         group.bench_function(name, |b| {
@@ -44,9 +44,9 @@ fn one_fit(c: &mut Criterion) {
     let mut group = c.benchmark_group("one fit with its multi-start and certificate, 240 observations");
     for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
         let (models, problem) = chinchilla(loss);
-        let mut batch = Batch::default();
+        let mut workspace = Workspace::default();
         group.bench_function(BenchmarkId::from_parameter(loss), |b| {
-            b.iter(|| optimize::fit(&models, problem.clone(), &optimize::Options::default(), &mut batch));
+            b.iter(|| optimize::fit(&models, problem.clone(), &optimize::Options::default(), &mut workspace));
         });
     }
     group.finish();

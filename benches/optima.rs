@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use sweepfit::engine::{BoundLaw, Job, LawText};
 use sweepfit::input::Dataset;
 use sweepfit::law::Residual;
-use sweepfit::optimize::{self, AGREEMENT, Batch, Fit, Options, Status};
+use sweepfit::optimize::{self, AGREEMENT, Fit, Options, Status, Workspace};
 use sweepfit::problem::{Binder, Loss};
 
 use common::Loaded;
@@ -166,11 +166,17 @@ fn certified(fit: &Fit) -> bool {
 }
 
 impl Pair {
-    fn new(bound: &BoundLaw, dataset: &Dataset, sweep: usize, times: usize, batch: &mut Batch) -> Pair {
+    fn new(
+        bound: &BoundLaw,
+        dataset: &Dataset,
+        sweep: usize,
+        times: usize,
+        workspace: &mut Workspace,
+    ) -> Pair {
         let (problem, _) = bound.bind(None, &dataset.sweep(sweep), &mut Binder::default());
         let mut timed = |options: &Options| {
             let begun = Instant::now();
-            let fit = optimize::fit(&bound.models, problem.clone(), options, batch);
+            let fit = optimize::fit(&bound.models, problem.clone(), options, workspace);
             (fit, begun.elapsed().as_secs_f64())
         };
         let (default, default_seconds) = timed(&Options::default());
@@ -240,8 +246,8 @@ fn compare(set: &Set, law: &str, objective: (Residual, Loss), request: &Request)
     let pairs: Vec<Pair> = common::pool(request.threads).install(|| {
         sweeps
             .par_iter()
-            .map_init(Batch::default, |batch, &sweep| {
-                Pair::new(bound, &loaded.dataset, sweep, request.times, batch)
+            .map_init(Workspace::default, |workspace, &sweep| {
+                Pair::new(bound, &loaded.dataset, sweep, request.times, workspace)
             })
             .collect()
     });

@@ -21,7 +21,7 @@ use sweepfit::law::Pack;
 use sweepfit::law::{Catalogue, Residual};
 use sweepfit::optimize::Models;
 #[cfg(target_arch = "x86_64")]
-use sweepfit::problem::{LaneData, Mix, Objective, Order, Sums, Workspace};
+use sweepfit::problem::{LaneData, Mix, Objective, Order, ProgramWorkspace, Sums};
 use sweepfit::problem::{Loss, Problem, bind_columns};
 
 use common::{chinchilla, fitted};
@@ -222,7 +222,7 @@ fn kernel() {
     let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
     let in_lanes = LaneData::repeated(&problem);
     let spread = LaneData::spread(&problem, &problem.observations.weight);
-    let (mut workspace, mut sums) = (Workspace::default(), Sums::default());
+    let (mut workspace, mut sums) = (ProgramWorkspace::default(), Sums::default());
     let mut by_hand = [0.0; 21];
     let rounds = 2000;
     let (mut best_hand, mut best_lanes, mut best_spread) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);

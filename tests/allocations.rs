@@ -7,7 +7,7 @@ use sweepfit::engine::{self, Chunk, EngineError, Job, LawText, Run, Silent, Sink
 use sweepfit::infer::{Options, replicate};
 use sweepfit::input;
 use sweepfit::law::{Catalogue, Residual};
-use sweepfit::optimize::{self, Batch, Models};
+use sweepfit::optimize::{self, Models, Workspace};
 use sweepfit::problem::{Loss, Problem, bind_columns};
 
 struct Counting;
@@ -94,7 +94,8 @@ fn fits_allocate_nothing_of_their_own() {
     let (models, problem) = chinchilla(60);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
 
-    let fit = optimize::fit(&models, problem.clone(), &optimize::Options::default(), &mut Batch::default());
+    let fit =
+        optimize::fit(&models, problem.clone(), &optimize::Options::default(), &mut Workspace::default());
     let replicates = |bootstrap: usize| {
         let options = Options { bootstrap, ..Options::default() };
         pool.install(|| {
@@ -107,13 +108,13 @@ fn fits_allocate_nothing_of_their_own() {
     assert_eq!(replicates(8192), replicates(4096), "replicates allocate");
 
     // As a job does it: fits share the vectors, and leave theirs when they are done with.
-    let mut batch = Batch::default();
+    let mut workspace = Workspace::default();
     let mut fits = |fits: usize, starts: usize| {
         let options = optimize::Options { starts: Some(starts), ..optimize::Options::default() };
         let mut problems = vec![vec![problem.clone(); fits]; 2];
         allocations(|| {
-            for fit in optimize::fit_many(&models, problems.pop().unwrap(), &options, &mut batch) {
-                batch.spare.keep(fit);
+            for fit in optimize::fit_many(&models, problems.pop().unwrap(), &options, &mut workspace) {
+                workspace.spare.keep(fit);
             }
         })
     };
@@ -125,8 +126,8 @@ fn fits_allocate_nothing_of_their_own() {
 
     // A long fit's vectors do not come to be those of short fits, however many steps these take.
     let mut keep = |problems: Vec<Problem>| {
-        let fits = optimize::fit_many(&models, problems, &optimize::Options::default(), &mut batch);
-        fits.into_iter().for_each(|fit| batch.spare.keep(fit));
+        let fits = optimize::fit_many(&models, problems, &optimize::Options::default(), &mut workspace);
+        fits.into_iter().for_each(|fit| workspace.spare.keep(fit));
         LIVE.load(Ordering::Relaxed)
     };
     let long = vec![chinchilla(30_000).1];

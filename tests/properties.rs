@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, FailurePersistence, FileFailurePersistence, RngSeed};
 use sweepfit::formula::{Column, Table, evaluate, parse_expression, parse_formula};
 use sweepfit::law::{Domain, Law, Residual};
-use sweepfit::optimize::{Batch, Fit, Models, Options, Status, fit};
+use sweepfit::optimize::{Fit, Models, Options, Status, Workspace, fit};
 use sweepfit::problem::{Loss, Problem, bind_columns};
 
 fn config() -> Config {
@@ -129,7 +129,7 @@ impl Case {
     fn fit(&self, options: &Options) -> (Models, Fit) {
         let models = Models::compile(self.law(), self.residual);
         let problem = self.bind(&models);
-        let fit = fit(&models, problem, options, &mut Batch::default());
+        let fit = fit(&models, problem, options, &mut Workspace::default());
         (models, fit)
     }
 

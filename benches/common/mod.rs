@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use sweepfit::engine::{self, Chunk, EngineError, Job, LawText, Run, Silent, Sink};
 use sweepfit::input::{self, Dataset, Request};
 use sweepfit::law::{Catalogue, Residual};
-use sweepfit::optimize::{self, Batch, Fit, Models};
+use sweepfit::optimize::{self, Fit, Models, Workspace};
 use sweepfit::problem::{Binder, Binding, Loss, Problem};
 
 /// The program that was built with the benches.
@@ -60,7 +60,7 @@ pub fn chinchilla(loss: Loss) -> (Models, Problem) {
 
 /// A problem fitted as by default.
 pub fn fitted(models: &Models, problem: &Problem) -> Fit {
-    optimize::fit(models, problem.clone(), &optimize::Options::default(), &mut Batch::default())
+    optimize::fit(models, problem.clone(), &optimize::Options::default(), &mut Workspace::default())
 }
 
 /// Generated Chinchilla sweeps in a Parquet file of the folder: same arguments, same bits.

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 use sweepfit::engine::Job;
 use sweepfit::infer::{Resample, Resampler};
-use sweepfit::optimize::{Batch, Models, Points, Starts};
+use sweepfit::optimize::{Models, Points, Starts, Workspace};
 use sweepfit::problem::{Binder, Loss, Part, Problem};
 
 use crate::common::{self, fitted};
@@ -20,7 +20,7 @@ pub fn source<'a>(problem: &'a Problem, name: &str) -> &'a [f64] {
 
 pub fn all(folder: &Path, replicates: usize, sweeps: usize) {
     points(folder, replicates);
-    batch(folder, sweeps);
+    workspace(folder, sweeps);
 }
 
 fn points(folder: &Path, replicates: usize) {
@@ -52,22 +52,22 @@ fn points(folder: &Path, replicates: usize) {
 /// The job of the batch, on its generated file.
 pub fn batch_job(folder: &Path, loss: Loss) -> Job {
     let meta: serde_json::Value =
-        serde_json::from_slice(&fs::read(folder.join("batch.json")).expect("exported")).expect("JSON");
+        serde_json::from_slice(&fs::read(folder.join("workspace.json")).expect("exported")).expect("JSON");
     let sweeps = meta["sweeps"].as_u64().expect("a count") as usize;
     let path = common::generate(folder, sweeps, BATCH_POINTS);
     Job { starts: Some(BATCH_STARTS), keep_replicates: true, ..common::job(&path, loss, BATCH_REPLICATES) }
 }
 
-fn batch(folder: &Path, sweeps: usize) {
+fn workspace(folder: &Path, sweeps: usize) {
     let meta = json!({
         "sweeps": sweeps, "points": BATCH_POINTS, "starts": BATCH_STARTS, "replicates": BATCH_REPLICATES,
     });
-    write(folder, "batch.json", meta.to_string().into_bytes());
+    write(folder, "workspace.json", meta.to_string().into_bytes());
     let loaded = common::Loaded::new(&batch_job(folder, Loss::L2));
     let bound = &loaded.run.laws[0];
     let (mut columns, mut starts, mut weights) =
         ([Vec::new(), Vec::new(), Vec::new()], Vec::new(), Vec::new());
-    let (mut lanes, mut binder) = (Batch::default(), Binder::default());
+    let (mut lanes, mut binder) = (Workspace::default(), Binder::default());
     for i in 0..loaded.dataset.n_sweeps() {
         let sweep = loaded.dataset.sweep(i);
         let (problem, _) = bound.bind(None, &sweep, &mut binder);
@@ -86,10 +86,10 @@ fn batch(folder: &Path, sweeps: usize) {
 }
 
 /// The starts that sweepfit itself searches from, natural units: drawn, screened, amplitudes solved.
-fn drawn_starts(models: &Models, problem: &Problem, batch: &mut Batch) -> Vec<[f64; 5]> {
+fn drawn_starts(models: &Models, problem: &Problem, workspace: &mut Workspace) -> Vec<[f64; 5]> {
     let mut starts = Points::default();
     starts.clear(problem.p());
-    Starts::new(models, problem).draw(0..2 * BATCH_STARTS, BATCH_STARTS, batch, &mut starts);
+    Starts::new(models, problem).draw(0..2 * BATCH_STARTS, BATCH_STARTS, workspace, &mut starts);
     (0..starts.len()).map(|i| ordered(models, &problem.natural(starts.point(i)))).collect()
 }
 

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use sweepfit::infer::{Options, replicate};
-use sweepfit::optimize::{self, Batch, Kind, Models, Task};
+use sweepfit::optimize::{self, Kind, Models, Task, Workspace};
 use sweepfit::problem::{Loss, Part, Problem};
 
 use common::fitted;
@@ -93,7 +93,7 @@ fn start_coordinates(models: &Models, problem: &Problem) -> Vec<f64> {
 
 /// `n` searches of one problem from one start, no multi-start and no certificate; the last one's coordinates.
 /// `alone`: one after the other, each spread over the lanes, as a fit with one start is.
-fn searches(problem: &Problem, start: &[f64], n: usize, alone: bool, batch: &mut Batch) -> Vec<f64> {
+fn searches(problem: &Problem, start: &[f64], n: usize, alone: bool, workspace: &mut Workspace) -> Vec<f64> {
     let terrain = optimize::terrain(problem);
     let kind = Kind::of(problem, &terrain);
     let (rows, weight) = problem.taking_part();
@@ -101,9 +101,9 @@ fn searches(problem: &Problem, start: &[f64], n: usize, alone: bool, batch: &mut
     let task = Task::new(problem, &terrain, part, start);
     let mut last = Vec::new();
     if alone {
-        (0..n).for_each(|_| batch.run_alone(kind, task, |ended| last = ended.theta.to_vec()));
+        (0..n).for_each(|_| workspace.lanes().run_alone(kind, task, |ended| last = ended.theta.to_vec()));
     } else {
-        batch.run(kind, n, |_| task, |ended| last = ended.theta.to_vec());
+        workspace.lanes().run(kind, n, |_| task, |ended| last = ended.theta.to_vec());
     }
     last
 }
@@ -149,11 +149,11 @@ impl Measure {
         for (name, loss) in LOSSES {
             let (models, problem) = common::chinchilla(loss);
             let start = start_coordinates(&models, &problem);
-            let mut batch = Batch::default();
+            let mut workspace = Workspace::default();
             for (peer, n, alone) in
                 [("sweepfit, in lanes", 4096, false), ("sweepfit, one at a time", 1024, true)]
             {
-                let (times, theta) = self.time(|| searches(&problem, &start, n, alone, &mut batch));
+                let (times, theta) = self.time(|| searches(&problem, &start, n, alone, &mut workspace));
                 let estimate = ordered(&models, &problem.natural(&theta));
                 rows.push(self.row(peer, name, n, &times, &[estimate]));
             }

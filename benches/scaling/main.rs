@@ -15,7 +15,7 @@ use common::{Loaded, SWEEPFIT, generate, job, points, pool};
 use plot::Panel;
 use sweepfit::formula::{parse_expression, parse_formula};
 use sweepfit::law::{Law, Residual};
-use sweepfit::optimize::{self, Batch, Models};
+use sweepfit::optimize::{self, Models, Workspace};
 use sweepfit::problem::{Loss, bind_columns};
 
 #[global_allocator]
@@ -94,10 +94,13 @@ fn main() {
         });
     }
 
-    let batch = if quick { (100, 60, 20) } else { (1000, 60, 20) };
+    let workspace = if quick { (100, 60, 20) } else { (1000, 60, 20) };
     let times: Vec<(f64, f64)> =
-        thread_counts(cores).into_iter().map(|n| (n as f64, seconds(batch, n))).collect();
-    println!("\n{} sweeps of {} points, {} replicates each, by threads", batch.0, batch.1, batch.2);
+        thread_counts(cores).into_iter().map(|n| (n as f64, seconds(workspace, n))).collect();
+    println!(
+        "\n{} sweeps of {} points, {} replicates each, by threads",
+        workspace.0, workspace.1, workspace.2
+    );
     for (n, t) in &times {
         println!("  {n:>8} {:>12.3} ms", 1e3 * t);
     }
@@ -106,7 +109,7 @@ fn main() {
         println!("  two threads ÷ one thread: {:.3}", two / one);
     }
     panels.push(Panel {
-        title: format!("threads, {} sweeps of {} points", batch.0, batch.1),
+        title: format!("threads, {} sweeps of {} points", workspace.0, workspace.1),
         axis: "threads".to_string(),
         note: "line: one thread's time ÷ threads".to_string(),
         points: times,
@@ -157,7 +160,7 @@ fn power_law(times: &[(f64, f64)]) -> (f64, f64, f64) {
     let response = parse_expression("t").expect("a column");
     let (n, t): (Vec<f64>, Vec<f64>) = times.iter().copied().unzip();
     let (problem, _) = bind_columns(&law, models.full(), &response, Loss::L2, &[("t", &t), ("n", &n)]);
-    let fit = optimize::fit(&models, problem, &optimize::Options::default(), &mut Batch::default());
+    let fit = optimize::fit(&models, problem, &optimize::Options::default(), &mut Workspace::default());
     let value = |name: &str| law.parameter(name).map_or(f64::NAN, |i| fit.natural[i]);
     (value("a"), value("b"), value("s"))
 }

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use crate::infer::{self, Replicates, estimate, is_trustworthy, leverages, predictions, replicate_into};
 use crate::input::{Contents, DatasetError, Segment, panic_text};
 use crate::law::LANES;
-use crate::optimize::{self, Batch, Fit, fit_choices, never_finite};
+use crate::optimize::{self, Fit, Workspace, fit_choices, never_finite};
 use crate::problem::{Binder, Problem, Rejection};
 use crate::sweep::Sweep;
 
@@ -162,7 +162,7 @@ const GROUPS_PER_THREAD: usize = 4;
 /// What a worker keeps from group to group.
 #[derive(Default)]
 pub(super) struct Tools {
-    batch: Batch,
+    workspace: Workspace,
     binder: Binder,
     replicates: Replicates,
 }
@@ -232,7 +232,7 @@ impl<'a> Judged<'a> {
 
     /// The sweep under a law, unless too few observations are left.
     fn bind(&mut self, law: usize, tools: &mut Tools) -> Option<Problem> {
-        let Tools { batch: Batch { spare, .. }, binder, .. } = tools;
+        let Tools { workspace: Workspace { spare, .. }, binder, .. } = tools;
         let (problem, rejected) = self.run.laws[law].bind(spare.problem(), self.sweep, binder);
         self.reject(law, rejected);
         if self.if_enough(law, problem.n()) {
@@ -266,7 +266,7 @@ pub(super) fn reject_only(run: &Run, sweep: &Sweep, tools: &mut Tools) -> Chunk 
     let mut judged = Judged::new(run, sweep);
     for law in 0..run.laws.len() {
         if let Some(problem) = judged.bind(law, tools) {
-            tools.batch.spare.keep_problem(problem);
+            tools.workspace.spare.keep_problem(problem);
         }
     }
     let mut chunk = Chunk::default();
@@ -304,7 +304,7 @@ fn fit_or_fail(
     if let [judged] = group {
         let bound = &run.laws[law];
         let fit = optimize::failed(&bound.models, bound.loss.at(1.0), fault(&bound.law.name, panic.as_ref()));
-        let tools = (&mut tools.batch, &mut tools.replicates);
+        let tools = (&mut tools.workspace, &mut tools.replicates);
         record(run, law, judged.sweep, &fit, interrupted, tools, chunk);
     } else {
         for judged in group.chunks_mut(1) {
@@ -335,22 +335,22 @@ fn fit_law(
             problems.push(problem);
         }
     }
-    let Tools { batch, replicates, .. } = tools;
+    let Tools { workspace, replicates, .. } = tools;
     chunk.estimates.reserve(members.len() * bound.law.parameters.len());
-    let fits = fit_choices(&bound.models, problems, bound.loss, &run.solve, batch);
+    let fits = fit_choices(&bound.models, problems, bound.loss, &run.solve, workspace);
     for (member, fit) in members.into_iter().zip(fits) {
         let judged = &mut group[member];
-        if let Some(fit) = without_culprits(judged, law, fit, batch) {
-            let tools = (&mut *batch, &mut *replicates);
+        if let Some(fit) = without_culprits(judged, law, fit, workspace) {
+            let tools = (&mut *workspace, &mut *replicates);
             record(run, law, judged.sweep, &fit, interrupted, tools, chunk);
-            batch.spare.keep(fit);
+            workspace.spare.keep(fit);
         }
     }
 }
 
 /// The fit, and where it has no solution that of the observations without those where the law has no finite value, such
 /// as a power of zero: one of them must not take its sweep along. None where too few are left.
-fn without_culprits(judged: &mut Judged, law: usize, fit: Fit, batch: &mut Batch) -> Option<Fit> {
+fn without_culprits(judged: &mut Judged, law: usize, fit: Fit, workspace: &mut Workspace) -> Option<Fit> {
     if fit.solution.is_some() || fit.problem.n() == 0 {
         return Some(fit);
     }
@@ -371,7 +371,7 @@ fn without_culprits(judged: &mut Judged, law: usize, fit: Fit, batch: &mut Batch
     judged.if_enough(law, observations.len() - culprits.len()).then(|| {
         let rest = Arc::new(observations.without(&culprits));
         let problem = Problem::new(Arc::clone(bound.models.full()), rest, fit.problem.loss);
-        fit_choices(&bound.models, vec![problem], bound.loss, &run.solve, batch).remove(0)
+        fit_choices(&bound.models, vec![problem], bound.loss, &run.solve, workspace).remove(0)
     })
 }
 
@@ -382,7 +382,7 @@ fn record(
     sweep: &Sweep,
     fit: &Fit,
     interrupted: &AtomicBool,
-    (batch, replicates): (&mut Batch, &mut Replicates),
+    (workspace, replicates): (&mut Workspace, &mut Replicates),
     chunk: &mut Chunk,
 ) {
     let bound = &run.laws[law];
@@ -390,7 +390,7 @@ fn record(
     let (models, digest) = (&bound.models, &sweep.key_digest);
     let found = (wanted && replicate_into(models, fit, &run.inference, digest, interrupted, replicates))
         .then_some(replicates);
-    let flags = estimate(models, fit, found.as_deref(), &run.inference, batch, &mut chunk.estimates);
+    let flags = estimate(models, fit, found.as_deref(), &run.inference, workspace, &mut chunk.estimates);
     let mut record = Record::new(sweep.index, law, fit, flags, &chunk.estimates);
     if let Some(replicates) = found {
         record.n_replicates = replicates.len();

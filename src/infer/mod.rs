@@ -30,7 +30,7 @@ pub use resample::{Resample, Resampler, generator};
 use std::cell::RefCell;
 
 use crate::law::{Domain, Scale};
-use crate::optimize::{Batch, Fit, Flag, Models, Reach, Status, Towards, endless, may_be_endless};
+use crate::optimize::{Fit, Flag, Models, Reach, Status, Towards, Workspace, endless, may_be_endless};
 
 use covariance::Uncertainty;
 
@@ -102,7 +102,7 @@ pub fn estimate(
     fit: &Fit,
     replicates: Option<&Replicates>,
     options: &Options,
-    batch: &mut Batch,
+    workspace: &mut Workspace,
     estimates: &mut Vec<Estimate>,
 ) -> Vec<Flag> {
     let law = models.law();
@@ -159,7 +159,7 @@ pub fn estimate(
             Some(Reach { coordinate, distance: known.quantile * known.std_error, rise: known.rise })
         })
         .collect();
-    for (i, towards) in endless(models, fit, &reaches, batch) {
+    for (i, towards) in endless(models, fit, &reaches, workspace) {
         let Estimate { bootstrap_std_error, interval, .. } = &mut estimates[i];
         let Some((low, high)) = interval else { continue };
         match towards {

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::law::{LANES, Pack, Scale};
 use crate::optimize::{
-    Ahead, Batch, Choice, Ending, Expansion, Fit, Kind, Linearization, Models, Surveying, Task, Terrain,
+    Ahead, Choice, Ending, Expansion, Fit, Kind, Linearization, Models, Surveying, Task, Terrain, Workspace,
     agreement_limit, at_edges, minimise, terrain,
 };
 use crate::problem::{LaneData, Part, Problem, Table};
@@ -222,7 +222,7 @@ const VANISHED: f64 = 13.8;
 /// Buffers that a worker keeps from chunk to chunk and from fit to fit.
 #[derive(Default)]
 struct Scratch {
-    batch: Batch,
+    workspace: Workspace,
     resampler: Resampler,
     rows: Vec<u32>,
     weight: Vec<f64>,
@@ -278,7 +278,7 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
     let count = refits.converged.len();
     let own = &problem.observations.weight;
     let Scratch {
-        batch,
+        workspace,
         resampler,
         rows,
         weight,
@@ -294,7 +294,7 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
         present,
     } = scratch;
     resampler.set(&problem.observations, &options.resample, options.seed, key_digest);
-    let level = batch.level();
+    let level = workspace.lanes().level();
     let width = expansion.map_or(0, Expansion::width);
     sums.resize(width * count, Pack::ZERO);
     trials.resize(p * count, 0.0);
@@ -328,7 +328,7 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
         (kind.ground.third, kind.ground.connection) = (&expansion.third, &expansion.connection);
         let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));
         for (sums, (trials, predicted)) in sums.chunks(width * LANES).zip(groups) {
-            batch.look_ahead(terrain, kind.ground, expansion, sums, trials, predicted);
+            workspace.lanes().look_ahead(terrain, kind.ground, expansion, sums, trials, predicted);
         }
     }
     thetas.clear();
@@ -349,7 +349,7 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
         });
         Task { problem, terrain, part: part(r), start, ahead }
     };
-    batch.run(kind, count, task, |ended| {
+    workspace.lanes().run(kind, count, task, |ended| {
         let r = order[ended.task];
         objective[r] = ended.objective;
         converged[r] = ended.ending == Ending::Converged;
@@ -406,7 +406,7 @@ mod tests {
 
     use crate::infer::Options;
     use crate::law::Residual;
-    use crate::optimize::{self, Batch, Certificate, Evaluated, Linearization};
+    use crate::optimize::{self, Certificate, Evaluated, Linearization, Workspace};
     use crate::problem::{LaneData, Loss, Part, Problem};
     use crate::testing::{Uniform, catalogue_law, problem};
 
@@ -438,8 +438,12 @@ mod tests {
             [(80, 400, Loss::L2), (80, 400, Loss::Huber { delta: 1e-3 }), (30, 20_000, Loss::L2)]
         {
             let (models, problem) = problem(&law, Residual::Log, loss, &runs(n));
-            let fit =
-                optimize::fit(&models, problem.clone(), &optimize::Options::default(), &mut Batch::default());
+            let fit = optimize::fit(
+                &models,
+                problem.clone(),
+                &optimize::Options::default(),
+                &mut Workspace::default(),
+            );
             let options = Options { bootstrap, ..Options::default() };
             let found = replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false)).unwrap();
             assert!(found.n_failed() <= bootstrap / 1000, "{n} {loss}: {} failed", found.n_failed());

@@ -6,7 +6,7 @@
 
 use crate::formula::{Column, Table, evaluate};
 use crate::law::{Law, Pack, Residual};
-use crate::problem::{LaneData, Loss, Problem, Workspace, outputs_lanes};
+use crate::problem::{LaneData, Loss, Problem, ProgramWorkspace, outputs_lanes};
 use crate::testing::{Uniform, problem, typed_law};
 use crate::verify::cases::{Draws, cases};
 
@@ -35,7 +35,7 @@ fn bound(law: &Law, residual: Residual, variables: &[(String, Vec<f64>)]) -> Pro
 fn outputs(problem: &Problem, theta: &[f64]) -> Vec<Vec<f64>> {
     let data = LaneData::spread(problem, &problem.observations.weight);
     let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
-    outputs_lanes(&problem.model.hessian, &data, &coordinates, &mut Workspace::default())
+    outputs_lanes(&problem.model.hessian, &data, &coordinates, &mut ProgramWorkspace::default())
         .iter()
         .map(|packs| (0..problem.n()).map(|i| packs[i / 8].0[i % 8]).collect())
         .collect()

@@ -9,7 +9,7 @@ use fearless_simd::{Level, dispatch};
 
 use crate::lanes::Lanes;
 use crate::law::{LANES, Pack};
-use crate::problem::{LaneData, Part, Problem, Workspace, outputs_into, triangle};
+use crate::problem::{LaneData, Part, Problem, ProgramWorkspace, outputs_into, triangle};
 
 use super::third_derivatives::{Derivatives, Tensors, halve};
 
@@ -34,7 +34,7 @@ pub struct Expansion {
 pub struct Surveying {
     data: LaneData,
     coordinates: Vec<Pack>,
-    workspace: Workspace,
+    workspace: ProgramWorkspace,
     outputs: Vec<Pack>,
     /// Of each observation's loss.
     value: Vec<Pack>,
@@ -238,7 +238,7 @@ const GROUP: usize = 4;
 #[cfg(test)]
 mod tests {
     use crate::law::{LANES, Pack, Residual};
-    use crate::optimize::{Batch, Linearization};
+    use crate::optimize::{Linearization, Workspace};
     use crate::problem::{LaneData, Loss, Part, Problem, triangle};
     use crate::testing::{Uniform, catalogue_law, problem};
 
@@ -357,7 +357,7 @@ mod tests {
             let (rows, weight) = problem.taking_part();
             let mut sums = vec![Pack::ZERO; expansion.width()];
             let part = Part { rows: &rows, weight: &weight };
-            expansion.sum(Batch::default().level(), part, &mut sums);
+            expansion.sum(Workspace::default().lanes().level(), part, &mut sums);
             let sum = |k: usize| sums[k / LANES].0[k % LANES];
             let at = Linearization::at(&problem, &LaneData::spread(&problem, &weight), &theta);
             let hessian = (0..p).flat_map(|j| (0..=j).map(move |k| (j, k))).map(|(j, k)| {

@@ -13,6 +13,7 @@
 //! | `representative` | which of the parameters that give the same curve is reported |
 //! | `robust_scale` | losses whose threshold follows the residuals |
 //! | `local_expansion`, `third_derivatives` | the objective near an estimate under any weights, for replicates |
+//! | `workspace` | the buffers of one worker |
 //! | `points` | points in one vector |
 //! | `spare` | vectors of fits that are done with |
 
@@ -29,6 +30,7 @@ mod robust_scale;
 mod spare;
 mod starts;
 mod third_derivatives;
+mod workspace;
 
 pub use crate::problem::Linearization;
 use boundary::at_edges_of;
@@ -36,7 +38,7 @@ pub use boundary::{Models, at_edges};
 pub use diagnosis::flags::{Flag, words};
 pub use diagnosis::identifiability::Identification;
 pub use infinity::{Escape, Reach, Towards, endless, may_be_endless};
-pub use levenberg_marquardt::lane_queue::{Batch, Ended, Kind, Task};
+pub use levenberg_marquardt::lane_queue::{Ended, Kind, LaneQueue, Task};
 pub use levenberg_marquardt::normal_coordinates::Ahead;
 pub use levenberg_marquardt::{Ending, Terrain};
 pub use local_expansion::{Expansion, Surveying};
@@ -49,6 +51,7 @@ pub use robust_scale::fit_choices;
 pub use spare::Spare;
 pub use starts::design::Given;
 pub use starts::{Starts, most_starts, never_finite};
+pub use workspace::Workspace;
 
 use std::sync::Arc;
 
@@ -56,7 +59,7 @@ use crate::law::{Coordinate, Law, Residual, Role};
 use crate::problem::{Loss, Problem};
 
 use infinity::{Landscape, landscape};
-use multistart::{Exchange, Member, Searched, rounds};
+use multistart::{Exchange, Member, SearchWorkspace, Searched, rounds};
 use representative::represent;
 
 /// Two objectives closer than this, relatively, are the same optimum.
@@ -192,15 +195,20 @@ pub fn terrain(problem: &Problem) -> Terrain<'_> {
 }
 
 /// Fits one problem: searches from all starts, finishes the best, tries the edges, judges the result.
-pub fn fit(models: &Models, problem: Problem, options: &Options, batch: &mut Batch) -> Fit {
-    let mut fits = fit_many(models, vec![problem], options, batch);
+pub fn fit(models: &Models, problem: Problem, options: &Options, workspace: &mut Workspace) -> Fit {
+    let mut fits = fit_many(models, vec![problem], options, workspace);
     fits.remove(0)
 }
 
 /// Fits problems of one law under one loss, whose searches share the vectors. Each has the bits that it has alone.
-pub fn fit_many(models: &Models, problems: Vec<Problem>, options: &Options, batch: &mut Batch) -> Vec<Fit> {
+pub fn fit_many(
+    models: &Models,
+    problems: Vec<Problem>,
+    options: &Options,
+    workspace: &mut Workspace,
+) -> Vec<Fit> {
     // Taken, not borrowed: the searches are made by the batch that keeps them.
-    let mut searched = std::mem::take(&mut batch.searched);
+    let mut searched = std::mem::take(&mut workspace.searched);
     searched.resize_with(problems.len().max(searched.len()), Searched::default);
     let refusals: Vec<Option<String>> = problems.iter().map(refusal).collect();
     let mut members = Vec::with_capacity(problems.len());
@@ -209,20 +217,20 @@ pub fn fit_many(models: &Models, problems: Vec<Problem>, options: &Options, batc
         if refusal.is_none() && problem.p() > 0 {
             let mut starts =
                 Starts::with(models, problem, std::mem::take(&mut searched.vectors)).moved(options.seed);
-            if begin_at_given(models.law(), problem, &starts, options, searched, batch) {
+            if begin_at_given(models.law(), problem, &starts, options, searched, &mut workspace.search) {
                 searched.vectors = starts.take_vectors();
             } else {
                 members.push(Member::new(problem, starts, searched));
             }
         }
     }
-    rounds(members, options, batch);
+    rounds(members, options, &mut workspace.search);
     let finish = |((problem, refusal), searched): ((Problem, Option<String>), &mut Searched)| match refusal {
         Some(message) => without_solution(models.law().parameters.len(), problem, 0, message),
-        None => finish(models, problem, options, searched, batch),
+        None => finish(models, problem, options, searched, workspace),
     };
     let fits = problems.into_iter().zip(refusals).zip(&mut searched).map(finish).collect();
-    batch.searched = searched;
+    workspace.searched = searched;
     fits
 }
 
@@ -233,19 +241,19 @@ fn begin_at_given(
     starts: &Starts,
     options: &Options,
     searched: &mut Searched,
-    batch: &mut Batch,
+    workspace: &mut SearchWorkspace,
 ) -> bool {
     if options.user_start.is_empty() {
         return false;
     }
     let value = |c: &Coordinate| options.start_of(&law.parameters[c.parameter].name);
     let given: Given = problem.model.coordinates.iter().map(value).collect();
-    starts.complete(&given, batch, &mut searched.starts);
+    starts.complete(&given, &mut workspace.drafts, &mut searched.starts);
     let alone = options.starts == Some(1);
     if alone {
-        searched.alone(problem, options.solver, batch);
+        searched.alone(problem, options.solver, workspace);
     } else {
-        searched.search(problem, options.solver, batch);
+        searched.search(problem, options.solver, workspace);
     }
     alone
 }
@@ -256,17 +264,17 @@ fn finish(
     problem: Problem,
     options: &Options,
     searched: &mut Searched,
-    batch: &mut Batch,
+    workspace: &mut Workspace,
 ) -> Fit {
     let law = models.law();
-    let collinear = diagnosis::collinearity::collinear(models, &problem, &mut batch.variables);
+    let collinear = diagnosis::collinearity::collinear(models, &problem, &mut workspace.variables);
     if problem.p() == 0 {
         let Some(solution) = minimise(&problem, &problem.observations.weight, &[], 0) else {
             let message = "the law has no finite value; check its fixed parameters and the data".to_string();
             return without_solution(law.parameters.len(), problem, 0, message);
         };
         let end = End { problem, edges: Vec::new(), solution, iterations: 0, escape: None, rests: false };
-        return diagnosis::judge(models, end, collinear.as_ref(), searched, batch);
+        return diagnosis::judge(models, end, collinear.as_ref(), searched, workspace);
     }
     if searched.best.is_none() {
         searched.finish(&problem);
@@ -279,7 +287,7 @@ fn finish(
             Exchange { law, problem: &problem, collinear, starts: &starts, solver: options.solver };
         // Where the exchanged optimum is the lower one, its own exchange may be its rival.
         for _ in 0..MOST_EXCHANGES {
-            if !searched.exchange(&exchange, batch) {
+            if !searched.exchange(&exchange, &mut workspace.search) {
                 break;
             }
         }
@@ -289,7 +297,7 @@ fn finish(
         return without_solution(law.parameters.len(), problem, searched.starts.len(), message);
     };
     let end = End { problem, edges: Vec::new(), solution, iterations, escape: None, rests: false };
-    let end = end.settle(models, options.asked, batch).represented(models, options);
+    let end = end.settle(models, options.asked, workspace).represented(models, options);
     if let Some(collinear) = same_variable
         && end.edges.is_empty()
     {
@@ -297,9 +305,9 @@ fn finish(
         let starts = Starts::new(models, &end.problem);
         let exchange =
             Exchange { law, problem: &end.problem, collinear, starts: &starts, solver: options.solver };
-        searched.search_exchanged(&exchange, &end.solution.theta, batch);
+        searched.search_exchanged(&exchange, &end.solution.theta, &mut workspace.search);
     }
-    diagnosis::judge(models, end, collinear, searched, batch)
+    diagnosis::judge(models, end, collinear, searched, workspace)
 }
 
 /// Where a fit has ended.
@@ -318,20 +326,20 @@ pub(crate) struct End {
 impl End {
     /// Tries the edges of the domain; where that does not end in a certified point that is settled and determined, looks
     /// where the objective leads.
-    fn settle(self, models: &Models, asked: Asked, batch: &mut Batch) -> End {
+    fn settle(self, models: &Models, asked: Asked, workspace: &mut Workspace) -> End {
         if asked == Asked::Point {
             return self.at_edges(models, |_| true);
         }
         // Without an amplitude the law is simpler; without another parameter it may be none.
         let mut end = self.at_edges(models, |role| matches!(role, Role::Amplitude | Role::Offset));
-        if end.is_clear(batch) {
+        if end.is_clear(workspace) {
             let edges = end.edges.len();
             end = end.at_edges(models, |_| true);
-            if end.edges.len() == edges || end.is_clear(batch) {
+            if end.edges.len() == edges || end.is_clear(workspace) {
                 return end;
             }
         }
-        let escape = end.survey(models, batch);
+        let escape = end.survey(models, workspace);
         if escape.as_ref().is_some_and(|escape| !escape.is_edge()) {
             return End { escape, ..end };
         }
@@ -340,8 +348,8 @@ impl End {
         if end.edges.len() == edges {
             return End { escape, ..end };
         }
-        if !end.is_clear(batch) {
-            end.escape = end.survey(models, batch);
+        if !end.is_clear(workspace) {
+            end.escape = end.survey(models, workspace);
         }
         end
     }
@@ -370,21 +378,22 @@ impl End {
     }
 
     /// Looks where the objective leads from the point, and goes there: to a minimum, or some way along an escape.
-    fn survey(&mut self, models: &Models, batch: &mut Batch) -> Option<Escape> {
+    fn survey(&mut self, models: &Models, workspace: &mut Workspace) -> Option<Escape> {
         self.rests = false;
-        let (found, escape) = match landscape(models, &self.problem, &self.solution, batch) {
-            Landscape::Minimum(found) => (found, None),
-            Landscape::Unbounded(escape, found) => (found, Some(escape)),
-            Landscape::Unknown => return None,
-        };
+        let (found, escape) =
+            match landscape(models, &self.problem, &self.solution, &mut workspace.search.drafts) {
+                Landscape::Minimum(found) => (found, None),
+                Landscape::Unbounded(escape, found) => (found, Some(escape)),
+                Landscape::Unknown => return None,
+            };
         self.rests = escape.is_none();
         self.iterations += found.iterations;
         // Where the data leaves a direction free, one point of it is as good as another.
         let stays = self.rests && self.solution.certificate.holds() && {
             let limit = agreement_limit(found.rows.objective, self.problem.floor);
             let mut is_free = |at: &Finished| {
-                batch.factor.set(&self.problem, &at.rows, &at.free);
-                !batch.factor.undetermined().is_empty()
+                workspace.factor.set(&self.problem, &at.rows, &at.free);
+                !workspace.factor.undetermined().is_empty()
             };
             self.solution.rows.objective <= limit && is_free(&self.solution) && is_free(&found)
         };
@@ -395,10 +404,10 @@ impl End {
     }
 
     /// Whether the point is a minimum and the data determines it, as far as can be told from the point itself.
-    fn is_clear(&self, batch: &mut Batch) -> bool {
+    fn is_clear(&self, workspace: &mut Workspace) -> bool {
         self.solution.is_settled_minimum() && {
-            batch.factor.set(&self.problem, &self.solution.rows, &self.solution.free);
-            batch.factor.undetermined().is_empty()
+            workspace.factor.set(&self.problem, &self.solution.rows, &self.solution.free);
+            workspace.factor.undetermined().is_empty()
         }
     }
 }

@@ -13,7 +13,7 @@
 use crate::problem::{Loss, LossChoice, Problem};
 
 use super::newton::{Finished, minimise};
-use super::{Asked, Batch, Fit, Flag, Models, Options, Status, fit, fit_many};
+use super::{Asked, Fit, Flag, Models, Options, Status, Workspace, fit, fit_many};
 
 /// Φ⁻¹(3/4): the median of |u| where u is normal with variance one.
 const NORMAL_MEDIAN: f64 = 0.674_489_750_196_081_7;
@@ -49,18 +49,18 @@ pub fn fit_choices(
     mut problems: Vec<Problem>,
     choice: LossChoice,
     options: &Options,
-    batch: &mut Batch,
+    workspace: &mut Workspace,
 ) -> Vec<Fit> {
     match choice {
         LossChoice::Given(loss) => {
             problems.iter_mut().for_each(|problem| problem.loss = loss);
-            fit_many(models, problems, options, batch)
+            fit_many(models, problems, options, workspace)
         }
         LossChoice::OfScale(_) => {
             problems.iter_mut().for_each(|problem| problem.loss = Loss::L2);
             problems
                 .into_iter()
-                .map(|problem| fit_of_scale(models, problem, choice, options, batch))
+                .map(|problem| fit_of_scale(models, problem, choice, options, workspace))
                 .collect()
         }
     }
@@ -72,15 +72,15 @@ fn fit_of_scale(
     problem: Problem,
     choice: LossChoice,
     options: &Options,
-    batch: &mut Batch,
+    workspace: &mut Workspace,
 ) -> Fit {
     let point = Options { asked: Asked::Point, ..options.clone() };
-    let mut found = fit(models, problem.clone(), &point, batch);
+    let mut found = fit(models, problem.clone(), &point, workspace);
     let Some(squares) = &found.solution else { return found };
     let total: f64 = problem.observations.weight.iter().sum();
     let spread = (2.0 * squares.rows.objective / total).sqrt();
     if spread <= rounding(&problem) {
-        return remark(fit(models, problem, options, batch), Flag::ScaleZero);
+        return remark(fit(models, problem, options, workspace), Flag::ScaleZero);
     }
     let least = VANISHED * spread;
     // The law goes through as many points as it has parameters, whatever they are.
@@ -90,10 +90,10 @@ fn fit_of_scale(
         let (scale, end) = follow(&found.problem, solution, choice, least);
         let vanished = end == End::Vanished;
         if vanished && (tells_no_scale || scale <= rounding(&problem)) {
-            return remark(fit(models, problem, options, batch), Flag::ScaleZero);
+            return remark(fit(models, problem, options, workspace), Flag::ScaleZero);
         }
         let at = Problem { loss: choice.at(scale), ..problem.clone() };
-        found = fit(models, at, options, batch);
+        found = fit(models, at, options, workspace);
         if vanished {
             return remark(found, Flag::ScaleZero);
         }

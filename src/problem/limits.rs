@@ -10,7 +10,7 @@ use crate::law::{Draws, LANES, Law, Pack, Residual, draw};
 use crate::sweep::Sweep;
 
 use super::lane_data::LaneData;
-use super::objective::{Workspace, outputs_into};
+use super::objective::{ProgramWorkspace, outputs_into};
 use super::{Binding, Problem};
 
 /// Parameters at which a row is tried.
@@ -29,7 +29,7 @@ pub fn without_value(
 ) -> Vec<usize> {
     let model = &problem.model;
     let data = LaneData::spread(problem, &problem.observations.weight);
-    let (mut workspace, mut outputs) = (Workspace::default(), Vec::new());
+    let (mut workspace, mut outputs) = (ProgramWorkspace::default(), Vec::new());
     let mut draws = Draws::new(2);
     let mut left = positions.to_vec();
     for _ in 0..TRIALS {
@@ -78,7 +78,7 @@ fn values(
 mod tests {
     use crate::formula::parse_expression;
     use crate::law::Residual;
-    use crate::optimize::{self, Batch, Models};
+    use crate::optimize::{self, Models, Workspace};
     use crate::problem::{Loss, bind_columns};
     use crate::testing::typed_law;
 
@@ -108,7 +108,8 @@ mod tests {
             let (problem, rejections) = bind_columns(&law, models.full(), &response, Loss::L2, &columns);
             assert_eq!(rejections.len(), rejected, "{formula}: {rejections:?}");
             assert_eq!(problem.n(), x.len() - rejected, "{formula}");
-            let fit = optimize::fit(&models, problem, &optimize::Options::default(), &mut Batch::default());
+            let fit =
+                optimize::fit(&models, problem, &optimize::Options::default(), &mut Workspace::default());
             assert!(fit.solution.is_some_and(|s| s.rows.objective.is_finite()), "{formula}");
         }
     }
@@ -128,7 +129,8 @@ mod tests {
             let response = parse_expression("y").unwrap();
             let columns = [("y", y.as_slice()), ("x", x.as_slice())];
             let (problem, _) = bind_columns(&law, models.full(), &response, Loss::L2, &columns);
-            let fit = optimize::fit(&models, problem, &optimize::Options::default(), &mut Batch::default());
+            let fit =
+                optimize::fit(&models, problem, &optimize::Options::default(), &mut Workspace::default());
             let value = |name: &str| fit.natural[law.parameter(name).unwrap()];
             for (name, expected) in [("c", 2.0), ("d", 3.0), ("b", 1.0), ("e", 2.0)] {
                 assert!((value(name) - expected).abs() < 1e-8, "{formula}: {name} {}", value(name));

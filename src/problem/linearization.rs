@@ -6,7 +6,7 @@
 
 use fearless_simd::{Level, dispatch};
 
-use super::{LaneData, Loss, Problem, Workspace, outputs_into, triangle};
+use super::{LaneData, Loss, Problem, ProgramWorkspace, outputs_into, triangle};
 use crate::lanes::Lanes;
 use crate::law::{LANES, Pack};
 
@@ -44,7 +44,7 @@ pub struct Linearization {
 /// Buffers that evaluations share.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    workspace: Workspace,
+    workspace: ProgramWorkspace,
     coordinates: Vec<Pack>,
     outputs: Vec<Pack>,
 }

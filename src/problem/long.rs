@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::law::{LANES, Model, Pack};
 
-use super::{LaneData, Loss, Mix, Objective, Order, Part, Problem, Sums, Workspace};
+use super::{LaneData, Loss, Mix, Objective, Order, Part, Problem, ProgramWorkspace, Sums};
 
 /// A fit of more observations than this is long: from here on lanes that are never empty save more than the steps of
 /// eight searches at once (measured on Chinchilla with 20 and with 100 replicates).
@@ -39,7 +39,7 @@ pub struct LongData {
 
 thread_local! {
     // Borrowed while one piece is evaluated and never across a call into rayon, which may run anything meanwhile.
-    static WORKSPACE: RefCell<Workspace> = RefCell::default();
+    static WORKSPACE: RefCell<ProgramWorkspace> = RefCell::default();
 }
 
 impl LongData {

@@ -32,8 +32,8 @@ pub use loss::{Loss, LossTerms};
 pub use loss_choice::LossChoice;
 pub use memory::bind_columns;
 pub use objective::{
-    LEAST_SHARE, Mix, Objective, Order, Sums, Workspace, amplitude_equations, outputs_into, outputs_lanes,
-    triangle,
+    LEAST_SHARE, Mix, Objective, Order, ProgramWorkspace, Sums, amplitude_equations, outputs_into,
+    outputs_lanes, triangle,
 };
 pub use observations::{Binder, Binding, Observations, Rejection};
 pub use table::Table;

@@ -30,7 +30,7 @@ pub enum Order {
 
 /// Scratch space of evaluations; reused, so that evaluations allocate nothing.
 #[derive(Debug, Default)]
-pub struct Workspace {
+pub struct ProgramWorkspace {
     slots: Vec<Cell<Pack>>,
     registers: Vec<Cell<Pack>>,
     /// Program whose constants the slots hold.
@@ -70,13 +70,19 @@ pub struct Objective<'a> {
 
 impl Objective<'_> {
     /// Evaluates at `coordinates` (one pack per coordinate), eight lanes wide, and leaves the sums in `sums`.
-    pub fn evaluate(&self, level: Level, coordinates: &[Pack], workspace: &mut Workspace, sums: &mut Sums) {
+    pub fn evaluate(
+        &self,
+        level: Level,
+        coordinates: &[Pack],
+        workspace: &mut ProgramWorkspace,
+        sums: &mut Sums,
+    ) {
         self.prepare(coordinates, workspace, sums);
         dispatch!(level, simd => self.sum_blocks::<fearless_simd::f64x8<_>>(simd, workspace, &mut sums.packs));
     }
 
     /// The same one lane at a time: the reference that the tests hold the vectors against.
-    pub fn evaluate_scalar(&self, coordinates: &[Pack], workspace: &mut Workspace, sums: &mut Sums) {
+    pub fn evaluate_scalar(&self, coordinates: &[Pack], workspace: &mut ProgramWorkspace, sums: &mut Sums) {
         self.prepare(coordinates, workspace, sums);
         self.sum_blocks::<f64>((), workspace, &mut sums.packs);
     }
@@ -88,7 +94,7 @@ impl Objective<'_> {
         }
     }
 
-    fn prepare(&self, coordinates: &[Pack], workspace: &mut Workspace, sums: &mut Sums) {
+    fn prepare(&self, coordinates: &[Pack], workspace: &mut ProgramWorkspace, sums: &mut Sums) {
         workspace.prepare(self.program(), coordinates, &self.data.means);
         let p = coordinates.len();
         // An output has a sum, and a pair of derivatives.
@@ -126,7 +132,7 @@ pub const LEAST_SHARE: f64 = 0.001;
 /// Registers beyond the program's own: slope weights, curvature weights, one weighted Jacobian column.
 const EXTRA_REGISTERS: usize = 3;
 
-impl Workspace {
+impl ProgramWorkspace {
     fn prepare(&mut self, program: &Program, coordinates: &[Pack], means: &[Pack]) {
         let parameter = &program.parameter;
         if self.constants_of != Some(program.id) {
@@ -163,7 +169,7 @@ pub fn outputs_lanes(
     program: &Program,
     data: &LaneData,
     coordinates: &[Pack],
-    workspace: &mut Workspace,
+    workspace: &mut ProgramWorkspace,
 ) -> Vec<Vec<Pack>> {
     let mut out = Vec::new();
     outputs_into(program, data, coordinates, workspace, &mut out);
@@ -175,7 +181,7 @@ pub fn outputs_into(
     program: &Program,
     data: &LaneData,
     coordinates: &[Pack],
-    workspace: &mut Workspace,
+    workspace: &mut ProgramWorkspace,
     out: &mut Vec<Pack>,
 ) {
     workspace.prepare(program, coordinates, &data.means);
@@ -192,7 +198,7 @@ pub fn amplitude_equations(
     data: &LaneData,
     rows: (&[Pack], &[Pack]),
     coordinates: &[Pack],
-    workspace: &mut Workspace,
+    workspace: &mut ProgramWorkspace,
     sums: &mut Sums,
 ) {
     workspace.prepare(&model.design, coordinates, &data.means);
@@ -210,7 +216,7 @@ fn sum_amplitudes<L: Lanes>(
     program: &Program,
     data: &LaneData,
     (response, row_weight): (&[Pack], &[Pack]),
-    workspace: &Workspace,
+    workspace: &ProgramWorkspace,
     sums: &mut [Pack],
 ) {
     program.parameter.run::<L>(token, &workspace.slots);
@@ -248,7 +254,7 @@ fn collect<L: Lanes>(
     token: L::Token,
     program: &Program,
     data: &LaneData,
-    workspace: &mut Workspace,
+    workspace: &mut ProgramWorkspace,
     out: &mut [Pack],
 ) {
     program.parameter.run::<L>(token, &workspace.slots);
@@ -266,7 +272,7 @@ fn collect<L: Lanes>(
 
 impl Objective<'_> {
     #[inline(always)]
-    fn sum_blocks<L: Lanes>(&self, token: L::Token, workspace: &Workspace, sums: &mut [Pack]) {
+    fn sum_blocks<L: Lanes>(&self, token: L::Token, workspace: &ProgramWorkspace, sums: &mut [Pack]) {
         let Objective { model, loss, order, data, mix } = *self;
         let program = self.program();
         let p = model.coordinates.len();

@@ -6,7 +6,7 @@ use crate::law::{LANES, Pack, Residual};
 use crate::testing::{Uniform, catalogue_law, levels, problem};
 use crate::verify::cases::{Draws, cases};
 
-use super::{LaneData, Loss, Mix, Objective, Order, Sums, Workspace, outputs_lanes, triangle};
+use super::{LaneData, Loss, Mix, Objective, Order, ProgramWorkspace, Sums, outputs_lanes, triangle};
 
 #[test]
 fn eight_lanes_and_one_give_the_same_bits() {
@@ -32,9 +32,9 @@ fn eight_lanes_and_one_give_the_same_bits() {
                 let mix = Mix { bends: Pack([0.0, 1.0, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0]), ..Mix::GAUSS_NEWTON };
                 let objective = Objective { model: &problem.model, loss, order, data: &data, mix: &mix };
                 let (mut vector, mut scalar) = (Sums::default(), Sums::default());
-                objective.evaluate_scalar(&coordinates, &mut Workspace::default(), &mut scalar);
+                objective.evaluate_scalar(&coordinates, &mut ProgramWorkspace::default(), &mut scalar);
                 for (name, level) in levels() {
-                    objective.evaluate(level, &coordinates, &mut Workspace::default(), &mut vector);
+                    objective.evaluate(level, &coordinates, &mut ProgramWorkspace::default(), &mut vector);
                     for (v, s) in vector.packs.iter().zip(&scalar.packs) {
                         for lane in 0..LANES {
                             let (v, s) = (v.0[lane], s.0[lane]);
@@ -64,7 +64,7 @@ fn sums_of_a_line_are_closed_forms() {
         data: &data,
         mix: &Mix::GAUSS_NEWTON,
     }
-    .evaluate(Level::new(), &[Pack::splat(1.0)], &mut Workspace::default(), &mut sums);
+    .evaluate(Level::new(), &[Pack::splat(1.0)], &mut ProgramWorkspace::default(), &mut sums);
     let total = |k: usize| sums.packs[k].0.iter().sum::<f64>();
     // Residuals 0, −3, 1: ½Σr² = 5, Σr·x = −3, Σx² = 14.
     assert_eq!([total(0), total(1), total(2)], [5.0, -3.0, 14.0]);
@@ -151,7 +151,8 @@ fn bends_are_second_derivatives() {
             let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
             let data = LaneData::repeated(&problem);
             let p = problem.p();
-            let outputs = outputs_lanes(&model.hessian, &data, &coordinates, &mut Workspace::default());
+            let outputs =
+                outputs_lanes(&model.hessian, &data, &coordinates, &mut ProgramWorkspace::default());
             let at = |output: usize, i: usize| outputs[output][i].0[0];
             let mut expected = vec![0.0; triangle(p)];
             for i in 0..problem.n() {
@@ -169,7 +170,7 @@ fn bends_are_second_derivatives() {
             Objective { model, loss: Loss::L2, order: Order::Hessian, data: &data, mix: &mix }.evaluate(
                 Level::new(),
                 &coordinates,
-                &mut Workspace::default(),
+                &mut ProgramWorkspace::default(),
                 &mut sums,
             );
             for a in 0..p {

@@ -32,7 +32,7 @@ use rayon::prelude::*;
 use crate::formula::{Expr, ExprKind, parse_formula};
 use crate::law::{Law, Pack, Program, Residual, Scale};
 use crate::optimize::Models;
-use crate::problem::{LaneData, Loss, Problem, Workspace, bind_columns, outputs_lanes, triangle};
+use crate::problem::{LaneData, Loss, Problem, ProgramWorkspace, bind_columns, outputs_lanes, triangle};
 
 use super::cases::{Draws, cases};
 use super::precise::{At, HERE, PreciseLaw, add, div, mul, number, scaled, sub, to_f64};
@@ -192,7 +192,7 @@ fn bound(law: &Law, models: &Models, point: &Point) -> Problem {
 fn outputs(problem: &Problem, program: &Program, theta: &[f64]) -> Vec<Vec<f64>> {
     let data = LaneData::spread(problem, &problem.observations.weight);
     let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
-    let lanes = outputs_lanes(program, &data, &coordinates, &mut Workspace::default());
+    let lanes = outputs_lanes(program, &data, &coordinates, &mut ProgramWorkspace::default());
     lanes.iter().map(|packs| packs.iter().flat_map(|pack| pack.0).take(problem.n()).collect()).collect()
 }
 

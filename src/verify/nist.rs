@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::formula::parse_formula;
 use crate::infer;
 use crate::law::{Law, Residual};
-use crate::optimize::{self, Batch, Models};
+use crate::optimize::{self, Models, Workspace};
 use crate::problem::{Loss, bind_columns};
 
 use super::{Outcome, Quantity, Section, VerifyError, below, digits, reaching};
@@ -185,11 +185,11 @@ fn fit(problem: &Problem, start: Start) -> Result<Outcome, VerifyError> {
             .unwrap_or_default(),
         ..optimize::Options::default()
     };
-    let mut batch = Batch::default();
-    let fit = optimize::fit(&models, bound, &options, &mut batch);
+    let mut workspace = Workspace::default();
+    let fit = optimize::fit(&models, bound, &options, &mut workspace);
     let inference = infer::Options { bootstrap: 0, ..infer::Options::default() };
     let mut estimates = Vec::new();
-    infer::estimate(&models, &fit, None, &inference, &mut batch, &mut estimates);
+    infer::estimate(&models, &fit, None, &inference, &mut workspace, &mut estimates);
     let time = begun.elapsed();
 
     let found: Vec<(f64, f64)> = problem

@@ -13,7 +13,7 @@ use super::infinity::Escape;
 use super::multistart::{Searched, agreement_limit};
 use super::newton::Finished;
 use super::spare::Estimated;
-use super::{Batch, End, Ending, Fit, Flag, Models, Status};
+use super::{End, Ending, Fit, Flag, Models, Status, Workspace};
 use crate::problem::Linearization;
 
 /// An uncertified point whose Jacobian is this ill-conditioned is probably on its way to infinity.
@@ -31,10 +31,10 @@ pub(in crate::optimize) fn judge(
     end: End,
     collinear: Option<&Collinear>,
     searched: &Searched,
-    batch: &mut Batch,
+    workspace: &mut Workspace,
 ) -> Fit {
     let End { problem, edges, solution: found, iterations, escape, rests } = end;
-    let Batch { factor, spare, .. } = batch;
+    let Workspace { factor, spare, .. } = workspace;
     let law = models.law();
     let n_starts = searched.starts.len();
     let Estimated { mut natural, mut at_bound, mut inverse } = spare.estimated();

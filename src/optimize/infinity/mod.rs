@@ -30,8 +30,9 @@ use crate::problem::{LaneData, Problem};
 
 use self::limit_curve::{LimitCurve, recognise};
 use self::regularization_path::{Order, Path, Place, in_chart};
-use super::levenberg_marquardt::lane_queue::Batch;
 use super::newton::{Finished, Region, minimise, minimise_within, resolution};
+use super::starts::Drafts;
+use super::workspace::Workspace;
 use super::{Fit, Models};
 use crate::problem::Linearization;
 
@@ -127,8 +128,8 @@ impl Escape {
 
 /// Follows the path from a point: at first under large penalties, which leave no valley that is hard to follow; where that
 /// leads into another valley, under small ones first.
-pub fn landscape(models: &Models, problem: &Problem, from: &Finished, batch: &mut Batch) -> Landscape {
-    let mut path = Path::new(models, problem, from, batch);
+pub fn landscape(models: &Models, problem: &Problem, from: &Finished, drafts: &mut Drafts) -> Landscape {
+    let mut path = Path::new(models, problem, from, drafts);
     for order in [Order::LargestFirst, Order::LeastFirst] {
         path.follow(order);
         let found = read(problem, &path, from);
@@ -162,12 +163,17 @@ pub fn may_be_endless(models: &Models, fit: &Fit, coordinate: usize, roughly: Op
 /// followed to the end of their charts while the objective stays within reach of its minimum.
 ///
 /// Coordinates that are known to a small part of their unit are not followed: the parabola would have to flatten within it.
-pub fn endless(models: &Models, fit: &Fit, reaches: &[Reach], batch: &mut Batch) -> Vec<(usize, Towards)> {
+pub fn endless(
+    models: &Models,
+    fit: &Fit,
+    reaches: &[Reach],
+    workspace: &mut Workspace,
+) -> Vec<(usize, Towards)> {
     let Some(from) = &fit.solution else { return Vec::new() };
     if reaches.is_empty() {
         return Vec::new();
     }
-    let mut path = Path::new(models, &fit.problem, from, batch);
+    let mut path = Path::new(models, &fit.problem, from, &mut workspace.search.drafts);
     let mut found: Vec<(usize, Towards)> = Vec::new();
     for reach in reaches {
         let Some(step) = in_chart(models, &fit.problem, from, reach.coordinate, reach.distance)

@@ -17,10 +17,10 @@ use crate::problem::{LaneData, Problem};
 
 use crate::linalg::{cholesky, cholesky_solve};
 use crate::optimize::Models;
-use crate::optimize::levenberg_marquardt::lane_queue::Batch;
 use crate::optimize::newton::schur_complement::Reduced;
 use crate::optimize::newton::{Finished, Region, minimise_within};
 use crate::optimize::points::Points;
+use crate::optimize::starts::Drafts;
 use crate::optimize::starts::{Starts, start_region};
 use crate::problem::Linearization;
 
@@ -134,7 +134,7 @@ impl Chart {
 pub struct Path<'a> {
     models: &'a Models,
     problem: &'a Problem,
-    batch: &'a mut Batch,
+    drafts: &'a mut Drafts,
     data: LaneData,
     /// Coordinates that are followed, and how they are seen.
     outer: Vec<usize>,
@@ -207,7 +207,12 @@ fn is_inner(coordinate: &Coordinate) -> bool {
 
 impl<'a> Path<'a> {
     /// A path that begins at a point.
-    pub fn new(models: &'a Models, problem: &'a Problem, from: &Finished, batch: &'a mut Batch) -> Path<'a> {
+    pub fn new(
+        models: &'a Models,
+        problem: &'a Problem,
+        from: &Finished,
+        drafts: &'a mut Drafts,
+    ) -> Path<'a> {
         let coordinates = &problem.model.coordinates;
         let (inner, outer): (Vec<usize>, Vec<usize>) =
             from.free.iter().copied().partition(|&i| is_inner(&coordinates[i]));
@@ -220,7 +225,7 @@ impl<'a> Path<'a> {
         Path {
             models,
             problem,
-            batch,
+            drafts,
             data: LaneData::spread(problem, &problem.observations.weight),
             outer,
             charts,
@@ -468,12 +473,12 @@ impl<'a> Path<'a> {
 
     /// Gives the inner coordinates their best values, the outer ones being held by their bounds.
     fn project(&mut self, theta: &mut Vec<f64>, bounds: &[(f64, f64)]) -> Option<Linearization> {
-        let Path { models, problem, batch, data, .. } = self;
+        let Path { models, problem, drafts, data, .. } = self;
         if problem.p() == models.full().coordinates.len() && !self.inner.is_empty() {
             let mut solved = Points::default();
             solved.clear(theta.len());
             solved.push(theta);
-            Starts::new(models, problem).solve_amplitudes(&mut solved, batch);
+            Starts::new(models, problem).solve_amplitudes(&mut solved, drafts);
             let objective = |theta: &[f64]| Linearization::at(problem, data, theta).objective;
             let (known, new) = (objective(theta), objective(solved.point(0)));
             if new < known || !known.is_finite() {

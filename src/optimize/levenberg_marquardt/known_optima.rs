@@ -167,7 +167,7 @@ mod tests {
     use crate::law::Residual;
     use crate::optimize::levenberg_marquardt::Ending;
     use crate::optimize::multistart::lane_scheduler::{self, Crew};
-    use crate::optimize::{Batch, Kind, Points, Starts, Task, terrain};
+    use crate::optimize::{Kind, Points, Starts, Task, Workspace, terrain};
     use crate::problem::{Loss, Part};
     use crate::testing::{Uniform, problem, typed_law};
 
@@ -182,16 +182,18 @@ mod tests {
         let y: Vec<f64> =
             x.iter().map(|x| 1.5 * (2.3 * x).sin() + 0.7 + uniform.between(-0.3, 0.3)).collect();
         let (models, problem) = problem(&law, Residual::Linear, Loss::L2, &[("y", y), ("x", x)]);
-        let mut batch = Batch::default();
+        let mut workspace = Workspace::default();
         let mut starts = Points::default();
         starts.clear(problem.p());
-        Starts::new(&models, &problem).draw(0..128, 128, &mut batch, &mut starts);
+        Starts::new(&models, &problem).draw(0..128, 128, &mut workspace.search.drafts, &mut starts);
         let terrain = terrain(&problem);
         let (rows, weight) = problem.taking_part();
         let part = Part { rows: &rows, weight: &weight };
         let mut alone = vec![f64::NAN; starts.len()];
         let task = |i: usize| Task::new(&problem, &terrain, part, starts.point(i));
-        batch.run(Kind::of(&problem, &terrain), starts.len(), task, |end| alone[end.task] = end.objective);
+        workspace
+            .lanes()
+            .run(Kind::of(&problem, &terrain), starts.len(), task, |end| alone[end.task] = end.objective);
         let (mut ends, mut together, mut basins) = (Points::default(), Vec::new(), Basins::default());
         ends.clear(problem.p());
         basins.forget(problem.p());
@@ -205,7 +207,7 @@ mod tests {
                 outcomes: &mut together,
                 basins: &mut basins,
             }],
-            &mut batch,
+            workspace.lanes(),
         );
         let abandoned = together.iter().filter(|o| matches!(o.ending, Ending::Abandoned(_))).count();
         assert!(abandoned >= 12, "{abandoned}");

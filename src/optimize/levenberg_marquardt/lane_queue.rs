@@ -10,16 +10,14 @@
 use fearless_simd::Level;
 
 use crate::law::{LANES, Model, Pack};
-use crate::problem::{LONG, LaneData, LongData, Objective, Order, Part, Problem, Sums, Table, Workspace};
+use crate::problem::{
+    LONG, LaneData, LongData, Objective, Order, Part, Problem, ProgramWorkspace, Sums, Table,
+};
 
 use super::known_optima::{Basins, Known};
 use super::normal_coordinates::Ahead;
 use super::{Ending, Ground, Searches, Terrain};
-use crate::optimize::diagnosis::identifiability::Factor;
 use crate::optimize::local_expansion::Expansion;
-use crate::optimize::multistart::Searched;
-use crate::optimize::spare::Spare;
-use crate::optimize::starts::Drafts;
 
 /// One search to be made.
 #[derive(Clone, Copy, Debug)]
@@ -125,48 +123,35 @@ impl<'a, T: FnMut(usize) -> Task<'a>, D: FnMut(Ended)> Tasks<'a> for InOrder<T, 
 /// slowest, while one after the other those after the first find its optimum known.
 const FILLING: usize = 192;
 
-/// Buffers for batches, and for the fits that they are a part of; reused from batch to batch and from fit to fit.
+/// Runs searches in lanes; holds the buffers that they need, reused from run to run.
 #[derive(Debug)]
-pub struct Batch {
+pub struct LaneQueue {
     level: Level,
-    workspace: Workspace,
+    workspace: ProgramWorkspace,
     data: LaneData,
     long: LongData,
     sums: Sums,
     searches: Searches,
     optimum: Vec<f64>,
     known: Known,
-    pub(in crate::optimize) drafts: Drafts,
-    /// Of the fits that share the lanes.
-    pub(in crate::optimize) searched: Vec<Searched>,
-    pub(in crate::optimize) factor: Factor,
-    /// What fits that are done with have left.
-    pub spare: Spare,
-    /// The values of two of a law's variables.
-    pub(in crate::optimize) variables: [Vec<f64>; 2],
 }
 
-impl Default for Batch {
+impl Default for LaneQueue {
     fn default() -> Self {
-        Batch {
+        LaneQueue {
             level: Level::new(),
-            workspace: Workspace::default(),
+            workspace: ProgramWorkspace::default(),
             data: LaneData::default(),
             long: LongData::default(),
             sums: Sums::default(),
             searches: Searches::default(),
             optimum: Vec::new(),
             known: Known::default(),
-            drafts: Drafts::default(),
-            searched: Vec::new(),
-            factor: Factor::default(),
-            spare: Spare::default(),
-            variables: Default::default(),
         }
     }
 }
 
-impl Batch {
+impl LaneQueue {
     /// Runs tasks `0..n` of one kind; `task(i)` describes the i-th, `done` takes the results, in the order in
     /// which searches end.
     pub fn run<'a>(
@@ -192,7 +177,7 @@ impl Batch {
     /// Runs tasks of one kind one after the other, the observations of each spread over the lanes.
     pub fn run_in_turn<'a>(&mut self, kind: Kind, tasks: &mut impl Tasks<'a>) {
         let Kind { model, ground, .. } = kind;
-        let Batch { level, long, sums, searches, optimum, known, .. } = self;
+        let LaneQueue { level, long, sums, searches, optimum, known, .. } = self;
         searches.prepare(model.coordinates.len());
         let mut loaded = None;
         while let Some((number, task)) = tasks.next(0) {
@@ -221,7 +206,7 @@ impl Batch {
     pub fn run_in_lanes<'a>(&mut self, kind: Kind, tasks: &mut impl Tasks<'a>) {
         let Kind { model, ground, most_observations, has_sigma, table } = kind;
         let p = model.coordinates.len();
-        let Batch { level, workspace, data, sums, searches, optimum, known, .. } = self;
+        let LaneQueue { level, workspace, data, sums, searches, optimum, known, .. } = self;
         data.prepare(model, most_observations, has_sigma);
         searches.prepare(p);
         known.forget(p);
@@ -364,7 +349,9 @@ mod tests {
     use crate::problem::{LONG, Loss};
     use crate::testing::{Uniform, catalogue_law, problem};
 
-    use super::{Batch, Kind, Part, Task};
+    use crate::optimize::Workspace;
+
+    use super::{Kind, Part, Task};
 
     /// A fit with as many observations as lanes take, and one with more: searches end where the reference solver does.
     #[test]
@@ -378,10 +365,10 @@ mod tests {
             for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
                 let (models, problem) =
                     problem(&law, Residual::Log, loss, &[("y", y.clone()), ("x", x.clone())]);
-                let mut batch = Batch::default();
+                let mut workspace = Workspace::default();
                 let mut starts = Points::default();
                 starts.clear(problem.p());
-                Starts::new(&models, &problem).draw(0..32, 12, &mut batch, &mut starts);
+                Starts::new(&models, &problem).draw(0..32, 12, &mut workspace.search.drafts, &mut starts);
                 let terrain = terrain(&problem);
                 let weight = &problem.observations.weight;
                 let rows = problem.weighted();
@@ -390,7 +377,7 @@ mod tests {
                 let best = minimise(&problem, weight, starts.point(0), 200).unwrap();
                 assert!(best.certificate.holds(), "{:?}", best.certificate);
                 let mut converged = 0;
-                batch.run(Kind::of(&problem, &terrain), starts.len(), task, |ended| {
+                workspace.lanes().run(Kind::of(&problem, &terrain), starts.len(), task, |ended| {
                     // From far outside the usual region a search may drift off.
                     if ended.ending == Ending::Converged {
                         converged += 1;
@@ -411,16 +398,16 @@ mod tests {
             let x: Vec<f64> = (1..=n).map(f64_of).collect();
             let y: Vec<f64> = x.iter().map(|x| 1.5 + 4.0 * x.powf(-0.4)).collect();
             let (models, problem) = problem(&law, Residual::Log, Loss::L2, &[("y", y), ("x", x)]);
-            let mut batch = Batch::default();
+            let mut workspace = Workspace::default();
             let mut starts = Points::default();
             starts.clear(problem.p());
-            Starts::new(&models, &problem).draw(0..64, 32, &mut batch, &mut starts);
+            Starts::new(&models, &problem).draw(0..64, 32, &mut workspace.search.drafts, &mut starts);
             (16..32).for_each(|i| starts.point_mut(i)[0] = f64::NAN);
             let terrain = terrain(&problem);
             let (rows, weight) = problem.taking_part();
             let part = Part { rows: &rows, weight: &weight };
             let task = |i: usize| Task::new(&problem, &terrain, part, starts.point(i));
-            batch.run(Kind::of(&problem, &terrain), starts.len(), task, |ended| {
+            workspace.lanes().run(Kind::of(&problem, &terrain), starts.len(), task, |ended| {
                 assert_eq!(ended.task >= 16, ended.ending == Ending::NotFinite, "{n} {}", ended.task);
                 assert_eq!(ended.task >= 16, ended.objective.is_nan(), "{n} {}", ended.task);
             });
@@ -444,7 +431,7 @@ mod tests {
         let loss = Loss::Huber { delta: 1e-3 };
         let (models, problem) = problem(&law, Residual::Log, loss, &[("y", y), ("x", x)]);
         let fit =
-            optimize::fit(&models, problem.clone(), &optimize::Options::default(), &mut Batch::default());
+            optimize::fit(&models, problem.clone(), &optimize::Options::default(), &mut Workspace::default());
         let start = fit.solution.unwrap().theta;
         let rows = problem.weighted();
         let count = 400;
@@ -456,7 +443,7 @@ mod tests {
             Task::new(&problem, &terrain, part, &start)
         };
         let mut evaluations = 0;
-        Batch::default().run(Kind::of(&problem, &terrain), count, task, |ended| {
+        Workspace::default().lanes().run(Kind::of(&problem, &terrain), count, task, |ended| {
             assert_eq!(ended.ending, Ending::Converged);
             evaluations += ended.iterations;
             let reference = minimise(&problem, &weights[ended.task], ended.theta, 100).unwrap();

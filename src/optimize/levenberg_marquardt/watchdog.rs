@@ -204,7 +204,7 @@ impl Searches {
 #[cfg(test)]
 mod tests {
     use crate::law::Residual;
-    use crate::optimize::{Batch, Ending, Kind, Points, Starts, Task, minimise, terrain};
+    use crate::optimize::{Ending, Kind, Points, Starts, Task, Workspace, minimise, terrain};
     use crate::problem::{Loss, Part};
     use crate::testing::{Uniform, catalogue_law, problem};
 
@@ -231,16 +231,16 @@ mod tests {
                 ("D", tokens.iter().map(|x| x.exp()).collect()),
             ];
             let (models, problem) = problem(&law, Residual::Log, Loss::L2, &columns);
-            let mut batch = Batch::default();
+            let mut workspace = Workspace::default();
             let mut starts = Points::default();
             starts.clear(problem.p());
-            Starts::new(&models, &problem).draw(0..64, 32, &mut batch, &mut starts);
+            Starts::new(&models, &problem).draw(0..64, 32, &mut workspace.search.drafts, &mut starts);
             let (rows, weight) = problem.taking_part();
             let terrain = terrain(&problem);
             let task = |i: usize| {
                 Task::new(&problem, &terrain, Part { rows: &rows, weight: &weight }, starts.point(i))
             };
-            batch.run(Kind::of(&problem, &terrain), starts.len(), task, |end| {
+            workspace.lanes().run(Kind::of(&problem, &terrain), starts.len(), task, |end| {
                 evaluations += end.iterations;
                 ended += 1;
                 cut_short += usize::from(end.ending == Ending::Limit);

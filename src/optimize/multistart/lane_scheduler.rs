@@ -13,7 +13,7 @@ use crate::problem::{Part, Problem};
 
 use super::Outcome;
 use crate::optimize::levenberg_marquardt::known_optima::Basins;
-use crate::optimize::levenberg_marquardt::lane_queue::{Batch, Ended, Kind, Task, Tasks, fills};
+use crate::optimize::levenberg_marquardt::lane_queue::{Ended, Kind, LaneQueue, Task, Tasks, fills};
 use crate::optimize::levenberg_marquardt::{Ending, Terrain};
 use crate::optimize::points::Points;
 
@@ -132,12 +132,12 @@ impl<'a> Tasks<'a> for Shift<'a> {
 }
 
 /// Makes the searches of fits of one model under one loss; those that fill the lanes by themselves one after the other.
-pub fn search<'a>(crews: impl IntoIterator<Item = Crew<'a>>, batch: &mut Batch) {
+pub fn search<'a>(crews: impl IntoIterator<Item = Crew<'a>>, queue: &mut LaneQueue) {
     let mut sharing = Vec::new();
     for crew in crews.into_iter().map(AtWork::new) {
         if crew.in_turn {
             let kind = Kind::of(crew.crew.problem, crew.crew.terrain);
-            batch.run_in_turn(kind, &mut Shift { crews: vec![crew], lanes: [0; LANES] });
+            queue.run_in_turn(kind, &mut Shift { crews: vec![crew], lanes: [0; LANES] });
         } else {
             sharing.push(crew);
         }
@@ -146,13 +146,13 @@ pub fn search<'a>(crews: impl IntoIterator<Item = Crew<'a>>, batch: &mut Batch) 
     let most_observations = sharing.iter().map(|c| c.crew.problem.n()).max().unwrap_or(0);
     let kind = Kind { most_observations, ..Kind::of(first.crew.problem, first.crew.terrain) };
     let lanes = std::array::from_fn(|lane| lane % sharing.len());
-    batch.run_in_lanes(kind, &mut Shift { crews: sharing, lanes });
+    queue.run_in_lanes(kind, &mut Shift { crews: sharing, lanes });
 }
 
 #[cfg(test)]
 mod tests {
     use crate::law::Residual;
-    use crate::optimize::{Batch, Fit, Options, fit, fit_many};
+    use crate::optimize::{Fit, Options, Workspace, fit, fit_many};
     use crate::problem::{Loss, Problem};
     use crate::testing::{Uniform, problem, typed_law};
 
@@ -182,15 +182,15 @@ mod tests {
             let problems: Vec<Problem> = sweeps.iter().map(|(_, problem)| problem.clone()).collect();
             for starts in [None, Some(40)] {
                 let options = Options { starts, ..Options::default() };
-                let mut batch = Batch::default();
+                let mut workspace = Workspace::default();
                 let alone: Vec<Fit> =
-                    problems.iter().map(|p| fit(models, p.clone(), &options, &mut batch)).collect();
+                    problems.iter().map(|p| fit(models, p.clone(), &options, &mut workspace)).collect();
                 for step in [1, 3, 5] {
                     // Another order, in groups of other sizes.
                     let order: Vec<usize> = (0..problems.len()).map(|i| i * step % problems.len()).collect();
                     for group in order.chunks(2 + step) {
                         let problems = group.iter().map(|&i| problems[i].clone()).collect();
-                        let fits = fit_many(models, problems, &options, &mut batch);
+                        let fits = fit_many(models, problems, &options, &mut workspace);
                         for (fit, &i) in fits.iter().zip(group) {
                             assert_eq!(told(fit), told(&alone[i]), "{loss} {starts:?} {step} {i}");
                         }

@@ -11,11 +11,19 @@ use self::lane_scheduler::Crew;
 use super::diagnosis::collinearity::Collinear;
 use super::levenberg_marquardt::Ending;
 use super::levenberg_marquardt::known_optima::Basins;
-use super::levenberg_marquardt::lane_queue::Batch;
+use super::levenberg_marquardt::lane_queue::LaneQueue;
 use super::newton::{Finished, Region, minimise, minimise_within};
 use super::points::Points;
+use super::starts::Drafts;
 use super::starts::{Starts, most_starts};
 use super::{AGREEMENT, Options, Solver, Terrain, terrain};
+
+/// The buffers of searches: their starts, and the lanes that they run in.
+#[derive(Debug, Default)]
+pub struct SearchWorkspace {
+    pub lanes: LaneQueue,
+    pub drafts: Drafts,
+}
 
 /// How a search treats the coordinates in which the problem is linear.
 #[derive(Clone, Copy, PartialEq)]
@@ -133,8 +141,8 @@ impl Searched {
     }
 
     /// From the starts that have not been searched from.
-    pub fn search(&mut self, problem: &Problem, solver: Solver, batch: &mut Batch) {
-        search_all([(problem, self)], solver, Amplitudes::Drawn, batch);
+    pub fn search(&mut self, problem: &Problem, solver: Solver, workspace: &mut SearchWorkspace) {
+        search_all([(problem, self)], solver, Amplitudes::Drawn, workspace);
     }
 
     /// Drops outcomes that are none, and sorts the others.
@@ -186,17 +194,17 @@ impl Searched {
     /// A search that ran out of iterations while it still descended has not been refused anything: it goes on from
     /// where it is, now with the amplitudes solved along the way, because a valley that is too long for it is
     /// mostly one in which an amplitude changes by orders of magnitude (NIST's MGH10).
-    pub fn alone(&mut self, problem: &Problem, solver: Solver, batch: &mut Batch) {
+    pub fn alone(&mut self, problem: &Problem, solver: Solver, workspace: &mut SearchWorkspace) {
         let start = self.starts.clone();
         for amplitudes in [Amplitudes::Free, Amplitudes::Solved] {
-            self.again(problem, solver, amplitudes, batch);
+            self.again(problem, solver, amplitudes, workspace);
             for _ in 1..MOST_LEGS {
                 let Some(before) = self.outcomes.first().copied().filter(|o| o.ending == Ending::Limit)
                 else {
                     break;
                 };
                 self.starts.clone_from(&self.ends);
-                self.again(problem, solver, Amplitudes::Drawn, batch);
+                self.again(problem, solver, Amplitudes::Drawn, workspace);
                 self.outcomes.iter_mut().for_each(|o| o.iterations += before.iterations);
             }
             self.starts.clone_from(&start);
@@ -208,10 +216,16 @@ impl Searched {
     }
 
     /// Searches from all starts as if none had been searched from.
-    fn again(&mut self, problem: &Problem, solver: Solver, amplitudes: Amplitudes, batch: &mut Batch) {
+    fn again(
+        &mut self,
+        problem: &Problem,
+        solver: Solver,
+        amplitudes: Amplitudes,
+        workspace: &mut SearchWorkspace,
+    ) {
         self.ends.clear(problem.p());
         self.outcomes.clear();
-        search_all([(problem, self)], solver, amplitudes, batch);
+        search_all([(problem, self)], solver, amplitudes, workspace);
     }
 
     /// Finishes the best outcome. Where that ends in no certified point, finishes others that came to no end elsewhere: a
@@ -248,11 +262,11 @@ impl Searched {
 
     /// Where two variables are nearly powers of one another, also searches where their terms have exchanged roles:
     /// whether that is as good must not be left to the draw of the starts. True where one of them is better.
-    pub fn exchange(&mut self, exchange: &Exchange, batch: &mut Batch) -> bool {
+    pub fn exchange(&mut self, exchange: &Exchange, workspace: &mut SearchWorkspace) -> bool {
         let Some((best, _)) = &self.best else { return false };
         let before = best.rows.objective;
         let theta = best.theta.clone();
-        if !self.search_exchanged(exchange, &theta, batch) {
+        if !self.search_exchanged(exchange, &theta, workspace) {
             return false;
         }
         self.finish(exchange.problem);
@@ -263,11 +277,16 @@ impl Searched {
     }
 
     /// Searches from a point with its terms' roles exchanged; false where no terms can exchange theirs.
-    pub fn search_exchanged(&mut self, exchange: &Exchange, theta: &[f64], batch: &mut Batch) -> bool {
+    pub fn search_exchanged(
+        &mut self,
+        exchange: &Exchange,
+        theta: &[f64],
+        workspace: &mut SearchWorkspace,
+    ) -> bool {
         let Exchange { law, problem, collinear, starts, solver } = *exchange;
         let first = self.starts.len();
         for given in collinear.exchanges(law, problem, theta) {
-            starts.complete(&given, batch, &mut self.starts);
+            starts.complete(&given, &mut workspace.drafts, &mut self.starts);
         }
         if self.starts.len() == first {
             return false;
@@ -275,7 +294,7 @@ impl Searched {
         // The valley between the two is long and shallow, and a search may stop before its end: both are compared as
         // finished.
         let winner = self.outcomes.first().map(|o| o.start);
-        self.search(problem, solver, batch);
+        self.search(problem, solver, workspace);
         for outcome in self.outcomes.iter_mut().filter(|o| o.start >= first || Some(o.start) == winner) {
             let end = self.ends.point_mut(outcome.start);
             if let Some(found) = minimise(problem, &problem.observations.weight, end, 100) {
@@ -360,7 +379,7 @@ impl<'a> Member<'a> {
     }
 
     /// Adds the starts of the next round; false where there is none left.
-    fn draw(&mut self, options: &Options, batch: &mut Batch) -> bool {
+    fn draw(&mut self, options: &Options, workspace: &mut SearchWorkspace) -> bool {
         let n_drawn = self.starts.n_drawn();
         let has_corners = self.problem.model.has_corners;
         let more = if has_corners {
@@ -380,22 +399,23 @@ impl<'a> Member<'a> {
         let least = if self.starts.have_crossings() { LEAST_FOR_CROSSINGS } else { LEAST_SCREENED };
         let points = self.drawn..self.drawn + least.max(SCREENED_PER_START * wanted);
         self.drawn = points.end;
-        self.starts.draw(points, wanted, batch, &mut self.searched.starts);
+        self.starts.draw(points, wanted, &mut workspace.drafts, &mut self.searched.starts);
         self.searched.regions.resize(done, None);
-        self.searched.regions.extend(Starts::drawn_regions(batch).map(Some));
+        self.searched.regions.extend(Starts::drawn_regions(&workspace.drafts).map(Some));
         self.exhausted = self.searched.starts.len() - done < wanted;
         true
     }
 
     /// Adds the starts of the next searches; false where no more are needed.
-    fn next(&mut self, options: &Options, batch: &mut Batch) -> bool {
+    fn next(&mut self, options: &Options, workspace: &mut SearchWorkspace) -> bool {
         !self.sharpened
-            && ((!self.suffices(options) && self.draw(options, batch)) || self.sharpen(options, batch))
+            && ((!self.suffices(options) && self.draw(options, workspace))
+                || self.sharpen(options, workspace))
     }
 
     /// Adds starts that turn more sharply than the best outcome near the same place: the last that a fit needs. False where
     /// there are none.
-    fn sharpen(&mut self, options: &Options, batch: &mut Batch) -> bool {
+    fn sharpen(&mut self, options: &Options, workspace: &mut SearchWorkspace) -> bool {
         self.sharpened = true;
         if options.starts.is_some() {
             return false;
@@ -403,7 +423,7 @@ impl<'a> Member<'a> {
         let Searched { starts, ends, outcomes, .. } = &mut *self.searched;
         let Some(best) = outcomes.first() else { return false };
         let before = starts.len();
-        self.starts.sharpen(ends.point(best.start), batch, starts);
+        self.starts.sharpen(ends.point(best.start), &mut workspace.drafts, starts);
         starts.len() > before
     }
 
@@ -429,9 +449,9 @@ impl Drop for Member<'_> {
 /// and are not counted. The first round grows with the number of coordinates that are drawn, and so does the limit
 /// ([`most_starts`]). At last, searches from turns that are sharper than the best optimum's: see
 /// [`crossing`](super::starts::crossing). Where the user gives a number of starts, that many and no rule.
-pub fn rounds(mut members: Vec<Member>, options: &Options, batch: &mut Batch) {
+pub fn rounds(mut members: Vec<Member>, options: &Options, workspace: &mut SearchWorkspace) {
     loop {
-        members.retain_mut(|member| member.next(options, batch));
+        members.retain_mut(|member| member.next(options, workspace));
         if members.is_empty() {
             return;
         }
@@ -439,7 +459,7 @@ pub fn rounds(mut members: Vec<Member>, options: &Options, batch: &mut Batch) {
             members.iter_mut().map(|m| (m.problem, &mut *m.searched)),
             options.solver,
             Amplitudes::Drawn,
-            batch,
+            workspace,
         );
     }
 }
@@ -449,7 +469,7 @@ fn search_all<'a>(
     fits: impl IntoIterator<Item = (&'a Problem, &'a mut Searched)>,
     solver: Solver,
     amplitudes: Amplitudes,
-    batch: &mut Batch,
+    workspace: &mut SearchWorkspace,
 ) {
     let mut fits: Vec<_> = fits.into_iter().collect();
     if solver == Solver::Reference {
@@ -461,7 +481,7 @@ fn search_all<'a>(
             let Searched { starts, ends, outcomes, rows, weight, basins, .. } = &mut **searched;
             Crew { problem, terrain, part: Part { rows, weight }, starts, ends, outcomes, basins }
         });
-        lane_scheduler::search(crews, batch);
+        lane_scheduler::search(crews, &mut workspace.lanes);
     }
     fits.iter_mut().for_each(|(_, searched)| searched.rank());
 }

@@ -9,7 +9,7 @@ use crate::verify::nist;
 
 use super::free_coordinates;
 use crate::optimize::{
-    Batch, Certificate, Evaluated, Fit, Linearization, Models, Options, Status, fit, minimise,
+    Certificate, Evaluated, Fit, Linearization, Models, Options, Status, Workspace, fit, minimise,
 };
 
 /// The problem evaluated at a point, and the certificate of that point.
@@ -30,14 +30,14 @@ fn evaluated(problem: &Problem, theta: &[f64]) -> Linearization {
 }
 
 fn fitted(models: &Models, problem: Problem) -> Fit {
-    fit(models, problem, &Options::default(), &mut Batch::default())
+    fit(models, problem, &Options::default(), &mut Workspace::default())
 }
 
 /// From one start alone, by name.
 fn fitted_from(models: &Models, problem: Problem, start: &[(&str, f64)]) -> Fit {
     let user_start = start.iter().map(|(name, value)| ((*name).to_string(), *value)).collect();
     let options = Options { starts: Some(1), user_start, ..Options::default() };
-    fit(models, problem, &options, &mut Batch::default())
+    fit(models, problem, &options, &mut Workspace::default())
 }
 
 type Columns = Vec<(&'static str, Vec<f64>)>;

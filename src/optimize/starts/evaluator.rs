@@ -5,14 +5,14 @@ use fearless_simd::Level;
 
 use crate::law::{Model, Pack, Program};
 use crate::problem::{
-    LaneData, Loss, Mix, Objective, Order, Problem, Sums, Workspace, amplitude_equations, outputs_into,
+    LaneData, Loss, Mix, Objective, Order, Problem, ProgramWorkspace, Sums, amplitude_equations, outputs_into,
 };
 
 /// Holds its buffers.
 #[derive(Debug)]
 pub struct Evaluator {
     pub level: Level,
-    workspace: Workspace,
+    workspace: ProgramWorkspace,
     pub data: LaneData,
     sums: Sums,
     outputs: Vec<Pack>,
@@ -22,7 +22,7 @@ impl Default for Evaluator {
     fn default() -> Self {
         Evaluator {
             level: Level::new(),
-            workspace: Workspace::default(),
+            workspace: ProgramWorkspace::default(),
             data: LaneData::default(),
             sums: Sums::default(),
             outputs: Vec::new(),

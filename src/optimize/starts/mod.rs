@@ -25,7 +25,6 @@ use self::design::{Design, Division, Given};
 use self::equation_scale::balance;
 use self::evaluator::Evaluator;
 use super::boundary::Models;
-use super::levenberg_marquardt::lane_queue::Batch;
 use super::points::Points;
 
 /// The starts of one problem.
@@ -105,38 +104,37 @@ impl<'a> Starts<'a> {
 
     /// Up to `wanted` starts from a range of the design's points, best objective first; fewer where the design has no
     /// more.
-    pub fn draw(&self, points: Range<usize>, wanted: usize, batch: &mut Batch, into: &mut Points) {
-        self.draft(&self.design.open, &[], points, &mut batch.drafts);
-        self.screen(wanted, &mut batch.drafts, into);
+    pub fn draw(&self, points: Range<usize>, wanted: usize, drafts: &mut Drafts, into: &mut Points) {
+        self.draft(&self.design.open, &[], points, drafts);
+        self.screen(wanted, drafts, into);
     }
 
     /// The kinds of curve of the starts that were drawn last, in their order.
-    pub fn drawn_regions(batch: &Batch) -> impl Iterator<Item = usize> {
-        let Drafts { regions, chosen, .. } = &batch.drafts;
+    pub fn drawn_regions(drafts: &Drafts) -> impl Iterator<Item = usize> {
+        let Drafts { regions, chosen, .. } = drafts;
         chosen.iter().map(|&i| regions[i])
     }
 
     /// The user's own start; what it leaves open is drawn and solved, the best of a few draws.
-    pub fn complete(&self, given: &Given, batch: &mut Batch, into: &mut Points) {
+    pub fn complete(&self, given: &Given, drafts: &mut Drafts, into: &mut Points) {
         let division = self.design.division(&self.problem.model, |i| given[i].is_some());
-        self.draft(&division, given, 0..2 * LANES, &mut batch.drafts);
-        self.screen(1, &mut batch.drafts, into);
+        self.draft(&division, given, 0..2 * LANES, drafts);
+        self.screen(1, drafts, into);
     }
 
     /// Points of the design, whatever their objective.
-    pub fn sample(&self, points: Range<usize>, batch: &mut Batch, into: &mut Points) {
-        self.draft(&self.design.open, &[], points, &mut batch.drafts);
-        let drafted = &batch.drafts.points;
+    pub fn sample(&self, points: Range<usize>, drafts: &mut Drafts, into: &mut Points) {
+        self.draft(&self.design.open, &[], points, drafts);
+        let drafted = &drafts.points;
         (0..drafted.len()).for_each(|k| into.push(drafted.point(k)));
     }
 
     /// Solves the amplitudes of points in the solver's coordinates, given the rest.
-    pub fn solve_amplitudes(&self, points: &mut Points, batch: &mut Batch) {
+    pub fn solve_amplitudes(&self, points: &mut Points, drafts: &mut Drafts) {
         let division = &self.design.open;
         if division.solved.is_empty() {
             return;
         }
-        let drafts = &mut batch.drafts;
         std::mem::swap(points, &mut drafts.points);
         self.problem.sample_into(&mut drafts.sample);
         drafts.evaluator.load(self.problem, &drafts.sample);
@@ -146,12 +144,12 @@ impl<'a> Starts<'a> {
 
     /// Adds starts that turn more sharply near where a point in the solver's coordinates does; none where it turns nowhere
     /// sharply.
-    pub fn sharpen(&self, theta: &[f64], batch: &mut Batch, into: &mut Points) {
+    pub fn sharpen(&self, theta: &[f64], drafts: &mut Drafts, into: &mut Points) {
         let Starts { problem, design, .. } = self;
         if design.crossings.is_empty() {
             return;
         }
-        let Drafts { sample, gaps, shifts, .. } = &mut batch.drafts;
+        let Drafts { sample, gaps, shifts, .. } = &mut *drafts;
         let coordinates = &problem.model.coordinates;
         problem.sample_into(sample);
         gaps.clear();
@@ -171,7 +169,7 @@ impl<'a> Starts<'a> {
             }
         }
         problem.to_coordinates(sharper.values_mut(), shifts);
-        self.solve_amplitudes(&mut sharper, batch);
+        self.solve_amplitudes(&mut sharper, drafts);
         (0..sharper.len()).for_each(|k| into.push(sharper.point(k)));
     }
 
@@ -557,21 +555,21 @@ pub fn most_starts(n_drawn: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use crate::law::Residual;
-    use crate::optimize::{Batch, Points};
+    use crate::optimize::Points;
     use crate::problem::Loss;
     use crate::testing::{catalogue_law, problem};
 
-    use super::{Draw, Starts};
+    use super::{Drafts, Draw, Starts};
 
     fn starts_of(seed: u64) -> Vec<f64> {
         let x: Vec<f64> = (1..=30).map(f64::from).collect();
         let y: Vec<f64> = x.iter().map(|x| 2.0 + 3.0 / x).collect();
         let law = catalogue_law("power-offset");
         let (models, problem) = problem(&law, Residual::Log, Loss::L2, &[("y", y), ("x", x)]);
-        let mut batch = Batch::default();
+        let mut drafts = Drafts::default();
         let mut starts = Points::default();
         starts.clear(problem.p());
-        Starts::new(&models, &problem).moved(seed).draw(0..32, 8, &mut batch, &mut starts);
+        Starts::new(&models, &problem).moved(seed).draw(0..32, 8, &mut drafts, &mut starts);
         (0..starts.len()).flat_map(|k| starts.point(k).to_vec()).collect()
     }
 
