@@ -89,7 +89,7 @@ fn workspace(folder: &Path, sweeps: usize) {
 fn drawn_starts(models: &Models, problem: &Problem, workspace: &mut Workspace) -> Vec<[f64; 5]> {
     let mut starts = Points::default();
     starts.clear(problem.p());
-    Starts::new(models, problem).draw(0..2 * BATCH_STARTS, BATCH_STARTS, workspace, &mut starts);
+    Starts::new(models, problem).draw(0..2 * BATCH_STARTS, BATCH_STARTS, workspace.starts(), &mut starts);
     (0..starts.len()).map(|i| ordered(models, &problem.natural(starts.point(i)))).collect()
 }
 

@@ -4,6 +4,7 @@ use super::diagnosis::identifiability::Factor;
 use super::levenberg_marquardt::lane_queue::LaneQueue;
 use super::multistart::{SearchWorkspace, Searched};
 use super::spare::Spare;
+use super::starts::StartWorkspace;
 
 /// Holds the buffers that fits need; one per worker, passed by `&mut`.
 #[derive(Debug, Default)]
@@ -19,6 +20,11 @@ pub struct Workspace {
 }
 
 impl Workspace {
+    /// The buffers that starts are drawn with.
+    pub fn starts(&mut self) -> &mut StartWorkspace {
+        &mut self.search.drafts
+    }
+
     /// The lanes that searches run in.
     pub fn lanes(&mut self) -> &mut LaneQueue {
         &mut self.search.lanes

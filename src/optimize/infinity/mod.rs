@@ -31,7 +31,7 @@ use crate::problem::{LaneData, Problem};
 use self::limit_curve::{LimitCurve, recognise};
 use self::regularization_path::{Order, Path, Place, in_chart};
 use super::newton::{Finished, Region, minimise, minimise_within, resolution};
-use super::starts::Drafts;
+use super::starts::StartWorkspace;
 use super::workspace::Workspace;
 use super::{Fit, Models};
 use crate::problem::Linearization;
@@ -128,7 +128,12 @@ impl Escape {
 
 /// Follows the path from a point: at first under large penalties, which leave no valley that is hard to follow; where that
 /// leads into another valley, under small ones first.
-pub fn landscape(models: &Models, problem: &Problem, from: &Finished, drafts: &mut Drafts) -> Landscape {
+pub fn landscape(
+    models: &Models,
+    problem: &Problem,
+    from: &Finished,
+    drafts: &mut StartWorkspace,
+) -> Landscape {
     let mut path = Path::new(models, problem, from, drafts);
     for order in [Order::LargestFirst, Order::LeastFirst] {
         path.follow(order);

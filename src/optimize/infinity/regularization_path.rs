@@ -20,7 +20,7 @@ use crate::optimize::Models;
 use crate::optimize::newton::schur_complement::Reduced;
 use crate::optimize::newton::{Finished, Region, minimise_within};
 use crate::optimize::points::Points;
-use crate::optimize::starts::Drafts;
+use crate::optimize::starts::StartWorkspace;
 use crate::optimize::starts::{Starts, start_region};
 use crate::problem::Linearization;
 
@@ -134,7 +134,7 @@ impl Chart {
 pub struct Path<'a> {
     models: &'a Models,
     problem: &'a Problem,
-    drafts: &'a mut Drafts,
+    drafts: &'a mut StartWorkspace,
     data: LaneData,
     /// Coordinates that are followed, and how they are seen.
     outer: Vec<usize>,
@@ -211,7 +211,7 @@ impl<'a> Path<'a> {
         models: &'a Models,
         problem: &'a Problem,
         from: &Finished,
-        drafts: &'a mut Drafts,
+        drafts: &'a mut StartWorkspace,
     ) -> Path<'a> {
         let coordinates = &problem.model.coordinates;
         let (inner, outer): (Vec<usize>, Vec<usize>) =

@@ -14,7 +14,7 @@ use super::levenberg_marquardt::known_optima::Basins;
 use super::levenberg_marquardt::lane_queue::LaneQueue;
 use super::newton::{Finished, Region, minimise, minimise_within};
 use super::points::Points;
-use super::starts::Drafts;
+use super::starts::StartWorkspace;
 use super::starts::{Starts, most_starts};
 use super::{AGREEMENT, Options, Solver, Terrain, terrain};
 
@@ -22,7 +22,7 @@ use super::{AGREEMENT, Options, Solver, Terrain, terrain};
 #[derive(Debug, Default)]
 pub struct SearchWorkspace {
     pub lanes: LaneQueue,
-    pub drafts: Drafts,
+    pub drafts: StartWorkspace,
 }
 
 /// How a search treats the coordinates in which the problem is linear.

@@ -8,7 +8,7 @@
 use crate::law::{LANES, Pack};
 use crate::problem::{LaneData, Problem};
 
-use super::Drafts;
+use super::StartWorkspace;
 
 /// The scale's logarithm is sought from minus to plus this (at the geometric-mean observation).
 const REACH: f64 = 256.0;
@@ -18,8 +18,8 @@ const HALVINGS: usize = 15;
 
 /// Sets a logarithmic coordinate of every point so that as many predictions are too large as are too small. Where
 /// that cannot be, the coordinate is left at its middle, zero. Its sample is loaded.
-pub fn balance(problem: &Problem, coordinate: usize, drafts: &mut Drafts) {
-    let Drafts { evaluator, points, packs, .. } = drafts;
+pub fn balance(problem: &Problem, coordinate: usize, drafts: &mut StartWorkspace) {
+    let StartWorkspace { evaluator, points, packs, .. } = drafts;
     for first in (0..points.len()).step_by(LANES) {
         let mut excess = |at: [f64; LANES]| -> [f64; LANES] {
             (0..points.in_pack(first)).for_each(|k| points.point_mut(first + k)[coordinate] = at[k]);

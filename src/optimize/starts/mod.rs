@@ -40,7 +40,7 @@ pub struct Starts<'a> {
 
 /// Buffers of starts, kept from fit to fit.
 #[derive(Debug, Default)]
-pub struct Drafts {
+pub struct StartWorkspace {
     pub evaluator: Evaluator,
     pub sample: Vec<u32>,
     /// The design's points, at first in natural units.
@@ -104,33 +104,33 @@ impl<'a> Starts<'a> {
 
     /// Up to `wanted` starts from a range of the design's points, best objective first; fewer where the design has no
     /// more.
-    pub fn draw(&self, points: Range<usize>, wanted: usize, drafts: &mut Drafts, into: &mut Points) {
+    pub fn draw(&self, points: Range<usize>, wanted: usize, drafts: &mut StartWorkspace, into: &mut Points) {
         self.draft(&self.design.open, &[], points, drafts);
         self.screen(wanted, drafts, into);
     }
 
     /// The kinds of curve of the starts that were drawn last, in their order.
-    pub fn drawn_regions(drafts: &Drafts) -> impl Iterator<Item = usize> {
-        let Drafts { regions, chosen, .. } = drafts;
+    pub fn drawn_regions(drafts: &StartWorkspace) -> impl Iterator<Item = usize> {
+        let StartWorkspace { regions, chosen, .. } = drafts;
         chosen.iter().map(|&i| regions[i])
     }
 
     /// The user's own start; what it leaves open is drawn and solved, the best of a few draws.
-    pub fn complete(&self, given: &Given, drafts: &mut Drafts, into: &mut Points) {
+    pub fn complete(&self, given: &Given, drafts: &mut StartWorkspace, into: &mut Points) {
         let division = self.design.division(&self.problem.model, |i| given[i].is_some());
         self.draft(&division, given, 0..2 * LANES, drafts);
         self.screen(1, drafts, into);
     }
 
     /// Points of the design, whatever their objective.
-    pub fn sample(&self, points: Range<usize>, drafts: &mut Drafts, into: &mut Points) {
+    pub fn sample(&self, points: Range<usize>, drafts: &mut StartWorkspace, into: &mut Points) {
         self.draft(&self.design.open, &[], points, drafts);
         let drafted = &drafts.points;
         (0..drafted.len()).for_each(|k| into.push(drafted.point(k)));
     }
 
     /// Solves the amplitudes of points in the solver's coordinates, given the rest.
-    pub fn solve_amplitudes(&self, points: &mut Points, drafts: &mut Drafts) {
+    pub fn solve_amplitudes(&self, points: &mut Points, drafts: &mut StartWorkspace) {
         let division = &self.design.open;
         if division.solved.is_empty() {
             return;
@@ -144,12 +144,12 @@ impl<'a> Starts<'a> {
 
     /// Adds starts that turn more sharply near where a point in the solver's coordinates does; none where it turns nowhere
     /// sharply.
-    pub fn sharpen(&self, theta: &[f64], drafts: &mut Drafts, into: &mut Points) {
+    pub fn sharpen(&self, theta: &[f64], drafts: &mut StartWorkspace, into: &mut Points) {
         let Starts { problem, design, .. } = self;
         if design.crossings.is_empty() {
             return;
         }
-        let Drafts { sample, gaps, shifts, .. } = &mut *drafts;
+        let StartWorkspace { sample, gaps, shifts, .. } = &mut *drafts;
         let coordinates = &problem.model.coordinates;
         problem.sample_into(sample);
         gaps.clear();
@@ -175,8 +175,8 @@ impl<'a> Starts<'a> {
 
     /// Takes the best half by objective of the points that are drafted, then the best of each region that has none among
     /// them, the rest evenly over the remaining ranks: a basin whose bottom is deep may look poor from its rim.
-    fn screen(&self, wanted: usize, drafts: &mut Drafts, into: &mut Points) {
-        let Drafts { evaluator, points, packs, objectives, ranked, regions, chosen, .. } = drafts;
+    fn screen(&self, wanted: usize, drafts: &mut StartWorkspace, into: &mut Points) {
+        let StartWorkspace { evaluator, points, packs, objectives, ranked, regions, chosen, .. } = drafts;
         let Problem { model, loss, .. } = self.problem;
         objectives.clear();
         for first in (0..points.len()).step_by(LANES) {
@@ -207,11 +207,17 @@ impl<'a> Starts<'a> {
     }
 
     /// Points of the solver's coordinates: a range of the design's sequence. Leaves the problem's sample loaded.
-    fn draft(&self, division: &Division, given: &[Option<f64>], range: Range<usize>, drafts: &mut Drafts) {
+    fn draft(
+        &self,
+        division: &Division,
+        given: &[Option<f64>],
+        range: Range<usize>,
+        drafts: &mut StartWorkspace,
+    ) {
         let Starts { problem, design, reduced, origin } = self;
         let coordinates = &problem.model.coordinates;
         let Division { drawn, ordered, steps, .. } = division;
-        let Drafts { sample, points, intervals, ascending, gaps, regions, .. } = drafts;
+        let StartWorkspace { sample, points, intervals, ascending, gaps, regions, .. } = drafts;
         regions.clear();
         gaps.clear();
         let n_regions = 3_usize.pow(drawn.len() as u32);
@@ -284,12 +290,12 @@ impl<'a> Starts<'a> {
         }
         if let Some(freed) = design.freed.as_ref().filter(|_| given.is_empty()) {
             // The valley's points are the even ones.
-            let Drafts { points, thetas, .. } = &mut *drafts;
+            let StartWorkspace { points, thetas, .. } = &mut *drafts;
             thetas.clear(problem.p());
             (1..points.len()).step_by(2).for_each(|k| thetas.push(points.point(k)));
             std::mem::swap(points, thetas);
             solve_amplitudes(problem, freed, drafts);
-            let Drafts { points, thetas, .. } = &mut *drafts;
+            let StartWorkspace { points, thetas, .. } = &mut *drafts;
             std::mem::swap(points, thetas);
             for k in 0..thetas.len() {
                 points.point_mut(2 * k + 1).copy_from_slice(thetas.point(k));
@@ -450,10 +456,10 @@ fn sizes(values: &[f64]) -> Option<(f64, f64)> {
 /// Observations, by position, where the law is not finite at any point of the design: no search could begin
 /// with them.
 pub fn never_finite(models: &Models, problem: &Problem) -> Vec<usize> {
-    let mut drafts = Drafts::default();
+    let mut drafts = StartWorkspace::default();
     let starts = Starts::new(models, problem);
     starts.draft(&starts.design.open, &[], 0..2 * LANES, &mut drafts);
-    let Drafts { evaluator, points, packs, .. } = &mut drafts;
+    let StartWorkspace { evaluator, points, packs, .. } = &mut drafts;
     let weighted = problem.weighted();
     evaluator.load(problem, &weighted);
     let mut finite = vec![false; weighted.len()];
@@ -468,8 +474,10 @@ pub fn never_finite(models: &Models, problem: &Problem) -> Vec<usize> {
 }
 
 /// Replaces the amplitudes of every point by the weighted least-squares solution given the rest.
-fn solve_amplitudes(problem: &Problem, division: &Division, drafts: &mut Drafts) {
-    let Drafts { evaluator, sample, points, packs, least_squares, response, row_weight, held, .. } = drafts;
+fn solve_amplitudes(problem: &Problem, division: &Division, drafts: &mut StartWorkspace) {
+    let StartWorkspace {
+        evaluator, sample, points, packs, least_squares, response, row_weight, held, ..
+    } = drafts;
     let Division { solved, signs, held: kept, .. } = division;
     let model = &problem.model;
     let observations = &problem.observations;
@@ -559,14 +567,14 @@ mod tests {
     use crate::problem::Loss;
     use crate::testing::{catalogue_law, problem};
 
-    use super::{Drafts, Draw, Starts};
+    use super::{Draw, StartWorkspace, Starts};
 
     fn starts_of(seed: u64) -> Vec<f64> {
         let x: Vec<f64> = (1..=30).map(f64::from).collect();
         let y: Vec<f64> = x.iter().map(|x| 2.0 + 3.0 / x).collect();
         let law = catalogue_law("power-offset");
         let (models, problem) = problem(&law, Residual::Log, Loss::L2, &[("y", y), ("x", x)]);
-        let mut drafts = Drafts::default();
+        let mut drafts = StartWorkspace::default();
         let mut starts = Points::default();
         starts.clear(problem.p());
         Starts::new(&models, &problem).moved(seed).draw(0..32, 8, &mut drafts, &mut starts);

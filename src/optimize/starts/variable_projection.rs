@@ -14,7 +14,7 @@ use crate::lanes::{self, Lanes};
 use crate::law::{Coordinate, LANES, Model, Pack, Residual, Role, Scale, StartRule};
 use crate::problem::{LaneData, Loss, Order, Problem, Vectors, triangle};
 
-use super::Drafts;
+use super::StartWorkspace;
 use super::amplitudes::Sign;
 use crate::optimize::boundary::Models;
 
@@ -73,9 +73,18 @@ impl Valley {
     /// Solves the linear coordinates of every other of the points, which are given in natural units, in the order of the
     /// full problem's coordinates. (Basins that the data's own exponents never lead to exist: the others keep their
     /// draws.)
-    pub fn solve(&self, problem: &Problem, reduced: &Problem, drafts: &mut Drafts) {
-        let Drafts {
-            evaluator, sample, points, packs, least_squares, thetas, naturals, shifts, inverse, ..
+    pub fn solve(&self, problem: &Problem, reduced: &Problem, drafts: &mut StartWorkspace) {
+        let StartWorkspace {
+            evaluator,
+            sample,
+            points,
+            packs,
+            least_squares,
+            thetas,
+            naturals,
+            shifts,
+            inverse,
+            ..
         } = drafts;
         let Valley { model, linear, signs, places, offsets, .. } = self;
         let p = model.coordinates.len();
