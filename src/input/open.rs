@@ -63,14 +63,14 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
 /// failed or a file is damaged decides who can do something about it. It refuses to read past the end before
 /// memory is asked for, so that a damaged length is an error.
 #[derive(Clone)]
-pub(in crate::input) struct Source {
+pub(in crate::input) struct OpenFile {
     file: Arc<File>,
     length: u64,
     modified: Option<SystemTime>,
     failure: Arc<Mutex<Option<io::Error>>>,
 }
 
-impl Source {
+impl OpenFile {
     fn remember(&self, error: io::Error) -> io::Error {
         let copy = io::Error::new(error.kind(), error.to_string());
         // A panic while the lock is held leaves an `Option` that is whole.
@@ -99,13 +99,13 @@ impl Source {
     }
 }
 
-impl Length for Source {
+impl Length for OpenFile {
     fn len(&self) -> u64 {
         self.length
     }
 }
 
-impl ChunkReader for Source {
+impl ChunkReader for OpenFile {
     type T = BufReader<Remembering>;
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
@@ -128,10 +128,10 @@ impl ChunkReader for Source {
     }
 }
 
-/// A reader that reports the disk's failures to its [`Source`].
+/// A reader that reports the disk's failures to its [`OpenFile`].
 pub(in crate::input) struct Remembering {
     file: File,
-    source: Source,
+    source: OpenFile,
 }
 
 impl Read for Remembering {
@@ -147,7 +147,7 @@ impl Read for Remembering {
 pub(in crate::input) fn open(
     path: &Path,
     phase: Phase,
-) -> Result<(Source, ArrowReaderMetadata), DatasetError> {
+) -> Result<(OpenFile, ArrowReaderMetadata), DatasetError> {
     let unreadable = |e: io::Error| io_error(path, e, phase);
     let mut file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
@@ -157,7 +157,7 @@ pub(in crate::input) fn open(
     let length = metadata.len();
     look_at_edges(&mut file, length, path, phase)?;
     let modified = metadata.modified().ok();
-    let source = Source { file: Arc::new(file), length, modified, failure: Arc::default() };
+    let source = OpenFile { file: Arc::new(file), length, modified, failure: Arc::default() };
     // The schema that Arrow writers store beside Parquet's keeps dictionaries, time zones and widths.
     let loaded = guard(|| ArrowReaderMetadata::load(&source, ArrowReaderOptions::default()));
     match loaded {
@@ -200,7 +200,7 @@ fn look_at_edges(file: &mut File, length: u64, path: &Path, phase: Phase) -> Res
 }
 
 /// The error for a decoder's failure: the disk's, if the disk failed meanwhile, otherwise the file's.
-pub(in crate::input) fn damaged(path: &Path, source: &Source, reason: String, phase: Phase) -> DatasetError {
+pub(in crate::input) fn damaged(path: &Path, source: &OpenFile, reason: String, phase: Phase) -> DatasetError {
     match source.take_failure() {
         // The file was longer when it was opened.
         Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {

@@ -10,7 +10,7 @@ use super::batch::{Batch, Place};
 use super::column_plan::{Needs, Plan};
 use super::error::{DatasetError, Phase};
 use super::header::FileHeader;
-use super::open::{Source, damaged, guard, open};
+use super::open::{OpenFile, damaged, guard, open};
 
 /// Rows per batch: enough to make the work per batch small beside that per row, and to stay in the cache.
 pub(in crate::input) const BATCH: usize = 8192;
@@ -19,7 +19,7 @@ pub(in crate::input) const BATCH: usize = 8192;
 pub(in crate::input) struct FileReader<'a> {
     file: &'a FileHeader,
     index: u32,
-    source: Source,
+    source: OpenFile,
     reader: ParquetRecordBatchReader,
     first_row: u64,
 }

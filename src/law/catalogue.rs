@@ -15,7 +15,7 @@ const BUILT_IN: &str = include_str!("catalogue.toml");
 /// Where a law was published.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Source {
+pub struct Citation {
     pub author: String,
     pub year: u16,
     /// arXiv number or other reference.
@@ -64,7 +64,7 @@ struct Entry {
     #[serde(default)]
     ordered: Vec<String>,
     #[serde(default)]
-    source: Option<Source>,
+    source: Option<Citation>,
 }
 
 impl Catalogue {

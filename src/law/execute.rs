@@ -44,16 +44,16 @@ impl Pack {
 
 /// Where a loop over a block reads an operand: the k-th pack, or the same pack throughout.
 #[derive(Clone, Copy)]
-pub struct Source<'a> {
+pub struct Operands<'a> {
     packs: &'a [Cell<Pack>],
     /// 0 or 1.
     stride: usize,
 }
 
-impl<'a> Source<'a> {
+impl<'a> Operands<'a> {
     /// One pack per step.
     pub fn each(packs: &'a [Cell<Pack>]) -> Self {
-        Source { packs, stride: 1 }
+        Operands { packs, stride: 1 }
     }
 
     /// The k-th pack.
@@ -68,17 +68,17 @@ impl<'a> Source<'a> {
         L::load(token, &self.pack(k).0[lane..])
     }
 
-    /// Panics unless there are `len` packs to read; makes [`Source::get_unchecked`] safe for every `k < len`.
+    /// Panics unless there are `len` packs to read; makes [`Operands::get_unchecked`] safe for every `k < len`.
     #[inline(always)]
     pub fn assert_covers(&self, len: usize) {
         assert!(self.packs.len() > self.stride * len.saturating_sub(1), "a block reads beyond its data");
     }
 
-    /// [`Source::get`] without its check: in the loops over a block the checks cost a tenth of all time.
+    /// [`Operands::get`] without its check: in the loops over a block the checks cost a tenth of all time.
     ///
     /// # Safety
     ///
-    /// [`Source::assert_covers`] must have returned for some `len > k`.
+    /// [`Operands::assert_covers`] must have returned for some `len > k`.
     #[inline(always)]
     pub unsafe fn get_unchecked<L: Lanes>(&self, token: L::Token, k: usize, lane: usize) -> L {
         // SAFETY: k·stride is at most (len − 1)·stride, which was found to be inside. Nothing writes to the
@@ -104,17 +104,17 @@ pub struct Block<'a> {
 
 impl<'a> Block<'a> {
     #[inline(always)]
-    pub fn source(&self, operand: Operand) -> Source<'a> {
+    pub fn source(&self, operand: Operand) -> Operands<'a> {
         match operand {
             Operand::Slot(i) => {
                 let i = usize::from(i);
-                Source { packs: &self.slots[i..=i], stride: 0 }
+                Operands { packs: &self.slots[i..=i], stride: 0 }
             }
             Operand::Column(i) => {
                 let from = usize::from(i) * self.stride + self.start;
-                Source::each(&self.columns[from..from + self.len])
+                Operands::each(&self.columns[from..from + self.len])
             }
-            Operand::Register(i) => Source::each(self.register(i)),
+            Operand::Register(i) => Operands::each(self.register(i)),
         }
     }
 
@@ -246,8 +246,8 @@ fn execute<L: Lanes>(token: L::Token, instructions: &[Instruction], block: &Bloc
 fn solve<L: Lanes>(
     token: L::Token,
     unknown: &[Cell<Pack>],
-    low: Source,
-    high: Source,
+    low: Operands,
+    high: Operands,
     equation: &[Instruction],
     block: &Block,
 ) {
@@ -278,7 +278,7 @@ macro_rules! each {
 
 /// One instruction over a block.
 #[inline(always)]
-fn apply<L: Lanes>(token: L::Token, op: Op, target: &[Cell<Pack>], a: Source, b: Source, c: Source) {
+fn apply<L: Lanes>(token: L::Token, op: Op, target: &[Cell<Pack>], a: Operands, b: Operands, c: Operands) {
     match op {
         Op::Add => each!(L, token, target, (x = a, y = b) => x + y),
         Op::Sub => each!(L, token, target, (x = a, y = b) => x - y),

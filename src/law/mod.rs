@@ -36,10 +36,10 @@ mod symmetry;
 #[cfg(test)]
 mod tests;
 
-pub use catalogue::{Catalogue, CatalogueError, Source as Citation};
+pub use catalogue::{Catalogue, CatalogueError, Citation};
 pub use coordinate::{Coordinate, LARGEST_LOG, Metric, Role, Scale};
 pub use draws::{Draws, draw};
-pub use execute::{BLOCK, Block, LANES, Pack, Source};
+pub use execute::{BLOCK, Block, LANES, Operands, Pack};
 pub use graph::{LN_ZERO, Recipe, Unary};
 pub use model::{Bend, BendPlace, Model};
 pub use program::{Op, Operand, ParameterProgram, Program};

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use crate::lanes::Lanes;
 use crate::lanes::root::{MOST_ROUNDS, Search, above, below};
 
-use super::execute::{BLOCK, LANES, Pack, Source};
+use super::execute::{BLOCK, LANES, Pack, Operands};
 
 /// The searches of one pack.
 #[derive(Clone, Copy)]
@@ -23,10 +23,10 @@ struct Searches {
 /// Where the equation of a block is read and its unknown is written.
 #[derive(Clone, Copy)]
 pub struct Places<'a> {
-    pub low: Source<'a>,
-    pub high: Source<'a>,
-    pub value: Source<'a>,
-    pub slope: Source<'a>,
+    pub low: Operands<'a>,
+    pub high: Operands<'a>,
+    pub value: Operands<'a>,
+    pub slope: Operands<'a>,
     pub unknown: &'a [Cell<Pack>],
 }
 
@@ -60,7 +60,7 @@ pub fn solve_block<L: Lanes>(token: L::Token, places: Places, equation: impl Fn(
 fn at_end<L: Lanes>(
     token: L::Token,
     places: Places,
-    end: Source,
+    end: Operands,
     inside: fn(L) -> L,
     equation: &impl Fn(),
 ) -> [Pack; BLOCK] {

@@ -15,7 +15,7 @@ use std::cell::Cell;
 use fearless_simd::{Level, dispatch};
 
 use crate::lanes::Lanes;
-use crate::law::{BLOCK, BendPlace, Block, LANES, Model, Operand, Pack, Program, Source};
+use crate::law::{BLOCK, BendPlace, Block, LANES, Model, Operand, Pack, Program, Operands};
 
 use super::{LaneData, Loss};
 
@@ -227,7 +227,7 @@ fn sum_amplitudes<L: Lanes>(
         program.run::<L>(token, &block);
         let len = block.len;
         let extra = &block.registers[program.n_registers * BLOCK..];
-        let weighted = Source::each(&extra[..len]);
+        let weighted = Operands::each(&extra[..len]);
         let rest = block.source(program.outputs[0]);
         for i in 0..m {
             let column = block.source(program.outputs[1 + i]);
@@ -313,8 +313,8 @@ impl Objective<'_> {
             let (objective, rest) = sums.split_at_mut(1);
             let (gradient, hessian) = rest.split_at_mut(p);
             let (hessian, own) = hessian.split_at_mut(triangle(p));
-            let slopes = Source::each(&slope_cells[..len]);
-            let curvatures = Source::each(&curvature_cells[..len]);
+            let slopes = Operands::each(&slope_cells[..len]);
+            let curvatures = Operands::each(&curvature_cells[..len]);
             let columns = Columns { block: &block, outputs: &program.outputs[1..=p], slopes, curvatures };
             let unweighed = (&rows, slope_cells, &mut objective[0]);
             match p {
@@ -371,7 +371,7 @@ type Wanted<'a> = (&'a [Cell<Pack>], &'a [Cell<Pack>]);
 
 /// One block's residuals before the loss.
 struct Residuals<'a> {
-    value: Source<'a>,
+    value: Operands<'a>,
     target: &'a [Pack],
     weight: &'a [Pack],
     /// 1/σ.
@@ -445,8 +445,8 @@ const MOST_IN_REGISTERS: usize = 6;
 struct Columns<'a> {
     block: &'a Block<'a>,
     outputs: &'a [Operand],
-    slopes: Source<'a>,
-    curvatures: Source<'a>,
+    slopes: Operands<'a>,
+    curvatures: Operands<'a>,
 }
 
 impl Columns<'_> {
@@ -488,7 +488,7 @@ impl Columns<'_> {
         gradient: &mut [Pack],
         hessian: &mut [Pack],
     ) {
-        let columns: [Source; P] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
+        let columns: [Operands; P] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
         let len = self.block.len;
         if PLAIN {
             rows.value.assert_covers(len);
@@ -568,7 +568,7 @@ impl Columns<'_> {
     /// Each column times the slopes, side by side.
     #[inline(always)]
     fn sum_weighted<L: Lanes, const Q: usize>(&self, token: L::Token, sums: &mut [Pack]) {
-        let columns: [Source; Q] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
+        let columns: [Operands; Q] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
         let len = self.block.len;
         self.slopes.assert_covers(len);
         columns.iter().for_each(|column| column.assert_covers(len));
@@ -611,7 +611,7 @@ impl Columns<'_> {
                     set(cell, product, lane);
                 }
             }
-            let weighted_column = Source::each(&weighted[..len]);
+            let weighted_column = Operands::each(&weighted[..len]);
             for j in 0..=i {
                 let other = self.block.source(self.outputs[j]);
                 dot::<L>(token, len, weighted_column, other, &mut hessian[triangle(i) + j]);
@@ -634,7 +634,7 @@ fn set<L: Lanes>(cell: &Cell<Pack>, value: L, lane: usize) {
 
 /// `sum += Σ_k a[k]·b[k]`, per lane, in order of k.
 #[inline(always)]
-fn dot<L: Lanes>(token: L::Token, len: usize, a: Source, b: Source, sum: &mut Pack) {
+fn dot<L: Lanes>(token: L::Token, len: usize, a: Operands, b: Operands, sum: &mut Pack) {
     for lane in (0..LANES).step_by(L::WIDTH) {
         let mut total = L::load(token, &sum.0[lane..]);
         for k in 0..len {
