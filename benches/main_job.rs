@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText, Silent, run};
 use sweepfit::infer::{Options as InferOptions, replicate};
-use sweepfit::law::Pack;
+use sweepfit::lanes::Pack;
 use sweepfit::optimize::{self, Workspace};
 use sweepfit::problem::{LaneData, Loss, Mix, Objective, Order, ProgramWorkspace, Sums};
 

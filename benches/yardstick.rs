@@ -17,7 +17,7 @@ use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText};
 use sweepfit::infer::{Options, replicate};
 #[cfg(target_arch = "x86_64")]
-use sweepfit::law::Pack;
+use sweepfit::lanes::Pack;
 use sweepfit::law::{Catalogue, Residual};
 use sweepfit::optimize::Models;
 #[cfg(target_arch = "x86_64")]

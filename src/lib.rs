@@ -36,13 +36,14 @@
 //! * To have results in memory: [`engine::fit_all`] with a [`engine::Sink`] of your own.
 
 pub mod cli;
+pub mod compile;
 pub mod engine;
 pub mod formula;
 pub mod infer;
 pub mod input;
 pub mod lanes;
 pub mod law;
-mod linalg;
+pub mod linalg;
 pub mod optimize;
 pub mod output;
 pub mod problem;

@@ -10,8 +10,12 @@ use faer::linalg::qr::no_pivoting::factor::qr_in_place;
 use faer::{MatMut, Par};
 
 use crate::lanes::Lanes;
-use crate::law::Pack;
-use crate::problem::triangle;
+use crate::lanes::Pack;
+
+/// Number of entries in a lower triangle.
+pub fn triangle(p: usize) -> usize {
+    p * (p + 1) / 2
+}
 
 /// A pivot below this share of its diagonal entry is rounding noise.
 pub const PIVOT: f64 = 1e-15;

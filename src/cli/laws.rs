@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::ContentArrangement;
 
-use crate::law::{Catalogue, Domain, Law, model::Model};
+use crate::compile::model::Model;
+use crate::law::{Catalogue, Domain, Law};
 
 use super::{Failure, summary};
 

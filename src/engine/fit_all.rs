@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::infer::{self, Replicates, estimate, is_trustworthy, leverages, predictions, replicate_into};
 use crate::input::{Contents, DatasetError, Segment, panic_text};
-use crate::law::LANES;
+use crate::lanes::LANES;
 use crate::optimize::{self, Fit, Workspace, fit_choices, never_finite};
 use crate::problem::{Binder, Problem, Rejection};
 use crate::sweep::Sweep;

@@ -6,7 +6,8 @@
 
 use faer::Mat;
 
-use crate::law::{Law, Scale};
+use crate::compile::Scale;
+use crate::law::Law;
 use crate::optimize::{Fit, column_scales, weighted_entry};
 
 use super::Options;

@@ -29,7 +29,8 @@ pub use resample::{Resample, Resampler, generator};
 
 use std::cell::RefCell;
 
-use crate::law::{Domain, Scale};
+use crate::compile::Scale;
+use crate::law::Domain;
 use crate::optimize::{Fit, Flag, Models, Reach, Status, Towards, Workspace, endless, may_be_endless};
 
 use covariance::Uncertainty;

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fearless_simd::Level;
 use rayon::prelude::*;
 
-use crate::law::{LANES, Pack, Scale};
+use crate::compile::Scale;
+use crate::lanes::{LANES, Pack};
 use crate::optimize::{
     Ahead, Choice, Ending, Expansion, Fit, Kind, Linearization, Models, Surveying, Task, Terrain, Workspace,
     agreement_limit, at_edges, minimise, terrain,

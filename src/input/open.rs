@@ -200,7 +200,12 @@ fn look_at_edges(file: &mut File, length: u64, path: &Path, phase: Phase) -> Res
 }
 
 /// The error for a decoder's failure: the disk's, if the disk failed meanwhile, otherwise the file's.
-pub(in crate::input) fn damaged(path: &Path, source: &OpenFile, reason: String, phase: Phase) -> DatasetError {
+pub(in crate::input) fn damaged(
+    path: &Path,
+    source: &OpenFile,
+    reason: String,
+    phase: Phase,
+) -> DatasetError {
     match source.take_failure() {
         // The file was longer when it was opened.
         Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {

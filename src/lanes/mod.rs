@@ -15,6 +15,7 @@
 mod exp;
 mod hyper;
 mod ln;
+mod pack;
 mod pairs;
 mod pow;
 pub mod root;
@@ -24,6 +25,7 @@ mod types;
 pub use exp::exp;
 pub use hyper::{log_add_exp, sigmoid, tanh};
 pub use ln::{ln, log2, log10};
+pub use pack::{LANES, Pack};
 pub use pow::pow;
 pub use trig::{atan, cos, sin, tan};
 

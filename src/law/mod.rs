@@ -1,49 +1,25 @@
-//! Scaling laws: from text to compiled programs with exact derivatives.
+//! Scaling laws: parameters, domains, the catalogue, and expressions with exact derivatives.
 //!
-//! | file | its one idea |
+//! | file | what it holds |
 //! | --- | --- |
 //! | this one | [`Law`]: a formula whose names are sorted into parameters and variables |
 //! | [`catalogue`] | the published laws, read from `catalogue.toml` |
-//! | `graph` | hash-consed expressions that simplify as they are built |
-//! | `linear_form` | exponents multiplied out |
-//! | `derive` | exact first and second derivatives |
-//! | `coordinate` | the solver's coordinates and what they are for |
-//! | `coordinates` | which ones suit a law, read off its structure |
-//! | `build` | syntax to graph |
-//! | [`model`] | all of the above put together: a law compiled for a residual space |
-//! | `roles` | where starts are drawn, read off the structure |
+//! | [`graph`] | hash-consed expressions that simplify as they are built |
+//! | [`linear_form`] | exponents multiplied out |
+//! | [`derive`] | exact first and second derivatives |
 //! | `draws` | parameters at which a law is tried before there are data |
 //! | `symmetry` | other parameters that give the same curve |
-//! | `program`, `execute` | straight-line programs over packs of eight lanes |
-//! | `solve_block` | roots of equations within them |
-//!
-//! There is no hand-written path for the famous laws: catalogue and typed formulas run the same way.
 
-mod build;
 pub mod catalogue;
-mod coordinate;
-mod coordinates;
-mod derive;
+pub mod derive;
 mod draws;
-mod execute;
-mod graph;
-mod linear_form;
-pub mod model;
-mod program;
-mod roles;
-mod solve_block;
+pub mod graph;
+pub mod linear_form;
 mod symmetry;
-#[cfg(test)]
-mod tests;
 
 pub use catalogue::{Catalogue, CatalogueError, Citation};
-pub use coordinate::{Coordinate, LARGEST_LOG, Metric, Role, Scale};
 pub use draws::{Draws, draw};
-pub use execute::{BLOCK, Block, LANES, Operands, Pack};
 pub use graph::{LN_ZERO, Recipe, Unary};
-pub use model::{Bend, BendPlace, Model};
-pub use program::{Op, Operand, ParameterProgram, Program};
-pub use roles::{StartRule, start_rules};
 pub use symmetry::Symmetries;
 
 pub use crate::formula::Domain;

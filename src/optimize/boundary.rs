@@ -9,7 +9,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::law::{Law, Model, Residual, Role, Scale, Symmetries};
+use crate::compile::{Model, Role, Scale};
+use crate::law::{Law, Residual, Symmetries};
 use crate::problem::{LaneData, Problem};
 
 use super::diagnosis::collinearity::independent;

@@ -8,8 +8,9 @@
 use fearless_simd::{Level, dispatch};
 
 use crate::lanes::Lanes;
-use crate::law::{LANES, Pack};
-use crate::problem::{LaneData, Part, Problem, ProgramWorkspace, outputs_into, triangle};
+use crate::lanes::{LANES, Pack};
+use crate::linalg::triangle;
+use crate::problem::{LaneData, Part, Problem, ProgramWorkspace, outputs_into};
 
 use super::third_derivatives::{Derivatives, Tensors, halve};
 
@@ -237,9 +238,11 @@ const GROUP: usize = 4;
 
 #[cfg(test)]
 mod tests {
-    use crate::law::{LANES, Pack, Residual};
+    use crate::lanes::{LANES, Pack};
+    use crate::law::Residual;
+    use crate::linalg::triangle;
     use crate::optimize::{Linearization, Workspace};
-    use crate::problem::{LaneData, Loss, Part, Problem, triangle};
+    use crate::problem::{LaneData, Loss, Part, Problem};
     use crate::testing::{Uniform, catalogue_law, problem};
 
     use super::Expansion;

@@ -55,7 +55,8 @@ pub use workspace::Workspace;
 
 use std::sync::Arc;
 
-use crate::law::{Coordinate, Law, Residual, Role};
+use crate::compile::{Coordinate, Role};
+use crate::law::{Law, Residual};
 use crate::problem::{Loss, Problem};
 
 use infinity::{Landscape, landscape};

@@ -1,6 +1,6 @@
 //! Points of the solver's coordinates, one after the other in one vector.
 
-use crate::law::{LANES, Pack};
+use crate::lanes::{LANES, Pack};
 
 /// Points of so many coordinates each.
 #[derive(Clone, Debug, Default)]

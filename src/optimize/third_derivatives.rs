@@ -2,8 +2,8 @@
 //! sweep's own (see `ahead`).
 
 use crate::lanes::Lanes;
-use crate::law::Pack;
-use crate::problem::triangle;
+use crate::lanes::Pack;
+use crate::linalg::triangle;
 
 use crate::linalg::{cholesky, cholesky_solve};
 use crate::problem::total;

@@ -4,7 +4,8 @@ use std::cell::Cell;
 
 use fearless_simd::Level;
 
-use crate::law::{LANES, Model, Pack};
+use crate::compile::Model;
+use crate::lanes::{LANES, Pack};
 
 use super::{Problem, Table};
 
@@ -255,7 +256,8 @@ impl LaneData {
 mod tests {
     use fearless_simd::Level;
 
-    use crate::law::{LANES, Residual};
+    use crate::lanes::LANES;
+    use crate::law::Residual;
     use crate::problem::{Loss, Part, Table};
     use crate::testing::{Uniform, catalogue_law, problem};
 

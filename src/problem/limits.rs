@@ -6,7 +6,8 @@
 //! formula, evaluated as written in IEEE arithmetic, must be a number, and the compiled law must give the same, with finite
 //! derivatives.
 
-use crate::law::{Draws, LANES, Law, Pack, Residual, draw};
+use crate::lanes::{LANES, Pack};
+use crate::law::{Draws, Law, Residual, draw};
 use crate::sweep::Sweep;
 
 use super::lane_data::LaneData;

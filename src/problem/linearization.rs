@@ -6,9 +6,10 @@
 
 use fearless_simd::{Level, dispatch};
 
-use super::{LaneData, Loss, Problem, ProgramWorkspace, outputs_into, triangle};
+use super::{LaneData, Loss, Problem, ProgramWorkspace, outputs_into};
 use crate::lanes::Lanes;
-use crate::law::{LANES, Pack};
+use crate::lanes::{LANES, Pack};
+use crate::linalg::triangle;
 
 /// Residuals, Jacobian and weights at one point, one entry per observation, and sums of them.
 #[derive(Debug, Clone, Default)]

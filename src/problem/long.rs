@@ -10,7 +10,8 @@ use std::cell::RefCell;
 use fearless_simd::Level;
 use rayon::prelude::*;
 
-use crate::law::{LANES, Model, Pack};
+use crate::compile::Model;
+use crate::lanes::{LANES, Pack};
 
 use super::{LaneData, Loss, Mix, Objective, Order, Part, Problem, ProgramWorkspace, Sums};
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::compile::Model;
 use crate::formula::Expr;
-use crate::law::{Law, Model};
+use crate::law::Law;
 use crate::sweep::{Sweep, SweepColumns};
 
 use super::{Binder, Binding, Loss, Problem, Rejection};

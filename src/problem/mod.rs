@@ -33,7 +33,7 @@ pub use loss_choice::LossChoice;
 pub use memory::bind_columns;
 pub use objective::{
     LEAST_SHARE, Mix, Objective, Order, ProgramWorkspace, Sums, amplitude_equations, outputs_into,
-    outputs_lanes, triangle,
+    outputs_lanes,
 };
 pub use observations::{Binder, Binding, Observations, Rejection};
 pub use table::Table;
@@ -42,7 +42,8 @@ use std::sync::Arc;
 
 use fearless_simd::Level;
 
-use crate::law::{Coordinate, Law, Metric, Model, Residual, Scale};
+use crate::compile::{Coordinate, Metric, Model, Scale};
+use crate::law::{Law, Residual};
 use crate::sweep::Sweep;
 
 /// A compiled model with the data of one sweep.

@@ -14,8 +14,10 @@ use std::cell::Cell;
 
 use fearless_simd::{Level, dispatch};
 
+use crate::compile::{BLOCK, BendPlace, Block, Model, Operand, Operands, Program};
 use crate::lanes::Lanes;
-use crate::law::{BLOCK, BendPlace, Block, LANES, Model, Operand, Pack, Program, Operands};
+use crate::lanes::{LANES, Pack};
+use crate::linalg::triangle;
 
 use super::{LaneData, Loss};
 
@@ -51,11 +53,6 @@ impl Sums {
             *pack = Pack::splat(((a + e) + (c + g)) + ((b + f) + (d + h)));
         }
     }
-}
-
-/// Number of entries in a lower triangle.
-pub fn triangle(p: usize) -> usize {
-    p * (p + 1) / 2
 }
 
 /// What is evaluated: a model under a loss on lane data, with so many derivatives.

@@ -1,7 +1,8 @@
 //! Which rows of a sweep a law can use, and why not the others.
 
+use crate::compile::Model;
 use crate::formula::{Column, Expr, ExprKind, Table, evaluate};
-use crate::law::{Law, Model, Recipe, Residual, Unary};
+use crate::law::{Law, Recipe, Residual, Unary};
 use crate::sweep::{Sweep, is_null};
 
 use super::ColumnSet;

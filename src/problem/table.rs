@@ -15,7 +15,7 @@ use fearless_simd::Level;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use fearless_simd::{f64x4, f64x8, prelude::*};
 
-use crate::law::{LANES, Pack};
+use crate::lanes::{LANES, Pack};
 
 use super::{Part, Problem};
 

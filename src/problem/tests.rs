@@ -2,11 +2,13 @@
 
 use fearless_simd::Level;
 
-use crate::law::{LANES, Pack, Residual};
+use crate::lanes::{LANES, Pack};
+use crate::law::Residual;
 use crate::testing::{Uniform, catalogue_law, levels, problem};
 use crate::verify::cases::{Draws, cases};
 
-use super::{LaneData, Loss, Mix, Objective, Order, ProgramWorkspace, Sums, outputs_lanes, triangle};
+use super::{LaneData, Loss, Mix, Objective, Order, ProgramWorkspace, Sums, outputs_lanes};
+use crate::linalg::triangle;
 
 #[test]
 fn eight_lanes_and_one_give_the_same_bits() {

@@ -29,10 +29,13 @@ use std::time::Instant;
 use astro_float_num::{BigFloat, Consts};
 use rayon::prelude::*;
 
+use crate::compile::{Program, Scale};
 use crate::formula::{Expr, ExprKind, parse_formula};
-use crate::law::{Law, Pack, Program, Residual, Scale};
+use crate::lanes::Pack;
+use crate::law::{Law, Residual};
+use crate::linalg::triangle;
 use crate::optimize::Models;
-use crate::problem::{LaneData, Loss, Problem, ProgramWorkspace, bind_columns, outputs_lanes, triangle};
+use crate::problem::{LaneData, Loss, Problem, ProgramWorkspace, bind_columns, outputs_lanes};
 
 use super::cases::{Draws, cases};
 use super::precise::{At, HERE, PreciseLaw, add, div, mul, number, scaled, sub, to_f64};

@@ -11,8 +11,9 @@ use std::collections::HashMap;
 
 use astro_float_num::{BigFloat, Consts, RoundingMode, Sign};
 
+use crate::compile::{Op, Operand, ParameterProgram};
 use crate::formula::{BinaryOp, Expr, ExprKind, Function};
-use crate::law::{Law, Op, Operand, ParameterProgram, Unary};
+use crate::law::{Law, Unary};
 
 /// Precision of all numbers, 77 decimal digits.
 pub const BITS: usize = 256;

@@ -5,8 +5,9 @@
 //! variable that takes too few values (`A/N^alpha` is a constant where `N` is), and two variables of which one is a
 //! power of the other (tokens in fixed proportion to parameters).
 
+use crate::compile::Role;
 use crate::formula::{BinaryOp, Expr, ExprKind, names};
-use crate::law::{Law, Role, list};
+use crate::law::{Law, list};
 use crate::problem::Problem;
 
 use crate::optimize::boundary::Models;

@@ -8,7 +8,7 @@ use faer::linalg::lu::partial_pivoting::{factor, solve};
 use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
 use faer::{Conj, Mat, Par};
 
-use crate::law::{Role, Scale};
+use crate::compile::{Role, Scale};
 use crate::problem::Problem;
 
 use crate::linalg::triangularise;

@@ -4,7 +4,8 @@ pub mod collinearity;
 pub mod flags;
 pub mod identifiability;
 
-use crate::law::{Domain, LARGEST_LOG, Law, Scale, list};
+use crate::compile::{LARGEST_LOG, Scale};
+use crate::law::{Domain, Law, list};
 use crate::problem::{LaneData, Problem};
 
 use self::collinearity::{Collinear, MOVES, MOVES_MUCH, few_values, movement, movers, narrow_range};

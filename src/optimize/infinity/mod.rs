@@ -24,8 +24,9 @@ mod regularization_path;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use crate::compile::{Coordinate, Role, Scale};
 use crate::formula::names;
-use crate::law::{Coordinate, Residual, Role, Scale, list};
+use crate::law::{Residual, list};
 use crate::problem::{LaneData, Problem};
 
 use self::limit_curve::{LimitCurve, recognise};

@@ -12,7 +12,7 @@
 //! Newton's method on the exact Hessian of the projected sum (a Schur complement), its steps
 //! cut to a trust region.
 
-use crate::law::{Coordinate, Role, Scale};
+use crate::compile::{Coordinate, Role, Scale};
 use crate::problem::{LaneData, Problem};
 
 use crate::linalg::{cholesky, cholesky_solve};

@@ -1,7 +1,7 @@
 //! The linear algebra of a step: the damped Newton step within a box, and what it promises; in lanes.
 
 use crate::lanes::Lanes;
-use crate::problem::triangle;
+use crate::linalg::triangle;
 
 use super::{Searches, is_true, load, truth};
 use crate::linalg::{solve_lanes, substitute_lanes};

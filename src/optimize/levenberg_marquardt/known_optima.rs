@@ -7,8 +7,8 @@
 use fearless_simd::{Level, dispatch};
 
 use crate::lanes::Lanes;
-use crate::law::{LANES, Pack};
-use crate::problem::triangle;
+use crate::lanes::{LANES, Pack};
+use crate::linalg::triangle;
 
 use super::{Searches, is_true, load, truth};
 use crate::optimize::AGREEMENT;

@@ -9,7 +9,8 @@
 
 use fearless_simd::Level;
 
-use crate::law::{LANES, Model, Pack};
+use crate::compile::Model;
+use crate::lanes::{LANES, Pack};
 use crate::problem::{
     LONG, LaneData, LongData, Objective, Order, Part, Problem, ProgramWorkspace, Sums, Table,
 };

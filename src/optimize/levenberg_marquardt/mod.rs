@@ -38,9 +38,11 @@ mod watchdog;
 
 use fearless_simd::{Level, dispatch};
 
+use crate::compile::{Coordinate, Scale};
 use crate::lanes::{self, Lanes};
-use crate::law::{Coordinate, LANES, Pack, Scale};
-use crate::problem::{LEAST_SHARE, Loss, Mix, Sums, triangle};
+use crate::lanes::{LANES, Pack};
+use crate::linalg::triangle;
+use crate::problem::{LEAST_SHARE, Loss, Mix, Sums};
 
 use self::damped_step::Against;
 use self::watchdog::{AFTER_CLIMB, Canyon};

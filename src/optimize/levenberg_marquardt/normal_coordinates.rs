@@ -16,8 +16,9 @@
 use fearless_simd::{Level, dispatch};
 
 use crate::lanes::Lanes;
-use crate::law::{LANES, Pack};
-use crate::problem::{Loss, triangle};
+use crate::lanes::{LANES, Pack};
+use crate::linalg::triangle;
+use crate::problem::Loss;
 
 use super::{Ground, Searches, is_true, load};
 

@@ -17,8 +17,9 @@
 //! gains anything.
 
 use crate::lanes::Lanes;
-use crate::law::Pack;
-use crate::problem::{Sums, triangle};
+use crate::lanes::Pack;
+use crate::linalg::triangle;
+use crate::problem::Sums;
 
 use super::{Searches, is_true, load, replace, truth};
 

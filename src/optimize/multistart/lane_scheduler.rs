@@ -8,7 +8,7 @@
 //! A fit's searches begin in stages, and know what earlier stages found: a fit's results depend neither on the fits that it
 //! shares lanes with nor on which of its searches are faster.
 
-use crate::law::LANES;
+use crate::lanes::LANES;
 use crate::problem::{Part, Problem};
 
 use super::Outcome;

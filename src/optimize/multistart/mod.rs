@@ -4,7 +4,8 @@ pub mod lane_scheduler;
 
 use std::collections::BTreeSet;
 
-use crate::law::{LANES, Law};
+use crate::lanes::LANES;
+use crate::law::Law;
 use crate::problem::{Part, Problem, Vectors};
 
 use self::lane_scheduler::Crew;

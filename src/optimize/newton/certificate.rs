@@ -43,7 +43,7 @@
 
 use faer::{Mat, Side};
 
-use crate::law::{Coordinate, Scale};
+use crate::compile::{Coordinate, Scale};
 use crate::linalg::{cholesky, cholesky_solve};
 use crate::optimize::levenberg_marquardt::SETTLED;
 use crate::problem::Linearization;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::law::{Law, Model, Operand, Residual};
+use crate::compile::{Model, Operand};
+use crate::law::{Law, Residual};
 use crate::problem::{LaneData, Loss, Problem};
 use crate::testing::{catalogue_law, problem, typed_law};
 use crate::verify::nist;

@@ -14,8 +14,9 @@ pub mod schur_complement;
 
 use std::cell::RefCell;
 
-use crate::law::{Role, Scale};
-use crate::problem::{LONG, LaneData, Problem, triangle};
+use crate::compile::{Role, Scale};
+use crate::linalg::triangle;
+use crate::problem::{LONG, LaneData, Problem};
 
 use self::certificate::{Certificate, Evaluated};
 use crate::linalg::{cholesky, cholesky_solve, triangularise};

@@ -6,7 +6,7 @@
 //! subtraction, and only what the second derivatives `S` add to it is computed from differences (Golub & Pereyra 1973;
 //! Björck 1996, chapter 9).
 
-use crate::problem::triangle;
+use crate::linalg::triangle;
 
 use super::Quadratic;
 use crate::linalg::{cholesky, cholesky_solve, triangularise};

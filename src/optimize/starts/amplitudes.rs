@@ -1,7 +1,7 @@
 //! Least squares from normal equations, for starts: eight systems side by side, one per lane.
 
-use crate::law::{LANES, Pack};
-use crate::problem::triangle;
+use crate::lanes::{LANES, Pack};
+use crate::linalg::triangle;
 
 use crate::linalg::PIVOT;
 
@@ -167,7 +167,7 @@ fn cholesky_solve(l: &[Pack], b: &mut [Pack]) {
 
 #[cfg(test)]
 mod tests {
-    use crate::law::{LANES, Pack};
+    use crate::lanes::{LANES, Pack};
     use crate::testing::Uniform;
 
     use super::{Sign, SignedLeastSquares, each};

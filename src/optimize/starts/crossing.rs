@@ -6,8 +6,9 @@
 //! observations is another optimum than a smooth turn. Hence starts are drawn by place and sharpness, and an optimum that
 //! turns sharply is compared with sharper ones nearby.
 
+use crate::compile::{Model, Scale};
 use crate::formula::{BinaryOp, Expr, ExprKind};
-use crate::law::{Law, Model, Scale};
+use crate::law::Law;
 use crate::problem::is_number;
 
 /// A coordinate whose size goes with a power of data of which the exponent is drawn: `a` in `exp(-a*x^d)`, or `b` in

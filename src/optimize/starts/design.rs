@@ -1,7 +1,8 @@
 //! How starts of a law are made, whatever the data: what becomes of each coordinate, and in what steps the design draws.
 
+use crate::compile::{Coordinate, Model, Scale};
 use crate::formula::Expr;
-use crate::law::{Coordinate, Model, Scale, StartRule, start_rules};
+use crate::optimize::starts::start_rules::{StartRule, start_rules};
 
 use super::amplitudes::Sign;
 use super::crossing::Crossing;

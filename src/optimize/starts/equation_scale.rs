@@ -5,7 +5,7 @@
 //! `(y − e)/(e0 − y)^a = b·x^-c`, halving finds the scale at which half of the predictions lie above their
 //! responses, whatever units the data is in.
 
-use crate::law::{LANES, Pack};
+use crate::lanes::{LANES, Pack};
 use crate::problem::{LaneData, Problem};
 
 use super::StartWorkspace;

@@ -3,7 +3,8 @@
 
 use fearless_simd::Level;
 
-use crate::law::{Model, Pack, Program};
+use crate::compile::{Model, Program};
+use crate::lanes::Pack;
 use crate::problem::{
     LaneData, Loss, Mix, Objective, Order, Problem, ProgramWorkspace, Sums, amplitude_equations, outputs_into,
 };

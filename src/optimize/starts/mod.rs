@@ -12,12 +12,17 @@ pub mod crossing;
 pub mod design;
 pub mod equation_scale;
 pub mod evaluator;
+pub mod start_rules;
 pub mod variable_projection;
 
 use std::ops::Range;
 
-use crate::law::{Coordinate, LANES, LARGEST_LOG, Pack, Residual, Scale, StartRule};
-use crate::problem::{Order, Problem, Vectors, is_number, triangle};
+use crate::compile::{Coordinate, LARGEST_LOG, Scale};
+use crate::lanes::{LANES, Pack};
+use crate::law::Residual;
+use crate::linalg::triangle;
+use crate::optimize::starts::start_rules::StartRule;
+use crate::problem::{Order, Problem, Vectors, is_number};
 
 use self::amplitudes::SignedLeastSquares;
 use self::crossing::{Crossing, Gaps};

@@ -10,9 +10,13 @@ use std::sync::Arc;
 
 use fearless_simd::{dispatch, f64x8};
 
+use crate::compile::{Coordinate, Model, Role, Scale};
 use crate::lanes::{self, Lanes};
-use crate::law::{Coordinate, LANES, Model, Pack, Residual, Role, Scale, StartRule};
-use crate::problem::{LaneData, Loss, Order, Problem, Vectors, triangle};
+use crate::lanes::{LANES, Pack};
+use crate::law::Residual;
+use crate::linalg::triangle;
+use crate::optimize::starts::start_rules::StartRule;
+use crate::problem::{LaneData, Loss, Order, Problem, Vectors};
 
 use super::StartWorkspace;
 use super::amplitudes::Sign;

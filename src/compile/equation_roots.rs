@@ -8,7 +8,9 @@ use std::cell::Cell;
 use crate::lanes::Lanes;
 use crate::lanes::root::{MOST_ROUNDS, Search, above, below};
 
-use super::execute::{BLOCK, LANES, Pack, Operands};
+use crate::lanes::{LANES, Pack};
+
+use super::execute::{BLOCK, Operands};
 
 /// The searches of one pack.
 #[derive(Clone, Copy)]

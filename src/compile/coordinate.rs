@@ -19,13 +19,13 @@
 //! The change of coordinates is itself built into the expression graph, so derivatives with respect to the
 //! coordinates are exact and the hot loop computes `exp(a' − alpha·u)` with the centred column `u`.
 
-use super::derive::ancestors;
-use super::graph::{Graph, Id, Node};
+use crate::law::derive::ancestors;
+use crate::law::graph::{Graph, Id, Node};
 
 /// A free coordinate of the solver and the parameter it stands for.
 #[derive(Debug, Clone)]
 pub struct Coordinate {
-    /// Index into [`super::Law::parameters`].
+    /// Index into [`crate::law::Law::parameters`].
     pub parameter: usize,
     pub scale: Scale,
     /// Bounds in the coordinate's own units; infinite where there are none. A logarithmic coordinate of a
@@ -89,12 +89,12 @@ pub const LARGEST_LOG: f64 = 690.0;
 #[derive(Debug, Default)]
 pub struct CentringPlan {
     /// Per shifted coordinate: terms `coefficient · Π factors · mean(column)`, to be subtracted.
-    pub(super) shifts: Vec<(usize, Vec<ShiftTerm>)>,
+    pub(in crate::compile) shifts: Vec<(usize, Vec<ShiftTerm>)>,
 }
 
 /// One term of a shift.
 #[derive(Debug)]
-pub(super) struct ShiftTerm {
+pub(in crate::compile) struct ShiftTerm {
     pub coefficient: f64,
     pub factors: Vec<Id>,
     pub reference: Reference,
@@ -119,7 +119,7 @@ impl ShiftTerm {
 
 /// Where a term is taken to shift an amplitude by it.
 #[derive(Debug)]
-pub(super) enum Reference {
+pub(in crate::compile) enum Reference {
     /// The mean of a data column.
     Mean(u32),
     /// An exponent at the ends of its data; an equation's unknown at its lower end.
@@ -129,7 +129,7 @@ pub(super) enum Reference {
 impl CentringPlan {
     /// Plans to shift a coordinate, unless that is planned already. A coordinate that a shift depends on is not shifted
     /// itself: terms that would make it so are left out.
-    pub(super) fn add(&mut self, graph: &Graph, coordinate: usize, mut terms: Vec<ShiftTerm>) {
+    pub(in crate::compile) fn add(&mut self, graph: &Graph, coordinate: usize, mut terms: Vec<ShiftTerm>) {
         let is_shifted = |i: usize| self.shifts.iter().any(|(known, _)| *known == i);
         terms.retain(|term| !term.coordinates(graph).any(|i| i == coordinate || is_shifted(i)));
         let is_needed = self

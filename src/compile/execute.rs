@@ -10,37 +10,15 @@ use std::cell::{Cell, RefCell};
 
 use fearless_simd::{Level, dispatch};
 
-use crate::lanes::{self, Lanes};
+use crate::lanes::{self, LANES, Lanes, Pack};
 
-use super::graph::{LN_ZERO, Unary};
+use super::equation_roots::{Places, solve_block};
 use super::program::{Instruction, Op, Operand, ParameterProgram, Program};
-use super::solve_block::{Places, solve_block};
-
-/// Values per pack.
-pub const LANES: usize = lanes::MAX_WIDTH;
+use crate::law::graph::{LN_ZERO, Unary};
 
 /// Packs per block: large enough that decoding is cheap, small enough that the registers of a search, some
 /// ten for most laws, stay in the first-level cache.
 pub const BLOCK: usize = 32;
-
-/// Eight values side by side, aligned for one load.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(C, align(64))]
-pub struct Pack(pub [f64; LANES]);
-
-impl Default for Pack {
-    fn default() -> Self {
-        Pack::ZERO
-    }
-}
-
-impl Pack {
-    pub const ZERO: Pack = Pack([0.0; LANES]);
-
-    pub fn splat(value: f64) -> Pack {
-        Pack([value; LANES])
-    }
-}
 
 /// Where a loop over a block reads an operand: the k-th pack, or the same pack throughout.
 #[derive(Clone, Copy)]

@@ -6,8 +6,9 @@
 
 use crate::formula::{BinaryOp, Expr, ExprKind, names, unknowns};
 
-use super::coordinate::{Coordinate, Role};
-use super::{LARGEST_LOG, Law, Scale};
+use crate::compile::{Coordinate, Role};
+use crate::compile::{LARGEST_LOG, Scale};
+use crate::law::Law;
 
 /// How to draw a start for one coordinate.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 
 use crate::formula::Expr;
 
-use super::build::Build;
+use super::choose_coordinates::{centring_plan, choose_coordinates, cornered, set_metrics};
 use super::coordinate::{Coordinate, Role, Scale};
-use super::coordinates::{centring_plan, choose_coordinates, cornered, set_metrics};
-use super::derive::Derivatives;
-use super::graph::{Graph, Id, Node, Recipe, Unary};
+use super::from_syntax::Build;
 use super::program::{Compiler, ParameterProgram, Program};
-use super::{Law, Residual};
+use crate::law::derive::Derivatives;
+use crate::law::graph::{Graph, Id, Node, Recipe, Unary};
+use crate::law::{Law, Residual};
 
 /// A law compiled for one residual space and one set of free parameters.
 #[derive(Debug)]

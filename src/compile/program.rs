@@ -2,12 +2,12 @@
 //!
 //! Every node is put where it costs least: constants and everything that depends on parameters alone go
 //! into *slots*, computed once per evaluation; what mixes parameters and data goes into *registers*, one
-//! value per observation. (What depends on data alone is a column already, see [`super::graph`].)
+//! value per observation. (What depends on data alone is a column already, see [`crate::law::graph`].)
 //! Products that are used once and added are fused, with one rounding; so is an exponential with such a sum.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::graph::{Graph, Id, Node, Unary};
+use crate::law::graph::{Graph, Id, Node, Unary};
 
 /// Where an instruction finds an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use crate::formula::{BinaryOp, Expr, ExprKind, Function, names};
 
 use super::coordinate::{CentringPlan, Coordinate, Scale};
-use super::graph::{Graph, Id, Recipe, Unary};
-use super::{Domain, Law};
+use crate::law::graph::{Graph, Id, Recipe, Unary};
+use crate::law::{Domain, Law};
 
 /// A law's graph while it is being built.
 pub struct Build<'a> {

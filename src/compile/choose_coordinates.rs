@@ -2,12 +2,12 @@
 
 use crate::formula::{BinaryOp, Expr, ExprKind, Function, names};
 
-use super::Law;
-use super::build::Build;
 use super::coordinate::{CentringPlan, Coordinate, LARGEST_LOG, Metric, Reference, Role, Scale, ShiftTerm};
-use super::derive::{Derivatives, ancestors};
-use super::graph::{Graph, Id, Node, Recipe, Unary};
-use super::linear_form::LinearForm;
+use super::from_syntax::Build;
+use crate::law::Law;
+use crate::law::derive::{Derivatives, ancestors};
+use crate::law::graph::{Graph, Id, Node, Recipe, Unary};
+use crate::law::linear_form::LinearForm;
 
 /// A finite positive domain wider than this ratio is searched on a logarithmic scale.
 const WIDE_RATIO: f64 = 100.0;

@@ -5,7 +5,8 @@
 #![allow(clippy::excessive_precision)]
 
 use crate::formula::{Column, Table, evaluate};
-use crate::law::{Law, Pack, Residual};
+use crate::lanes::Pack;
+use crate::law::{Law, Residual};
 use crate::problem::{LaneData, Loss, Problem, ProgramWorkspace, outputs_lanes};
 use crate::testing::{Uniform, problem, typed_law};
 use crate::verify::cases::{Draws, cases};
@@ -125,8 +126,9 @@ fn tied_parameters_are_one() {
 fn chinchilla_compiles_to_what_it_must_cost() {
     // Two exponentials, one logarithm, one division per observation, derivatives included.
     let law = crate::testing::catalogue_law("chinchilla");
-    let model = crate::law::Model::compile(&law, Residual::Log);
-    use crate::law::{Op, Unary};
+    let model = crate::compile::Model::compile(&law, Residual::Log);
+    use crate::compile::Op;
+    use crate::law::Unary;
     for instructions in [&model.search.instructions, &model.hessian.instructions] {
         let count = |op: Op| instructions.iter().filter(|i| i.op == op).count();
         // Each exponential is one instruction with its argument.
