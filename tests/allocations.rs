@@ -3,7 +3,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use sweepfit::engine::{self, Chunk, EngineError, Job, LawText, Run, Silent, Sink};
+use sweepfit::engine::{self, Job, LawText, Run, Silent};
+use sweepfit::output::{Chunk, OutputError, Sink};
 use sweepfit::infer::{Options, replicate};
 use sweepfit::input;
 use sweepfit::law::{Catalogue, Residual};
@@ -63,7 +64,7 @@ fn chinchilla(n: usize) -> (Models, Problem) {
 struct Nothing;
 
 impl Sink for Nothing {
-    fn take(&mut self, _: Chunk) -> Result<(), EngineError> {
+    fn take(&mut self, _: Chunk) -> Result<(), OutputError> {
         Ok(())
     }
 }

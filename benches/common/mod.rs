@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use sweepfit::engine::{self, Chunk, EngineError, Job, LawText, Run, Silent, Sink};
+use sweepfit::engine::{self, Job, LawText, Run, Silent};
+use sweepfit::output::{Chunk, OutputError, Sink};
 use sweepfit::input::{self, Dataset, Request};
 use sweepfit::law::{Catalogue, Residual};
 use sweepfit::optimize::{self, Fit, Models, Workspace};
@@ -124,7 +125,7 @@ impl Loaded {
 struct Records(Chunk);
 
 impl Sink for Records {
-    fn take(&mut self, chunk: Chunk) -> Result<(), EngineError> {
+    fn take(&mut self, chunk: Chunk) -> Result<(), OutputError> {
         self.0.append(chunk);
         Ok(())
     }

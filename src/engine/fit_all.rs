@@ -22,12 +22,7 @@ use super::EngineError;
 use super::job::Job;
 use super::plan::{BoundLaw, Plan};
 use super::progress::Progress;
-use super::record::{Chunk, Record, RejectedRow, ResidualRow};
-
-/// Takes results, chunk by chunk, in the order of the sweeps.
-pub trait Sink: Send {
-    fn take(&mut self, chunk: Chunk) -> Result<(), EngineError>;
-}
+use crate::output::{Chunk, Record, RejectedRow, ResidualRow, Sink, TableContext};
 
 /// All that a run needs besides the sweeps.
 #[derive(Debug, Clone)]
@@ -45,6 +40,23 @@ pub struct Run {
 }
 
 impl Run {
+    /// What the run's tables have in common.
+    pub fn table_context(&self) -> TableContext {
+        let names = |law: &BoundLaw| law.law.parameters.iter().map(|p| p.name.clone()).collect();
+        TableContext {
+            keys: self.contents.keys.clone(),
+            key_fields: self.contents.key_fields.clone(),
+            laws: self.laws.iter().map(|l| l.law.name.clone()).collect(),
+            parameters: self.laws.iter().map(names).collect(),
+            residual: self.laws.iter().map(|l| l.residual.to_string()).collect(),
+            seed: self.inference.seed,
+            confidence: self.inference.confidence,
+            bootstrap: self.inference.bootstrap > 0,
+            files: self.contents.files.iter().map(|f| f.path.clone()).collect(),
+            variables: self.variables.clone(),
+        }
+    }
+
     pub fn new(plan: &Plan, contents: Contents, job: &Job) -> Run {
         let mut variables: Vec<String> = Vec::new();
         for variable in plan.laws.iter().flat_map(|l| &l.law.variables) {
@@ -122,7 +134,7 @@ pub fn fit_all<S: Borrow<Segment> + Send + Sync>(
         fitted?;
         present = next.map_err(|error| EngineError::Midway(Box::new(error)))?;
     }
-    finished.map_or(Ok(()), |chunk| sink.take(chunk))
+    finished.map_or(Ok(()), |chunk| Ok(sink.take(chunk)?))
 }
 
 /// The sweeps of a segment; `finished` is what the sink has not taken yet, before and after.

@@ -10,7 +10,7 @@ use crate::output::Batches;
 
 use super::job::Job;
 use super::plan::BoundLaw;
-use super::record::Chunk;
+use crate::output::Chunk;
 
 /// Counts over a run.
 #[derive(Clone, Debug, Serialize)]

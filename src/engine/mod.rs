@@ -14,14 +14,12 @@ mod job;
 mod manifest;
 mod plan;
 mod progress;
-mod record;
 
-pub use fit_all::{Run, Sink, fit_all};
+pub use fit_all::{Run, fit_all};
 pub use job::{Job, LawText};
 pub use manifest::{Counts, Manifest};
 pub use plan::{BoundLaw, Plan, plan};
 pub use progress::{Progress, Silent, terminal_progress};
-pub use record::{Chunk, Record, RejectedRow, ResidualRow};
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -30,7 +28,7 @@ use std::time::Instant;
 use arrow::error::ArrowError;
 
 use crate::input::{self, DatasetError};
-use crate::output::{Batches, Directory, OutputError, directory, schema};
+use crate::output::{Batches, Chunk, Directory, OutputError, Sink, directory, schema};
 
 /// Why a job could not be completed.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +128,7 @@ pub fn run(
     let run = Run::new(&plan, contents, job);
     let mut sink = TableSink {
         counts: Counts::new(&plan.laws, &run.contents),
-        batches: Batches::new(&run),
+        batches: Batches::new(run.table_context()),
         directory: None,
         job_text: serde_json::to_string(job).unwrap_or_default(),
         only_sweep: Chunk::default(),
@@ -173,7 +171,7 @@ struct TableSink {
 }
 
 impl Sink for TableSink {
-    fn take(&mut self, chunk: Chunk) -> Result<(), EngineError> {
+    fn take(&mut self, chunk: Chunk) -> Result<(), OutputError> {
         self.counts.add(&chunk);
         if let Some(directory) = &mut self.directory {
             let batches = &self.batches;

@@ -1,4 +1,4 @@
-//! Records of the engine to Arrow batches.
+//! Records to Arrow batches.
 
 use std::sync::Arc;
 
@@ -10,55 +10,52 @@ use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-use crate::engine::{Chunk, Record, Run};
+
 use crate::infer::Estimate;
 use crate::optimize::{Status, words};
 
+use super::records::{Chunk, Record, ResidualRow};
 use super::schema::{COEFFICIENTS, FITS, REJECTED, REPLICATES, RESIDUALS, TableSpec, VARIABLES_AT};
+
+/// What the tables of one run have in common: the keys of its sweeps, its laws and its options.
+#[derive(Debug)]
+pub struct TableContext {
+    /// Per key column, one value per sweep.
+    pub keys: Vec<ArrayRef>,
+    pub key_fields: Vec<Field>,
+    /// Names of the laws, in order.
+    pub laws: Vec<String>,
+    /// Per law, the names of its parameters.
+    pub parameters: Vec<Vec<String>>,
+    /// Per law.
+    pub residual: Vec<String>,
+    pub seed: u64,
+    pub confidence: f64,
+    pub bootstrap: bool,
+    /// Paths of the input files.
+    pub files: Vec<String>,
+    /// Variables of all laws, for the table of residuals.
+    pub variables: Vec<String>,
+}
 
 /// Builds the batches of one run.
 #[derive(Debug)]
 pub struct Batches {
-    keys: Vec<ArrayRef>,
-    key_fields: Vec<Field>,
-    laws: Vec<String>,
-    parameters: Vec<Vec<String>>,
-    residual: Vec<String>,
-    seed: u64,
-    confidence: f64,
-    bootstrap: bool,
-    files: Vec<String>,
-    /// Variables of all laws, for the table of residuals.
-    variables: Vec<String>,
+    context: TableContext,
 }
 
 impl Batches {
-    pub fn new(run: &Run) -> Batches {
-        Batches {
-            keys: run.contents.keys.clone(),
-            key_fields: run.contents.key_fields.clone(),
-            laws: run.laws.iter().map(|l| l.law.name.clone()).collect(),
-            parameters: run
-                .laws
-                .iter()
-                .map(|l| l.law.parameters.iter().map(|p| p.name.clone()).collect())
-                .collect(),
-            residual: run.laws.iter().map(|l| l.residual.to_string()).collect(),
-            seed: run.inference.seed,
-            confidence: run.inference.confidence,
-            bootstrap: run.inference.bootstrap > 0,
-            files: run.contents.files.iter().map(|f| f.path.clone()).collect(),
-            variables: run.variables.clone(),
-        }
+    pub fn new(context: TableContext) -> Batches {
+        Batches { context }
     }
 
     /// A table's schema: the key columns, then its own.
     pub fn schema(&self, table: &TableSpec) -> SchemaRef {
-        let mut fields: Vec<Field> = self.key_fields.iter().map(|f| f.clone().with_nullable(true)).collect();
+        let mut fields: Vec<Field> = self.context.key_fields.iter().map(|f| f.clone().with_nullable(true)).collect();
         fields.extend(table.columns.iter().map(super::schema::ColumnSpec::field));
         if table.name == RESIDUALS.name {
-            let at = self.key_fields.len() + VARIABLES_AT;
-            for (i, variable) in self.variables.iter().enumerate() {
+            let at = self.context.key_fields.len() + VARIABLES_AT;
+            for (i, variable) in self.context.variables.iter().enumerate() {
                 let field = Field::new(variable, arrow::datatypes::DataType::Float64, true);
                 fields.insert(at + i, field);
             }
@@ -74,7 +71,7 @@ impl Batches {
     ) -> Result<RecordBatch, ArrowError> {
         let indices = UInt32Array::from(sweeps);
         let mut arrays: Vec<ArrayRef> =
-            self.keys.iter().map(|k| take(k, &indices, None)).collect::<Result<_, _>>()?;
+            self.context.keys.iter().map(|k| take(k, &indices, None)).collect::<Result<_, _>>()?;
         arrays.extend(columns);
         RecordBatch::try_new(self.schema(table), arrays)
     }
@@ -89,10 +86,10 @@ impl Batches {
             Arc::new(Float64Array::from_iter(records.iter().map(|r| f(r).filter(|x| !x.is_nan()))))
         };
         let columns = vec![
-            text(records.iter().map(|r| self.laws[r.law].as_str()).collect()),
-            text(records.iter().map(|r| self.residual[r.law].as_str()).collect()),
+            text(records.iter().map(|r| self.context.laws[r.law].as_str()).collect()),
+            text(records.iter().map(|r| self.context.residual[r.law].as_str()).collect()),
             Arc::new(StringArray::from_iter_values(records.iter().map(|r| r.loss.to_string()))),
-            Arc::new(UInt64Array::from_iter_values(records.iter().map(|_| self.seed))) as ArrayRef,
+            Arc::new(UInt64Array::from_iter_values(records.iter().map(|_| self.context.seed))) as ArrayRef,
             text(records.iter().map(|r| r.status.name()).collect()),
             text(records.iter().map(|r| r.message.as_str()).collect()),
             int(&|r| r.n_points),
@@ -123,19 +120,19 @@ impl Batches {
         let float = |f: &dyn Fn(&Estimate) -> Option<f64>| -> ArrayRef {
             Arc::new(Float64Array::from_iter(rows.iter().map(|(.., e)| f(e).filter(|x| !x.is_nan()))))
         };
-        let method = |e: &Estimate| e.interval.map(|_| if self.bootstrap { "percentile" } else { "t" });
+        let method = |e: &Estimate| e.interval.map(|_| if self.context.bootstrap { "percentile" } else { "t" });
         let bool = |f: fn(&Estimate) -> bool| -> ArrayRef {
             Arc::new(BooleanArray::from_iter(rows.iter().map(|(.., e)| Some(f(e)))))
         };
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, ..)| &self.laws[r.law]))),
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|&(r, i, _)| &self.parameters[r.law][i]))),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, ..)| &self.context.laws[r.law]))),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|&(r, i, _)| &self.context.parameters[r.law][i]))),
             float(&|e| Some(e.estimate)),
             float(&|e| e.std_error),
             float(&|e| e.bootstrap_std_error),
             float(&|e| e.interval.map(|(low, _)| low)),
             float(&|e| e.interval.map(|(_, high)| high)),
-            float(&|_| Some(self.confidence)),
+            float(&|_| Some(self.context.confidence)),
             Arc::new(StringArray::from_iter(rows.iter().map(|(.., e)| method(e)))),
             bool(|e| e.at_bound),
             bool(|e| e.fixed),
@@ -152,7 +149,7 @@ impl Batches {
             let Some(replicates) = &record.replicates else { continue };
             for r in 0..replicates.len() {
                 sweeps.push(record.sweep as u32);
-                laws.push(self.laws[record.law].as_str());
+                laws.push(self.context.laws[record.law].as_str());
                 numbers.push(r as i64);
                 objectives.push(Some(replicates.objective[r]).filter(|x| !x.is_nan()));
                 converged.push(replicates.converged[r]);
@@ -176,19 +173,19 @@ impl Batches {
             .iter()
             .flat_map(|r| r.residuals.clone().map(move |i| (r, i, &chunk.residuals[i])))
             .collect();
-        let float = |f: &dyn Fn(&crate::engine::ResidualRow) -> f64| -> ArrayRef {
+        let float = |f: &dyn Fn(&ResidualRow) -> f64| -> ArrayRef {
             Arc::new(Float64Array::from_iter(
                 rows.iter().map(|(.., row)| Some(f(row)).filter(|x| !x.is_nan())),
             ))
         };
         let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, ..)| &self.laws[r.law]))),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, ..)| &self.context.laws[r.law]))),
             Arc::new(StringArray::from_iter_values(
-                rows.iter().map(|(.., row)| &self.files[row.file as usize]),
+                rows.iter().map(|(.., row)| &self.context.files[row.file as usize]),
             )),
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|(.., row)| row.row as i64))),
         ];
-        let n = self.variables.len();
+        let n = self.context.variables.len();
         for v in 0..n {
             let values = rows.iter().map(|&(_, i, _)| chunk.variables[i * n + v]);
             columns.push(Arc::new(Float64Array::from_iter(values.map(|x| Some(x).filter(|x| !x.is_nan())))));
@@ -206,9 +203,9 @@ impl Batches {
     pub fn rejected(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
         let rows = &chunk.rejected;
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter(rows.iter().map(|r| r.law.map(|law| self.laws[law].as_str())))),
+            Arc::new(StringArray::from_iter(rows.iter().map(|r| r.law.map(|law| self.context.laws[law].as_str())))),
             Arc::new(StringArray::from_iter(
-                rows.iter().map(|r| r.place.map(|(file, _)| self.files[file as usize].as_str())),
+                rows.iter().map(|r| r.place.map(|(file, _)| self.context.files[file as usize].as_str())),
             )),
             Arc::new(Int64Array::from_iter(rows.iter().map(|r| r.place.map(|(_, row)| row as i64)))),
             Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.reason))),

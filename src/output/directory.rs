@@ -27,13 +27,15 @@ pub enum OutputError {
     Unusable { path: String, reason: String },
     #[error("{path}: writing failed: {reason}")]
     Write { path: String, reason: String },
+    #[error("building the output tables failed: {0}")]
+    Tables(#[from] arrow::error::ArrowError),
 }
 
 impl OutputError {
     pub fn exit_status(&self) -> u8 {
         match self {
             OutputError::Exists { .. } | OutputError::Unusable { .. } => 2,
-            OutputError::Write { .. } => 1,
+            OutputError::Write { .. } | OutputError::Tables(_) => 1,
         }
     }
 }

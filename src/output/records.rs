@@ -6,6 +6,8 @@ use crate::infer::{Criteria, Estimate, Goodness, Replicates, criteria, goodness,
 use crate::optimize::{Fit, Flag, Status};
 use crate::problem::Loss;
 
+use super::OutputError;
+
 /// One fit and what was inferred from it.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -122,13 +124,13 @@ impl Chunk {
     }
 
     /// How much of each there is: records, estimates, residuals, variables, rejected rows.
-    pub(super) fn lengths(&self) -> [usize; 5] {
+    pub(crate) fn lengths(&self) -> [usize; 5] {
         let Chunk { records, estimates, residuals, variables, rejected } = self;
         [records.len(), estimates.len(), residuals.len(), variables.len(), rejected.len()]
     }
 
     /// Forgets what came after.
-    pub(super) fn truncate(&mut self, [records, estimates, residuals, variables, rejected]: [usize; 5]) {
+    pub(crate) fn truncate(&mut self, [records, estimates, residuals, variables, rejected]: [usize; 5]) {
         self.records.truncate(records);
         self.estimates.truncate(estimates);
         self.residuals.truncate(residuals);
@@ -153,4 +155,14 @@ impl Chunk {
         self.variables.append(&mut other.variables);
         self.rejected.append(&mut other.rejected);
     }
+}
+
+/// Takes the results of a run, chunk by chunk, in the order of the sweeps.
+pub trait Sink: Send {
+    /// Takes the results of some consecutive sweeps.
+    ///
+    /// # Errors
+    ///
+    /// What could not be written, and why. It ends the run.
+    fn take(&mut self, chunk: Chunk) -> Result<(), OutputError>;
 }
