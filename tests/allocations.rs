@@ -4,11 +4,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sweepfit::engine::{self, Job, LawText, Run, Silent};
-use sweepfit::output::{Chunk, OutputError, Sink};
 use sweepfit::infer::{Options, replicate};
 use sweepfit::input;
 use sweepfit::law::{Catalogue, Residual};
 use sweepfit::optimize::{self, Models, Workspace};
+use sweepfit::output::{Chunk, OutputError, Sink};
 use sweepfit::problem::{Loss, Problem, bind_columns};
 
 struct Counting;

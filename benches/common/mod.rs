@@ -8,10 +8,10 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use sweepfit::engine::{self, Job, LawText, Run, Silent};
-use sweepfit::output::{Chunk, OutputError, Sink};
 use sweepfit::input::{self, Dataset, Request};
 use sweepfit::law::{Catalogue, Residual};
 use sweepfit::optimize::{self, Fit, Models, Workspace};
+use sweepfit::output::{Chunk, OutputError, Sink};
 use sweepfit::problem::{Binder, Binding, Loss, Problem};
 
 /// The program that was built with the benches.

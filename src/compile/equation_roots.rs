@@ -10,7 +10,7 @@ use crate::lanes::root::{MOST_ROUNDS, Search, above, below};
 
 use crate::lanes::{LANES, Pack};
 
-use super::execute::{BLOCK, Operands};
+use super::operands::{BLOCK, Operands};
 
 /// The searches of one pack.
 #[derive(Clone, Copy)]

@@ -8,6 +8,7 @@
 //! | `choose_coordinates` | which coordinates suit a law, read off its structure |
 //! | `from_syntax` | syntax to graph |
 //! | `program` | graph nodes lowered to straight-line programs |
+//! | `operands` | what a loop over a block reads |
 //! | `execute` | programs run over blocks of packs |
 //! | `equation_roots` | roots of equations within a program |
 //!
@@ -19,11 +20,13 @@ mod equation_roots;
 mod execute;
 mod from_syntax;
 pub mod model;
+mod operands;
 mod program;
 #[cfg(test)]
 mod tests;
 
 pub use coordinate::{Coordinate, LARGEST_LOG, Metric, Role, Scale};
-pub use execute::{BLOCK, Block, Operands};
+pub use execute::Block;
 pub use model::{Bend, BendPlace, Model};
+pub use operands::{BLOCK, Operands};
 pub use program::{Op, Operand, ParameterProgram, Program};

@@ -1,9 +1,9 @@
 //! The `where` part of a law: what is known of its parameters.
 
 use super::ast::{CompareOp, Domain, Expr, ExprKind, Span};
-use super::lex::{Fault, Kind};
+use super::lex::{Fault, Kind, Parsed};
 use super::parse::node;
-use super::stream::{Input, Parsed, accept, expect, here, new_name, next};
+use super::stream::{Input, accept, expect, here, new_name, next};
 
 /// Parses `p > 0, q in [0, 1], …`; a name given twice keeps its first place.
 pub(super) fn where_domains(mut i: Input<'_>) -> Parsed<Vec<(String, Domain, Span)>> {

@@ -267,7 +267,7 @@ impl<'a> Batch<'a> {
     ) -> Result<Value<'a>, TypeError> {
         let ((low, valid_low), (high, valid_high)) = (self.numbers(low)?, self.numbers(high)?);
         let ends: Vec<(f64, f64)> = (0..self.rows).map(|row| (low.at(row), high.at(row))).collect();
-        let (values, valid) = roots(self.columns, unknown, &ends, equation)?;
+        let (values, valid) = roots(evaluate, self.columns, unknown, &ends, equation)?;
         let valid = both_valid(both_valid(valid_low, valid_high), valid.map(Cow::Owned));
         Ok(Value::Number(Numbers::Many(values), valid))
     }

@@ -3,8 +3,10 @@
 //! Each is the standard library's float64 function of that name, except `sigmoid`, which the
 //! standard library lacks. `min` and `max` are `f64::min` and `f64::max`, which pass over a NaN.
 
-use super::solve::NAME as SOLVE;
 use super::suggest::nearest;
+
+/// What `solve(unknown, low, high, equation)` is called in formulas.
+pub(super) const SOLVE: &str = "solve";
 
 /// A function of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

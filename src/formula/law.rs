@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use super::ast::{CompareOp, Domain, Expr, Formula, Span, names, unknowns, uses};
 use super::domain::where_domains;
-use super::lex::{Fault, Grammar, Kind, Token, tokens};
+use super::lex::{Fault, Grammar, Kind, Parsed, Token, tokens};
 use super::node::MAX_NODES;
 use super::parse::{node, whole};
-use super::stream::{Definition, Input, Parsed, accept, fault_of, here, input, new_name, next};
+use super::stream::{Definition, Input, accept, fault_of, here, input, new_name, next};
 use super::suggest::nearest;
 
 /// A part of the statement: its tokens, and the place just after them.

@@ -24,6 +24,9 @@ pub(super) enum Grammar {
     Condition,
 }
 
+/// What a parser has read, or why it cannot.
+pub(super) type Parsed<T> = ModalResult<T, Fault>;
+
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
     Number(f64),

@@ -4,8 +4,7 @@
 //! level, and with every term of a flat chain. What `with` definitions can multiply is limited too.
 
 use super::ast::{BinaryOp, CompareOp, Expr, ExprKind, Span};
-use super::lex::Fault;
-use super::stream::Parsed;
+use super::lex::{Fault, Parsed};
 
 /// How high the tree may be: a sum or chain of `or` has at most this many terms.
 pub const MAX_HEIGHT: usize = 1_000;

@@ -6,12 +6,12 @@ use winnow::prelude::*;
 use winnow::token::any;
 
 use super::ast::{BinaryOp, CompareOp, Expr, ExprKind, Span};
-use super::functions::{self, Function};
-use super::lex::{Fault, Grammar, Kind};
+use super::functions::{self, Function, SOLVE};
+use super::lex::{Fault, Grammar, Kind, Parsed};
 use super::node::{MAX_NODES, Node, binary, compare, join, leaf, two};
 use super::power;
 use super::solve;
-use super::stream::{Input, Parsed, accept, backtrack, enter, fault_of, here, leave, next};
+use super::stream::{Input, accept, backtrack, close, comma, enter, fault_of, here, leave, next};
 
 /// Parses all of the tokens as one expression.
 pub(super) fn whole(mut i: Input<'_>) -> Result<Node, Fault> {
@@ -59,8 +59,8 @@ fn operand(i: &mut Input<'_>) -> Parsed<Node> {
 /// What an identifier stands for: a call, a constant, a definition, or a name.
 fn named(i: &mut Input<'_>, name: &str, span: Span) -> Parsed<Node> {
     if let Some(open) = accept(i, &Kind::Open) {
-        if name == solve::NAME {
-            return solve::solve(i, span, &open.span);
+        if name == SOLVE {
+            return solve::solve(i, span, &open.span, node);
         }
         return call(i, name, span, &open.span);
     }
@@ -101,25 +101,6 @@ fn call(i: &mut Input<'_>, name: &str, span: Span, open: &Span) -> Parsed<Node> 
 /// One or more expressions with commas between.
 fn list(i: &mut Input<'_>) -> Parsed<Vec<Node>> {
     separated(1.., node, comma).parse_next(i)
-}
-
-/// The comma between two values.
-pub(super) fn comma(i: &mut Input<'_>) -> Parsed<()> {
-    match accept(i, &Kind::Comma) {
-        Some(_) => Ok(()),
-        None => backtrack(i),
-    }
-}
-
-/// The end of the parenthesis that closes the one opened at `open`.
-pub(super) fn close(i: &mut Input<'_>, open: &Span) -> Parsed<usize> {
-    if let Some(token) = accept(i, &Kind::Close) {
-        return Ok(token.span.end);
-    }
-    match next(i) {
-        None => Fault::cut("this `(` is never closed", open.clone()),
-        Some(token) => Fault::cut("expected an operator, `,` or `)`", token.span.clone()),
-    }
 }
 
 /// Reads a prefix operator. It comes after [`operand`] failed, so it reports for both.

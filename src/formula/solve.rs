@@ -6,20 +6,18 @@ use winnow::prelude::*;
 use super::ast::{BinaryOp, CompareOp, Expr, ExprKind, Span, uses};
 use super::columns::{Column, Columns};
 use super::error::TypeError;
-use super::evaluate::evaluate;
-use super::lex::{Fault, Kind};
+use super::lex::{Fault, Kind, Parsed};
 use super::node::{Node, binary, join};
-use super::parse::{close, comma, node};
-use super::stream::{Input, Parsed, accept, enter, leave, next};
+use super::stream::{Input, accept, close, comma, enter, leave, next};
 use crate::lanes::root::{MOST_ROUNDS, Search, above, below};
-
-/// What it is called in formulas.
-pub(super) const NAME: &str = "solve";
 
 const FORM: &str = "`solve` is written `solve(unknown, low, high, equation)`";
 
-/// Reads the call whose name is at `span` and whose parenthesis opened at `open`.
-pub(super) fn solve(i: &mut Input<'_>, span: Span, open: &Span) -> Parsed<Node> {
+/// Reads an expression.
+type Read = fn(&mut Input<'_>) -> Parsed<Node>;
+
+/// Reads the call whose name is at `span` and whose parenthesis opened at `open`; `read` reads its parts.
+pub(super) fn solve(i: &mut Input<'_>, span: Span, open: &Span, read: Read) -> Parsed<Node> {
     enter(i, open)?;
     let name = match next(i).map(|token| token.kind.clone()) {
         Some(Kind::Name(name)) => name,
@@ -32,7 +30,11 @@ pub(super) fn solve(i: &mut Input<'_>, span: Span, open: &Span) -> Parsed<Node> 
         None => return Fault::cut("this `(` is never closed", open.clone()),
     };
     let none = next(i).is_some_and(|token| token.kind == Kind::Close);
-    let arguments: Vec<Node> = if none { Vec::new() } else { separated(1.., side, comma).parse_next(i)? };
+    let arguments: Vec<Node> = if none {
+        Vec::new()
+    } else {
+        separated(1.., |i: &mut Input<'_>| side(i, read), comma).parse_next(i)?
+    };
     let place = span.start..close(i, open)?;
     leave(i);
     let given = arguments.len();
@@ -83,8 +85,8 @@ fn end(mut end: Node) -> Node {
 }
 
 /// An argument; `left = right` stands for the difference.
-fn side(i: &mut Input<'_>) -> Parsed<Node> {
-    let left = node(i)?;
+fn side(i: &mut Input<'_>, read: Read) -> Parsed<Node> {
+    let left = read(i)?;
     // In conditions `=` has been read as a comparison.
     if let ExprKind::Compare(CompareOp::Eq, ..) = &left.expr.kind {
         let Node { expr, place, height } = left;
@@ -96,7 +98,7 @@ fn side(i: &mut Input<'_>) -> Parsed<Node> {
         return Ok(Node { expr: Expr::new(kind, span), place, height });
     }
     if accept(i, &Kind::Compare(CompareOp::Eq)).is_some() {
-        let right = node(i)?;
+        let right = read(i)?;
         return binary(BinaryOp::Sub, left, right);
     }
     Ok(left)
@@ -134,9 +136,10 @@ impl Columns for Local<'_> {
     }
 }
 
-/// The root for every row and whether it is valid, from the ends' values and the equation. There are no
-/// derivatives here, so brackets are halved.
+/// The root for every row and whether it is valid, from the ends' values and the equation; `evaluate` gives the values of
+/// an expression. There are no derivatives here, so brackets are halved.
 pub(super) fn roots(
+    evaluate: fn(&Expr, &dyn Columns) -> Result<Column, TypeError>,
     columns: &dyn Columns,
     unknown: &str,
     ends: &[(f64, f64)],

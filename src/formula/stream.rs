@@ -3,18 +3,16 @@
 //! A limit on nesting is counted here, so that no text makes the parser exhaust the stack.
 
 use winnow::error::{ErrMode, ParserError};
-use winnow::prelude::*;
 use winnow::stream::{Stateful, Stream, TokenSlice};
 
 use super::ast::Span;
-use super::lex::{Fault, Grammar, Kind, Token};
+use super::lex::{Fault, Grammar, Kind, Parsed, Token};
 use super::node::Node;
 
 /// How deep parentheses, calls, powers and prefix operators may nest.
 pub const MAX_NESTING: usize = 100;
 
 pub(super) type Input<'t> = Stateful<TokenSlice<'t, Token>, State<'t>>;
-pub(super) type Parsed<T> = ModalResult<T, Fault>;
 
 /// A `with` definition.
 #[derive(Debug)]
@@ -112,5 +110,24 @@ pub(super) fn new_name(i: &mut Input<'_>, what: &str) -> Parsed<(String, Span)> 
         }
         Some(Kind::Quoted(_)) => Fault::cut(format!("expected {what}: double quotes are for columns"), span),
         _ => Fault::cut(format!("expected {what}"), span),
+    }
+}
+
+/// The comma between two values.
+pub(super) fn comma(i: &mut Input<'_>) -> Parsed<()> {
+    match accept(i, &Kind::Comma) {
+        Some(_) => Ok(()),
+        None => backtrack(i),
+    }
+}
+
+/// The end of the parenthesis that closes the one opened at `open`.
+pub(super) fn close(i: &mut Input<'_>, open: &Span) -> Parsed<usize> {
+    if let Some(token) = accept(i, &Kind::Close) {
+        return Ok(token.span.end);
+    }
+    match next(i) {
+        None => Fault::cut("this `(` is never closed", open.clone()),
+        Some(token) => Fault::cut("expected an operator, `,` or `)`", token.span.clone()),
     }
 }

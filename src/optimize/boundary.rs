@@ -6,104 +6,13 @@
 //! higher. Bounds of linear coordinates need nothing of the kind, since searches stop at them, unless the law has
 //! only a limit there.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-
-use crate::compile::{Model, Role, Scale};
-use crate::law::{Law, Residual, Symmetries};
+use crate::compile::{Role, Scale};
+use crate::law::Residual;
 use crate::problem::{LaneData, Problem};
 
-use super::diagnosis::collinearity::independent;
+use super::models::{Models, Zero};
 use super::newton::{Finished, minimise};
-use super::starts::design::Design;
 use crate::problem::Linearization;
-
-/// How a parameter stands on the edge 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Zero {
-    Exact,
-    /// At [`NEAR_ZERO`] instead, and called zero: for laws that have a limit at 0 which is not their value there, as a
-    /// broken law has when its break becomes sharp.
-    Limit,
-}
-
-/// Small enough to be as good as zero, and its inverse's square is still a number.
-const NEAR_ZERO: f64 = 1e-100;
-
-/// Parameters at zero, and how they stand there.
-type Edge = (Vec<usize>, Zero);
-
-/// The compiled forms of one law: its own, and with parameters fixed on edges as fits ask for them; and what else of a
-/// fit depends on the law alone.
-#[derive(Debug)]
-pub struct Models {
-    law: Law,
-    residual: Residual,
-    full: Arc<Model>,
-    reduced: Mutex<BTreeMap<Edge, Arc<Model>>>,
-    design: OnceLock<Design>,
-    symmetries: OnceLock<Symmetries>,
-    independent: Vec<(usize, usize)>,
-}
-
-impl Models {
-    pub fn compile(law: Law, residual: Residual) -> Models {
-        let full = Arc::new(Model::compile(&law, residual));
-        let independent = independent(&full.sources);
-        Models {
-            law,
-            residual,
-            full,
-            reduced: Mutex::default(),
-            design: OnceLock::new(),
-            symmetries: OnceLock::new(),
-            independent,
-        }
-    }
-
-    pub fn law(&self) -> &Law {
-        &self.law
-    }
-
-    pub fn full(&self) -> &Arc<Model> {
-        &self.full
-    }
-
-    /// How starts are made.
-    pub(in crate::optimize) fn design(&self) -> &Design {
-        self.design.get_or_init(|| Design::of(self))
-    }
-
-    /// Other parameters that give the same curve.
-    pub fn symmetries(&self) -> &Symmetries {
-        self.symmetries.get_or_init(|| Symmetries::of(&self.law))
-    }
-
-    /// Pairs of the law's data expressions that have no variable in common.
-    pub(in crate::optimize) fn independent(&self) -> &[(usize, usize)] {
-        &self.independent
-    }
-
-    /// The model with the given parameters of the law fixed at zero.
-    pub(in crate::optimize) fn at_zero(&self, parameters: &[usize]) -> Arc<Model> {
-        self.at(parameters, Zero::Exact)
-    }
-
-    fn at(&self, parameters: &[usize], zero: Zero) -> Arc<Model> {
-        let mut reduced = self.reduced.lock().unwrap_or_else(PoisonError::into_inner);
-        let fixed = |value: f64| {
-            let law = parameters.iter().fold(self.law.clone(), |law, &i| law.with_fixed(i, value));
-            Model::compile(&law, self.residual)
-        };
-        let model = reduced.entry((parameters.to_vec(), zero)).or_insert_with(|| {
-            Arc::new(match zero {
-                Zero::Exact => fixed(0.0),
-                Zero::Limit => fixed(NEAR_ZERO),
-            })
-        });
-        Arc::clone(model)
-    }
-}
 
 /// A term below this share of the response is a candidate for the edge.
 const SMALL_SHARE: f64 = 1e-4;

@@ -7,6 +7,7 @@
 //! | `starts` | where searches begin |
 //! | `levenberg_marquardt` | one search, eight of them side by side |
 //! | `newton` | the solver that finishes a fit, and the certificate of a minimum |
+//! | `models` | the compiled forms of a law that fits need |
 //! | `boundary` | parameters that belong on the edge of their domain |
 //! | `infinity` | whether there is a finite minimum, or the objective flattens towards infinity |
 //! | `diagnosis` | status, flags and message of a fit; what the data does not determine, and why |
@@ -22,6 +23,7 @@ mod diagnosis;
 mod infinity;
 mod levenberg_marquardt;
 mod local_expansion;
+mod models;
 mod multistart;
 pub mod newton;
 mod points;
@@ -33,8 +35,8 @@ mod third_derivatives;
 mod workspace;
 
 pub use crate::problem::Linearization;
+pub use boundary::at_edges;
 use boundary::at_edges_of;
-pub use boundary::{Models, at_edges};
 pub use diagnosis::flags::{Flag, words};
 pub use diagnosis::identifiability::Identification;
 pub use infinity::{Escape, Reach, Towards, endless, may_be_endless};
@@ -42,6 +44,7 @@ pub use levenberg_marquardt::lane_queue::{Ended, Kind, LaneQueue, Task};
 pub use levenberg_marquardt::normal_coordinates::Ahead;
 pub use levenberg_marquardt::{Ending, Terrain};
 pub use local_expansion::{Expansion, Surveying};
+pub use models::Models;
 pub use multistart::agreement_limit;
 pub use newton::certificate::{Certificate, Evaluated, column_scales, scaled_hessian, weighted_entry};
 pub use newton::{Finished, minimise};

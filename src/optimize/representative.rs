@@ -3,7 +3,7 @@
 use crate::law::Symmetries;
 use crate::problem::{LaneData, Problem};
 
-use super::boundary::Models;
+use super::models::Models;
 use super::multistart::agreement_limit;
 use super::newton::{Finished, minimise};
 use crate::problem::Linearization;

@@ -10,7 +10,6 @@ use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-
 use crate::infer::Estimate;
 use crate::optimize::{Status, words};
 
@@ -51,7 +50,8 @@ impl Batches {
 
     /// A table's schema: the key columns, then its own.
     pub fn schema(&self, table: &TableSpec) -> SchemaRef {
-        let mut fields: Vec<Field> = self.context.key_fields.iter().map(|f| f.clone().with_nullable(true)).collect();
+        let mut fields: Vec<Field> =
+            self.context.key_fields.iter().map(|f| f.clone().with_nullable(true)).collect();
         fields.extend(table.columns.iter().map(super::schema::ColumnSpec::field));
         if table.name == RESIDUALS.name {
             let at = self.context.key_fields.len() + VARIABLES_AT;
@@ -120,13 +120,16 @@ impl Batches {
         let float = |f: &dyn Fn(&Estimate) -> Option<f64>| -> ArrayRef {
             Arc::new(Float64Array::from_iter(rows.iter().map(|(.., e)| f(e).filter(|x| !x.is_nan()))))
         };
-        let method = |e: &Estimate| e.interval.map(|_| if self.context.bootstrap { "percentile" } else { "t" });
+        let method =
+            |e: &Estimate| e.interval.map(|_| if self.context.bootstrap { "percentile" } else { "t" });
         let bool = |f: fn(&Estimate) -> bool| -> ArrayRef {
             Arc::new(BooleanArray::from_iter(rows.iter().map(|(.., e)| Some(f(e)))))
         };
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, ..)| &self.context.laws[r.law]))),
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|&(r, i, _)| &self.context.parameters[r.law][i]))),
+            Arc::new(StringArray::from_iter_values(
+                rows.iter().map(|&(r, i, _)| &self.context.parameters[r.law][i]),
+            )),
             float(&|e| Some(e.estimate)),
             float(&|e| e.std_error),
             float(&|e| e.bootstrap_std_error),
@@ -203,7 +206,9 @@ impl Batches {
     pub fn rejected(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
         let rows = &chunk.rejected;
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter(rows.iter().map(|r| r.law.map(|law| self.context.laws[law].as_str())))),
+            Arc::new(StringArray::from_iter(
+                rows.iter().map(|r| r.law.map(|law| self.context.laws[law].as_str())),
+            )),
             Arc::new(StringArray::from_iter(
                 rows.iter().map(|r| r.place.map(|(file, _)| self.context.files[file as usize].as_str())),
             )),

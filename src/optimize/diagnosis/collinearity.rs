@@ -10,7 +10,7 @@ use crate::formula::{BinaryOp, Expr, ExprKind, names};
 use crate::law::{Law, list};
 use crate::problem::Problem;
 
-use crate::optimize::boundary::Models;
+use crate::optimize::models::Models;
 use crate::optimize::starts::design::Given;
 
 /// Two variables are called collinear where one departs from a power of the other by less than this share of its
@@ -81,14 +81,6 @@ impl Collinear {
         }
         starts
     }
-}
-
-/// Pairs of data expressions that have no variable in common: that the square of a variable moves with it is the law's
-/// own doing, not the data's.
-pub fn independent(sources: &[Expr]) -> Vec<(usize, usize)> {
-    let names: Vec<Vec<&str>> = sources.iter().map(names).collect();
-    let pairs = (0..sources.len()).flat_map(|j| (0..j).map(move |i| (i, j)));
-    pairs.filter(|&(i, j)| !names[i].iter().any(|name| names[j].contains(name))).collect()
 }
 
 /// Data expressions that move together, the worst pair alone; `values` is a buffer.

@@ -11,7 +11,7 @@
 use crate::lanes::LANES;
 use crate::problem::{Part, Problem};
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::optimize::levenberg_marquardt::known_optima::Basins;
 use crate::optimize::levenberg_marquardt::lane_queue::{Ended, Kind, LaneQueue, Task, Tasks, fills};
 use crate::optimize::levenberg_marquardt::{Ending, Terrain};

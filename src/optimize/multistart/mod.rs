@@ -1,6 +1,7 @@
 //! The searches of one fit: from where, how many, and where they ended.
 
 pub mod lane_scheduler;
+mod outcome;
 
 use std::collections::BTreeSet;
 
@@ -9,6 +10,7 @@ use crate::law::Law;
 use crate::problem::{Part, Problem, Vectors};
 
 use self::lane_scheduler::Crew;
+use self::outcome::Outcome;
 use super::diagnosis::collinearity::Collinear;
 use super::levenberg_marquardt::Ending;
 use super::levenberg_marquardt::known_optima::Basins;
@@ -81,31 +83,6 @@ pub struct Exchange<'a> {
     pub collinear: &'a Collinear,
     pub starts: &'a Starts<'a>,
     pub solver: Solver,
-}
-
-/// How a search ended.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcome {
-    pub start: usize,
-    pub objective: f64,
-    pub iterations: u32,
-    pub ending: Ending,
-}
-
-impl Outcome {
-    /// It ended in an optimum, or was abandoned on its way to one.
-    fn converged(&self) -> bool {
-        matches!(self.ending, Ending::Converged | Ending::Drifting | Ending::Abandoned(_))
-    }
-
-    /// It came to no end.
-    fn runs_off(&self) -> bool {
-        matches!(self.ending, Ending::Drifting | Ending::Stalled | Ending::Limit)
-    }
-
-    fn abandoned(&self) -> bool {
-        matches!(self.ending, Ending::Abandoned(_))
-    }
 }
 
 /// The searches of one fit; holds its buffers from fit to fit.

@@ -1,13 +1,15 @@
 //! How starts of a law are made, whatever the data: what becomes of each coordinate, and in what steps the design draws.
 
 use crate::compile::{Coordinate, Model, Scale};
+use std::sync::Arc;
+
 use crate::formula::Expr;
+use crate::law::Law;
 use crate::optimize::starts::start_rules::{StartRule, start_rules};
 
 use super::amplitudes::Sign;
 use super::crossing::Crossing;
 use super::variable_projection::Valley;
-use crate::optimize::boundary::Models;
 
 /// A value fixed by the user, per coordinate, in natural units.
 pub type Given = Vec<Option<f64>>;
@@ -48,13 +50,13 @@ pub struct Division {
 }
 
 impl Design {
-    pub fn of(models: &Models) -> Design {
-        let (law, model) = (models.law(), models.full());
+    /// `at_zero` compiles the law with some of its parameters at zero.
+    pub fn of(law: &Law, model: &Arc<Model>, at_zero: &dyn Fn(&[usize]) -> Arc<Model>) -> Design {
         let coordinates = &model.coordinates;
         let rules = start_rules(law, coordinates);
         let is_ordered = |i: &usize| law.ordered.contains(&law.parameters[coordinates[*i].parameter].name);
         let ordered = (0..coordinates.len()).filter(is_ordered).collect();
-        let valley = Valley::of(models, &rules);
+        let valley = Valley::of(model, &rules, at_zero);
         let sources = rules.iter().map(|rule| source(model, rule)).collect();
         let crossings = Crossing::find(law, model);
         let mut design =

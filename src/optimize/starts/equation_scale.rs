@@ -8,7 +8,7 @@
 use crate::lanes::{LANES, Pack};
 use crate::problem::{LaneData, Problem};
 
-use super::StartWorkspace;
+use super::workspace::StartWorkspace;
 
 /// The scale's logarithm is sought from minus to plus this (at the geometric-mean observation).
 const REACH: f64 = 256.0;

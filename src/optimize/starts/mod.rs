@@ -12,24 +12,27 @@ pub mod crossing;
 pub mod design;
 pub mod equation_scale;
 pub mod evaluator;
+mod interval;
 pub mod start_rules;
 pub mod variable_projection;
+pub mod workspace;
+
+pub use workspace::StartWorkspace;
 
 use std::ops::Range;
 
-use crate::compile::{Coordinate, LARGEST_LOG, Scale};
+use crate::compile::{Coordinate, Scale};
 use crate::lanes::{LANES, Pack};
 use crate::law::Residual;
 use crate::linalg::triangle;
 use crate::optimize::starts::start_rules::StartRule;
 use crate::problem::{Order, Problem, Vectors, is_number};
 
-use self::amplitudes::SignedLeastSquares;
-use self::crossing::{Crossing, Gaps};
+use self::crossing::Crossing;
 use self::design::{Design, Division, Given};
 use self::equation_scale::balance;
-use self::evaluator::Evaluator;
-use super::boundary::Models;
+use super::models::Models;
+use interval::{Draw, TAIL, natural_bounds};
 use super::points::Points;
 
 /// The starts of one problem.
@@ -41,35 +44,6 @@ pub struct Starts<'a> {
     reduced: Option<Problem>,
     /// The design's sequence begins here, in every dimension.
     origin: f64,
-}
-
-/// Buffers of starts, kept from fit to fit.
-#[derive(Debug, Default)]
-pub struct StartWorkspace {
-    pub evaluator: Evaluator,
-    pub sample: Vec<u32>,
-    /// The design's points, at first in natural units.
-    pub points: Points,
-    /// Eight of them side by side.
-    pub packs: Vec<Pack>,
-    pub least_squares: SignedLeastSquares,
-    pub shifts: Vec<f64>,
-    /// Of the valley: points, the same in natural units, and `1/response`.
-    pub thetas: Points,
-    pub naturals: Vec<f64>,
-    pub inverse: Vec<f64>,
-    intervals: Vec<Draw>,
-    ascending: Vec<f64>,
-    gaps: Gaps,
-    /// Responses and their weights in normal equations, and the amplitudes that are not solved.
-    response: Vec<Pack>,
-    row_weight: Vec<Pack>,
-    held: Vec<Pack>,
-    objectives: Vec<f64>,
-    ranked: Vec<usize>,
-    /// Of each point, the kind of curve that it stands for: which coordinates were drawn beyond their intervals' ends.
-    regions: Vec<usize>,
-    chosen: Vec<usize>,
 }
 
 impl<'a> Starts<'a> {
@@ -309,63 +283,6 @@ impl<'a> Starts<'a> {
         if let Some(i) = division.balanced {
             balance(problem, i, drafts);
         }
-    }
-}
-
-/// The share of draws that fall beyond either end of an interval where one or two coordinates have no end (of more, less:
-/// most points should be usual in most coordinates), and how far: in widths, or as a factor.
-const TAIL: f64 = 0.125;
-const FAR: f64 = 10.0;
-
-/// Where a coordinate is drawn, in natural units or their logarithm.
-#[derive(Clone, Copy, Debug)]
-struct Draw {
-    low: f64,
-    width: f64,
-    log: bool,
-    tail: f64,
-    bounds: (f64, f64),
-}
-
-impl Draw {
-    /// Whether the value for a number is within the interval (0), below (1) or above (2).
-    fn side(&self, u: f64) -> usize {
-        if u < self.tail && self.bounds.0 == f64::NEG_INFINITY {
-            1
-        } else if u > 1.0 - self.tail && self.bounds.1 == f64::INFINITY {
-            2
-        } else {
-            0
-        }
-    }
-
-    /// The value for a number between 0 and 1: mostly within the interval, for the first and the last beyond it.
-    /// Curves of another kind than the usual lie there, such as one that has ended its fall at the second observation.
-    fn at(&self, u: f64) -> f64 {
-        let Draw { low, width, log, tail, bounds } = *self;
-        let far = |v: f64| if log { v * FAR.ln() } else { width * FAR.powf(v) };
-        let value = match self.side(u) {
-            1 => low - far(1.0 - u / tail),
-            2 => low + width + far(1.0 - (1.0 - u) / tail),
-            _ => {
-                let first = if bounds.0 == f64::NEG_INFINITY { tail } else { 0.0 };
-                let last = if bounds.1 == f64::INFINITY { 1.0 - tail } else { 1.0 };
-                low + width * (u - first) / (last - first)
-            }
-        };
-        if log { value.exp() } else { value }
-    }
-}
-
-/// The ends of a coordinate's domain as it is drawn: infinite where there are none.
-fn natural_bounds(coordinate: &Coordinate, log: bool) -> (f64, f64) {
-    let open = coordinate.high >= LARGEST_LOG;
-    match coordinate.scale {
-        Scale::Log => (coordinate.low, if open { f64::INFINITY } else { coordinate.high }),
-        Scale::Linear if log => {
-            (if coordinate.low <= 0.0 { f64::NEG_INFINITY } else { coordinate.low }, coordinate.high)
-        }
-        Scale::Linear => (coordinate.low, coordinate.high),
     }
 }
 

@@ -18,9 +18,8 @@ use crate::linalg::triangle;
 use crate::optimize::starts::start_rules::StartRule;
 use crate::problem::{LaneData, Loss, Order, Problem, Vectors};
 
-use super::StartWorkspace;
 use super::amplitudes::Sign;
-use crate::optimize::boundary::Models;
+use super::workspace::StartWorkspace;
 
 /// A law without its offsets, where that is linear in coordinates that would have to be drawn.
 #[derive(Debug)]
@@ -40,8 +39,11 @@ pub struct Valley {
 
 impl Valley {
     /// None where nothing would be gained.
-    pub fn of(models: &Models, rules: &[StartRule]) -> Option<Valley> {
-        let full = models.full();
+    pub fn of(
+        full: &Arc<Model>,
+        rules: &[StartRule],
+        at_zero: &dyn Fn(&[usize]) -> Arc<Model>,
+    ) -> Option<Valley> {
         if full.residual != Residual::Log {
             return None;
         }
@@ -52,7 +54,7 @@ impl Valley {
             Arc::clone(full)
         } else {
             let parameters: Vec<usize> = offsets.iter().map(|&i| coordinates[i].parameter).collect();
-            models.at_zero(&parameters)
+            at_zero(&parameters)
         };
         let linear: Vec<usize> = model.linear.iter().map(|&(i, _)| i).collect();
         let solved: Vec<usize> = linear.iter().map(|&i| model.coordinates[i].parameter).collect();

@@ -1,0 +1,55 @@
+//! What a loop over a block reads.
+
+use std::cell::Cell;
+
+use crate::lanes::{Lanes, Pack};
+
+/// Packs per block: large enough that decoding is cheap, small enough that the registers of a search, some
+/// ten for most laws, stay in the first-level cache.
+pub const BLOCK: usize = 32;
+
+/// Where a loop over a block reads an operand: the k-th pack, or the same pack throughout.
+#[derive(Clone, Copy)]
+pub struct Operands<'a> {
+    pub(super) packs: &'a [Cell<Pack>],
+    /// 0 or 1.
+    pub(super) stride: usize,
+}
+
+impl<'a> Operands<'a> {
+    /// One pack per step.
+    pub fn each(packs: &'a [Cell<Pack>]) -> Self {
+        Operands { packs, stride: 1 }
+    }
+
+    /// The k-th pack.
+    #[inline(always)]
+    pub fn pack(&self, k: usize) -> Pack {
+        self.packs[k * self.stride].get()
+    }
+
+    /// Lanes `lane..lane + L::WIDTH` of the k-th pack.
+    #[inline(always)]
+    pub fn get<L: Lanes>(&self, token: L::Token, k: usize, lane: usize) -> L {
+        L::load(token, &self.pack(k).0[lane..])
+    }
+
+    /// Panics unless there are `len` packs to read; makes [`Operands::get_unchecked`] safe for every `k < len`.
+    #[inline(always)]
+    pub fn assert_covers(&self, len: usize) {
+        assert!(self.packs.len() > self.stride * len.saturating_sub(1), "a block reads beyond its data");
+    }
+
+    /// [`Operands::get`] without its check: in the loops over a block the checks cost a tenth of all time.
+    ///
+    /// # Safety
+    ///
+    /// [`Operands::assert_covers`] must have returned for some `len > k`.
+    #[inline(always)]
+    pub unsafe fn get_unchecked<L: Lanes>(&self, token: L::Token, k: usize, lane: usize) -> L {
+        // SAFETY: k·stride is at most (len − 1)·stride, which was found to be inside. Nothing writes to the
+        // cell while this reference, which does not leave the function, is alive.
+        let pack = unsafe { &*(*self.packs.as_ptr().add(k * self.stride)).as_ptr() };
+        L::load(token, &pack.0[lane..])
+    }
+}
