@@ -94,11 +94,11 @@ fn start_coordinates(models: &Models, problem: &Problem) -> Vec<f64> {
 /// `n` searches of one problem from one start, no multi-start and no certificate; the last one's coordinates.
 /// `alone`: one after the other, each spread over the lanes, as a fit with one start is.
 fn searches(problem: &Problem, start: &[f64], n: usize, alone: bool, workspace: &mut Workspace) -> Vec<f64> {
-    let terrain = optimize::terrain(problem);
-    let kind = Kind::of(problem, &terrain);
+    let settings = optimize::settings(problem);
+    let kind = Kind::of(problem, &settings);
     let (rows, weight) = problem.taking_part();
     let part = Part { rows: &rows, weight: &weight };
-    let task = Task::new(problem, &terrain, part, start);
+    let task = Task::new(problem, &settings, part, start);
     let mut last = Vec::new();
     if alone {
         (0..n).for_each(|_| workspace.lanes().run_alone(kind, task, |ended| last = ended.theta.to_vec()));

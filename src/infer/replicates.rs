@@ -14,8 +14,8 @@ use rayon::prelude::*;
 use crate::compile::Scale;
 use crate::lanes::{LANES, Pack};
 use crate::optimize::{
-    Ahead, Choice, Ending, Expansion, Fit, Kind, Linearization, Models, Surveying, Task, Terrain, Workspace,
-    agreement_limit, at_edges, minimise, terrain,
+    Choice, Ending, Expansion, FirstStep, Fit, Kind, Linearization, Models, SearchSettings, Surveying, Task,
+    Workspace, agreement_limit, at_edges, minimise, settings,
 };
 use crate::problem::{LaneData, Part, Problem, Table};
 
@@ -135,18 +135,18 @@ impl Prepared {
         }
         let level = Level::new();
         let (problem, start) = replicate_problem(models, fit);
-        let mut terrain = terrain(&problem);
+        let mut settings = settings(&problem);
         // From the estimate a nearly undamped step is right; near-absolute losses want a trace more, because a
         // replicate may leave hardly any residual with curvature.
-        terrain.damping = if problem.loss.is_quadratic() { 1e-9 } else { 1e-4 };
-        terrain.share = 0.25;
+        settings.damping = if problem.loss.is_quadratic() { 1e-9 } else { 1e-4 };
+        settings.share = 0.25;
         // For a long fit the rows take longer to read from memory than to compute again.
         let is_long = problem.is_long();
         if !is_long {
-            expansion.set(level, &problem, &start, terrain.share, surveying);
+            expansion.set(level, &problem, &start, settings.share, surveying);
         }
         let expansion = Some(&*expansion).filter(|_| !is_long);
-        terrain.bent = expansion.is_some_and(|e| !e.third.is_empty());
+        settings.bent = expansion.is_some_and(|e| !e.third.is_empty());
         let has_table = !is_long && table.set(level, &problem);
         let table = Some(&*table).filter(|_| has_table);
         let points = problem.observations.repeated_points();
@@ -163,7 +163,7 @@ impl Prepared {
             choice,
             points: points.as_ref().map(|(points, count)| (&points[..], *count)),
             problem: &problem,
-            terrain: &terrain,
+            settings: &settings,
             start: &start,
             expansion,
             table,
@@ -258,7 +258,7 @@ struct Refits<'a> {
 struct Refitting<'a> {
     models: &'a Models,
     problem: &'a Problem,
-    terrain: &'a Terrain<'a>,
+    settings: &'a SearchSettings<'a>,
     start: &'a [f64],
     /// Which of the different points each observation is at, where some are at the same, and how many there are.
     points: Option<(&'a [u32], usize)>,
@@ -272,7 +272,7 @@ struct Refitting<'a> {
 
 /// Refits the replicates from number `first` on.
 fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) {
-    let Refitting { models, problem, terrain, start, points, expansion, table, choice, options, key_digest } =
+    let Refitting { models, problem, settings, start, points, expansion, table, choice, options, key_digest } =
         *task;
     let n = problem.n();
     let p = problem.p();
@@ -324,12 +324,12 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
         let drawn = r * n..r * n + drawn[r];
         Part { rows: &rows[drawn.clone()], weight: &weight[drawn] }
     };
-    let mut kind = Kind { table, ..Kind::of(problem, terrain) };
+    let mut kind = Kind { table, ..Kind::of(problem, settings) };
     if let Some(expansion) = expansion {
-        (kind.ground.third, kind.ground.connection) = (&expansion.third, &expansion.connection);
+        (kind.shared.third, kind.shared.connection) = (&expansion.third, &expansion.connection);
         let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));
         for (sums, (trials, predicted)) in sums.chunks(width * LANES).zip(groups) {
-            workspace.lanes().look_ahead(terrain, kind.ground, expansion, sums, trials, predicted);
+            workspace.lanes().look_ahead(settings, kind.shared, expansion, sums, trials, predicted);
         }
     }
     thetas.clear();
@@ -343,12 +343,12 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
     drifts.resize(count, false);
     let task = |k: usize| {
         let r = order[k];
-        let ahead = expansion.map(|_| Ahead {
+        let ahead = expansion.map(|_| FirstStep {
             sums: &sums[r * width..(r + 1) * width],
             trial: &trials[r * p..(r + 1) * p],
             predicted: predicted[r],
         });
-        Task { problem, terrain, part: part(r), start, ahead }
+        Task { problem, settings, part: part(r), start, ahead }
     };
     workspace.lanes().run(kind, count, task, |ended| {
         let r = order[ended.task];

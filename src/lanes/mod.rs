@@ -26,6 +26,7 @@ pub use exp::exp;
 pub use hyper::{log_add_exp, sigmoid, tanh};
 pub use ln::{ln, log2, log10};
 pub use pack::{LANES, Pack};
+pub(crate) use pack::{is_true, load, replace, truth};
 pub use pow::pow;
 pub use trig::{atan, cos, sin, tan};
 

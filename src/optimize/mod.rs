@@ -41,8 +41,8 @@ pub use diagnosis::flags::{Flag, words};
 pub use diagnosis::identifiability::Identification;
 pub use infinity::{Escape, Reach, Towards, endless, may_be_endless};
 pub use levenberg_marquardt::lane_queue::{Ended, Kind, LaneQueue, Task};
-pub use levenberg_marquardt::normal_coordinates::Ahead;
-pub use levenberg_marquardt::{Ending, Terrain};
+pub use levenberg_marquardt::normal_coordinates::FirstStep;
+pub use levenberg_marquardt::{Ending, SearchSettings};
 pub use local_expansion::{Expansion, Surveying};
 pub use models::Models;
 pub use multistart::agreement_limit;
@@ -180,9 +180,9 @@ impl Fit {
 }
 
 /// What a search needs to know of a problem.
-pub fn terrain(problem: &Problem) -> Terrain<'_> {
+pub fn settings(problem: &Problem) -> SearchSettings<'_> {
     let model = &problem.model;
-    Terrain {
+    SearchSettings {
         bounds: &model.bounds,
         metric: &problem.metric,
         floor: problem.floor,

@@ -1,5 +1,5 @@
 //! The connection of normal coordinates and third derivatives of a sum of squares, which replicates take to be their
-//! sweep's own (see `ahead`).
+//! sweep's own (see `normal_coordinates`).
 
 use crate::lanes::Lanes;
 use crate::lanes::Pack;

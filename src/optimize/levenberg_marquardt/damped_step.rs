@@ -3,7 +3,8 @@
 use crate::lanes::Lanes;
 use crate::linalg::triangle;
 
-use super::{Searches, is_true, load, truth};
+use super::state::Searches;
+use crate::lanes::{is_true, load, truth};
 use crate::linalg::{solve_lanes, substitute_lanes};
 
 /// What a step is solved against.

@@ -10,7 +10,8 @@ use crate::lanes::Lanes;
 use crate::lanes::{LANES, Pack};
 use crate::linalg::triangle;
 
-use super::{Searches, is_true, load, truth};
+use super::state::Searches;
+use crate::lanes::{is_true, load, truth};
 use crate::optimize::AGREEMENT;
 
 /// Optima of one problem that searches have found: for each its place, the objective, gradient and Hessian, one after the
@@ -19,7 +20,7 @@ use crate::optimize::AGREEMENT;
 /// What is found becomes known when it is published, in the order of the searches' numbers: what a search is abandoned for
 /// then does not depend on how fast others were that ran beside it.
 #[derive(Clone, Debug, Default)]
-pub struct Basins {
+pub struct KnownOptima {
     p: usize,
     known: Vec<f64>,
     /// Numbers of the searches that have converged since, ascending, and their optima.
@@ -39,7 +40,7 @@ fn width(p: usize) -> usize {
     p + 1 + p + triangle(p)
 }
 
-impl Basins {
+impl KnownOptima {
     /// Forgets all, for a problem of `p` coordinates.
     pub fn forget(&mut self, p: usize) {
         self.p = p;
@@ -63,7 +64,7 @@ impl Basins {
 
     /// Makes known what has been noted, as far as it is new and there is room.
     pub fn publish(&mut self) {
-        let Basins { p, known, numbers, found } = self;
+        let KnownOptima { p, known, numbers, found } = self;
         let width = width(*p);
         for optimum in found.chunks(width) {
             let objective = optimum[*p];
@@ -93,9 +94,9 @@ impl Known {
     }
 
     /// A lane takes over what is known of its problem.
-    pub fn set(&mut self, lane: usize, basins: &Basins) {
-        self.n[lane] = basins.known.len() / width(basins.p);
-        for (pack, &value) in self.optima.iter_mut().zip(&basins.known) {
+    pub fn set(&mut self, lane: usize, optima: &KnownOptima) {
+        self.n[lane] = optima.known.len() / width(optima.p);
+        for (pack, &value) in self.optima.iter_mut().zip(&optima.known) {
             pack.0[lane] = value;
         }
     }
@@ -166,12 +167,12 @@ impl Searches {
 mod tests {
     use crate::law::Residual;
     use crate::optimize::levenberg_marquardt::Ending;
-    use crate::optimize::multistart::lane_scheduler::{self, Crew};
-    use crate::optimize::{Kind, Points, Starts, Task, Workspace, terrain};
+    use crate::optimize::multistart::lane_scheduler::{self, SearchGroup};
+    use crate::optimize::{Kind, Points, Starts, Task, Workspace, settings};
     use crate::problem::{Loss, Part};
     use crate::testing::{Uniform, problem, typed_law};
 
-    use super::{AGREEMENT, Basins};
+    use super::{AGREEMENT, KnownOptima};
 
     /// Searches on a law with many optima end, abandoned or not, in the optimum that each finds when left alone.
     #[test]
@@ -186,26 +187,26 @@ mod tests {
         let mut starts = Points::default();
         starts.clear(problem.p());
         Starts::new(&models, &problem).draw(0..128, 128, &mut workspace.search.drafts, &mut starts);
-        let terrain = terrain(&problem);
+        let settings = settings(&problem);
         let (rows, weight) = problem.taking_part();
         let part = Part { rows: &rows, weight: &weight };
         let mut alone = vec![f64::NAN; starts.len()];
-        let task = |i: usize| Task::new(&problem, &terrain, part, starts.point(i));
+        let task = |i: usize| Task::new(&problem, &settings, part, starts.point(i));
         workspace
             .lanes()
-            .run(Kind::of(&problem, &terrain), starts.len(), task, |end| alone[end.task] = end.objective);
-        let (mut ends, mut together, mut basins) = (Points::default(), Vec::new(), Basins::default());
+            .run(Kind::of(&problem, &settings), starts.len(), task, |end| alone[end.task] = end.objective);
+        let (mut ends, mut together, mut optima) = (Points::default(), Vec::new(), KnownOptima::default());
         ends.clear(problem.p());
-        basins.forget(problem.p());
+        optima.forget(problem.p());
         lane_scheduler::search(
-            [Crew {
+            [SearchGroup {
                 problem: &problem,
-                terrain: &terrain,
+                settings: &settings,
                 part,
                 starts: &starts,
                 ends: &mut ends,
                 outcomes: &mut together,
-                basins: &mut basins,
+                optima: &mut optima,
             }],
             workspace.lanes(),
         );

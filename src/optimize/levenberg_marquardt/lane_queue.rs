@@ -1,7 +1,7 @@
 //! Many searches of one model at once, one per lane.
 //!
 //! A lane whose search has ended is given the next task at once, so that no search waits for a slower
-//! neighbour; tasks may be of several fits (see `crew`). Every lane's arithmetic is its own: what a search finds does not
+//! neighbour; tasks may be of several fits (see `lane_scheduler`). Every lane's arithmetic is its own: what a search finds does not
 //! depend on which others share its batch, nor on the order in which they are taken.
 //!
 //! Searches on a long fit ([`LongData`]), or few on one that fills the lanes, are made one after the other, each over all
@@ -15,26 +15,31 @@ use crate::problem::{
     LONG, LaneData, LongData, Objective, Order, Part, Problem, ProgramWorkspace, Sums, Table,
 };
 
-use super::known_optima::{Basins, Known};
-use super::normal_coordinates::Ahead;
-use super::{Ending, Ground, Searches, Terrain};
+use super::known_optima::{Known, KnownOptima};
+use super::normal_coordinates::FirstStep;
+use super::state::{Ending, SearchSettings, Searches, SharedSettings};
 use crate::optimize::local_expansion::Expansion;
 
 /// One search to be made.
 #[derive(Clone, Copy, Debug)]
 pub struct Task<'a> {
     pub problem: &'a Problem,
-    pub terrain: &'a Terrain<'a>,
+    pub settings: &'a SearchSettings<'a>,
     pub part: Part<'a>,
     pub start: &'a [f64],
     /// What is known at the start, if anything.
-    pub ahead: Option<Ahead<'a>>,
+    pub ahead: Option<FirstStep<'a>>,
 }
 
 impl<'a> Task<'a> {
     /// A search of whose start nothing is known.
-    pub fn new(problem: &'a Problem, terrain: &'a Terrain<'a>, part: Part<'a>, start: &'a [f64]) -> Task<'a> {
-        Task { problem, terrain, part, start, ahead: None }
+    pub fn new(
+        problem: &'a Problem,
+        settings: &'a SearchSettings<'a>,
+        part: Part<'a>,
+        start: &'a [f64],
+    ) -> Task<'a> {
+        Task { problem, settings, part, start, ahead: None }
     }
 }
 
@@ -42,7 +47,7 @@ impl<'a> Task<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Kind<'a> {
     pub model: &'a Model,
-    pub ground: Ground<'a>,
+    pub shared: SharedSettings<'a>,
     /// The largest number of observations of a task.
     pub most_observations: usize,
     pub has_sigma: bool,
@@ -52,15 +57,15 @@ pub struct Kind<'a> {
 
 impl<'a> Kind<'a> {
     /// The kind of tasks on one problem.
-    pub fn of(problem: &'a Problem, terrain: &'a Terrain<'a>) -> Kind<'a> {
+    pub fn of(problem: &'a Problem, settings: &'a SearchSettings<'a>) -> Kind<'a> {
         Kind {
             model: &problem.model,
-            ground: Ground {
+            shared: SharedSettings {
                 loss: problem.loss,
                 coordinates: &problem.model.coordinates,
-                linear: terrain.linear,
-                project_start: terrain.project_start,
-                daring: terrain.daring,
+                linear: settings.linear,
+                project_start: settings.project_start,
+                daring: settings.daring,
                 third: &[],
                 connection: &[],
             },
@@ -81,7 +86,7 @@ pub struct Ended<'a> {
     pub objective: f64,
     pub iterations: u32,
     pub ending: Ending,
-    /// The point, and the objective, gradient and Hessian there or one step before, as [`Basins::note`] takes them.
+    /// The point, and the objective, gradient and Hessian there or one step before, as [`KnownOptima::note`] takes them.
     pub(in crate::optimize) optimum: &'a [f64],
 }
 
@@ -91,7 +96,7 @@ pub trait Tasks<'a> {
     fn next(&mut self, lane: usize) -> Option<(usize, Task<'a>)>;
 
     /// The optima that a task's search is abandoned for when it is on its way to one.
-    fn basins(&self, _task: usize) -> Option<&Basins> {
+    fn optima(&self, _task: usize) -> Option<&KnownOptima> {
         None
     }
 
@@ -177,7 +182,7 @@ impl LaneQueue {
 
     /// Runs tasks of one kind one after the other, the observations of each spread over the lanes.
     pub fn run_in_turn<'a>(&mut self, kind: Kind, tasks: &mut impl Tasks<'a>) {
-        let Kind { model, ground, .. } = kind;
+        let Kind { model, shared, .. } = kind;
         let LaneQueue { level, long, sums, searches, optimum, known, .. } = self;
         searches.prepare(model.coordinates.len());
         let mut loaded = None;
@@ -189,11 +194,11 @@ impl LaneQueue {
             }
             known.forget(model.coordinates.len());
             for lane in 0..LANES {
-                begin(lane, &task, tasks.basins(number), ground, searches, known);
+                begin(lane, &task, tasks.optima(number), shared, searches, known);
             }
             let ending = loop {
-                long.evaluate(*level, (model, ground.loss, &searches.mix), &searches.trial, sums);
-                let ending = searches.observe(*level, sums, [true; LANES], ground)[0];
+                long.evaluate(*level, (model, shared.loss, &searches.mix), &searches.trial, sums);
+                let ending = searches.observe(*level, sums, [true; LANES], shared)[0];
                 let entered = || searches.entered(*level, known)[0].map(Ending::Abandoned);
                 if let Some(ending) = ending.or_else(entered) {
                     break ending;
@@ -205,7 +210,7 @@ impl LaneQueue {
 
     /// Runs tasks of one kind side by side.
     pub fn run_in_lanes<'a>(&mut self, kind: Kind, tasks: &mut impl Tasks<'a>) {
-        let Kind { model, ground, most_observations, has_sigma, table } = kind;
+        let Kind { model, shared, most_observations, has_sigma, table } = kind;
         let p = model.coordinates.len();
         let LaneQueue { level, workspace, data, sums, searches, optimum, known, .. } = self;
         data.prepare(model, most_observations, has_sigma);
@@ -227,7 +232,7 @@ impl LaneQueue {
                     loading[lane] = Some((task.problem, task.part));
                     loaded[lane] = Some(identity);
                 }
-                begin(lane, &task, tasks.basins(number), ground, searches, known);
+                begin(lane, &task, tasks.optima(number), shared, searches, known);
                 lanes[lane] = Some((number, task));
                 changed = true;
             }
@@ -240,13 +245,13 @@ impl LaneQueue {
                 data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
                 changed = false;
             }
-            Objective { model, loss: ground.loss, order: Order::Hessian, data, mix: &searches.mix }.evaluate(
+            Objective { model, loss: shared.loss, order: Order::Hessian, data, mix: &searches.mix }.evaluate(
                 *level,
                 &searches.trial,
                 workspace,
                 sums,
             );
-            let mut endings = searches.observe(*level, sums, active, ground);
+            let mut endings = searches.observe(*level, sums, active, shared);
             for (ending, basin) in endings.iter_mut().zip(searches.entered(*level, known)) {
                 *ending = ending.or(basin.map(Ending::Abandoned));
             }
@@ -264,8 +269,8 @@ impl LaneQueue {
     /// `sums` are the expansion's for each, one after the other. Leaves points and expected decreases for each.
     pub fn look_ahead(
         &mut self,
-        terrain: &Terrain,
-        ground: Ground,
+        settings: &SearchSettings,
+        shared: SharedSettings,
         expansion: &Expansion,
         sums: &[Pack],
         trials: &mut [f64],
@@ -276,10 +281,10 @@ impl LaneQueue {
         // Lanes that are left over repeat the first.
         for lane in 0..LANES {
             let from = if lane < predicted.len() { lane * expansion.width() } else { 0 };
-            self.searches.begin(lane, &expansion.theta, terrain);
-            self.searches.inform(lane, &sums[from..from + expansion.width()], terrain.loss);
+            self.searches.begin(lane, &expansion.theta, settings);
+            self.searches.inform(lane, &sums[from..from + expansion.width()], settings.loss);
         }
-        self.searches.look_ahead(self.level, ground);
+        self.searches.look_ahead(self.level, shared);
         for (lane, (trial, predicted)) in trials.chunks_mut(p).zip(predicted).enumerate() {
             for (x, pack) in trial.iter_mut().zip(&self.searches.trial) {
                 *x = pack.0[lane];
@@ -303,17 +308,17 @@ pub fn fills(observations: usize, n: usize) -> bool {
 fn begin(
     lane: usize,
     task: &Task,
-    basins: Option<&Basins>,
-    ground: Ground,
+    optima: Option<&KnownOptima>,
+    shared: SharedSettings,
     searches: &mut Searches,
     known: &mut Known,
 ) {
-    searches.begin(lane, task.start, task.terrain);
-    if let Some(basins) = basins {
-        known.set(lane, basins);
+    searches.begin(lane, task.start, task.settings);
+    if let Some(optima) = optima {
+        known.set(lane, optima);
     }
     if let Some(ahead) = task.ahead {
-        searches.inform(lane, ahead.sums, ground.loss);
+        searches.inform(lane, ahead.sums, shared.loss);
         searches.look_at(lane, ahead.trial, ahead.predicted);
     }
 }
@@ -346,7 +351,7 @@ fn ended<'a>(
 #[cfg(test)]
 mod tests {
     use crate::law::Residual;
-    use crate::optimize::{self, Ending, Points, Starts, minimise, terrain};
+    use crate::optimize::{self, Ending, Points, Starts, minimise, settings};
     use crate::problem::{LONG, Loss};
     use crate::testing::{Uniform, catalogue_law, problem};
 
@@ -370,15 +375,15 @@ mod tests {
                 let mut starts = Points::default();
                 starts.clear(problem.p());
                 Starts::new(&models, &problem).draw(0..32, 12, &mut workspace.search.drafts, &mut starts);
-                let terrain = terrain(&problem);
+                let settings = settings(&problem);
                 let weight = &problem.observations.weight;
                 let rows = problem.weighted();
                 let part = Part { rows: &rows, weight };
-                let task = |i: usize| Task::new(&problem, &terrain, part, starts.point(i));
+                let task = |i: usize| Task::new(&problem, &settings, part, starts.point(i));
                 let best = minimise(&problem, weight, starts.point(0), 200).unwrap();
                 assert!(best.certificate.holds(), "{:?}", best.certificate);
                 let mut converged = 0;
-                workspace.lanes().run(Kind::of(&problem, &terrain), starts.len(), task, |ended| {
+                workspace.lanes().run(Kind::of(&problem, &settings), starts.len(), task, |ended| {
                     // From far outside the usual region a search may drift off.
                     if ended.ending == Ending::Converged {
                         converged += 1;
@@ -404,11 +409,11 @@ mod tests {
             starts.clear(problem.p());
             Starts::new(&models, &problem).draw(0..64, 32, &mut workspace.search.drafts, &mut starts);
             (16..32).for_each(|i| starts.point_mut(i)[0] = f64::NAN);
-            let terrain = terrain(&problem);
+            let settings = settings(&problem);
             let (rows, weight) = problem.taking_part();
             let part = Part { rows: &rows, weight: &weight };
-            let task = |i: usize| Task::new(&problem, &terrain, part, starts.point(i));
-            workspace.lanes().run(Kind::of(&problem, &terrain), starts.len(), task, |ended| {
+            let task = |i: usize| Task::new(&problem, &settings, part, starts.point(i));
+            workspace.lanes().run(Kind::of(&problem, &settings), starts.len(), task, |ended| {
                 assert_eq!(ended.task >= 16, ended.ending == Ending::NotFinite, "{n} {}", ended.task);
                 assert_eq!(ended.task >= 16, ended.objective.is_nan(), "{n} {}", ended.task);
             });
@@ -438,13 +443,13 @@ mod tests {
         let count = 400;
         let weights: Vec<Vec<f64>> =
             (0..count).map(|_| (0..n).map(|_| uniform.between(0.0, 2.5).floor()).collect()).collect();
-        let terrain = terrain(&problem);
+        let settings = settings(&problem);
         let task = |k: usize| {
             let part = Part { rows: &rows, weight: &weights[k] };
-            Task::new(&problem, &terrain, part, &start)
+            Task::new(&problem, &settings, part, &start)
         };
         let mut evaluations = 0;
-        Workspace::default().lanes().run(Kind::of(&problem, &terrain), count, task, |ended| {
+        Workspace::default().lanes().run(Kind::of(&problem, &settings), count, task, |ended| {
             assert_eq!(ended.ending, Ending::Converged);
             evaluations += ended.iterations;
             let reference = minimise(&problem, &weights[ended.task], ended.theta, 100).unwrap();

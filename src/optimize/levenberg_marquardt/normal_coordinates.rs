@@ -20,7 +20,8 @@ use crate::lanes::{LANES, Pack};
 use crate::linalg::triangle;
 use crate::problem::Loss;
 
-use super::{Ground, Searches, is_true, load};
+use super::state::{Searches, SharedSettings};
+use crate::lanes::{is_true, load};
 
 /// Times that the first step, which is the longest, is bent: each time by the step as it was bent before.
 const CORRECTIONS: usize = 2;
@@ -30,7 +31,7 @@ const MOST_BENT: f64 = 0.25;
 
 /// What is known of a search's start, and where it looks next.
 #[derive(Clone, Copy, Debug)]
-pub struct Ahead<'a> {
+pub struct FirstStep<'a> {
     /// Objective, gradient, Hessian at the start.
     pub sums: &'a [Pack],
     pub trial: &'a [f64],
@@ -57,19 +58,19 @@ impl Searches {
     }
 
     /// Where searches that were informed should look next: `trial` and `predicted`.
-    pub fn look_ahead(&mut self, level: Level, ground: Ground) {
-        dispatch!(level, simd => self.look_ahead_lanes::<fearless_simd::f64x8<_>>(simd, ground));
+    pub fn look_ahead(&mut self, level: Level, shared: SharedSettings) {
+        dispatch!(level, simd => self.look_ahead_lanes::<fearless_simd::f64x8<_>>(simd, shared));
     }
 
     #[inline(always)]
-    fn look_ahead_lanes<L: Lanes>(&mut self, token: L::Token, ground: Ground) {
+    fn look_ahead_lanes<L: Lanes>(&mut self, token: L::Token, shared: SharedSettings) {
         let zero = L::splat(token, 0.0);
         let all = zero.eq(zero);
         // Where no step is proposed none is expected to gain anything.
         zero.store(&mut self.predicted.0);
         self.update_metric::<L>(token, all);
-        self.propose::<L>(token, all, ground);
-        if ground.connection.is_empty() {
+        self.propose::<L>(token, all, shared);
+        if shared.connection.is_empty() {
             return;
         }
         let p = self.theta.len();
@@ -79,7 +80,7 @@ impl Searches {
                 let step = load::<L>(token, &self.trial[i]) - load(token, &self.theta[i]);
                 step.store(&mut self.step[i].0);
             }
-            self.set_turn::<L>(token, ground.connection);
+            self.set_turn::<L>(token, shared.connection);
             for i in 0..p {
                 let target = load::<L>(token, &self.straight[i]) - load(token, &self.turn[i]);
                 let target = target.max(load(token, &self.low[i])).min(load(token, &self.high[i]));
@@ -115,12 +116,17 @@ impl Searches {
     /// What is taken from the steps for the sake of the valley's curvature, in `turn`: `½ Γ[d,d]` where the connection is
     /// known, else what the last step tells of it.
     #[inline(always)]
-    pub(in crate::optimize) fn set_bow<L: Lanes>(&mut self, token: L::Token, good: L::Mask, ground: Ground) {
+    pub(in crate::optimize) fn set_geodesic_correction<L: Lanes>(
+        &mut self,
+        token: L::Token,
+        good: L::Mask,
+        shared: SharedSettings,
+    ) {
         let bent = is_true::<L>(token, &self.bent);
-        if ground.connection.is_empty() && ground.loss.is_quadratic() && ground.daring {
+        if shared.connection.is_empty() && shared.loss.is_quadratic() && shared.daring {
             self.bend_like_the_last::<L>(token, good);
-        } else if !ground.connection.is_empty() && L::any(bent) {
-            self.set_turn::<L>(token, ground.connection);
+        } else if !shared.connection.is_empty() && L::any(bent) {
+            self.set_turn::<L>(token, shared.connection);
             // The Hessian must be the exact one, and no step stop at a face.
             let free = self.free.iter().fold(bent, |all, free| all & is_true::<L>(token, free));
             self.keep_small_turns::<L>(token, free);

@@ -21,7 +21,8 @@ use crate::lanes::Pack;
 use crate::linalg::triangle;
 use crate::problem::Sums;
 
-use super::{Searches, is_true, load, replace, truth};
+use super::state::{Searches, Watchdog};
+use crate::lanes::{is_true, load, replace, truth};
 
 /// After a climb that paid, the damping is multiplied by this: the way along the floor may get longer from climb to climb.
 pub const AFTER_CLIMB: f64 = 0.8;
@@ -33,46 +34,12 @@ const HIGHEST: f64 = 5.0;
 /// Steps go the same way if the cosine between them, squared, is larger than this.
 const ALIGNED: f64 = 0.85;
 
-/// What searches know of the valleys that they are in.
-#[derive(Debug, Default)]
-pub struct Canyon {
-    /// Where the lanes are that have gone uphill, 1 and 0.
-    pub bold: Pack,
-    /// The lowest point of these, and the sums there.
-    theta: Vec<Pack>,
-    sums: Sums,
-    bent: Pack,
-    /// The last step that ended lower, and what the gradient at its end differed from what was foretold.
-    run: Vec<Pack>,
-    miss: Vec<Pack>,
-}
-
-impl Canyon {
-    /// Room for searches over `p` coordinates.
-    pub fn prepare(&mut self, p: usize) {
-        for packs in [&mut self.theta, &mut self.run, &mut self.miss] {
-            packs.clear();
-            packs.resize(p, Pack::ZERO);
-        }
-        self.sums.packs.clear();
-        self.sums.packs.resize(1 + p + triangle(p), Pack::ZERO);
-    }
-
-    /// Forgets what a lane's last search knew.
-    pub fn begin(&mut self, lane: usize) {
-        self.bold.0[lane] = 0.0;
-        for pack in self.run.iter_mut().chain(&mut self.miss) {
-            pack.0[lane] = 0.0;
-        }
-    }
-}
-
 impl Searches {
     /// The objective at the lowest points that were found.
     #[inline(always)]
     pub(in crate::optimize) fn lowest<L: Lanes>(&self, token: L::Token) -> L {
-        let bold = is_true::<L>(token, &self.canyon.bold);
-        L::select(bold, load(token, &self.canyon.sums.packs[0]), load(token, &self.at.packs[0]))
+        let bold = is_true::<L>(token, &self.watchdog.bold);
+        L::select(bold, load(token, &self.watchdog.sums.packs[0]), load(token, &self.at.packs[0]))
     }
 
     /// Notes the steps from `theta` to `trial` in the lanes where they are accepted; what they missed, where the next one
@@ -88,7 +55,7 @@ impl Searches {
             return;
         }
         let p = self.theta.len();
-        let Canyon { run, miss, .. } = &mut self.canyon;
+        let Watchdog { run, miss, .. } = &mut self.watchdog;
         for (run, (trial, theta)) in run.iter_mut().zip(self.trial.iter().zip(&self.theta)) {
             let step = load::<L>(token, trial) - load(token, theta);
             L::select(accepted, step, load(token, run)).store(&mut run.0);
@@ -133,7 +100,7 @@ impl Searches {
         }));
         let climbs = refused & same_way & objective.lt(highest) & is_true::<L>(token, &left);
         if L::any(climbs) {
-            let Canyon { theta, sums, bent, .. } = &mut self.canyon;
+            let Watchdog { theta, sums, bent, .. } = &mut self.watchdog;
             replace::<L>(token, climbs, &self.theta, theta);
             replace::<L>(token, climbs, &self.at.packs, &mut sums.packs);
             L::select(climbs, load(token, &self.bent), load(token, bent)).store(&mut bent.0);
@@ -150,14 +117,14 @@ impl Searches {
 
     /// Returns to the lowest points, where a climb has left them.
     #[inline(always)]
-    pub(in crate::optimize) fn return_to_base<L: Lanes>(&mut self, token: L::Token, lanes: L::Mask) {
+    pub(in crate::optimize) fn return_to_last_accepted<L: Lanes>(&mut self, token: L::Token, lanes: L::Mask) {
         if L::any(lanes) {
-            let Canyon { theta, sums, bent, .. } = &self.canyon;
+            let Watchdog { theta, sums, bent, .. } = &self.watchdog;
             replace::<L>(token, lanes, theta, &mut self.theta);
             replace::<L>(token, lanes, &sums.packs, &mut self.at.packs);
             L::select(lanes, load(token, bent), load(token, &self.bent)).store(&mut self.bent.0);
-            let bold = is_true::<L>(token, &self.canyon.bold) & !lanes;
-            truth(bold, L::splat(token, 1.0)).store(&mut self.canyon.bold.0);
+            let bold = is_true::<L>(token, &self.watchdog.bold) & !lanes;
+            truth(bold, L::splat(token, 1.0)).store(&mut self.watchdog.bold.0);
         }
     }
 
@@ -168,7 +135,7 @@ impl Searches {
         let (mut run2, mut both, mut step2) = (zero, zero, zero);
         for i in 0..self.theta.len() {
             let metric = self.metric_of::<L>(token, i);
-            let (run, step) = (load::<L>(token, &self.canyon.run[i]), load::<L>(token, &self.step[i]));
+            let (run, step) = (load::<L>(token, &self.watchdog.run[i]), load::<L>(token, &self.step[i]));
             run2 = (run * metric).mul_add(run, run2);
             both = (run * metric).mul_add(step, both);
             step2 = (step * metric).mul_add(step, step2);
@@ -184,14 +151,14 @@ impl Searches {
     pub(in crate::optimize) fn bend_like_the_last<L: Lanes>(&mut self, token: L::Token, good: L::Mask) {
         let zero = L::splat(token, 0.0);
         let (further, same_way) = self.along_run::<L>(token);
-        let elsewhere = is_true::<L>(token, &self.bent) | is_true::<L>(token, &self.canyon.bold);
+        let elsewhere = is_true::<L>(token, &self.bent) | is_true::<L>(token, &self.watchdog.bold);
         let bends = good & !elsewhere & same_way & further.lt(zero.fill(1.0));
         if !L::any(bends) {
             self.turn.iter_mut().for_each(|turn| zero.store(&mut turn.0));
             return;
         }
         let share = further * further;
-        for (turn, miss) in self.turn.iter_mut().zip(&self.canyon.miss) {
+        for (turn, miss) in self.turn.iter_mut().zip(&self.watchdog.miss) {
             (load::<L>(token, miss) * share).store(&mut turn.0);
         }
         self.solve_for_turn::<L>(token);
@@ -205,7 +172,7 @@ impl Searches {
 #[cfg(test)]
 mod tests {
     use crate::law::Residual;
-    use crate::optimize::{Ending, Kind, Points, Starts, Task, Workspace, minimise, terrain};
+    use crate::optimize::{Ending, Kind, Points, Starts, Task, Workspace, minimise, settings};
     use crate::problem::{Loss, Part};
     use crate::testing::{Uniform, catalogue_law, problem};
 
@@ -237,11 +204,11 @@ mod tests {
             starts.clear(problem.p());
             Starts::new(&models, &problem).draw(0..64, 32, &mut workspace.search.drafts, &mut starts);
             let (rows, weight) = problem.taking_part();
-            let terrain = terrain(&problem);
+            let settings = settings(&problem);
             let task = |i: usize| {
-                Task::new(&problem, &terrain, Part { rows: &rows, weight: &weight }, starts.point(i))
+                Task::new(&problem, &settings, Part { rows: &rows, weight: &weight }, starts.point(i))
             };
-            workspace.lanes().run(Kind::of(&problem, &terrain), starts.len(), task, |end| {
+            workspace.lanes().run(Kind::of(&problem, &settings), starts.len(), task, |end| {
                 evaluations += end.iterations;
                 ended += 1;
                 cut_short += usize::from(end.ending == Ending::Limit);

@@ -12,27 +12,27 @@ use crate::lanes::LANES;
 use crate::problem::{Part, Problem};
 
 use super::outcome::Outcome;
-use crate::optimize::levenberg_marquardt::known_optima::Basins;
+use crate::optimize::levenberg_marquardt::known_optima::KnownOptima;
 use crate::optimize::levenberg_marquardt::lane_queue::{Ended, Kind, LaneQueue, Task, Tasks, fills};
-use crate::optimize::levenberg_marquardt::{Ending, Terrain};
+use crate::optimize::levenberg_marquardt::{Ending, SearchSettings};
 use crate::optimize::points::Points;
 
 /// The searches of one fit that are to be made: from the starts for which `ends` has no place yet.
 #[derive(Debug)]
-pub struct Crew<'a> {
+pub struct SearchGroup<'a> {
     pub problem: &'a Problem,
-    pub terrain: &'a Terrain<'a>,
+    pub settings: &'a SearchSettings<'a>,
     pub part: Part<'a>,
     pub starts: &'a Points,
     pub ends: &'a mut Points,
     pub outcomes: &'a mut Vec<Outcome>,
-    pub basins: &'a mut Basins,
+    pub optima: &'a mut KnownOptima,
 }
 
 /// A crew at work.
 #[derive(Debug)]
 struct AtWork<'a> {
-    crew: Crew<'a>,
+    group: SearchGroup<'a>,
     /// The first start, the next one to be searched from, and the one at which the stage that has begun ends.
     first: usize,
     next: usize,
@@ -42,21 +42,21 @@ struct AtWork<'a> {
 }
 
 impl<'a> AtWork<'a> {
-    fn new(crew: Crew<'a>) -> AtWork<'a> {
-        let first = crew.ends.len();
-        crew.ends.resize(crew.starts.len());
-        let mut at_work = AtWork { crew, first, next: first, stage: first, running: 0, in_turn: false };
-        at_work.in_turn = at_work.is_lone() || fills(at_work.crew.problem.n(), at_work.searches());
+    fn new(group: SearchGroup<'a>) -> AtWork<'a> {
+        let first = group.ends.len();
+        group.ends.resize(group.starts.len());
+        let mut at_work = AtWork { group, first, next: first, stage: first, running: 0, in_turn: false };
+        at_work.in_turn = at_work.is_lone() || fills(at_work.group.problem.n(), at_work.searches());
         at_work.begin_stage();
         at_work
     }
 
     fn begin_stage(&mut self) {
         let done = self.next - self.first;
-        let n = self.crew.starts.len();
+        let n = self.group.starts.len();
         let searches = match done {
             _ if self.in_turn => 1,
-            0 if self.crew.basins.none_known() => 1,
+            0 if self.group.optima.none_known() => 1,
             1 => LANES - 1,
             _ => n,
         };
@@ -69,7 +69,7 @@ impl<'a> AtWork<'a> {
     }
 
     fn searches(&self) -> usize {
-        self.crew.starts.len() - self.first
+        self.group.starts.len() - self.first
     }
 
     /// A search that nothing else makes up for is left alone.
@@ -80,22 +80,22 @@ impl<'a> AtWork<'a> {
     fn take(&mut self) -> Task<'a> {
         self.next += 1;
         self.running += 1;
-        let Crew { problem, terrain, part, starts, .. } = self.crew;
-        Task::new(problem, terrain, part, starts.point(self.next - 1))
+        let SearchGroup { problem, settings, part, starts, .. } = self.group;
+        Task::new(problem, settings, part, starts.point(self.next - 1))
     }
 
     fn end(&mut self, start: usize, ended: &Ended) {
         let Ended { theta, objective, iterations, ending, optimum, .. } = *ended;
         let lone = self.is_lone();
-        let Crew { ends, outcomes, basins, .. } = &mut self.crew;
+        let SearchGroup { ends, outcomes, optima, .. } = &mut self.group;
         ends.point_mut(start).copy_from_slice(theta);
         outcomes.push(Outcome { start, objective, iterations, ending });
         if matches!(ending, Ending::Converged | Ending::Drifting) && !lone {
-            basins.note(start, optimum);
+            optima.note(start, optimum);
         }
         self.running -= 1;
         if self.running == 0 && self.ready() == 0 {
-            self.crew.basins.publish();
+            self.group.optima.publish();
             self.begin_stage();
         }
     }
@@ -103,7 +103,7 @@ impl<'a> AtWork<'a> {
 
 /// Crews that share lanes. A task's number is its start, and its crew's number in the upper half.
 struct Shift<'a> {
-    crews: Vec<AtWork<'a>>,
+    groups: Vec<AtWork<'a>>,
     /// Whose task each lane had last.
     lanes: [usize; LANES],
 }
@@ -112,41 +112,41 @@ const CREW: u32 = usize::BITS / 2;
 
 impl<'a> Tasks<'a> for Shift<'a> {
     fn next(&mut self, lane: usize) -> Option<(usize, Task<'a>)> {
-        if self.crews[self.lanes[lane]].ready() == 0 {
-            let ready = |&crew: &usize| self.crews[crew].ready();
-            self.lanes[lane] = (0..self.crews.len()).rev().max_by_key(ready)?;
+        if self.groups[self.lanes[lane]].ready() == 0 {
+            let ready = |&group: &usize| self.groups[group].ready();
+            self.lanes[lane] = (0..self.groups.len()).rev().max_by_key(ready)?;
         }
         let number = self.lanes[lane];
-        let crew = &mut self.crews[number];
-        (crew.ready() > 0).then(|| ((number << CREW) + crew.next, crew.take()))
+        let group = &mut self.groups[number];
+        (group.ready() > 0).then(|| ((number << CREW) + group.next, group.take()))
     }
 
-    fn basins(&self, task: usize) -> Option<&Basins> {
-        let crew = &self.crews[task >> CREW];
-        (!crew.is_lone()).then_some(&*crew.crew.basins)
+    fn optima(&self, task: usize) -> Option<&KnownOptima> {
+        let group = &self.groups[task >> CREW];
+        (!group.is_lone()).then_some(&*group.group.optima)
     }
 
     fn done(&mut self, ended: Ended) {
-        self.crews[ended.task >> CREW].end(ended.task & ((1 << CREW) - 1), &ended);
+        self.groups[ended.task >> CREW].end(ended.task & ((1 << CREW) - 1), &ended);
     }
 }
 
 /// Makes the searches of fits of one model under one loss; those that fill the lanes by themselves one after the other.
-pub fn search<'a>(crews: impl IntoIterator<Item = Crew<'a>>, queue: &mut LaneQueue) {
+pub fn search<'a>(groups: impl IntoIterator<Item = SearchGroup<'a>>, queue: &mut LaneQueue) {
     let mut sharing = Vec::new();
-    for crew in crews.into_iter().map(AtWork::new) {
-        if crew.in_turn {
-            let kind = Kind::of(crew.crew.problem, crew.crew.terrain);
-            queue.run_in_turn(kind, &mut Shift { crews: vec![crew], lanes: [0; LANES] });
+    for group in groups.into_iter().map(AtWork::new) {
+        if group.in_turn {
+            let kind = Kind::of(group.group.problem, group.group.settings);
+            queue.run_in_turn(kind, &mut Shift { groups: vec![group], lanes: [0; LANES] });
         } else {
-            sharing.push(crew);
+            sharing.push(group);
         }
     }
     let Some(first) = sharing.first() else { return };
-    let most_observations = sharing.iter().map(|c| c.crew.problem.n()).max().unwrap_or(0);
-    let kind = Kind { most_observations, ..Kind::of(first.crew.problem, first.crew.terrain) };
+    let most_observations = sharing.iter().map(|c| c.group.problem.n()).max().unwrap_or(0);
+    let kind = Kind { most_observations, ..Kind::of(first.group.problem, first.group.settings) };
     let lanes = std::array::from_fn(|lane| lane % sharing.len());
-    queue.run_in_lanes(kind, &mut Shift { crews: sharing, lanes });
+    queue.run_in_lanes(kind, &mut Shift { groups: sharing, lanes });
 }
 
 #[cfg(test)]

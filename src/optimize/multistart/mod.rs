@@ -9,17 +9,17 @@ use crate::lanes::LANES;
 use crate::law::Law;
 use crate::problem::{Part, Problem, Vectors};
 
-use self::lane_scheduler::Crew;
+use self::lane_scheduler::SearchGroup;
 use self::outcome::Outcome;
 use super::diagnosis::collinearity::Collinear;
 use super::levenberg_marquardt::Ending;
-use super::levenberg_marquardt::known_optima::Basins;
+use super::levenberg_marquardt::known_optima::KnownOptima;
 use super::levenberg_marquardt::lane_queue::LaneQueue;
 use super::newton::{Finished, Region, minimise, minimise_within};
 use super::points::Points;
 use super::starts::StartWorkspace;
 use super::starts::{Starts, most_starts};
-use super::{AGREEMENT, Options, Solver, Terrain, terrain};
+use super::{AGREEMENT, Options, SearchSettings, Solver, settings};
 
 /// The buffers of searches: their starts, and the lanes that they run in.
 #[derive(Debug, Default)]
@@ -98,7 +98,7 @@ pub struct Searched {
     /// The best, finished, and its iterations.
     pub best: Option<(Finished, u32)>,
     /// The optima that searches have found.
-    basins: Basins,
+    optima: KnownOptima,
     /// The observations that take part, and their weights.
     rows: Vec<u32>,
     weight: Vec<f64>,
@@ -114,7 +114,7 @@ impl Searched {
         self.ends.clear(problem.p());
         self.outcomes.clear();
         self.best = None;
-        self.basins.forget(problem.p());
+        self.optima.forget(problem.p());
         problem.taking_part_into(&mut self.rows, &mut self.weight);
     }
 
@@ -155,15 +155,15 @@ impl Searched {
     }
 
     /// How the searches from the starts that have not been searched from see the problem.
-    fn terrain<'a>(&self, problem: &'a Problem, amplitudes: Amplitudes) -> Terrain<'a> {
-        let mut terrain = terrain(problem);
-        terrain.project_start = amplitudes == Amplitudes::Solved;
+    fn settings<'a>(&self, problem: &'a Problem, amplitudes: Amplitudes) -> SearchSettings<'a> {
+        let mut settings = settings(problem);
+        settings.project_start = amplitudes == Amplitudes::Solved;
         if amplitudes == Amplitudes::Free {
-            terrain.linear = &[];
+            settings.linear = &[];
         }
         // Where no other search makes up for one that goes astray, it goes the safer way.
-        terrain.daring = self.starts.len() - self.ends.len() != 1;
-        terrain
+        settings.daring = self.starts.len() - self.ends.len() != 1;
+        settings
     }
 
     /// From the user's own start alone: first as it stands; where that ends in no certified minimum, with its
@@ -453,13 +453,13 @@ fn search_all<'a>(
     if solver == Solver::Reference {
         fits.iter_mut().for_each(|(problem, searched)| searched.search_by_reference(problem));
     } else {
-        let terrains: Vec<Terrain> =
-            fits.iter().map(|(problem, searched)| searched.terrain(problem, amplitudes)).collect();
-        let crews = fits.iter_mut().zip(&terrains).map(|((problem, searched), terrain)| {
-            let Searched { starts, ends, outcomes, rows, weight, basins, .. } = &mut **searched;
-            Crew { problem, terrain, part: Part { rows, weight }, starts, ends, outcomes, basins }
+        let settings: Vec<SearchSettings> =
+            fits.iter().map(|(problem, searched)| searched.settings(problem, amplitudes)).collect();
+        let groups = fits.iter_mut().zip(&settings).map(|((problem, searched), settings)| {
+            let Searched { starts, ends, outcomes, rows, weight, optima, .. } = &mut **searched;
+            SearchGroup { problem, settings, part: Part { rows, weight }, starts, ends, outcomes, optima }
         });
-        lane_scheduler::search(crews, &mut workspace.lanes);
+        lane_scheduler::search(groups, &mut workspace.lanes);
     }
     fits.iter_mut().for_each(|(_, searched)| searched.rank());
 }

@@ -9,7 +9,7 @@ use crate::optimize::starts::start_rules::{StartRule, start_rules};
 
 use super::amplitudes::Sign;
 use super::crossing::Crossing;
-use super::variable_projection::Valley;
+use super::variable_projection::LogLinearPart;
 
 /// A value fixed by the user, per coordinate, in natural units.
 pub type Given = Vec<Option<f64>>;
@@ -23,7 +23,7 @@ pub struct Design {
     pub sources: Vec<Option<usize>>,
     /// Coordinates that are drawn in ascending order, because the law has them exchangeable.
     ordered: Vec<usize>,
-    pub valley: Option<Valley>,
+    pub valley: Option<LogLinearPart>,
     pub crossings: Vec<Crossing>,
     /// Where nothing is given.
     pub open: Division,
@@ -56,7 +56,7 @@ impl Design {
         let rules = start_rules(law, coordinates);
         let is_ordered = |i: &usize| law.ordered.contains(&law.parameters[coordinates[*i].parameter].name);
         let ordered = (0..coordinates.len()).filter(is_ordered).collect();
-        let valley = Valley::of(model, &rules, at_zero);
+        let valley = LogLinearPart::of(model, &rules, at_zero);
         let sources = rules.iter().map(|rule| source(model, rule)).collect();
         let crossings = Crossing::find(law, model);
         let mut design =

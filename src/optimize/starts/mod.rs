@@ -32,8 +32,8 @@ use self::crossing::Crossing;
 use self::design::{Design, Division, Given};
 use self::equation_scale::balance;
 use super::models::Models;
-use interval::{Draw, TAIL, natural_bounds};
 use super::points::Points;
+use interval::{Draw, TAIL, natural_bounds};
 
 /// The starts of one problem.
 #[derive(Debug)]

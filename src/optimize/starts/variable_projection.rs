@@ -23,7 +23,7 @@ use super::workspace::StartWorkspace;
 
 /// A law without its offsets, where that is linear in coordinates that would have to be drawn.
 #[derive(Debug)]
-pub struct Valley {
+pub struct LogLinearPart {
     /// The law with the offsets at zero.
     model: Arc<Model>,
     /// Of its coordinates, those in which it is linear; their signs are open.
@@ -37,13 +37,13 @@ pub struct Valley {
     pub solved: Vec<usize>,
 }
 
-impl Valley {
+impl LogLinearPart {
     /// None where nothing would be gained.
     pub fn of(
         full: &Arc<Model>,
         rules: &[StartRule],
         at_zero: &dyn Fn(&[usize]) -> Arc<Model>,
-    ) -> Option<Valley> {
+    ) -> Option<LogLinearPart> {
         if full.residual != Residual::Log {
             return None;
         }
@@ -68,7 +68,7 @@ impl Valley {
         };
         let places = model.coordinates.iter().map(place).collect();
         let signs = vec![Sign::Any; linear.len()];
-        Some(Valley { model, linear, signs, places, offsets, solved })
+        Some(LogLinearPart { model, linear, signs, places, offsets, solved })
     }
 
     /// A problem without the offsets, in vectors that are there.
@@ -92,7 +92,7 @@ impl Valley {
             inverse,
             ..
         } = drafts;
-        let Valley { model, linear, signs, places, offsets, .. } = self;
+        let LogLinearPart { model, linear, signs, places, offsets, .. } = self;
         let p = model.coordinates.len();
         let solved = |k: usize| 2 * k;
         thetas.clear(p);
