@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, TimeUnit};
 use sweepfit::formula::{Expr, parse_condition, parse_expression};
-use sweepfit::input::{Dataset, DatasetError, Kind, Request, inspect, open};
+use sweepfit::input::{Dataset, DatasetError, ColumnType, Request, inspect, open};
 use sweepfit::sweep::{Sweep, is_null};
 
 use common::{Folder, fails, floats, keys_as_text, load, names, request, strings};
@@ -347,10 +347,10 @@ fn names_and_types_are_checked_before_reading() {
     );
     let header = inspect(&folder.all()).expect("a header");
     assert_eq!(header.column_names(), ["tokens", "flag", "name", "day", "metrics"]);
-    assert_eq!(header.kind("tokens"), Some(Kind::Number));
-    assert_eq!(header.kind("flag"), Some(Kind::Bool));
-    assert_eq!(header.kind("name"), Some(Kind::Text));
-    assert_eq!(header.kind("day"), Some(Kind::Other("Date32".into())));
+    assert_eq!(header.kind("tokens"), Some(ColumnType::Number));
+    assert_eq!(header.kind("flag"), Some(ColumnType::Bool));
+    assert_eq!(header.kind("name"), Some(ColumnType::Text));
+    assert_eq!(header.kind("day"), Some(ColumnType::Other("Date32".into())));
     assert_eq!(header.kind("token"), None);
 
     let error = fails(&folder.all(), &request(&["token"]));

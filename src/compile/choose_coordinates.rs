@@ -5,7 +5,8 @@ use crate::formula::{BinaryOp, Expr, ExprKind, Function, names};
 use super::coordinate::{CentringPlan, Coordinate, LARGEST_LOG, Metric, Reference, Role, Scale, ShiftTerm};
 use super::from_syntax::Build;
 use crate::law::Law;
-use crate::law::derive::{Derivatives, ancestors};
+use crate::law::derive::Derivatives;
+use crate::law::graph::ancestors;
 use crate::law::graph::{Graph, Id, Node, Recipe, Unary};
 use crate::law::linear_form::LinearForm;
 

@@ -19,7 +19,7 @@
 //! The change of coordinates is itself built into the expression graph, so derivatives with respect to the
 //! coordinates are exact and the hot loop computes `exp(a' − alpha·u)` with the centred column `u`.
 
-use crate::law::derive::ancestors;
+use crate::law::graph::ancestors;
 use crate::law::graph::{Graph, Id, Node};
 
 /// A free coordinate of the solver and the parameter it stands for.

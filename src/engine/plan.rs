@@ -7,7 +7,7 @@ use crate::formula::{
     parse_formula,
 };
 use crate::infer::Resample;
-use crate::input::{self, Header, Kind, Request};
+use crate::input::{self, Header, ColumnType, Request};
 use crate::law::{Catalogue, Domain, Law, Residual, list};
 use crate::optimize::Models;
 use crate::output::schema;
@@ -66,10 +66,10 @@ impl Scope<'_> {
             return Some(*kind);
         }
         match self.header.kind(name)? {
-            Kind::Number => Some(Type::Number),
-            Kind::Text => Some(Type::Text),
-            Kind::Bool => Some(Type::Bool),
-            Kind::Other(_) => None,
+            ColumnType::Number => Some(Type::Number),
+            ColumnType::Text => Some(Type::Text),
+            ColumnType::Bool => Some(Type::Bool),
+            ColumnType::Other(_) => None,
         }
     }
 
@@ -77,7 +77,7 @@ impl Scope<'_> {
     fn usable(&self, flag: &str, expr: &Expr) -> Result<(), EngineError> {
         for name in names(expr) {
             if self.kind(name).is_none()
-                && let Some(Kind::Other(kind)) = self.header.kind(name)
+                && let Some(ColumnType::Other(kind)) = self.header.kind(name)
             {
                 return Err(refuse(format!(
                     "{flag}: the column `{name}` is {kind}; formulas use numbers, text and true/false alone"

@@ -12,7 +12,8 @@ use arrow::datatypes::{DataType, Field};
 use super::Request;
 use super::convert::kind_of;
 use super::error::{DatasetError, enumerate, nearest};
-use super::header::{Header, Kind};
+use super::convert::ColumnType;
+use super::header::Header;
 use super::keys::Interner;
 use super::types::{common, plain};
 use crate::formula::{self, Expr, Type};
@@ -155,7 +156,7 @@ impl<'a> Scope<'a> {
             if self.lets.contains_key(name) {
                 continue;
             }
-            if let Kind::Other(found) = self.kind(name, role)? {
+            if let ColumnType::Other(found) = self.kind(name, role)? {
                 return Err(DatasetError::UnusableType {
                     role: role.to_owned(),
                     name: name.to_owned(),
@@ -176,14 +177,14 @@ impl<'a> Scope<'a> {
             return Some(*value);
         }
         match self.header.kind(name)? {
-            Kind::Number => Some(Type::Number),
-            Kind::Text => Some(Type::Text),
-            Kind::Bool => Some(Type::Bool),
-            Kind::Other(_) => None,
+            ColumnType::Number => Some(Type::Number),
+            ColumnType::Text => Some(Type::Text),
+            ColumnType::Bool => Some(Type::Bool),
+            ColumnType::Other(_) => None,
         }
     }
 
-    fn kind(&self, name: &str, role: &str) -> Result<Kind, DatasetError> {
+    fn kind(&self, name: &str, role: &str) -> Result<ColumnType, DatasetError> {
         self.header.kind(name).ok_or_else(|| self.missing(name, role))
     }
 
@@ -211,10 +212,10 @@ impl<'a> Scope<'a> {
             Some(Type::Text) => ("text".to_owned(), "define it as a number"),
             Some(Type::Bool) => ("a truth value".to_owned(), "define it as a number"),
             None => match self.kind(name, role)? {
-                Kind::Number => return Ok(()),
-                Kind::Text => ("text".to_owned(), "write the column as a number"),
-                Kind::Bool => ("boolean".to_owned(), "write the column as 0 and 1, or use it in --where"),
-                Kind::Other(found) => {
+                ColumnType::Number => return Ok(()),
+                ColumnType::Text => ("text".to_owned(), "write the column as a number"),
+                ColumnType::Bool => ("boolean".to_owned(), "write the column as 0 and 1, or use it in --where"),
+                ColumnType::Other(found) => {
                     (found, "write the column as a number (a date as days, a duration as seconds)")
                 }
             },
@@ -229,7 +230,7 @@ impl<'a> Scope<'a> {
 
     /// Checks that every file has the column once, with one kind.
     fn check_agreement(&self, name: &str) -> Result<(), DatasetError> {
-        let mut first: Option<(String, Kind, &DataType)> = None;
+        let mut first: Option<(String, ColumnType, &DataType)> = None;
         self.in_every_file(name, |path, data_type| {
             let kind = kind_of(data_type);
             match &first {

@@ -13,21 +13,33 @@ use arrow::error::ArrowError;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use super::header::Kind;
 use crate::formula::Column;
 use crate::sweep::{NULL, canonical};
 
 /// What a column of this type is to the formula language.
 #[must_use]
-pub fn kind_of(data_type: &DataType) -> Kind {
+/// What a column is to the formula language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColumnType {
+    /// Integers, floats, decimals, dictionaries of them, and columns of nulls alone.
+    Number,
+    /// Strings and dictionaries of strings.
+    Text,
+    /// Truth values.
+    Bool,
+    /// What expressions cannot use, with the type's name: dates, times, binary, nested columns.
+    Other(String),
+}
+
+pub fn kind_of(data_type: &DataType) -> ColumnType {
     match data_type {
         DataType::Dictionary(_, values) => kind_of(values),
-        DataType::Boolean => Kind::Bool,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Kind::Text,
+        DataType::Boolean => ColumnType::Bool,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => ColumnType::Text,
         // A column of nulls alone has no type; as a number it is a column of missing numbers.
-        DataType::Null => Kind::Number,
-        t if t.is_integer() || t.is_floating() || t.is_decimal() => Kind::Number,
-        t => Kind::Other(t.to_string()),
+        DataType::Null => ColumnType::Number,
+        t if t.is_integer() || t.is_floating() || t.is_decimal() => ColumnType::Number,
+        t => ColumnType::Other(t.to_string()),
     }
 }
 
@@ -221,7 +233,7 @@ mod tests {
         let keys = Int8Array::from(vec![Some(1), None, Some(0), Some(2)]);
         let values = Arc::new(Int64Array::from(vec![Some(10), Some(20), None]));
         let dictionary = DictionaryArray::<Int8Type>::new(keys, values);
-        assert_eq!(kind_of(dictionary.data_type()), Kind::Number);
+        assert_eq!(kind_of(dictionary.data_type()), ColumnType::Number);
         let values = stored(dictionary);
         assert_eq!((values[0], values[2]), (20.0, 10.0));
         assert!(crate::sweep::is_null(values[1]) && crate::sweep::is_null(values[3]));

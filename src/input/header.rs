@@ -7,23 +7,10 @@ use std::time::SystemTime;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::InputFile;
-use super::convert::kind_of;
+use super::convert::{ColumnType, kind_of};
 use super::error::{DatasetError, Phase};
 use super::inputs;
 use super::open::{guard, open};
-
-/// What a column is to the formula language.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
-    /// Integers, floats, decimals, dictionaries of them, and columns of nulls alone.
-    Number,
-    /// Strings and dictionaries of strings.
-    Text,
-    /// Truth values.
-    Bool,
-    /// What expressions cannot use, with the type's name: dates, times, binary, nested columns.
-    Other(String),
-}
 
 /// The input files and their schemas.
 #[derive(Debug, Clone)]
@@ -110,7 +97,7 @@ impl Header {
 
     /// What a column is, by the first file that says: a column of nulls alone does not. `None` if no file has it.
     #[must_use]
-    pub fn kind(&self, name: &str) -> Option<Kind> {
+    pub fn kind(&self, name: &str) -> Option<ColumnType> {
         self.data_type(name).map(kind_of)
     }
 

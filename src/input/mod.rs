@@ -40,7 +40,8 @@ use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 
 pub use error::{DatasetError, Phase};
-pub use header::{Header, Kind, inspect};
+pub use convert::ColumnType;
+pub use header::{Header, inspect};
 pub(crate) use open::panic_text;
 pub use segments::{Segment, Segments};
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::graph::{Graph, Id, Node, Unary};
+use super::graph::{Graph, Id, Node, Unary, ancestors};
 
 /// Remembers derivatives already built, so that second derivatives reuse the first.
 #[derive(Default, Debug)]
@@ -169,16 +169,3 @@ impl Derivatives {
     }
 }
 
-/// The nodes that `node` depends on, itself included, in id order.
-pub fn ancestors(graph: &Graph, node: Id) -> Vec<Id> {
-    let mut seen = vec![false; node.index() + 1];
-    seen[node.index()] = true;
-    for i in (0..=node.index()).rev() {
-        if seen[i] {
-            for operand in graph.operands(Id(i as u32)) {
-                seen[operand.index()] = true;
-            }
-        }
-    }
-    (0..=node.index()).filter(|&i| seen[i]).map(|i| Id(i as u32)).collect()
-}

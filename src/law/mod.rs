@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | this one | [`Law`]: a formula whose names are sorted into parameters and variables |
 //! | [`catalogue`] | the published laws, read from `catalogue.toml` |
-//! | [`graph`] | hash-consed expressions that simplify as they are built |
+//! | [`graph`] | the nodes of hash-consed expressions |
+//! | `simplify` | the graph's constructors, which simplify as they build |
 //! | [`linear_form`] | exponents multiplied out |
 //! | [`derive`] | exact first and second derivatives |
 //! | `draws` | parameters at which a law is tried before there are data |
@@ -15,6 +16,7 @@ pub mod derive;
 mod draws;
 pub mod graph;
 pub mod linear_form;
+mod simplify;
 mod symmetry;
 
 pub use catalogue::{Catalogue, CatalogueError, Citation};

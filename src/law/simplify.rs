@@ -1,0 +1,527 @@
+//! The graph's constructors: every operation simplifies as it is built.
+
+use std::collections::HashMap;
+
+use super::derive::Derivatives;
+use super::graph::{Equation, Graph, Id, LN_ZERO, Node, Recipe, Unary, ancestors};
+use super::linear_form::LinearForm;
+
+impl Graph {
+    /// The value of the unknown between two ends where `residual` is zero.
+    pub fn root(&mut self, low: Id, high: Id, residual: Id) -> Id {
+        let residual = self.cancel_centres(residual);
+        let slope = Derivatives::default().of(self, residual, Derivatives::UNKNOWN);
+        let equation = Equation { low, high, residual, slope };
+        let index = self.equations.iter().position(|known| *known == equation).unwrap_or_else(|| {
+            self.equations.push(equation);
+            self.equations.len() - 1
+        });
+        self.intern(Node::Root(index as u32))
+    }
+
+    /// A node with another in place of the unknown.
+    pub fn substitute(&mut self, node: Id, value: Id) -> Id {
+        let unknown = self.unknown();
+        self.replace(node, unknown, value)
+    }
+
+    /// A node with a leaf replaced by another node.
+    pub fn replace(&mut self, node: Id, leaf: Id, value: Id) -> Id {
+        let mut replaced: HashMap<Id, Id> = HashMap::new();
+        for id in ancestors(self, node) {
+            let new = |x: Id| replaced.get(&x).copied().unwrap_or(x);
+            let changed = self.operands(id).any(|x| new(x) != x);
+            let result = match self.node(id) {
+                _ if id == leaf => value,
+                _ if !changed => continue,
+                Node::Add(a, b) => self.add(new(a), new(b)),
+                Node::Sub(a, b) => self.sub(new(a), new(b)),
+                Node::Mul(a, b) => self.mul(new(a), new(b)),
+                Node::Div(a, b) => self.div(new(a), new(b)),
+                Node::Min(a, b) => self.min(new(a), new(b)),
+                Node::Max(a, b) => self.max(new(a), new(b)),
+                Node::LogAddExp(a, b) => self.log_add_exp(new(a), new(b)),
+                Node::Less(a, b) => self.less(new(a), new(b)),
+                Node::Pow(a, b) => self.intern(Node::Pow(new(a), new(b))),
+                Node::Unary(op, a) => self.unary(op, new(a)),
+                // A root is free of unknowns, its own being bound; other leaves are not replaced within it.
+                Node::Root(_)
+                | Node::Constant(_)
+                | Node::Data(_)
+                | Node::Centre(_)
+                | Node::Coordinate(_)
+                | Node::Unknown => continue,
+            };
+            replaced.insert(id, result);
+        }
+        replaced.get(&node).copied().unwrap_or(node)
+    }
+
+    /// A data column as a value.
+    pub fn data(&mut self, recipe: Recipe) -> Id {
+        let column = self.column(recipe);
+        if self.centred.contains(&column) {
+            let deviation = self.column(Recipe::Centred(column));
+            let deviation = self.intern(Node::Data(deviation));
+            let mean = self.intern(Node::Centre(column));
+            return self.add(deviation, mean);
+        }
+        self.intern(Node::Data(column))
+    }
+
+    pub fn neg(&mut self, a: Id) -> Id {
+        match self.node(a) {
+            Node::Constant(bits) => self.constant(-f64::from_bits(bits)),
+            Node::Unary(Unary::Neg, inner) => inner,
+            Node::Sub(x, y) => self.sub(y, x),
+            _ => self.intern(Node::Unary(Unary::Neg, a)),
+        }
+    }
+
+    pub fn add(&mut self, a: Id, b: Id) -> Id {
+        if let (Some(x), Some(y)) = (self.as_constant(a), self.as_constant(b)) {
+            return self.constant(x + y);
+        }
+        if self.is_zero(a) {
+            return b;
+        }
+        if self.is_zero(b) {
+            return a;
+        }
+        match (self.node(a), self.node(b)) {
+            (_, Node::Unary(Unary::Neg, y)) => self.sub(a, y),
+            (Node::Unary(Unary::Neg, x), _) => self.sub(b, x),
+            // (x − y) + y and its mirror: centred columns cancel this way.
+            (Node::Sub(x, y), _) if y == b => x,
+            (_, Node::Sub(x, y)) if y == a => x,
+            _ => {
+                let (a, b) = if a <= b { (a, b) } else { (b, a) };
+                self.intern(Node::Add(a, b))
+            }
+        }
+    }
+
+    pub fn sub(&mut self, a: Id, b: Id) -> Id {
+        if a == b {
+            return self.constant(0.0);
+        }
+        if let (Some(x), Some(y)) = (self.as_constant(a), self.as_constant(b)) {
+            return self.constant(x - y);
+        }
+        if self.is_zero(b) {
+            return a;
+        }
+        if self.is_zero(a) {
+            return self.neg(b);
+        }
+        match (self.node(a), self.node(b)) {
+            (_, Node::Unary(Unary::Neg, y)) => self.add(a, y),
+            (Node::Unary(Unary::Neg, x), _) => {
+                let sum = self.add(x, b);
+                self.neg(sum)
+            }
+            (Node::Add(x, y), _) if y == b => x,
+            (Node::Add(x, y), _) if x == b => y,
+            _ => self.intern(Node::Sub(a, b)),
+        }
+    }
+
+    pub fn mul(&mut self, a: Id, b: Id) -> Id {
+        if let (Some(x), Some(y)) = (self.as_constant(a), self.as_constant(b)) {
+            return self.constant(x * y);
+        }
+        if self.is_zero(a) || self.is_zero(b) {
+            return self.constant(0.0);
+        }
+        if self.is_one(a) {
+            return b;
+        }
+        if self.is_one(b) {
+            return a;
+        }
+        if self.as_constant(a) == Some(-1.0) {
+            return self.neg(b);
+        }
+        if self.as_constant(b) == Some(-1.0) {
+            return self.neg(a);
+        }
+        match (self.node(a), self.node(b)) {
+            (Node::Unary(Unary::Neg, x), Node::Unary(Unary::Neg, y)) => self.mul(x, y),
+            (Node::Unary(Unary::Neg, x), _) => {
+                let product = self.mul(x, b);
+                self.neg(product)
+            }
+            (_, Node::Unary(Unary::Neg, y)) => {
+                let product = self.mul(a, y);
+                self.neg(product)
+            }
+            (Node::Unary(Unary::Exp, x), Node::Unary(Unary::Exp, y)) => {
+                let sum = self.add(x, y);
+                self.exp(sum)
+            }
+            // Bring exponentials of one product together: (x·exp(y))·exp(z).
+            (Node::Mul(x, y), Node::Unary(Unary::Exp, _)) if self.is_exp(y) => {
+                let e = self.mul(y, b);
+                self.mul(x, e)
+            }
+            (Node::Mul(x, y), Node::Unary(Unary::Exp, _)) if self.is_exp(x) => {
+                let e = self.mul(x, b);
+                self.mul(y, e)
+            }
+            (Node::Unary(Unary::Exp, _), Node::Mul(x, y)) if self.is_exp(x) || self.is_exp(y) => {
+                self.mul(b, a)
+            }
+            // Where one factor's product with part of the other is known, it is used: the derivatives of a
+            // power term share `exp(…)/prediction`.
+            (Node::Mul(x, y), _) if self.known_product(b, x).is_some() => self.extend_product(b, x, y),
+            (Node::Mul(x, y), _) if self.known_product(b, y).is_some() => self.extend_product(b, y, x),
+            (_, Node::Mul(x, y)) if self.known_product(a, x).is_some() => self.extend_product(a, x, y),
+            (_, Node::Mul(x, y)) if self.known_product(a, y).is_some() => self.extend_product(a, y, x),
+            _ => self.product(a, b),
+        }
+    }
+
+    /// `a·b` as it stands, whatever other products are known.
+    pub fn product(&mut self, a: Id, b: Id) -> Id {
+        let (a, b) = if a <= b { (a, b) } else { (b, a) };
+        self.intern(Node::Mul(a, b))
+    }
+
+    fn known_product(&self, a: Id, b: Id) -> Option<Id> {
+        let (a, b) = if a <= b { (a, b) } else { (b, a) };
+        self.index.get(&Node::Mul(a, b)).copied()
+    }
+
+    fn extend_product(&mut self, a: Id, b: Id, rest: Id) -> Id {
+        match self.known_product(a, b) {
+            Some(product) => self.product(product, rest),
+            None => unreachable!("called with a known product"),
+        }
+    }
+
+    fn is_exp(&self, id: Id) -> bool {
+        matches!(self.node(id), Node::Unary(Unary::Exp, _))
+    }
+
+    pub fn div(&mut self, a: Id, b: Id) -> Id {
+        if let (Some(x), Some(y)) = (self.as_constant(a), self.as_constant(b)) {
+            return self.constant(x / y);
+        }
+        if self.is_one(b) {
+            return a;
+        }
+        if self.is_zero(a) {
+            return a;
+        }
+        match (self.node(a), self.node(b)) {
+            (_, Node::Unary(Unary::Exp, y)) => {
+                let negative = self.neg(y);
+                let inverse = self.exp(negative);
+                self.mul(a, inverse)
+            }
+            (Node::Unary(Unary::Neg, x), _) => {
+                let quotient = self.div(x, b);
+                self.neg(quotient)
+            }
+            (_, Node::Unary(Unary::Neg, y)) => {
+                let quotient = self.div(a, y);
+                self.neg(quotient)
+            }
+            // Once per sweep; and a division by zero is then seen where the data are.
+            (_, Node::Data(column)) => {
+                let inverse = self.data(Recipe::Inverse(column));
+                self.mul(a, inverse)
+            }
+            // 1/(1 + exp(z)) is a sigmoid: right in both tails, derivatives included.
+            (_, Node::Add(x, y)) if self.is_one(x) && self.is_exp(y) => self.sigmoid_quotient(a, y),
+            (_, Node::Add(x, y)) if self.is_one(y) && self.is_exp(x) => self.sigmoid_quotient(a, x),
+            // exp(x)/(exp(x) + exp(y)) is a sigmoid too.
+            (_, Node::Add(x, y)) if self.is_exp(x) && self.is_exp(y) && self.has_exp(a) => {
+                self.shares(a, x, y)
+            }
+            (_, Node::Mul(x, y)) if self.is_exp(x) => {
+                let numerator = self.div(a, x);
+                self.div(numerator, y)
+            }
+            (_, Node::Mul(x, y)) if self.is_exp(y) => {
+                let numerator = self.div(a, y);
+                self.div(numerator, x)
+            }
+            _ => self.intern(Node::Div(a, b)),
+        }
+    }
+
+    /// Whether a node is an exponential, a product with one, or a sum of such.
+    fn has_exp(&self, id: Id) -> bool {
+        match self.node(id) {
+            Node::Unary(Unary::Exp, _) => true,
+            Node::Unary(Unary::Neg, a) => self.has_exp(a),
+            Node::Mul(a, b) => self.is_exp(a) || self.is_exp(b),
+            Node::Add(a, b) | Node::Sub(a, b) => self.has_exp(a) && self.has_exp(b),
+            _ => false,
+        }
+    }
+
+    /// `numerator/(x + y)` of exponentials `x` and `y`, where [`Graph::has_exp`] of the numerator: each of its terms is
+    /// divided by the exponential that leaves it smallest, and multiplied by a sigmoid. Right where exponentials leave
+    /// the range of numbers.
+    fn shares(&mut self, numerator: Id, x: Id, y: Id) -> Id {
+        match self.node(numerator) {
+            Node::Add(a, b) => {
+                let (a, b) = (self.shares(a, x, y), self.shares(b, x, y));
+                self.add(a, b)
+            }
+            Node::Sub(a, b) => {
+                let (a, b) = (self.shares(a, x, y), self.shares(b, x, y));
+                self.sub(a, b)
+            }
+            Node::Unary(Unary::Neg, a) => {
+                let share = self.shares(a, x, y);
+                self.neg(share)
+            }
+            _ => {
+                let (Node::Unary(Unary::Exp, u), Node::Unary(Unary::Exp, v)) = (self.node(x), self.node(y))
+                else {
+                    unreachable!("called with exponentials")
+                };
+                let (by_x, by_y) = (self.div(numerator, x), self.div(numerator, y));
+                let (quotient, difference) = if self.size(by_y) < self.size(by_x) {
+                    (by_y, self.sub(v, u))
+                } else {
+                    (by_x, self.sub(u, v))
+                };
+                let share = self.unary(Unary::Sigmoid, difference);
+                self.mul(quotient, share)
+            }
+        }
+    }
+
+    /// The number of nodes that a node depends on.
+    fn size(&self, id: Id) -> usize {
+        ancestors(self, id).len()
+    }
+
+    fn sigmoid_quotient(&mut self, numerator: Id, exponential: Id) -> Id {
+        let Node::Unary(Unary::Exp, z) = self.node(exponential) else {
+            unreachable!("called with an exponential")
+        };
+        let negative = self.neg(z);
+        let s = self.unary(Unary::Sigmoid, negative);
+        self.mul(numerator, s)
+    }
+
+    pub fn exp(&mut self, a: Id) -> Id {
+        match self.node(a) {
+            Node::Constant(bits) => self.constant(f64::from_bits(bits).exp()),
+            Node::Unary(Unary::Ln, x) => x,
+            _ => {
+                let a = self.cancel_centres(a);
+                self.intern(Node::Unary(Unary::Exp, a))
+            }
+        }
+    }
+
+    /// Multiplies out an exponent that mentions a mean, so that `(a + α·m) − α·(u + m)` loses its `m`.
+    fn cancel_centres(&mut self, a: Id) -> Id {
+        if self.centred.is_empty() {
+            return a;
+        }
+        let form = LinearForm::expand(self, a);
+        let mentions_mean =
+            |f: &Id| matches!(self.node(*f), Node::Centre(_)) || matches!(self.node(*f), Node::Add(..));
+        if form.terms.iter().any(|t| t.factors.iter().any(mentions_mean)) || form.cancelled {
+            form.rebuild(self)
+        } else {
+            a
+        }
+    }
+
+    /// Natural logarithm of a value.
+    pub fn ln(&mut self, a: Id) -> Id {
+        if let Some(sum) = self.log_of_exponentials(a) {
+            return sum;
+        }
+        match self.node(a) {
+            Node::Constant(bits) => self.constant(f64::from_bits(bits).ln()),
+            Node::Unary(Unary::Exp, x) => x,
+            Node::Unary(Unary::Sigmoid, x) => {
+                // log σ(x) = −log(1 + exp(−x)): finite where σ underflows.
+                let zero = self.constant(0.0);
+                let negative = self.neg(x);
+                let softplus = self.log_add_exp(zero, negative);
+                self.neg(softplus)
+            }
+            // log(k·exp(x)) with a constant factor.
+            Node::Mul(x, y) => match (self.as_constant(x), self.node(y), self.node(x)) {
+                (Some(k), Node::Unary(Unary::Exp, e), _) if k > 0.0 => {
+                    let log_k = self.constant(k.ln());
+                    self.add(log_k, e)
+                }
+                (_, _, Node::Unary(Unary::Exp, e)) if self.as_constant(y).is_some_and(|k| k > 0.0) => {
+                    let log_k = self.ln(y);
+                    self.add(log_k, e)
+                }
+                _ if self.known_positive(x) || self.known_positive(y) => {
+                    let (log_x, log_y) = (self.ln(x), self.ln(y));
+                    self.add(log_x, log_y)
+                }
+                _ => self.intern(Node::Unary(Unary::Ln, a)),
+            },
+            Node::Div(x, y) if self.known_positive(x) || self.known_positive(y) => {
+                let (log_x, log_y) = (self.ln(x), self.ln(y));
+                self.sub(log_x, log_y)
+            }
+            Node::Data(column) => self.data(Recipe::Unary(Unary::Ln, column)),
+            _ => self.intern(Node::Unary(Unary::Ln, a)),
+        }
+    }
+
+    /// The stable form of `log(exp(a) + exp(b) + …)`, where every term is an exponential or a positive
+    /// constant and at least one is an exponential.
+    fn log_of_exponentials(&mut self, a: Id) -> Option<Id> {
+        let Node::Add(..) = self.node(a) else {
+            return None;
+        };
+        let mut terms = Vec::new();
+        let mut stack = vec![a];
+        while let Some(id) = stack.pop() {
+            match self.node(id) {
+                Node::Add(x, y) => stack.extend([x, y]),
+                Node::Unary(Unary::Exp, x) => terms.push(x),
+                Node::Constant(bits) if f64::from_bits(bits) > 0.0 => {
+                    let log = self.constant(f64::from_bits(bits).ln());
+                    terms.push(log);
+                }
+                _ => return None,
+            }
+        }
+        terms.sort();
+        terms.into_iter().reduce(|sum, term| self.log_add_exp(sum, term))
+    }
+
+    pub fn log_add_exp(&mut self, a: Id, b: Id) -> Id {
+        let (a, b) = (self.cancel_centres(a), self.cancel_centres(b));
+        let (a, b) = if a <= b { (a, b) } else { (b, a) };
+        self.intern(Node::LogAddExp(a, b))
+    }
+
+    pub fn unary(&mut self, op: Unary, a: Id) -> Id {
+        match op {
+            Unary::Neg => return self.neg(a),
+            Unary::Exp => return self.exp(a),
+            Unary::Ln => return self.ln(a),
+            _ => {}
+        }
+        if let Some(x) = self.as_constant(a) {
+            return self.constant(op.apply(x));
+        }
+        match self.node(a) {
+            // Work on data alone is done once per sweep.
+            Node::Data(column) => self.data(Recipe::Unary(op, column)),
+            _ => self.intern(Node::Unary(op, a)),
+        }
+    }
+
+    pub fn min(&mut self, a: Id, b: Id) -> Id {
+        if a == b {
+            return a;
+        }
+        match (self.as_constant(a), self.as_constant(b)) {
+            (Some(x), Some(y)) => self.constant(if x < y { x } else { y }),
+            _ => self.intern(Node::Min(a, b)),
+        }
+    }
+
+    pub fn max(&mut self, a: Id, b: Id) -> Id {
+        if a == b {
+            return a;
+        }
+        match (self.as_constant(a), self.as_constant(b)) {
+            (Some(x), Some(y)) => self.constant(if x > y { x } else { y }),
+            _ => self.intern(Node::Max(a, b)),
+        }
+    }
+
+    pub fn less(&mut self, a: Id, b: Id) -> Id {
+        match (self.as_constant(a), self.as_constant(b)) {
+            (Some(x), Some(y)) => self.constant(f64::from(u8::from(x < y))),
+            _ => self.intern(Node::Less(a, b)),
+        }
+    }
+
+    /// `base^exponent`.
+    ///
+    /// Small whole constant exponents become products, which are right for negative bases; a constant
+    /// exponent of ½ a square root; all else `exp(exponent·log(base))`, with the logarithm of a product
+    /// taken apart where its factors are known to be positive.
+    pub fn pow(&mut self, base: Id, exponent: Id) -> Id {
+        if let Some(e) = self.as_constant(exponent) {
+            if let Some(b) = self.as_constant(base) {
+                return self.constant(b.powf(e));
+            }
+            if e == 0.5 {
+                return self.unary(Unary::Sqrt, base);
+            }
+            if e.fract() == 0.0 && e.abs() <= 16.0 && !self.is_exp(base) {
+                return self.whole_power(base, e as i32);
+            }
+            // Beyond 2^53 all floats are even: no odd power is lost, and the logarithm does not overflow.
+            if e.fract() == 0.0 && e.abs() < 9e15 && !self.known_positive(base) {
+                return self.intern(Node::Pow(base, exponent));
+            }
+        }
+        let log = self.ln_base(base);
+        let product = self.mul(exponent, log);
+        self.exp(product)
+    }
+
+    fn whole_power(&mut self, base: Id, exponent: i32) -> Id {
+        let one = self.constant(1.0);
+        let mut result = one;
+        let mut square = base;
+        let mut rest = exponent.unsigned_abs();
+        while rest > 0 {
+            if rest & 1 == 1 {
+                result = self.mul(result, square);
+            }
+            rest >>= 1;
+            if rest > 0 {
+                square = self.mul(square, square);
+            }
+        }
+        if exponent < 0 { self.div(one, result) } else { result }
+    }
+
+    /// Whether the node is positive wherever it is finite.
+    pub fn known_positive(&self, id: Id) -> bool {
+        match self.node(id) {
+            Node::Constant(bits) => f64::from_bits(bits) > 0.0,
+            Node::Unary(Unary::Exp | Unary::Sigmoid, _) => true,
+            Node::Mul(a, b) | Node::Div(a, b) | Node::Add(a, b) => {
+                self.known_positive(a) && self.known_positive(b)
+            }
+            _ => false,
+        }
+    }
+
+    /// Logarithm of a power's base.
+    fn ln_base(&mut self, base: Id) -> Id {
+        match self.node(base) {
+            Node::Constant(bits) => {
+                let value = f64::from_bits(bits);
+                self.constant(if value == 0.0 { LN_ZERO } else { value.ln() })
+            }
+            Node::Unary(Unary::Exp, x) => x,
+            Node::Mul(a, b) if self.known_positive(a) || self.known_positive(b) => {
+                let (x, y) = (self.ln_base(a), self.ln_base(b));
+                self.add(x, y)
+            }
+            Node::Div(a, b) if self.known_positive(a) || self.known_positive(b) => {
+                let (x, y) = (self.ln_base(a), self.ln_base(b));
+                self.sub(x, y)
+            }
+            _ if self.known_positive(base) => self.ln(base),
+            _ => self.unary(Unary::LnBase, base),
+        }
+    }
+}
