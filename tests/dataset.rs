@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, TimeUnit};
 use sweepfit::formula::{Expr, parse_condition, parse_expression};
-use sweepfit::input::{Dataset, DatasetError, ColumnType, Request, inspect, open};
+use sweepfit::input::{ColumnType, Dataset, DatasetError, Request, inspect, open};
 use sweepfit::sweep::{Sweep, is_null};
 
 use common::{Folder, fails, floats, keys_as_text, load, names, request, strings};

@@ -7,7 +7,7 @@ use crate::formula::{
     parse_formula,
 };
 use crate::infer::Resample;
-use crate::input::{self, Header, ColumnType, Request};
+use crate::input::{self, ColumnType, Header, Request};
 use crate::law::{Catalogue, Domain, Law, Residual, list};
 use crate::optimize::Models;
 use crate::output::schema;

@@ -10,9 +10,9 @@ use std::collections::{HashMap, HashSet};
 use arrow::datatypes::{DataType, Field};
 
 use super::Request;
+use super::convert::ColumnType;
 use super::convert::kind_of;
 use super::error::{DatasetError, enumerate, nearest};
-use super::convert::ColumnType;
 use super::header::Header;
 use super::keys::Interner;
 use super::types::{common, plain};
@@ -214,7 +214,9 @@ impl<'a> Scope<'a> {
             None => match self.kind(name, role)? {
                 ColumnType::Number => return Ok(()),
                 ColumnType::Text => ("text".to_owned(), "write the column as a number"),
-                ColumnType::Bool => ("boolean".to_owned(), "write the column as 0 and 1, or use it in --where"),
+                ColumnType::Bool => {
+                    ("boolean".to_owned(), "write the column as 0 and 1, or use it in --where")
+                }
                 ColumnType::Other(found) => {
                     (found, "write the column as a number (a date as days, a duration as seconds)")
                 }

@@ -39,8 +39,8 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 
-pub use error::{DatasetError, Phase};
 pub use convert::ColumnType;
+pub use error::{DatasetError, Phase};
 pub use header::{Header, inspect};
 pub(crate) use open::panic_text;
 pub use segments::{Segment, Segments};

@@ -168,4 +168,3 @@ impl Derivatives {
         g.add(left, right)
     }
 }
-

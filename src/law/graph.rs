@@ -10,7 +10,6 @@
 
 use std::collections::HashMap;
 
-
 /// A node's place in its [`Graph`]; operands always have smaller ids than the nodes that use them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Id(pub u32);

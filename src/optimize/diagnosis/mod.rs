@@ -13,8 +13,9 @@ use self::identifiability::{Factor, Identification};
 use super::infinity::Escape;
 use super::multistart::{Searched, agreement_limit};
 use super::newton::Finished;
+use super::outcome::End;
 use super::spare::Estimated;
-use super::{End, Ending, Fit, Flag, Models, Status, Workspace};
+use super::{Ending, Fit, Flag, Models, Status, Workspace};
 use crate::problem::Linearization;
 
 /// An uncertified point whose Jacobian is this ill-conditioned is probably on its way to infinity.

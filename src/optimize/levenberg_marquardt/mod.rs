@@ -48,5 +48,5 @@ mod search;
 mod state;
 mod watchdog;
 
-pub use search::{MOST_ITERATIONS, SETTLED};
+pub use search::{SETTLED, settings};
 pub use state::{Ending, SearchSettings};

@@ -6,12 +6,31 @@ use crate::compile::{Coordinate, Scale};
 use crate::lanes::{self, Lanes};
 use crate::lanes::{LANES, Pack, is_true, load, replace, truth};
 use crate::linalg::triangle;
-use crate::problem::{LEAST_SHARE, Loss, Sums};
+use crate::problem::{LEAST_SHARE, Loss, Problem, Sums};
 
 use super::damped_step::Against;
 use super::state::{Ending, SearchSettings, Searches, SharedSettings};
 use super::watchdog::AFTER_CLIMB;
 use crate::linalg::solve_lanes;
+
+/// What a search needs to know of a problem.
+pub fn settings(problem: &Problem) -> SearchSettings<'_> {
+    let model = &problem.model;
+    SearchSettings {
+        bounds: &model.bounds,
+        metric: &problem.metric,
+        floor: problem.floor,
+        damping: 1e-4,
+        share: 1.0,
+        daring: true,
+        bent: false,
+        loss: problem.loss,
+        total_weight: problem.total_weight,
+        linear: if problem.loss.is_quadratic() { &model.linear } else { &[] },
+        project_start: false,
+        most_iterations: MOST_ITERATIONS,
+    }
+}
 
 /// A predicted decrease below this share of the objective ends a search.
 pub const DECREASE: f64 = 1e-14;
