@@ -46,7 +46,9 @@ fn one_fit(c: &mut Criterion) {
         let (models, problem) = chinchilla(loss);
         let mut workspace = Workspace::default();
         group.bench_function(BenchmarkId::from_parameter(loss), |b| {
-            b.iter(|| optimize::fit(&models, problem.clone(), &optimize::Options::default(), &mut workspace));
+            b.iter(|| {
+                optimize::fit(&models, problem.clone(), &optimize::FitOptions::default(), &mut workspace)
+            });
         });
     }
     group.finish();

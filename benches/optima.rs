@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use sweepfit::engine::{BoundLaw, Job, LawText};
 use sweepfit::input::Dataset;
 use sweepfit::law::Residual;
-use sweepfit::optimize::{self, AGREEMENT, Fit, Options, Status, Workspace};
+use sweepfit::optimize::{self, AGREEMENT, Fit, FitOptions, Status, Workspace};
 use sweepfit::problem::{Binder, Loss};
 
 use common::Loaded;
@@ -174,13 +174,13 @@ impl Pair {
         workspace: &mut Workspace,
     ) -> Pair {
         let (problem, _) = bound.bind(None, &dataset.sweep(sweep), &mut Binder::default());
-        let mut timed = |options: &Options| {
+        let mut timed = |options: &FitOptions| {
             let begun = Instant::now();
             let fit = optimize::fit(&bound.models, problem.clone(), options, workspace);
             (fit, begun.elapsed().as_secs_f64())
         };
-        let (default, default_seconds) = timed(&Options::default());
-        let many = Options { starts: Some(times * default.n_starts.max(1)), ..Options::default() };
+        let (default, default_seconds) = timed(&FitOptions::default());
+        let many = FitOptions { starts: Some(times * default.n_starts.max(1)), ..FitOptions::default() };
         let (reference, reference_seconds) = timed(&many);
         let improvement = improvement(&default);
         Pair { sweep, default, reference, default_seconds, reference_seconds, improvement }

@@ -15,7 +15,7 @@ use std::time::Instant;
 #[cfg(target_arch = "x86_64")]
 use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText};
-use sweepfit::infer::{Options, replicate};
+use sweepfit::infer::{InferenceOptions, replicate};
 #[cfg(target_arch = "x86_64")]
 use sweepfit::lanes::Pack;
 use sweepfit::law::{Catalogue, Residual};
@@ -129,7 +129,7 @@ mod fused {
 /// Replicates per second, the best of a few runs, all of which must converge.
 fn replicates(name: &str, models: &Models, problem: &Problem, bootstrap: usize) {
     let fit = fitted(models, problem);
-    let options = Options { bootstrap, ..Options::default() };
+    let options = InferenceOptions { bootstrap, ..InferenceOptions::default() };
     let one = common::pool(1);
     let mut best = f64::INFINITY;
     let mut failed = 0;

@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sweepfit::engine::{self, Job, LawText, Run, Silent};
-use sweepfit::infer::{Options, replicate};
+use sweepfit::infer::{InferenceOptions, replicate};
 use sweepfit::input;
 use sweepfit::law::{Catalogue, Residual};
 use sweepfit::optimize::{self, Models, Workspace};
@@ -96,9 +96,9 @@ fn fits_allocate_nothing_of_their_own() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
 
     let fit =
-        optimize::fit(&models, problem.clone(), &optimize::Options::default(), &mut Workspace::default());
+        optimize::fit(&models, problem.clone(), &optimize::FitOptions::default(), &mut Workspace::default());
     let replicates = |bootstrap: usize| {
-        let options = Options { bootstrap, ..Options::default() };
+        let options = InferenceOptions { bootstrap, ..InferenceOptions::default() };
         pool.install(|| {
             allocations(|| {
                 let found = replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false));
@@ -111,7 +111,7 @@ fn fits_allocate_nothing_of_their_own() {
     // As a job does it: fits share the vectors, and leave theirs when they are done with.
     let mut workspace = Workspace::default();
     let mut fits = |fits: usize, starts: usize| {
-        let options = optimize::Options { starts: Some(starts), ..optimize::Options::default() };
+        let options = optimize::FitOptions { starts: Some(starts), ..optimize::FitOptions::default() };
         let mut problems = vec![vec![problem.clone(); fits]; 2];
         allocations(|| {
             for fit in optimize::fit_many(&models, problems.pop().unwrap(), &options, &mut workspace) {
@@ -127,7 +127,7 @@ fn fits_allocate_nothing_of_their_own() {
 
     // A long fit's vectors do not come to be those of short fits, however many steps these take.
     let mut keep = |problems: Vec<Problem>| {
-        let fits = optimize::fit_many(&models, problems, &optimize::Options::default(), &mut workspace);
+        let fits = optimize::fit_many(&models, problems, &optimize::FitOptions::default(), &mut workspace);
         fits.into_iter().for_each(|fit| workspace.spare.keep(fit));
         LIVE.load(Ordering::Relaxed)
     };

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, FailurePersistence, FileFailurePersistence, RngSeed};
 use sweepfit::formula::{Column, Table, evaluate, parse_expression, parse_formula};
 use sweepfit::law::{Domain, Law, Residual};
-use sweepfit::optimize::{Fit, Models, Options, Status, Workspace, fit};
+use sweepfit::optimize::{Fit, FitOptions, Models, Status, Workspace, fit};
 use sweepfit::problem::{Loss, Problem, bind_columns};
 
 fn config() -> Config {
@@ -126,7 +126,7 @@ impl Case {
         Problem::new(models.full().clone(), Arc::new(observations), self.loss)
     }
 
-    fn fit(&self, options: &Options) -> (Models, Fit) {
+    fn fit(&self, options: &FitOptions) -> (Models, Fit) {
         let models = Models::compile(self.law(), self.residual);
         let problem = self.bind(&models);
         let fit = fit(&models, problem, options, &mut Workspace::default());
@@ -173,7 +173,7 @@ proptest! {
     /// Whatever the case, the result is a number or says why not, and the objective is the formula's.
     #[test]
     fn results_are_finite_and_true(case in case()) {
-        let (models, fit) = case.fit(&Options::default());
+        let (models, fit) = case.fit(&FitOptions::default());
         prop_assert_eq!(fit.message.is_empty(), fit.status == Status::Converged);
         if !trusted(&fit) {
             return Ok(());
@@ -196,7 +196,7 @@ proptest! {
     /// itself, along each parameter and along random directions.
     #[test]
     fn no_small_step_is_better(case in case(), directions in prop::collection::vec(prop::collection::vec(-1.0..1.0f64, 9), 8)) {
-        let (models, fit) = case.fit(&Options::default());
+        let (models, fit) = case.fit(&FitOptions::default());
         if !trusted(&fit) {
             return Ok(());
         }
@@ -256,7 +256,7 @@ proptest! {
             .collect();
         let natural: Vec<f64> = start.iter().map(|(_, value)| *value).collect();
         let before = case.objective(&law, &natural);
-        let options = Options { starts: Some(1), user_start: start, ..Options::default() };
+        let options = FitOptions { starts: Some(1), user_start: start, ..FitOptions::default() };
         let (_, fit) = case.fit(&options);
         if before.is_finite() && fit.solution.is_some() {
             let slack = 1e-9 * before + 1e6 * fit.problem.floor;
@@ -267,12 +267,12 @@ proptest! {
     /// Rows in another order give the same bits; a factor on all weights gives the same estimates.
     #[test]
     fn order_and_weight_do_not_matter(case in case(), turn in 1usize..40, power in -20i32..20) {
-        let (_, fit) = case.fit(&Options::default());
+        let (_, fit) = case.fit(&FitOptions::default());
         let mut turned = case.clone();
         let n = case.weight.len();
         turned.columns.iter_mut().for_each(|c| c.rotate_left(turn % n));
         turned.weight.rotate_left(turn % n);
-        let (_, other) = turned.fit(&Options::default());
+        let (_, other) = turned.fit(&FitOptions::default());
         prop_assert_eq!(fit.status, other.status);
         let bits = |fit: &Fit| fit.natural.iter().map(|x| x.to_bits()).collect::<Vec<u64>>();
         prop_assert_eq!(bits(&fit), bits(&other));
@@ -280,7 +280,7 @@ proptest! {
 
         let mut heavy = case.clone();
         heavy.weight.iter_mut().for_each(|w| *w *= 4f64.powi(power));
-        let (_, other) = heavy.fit(&Options::default());
+        let (_, other) = heavy.fit(&FitOptions::default());
         // At the limit of what the data determines rounding decides.
         let loose = |fit: &Fit| !(fit.identification.condition < 1e6);
         if loose(&fit) != loose(&other) {

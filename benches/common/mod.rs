@@ -61,7 +61,7 @@ pub fn chinchilla(loss: Loss) -> (Models, Problem) {
 
 /// A problem fitted as by default.
 pub fn fitted(models: &Models, problem: &Problem) -> Fit {
-    optimize::fit(models, problem.clone(), &optimize::Options::default(), &mut Workspace::default())
+    optimize::fit(models, problem.clone(), &optimize::FitOptions::default(), &mut Workspace::default())
 }
 
 /// Generated Chinchilla sweeps in a Parquet file of the folder: same arguments, same bits.

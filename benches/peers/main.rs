@@ -20,8 +20,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use sweepfit::infer::{Options, replicate};
-use sweepfit::optimize::{self, Kind, Models, Task, Workspace};
+use sweepfit::infer::{InferenceOptions, replicate};
+use sweepfit::optimize::{self, Models, Task, TaskKind, Workspace};
 use sweepfit::problem::{Loss, Part, Problem};
 
 use common::fitted;
@@ -95,7 +95,7 @@ fn start_coordinates(models: &Models, problem: &Problem) -> Vec<f64> {
 /// `alone`: one after the other, each spread over the lanes, as a fit with one start is.
 fn searches(problem: &Problem, start: &[f64], n: usize, alone: bool, workspace: &mut Workspace) -> Vec<f64> {
     let settings = optimize::settings(problem);
-    let kind = Kind::of(problem, &settings);
+    let kind = TaskKind::of(problem, &settings);
     let (rows, weight) = problem.taking_part();
     let part = Part { rows: &rows, weight: &weight };
     let task = Task::new(problem, &settings, part, start);
@@ -240,6 +240,6 @@ impl Measure {
     }
 }
 
-pub fn replicate_options(bootstrap: usize) -> Options {
-    Options { bootstrap, ..Options::default() }
+pub fn replicate_options(bootstrap: usize) -> InferenceOptions {
+    InferenceOptions { bootstrap, ..InferenceOptions::default() }
 }

@@ -160,7 +160,7 @@ fn power_law(times: &[(f64, f64)]) -> (f64, f64, f64) {
     let response = parse_expression("t").expect("a column");
     let (n, t): (Vec<f64>, Vec<f64>) = times.iter().copied().unzip();
     let (problem, _) = bind_columns(&law, models.full(), &response, Loss::L2, &[("t", &t), ("n", &n)]);
-    let fit = optimize::fit(&models, problem, &optimize::Options::default(), &mut Workspace::default());
+    let fit = optimize::fit(&models, problem, &optimize::FitOptions::default(), &mut Workspace::default());
     let value = |name: &str| law.parameter(name).map_or(f64::NAN, |i| fit.natural[i]);
     (value("a"), value("b"), value("s"))
 }

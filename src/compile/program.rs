@@ -144,9 +144,9 @@ pub struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     pub fn new(graph: &'a Graph, n_coordinates: usize) -> Self {
-        let mut per_observation = Vec::with_capacity(graph.len());
-        let mut in_equation = Vec::with_capacity(graph.len());
-        for i in 0..graph.len() {
+        let mut per_observation = Vec::with_capacity(graph.count());
+        let mut in_equation = Vec::with_capacity(graph.count());
+        for i in 0..graph.count() {
             let id = Id(i as u32);
             let node = graph.node(id);
             let depends = matches!(node, Node::Data(_) | Node::Unknown | Node::Root(_))
@@ -184,7 +184,7 @@ impl<'a> Compiler<'a> {
         let mut emission = Emission {
             compiler: self,
             slots: &slots,
-            registers: vec![u16::MAX; self.graph.len()],
+            registers: vec![u16::MAX; self.graph.count()],
             free: Vec::new(),
             n_registers: 0,
             instructions: Vec::new(),
@@ -240,7 +240,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn order_by(&self, outputs: &[Id], needs: impl Fn(Id) -> Vec<Id>) -> Vec<Id> {
-        let mut done = vec![false; self.graph.len()];
+        let mut done = vec![false; self.graph.count()];
         let mut order = Vec::new();
         for &output in outputs {
             let mut stack = vec![(output, false)];
@@ -264,7 +264,7 @@ impl<'a> Compiler<'a> {
         let n_columns = self.graph.recipes().len();
         let mut program =
             ParameterProgram { n_coordinates: self.n_coordinates, n_columns, ..ParameterProgram::default() };
-        let mut slots = vec![u16::MAX; self.graph.len()];
+        let mut slots = vec![u16::MAX; self.graph.count()];
         for &id in order {
             slots[id.index()] = match self.graph.node(id) {
                 Node::Constant(bits) => {
@@ -293,9 +293,9 @@ impl<'a> Compiler<'a> {
 
     /// For each sum or negation, the product to fuse into it; products that are not in the order are left alone.
     fn fusions(&self, order: &[Id], uses: &[u32]) -> Vec<Option<Id>> {
-        let mut here = vec![false; self.graph.len()];
+        let mut here = vec![false; self.graph.count()];
         order.iter().for_each(|id| here[id.index()] = true);
-        let mut fused = vec![None; self.graph.len()];
+        let mut fused = vec![None; self.graph.count()];
         for &id in order {
             let (a, b) = match self.graph.node(id) {
                 Node::Add(a, b) | Node::Sub(a, b) => (a, b),
@@ -380,8 +380,8 @@ impl Emission<'_> {
     fn straight_line(&mut self, order: &[Id], kept: &[Id]) {
         let compiler = self.compiler;
         let graph = compiler.graph;
-        let mut uses = vec![0u32; graph.len()];
-        let mut here = vec![false; graph.len()];
+        let mut uses = vec![0u32; graph.count()];
+        let mut here = vec![false; graph.count()];
         for &id in order {
             // The unknown's register is its root's, which is given back elsewhere.
             here[id.index()] = !matches!(graph.node(id), Node::Unknown);
@@ -399,7 +399,7 @@ impl Emission<'_> {
         };
 
         // Last use of each node, by position, for the register allocation.
-        let mut last_use = vec![0usize; graph.len()];
+        let mut last_use = vec![0usize; graph.count()];
         for (position, &id) in order.iter().enumerate() {
             if is_instruction(id) {
                 for operand in compiler.reads(id, fused[id.index()]) {

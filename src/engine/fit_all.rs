@@ -28,8 +28,8 @@ use crate::output::{Chunk, Record, RejectedRow, ResidualRow, Sink, TableContext}
 #[derive(Debug, Clone)]
 pub struct Run {
     pub laws: Vec<BoundLaw>,
-    pub solve: optimize::Options,
-    pub inference: infer::Options,
+    pub solve: optimize::FitOptions,
+    pub inference: infer::InferenceOptions,
     pub min_points: usize,
     pub residuals: bool,
     /// Whether the sink wants the replicates themselves, not only their number.
@@ -67,14 +67,14 @@ impl Run {
         }
         Run {
             laws: plan.laws.clone(),
-            solve: optimize::Options {
+            solve: optimize::FitOptions {
                 asked: optimize::Asked::Verdict,
                 solver: job.solver,
                 starts: job.starts,
                 user_start: job.start.clone(),
                 seed: job.seed,
             },
-            inference: infer::Options {
+            inference: infer::InferenceOptions {
                 bootstrap: job.bootstrap,
                 resample: job.resample.clone(),
                 confidence: job.confidence,

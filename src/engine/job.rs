@@ -56,7 +56,7 @@ pub struct Job {
 
 impl Default for Job {
     fn default() -> Self {
-        let inference = infer::Options::default();
+        let inference = infer::InferenceOptions::default();
         Job {
             inputs: Vec::new(),
             by: Vec::new(),

@@ -1,7 +1,7 @@
 //! The `where` part of a law: what is known of its parameters.
 
 use super::ast::{CompareOp, Domain, Expr, ExprKind, Span};
-use super::lex::{Fault, Kind, Parsed};
+use super::lex::{Fault, Parsed, TokenKind};
 use super::parse::node;
 use super::stream::{Input, accept, expect, here, new_name, next};
 
@@ -19,7 +19,7 @@ pub(super) fn where_domains(mut i: Input<'_>) -> Parsed<Vec<(String, Domain, Spa
         } else {
             domains.push((name, domain, span));
         }
-        if accept(&mut i, &Kind::Comma).is_none() {
+        if accept(&mut i, &TokenKind::Comma).is_none() {
             break;
         }
     }
@@ -35,7 +35,7 @@ fn domain(i: &mut Input<'_>, name: &str) -> Parsed<Domain> {
     let span = here(i);
     let form = next(i).map(|token| &token.kind);
     match form {
-        Some(kind @ Kind::Compare(op)) => {
+        Some(kind @ TokenKind::Compare(op)) => {
             accept(i, kind);
             let (edge, edge_span) = constant(i)?;
             let (low, high) = match op {
@@ -49,15 +49,15 @@ fn domain(i: &mut Input<'_>, name: &str) -> Parsed<Domain> {
             };
             range(name, low, high, edge_span)
         }
-        Some(kind @ Kind::Name(word)) if word.eq_ignore_ascii_case("in") => {
+        Some(kind @ TokenKind::Name(word)) if word.eq_ignore_ascii_case("in") => {
             accept(i, kind);
             let start = here(i).start;
-            expect(i, &Kind::OpenBracket, "expected `[`: a range is written `[low, high]`")?;
+            expect(i, &TokenKind::OpenBracket, "expected `[`: a range is written `[low, high]`")?;
             let (low, _) = constant(i)?;
-            expect(i, &Kind::Comma, "expected `,` and the upper edge")?;
+            expect(i, &TokenKind::Comma, "expected `,` and the upper edge")?;
             let (high, _) = constant(i)?;
             let end = here(i).end;
-            expect(i, &Kind::CloseBracket, "expected `]`")?;
+            expect(i, &TokenKind::CloseBracket, "expected `]`")?;
             range(name, low, high, start..end)
         }
         _ => Fault::cut(format!("expected a domain: {FORMS}"), span),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::ast::{CompareOp, Domain, Expr, Formula, Span, names, unknowns, uses};
 use super::domain::where_domains;
-use super::lex::{Fault, Grammar, Kind, Parsed, Token, tokens};
+use super::lex::{Fault, Grammar, Parsed, Token, TokenKind, tokens};
 use super::node::MAX_NODES;
 use super::parse::{node, whole};
 use super::stream::{Definition, Input, accept, fault_of, here, input, new_name, next};
@@ -19,7 +19,7 @@ struct Section<'t> {
 
 impl<'t> Section<'t> {
     /// Splits at the first token of a kind; the second part lacks that token.
-    fn split(&self, kind: &Kind) -> (Section<'t>, Option<Section<'t>>) {
+    fn split(&self, kind: &TokenKind) -> (Section<'t>, Option<Section<'t>>) {
         let Some(at) = self.tokens.iter().position(|token| token.kind == *kind) else {
             return (self.clone(), None);
         };
@@ -37,13 +37,13 @@ impl<'t> Section<'t> {
 pub(super) fn law(text: &str) -> Result<Formula, Fault> {
     let tokens = tokens(text, Grammar::Formula)?;
     let all = Section { tokens: &tokens, end: text.len()..text.len() };
-    let (left, Some(right)) = all.split(&Kind::Tilde) else {
+    let (left, Some(right)) = all.split(&TokenKind::Tilde) else {
         return Err(no_tilde(&tokens, text.len()));
     };
-    let (right, domains) = right.split(&Kind::Where);
-    let (right, definitions) = right.split(&Kind::With);
+    let (right, domains) = right.split(&TokenKind::Where);
+    let (right, definitions) = right.split(&TokenKind::With);
     if let Some(domains) = &domains
-        && let Some(with) = domains.tokens.iter().find(|token| token.kind == Kind::With)
+        && let Some(with) = domains.tokens.iter().find(|token| token.kind == TokenKind::With)
     {
         return Err(Fault::new("`with` comes before `where`", with.span.clone()));
     }
@@ -67,8 +67,8 @@ fn no_tilde(tokens: &[Token], end: usize) -> Fault {
     let form = "a law is written `response ~ expression`";
     let equals = tokens
         .iter()
-        .take_while(|token| !matches!(token.kind, Kind::With | Kind::Where))
-        .find(|token| token.kind == Kind::Compare(CompareOp::Eq));
+        .take_while(|token| !matches!(token.kind, TokenKind::With | TokenKind::Where))
+        .find(|token| token.kind == TokenKind::Compare(CompareOp::Eq));
     match (equals, tokens.is_empty()) {
         (Some(token), _) => Fault::new(format!("expected `~`: {form}"), token.span.clone()),
         (None, true) => Fault::new(format!("nothing is written here: {form}"), 0..end),
@@ -114,12 +114,12 @@ fn with(section: &Section<'_>) -> Result<Vec<Definition>, Fault> {
 /// Parses `a = EXPR`, and says how many tokens are left if a comma follows.
 fn definition(i: &mut Input<'_>) -> Parsed<(Definition, Option<usize>)> {
     let (name, span) = new_name(i, "a name to define")?;
-    if accept(i, &Kind::Compare(CompareOp::Eq)).is_none() {
+    if accept(i, &TokenKind::Compare(CompareOp::Eq)).is_none() {
         return Fault::cut("expected `=`: a definition is written `name = expression`", here(i));
     }
     let node = node(i)?;
     let nodes = count(&node.expr);
-    let more = accept(i, &Kind::Comma).is_some();
+    let more = accept(i, &TokenKind::Comma).is_some();
     if !more && next(i).is_some() {
         return Fault::cut("expected an operator, `,` or `where`", here(i));
     }

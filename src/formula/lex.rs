@@ -28,7 +28,7 @@ pub(super) enum Grammar {
 pub(super) type Parsed<T> = ModalResult<T, Fault>;
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     Number(f64),
     Text(String),
     Name(String),
@@ -60,7 +60,7 @@ pub(super) enum Kind {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Token {
-    pub kind: Kind,
+    pub kind: TokenKind,
     pub span: Span,
 }
 
@@ -96,20 +96,20 @@ impl<I: Stream> ParserError<I> for Fault {
     }
 }
 
-const FORMULA_WORDS: [(&str, Kind); 2] = [("with", Kind::With), ("where", Kind::Where)];
+const FORMULA_WORDS: [(&str, TokenKind); 2] = [("with", TokenKind::With), ("where", TokenKind::Where)];
 
-const CONDITION_WORDS: [(&str, Kind); 8] = [
-    ("and", Kind::And),
-    ("or", Kind::Or),
-    ("not", Kind::Not),
-    ("in", Kind::In),
-    ("is", Kind::Is),
-    ("null", Kind::Null),
-    ("true", Kind::True),
-    ("false", Kind::False),
+const CONDITION_WORDS: [(&str, TokenKind); 8] = [
+    ("and", TokenKind::And),
+    ("or", TokenKind::Or),
+    ("not", TokenKind::Not),
+    ("in", TokenKind::In),
+    ("is", TokenKind::Is),
+    ("null", TokenKind::Null),
+    ("true", TokenKind::True),
+    ("false", TokenKind::False),
 ];
 
-fn keyword(word: &str, words: &[(&str, Kind)]) -> Option<Kind> {
+fn keyword(word: &str, words: &[(&str, TokenKind)]) -> Option<TokenKind> {
     words.iter().find(|(keyword, _)| keyword.eq_ignore_ascii_case(word)).map(|(_, kind)| kind.clone())
 }
 
@@ -156,9 +156,9 @@ fn token(i: &mut Input<'_>, grammar: Grammar) -> ModalResult<Token, Fault> {
     // `repeat` must see a plain failure at the end of the text, not an error.
     let first = peek(any).parse_next(i)?;
     let (kind, span) = if first == '"' {
-        (|i: &mut Input<'_>| quoted(i, '"')).map(Kind::Quoted).with_span().parse_next(i)?
+        (|i: &mut Input<'_>| quoted(i, '"')).map(TokenKind::Quoted).with_span().parse_next(i)?
     } else if first == '\'' {
-        (|i: &mut Input<'_>| quoted(i, '\'')).map(Kind::Text).with_span().parse_next(i)?
+        (|i: &mut Input<'_>| quoted(i, '\'')).map(TokenKind::Text).with_span().parse_next(i)?
     } else if starts_name(first) {
         word.map(|word: &str| {
             let known = match grammar {
@@ -166,7 +166,7 @@ fn token(i: &mut Input<'_>, grammar: Grammar) -> ModalResult<Token, Fault> {
                 Grammar::Expression => None,
                 Grammar::Condition => keyword(word, &CONDITION_WORDS),
             };
-            known.unwrap_or_else(|| Kind::Name(word.to_owned()))
+            known.unwrap_or_else(|| TokenKind::Name(word.to_owned()))
         })
         .with_span()
         .parse_next(i)?
@@ -180,7 +180,7 @@ fn word<'s>(i: &mut Input<'s>) -> ModalResult<&'s str, Fault> {
     take_while(1.., continues_name).parse_next(i)
 }
 
-fn number(i: &mut Input<'_>) -> ModalResult<Kind, Fault> {
+fn number(i: &mut Input<'_>) -> ModalResult<TokenKind, Fault> {
     let start = i.current_token_start();
     let digits = alt(((digit1, opt(('.', digit0))).void(), ('.', digit1).void()));
     let exponent = (one_of(['e', 'E']), opt(one_of(['+', '-'])), digit1);
@@ -193,7 +193,7 @@ fn number(i: &mut Input<'_>) -> ModalResult<Kind, Fault> {
         return Fault::cut(message, start..i.current_token_start());
     }
     match literal.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(Kind::Number(value)),
+        Ok(value) if value.is_finite() => Ok(TokenKind::Number(value)),
         _ => Fault::cut("this number is too large for float64, which ends near 1.8e308", start..end),
     }
 }
@@ -216,29 +216,29 @@ fn quoted(i: &mut Input<'_>, quote: char) -> ModalResult<String, Fault> {
     }
 }
 
-fn symbol(i: &mut Input<'_>) -> ModalResult<Kind, Fault> {
+fn symbol(i: &mut Input<'_>) -> ModalResult<TokenKind, Fault> {
     dispatch! {any;
-        '+' => ().value(Kind::Plus),
-        '-' => ().value(Kind::Minus),
-        '*' => cut_err(power_is_a_caret).value(Kind::Star),
-        '/' => ().value(Kind::Slash),
-        '^' => ().value(Kind::Caret),
-        '(' => ().value(Kind::Open),
-        ')' => ().value(Kind::Close),
-        '[' => ().value(Kind::OpenBracket),
-        ']' => ().value(Kind::CloseBracket),
-        ',' => ().value(Kind::Comma),
-        '~' => ().value(Kind::Tilde),
-        '=' => opt('=').value(Kind::Compare(CompareOp::Eq)),
-        '!' => '='.value(Kind::Compare(CompareOp::Ne)),
+        '+' => ().value(TokenKind::Plus),
+        '-' => ().value(TokenKind::Minus),
+        '*' => cut_err(power_is_a_caret).value(TokenKind::Star),
+        '/' => ().value(TokenKind::Slash),
+        '^' => ().value(TokenKind::Caret),
+        '(' => ().value(TokenKind::Open),
+        ')' => ().value(TokenKind::Close),
+        '[' => ().value(TokenKind::OpenBracket),
+        ']' => ().value(TokenKind::CloseBracket),
+        ',' => ().value(TokenKind::Comma),
+        '~' => ().value(TokenKind::Tilde),
+        '=' => opt('=').value(TokenKind::Compare(CompareOp::Eq)),
+        '!' => '='.value(TokenKind::Compare(CompareOp::Ne)),
         '<' => alt((
-            '='.value(Kind::Compare(CompareOp::Le)),
-            '>'.value(Kind::Compare(CompareOp::Ne)),
-            ().value(Kind::Compare(CompareOp::Lt)),
+            '='.value(TokenKind::Compare(CompareOp::Le)),
+            '>'.value(TokenKind::Compare(CompareOp::Ne)),
+            ().value(TokenKind::Compare(CompareOp::Lt)),
         )),
         '>' => alt((
-            '='.value(Kind::Compare(CompareOp::Ge)),
-            ().value(Kind::Compare(CompareOp::Gt)),
+            '='.value(TokenKind::Compare(CompareOp::Ge)),
+            ().value(TokenKind::Compare(CompareOp::Gt)),
         )),
         _ => fail,
     }
@@ -277,7 +277,7 @@ fn stray(input: &Input<'_>) -> Fault {
 mod tests {
     use super::*;
 
-    fn kinds(text: &str, grammar: Grammar) -> Vec<Kind> {
+    fn kinds(text: &str, grammar: Grammar) -> Vec<TokenKind> {
         let tokens = tokens(text, grammar).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
         tokens.into_iter().map(|token| token.kind).collect()
     }
@@ -293,24 +293,24 @@ mod tests {
             ("0", 0.0),
             ("1e-400", 0.0),
         ] {
-            assert_eq!(kinds(text, Grammar::Expression), [Kind::Number(value)]);
+            assert_eq!(kinds(text, Grammar::Expression), [TokenKind::Number(value)]);
         }
     }
 
     #[test]
     fn keywords_depend_on_the_grammar() {
-        assert_eq!(kinds("WHERE", Grammar::Formula), [Kind::Where]);
-        assert_eq!(kinds("In", Grammar::Condition), [Kind::In]);
-        assert_eq!(kinds("in", Grammar::Formula), [Kind::Name("in".into())]);
-        assert_eq!(kinds("\"in\"", Grammar::Condition), [Kind::Quoted("in".into())]);
-        assert_eq!(kinds("ψ_1", Grammar::Expression), [Kind::Name("ψ_1".into())]);
+        assert_eq!(kinds("WHERE", Grammar::Formula), [TokenKind::Where]);
+        assert_eq!(kinds("In", Grammar::Condition), [TokenKind::In]);
+        assert_eq!(kinds("in", Grammar::Formula), [TokenKind::Name("in".into())]);
+        assert_eq!(kinds("\"in\"", Grammar::Condition), [TokenKind::Quoted("in".into())]);
+        assert_eq!(kinds("ψ_1", Grammar::Expression), [TokenKind::Name("ψ_1".into())]);
     }
 
     #[test]
     fn a_doubled_quote_is_one() {
-        assert_eq!(kinds("\"a\"\"b\"", Grammar::Formula), [Kind::Quoted("a\"b".into())]);
-        assert_eq!(kinds("'it''s'", Grammar::Condition), [Kind::Text("it's".into())]);
-        assert_eq!(kinds("\"\"", Grammar::Formula), [Kind::Quoted(String::new())]);
+        assert_eq!(kinds("\"a\"\"b\"", Grammar::Formula), [TokenKind::Quoted("a\"b".into())]);
+        assert_eq!(kinds("'it''s'", Grammar::Condition), [TokenKind::Text("it's".into())]);
+        assert_eq!(kinds("\"\"", Grammar::Formula), [TokenKind::Quoted(String::new())]);
     }
 
     #[test]

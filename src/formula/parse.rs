@@ -7,7 +7,7 @@ use winnow::token::any;
 
 use super::ast::{BinaryOp, CompareOp, Expr, ExprKind, Span};
 use super::functions::{self, Function, SOLVE};
-use super::lex::{Fault, Grammar, Kind, Parsed};
+use super::lex::{Fault, Grammar, Parsed, TokenKind};
 use super::node::{MAX_NODES, Node, binary, compare, join, leaf, two};
 use super::power;
 use super::solve;
@@ -33,16 +33,16 @@ fn operand(i: &mut Input<'_>) -> Parsed<Node> {
     };
     let span = token.span.clone();
     let kind = match &token.kind {
-        Kind::Number(value) => ExprKind::Number(*value),
-        Kind::True => ExprKind::Bool(true),
-        Kind::False => ExprKind::Bool(false),
-        Kind::Text(text) if i.state.grammar == Grammar::Condition => ExprKind::Text(text.clone()),
-        Kind::Quoted(name) => ExprKind::Name(name.clone()),
-        Kind::Name(name) => {
+        TokenKind::Number(value) => ExprKind::Number(*value),
+        TokenKind::True => ExprKind::Bool(true),
+        TokenKind::False => ExprKind::Bool(false),
+        TokenKind::Text(text) if i.state.grammar == Grammar::Condition => ExprKind::Text(text.clone()),
+        TokenKind::Quoted(name) => ExprKind::Name(name.clone()),
+        TokenKind::Name(name) => {
             any.parse_next(i)?;
             return named(i, name, span);
         }
-        Kind::Open => {
+        TokenKind::Open => {
             any.parse_next(i)?;
             enter(i, &span)?;
             let mut inner = node(i)?;
@@ -58,7 +58,7 @@ fn operand(i: &mut Input<'_>) -> Parsed<Node> {
 
 /// What an identifier stands for: a call, a constant, a definition, or a name.
 fn named(i: &mut Input<'_>, name: &str, span: Span) -> Parsed<Node> {
-    if let Some(open) = accept(i, &Kind::Open) {
+    if let Some(open) = accept(i, &TokenKind::Open) {
         if name == SOLVE {
             return solve::solve(i, span, &open.span, node);
         }
@@ -84,7 +84,7 @@ fn call(i: &mut Input<'_>, name: &str, span: Span, open: &Span) -> Parsed<Node> 
     };
     enter(i, open)?;
     let arguments =
-        if next(i).is_some_and(|token| token.kind == Kind::Close) { Vec::new() } else { list(i)? };
+        if next(i).is_some_and(|token| token.kind == TokenKind::Close) { Vec::new() } else { list(i)? };
     let place = span.start..close(i, open)?;
     leave(i);
     let given = arguments.len();
@@ -107,10 +107,10 @@ fn list(i: &mut Input<'_>) -> Parsed<Vec<Node>> {
 fn prefix<'t>(i: &mut Input<'t>) -> Parsed<Prefix<Input<'t>, Node, ErrMode<Fault>>> {
     let span = here(i);
     let operator = match next(i).map(|token| &token.kind) {
-        Some(Kind::Minus) => {
+        Some(TokenKind::Minus) => {
             Prefix(power::NEGATE, |i: &mut Input<'t>, a: Node| unary(i, a, ExprKind::Negate))
         }
-        Some(Kind::Not) => Prefix(power::NOT, |i: &mut Input<'t>, a: Node| unary(i, a, ExprKind::Not)),
+        Some(TokenKind::Not) => Prefix(power::NOT, |i: &mut Input<'t>, a: Node| unary(i, a, ExprKind::Not)),
         found => return Fault::cut(no_operand(i.state.grammar, found), span),
     };
     any.parse_next(i)?;
@@ -127,22 +127,22 @@ fn unary(i: &mut Input<'_>, a: Node, make: fn(Box<Expr>) -> ExprKind) -> Parsed<
 }
 
 fn postfix<'t>(i: &mut Input<'t>) -> Parsed<Postfix<Input<'t>, Node, ErrMode<Fault>>> {
-    if accept(i, &Kind::Is).is_some() {
+    if accept(i, &TokenKind::Is).is_some() {
         return Ok(Postfix(power::COMPARE, is_null));
     }
-    if accept(i, &Kind::In).is_some() {
+    if accept(i, &TokenKind::In).is_some() {
         return Ok(Postfix(power::COMPARE, |i, a| in_list(i, a, false)));
     }
     // The caller takes `not` back if no `in` follows.
-    if accept(i, &Kind::Not).is_some() && accept(i, &Kind::In).is_some() {
+    if accept(i, &TokenKind::Not).is_some() && accept(i, &TokenKind::In).is_some() {
         return Ok(Postfix(power::COMPARE, |i, a| in_list(i, a, true)));
     }
     backtrack(i)
 }
 
 fn is_null(i: &mut Input<'_>, a: Node) -> Parsed<Node> {
-    let negated = accept(i, &Kind::Not).is_some();
-    let Some(null) = accept(i, &Kind::Null) else {
+    let negated = accept(i, &TokenKind::Not).is_some();
+    let Some(null) = accept(i, &TokenKind::Null) else {
         return Fault::cut("expected `null` or `not null`", here(i));
     };
     let (place, height) = (a.place.start..null.span.end, a.height);
@@ -151,7 +151,7 @@ fn is_null(i: &mut Input<'_>, a: Node) -> Parsed<Node> {
 }
 
 fn in_list(i: &mut Input<'_>, a: Node, negated: bool) -> Parsed<Node> {
-    let Some(open) = accept(i, &Kind::Open) else {
+    let Some(open) = accept(i, &TokenKind::Open) else {
         return Fault::cut("expected `(`: a list of values is written `in (a, b)`", here(i));
     };
     enter(i, &open.span)?;
@@ -172,22 +172,22 @@ fn infix<'t>(i: &mut Input<'t>) -> Parsed<Infix<Input<'t>, Node, ErrMode<Fault>>
     };
     let comparing = i.state.grammar == Grammar::Condition;
     let operator = match token.kind {
-        Kind::Plus => Infix::Left(power::ADD, |_, a, b| binary(BinaryOp::Add, a, b)),
-        Kind::Minus => Infix::Left(power::ADD, |_, a, b| binary(BinaryOp::Sub, a, b)),
-        Kind::Star => Infix::Left(power::MULTIPLY, |_, a, b| binary(BinaryOp::Mul, a, b)),
-        Kind::Slash => Infix::Left(power::MULTIPLY, |_, a, b| binary(BinaryOp::Div, a, b)),
+        TokenKind::Plus => Infix::Left(power::ADD, |_, a, b| binary(BinaryOp::Add, a, b)),
+        TokenKind::Minus => Infix::Left(power::ADD, |_, a, b| binary(BinaryOp::Sub, a, b)),
+        TokenKind::Star => Infix::Left(power::MULTIPLY, |_, a, b| binary(BinaryOp::Mul, a, b)),
+        TokenKind::Slash => Infix::Left(power::MULTIPLY, |_, a, b| binary(BinaryOp::Div, a, b)),
         // Nothing binds tighter, so the caller never takes this one back: the depth counted here
         // is always given back by the fold.
-        Kind::Caret => {
+        TokenKind::Caret => {
             enter(i, &token.span)?;
             Infix::Right(power::POW, |i: &mut Input<'t>, a, b| {
                 leave(i);
                 binary(BinaryOp::Pow, a, b)
             })
         }
-        Kind::And => Infix::Left(power::AND, |_, a, b| two(ExprKind::And, a, b)),
-        Kind::Or => Infix::Left(power::OR, |_, a, b| two(ExprKind::Or, a, b)),
-        Kind::Compare(op) if comparing => Infix::Neither(
+        TokenKind::And => Infix::Left(power::AND, |_, a, b| two(ExprKind::And, a, b)),
+        TokenKind::Or => Infix::Left(power::OR, |_, a, b| two(ExprKind::Or, a, b)),
+        TokenKind::Compare(op) if comparing => Infix::Neither(
             power::COMPARE,
             match op {
                 CompareOp::Eq => |_, a, b| compare(CompareOp::Eq, a, b),
@@ -205,7 +205,7 @@ fn infix<'t>(i: &mut Input<'t>) -> Parsed<Infix<Input<'t>, Node, ErrMode<Fault>>
 }
 
 /// What to say where an operand should stand and something else, or nothing, does.
-fn no_operand(grammar: Grammar, found: Option<&Kind>) -> String {
+fn no_operand(grammar: Grammar, found: Option<&TokenKind>) -> String {
     let expected = if grammar == Grammar::Condition {
         "expected a number, a text, a name or `(`"
     } else {
@@ -213,24 +213,24 @@ fn no_operand(grammar: Grammar, found: Option<&Kind>) -> String {
     };
     match found {
         None => format!("{expected}, but nothing follows"),
-        Some(Kind::Text(_)) => {
+        Some(TokenKind::Text(_)) => {
             format!("{expected}: a text stands only in conditions, a column's name in double quotes")
         }
-        Some(Kind::Null) => "null equals nothing: write `is null` or `is not null`".to_owned(),
+        Some(TokenKind::Null) => "null equals nothing: write `is null` or `is not null`".to_owned(),
         Some(_) => expected.to_owned(),
     }
 }
 
 /// What to say of a token after a complete expression.
-fn unexpected(i: &Input<'_>, found: &Kind) -> String {
+fn unexpected(i: &Input<'_>, found: &TokenKind) -> String {
     let comparing = i.state.grammar == Grammar::Condition;
     match found {
-        Kind::Close => "this `)` closes nothing".to_owned(),
-        Kind::Compare(_) if comparing => "comparisons do not chain: write `a < b and b < c`".to_owned(),
-        Kind::Compare(_) => "a comparison stands only in a condition".to_owned(),
-        Kind::Tilde if i.state.grammar == Grammar::Formula => "a law has only one `~`".to_owned(),
-        Kind::Tilde => "`~` stands only in a law".to_owned(),
-        Kind::Number(_) | Kind::Name(_) | Kind::Quoted(_) | Kind::Open => {
+        TokenKind::Close => "this `)` closes nothing".to_owned(),
+        TokenKind::Compare(_) if comparing => "comparisons do not chain: write `a < b and b < c`".to_owned(),
+        TokenKind::Compare(_) => "a comparison stands only in a condition".to_owned(),
+        TokenKind::Tilde if i.state.grammar == Grammar::Formula => "a law has only one `~`".to_owned(),
+        TokenKind::Tilde => "`~` stands only in a law".to_owned(),
+        TokenKind::Number(_) | TokenKind::Name(_) | TokenKind::Quoted(_) | TokenKind::Open => {
             "expected an operator (a product is written with `*`)".to_owned()
         }
         _ => "expected an operator or the end".to_owned(),

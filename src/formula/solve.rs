@@ -6,7 +6,7 @@ use winnow::prelude::*;
 use super::ast::{BinaryOp, CompareOp, Expr, ExprKind, Span, uses};
 use super::columns::{Column, Columns};
 use super::error::TypeError;
-use super::lex::{Fault, Kind, Parsed};
+use super::lex::{Fault, Parsed, TokenKind};
 use super::node::{Node, binary, join};
 use super::stream::{Input, accept, close, comma, enter, leave, next};
 use crate::lanes::root::{MOST_ROUNDS, Search, above, below};
@@ -20,16 +20,16 @@ type Read = fn(&mut Input<'_>) -> Parsed<Node>;
 pub(super) fn solve(i: &mut Input<'_>, span: Span, open: &Span, read: Read) -> Parsed<Node> {
     enter(i, open)?;
     let name = match next(i).map(|token| token.kind.clone()) {
-        Some(Kind::Name(name)) => name,
+        Some(TokenKind::Name(name)) => name,
         // Too few arguments, which is said below.
-        Some(Kind::Close) => String::new(),
+        Some(TokenKind::Close) => String::new(),
         Some(_) => {
             let message = format!("expected the name of an unknown: {FORM}");
             return Fault::cut(message, super::stream::here(i));
         }
         None => return Fault::cut("this `(` is never closed", open.clone()),
     };
-    let none = next(i).is_some_and(|token| token.kind == Kind::Close);
+    let none = next(i).is_some_and(|token| token.kind == TokenKind::Close);
     let arguments: Vec<Node> = if none {
         Vec::new()
     } else {
@@ -97,7 +97,7 @@ fn side(i: &mut Input<'_>, read: Read) -> Parsed<Node> {
         };
         return Ok(Node { expr: Expr::new(kind, span), place, height });
     }
-    if accept(i, &Kind::Compare(CompareOp::Eq)).is_some() {
+    if accept(i, &TokenKind::Compare(CompareOp::Eq)).is_some() {
         let right = read(i)?;
         return binary(BinaryOp::Sub, left, right);
     }

@@ -6,7 +6,7 @@ use winnow::error::{ErrMode, ParserError};
 use winnow::stream::{Stateful, Stream, TokenSlice};
 
 use super::ast::Span;
-use super::lex::{Fault, Grammar, Kind, Parsed, Token};
+use super::lex::{Fault, Grammar, Parsed, Token, TokenKind};
 use super::node::Node;
 
 /// How deep parentheses, calls, powers and prefix operators may nest.
@@ -68,7 +68,7 @@ pub(super) fn here(i: &Input<'_>) -> Span {
 }
 
 /// Takes the next token if it is this one.
-pub(super) fn accept<'t>(i: &mut Input<'t>, kind: &Kind) -> Option<&'t Token> {
+pub(super) fn accept<'t>(i: &mut Input<'t>, kind: &TokenKind) -> Option<&'t Token> {
     next(i).filter(|token| token.kind == *kind)?;
     i.next_token()
 }
@@ -92,7 +92,7 @@ pub(super) fn leave(i: &mut Input<'_>) {
 }
 
 /// Takes the next token, which must be this one.
-pub(super) fn expect(i: &mut Input<'_>, kind: &Kind, message: &str) -> Parsed<()> {
+pub(super) fn expect(i: &mut Input<'_>, kind: &TokenKind, message: &str) -> Parsed<()> {
     match accept(i, kind) {
         Some(_) => Ok(()),
         None => Fault::cut(message, here(i)),
@@ -103,19 +103,21 @@ pub(super) fn expect(i: &mut Input<'_>, kind: &Kind, message: &str) -> Parsed<()
 pub(super) fn new_name(i: &mut Input<'_>, what: &str) -> Parsed<(String, Span)> {
     let span = here(i);
     match next(i).map(|token| &token.kind) {
-        Some(Kind::Name(name)) if name == "pi" => Fault::cut("`pi` is a constant", span),
-        Some(kind @ Kind::Name(name)) => {
+        Some(TokenKind::Name(name)) if name == "pi" => Fault::cut("`pi` is a constant", span),
+        Some(kind @ TokenKind::Name(name)) => {
             accept(i, kind);
             Ok((name.clone(), span))
         }
-        Some(Kind::Quoted(_)) => Fault::cut(format!("expected {what}: double quotes are for columns"), span),
+        Some(TokenKind::Quoted(_)) => {
+            Fault::cut(format!("expected {what}: double quotes are for columns"), span)
+        }
         _ => Fault::cut(format!("expected {what}"), span),
     }
 }
 
 /// The comma between two values.
 pub(super) fn comma(i: &mut Input<'_>) -> Parsed<()> {
-    match accept(i, &Kind::Comma) {
+    match accept(i, &TokenKind::Comma) {
         Some(_) => Ok(()),
         None => backtrack(i),
     }
@@ -123,7 +125,7 @@ pub(super) fn comma(i: &mut Input<'_>) -> Parsed<()> {
 
 /// The end of the parenthesis that closes the one opened at `open`.
 pub(super) fn close(i: &mut Input<'_>, open: &Span) -> Parsed<usize> {
-    if let Some(token) = accept(i, &Kind::Close) {
+    if let Some(token) = accept(i, &TokenKind::Close) {
         return Ok(token.span.end);
     }
     match next(i) {

@@ -10,8 +10,8 @@ use crate::compile::Scale;
 use crate::law::Law;
 use crate::optimize::{Fit, column_scales, weighted_entry};
 
-use super::Options;
 use super::interval::{normal_quantile, t_quantile};
+use super::options::InferenceOptions;
 use super::sandwich::{Sandwich, Spread};
 
 /// What is known of a fit's uncertainty, parameter by parameter.
@@ -41,7 +41,7 @@ pub struct Known {
 
 impl<'a> Uncertainty<'a> {
     /// Of a fit that can be trusted.
-    pub fn of(fit: &'a Fit, options: &Options) -> Uncertainty<'a> {
+    pub fn of(fit: &'a Fit, options: &InferenceOptions) -> Uncertainty<'a> {
         let clustered = fit.problem.observations.cluster.is_some();
         let quadratic = fit.problem.loss.is_quadratic() && !clustered;
         let absolute = options.absolute_sigma && quadratic;

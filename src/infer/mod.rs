@@ -16,6 +16,7 @@ mod covariance;
 mod goodness;
 mod interval;
 mod likelihood;
+mod options;
 mod replicates;
 mod resample;
 mod sandwich;
@@ -33,33 +34,9 @@ use crate::compile::Scale;
 use crate::law::Domain;
 use crate::optimize::{Fit, Flag, Models, Reach, Status, Towards, Workspace, endless, may_be_endless};
 
+pub use options::InferenceOptions;
+
 use covariance::Uncertainty;
-
-/// What inference is asked for.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Number of replicates; 0 for none.
-    pub bootstrap: usize,
-    pub resample: Resample,
-    /// Of the intervals, between 0 and 1.
-    pub confidence: f64,
-    pub seed: u64,
-    /// σ is in the response's units, not relative.
-    pub absolute_sigma: bool,
-}
-
-/// A job's, where it says nothing else.
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            bootstrap: 1000,
-            resample: Resample::Pairs,
-            confidence: 0.95,
-            seed: 0,
-            absolute_sigma: false,
-        }
-    }
-}
 
 /// One parameter's estimate and its uncertainty, natural units.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,7 +79,7 @@ pub fn estimate(
     models: &Models,
     fit: &Fit,
     replicates: Option<&Replicates>,
-    options: &Options,
+    options: &InferenceOptions,
     workspace: &mut Workspace,
     estimates: &mut Vec<Estimate>,
 ) -> Vec<Flag> {
@@ -150,17 +127,18 @@ pub fn estimate(
     if clusters.is_some_and(|clusters| n_distinct(clusters) < MANY_CLUSTERS) {
         flags.push(Flag::FewClusters);
     }
-    let reaches: Vec<Reach> = fit
-        .solution
+    let Some(solution) = &fit.solution else { return flags };
+    let at = (&fit.problem, solution);
+    let reaches: Vec<Reach> = solution
+        .free
         .iter()
-        .flat_map(|solution| &solution.free)
-        .filter(|&&coordinate| may_be_endless(models, fit, coordinate, uncertainty.roughly(coordinate)))
+        .filter(|&&coordinate| may_be_endless(models, at, coordinate, uncertainty.roughly(coordinate)))
         .filter_map(|&coordinate| {
             let known = uncertainty.known(|i| if i == coordinate { 1.0 } else { 0.0 })?;
             Some(Reach { coordinate, distance: known.quantile * known.std_error, rise: known.rise })
         })
         .collect();
-    for (i, towards) in endless(models, fit, &reaches, workspace) {
+    for (i, towards) in endless(models, at, &reaches, workspace.starts()) {
         let Estimate { bootstrap_std_error, interval, .. } = &mut estimates[i];
         let Some((low, high)) = interval else { continue };
         match towards {

@@ -14,12 +14,12 @@ use rayon::prelude::*;
 use crate::compile::Scale;
 use crate::lanes::{LANES, Pack};
 use crate::optimize::{
-    Choice, Ending, Expansion, FirstStep, Fit, Kind, Linearization, Models, SearchSettings, Surveying, Task,
-    Workspace, agreement_limit, at_edges, minimise, settings,
+    Choice, Ending, Expansion, FirstStep, Fit, Linearization, Models, SearchSettings, Surveying, Task,
+    TaskKind, Workspace, agreement_limit, at_edges, minimise, settings,
 };
-use crate::problem::{LaneData, Part, Problem, Table};
+use crate::problem::{LaneData, Part, Problem, RowTable};
 
-use super::Options;
+use super::options::InferenceOptions;
 use super::resample::Resampler;
 
 /// A sweep's refits under one law, in order of the replicate's number.
@@ -81,7 +81,7 @@ const CHUNK_VALUES: usize = 1 << 16;
 pub fn replicate(
     models: &Models,
     fit: &Fit,
-    options: &Options,
+    options: &InferenceOptions,
     key_digest: &[u8; 32],
     interrupted: &AtomicBool,
 ) -> Option<Replicates> {
@@ -93,7 +93,7 @@ pub fn replicate(
 pub fn replicate_into(
     models: &Models,
     fit: &Fit,
-    options: &Options,
+    options: &InferenceOptions,
     key_digest: &[u8; 32],
     interrupted: &AtomicBool,
     replicates: &mut Replicates,
@@ -111,7 +111,7 @@ struct Prepared {
     resampler: Resampler,
     expansion: Expansion,
     surveying: Surveying,
-    table: Table,
+    table: RowTable,
 }
 
 thread_local! {
@@ -123,7 +123,7 @@ impl Prepared {
         &mut self,
         models: &Models,
         fit: &Fit,
-        (options, key_digest): (&Options, &[u8; 32]),
+        (options, key_digest): (&InferenceOptions, &[u8; 32]),
         interrupted: &AtomicBool,
         replicates: &mut Replicates,
     ) -> bool {
@@ -263,10 +263,10 @@ struct Refitting<'a> {
     /// Which of the different points each observation is at, where some are at the same, and how many there are.
     points: Option<(&'a [u32], usize)>,
     expansion: Option<&'a Expansion>,
-    table: Option<&'a Table>,
+    table: Option<&'a RowTable>,
     /// Where several vectors give the same curve, which of them is reported.
     choice: Option<Choice<'a>>,
-    options: &'a Options,
+    options: &'a InferenceOptions,
     key_digest: &'a [u8; 32],
 }
 
@@ -324,7 +324,7 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
         let drawn = r * n..r * n + drawn[r];
         Part { rows: &rows[drawn.clone()], weight: &weight[drawn] }
     };
-    let mut kind = Kind { table, ..Kind::of(problem, settings) };
+    let mut kind = TaskKind { table, ..TaskKind::of(problem, settings) };
     if let Some(expansion) = expansion {
         (kind.shared.third, kind.shared.connection) = (&expansion.third, &expansion.connection);
         let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));
@@ -405,7 +405,7 @@ fn is_as_good(problem: &Problem, weight: &[f64], natural: &[f64], objective: f64
 mod tests {
     use std::sync::atomic::AtomicBool;
 
-    use crate::infer::Options;
+    use crate::infer::InferenceOptions;
     use crate::law::Residual;
     use crate::optimize::{self, Certificate, Evaluated, Linearization, Workspace};
     use crate::problem::{LaneData, Loss, Part, Problem};
@@ -442,10 +442,10 @@ mod tests {
             let fit = optimize::fit(
                 &models,
                 problem.clone(),
-                &optimize::Options::default(),
+                &optimize::FitOptions::default(),
                 &mut Workspace::default(),
             );
-            let options = Options { bootstrap, ..Options::default() };
+            let options = InferenceOptions { bootstrap, ..InferenceOptions::default() };
             let found = replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false)).unwrap();
             assert!(found.n_failed() <= bootstrap / 1000, "{n} {loss}: {} failed", found.n_failed());
             for r in (0..found.len()).filter(|&r| found.converged[r]) {
@@ -469,7 +469,7 @@ mod tests {
         }
     }
 
-    fn weights(problem: &Problem, options: &Options, replicate: usize) -> Vec<f64> {
+    fn weights(problem: &Problem, options: &InferenceOptions, replicate: usize) -> Vec<f64> {
         let mut resampler = Resampler::new(&problem.observations, &options.resample, options.seed, &[0; 32]);
         let (mut rows, mut weight) = (vec![0; problem.n()], vec![0.0; problem.n()]);
         let own = &problem.observations.weight;

@@ -9,12 +9,12 @@ use std::collections::{HashMap, HashSet};
 
 use arrow::datatypes::{DataType, Field};
 
-use super::Request;
 use super::convert::ColumnType;
 use super::convert::kind_of;
 use super::error::{DatasetError, enumerate, nearest};
 use super::header::Header;
 use super::keys::Interner;
+use super::request::Request;
 use super::types::{common, plain};
 use crate::formula::{self, Expr, Type};
 

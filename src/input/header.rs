@@ -6,11 +6,11 @@ use std::time::SystemTime;
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::InputFile;
 use super::convert::{ColumnType, kind_of};
 use super::error::{DatasetError, Phase};
 use super::inputs;
 use super::open::{guard, open};
+use super::request::InputFile;
 
 /// The input files and their schemas.
 #[derive(Debug, Clone)]

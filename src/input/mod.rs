@@ -20,6 +20,7 @@
 
 mod batch;
 mod column_plan;
+mod contents;
 pub mod convert;
 pub mod digest;
 pub mod error;
@@ -29,98 +30,22 @@ mod keys;
 mod open;
 mod order;
 mod read;
+mod request;
 mod scan;
 mod segments;
 pub mod types;
 
 use std::sync::atomic::AtomicBool;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::Field;
-use arrow::error::ArrowError;
-
+pub use contents::Contents;
 pub use convert::ColumnType;
 pub use error::{DatasetError, Phase};
 pub use header::{Header, inspect};
 pub(crate) use open::panic_text;
+pub use request::{InputFile, Request};
 pub use segments::{Segment, Segments};
 
-use crate::formula::Expr;
 use crate::sweep::Sweep;
-use column_plan::{Key, Plan};
-use keys::present;
-use scan::Scanned;
-
-/// What to read, and how rows become sweeps.
-#[derive(Debug, Clone, Default)]
-pub struct Request {
-    /// Files, directories and globs, as given to [`inspect`].
-    pub inputs: Vec<String>,
-    /// Columns of any type that identify a sweep; without any the whole input is one. A name that the input does
-    /// not have may be a definition's.
-    pub by: Vec<String>,
-    /// Definitions, in order; each may use those before it and may take a column's name.
-    pub lets: Vec<(String, Expr)>,
-    /// Rows are kept where this is true, neither false nor null. It may use definitions.
-    pub condition: Option<Expr>,
-    /// Columns or definitions wanted as numbers.
-    pub columns: Vec<String>,
-    /// A column of any type, or a definition, whose values are clusters.
-    pub cluster: Option<String>,
-    /// The names of `columns`, in the order in which they sort a sweep's rows. Names left out come after them.
-    pub order: Vec<String>,
-}
-
-/// An input file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InputFile {
-    /// As it was found: below the directory, or as the glob gives it.
-    pub path: String,
-    /// Its size.
-    pub bytes: u64,
-    /// Its rows, before any condition.
-    pub rows: u64,
-}
-
-/// What the input holds, but for its rows.
-#[derive(Clone, Debug)]
-pub struct Contents {
-    /// The files, in the order of the numbers in [`Sweep::file`].
-    pub files: Vec<InputFile>,
-    /// The key columns, one row per sweep, ascending, nulls first, in the input's types.
-    pub keys: Vec<ArrayRef>,
-    /// Names and types of `keys`; all nullable.
-    pub key_fields: Vec<Field>,
-    /// Rows in the files.
-    pub rows_read: u64,
-    /// Of these the ones that the condition dropped.
-    pub rows_dropped: u64,
-    /// Of each sweep's key.
-    digests: Vec<[u8; 32]>,
-}
-
-impl Contents {
-    fn of(header: &Header, plan: &Plan, scanned: &Scanned) -> Result<Contents, ArrowError> {
-        let shown = |(values, key): (&ArrayRef, &Key)| present(values, key.field.data_type());
-        let keys: Vec<ArrayRef> = scanned.keys.iter().zip(&plan.by).map(shown).collect();
-        let typed =
-            |(values, key): (&ArrayRef, &Key)| key.field.clone().with_data_type(values.data_type().clone());
-        Ok(Contents {
-            files: header.files(),
-            key_fields: keys.iter().zip(&plan.by).map(typed).collect(),
-            keys,
-            rows_read: scanned.read,
-            rows_dropped: scanned.dropped,
-            digests: digest::digests(&scanned.keys, scanned.sweeps)?,
-        })
-    }
-
-    /// Number of sweeps.
-    #[must_use]
-    pub fn n_sweeps(&self) -> usize {
-        self.digests.len()
-    }
-}
 
 /// All sweeps of the input.
 #[derive(Debug)]

@@ -11,13 +11,14 @@ use arrow::error::ArrowError;
 
 use super::batch::{Batch, not_of_type};
 use super::column_plan::Plan;
+use super::contents::Contents;
 use super::convert::store;
 use super::error::DatasetError;
 use super::header::Header;
 use super::order::{Kept, arrange};
 use super::read::{BATCH, FileReader, changed};
+use super::request::Request;
 use super::scan::{Run, Scan};
-use super::{Contents, Request};
 use crate::formula::Columns;
 use crate::sweep::{Sweep, SweepColumns};
 

@@ -1,7 +1,7 @@
 //! The exponential, and the core that its relatives share.
 
 use super::pairs::fast_two_sum;
-use super::{LaneBits, Lanes, Table};
+use super::{LaneBits, Lanes, LookupTable};
 
 /// 1.5 * 2^52: added to a small number, it leaves the nearest integer in the low bits.
 const ROUND: f64 = 6755399441055744.0;
@@ -23,7 +23,7 @@ const FAST: [f64; 5] = [
 ];
 /// 2^(j/16), correctly rounded, with j taken from the bits that follow the exponent's: adding an
 /// integer n there, its lowest four bits being j, makes it 2^(n/16).
-const ROOTS: Table = {
+const ROOTS: LookupTable = {
     let mut roots = [
         1.0_f64,
         1.0442737824274138,
@@ -47,7 +47,7 @@ const ROOTS: Table = {
         roots[j] = f64::from_bits(roots[j].to_bits() - ((j as u64) << 48));
         j += 1;
     }
-    Table(roots)
+    LookupTable(roots)
 };
 /// (e^r - 1 - r) / r^2 on |r| <= ln(2)/2 to 2^-64, for the functions that subtract the one again.
 const FINE: [f64; 11] = [

@@ -1,7 +1,7 @@
 //! Logarithms to the bases e, 2 and 10, and the double-double one behind the power.
 
 use super::pairs::{fast_two_sum, two_product};
-use super::{LaneBits, Lanes, Table};
+use super::{LaneBits, Lanes, LookupTable};
 
 const MANTISSA: u64 = (1 << 52) - 1;
 /// sqrt(1/2), the least mantissa after the fine reduction.
@@ -18,7 +18,7 @@ const STEPS: f64 = 3071.0 * 16.0 + 9.0;
 const STEP: (f64, f64) = (0.043321698785007356, -1.0774652828509272e-14);
 /// A reciprocal c for each cell. Most are such that their `REST` needs no second part (the accurate
 /// tables of Gal 1986); beside the one, where r must not be rounded, they have five or six bits.
-const RECIPROCALS: Table = Table([
+const RECIPROCALS: LookupTable = LookupTable([
     1.4014601660835808,
     1.3426576292722159,
     1.2885908677427744,
@@ -37,7 +37,7 @@ const RECIPROCALS: Table = Table([
     0.7328245982413348,
 ]);
 /// -ln c less the cell's steps from the one.
-const REST: Table = Table([
+const REST: LookupTable = LookupTable([
     0.05238062019111567,
     0.05192263504375205,
     0.049702620758125704,

@@ -53,7 +53,7 @@ pub trait LaneBits:
 /// Sixteen values: as many as two registers of the widest vectors hold, where one instruction finds
 /// eight of them. Elsewhere each lane loads its own.
 #[repr(align(64))]
-pub struct Table([f64; 16]);
+pub struct LookupTable([f64; 16]);
 
 /// A vector of `f64`; one lane is the scalar path.
 pub trait Lanes:
@@ -132,7 +132,7 @@ pub trait Lanes:
     /// All lanes' bits equal to `bits`.
     fn splat_bits(token: Self::Token, bits: u64) -> Self::Bits;
     /// The entries of the table that the lowest four bits of each lane name.
-    fn look_up(table: &Table, index: Self::Bits) -> Self;
+    fn look_up(table: &LookupTable, index: Self::Bits) -> Self;
 
     /// All lanes equal to `value`, with this value's token.
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! The lane types: `f64` itself, and eight or four of them in the vectors of `fearless_simd`.
 
-use super::{LaneBits, Lanes, Table};
+use super::{LaneBits, Lanes, LookupTable};
 #[cfg(target_arch = "x86")]
 use core::arch::x86::{__m512d, __m512i, _mm512_permutex2var_pd};
 #[cfg(target_arch = "x86_64")]
@@ -104,7 +104,7 @@ impl Lanes for f64 {
         bits
     }
     #[inline(always)]
-    fn look_up(table: &Table, index: u64) -> f64 {
+    fn look_up(table: &LookupTable, index: u64) -> f64 {
         table.0[(index & 15) as usize]
     }
 }
@@ -207,7 +207,7 @@ macro_rules! vectors {
                 $bits::splat(token, bits)
             }
             #[inline(always)]
-            fn look_up(table: &Table, index: Self::Bits) -> Self {
+            fn look_up(table: &LookupTable, index: Self::Bits) -> Self {
                 $look_up(table, index)
             }
         }
@@ -228,7 +228,7 @@ vectors!(f64x8, mask64x8, u64x8, 8, emulated_by_eight, look_up_eight);
 vectors!(f64x4, mask64x4, u64x4, 4, emulated_by_four, look_up_four);
 
 #[inline(always)]
-fn look_up_eight<S: Simd>(table: &Table, index: u64x8<S>) -> f64x8<S> {
+fn look_up_eight<S: Simd>(table: &LookupTable, index: u64x8<S>) -> f64x8<S> {
     let token = fearless_simd::ExtractToken::token(&index);
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     if let Some(avx512) = token.level().as_avx512() {
@@ -240,7 +240,7 @@ fn look_up_eight<S: Simd>(table: &Table, index: u64x8<S>) -> f64x8<S> {
 }
 
 #[inline(always)]
-fn look_up_four<S: Simd>(table: &Table, index: u64x4<S>) -> f64x4<S> {
+fn look_up_four<S: Simd>(table: &LookupTable, index: u64x4<S>) -> f64x4<S> {
     let token = fearless_simd::ExtractToken::token(&index);
     let index: [u64; 4] = index.into();
     Lanes::load(token, &index.map(|i| table.0[(i & 15) as usize]))

@@ -116,7 +116,7 @@ impl Graph {
         self.nodes[id.index()]
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.nodes.len()
     }
 

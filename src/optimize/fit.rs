@@ -16,7 +16,7 @@ use super::infinity::{Landscape, landscape};
 use super::models::Models;
 use super::multistart::{Exchange, Member, SearchWorkspace, Searched, agreement_limit, rounds};
 use super::newton::{Finished, minimise};
-use super::options::{Asked, Options};
+use super::options::{Asked, FitOptions};
 use super::outcome::{End, Fit, Status};
 use super::representative::{Choice, represent};
 use super::starts::Starts;
@@ -27,7 +27,7 @@ use super::workspace::Workspace;
 const MOST_EXCHANGES: usize = 3;
 
 /// Fits one problem: searches from all starts, finishes the best, tries the edges, judges the result.
-pub fn fit(models: &Models, problem: Problem, options: &Options, workspace: &mut Workspace) -> Fit {
+pub fn fit(models: &Models, problem: Problem, options: &FitOptions, workspace: &mut Workspace) -> Fit {
     let mut fits = fit_many(models, vec![problem], options, workspace);
     fits.remove(0)
 }
@@ -36,7 +36,7 @@ pub fn fit(models: &Models, problem: Problem, options: &Options, workspace: &mut
 pub fn fit_many(
     models: &Models,
     problems: Vec<Problem>,
-    options: &Options,
+    options: &FitOptions,
     workspace: &mut Workspace,
 ) -> Vec<Fit> {
     // Taken, not borrowed: the searches are made by the batch that keeps them.
@@ -71,7 +71,7 @@ fn begin_at_given(
     law: &Law,
     problem: &Problem,
     starts: &Starts,
-    options: &Options,
+    options: &FitOptions,
     searched: &mut Searched,
     workspace: &mut SearchWorkspace,
 ) -> bool {
@@ -94,7 +94,7 @@ fn begin_at_given(
 fn finish(
     models: &Models,
     problem: Problem,
-    options: &Options,
+    options: &FitOptions,
     searched: &mut Searched,
     workspace: &mut Workspace,
 ) -> Fit {
@@ -174,7 +174,7 @@ impl End {
     }
 
     /// The same minimum by the parameters that are reported.
-    fn represented(self, models: &Models, options: &Options) -> End {
+    fn represented(self, models: &Models, options: &FitOptions) -> End {
         let End { problem, edges, solution, escape, .. } = &self;
         if escape.is_some() || models.symmetries().is_empty() {
             return self;

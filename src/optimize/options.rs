@@ -26,7 +26,7 @@ pub enum Asked {
 
 /// What a fit is asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct FitOptions {
     pub asked: Asked,
     pub solver: Solver,
     /// None: set by the law.
@@ -37,7 +37,7 @@ pub struct Options {
     pub seed: u64,
 }
 
-impl Options {
+impl FitOptions {
     /// The user's own start of a parameter.
     pub(in crate::optimize) fn start_of(&self, name: &str) -> Option<f64> {
         self.user_start.iter().find(|(n, _)| n == name).map(|(_, value)| *value)

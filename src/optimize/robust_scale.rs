@@ -13,7 +13,7 @@
 use crate::problem::{Loss, LossChoice, Problem};
 
 use super::newton::{Finished, minimise};
-use super::{Asked, Fit, Flag, Models, Options, Status, Workspace, fit, fit_many};
+use super::{Asked, Fit, FitOptions, Flag, Models, Status, Workspace, fit, fit_many};
 
 /// Φ⁻¹(3/4): the median of |u| where u is normal with variance one.
 const NORMAL_MEDIAN: f64 = 0.674_489_750_196_081_7;
@@ -48,7 +48,7 @@ pub fn fit_choices(
     models: &Models,
     mut problems: Vec<Problem>,
     choice: LossChoice,
-    options: &Options,
+    options: &FitOptions,
     workspace: &mut Workspace,
 ) -> Vec<Fit> {
     match choice {
@@ -71,10 +71,10 @@ fn fit_of_scale(
     models: &Models,
     problem: Problem,
     choice: LossChoice,
-    options: &Options,
+    options: &FitOptions,
     workspace: &mut Workspace,
 ) -> Fit {
-    let point = Options { asked: Asked::Point, ..options.clone() };
+    let point = FitOptions { asked: Asked::Point, ..options.clone() };
     let mut found = fit(models, problem.clone(), &point, workspace);
     let Some(squares) = &found.solution else { return found };
     let total: f64 = problem.observations.weight.iter().sum();

@@ -7,25 +7,8 @@ use fearless_simd::Level;
 use crate::compile::Model;
 use crate::lanes::{LANES, Pack};
 
-use super::{Problem, Table};
-
-/// The observations of a fit that take part, and their weights.
-#[derive(Clone, Copy, Debug)]
-pub struct Part<'a> {
-    pub rows: &'a [u32],
-    pub weight: &'a [f64],
-}
-
-impl Part<'_> {
-    /// One weight per observation of a fit of `n`.
-    pub fn spread(&self, n: usize) -> Vec<f64> {
-        let mut weight = vec![0.0; n];
-        for (&i, &w) in self.rows.iter().zip(self.weight) {
-            weight[i as usize] = w;
-        }
-        weight
-    }
-}
+use super::part::Part;
+use super::{Problem, RowTable};
 
 /// The same cells, which nobody else has.
 fn columns_mut(cells: &mut [Cell<Pack>]) -> &mut [Pack] {
@@ -84,7 +67,7 @@ impl LaneData {
     pub fn load_lanes(
         &mut self,
         level: Level,
-        table: Option<&Table>,
+        table: Option<&RowTable>,
         fits: [Option<(&Problem, Part)>; LANES],
     ) {
         let length = |fit: &Option<(&Problem, Part)>| fit.map_or(0, |(_, part)| part.rows.len());
@@ -123,7 +106,7 @@ impl LaneData {
     fn load_rows(
         &mut self,
         level: Level,
-        table: &Table,
+        table: &RowTable,
         model: &Model,
         parts: [Option<Part>; LANES],
     ) -> usize {
@@ -258,7 +241,7 @@ mod tests {
 
     use crate::lanes::LANES;
     use crate::law::Residual;
-    use crate::problem::{Loss, Part, Table};
+    use crate::problem::{Loss, Part, RowTable};
     use crate::testing::{Uniform, catalogue_law, problem};
 
     use super::LaneData;
@@ -276,7 +259,7 @@ mod tests {
         for sigma in [None, Some(column(0.1, 0.2))] {
             std::sync::Arc::make_mut(&mut problem.observations).sigma = sigma;
             let level = Level::new();
-            let mut table = Table::default();
+            let mut table = RowTable::default();
             let gains = table.set(level, &problem);
             let mut loaded = [LaneData::default(), LaneData::default()];
             loaded

@@ -110,7 +110,7 @@ mod tests {
             assert_eq!(rejections.len(), rejected, "{formula}: {rejections:?}");
             assert_eq!(problem.n(), x.len() - rejected, "{formula}");
             let fit =
-                optimize::fit(&models, problem, &optimize::Options::default(), &mut Workspace::default());
+                optimize::fit(&models, problem, &optimize::FitOptions::default(), &mut Workspace::default());
             assert!(fit.solution.is_some_and(|s| s.rows.objective.is_finite()), "{formula}");
         }
     }
@@ -131,7 +131,7 @@ mod tests {
             let columns = [("y", y.as_slice()), ("x", x.as_slice())];
             let (problem, _) = bind_columns(&law, models.full(), &response, Loss::L2, &columns);
             let fit =
-                optimize::fit(&models, problem, &optimize::Options::default(), &mut Workspace::default());
+                optimize::fit(&models, problem, &optimize::FitOptions::default(), &mut Workspace::default());
             let value = |name: &str| fit.natural[law.parameter(name).unwrap()];
             for (name, expected) in [("c", 2.0), ("d", 3.0), ("b", 1.0), ("e", 2.0)] {
                 assert!((value(name) - expected).abs() < 1e-8, "{formula}: {name} {}", value(name));

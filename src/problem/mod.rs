@@ -20,12 +20,13 @@ pub mod loss_choice;
 pub mod memory;
 pub mod objective;
 pub mod observations;
+mod part;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use column_set::{ColumnSet, is_number};
-pub use lane_data::{LaneData, Part};
+pub use lane_data::LaneData;
 pub use linearization::{Linearization, Scratch, total};
 pub use long::{LONG, LongData, SAMPLE};
 pub use loss::{Loss, LossTerms};
@@ -36,7 +37,8 @@ pub use objective::{
     outputs_lanes,
 };
 pub use observations::{Binder, Binding, Observations, Rejection};
-pub use table::Table;
+pub use part::Part;
+pub use table::RowTable;
 
 use std::sync::Arc;
 

@@ -17,7 +17,8 @@ use fearless_simd::{f64x4, f64x8, prelude::*};
 
 use crate::lanes::{LANES, Pack};
 
-use super::{Part, Problem};
+use super::Problem;
+use super::part::Part;
 
 /// Lanes from which on shuffling, which always costs as much as for all of them, is less work than value by value.
 const WORTH_SHUFFLING: usize = 3;
@@ -34,14 +35,14 @@ pub struct Row([f64; QUAD]);
 
 /// What programs read of every observation: the columns that the model reads, the target, and 1/σ where there is one.
 #[derive(Clone, Debug, Default)]
-pub struct Table {
+pub struct RowTable {
     /// Observations.
     n: usize,
     /// Four values of every observation, then the next four.
     rows: Vec<Row>,
 }
 
-impl Table {
+impl RowTable {
     /// Takes the place of another problem's; false where the machine would not gain by it.
     pub fn set(&mut self, level: Level, problem: &Problem) -> bool {
         let gains = shuffles(level) && problem.n() >= LEAST_OBSERVATIONS;
@@ -183,7 +184,7 @@ fearless_simd::kernel!(
 mod tests {
     use std::sync::Arc;
 
-    use super::{QUAD, Table};
+    use super::{QUAD, RowTable};
     use crate::law::Residual;
     use crate::problem::{Loss, Problem};
     use crate::testing::{problem, typed_law};
@@ -198,7 +199,7 @@ mod tests {
             [("y", column(100.0)), ("x", column(200.0)), ("z", column(300.0)), ("w", column(400.0))]
         };
         let of = |n: usize| problem(&law, Residual::Linear, Loss::L2, &named(n)).1;
-        let mut table = Table::default();
+        let mut table = RowTable::default();
         table.fill(&of(50));
         for sigma in [None, Some(0.5)] {
             let mut problem: Problem = of(30);

@@ -177,17 +177,17 @@ fn fit(problem: &Problem, start: Start) -> Result<Outcome, VerifyError> {
         Start::Second => Some(&problem.start_2),
         Start::Own => None,
     };
-    let options = optimize::Options {
+    let options = optimize::FitOptions {
         asked: optimize::Asked::Verdict,
         starts: given.map(|_| 1),
         user_start: given
             .map(|values| problem.parameters.iter().cloned().zip(values.iter().copied()).collect())
             .unwrap_or_default(),
-        ..optimize::Options::default()
+        ..optimize::FitOptions::default()
     };
     let mut workspace = Workspace::default();
     let fit = optimize::fit(&models, bound, &options, &mut workspace);
-    let inference = infer::Options { bootstrap: 0, ..infer::Options::default() };
+    let inference = infer::InferenceOptions { bootstrap: 0, ..infer::InferenceOptions::default() };
     let mut estimates = Vec::new();
     infer::estimate(&models, &fit, None, &inference, &mut workspace, &mut estimates);
     let time = begun.elapsed();

@@ -58,7 +58,7 @@ fn self_test(case: &Case, law: &Law) -> Result<Outcome, VerifyError> {
     // What stands on the law's left side is what it predicts.
     let left = Expr::new(ExprKind::Name(RESPONSE.to_string()), 0..0);
     let (problem, rejected) = bind_columns(law, models.full(), &left, Loss::L2, &named);
-    let fit = optimize::fit(&models, problem, &optimize::Options::default(), &mut Workspace::default());
+    let fit = optimize::fit(&models, problem, &optimize::FitOptions::default(), &mut Workspace::default());
     let time = begun.elapsed();
 
     let (right, floor) = match case.digits {

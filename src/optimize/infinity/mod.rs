@@ -31,10 +31,9 @@ use crate::problem::{LaneData, Problem};
 
 use self::limit_curve::{LimitCurve, recognise};
 use self::regularization_path::{Order, Path, Place, in_chart};
+use super::models::Models;
 use super::newton::{Finished, Region, minimise, minimise_within, resolution};
 use super::starts::StartWorkspace;
-use super::workspace::Workspace;
-use super::{Fit, Models};
 use crate::problem::Linearization;
 
 /// A path has come to rest where its last step is below this share of the one before, or of the coordinates.
@@ -159,10 +158,14 @@ pub struct Reach {
 const UNLIKE: f64 = 10.0;
 
 /// Whether an interval of a coordinate, which is known roughly, is worth following.
-pub fn may_be_endless(models: &Models, fit: &Fit, coordinate: usize, roughly: Option<f64>) -> bool {
+pub fn may_be_endless(
+    models: &Models,
+    (problem, from): (&Problem, &Finished),
+    coordinate: usize,
+    roughly: Option<f64>,
+) -> bool {
     let Some(roughly) = roughly else { return true };
-    let Some(from) = &fit.solution else { return false };
-    in_chart(models, &fit.problem, from, coordinate, UNLIKE * roughly).is_some_and(|step| step > FAR_REACHING)
+    in_chart(models, problem, from, coordinate, UNLIKE * roughly).is_some_and(|step| step > FAR_REACHING)
 }
 
 /// The parameters of the law that the data does not keep from leaving all bounds, and where to: with coordinates that can be
@@ -171,18 +174,17 @@ pub fn may_be_endless(models: &Models, fit: &Fit, coordinate: usize, roughly: Op
 /// Coordinates that are known to a small part of their unit are not followed: the parabola would have to flatten within it.
 pub fn endless(
     models: &Models,
-    fit: &Fit,
+    (problem, from): (&Problem, &Finished),
     reaches: &[Reach],
-    workspace: &mut Workspace,
+    drafts: &mut StartWorkspace,
 ) -> Vec<(usize, Towards)> {
-    let Some(from) = &fit.solution else { return Vec::new() };
     if reaches.is_empty() {
         return Vec::new();
     }
-    let mut path = Path::new(models, &fit.problem, from, &mut workspace.search.drafts);
+    let mut path = Path::new(models, problem, from, drafts);
     let mut found: Vec<(usize, Towards)> = Vec::new();
     for reach in reaches {
-        let Some(step) = in_chart(models, &fit.problem, from, reach.coordinate, reach.distance)
+        let Some(step) = in_chart(models, problem, from, reach.coordinate, reach.distance)
             .filter(|step| *step > FAR_REACHING)
         else {
             continue;
@@ -195,13 +197,13 @@ pub fn endless(
             {
                 // The path shows that the coordinate has no end. Of the others, those that the prediction is linear in
                 // are as free; the rest may move within bounds of their own, and are followed themselves.
-                let (near, far) = (fit.problem.natural(&last.theta), fit.problem.natural(&end.theta));
-                let coordinates = &fit.problem.model.coordinates;
+                let (near, far) = (problem.natural(&last.theta), problem.natural(&end.theta));
+                let coordinates = &problem.model.coordinates;
                 let follows = |i: usize| {
                     let is_linear = |c: &&Coordinate| c.parameter == i && c.is_conditionally_linear();
                     coordinates.iter().any(|c| is_linear(&c)) && far[i].abs() > DIVERGES * near[i].abs()
                 };
-                let escape = escape(&fit.problem, last, end, end.objective, from);
+                let escape = escape(problem, last, end, end.objective, from);
                 let own = coordinates[reach.coordinate].parameter;
                 found.extend(escape.parameters.into_iter().filter(|(i, _)| *i == own || follows(*i)));
             }

@@ -168,7 +168,7 @@ mod tests {
     use crate::law::Residual;
     use crate::optimize::levenberg_marquardt::Ending;
     use crate::optimize::multistart::lane_scheduler::{self, SearchGroup};
-    use crate::optimize::{Kind, Points, Starts, Task, Workspace, settings};
+    use crate::optimize::{Points, Starts, Task, TaskKind, Workspace, settings};
     use crate::problem::{Loss, Part};
     use crate::testing::{Uniform, problem, typed_law};
 
@@ -192,9 +192,9 @@ mod tests {
         let part = Part { rows: &rows, weight: &weight };
         let mut alone = vec![f64::NAN; starts.len()];
         let task = |i: usize| Task::new(&problem, &settings, part, starts.point(i));
-        workspace
-            .lanes()
-            .run(Kind::of(&problem, &settings), starts.len(), task, |end| alone[end.task] = end.objective);
+        workspace.lanes().run(TaskKind::of(&problem, &settings), starts.len(), task, |end| {
+            alone[end.task] = end.objective
+        });
         let (mut ends, mut together, mut optima) = (Points::default(), Vec::new(), KnownOptima::default());
         ends.clear(problem.p());
         optima.forget(problem.p());

@@ -12,7 +12,7 @@ use fearless_simd::Level;
 use crate::compile::Model;
 use crate::lanes::{LANES, Pack};
 use crate::problem::{
-    LONG, LaneData, LongData, Objective, Order, Part, Problem, ProgramWorkspace, Sums, Table,
+    LONG, LaneData, LongData, Objective, Order, Part, Problem, ProgramWorkspace, RowTable, Sums,
 };
 
 use super::known_optima::{Known, KnownOptima};
@@ -45,20 +45,20 @@ impl<'a> Task<'a> {
 
 /// What all tasks of a batch share.
 #[derive(Clone, Copy, Debug)]
-pub struct Kind<'a> {
+pub struct TaskKind<'a> {
     pub model: &'a Model,
     pub shared: SharedSettings<'a>,
     /// The largest number of observations of a task.
     pub most_observations: usize,
     pub has_sigma: bool,
     /// Of the problem, where all tasks are parts of one.
-    pub table: Option<&'a Table>,
+    pub table: Option<&'a RowTable>,
 }
 
-impl<'a> Kind<'a> {
+impl<'a> TaskKind<'a> {
     /// The kind of tasks on one problem.
-    pub fn of(problem: &'a Problem, settings: &'a SearchSettings<'a>) -> Kind<'a> {
-        Kind {
+    pub fn of(problem: &'a Problem, settings: &'a SearchSettings<'a>) -> TaskKind<'a> {
+        TaskKind {
             model: &problem.model,
             shared: SharedSettings {
                 loss: problem.loss,
@@ -162,7 +162,7 @@ impl LaneQueue {
     /// which searches end.
     pub fn run<'a>(
         &mut self,
-        kind: Kind,
+        kind: TaskKind,
         n: usize,
         task: impl FnMut(usize) -> Task<'a>,
         done: impl FnMut(Ended),
@@ -176,13 +176,13 @@ impl LaneQueue {
     }
 
     /// Runs one task alone, its observations spread over the lanes.
-    pub fn run_alone(&mut self, kind: Kind, task: Task, done: impl FnMut(Ended)) {
+    pub fn run_alone(&mut self, kind: TaskKind, task: Task, done: impl FnMut(Ended)) {
         self.run_in_turn(kind, &mut InOrder { next: 0, n: 1, task: |_| task, done });
     }
 
     /// Runs tasks of one kind one after the other, the observations of each spread over the lanes.
-    pub fn run_in_turn<'a>(&mut self, kind: Kind, tasks: &mut impl Tasks<'a>) {
-        let Kind { model, shared, .. } = kind;
+    pub fn run_in_turn<'a>(&mut self, kind: TaskKind, tasks: &mut impl Tasks<'a>) {
+        let TaskKind { model, shared, .. } = kind;
         let LaneQueue { level, long, sums, searches, optimum, known, .. } = self;
         searches.prepare(model.coordinates.len());
         let mut loaded = None;
@@ -209,8 +209,8 @@ impl LaneQueue {
     }
 
     /// Runs tasks of one kind side by side.
-    pub fn run_in_lanes<'a>(&mut self, kind: Kind, tasks: &mut impl Tasks<'a>) {
-        let Kind { model, shared, most_observations, has_sigma, table } = kind;
+    pub fn run_in_lanes<'a>(&mut self, kind: TaskKind, tasks: &mut impl Tasks<'a>) {
+        let TaskKind { model, shared, most_observations, has_sigma, table } = kind;
         let p = model.coordinates.len();
         let LaneQueue { level, workspace, data, sums, searches, optimum, known, .. } = self;
         data.prepare(model, most_observations, has_sigma);
@@ -357,7 +357,7 @@ mod tests {
 
     use crate::optimize::Workspace;
 
-    use super::{Kind, Part, Task};
+    use super::{Part, Task, TaskKind};
 
     /// A fit with as many observations as lanes take, and one with more: searches end where the reference solver does.
     #[test]
@@ -383,7 +383,7 @@ mod tests {
                 let best = minimise(&problem, weight, starts.point(0), 200).unwrap();
                 assert!(best.certificate.holds(), "{:?}", best.certificate);
                 let mut converged = 0;
-                workspace.lanes().run(Kind::of(&problem, &settings), starts.len(), task, |ended| {
+                workspace.lanes().run(TaskKind::of(&problem, &settings), starts.len(), task, |ended| {
                     // From far outside the usual region a search may drift off.
                     if ended.ending == Ending::Converged {
                         converged += 1;
@@ -413,7 +413,7 @@ mod tests {
             let (rows, weight) = problem.taking_part();
             let part = Part { rows: &rows, weight: &weight };
             let task = |i: usize| Task::new(&problem, &settings, part, starts.point(i));
-            workspace.lanes().run(Kind::of(&problem, &settings), starts.len(), task, |ended| {
+            workspace.lanes().run(TaskKind::of(&problem, &settings), starts.len(), task, |ended| {
                 assert_eq!(ended.task >= 16, ended.ending == Ending::NotFinite, "{n} {}", ended.task);
                 assert_eq!(ended.task >= 16, ended.objective.is_nan(), "{n} {}", ended.task);
             });
@@ -436,8 +436,12 @@ mod tests {
             x.iter().map(|x| (1.5 + 4.0 * x.powf(-0.4)) * (1.0 + uniform.between(-0.02, 0.02))).collect();
         let loss = Loss::Huber { delta: 1e-3 };
         let (models, problem) = problem(&law, Residual::Log, loss, &[("y", y), ("x", x)]);
-        let fit =
-            optimize::fit(&models, problem.clone(), &optimize::Options::default(), &mut Workspace::default());
+        let fit = optimize::fit(
+            &models,
+            problem.clone(),
+            &optimize::FitOptions::default(),
+            &mut Workspace::default(),
+        );
         let start = fit.solution.unwrap().theta;
         let rows = problem.weighted();
         let count = 400;
@@ -449,7 +453,7 @@ mod tests {
             Task::new(&problem, &settings, part, &start)
         };
         let mut evaluations = 0;
-        Workspace::default().lanes().run(Kind::of(&problem, &settings), count, task, |ended| {
+        Workspace::default().lanes().run(TaskKind::of(&problem, &settings), count, task, |ended| {
             assert_eq!(ended.ending, Ending::Converged);
             evaluations += ended.iterations;
             let reference = minimise(&problem, &weights[ended.task], ended.theta, 100).unwrap();

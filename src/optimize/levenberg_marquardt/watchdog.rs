@@ -172,7 +172,7 @@ impl Searches {
 #[cfg(test)]
 mod tests {
     use crate::law::Residual;
-    use crate::optimize::{Ending, Kind, Points, Starts, Task, Workspace, minimise, settings};
+    use crate::optimize::{Ending, Points, Starts, Task, TaskKind, Workspace, minimise, settings};
     use crate::problem::{Loss, Part};
     use crate::testing::{Uniform, catalogue_law, problem};
 
@@ -208,7 +208,7 @@ mod tests {
             let task = |i: usize| {
                 Task::new(&problem, &settings, Part { rows: &rows, weight: &weight }, starts.point(i))
             };
-            workspace.lanes().run(Kind::of(&problem, &settings), starts.len(), task, |end| {
+            workspace.lanes().run(TaskKind::of(&problem, &settings), starts.len(), task, |end| {
                 evaluations += end.iterations;
                 ended += 1;
                 cut_short += usize::from(end.ending == Ending::Limit);

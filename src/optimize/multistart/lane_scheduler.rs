@@ -13,7 +13,7 @@ use crate::problem::{Part, Problem};
 
 use super::outcome::Outcome;
 use crate::optimize::levenberg_marquardt::known_optima::KnownOptima;
-use crate::optimize::levenberg_marquardt::lane_queue::{Ended, Kind, LaneQueue, Task, Tasks, fills};
+use crate::optimize::levenberg_marquardt::lane_queue::{Ended, LaneQueue, Task, TaskKind, Tasks, fills};
 use crate::optimize::levenberg_marquardt::{Ending, SearchSettings};
 use crate::optimize::points::Points;
 
@@ -136,7 +136,7 @@ pub fn search<'a>(groups: impl IntoIterator<Item = SearchGroup<'a>>, queue: &mut
     let mut sharing = Vec::new();
     for group in groups.into_iter().map(AtWork::new) {
         if group.in_turn {
-            let kind = Kind::of(group.group.problem, group.group.settings);
+            let kind = TaskKind::of(group.group.problem, group.group.settings);
             queue.run_in_turn(kind, &mut Shift { groups: vec![group], lanes: [0; LANES] });
         } else {
             sharing.push(group);
@@ -144,7 +144,7 @@ pub fn search<'a>(groups: impl IntoIterator<Item = SearchGroup<'a>>, queue: &mut
     }
     let Some(first) = sharing.first() else { return };
     let most_observations = sharing.iter().map(|c| c.group.problem.n()).max().unwrap_or(0);
-    let kind = Kind { most_observations, ..Kind::of(first.group.problem, first.group.settings) };
+    let kind = TaskKind { most_observations, ..TaskKind::of(first.group.problem, first.group.settings) };
     let lanes = std::array::from_fn(|lane| lane % sharing.len());
     queue.run_in_lanes(kind, &mut Shift { groups: sharing, lanes });
 }
@@ -152,7 +152,7 @@ pub fn search<'a>(groups: impl IntoIterator<Item = SearchGroup<'a>>, queue: &mut
 #[cfg(test)]
 mod tests {
     use crate::law::Residual;
-    use crate::optimize::{Fit, Options, Workspace, fit, fit_many};
+    use crate::optimize::{Fit, FitOptions, Workspace, fit, fit_many};
     use crate::problem::{Loss, Problem};
     use crate::testing::{Uniform, problem, typed_law};
 
@@ -181,7 +181,7 @@ mod tests {
             let models = &sweeps[0].0;
             let problems: Vec<Problem> = sweeps.iter().map(|(_, problem)| problem.clone()).collect();
             for starts in [None, Some(40)] {
-                let options = Options { starts, ..Options::default() };
+                let options = FitOptions { starts, ..FitOptions::default() };
                 let mut workspace = Workspace::default();
                 let alone: Vec<Fit> =
                     problems.iter().map(|p| fit(models, p.clone(), &options, &mut workspace)).collect();

@@ -19,7 +19,7 @@ use super::newton::{Finished, Region, minimise, minimise_within};
 use super::points::Points;
 use super::starts::StartWorkspace;
 use super::starts::{Starts, most_starts};
-use super::{AGREEMENT, Options, SearchSettings, Solver, settings};
+use super::{AGREEMENT, FitOptions, SearchSettings, Solver, settings};
 
 /// The buffers of searches: their starts, and the lanes that they run in.
 #[derive(Debug, Default)]
@@ -357,7 +357,7 @@ impl<'a> Member<'a> {
     }
 
     /// Adds the starts of the next round; false where there is none left.
-    fn draw(&mut self, options: &Options, workspace: &mut SearchWorkspace) -> bool {
+    fn draw(&mut self, options: &FitOptions, workspace: &mut SearchWorkspace) -> bool {
         let n_drawn = self.starts.n_drawn();
         let has_corners = self.problem.model.has_corners;
         let more = if has_corners {
@@ -385,7 +385,7 @@ impl<'a> Member<'a> {
     }
 
     /// Adds the starts of the next searches; false where no more are needed.
-    fn next(&mut self, options: &Options, workspace: &mut SearchWorkspace) -> bool {
+    fn next(&mut self, options: &FitOptions, workspace: &mut SearchWorkspace) -> bool {
         !self.sharpened
             && ((!self.suffices(options) && self.draw(options, workspace))
                 || self.sharpen(options, workspace))
@@ -393,7 +393,7 @@ impl<'a> Member<'a> {
 
     /// Adds starts that turn more sharply than the best outcome near the same place: the last that a fit needs. False where
     /// there are none.
-    fn sharpen(&mut self, options: &Options, workspace: &mut SearchWorkspace) -> bool {
+    fn sharpen(&mut self, options: &FitOptions, workspace: &mut SearchWorkspace) -> bool {
         self.sharpened = true;
         if options.starts.is_some() {
             return false;
@@ -405,7 +405,7 @@ impl<'a> Member<'a> {
         starts.len() > before
     }
 
-    fn suffices(&self, options: &Options) -> bool {
+    fn suffices(&self, options: &FitOptions) -> bool {
         self.exhausted
             || (options.starts.is_none()
                 && self.searched.suffices(self.problem, self.starts.have_crossings()))
@@ -427,7 +427,7 @@ impl Drop for Member<'_> {
 /// and are not counted. The first round grows with the number of coordinates that are drawn, and so does the limit
 /// ([`most_starts`]). At last, searches from turns that are sharper than the best optimum's: see
 /// [`crossing`](super::starts::crossing). Where the user gives a number of starts, that many and no rule.
-pub fn rounds(mut members: Vec<Member>, options: &Options, workspace: &mut SearchWorkspace) {
+pub fn rounds(mut members: Vec<Member>, options: &FitOptions, workspace: &mut SearchWorkspace) {
     loop {
         members.retain_mut(|member| member.next(options, workspace));
         if members.is_empty() {

@@ -10,7 +10,7 @@ use crate::verify::nist;
 
 use super::free_coordinates;
 use crate::optimize::{
-    Certificate, Evaluated, Fit, Linearization, Models, Options, Status, Workspace, fit, minimise,
+    Certificate, Evaluated, Fit, FitOptions, Linearization, Models, Status, Workspace, fit, minimise,
 };
 
 /// The problem evaluated at a point, and the certificate of that point.
@@ -31,13 +31,13 @@ fn evaluated(problem: &Problem, theta: &[f64]) -> Linearization {
 }
 
 fn fitted(models: &Models, problem: Problem) -> Fit {
-    fit(models, problem, &Options::default(), &mut Workspace::default())
+    fit(models, problem, &FitOptions::default(), &mut Workspace::default())
 }
 
 /// From one start alone, by name.
 fn fitted_from(models: &Models, problem: Problem, start: &[(&str, f64)]) -> Fit {
     let user_start = start.iter().map(|(name, value)| ((*name).to_string(), *value)).collect();
-    let options = Options { starts: Some(1), user_start, ..Options::default() };
+    let options = FitOptions { starts: Some(1), user_start, ..FitOptions::default() };
     fit(models, problem, &options, &mut Workspace::default())
 }
 
