@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText, Silent, run};
-use sweepfit::infer::{Options as InferOptions, replicate};
+use sweepfit::infer::{InferenceOptions, replicate};
 use sweepfit::lanes::Pack;
 use sweepfit::optimize::{self, Workspace};
 use sweepfit::problem::{LaneData, Loss, Mix, Objective, Order, ProgramWorkspace, Sums};
@@ -62,7 +62,7 @@ fn replicates(c: &mut Criterion) {
     for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
         let (models, problem) = chinchilla(loss);
         let fit = fitted(&models, &problem);
-        let options = InferOptions::default();
+        let options = InferenceOptions::default();
         group.bench_function(BenchmarkId::from_parameter(loss), |b| {
             b.iter(|| one.install(|| replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false))));
         });

@@ -1,39 +1,64 @@
 //! Fits scaling laws to many experiment sweeps: Parquet in, certified coefficients and their uncertainty out.
 //!
-//! # The road
+//! # How data flows
 //!
 //! ```text
-//! Parquet ─▶ dataset ─▶ Sweep ─┐
-//!                              ├─▶ Problem ─▶ solve ─▶ Fit ─▶ infer ─▶ Estimate ─▶ tables ─▶ Parquet
-//! formula ─▶ law ─────▶ Law  ──┘
+//! formula ─▶ law ─▶ compile ─┐
+//!                            ├─▶ problem ─▶ optimize ─▶ infer ─▶ output
+//! input ─▶ sweep ────────────┘         driven by engine, asked for by cli
 //! ```
 //!
-//! Data goes one way. A room never imports one that stands below it in this table:
+//! A module imports only modules that stand above it in this table; `tests/layout.rs` holds that.
 //!
-//! | room | its one job |
+//! | module | its job |
 //! | --- | --- |
-//! | [`lanes`] | vectors of f64 and their elementary functions |
+//! | [`lanes`], [`linalg`] | vectors of f64 and their elementary functions; small matrices over lanes |
 //! | [`formula`] | the language: text → expression; evaluation on columns |
-//! | [`law`] | an expression becomes a law: simplified, differentiated twice, compiled |
-//! | [`sweep`] | a set of named columns in canonical row order |
-//! | [`problem`] | a law bound to a sweep: objective, gradient, Hessian |
-//! | [`solve`] | minimises a problem: starts, searches, the certificate |
+//! | [`law`] | parameters, domains, the catalogue; expressions with exact derivatives |
+//! | [`compile`] | a law becomes a program over lanes, in the solver's coordinates |
+//! | [`sweep`] | named columns in canonical row order |
+//! | [`problem`] | a compiled law bound to a sweep: objective, gradient, Hessian |
+//! | [`optimize`] | minimises a problem: starts, searches, the certificate, the verdict |
 //! | [`infer`] | standard errors, replicates, intervals, goodness of fit |
-//! | [`dataset`] | input files become sweeps |
+//! | [`input`] | files become sweeps |
+//! | [`output`] | results as records, Arrow batches and Parquet files |
 //! | [`engine`] | runs a job: sweeps × laws over the cores |
-//! | [`tables`] | results become Arrow batches and Parquet files |
 //! | [`verify`] | the engine against problems with certified answers |
 //! | [`cli`] | arguments ⇄ job |
 //!
-//! (`engine` and `tables` know each other: the engine defines the records, the tables give them columns, and the
-//! engine's run writes them.)
+//! # A fit of columns in memory
 //!
-//! # Where to start
+//! ```
+//! use sweepfit::formula::{parse_expression, parse_formula};
+//! use sweepfit::law::{Law, Residual};
+//! use sweepfit::optimize::{FitOptions, Models, Status, Workspace, fit};
+//! use sweepfit::problem::{Loss, bind_columns};
 //!
-//! * To see a fit from start to end: [`solve::fit`].
-//! * To see how a formula becomes code: [`law::model::Model::compile`].
-//! * What "converged" means: the definition in [`solve::certificate`].
-//! * To have results in memory: [`engine::fit_all`] with a [`engine::Sink`] of your own.
+//! let n = [1e6, 1e7, 1e8, 1e9, 1e10];
+//! let loss: Vec<f64> = n.iter().map(|n: &f64| 1.7 + 400.0 / n.powf(0.34)).collect();
+//!
+//! let columns = ["n".to_string(), "loss".to_string()];
+//! let formula = parse_formula("loss ~ E + A/n^alpha where E > 0, A > 0")?;
+//! let law = Law::from_formula(formula, &columns)?;
+//! let models = Models::compile(law.clone(), Residual::Log);
+//! let response = parse_expression("loss")?;
+//! let (problem, rejected) =
+//!     bind_columns(&law, models.full(), &response, Loss::L2, &[("n", &n), ("loss", &loss)]);
+//! assert!(rejected.is_empty());
+//!
+//! let fit = fit(&models, problem, &FitOptions::default(), &mut Workspace::default());
+//! assert_eq!(fit.status, Status::Converged);
+//! let alpha = fit.natural[law.parameter("alpha").unwrap()];
+//! assert!((alpha - 0.34).abs() < 1e-9);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to read
+//!
+//! * A fit from start to end: [`optimize::fit`].
+//! * How a formula becomes code: [`compile::model::Model::compile`].
+//! * What "converged" means: [`optimize::newton::certificate`].
+//! * Results of a job in memory: [`engine::fit_all`] with an [`output::Sink`].
 
 pub mod cli;
 pub mod compile;

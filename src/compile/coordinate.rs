@@ -29,7 +29,7 @@ pub struct Coordinate {
     pub parameter: usize,
     pub scale: Scale,
     /// Bounds in the coordinate's own units; infinite where there are none. A logarithmic coordinate of a
-    /// domain that starts at 0 has no lower bound: the edge is tried separately (see `solve::edges`).
+    /// domain that starts at 0 has no lower bound: the edge is tried separately (see `optimize::boundary`).
     pub low: f64,
     pub high: f64,
     pub metric: Metric,

@@ -7,7 +7,7 @@
 //! | [`graph`] | the nodes of hash-consed expressions |
 //! | `simplify` | the graph's constructors, which simplify as they build |
 //! | [`linear_form`] | exponents multiplied out |
-//! | [`derive`] | exact first and second derivatives |
+//! | [`derive`](mod@derive) | exact first and second derivatives |
 //! | `draws` | parameters at which a law is tried before there are data |
 //! | `symmetry` | other parameters that give the same curve |
 

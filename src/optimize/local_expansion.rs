@@ -2,7 +2,7 @@
 //!
 //! A replicate differs from the sweep only in its weights, so what its objective is at the estimate, with its first and
 //! second derivatives, is a weighted sum of terms that are there already. The connection of normal coordinates (see
-//! `ahead`) and third derivatives are taken to be the sweep's own: under `n` observations they differ relatively by the
+//! `normal_coordinates`) and third derivatives are taken to be the sweep's own: under `n` observations they differ relatively by the
 //! order of n^−½.
 
 use fearless_simd::{Level, dispatch};
@@ -23,7 +23,7 @@ pub struct Expansion {
     /// Per observation and unit of weight: objective, gradient, Hessian (lower triangle by rows; in normal coordinates
     /// where there is a connection, else Gauss–Newton's); zeros up to a whole pack.
     table: Vec<Pack>,
-    /// `½ Γ` of [`ahead`](super::levenberg_marquardt::normal_coordinates) by its upper index, then lower triangles of the others, whose entries off the
+    /// `½ Γ` of [`normal_coordinates`](super::levenberg_marquardt::normal_coordinates) by its upper index, then lower triangles of the others, whose entries off the
     /// diagonal count twice. Empty where the law's second derivatives are not used in searches.
     pub connection: Vec<f64>,
     /// `½ ∂³f` in the same order, but for `Σ w·r·∂³m`, which residuals of either sign make small.

@@ -6,7 +6,7 @@ use super::Loss;
 use super::loss::ShortNumber;
 
 /// `huber:1e-3`, or `huber:1.345*mad`: a multiple of the residuals' scale, which is estimated along with the parameters
-/// (see `solve::scale`).
+/// (see `optimize::robust_scale`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LossChoice {
     Given(Loss),

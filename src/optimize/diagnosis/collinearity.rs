@@ -1,6 +1,6 @@
 //! Why the data does not determine some parameters, in the user's terms.
 //!
-//! The judge is the numerical rank (`identify`); what stands here only finds words for its verdict: which
+//! The judge is the numerical rank (`identifiability`); what stands here only finds words for its verdict: which
 //! parameters move together, and what about the data lets them. Two facts of the data explain nearly all cases: a
 //! variable that takes too few values (`A/N^alpha` is a constant where `N` is), and two variables of which one is a
 //! power of the other (tokens in fixed proportion to parameters).

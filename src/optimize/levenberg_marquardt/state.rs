@@ -39,7 +39,7 @@ pub struct SearchSettings<'a> {
 pub enum Ending {
     /// The Newton step promises a decrease that is negligible against the objective.
     Converged,
-    /// The Newton step promises next to nothing, and yet would move a coordinate by more than [`SETTLED`] of itself: the
+    /// The Newton step promises next to nothing, and yet would move a coordinate by more than [`SETTLED`](super::SETTLED) of itself: the
     /// objective flattens towards infinity.
     Drifting,
     /// No step decreases the objective although the model promises it.
@@ -114,7 +114,7 @@ pub struct SharedSettings<'a> {
     /// As in [`SearchSettings`].
     pub daring: bool,
     /// Connection and third derivatives that are close to all of theirs, as in
-    /// [`Expansion`](super::local_expansion::Expansion); empty where there are none.
+    /// [`Expansion`](crate::optimize::Expansion); empty where there are none.
     pub connection: &'a [f64],
     pub third: &'a [f64],
 }

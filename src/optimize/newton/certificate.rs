@@ -1,7 +1,7 @@
 //! The certificate: what must hold of a point before a fit is called converged.
 //!
 //! It knows nothing of how the point was found: no iteration count, no history, no step that became small. It is
-//! computed from the point itself ([`Rows`]: residuals, exact first and second derivatives, weights), in float64 with
+//! computed from the point itself ([`Linearization`]: residuals, exact first and second derivatives, weights), in float64 with
 //! compensated sums.
 //!
 //! # Definition
@@ -25,7 +25,7 @@
 //! finite minimum wherever the others have one). Where the objective flattens towards infinity, as `exp(−t)` or a power of
 //! `t` does, 1 to 3 come to hold at some finite `t` though there is no minimum, but the Newton step stays of the order of
 //! `t` itself. A point that is certified and settled is a minimum; one that is certified but not settled is followed (see
-//! `unbounded`) before it is judged.
+//! `infinity`) before it is judged.
 //!
 //! Every limit is relative to the problem itself. Multiplying the objective, the responses in linear space, the
 //! weights or the units of a parameter by a constant changes no verdict.
@@ -34,7 +34,7 @@
 //!
 //! * That the minimum is the lowest there is: that is for the starts (`n_agreeing` in the tables).
 //! * That it is a point: where the data leaves a direction free, `H` is singular and every point along it passes. The
-//!   rank of the Jacobian says so (`identify`), and the fit is then `underdetermined` whatever holds here.
+//!   rank of the Jacobian says so (`identifiability`), and the fit is then `underdetermined` whatever holds here.
 //! * That the derivatives are those of the law: a point is stationary for the derivatives that it is given. They are
 //!   exact by construction, and `sweepfit verify` holds them against differences in high precision.
 //!
