@@ -36,11 +36,11 @@ impl<'a> Block<'a> {
     pub fn source(&self, operand: Operand) -> Operands<'a> {
         match operand {
             Operand::Slot(i) => {
-                let i = usize::from(i);
+                let i = i as usize;
                 Operands { packs: &self.slots[i..=i], stride: 0 }
             }
             Operand::Column(i) => {
-                let from = usize::from(i) * self.stride + self.start;
+                let from = i as usize * self.stride + self.start;
                 Operands::each(&self.columns[from..from + self.len])
             }
             Operand::Register(i) => Operands::each(self.register(i)),
@@ -48,8 +48,8 @@ impl<'a> Block<'a> {
     }
 
     #[inline(always)]
-    fn register(&self, i: u16) -> &'a [Cell<Pack>] {
-        let from = usize::from(i) * BLOCK;
+    fn register(&self, i: u32) -> &'a [Cell<Pack>] {
+        let from = i as usize * BLOCK;
         &self.registers[from..from + self.len]
     }
 }
@@ -92,7 +92,7 @@ impl ParameterProgram {
             self.set_constants(slots);
             dispatch!(Level::new(), simd => self.run::<fearless_simd::f64x8<_>>(simd, slots));
             out.clear();
-            out.extend(self.outputs.iter().map(|&i| slots[usize::from(i)].get().0[0]));
+            out.extend(self.outputs.iter().map(|&i| slots[i as usize].get().0[0]));
         });
     }
 
@@ -115,7 +115,7 @@ impl ParameterProgram {
                 }
                 dispatch!(level, simd => self.run::<fearless_simd::f64x8<_>>(simd, slots));
                 for lane in 0..count {
-                    out.extend(self.outputs.iter().map(|&i| slots[usize::from(i)].get().0[lane]));
+                    out.extend(self.outputs.iter().map(|&i| slots[i as usize].get().0[lane]));
                 }
             }
         });
@@ -154,13 +154,13 @@ fn execute<L: Lanes>(token: L::Token, instructions: &[Instruction], block: &Bloc
                 rest = others;
                 let target = match space {
                     Space::Slots => {
-                        let i = usize::from(*target);
+                        let i = *target as usize;
                         &block.slots[i..=i]
                     }
                     Space::Registers => block.register(*target),
                 };
                 if let Op::Root(length) = *op {
-                    let (equation, others) = rest.split_at(usize::from(length));
+                    let (equation, others) = rest.split_at(length as usize);
                     rest = others;
                     solve::<L>(token, target, block.source(*a), block.source(*b), equation, block);
                     continue;

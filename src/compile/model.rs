@@ -25,7 +25,7 @@ pub struct Model {
     /// The data columns that programs read: sources, their logarithms, centred columns.
     pub recipes: Vec<Recipe>,
     /// The columns, by recipe, that some program reads; the others are steps on the way to them.
-    pub read_columns: Vec<u16>,
+    pub read_columns: Vec<u32>,
     /// `T(prediction)` alone.
     pub value: Program,
     /// What searches evaluate: `T(prediction)`, its first derivatives, and in the tail the bends that are none of these.
@@ -128,7 +128,7 @@ impl Model {
         };
         let hessian = compiler.program(&[&[value], first.as_slice(), second.as_slice()].concat());
         let design = compiler.program(&[&[rest], factors.as_slice()].concat());
-        let mut read_columns: Vec<u16> = [&value_program, &search, &hessian, &design]
+        let mut read_columns: Vec<u32> = [&value_program, &search, &hessian, &design]
             .into_iter()
             .flat_map(Program::read_columns)
             .collect();

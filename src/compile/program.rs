@@ -13,11 +13,11 @@ use crate::law::graph::{Graph, Id, Node, Unary};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operand {
     /// One value per fit.
-    Slot(u16),
+    Slot(u32),
     /// A data column: one value per observation.
-    Column(u16),
+    Column(u32),
     /// A result of the program: one value per observation and fit.
-    Register(u16),
+    Register(u32),
 }
 
 /// Operations of the compiled program.
@@ -46,7 +46,7 @@ pub enum Op {
     Unary(Unary),
     /// The root between `a` and `b`. The next so many instructions are its equation: they are run for as long as
     /// a lane is open, each time with the point to try in the target, and end with [`Op::Observe`].
-    Root(u16),
+    Root(u32),
     /// Ends an equation, whose value is in `a` and whose slope is in `b`.
     Observe,
 }
@@ -56,7 +56,7 @@ pub enum Op {
 pub struct Instruction {
     pub op: Op,
     /// A slot in the parameter part of a program, a register in its main part.
-    pub target: u16,
+    pub target: u32,
     pub a: Operand,
     pub b: Operand,
     pub c: Operand,
@@ -73,7 +73,7 @@ pub struct ParameterProgram {
     pub instructions: Vec<Instruction>,
     pub n_slots: usize,
     /// The slots that are the program's result, where it is one of its own.
-    pub outputs: Vec<u16>,
+    pub outputs: Vec<u32>,
 }
 
 impl ParameterProgram {
@@ -120,7 +120,7 @@ impl Program {
     }
 
     /// The data columns that the program reads, with repetitions.
-    pub fn read_columns(&self) -> Vec<u16> {
+    pub fn read_columns(&self) -> Vec<u32> {
         let operands = self.instructions.iter().chain(&self.tail).flat_map(|i| [i.a, i.b, i.c]);
         operands
             .chain(self.outputs.iter().chain(&self.tail_outputs).copied())
@@ -184,7 +184,7 @@ impl<'a> Compiler<'a> {
         let mut emission = Emission {
             compiler: self,
             slots: &slots,
-            registers: vec![u16::MAX; self.graph.count()],
+            registers: vec![u32::MAX; self.graph.count()],
             free: Vec::new(),
             n_registers: 0,
             instructions: Vec::new(),
@@ -193,13 +193,13 @@ impl<'a> Compiler<'a> {
         let instructions = std::mem::take(&mut emission.instructions);
         // Only the outputs are still where they were put.
         for &id in order.iter().filter(|id| !outputs.contains(id)) {
-            emission.registers[id.index()] = u16::MAX;
+            emission.registers[id.index()] = u32::MAX;
         }
         emission.straight_line(&tail_order, more);
         let tail = std::mem::take(&mut emission.instructions);
         let located = |ids: &[Id]| ids.iter().map(|&id| emission.locate(id)).collect();
         let (outputs, tail_outputs) = (located(outputs), located(more));
-        let n_registers = usize::from(emission.n_registers);
+        let n_registers = emission.n_registers as usize;
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         Program { id, parameter, instructions, tail, n_registers, outputs, tail_outputs }
@@ -260,30 +260,30 @@ impl<'a> Compiler<'a> {
         order
     }
 
-    fn slots(&self, order: &[Id]) -> (ParameterProgram, Vec<u16>) {
+    fn slots(&self, order: &[Id]) -> (ParameterProgram, Vec<u32>) {
         let n_columns = self.graph.recipes().len();
         let mut program =
             ParameterProgram { n_coordinates: self.n_coordinates, n_columns, ..ParameterProgram::default() };
-        let mut slots = vec![u16::MAX; self.graph.count()];
+        let mut slots = vec![u32::MAX; self.graph.count()];
         for &id in order {
             slots[id.index()] = match self.graph.node(id) {
                 Node::Constant(bits) => {
                     program.constants.push(f64::from_bits(bits));
-                    (program.first_constant() + program.constants.len() - 1) as u16
+                    (program.first_constant() + program.constants.len() - 1) as u32
                 }
-                Node::Coordinate(i) => i as u16,
-                Node::Centre(column) => (self.n_coordinates + column as usize) as u16,
-                _ => u16::MAX,
+                Node::Coordinate(i) => i as u32,
+                Node::Centre(column) => (self.n_coordinates + column as usize) as u32,
+                _ => u32::MAX,
             };
         }
         program.n_slots = program.first_constant() + program.constants.len();
         for &id in order {
-            if slots[id.index()] != u16::MAX || self.per_observation[id.index()] {
+            if slots[id.index()] != u32::MAX || self.per_observation[id.index()] {
                 continue;
             }
             let (op, [a, b, c]) = self.instruction(id, None);
             let locate = |x: Id| Operand::Slot(slots[x.index()]);
-            let target = program.n_slots as u16;
+            let target = program.n_slots as u32;
             program.instructions.push(Instruction { op, target, a: locate(a), b: locate(b), c: locate(c) });
             slots[id.index()] = target;
             program.n_slots += 1;
@@ -354,9 +354,9 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn locate(&self, id: Id, slots: &[u16], registers: &[u16]) -> Operand {
+    fn locate(&self, id: Id, slots: &[u32], registers: &[u32]) -> Operand {
         match self.graph.node(id) {
-            Node::Data(column) => Operand::Column(column as u16),
+            Node::Data(column) => Operand::Column(column as u32),
             _ if self.per_observation[id.index()] => Operand::Register(registers[id.index()]),
             _ => Operand::Slot(slots[id.index()]),
         }
@@ -366,11 +366,11 @@ impl<'a> Compiler<'a> {
 /// The main part of a program while it is written.
 struct Emission<'a> {
     compiler: &'a Compiler<'a>,
-    slots: &'a [u16],
+    slots: &'a [u32],
     /// Per node, where its value is.
-    registers: Vec<u16>,
-    free: Vec<u16>,
-    n_registers: u16,
+    registers: Vec<u32>,
+    free: Vec<u32>,
+    n_registers: u32,
     instructions: Vec<Instruction>,
 }
 
@@ -419,7 +419,7 @@ impl Emission<'_> {
             released.sort();
             released.dedup();
             released.retain(|x| {
-                here[x.index()] && last_use[x.index()] == position && self.registers[x.index()] != u16::MAX
+                here[x.index()] && last_use[x.index()] == position && self.registers[x.index()] != u32::MAX
             });
             if let Node::Root(index) = graph.node(id) {
                 // The target holds the points to try, so nothing that the equation reads may share its register.
@@ -440,7 +440,7 @@ impl Emission<'_> {
 
     /// Makes one instruction of a fused multiply-add and the exponential of its result, which takes its register: of a
     /// value that nothing else reads, that saves the way through memory. False where that is not what is there.
-    fn joins_exp(&mut self, op: Op, target: u16, a: Operand) -> bool {
+    fn joins_exp(&mut self, op: Op, target: u32, a: Operand) -> bool {
         let Some(last) = self.instructions.last_mut() else { return false };
         if op != Op::Unary(Unary::Exp) || a != Operand::Register(target) || last.target != target {
             return false;
@@ -467,16 +467,16 @@ impl Emission<'_> {
         self.straight_line(&order, &results);
         let [a, b] = results.map(|x| self.locate(x));
         self.instructions.push(Instruction { op: Op::Observe, target: root.target, a, b, c: a });
-        self.instructions[place].op = Op::Root((self.instructions.len() - place - 1) as u16);
+        self.instructions[place].op = Op::Root((self.instructions.len() - place - 1) as u32);
         let mut held: Vec<Id> = results.to_vec();
         held.dedup();
         held.retain(|x| order.contains(x) && Some(x) != unknown);
         self.release(&held);
         // Other equations have the same unknown, and their nodes may be these: nothing of them is known any more.
-        order.iter().for_each(|id| self.registers[id.index()] = u16::MAX);
+        order.iter().for_each(|id| self.registers[id.index()] = u32::MAX);
     }
 
-    fn take_register(&mut self) -> u16 {
+    fn take_register(&mut self) -> u32 {
         self.free.pop().unwrap_or_else(|| {
             self.n_registers += 1;
             self.n_registers - 1

@@ -380,3 +380,35 @@ fn random_laws_have_the_values_of_their_formulas() {
     }
     assert!(compared > 4000, "{compared}");
 }
+
+/// A law whose program has more than 65,536 slots; value and derivatives follow from the formula by hand:
+/// `∂ˡ/∂pᵢ… Σₖ exp(cₖ·s) = Σₖ cₖˡ·wᵢ…·exp(cₖ·s)` with `s = Σᵢ wᵢ·pᵢ`.
+#[test]
+fn programs_of_any_size_have_the_right_values() {
+    let weight = |i: usize| 1.0 + 0.01 * i as f64;
+    let rate = |k: usize| (1 + k) as f64 / 1000.0;
+    let (n_parameters, n_terms) = (40, 115);
+    let sum: Vec<String> = (0..n_parameters).map(|i| format!("{}*p{i}", weight(i))).collect();
+    let terms: Vec<String> = (0..n_terms).map(|k| format!("exp({}*s)", rate(k))).collect();
+    let text = format!("y ~ x*({}) with s = {}", terms.join(" + "), sum.join(" + "));
+    let law = typed_law(&text, &["x", "y"]);
+    let problem = bound(&law, Residual::Linear, &[("x".to_string(), vec![2.0])]);
+    assert!(problem.model.hessian.parameter.n_slots > 1 << 16, "{}", problem.model.hessian.parameter.n_slots);
+    let parameters: Vec<f64> = (0..n_parameters).map(|i| 0.05 * (i as f64 - 8.0)).collect();
+    let theta = problem.coordinates(&parameters);
+    let s: f64 = parameters.iter().enumerate().map(|(i, p)| weight(i) * p).sum();
+    let moment = |l: i32| 2.0 * (0..n_terms).map(|k| rate(k).powi(l) * (rate(k) * s).exp()).sum::<f64>();
+    let found = outputs(&problem, &theta);
+    assert_close(found[0][0], moment(0));
+    for i in 0..n_parameters {
+        assert_close(found[1 + i][0], moment(1) * weight(i));
+    }
+    let second = &found[1 + n_parameters..];
+    assert_close(second[0][0], moment(2) * weight(0) * weight(0));
+    assert_close(second[second.len() - 1][0], moment(2) * weight(n_parameters - 1).powi(2));
+}
+
+#[track_caller]
+fn assert_close(value: f64, expected: f64) {
+    assert!((value / expected - 1.0).abs() < 1e-11, "{value} for {expected}");
+}

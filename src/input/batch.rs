@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
-use super::column_plan::{Needs, Plan};
+use super::column_plan::{Needs, ReadPlan};
 use super::convert::{rows_where, to_column};
 use super::error::DatasetError;
 use super::header::FileHeader;
@@ -41,7 +41,7 @@ impl<'a> Batch<'a> {
     /// Converts the input's columns and evaluates the definitions and the condition.
     pub(in crate::input) fn compute(
         decoded: RecordBatch,
-        plan: &Plan,
+        plan: &ReadPlan,
         needs: &Needs,
         place: Place<'a>,
     ) -> Result<Self, DatasetError> {

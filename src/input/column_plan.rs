@@ -19,7 +19,7 @@ use super::types::{common, plain};
 use crate::formula::{self, Expr, Type};
 
 /// What is to be done with each batch.
-pub(in crate::input) struct Plan<'a> {
+pub(in crate::input) struct ReadPlan<'a> {
     /// What is needed to tell which rows are kept, and their keys.
     pub(in crate::input) for_keys: Needs<'a>,
     /// The same for the numbers of rows that are kept.
@@ -56,8 +56,11 @@ pub(in crate::input) struct Key {
 }
 
 /// Checks the request and plans it.
-pub(in crate::input) fn plan<'a>(header: &Header, request: &'a Request) -> Result<Plan<'a>, DatasetError> {
-    let mut scope = Scope::new(header, request);
+pub(in crate::input) fn plan<'a>(
+    header: &Header,
+    request: &'a Request,
+) -> Result<ReadPlan<'a>, DatasetError> {
+    let mut scope = RequestScope::new(header, request);
     for (name, expr) in &request.lets {
         let role = format!("--let {name}");
         let value = scope.check(expr, &role)?;
@@ -93,7 +96,7 @@ pub(in crate::input) fn plan<'a>(header: &Header, request: &'a Request) -> Resul
     let for_numbers = Needs::of(request, &request.columns, &[]);
     let order = order(request)?;
     let condition = request.condition.as_ref();
-    Ok(Plan { for_keys, for_numbers, for_all, condition, by, cluster, order })
+    Ok(ReadPlan { for_keys, for_numbers, for_all, condition, by, cluster, order })
 }
 
 impl<'a> Needs<'a> {
@@ -136,14 +139,14 @@ fn order(request: &Request) -> Result<Vec<usize>, DatasetError> {
 }
 
 /// The names that can be used so far.
-struct Scope<'a> {
+struct RequestScope<'a> {
     header: &'a Header,
     lets: HashMap<String, Type>,
     /// All names there are, for suggestions.
     known: Vec<String>,
 }
 
-impl<'a> Scope<'a> {
+impl<'a> RequestScope<'a> {
     fn new(header: &'a Header, request: &Request) -> Self {
         let mut known = header.column_names();
         known.extend(request.lets.iter().map(|(name, _)| name.clone()));

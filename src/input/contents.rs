@@ -4,7 +4,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 
-use super::column_plan::{Key, Plan};
+use super::column_plan::{Key, ReadPlan};
 use super::digest::digests;
 use super::header::Header;
 use super::keys::present;
@@ -29,7 +29,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    pub(super) fn of(header: &Header, plan: &Plan, scanned: &Scanned) -> Result<Contents, ArrowError> {
+    pub(super) fn of(header: &Header, plan: &ReadPlan, scanned: &Scanned) -> Result<Contents, ArrowError> {
         let shown = |(values, key): (&ArrayRef, &Key)| present(values, key.field.data_type());
         let keys: Vec<ArrayRef> = scanned.keys.iter().zip(&plan.by).map(shown).collect();
         let typed =

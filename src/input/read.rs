@@ -7,7 +7,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::batch::{Batch, Place};
-use super::column_plan::{Needs, Plan};
+use super::column_plan::{Needs, ReadPlan};
 use super::error::{DatasetError, Phase};
 use super::header::FileHeader;
 use super::open::{OpenFile, damaged, guard, open};
@@ -64,7 +64,7 @@ impl<'a> FileReader<'a> {
     /// The next batch, with what is needed of it; none at the end of the file.
     pub(in crate::input) fn next(
         &mut self,
-        plan: &Plan,
+        plan: &ReadPlan,
         needs: &Needs,
         interrupted: &AtomicBool,
     ) -> Result<Option<Batch<'a>>, DatasetError> {

@@ -10,7 +10,7 @@ use arrow::compute::take;
 use arrow::error::ArrowError;
 
 use super::batch::Batch;
-use super::column_plan::{Key, Plan};
+use super::column_plan::{Key, ReadPlan};
 use super::convert::{cast_exactly, to_array};
 use super::error::DatasetError;
 use super::keys::{Interner, Ranked, Runs};
@@ -104,7 +104,7 @@ pub(in crate::input) struct Scanned {
 }
 
 impl Scan {
-    pub(in crate::input) fn new(plan: &Plan) -> Result<Self, DatasetError> {
+    pub(in crate::input) fn new(plan: &ReadPlan) -> Result<Self, DatasetError> {
         let group = (!plan.by.is_empty()).then(|| Numbered::new(&plan.by, "sweeps")).transpose()?;
         let cluster = plan
             .cluster

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arrow::error::ArrowError;
 
 use super::batch::{Batch, not_of_type};
-use super::column_plan::Plan;
+use super::column_plan::ReadPlan;
 use super::contents::Contents;
 use super::convert::store;
 use super::error::DatasetError;
@@ -81,7 +81,7 @@ struct Cut {
 pub struct Segments<'a> {
     header: &'a Header,
     request: &'a Request,
-    plan: Plan<'a>,
+    plan: ReadPlan<'a>,
     interrupted: &'a AtomicBool,
     /// Files that are still to be read, each with its number of rows that are kept.
     files: std::vec::IntoIter<(usize, usize)>,
@@ -101,7 +101,7 @@ pub struct Segments<'a> {
 pub(in crate::input) fn open<'a>(
     header: &'a Header,
     request: &'a Request,
-    plan: Plan<'a>,
+    plan: ReadPlan<'a>,
     limit: usize,
     interrupted: &'a AtomicBool,
 ) -> Result<(Contents, Segments<'a>), DatasetError> {

@@ -138,8 +138,8 @@ impl LaneData {
     /// Writes observations into a lane from pack `from` on, weights aside.
     fn set(&mut self, lane: usize, from: usize, problem: &Problem, observations: &[u32]) {
         for &c in &problem.model.read_columns {
-            let column = &problem.columns[usize::from(c)];
-            let start = usize::from(c) * self.stride + from;
+            let column = &problem.columns[c as usize];
+            let start = c as usize * self.stride + from;
             for (cell, &i) in self.columns[start..].iter_mut().zip(observations) {
                 cell.get_mut().0[lane] = column[i as usize];
             }
@@ -169,8 +169,8 @@ impl LaneData {
         for (k, &i) in observations.iter().enumerate() {
             let i = i as usize;
             for &c in &problem.model.read_columns {
-                let place = usize::from(c) * self.stride + k;
-                self.columns[place].set(Pack::splat(problem.columns[usize::from(c)][i]));
+                let place = c as usize * self.stride + k;
+                self.columns[place].set(Pack::splat(problem.columns[c as usize][i]));
             }
             self.target[k] = Pack::splat(problem.target[i]);
             self.weight[k] = Pack::splat(weight[i]);
@@ -216,8 +216,8 @@ impl LaneData {
             row(if i < n { i } else { 0 })
         };
         for &c in &problem.model.read_columns {
-            let column = &problem.columns[usize::from(c)];
-            let start = usize::from(c) * self.stride;
+            let column = &problem.columns[c as usize];
+            let start = c as usize * self.stride;
             for (k, cell) in self.columns[start..start + packs].iter_mut().enumerate() {
                 cell.set(Pack(std::array::from_fn(|lane| column[place(k, lane)])));
             }
@@ -285,7 +285,7 @@ mod tests {
                 assert_eq!(expected.weight[..k], found.weight[..k]);
                 assert_eq!(expected.inverse_sigma.get(..k), found.inverse_sigma.get(..k));
                 for &c in &problem.model.read_columns {
-                    let from = usize::from(c) * n;
+                    let from = c as usize * n;
                     assert_eq!(expected.columns[from..from + k], found.columns[from..from + k], "{c}");
                 }
             }

@@ -57,7 +57,7 @@ impl RowTable {
         self.n = problem.n();
         self.rows.clear();
         for (number, &c) in model.read_columns.iter().enumerate() {
-            self.push(number, columns[usize::from(c)].iter().copied());
+            self.push(number, columns[c as usize].iter().copied());
         }
         let number = model.read_columns.len();
         self.push(number, target.iter().copied());
@@ -210,7 +210,7 @@ mod tests {
             let value = |i: usize, number: usize| table.rows[number / QUAD * 30 + i].0[number % QUAD];
             for i in 0..30 {
                 for (number, &c) in problem.model.read_columns.iter().enumerate() {
-                    assert_eq!(value(i, number), problem.columns[usize::from(c)][i]);
+                    assert_eq!(value(i, number), problem.columns[c as usize][i]);
                 }
                 assert_eq!(value(i, columns), 100.0 + i as f64);
                 if sigma.is_some() {

@@ -193,7 +193,7 @@ impl PreciseLaw {
         slots.resize(program.n_slots.max(slots.len()), 0);
         for instruction in &program.instructions {
             let slot = |operand: Operand| match operand {
-                Operand::Slot(i) => Ok(slots[usize::from(i)]),
+                Operand::Slot(i) => Ok(slots[i as usize]),
                 _ => Err(Unsupported("parameters that follow data".to_string())),
             };
             let (a, b, c) = (slot(instruction.a)?, slot(instruction.b)?, slot(instruction.c)?);
@@ -229,9 +229,9 @@ impl PreciseLaw {
                 }
                 other => return Err(Unsupported(format!("{other:?} among the coordinates"))),
             };
-            slots[usize::from(instruction.target)] = self.push(kind);
+            slots[instruction.target as usize] = self.push(kind);
         }
-        Ok(program.outputs.iter().map(|&slot| slots[usize::from(slot)]).collect())
+        Ok(program.outputs.iter().map(|&slot| slots[slot as usize]).collect())
     }
 }
 

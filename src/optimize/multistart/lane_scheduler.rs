@@ -29,9 +29,9 @@ pub struct SearchGroup<'a> {
     pub optima: &'a mut KnownOptima,
 }
 
-/// A crew at work.
+/// A group whose searches have begun.
 #[derive(Debug)]
-struct AtWork<'a> {
+struct ActiveGroup<'a> {
     group: SearchGroup<'a>,
     /// The first start, the next one to be searched from, and the one at which the stage that has begun ends.
     first: usize,
@@ -41,11 +41,11 @@ struct AtWork<'a> {
     in_turn: bool,
 }
 
-impl<'a> AtWork<'a> {
-    fn new(group: SearchGroup<'a>) -> AtWork<'a> {
+impl<'a> ActiveGroup<'a> {
+    fn new(group: SearchGroup<'a>) -> ActiveGroup<'a> {
         let first = group.ends.len();
         group.ends.resize(group.starts.len());
-        let mut at_work = AtWork { group, first, next: first, stage: first, running: 0, in_turn: false };
+        let mut at_work = ActiveGroup { group, first, next: first, stage: first, running: 0, in_turn: false };
         at_work.in_turn = at_work.is_lone() || fills(at_work.group.problem.n(), at_work.searches());
         at_work.begin_stage();
         at_work
@@ -101,16 +101,16 @@ impl<'a> AtWork<'a> {
     }
 }
 
-/// Crews that share lanes. A task's number is its start, and its crew's number in the upper half.
-struct Shift<'a> {
-    groups: Vec<AtWork<'a>>,
+/// Groups that share lanes. A task's number is its start, and its group's number in the upper half.
+struct GroupTasks<'a> {
+    groups: Vec<ActiveGroup<'a>>,
     /// Whose task each lane had last.
     lanes: [usize; LANES],
 }
 
 const CREW: u32 = usize::BITS / 2;
 
-impl<'a> Tasks<'a> for Shift<'a> {
+impl<'a> Tasks<'a> for GroupTasks<'a> {
     fn next(&mut self, lane: usize) -> Option<(usize, Task<'a>)> {
         if self.groups[self.lanes[lane]].ready() == 0 {
             let ready = |&group: &usize| self.groups[group].ready();
@@ -134,10 +134,10 @@ impl<'a> Tasks<'a> for Shift<'a> {
 /// Makes the searches of fits of one model under one loss; those that fill the lanes by themselves one after the other.
 pub fn search<'a>(groups: impl IntoIterator<Item = SearchGroup<'a>>, queue: &mut LaneQueue) {
     let mut sharing = Vec::new();
-    for group in groups.into_iter().map(AtWork::new) {
+    for group in groups.into_iter().map(ActiveGroup::new) {
         if group.in_turn {
             let kind = TaskKind::of(group.group.problem, group.group.settings);
-            queue.run_in_turn(kind, &mut Shift { groups: vec![group], lanes: [0; LANES] });
+            queue.run_in_turn(kind, &mut GroupTasks { groups: vec![group], lanes: [0; LANES] });
         } else {
             sharing.push(group);
         }
@@ -146,7 +146,7 @@ pub fn search<'a>(groups: impl IntoIterator<Item = SearchGroup<'a>>, queue: &mut
     let most_observations = sharing.iter().map(|c| c.group.problem.n()).max().unwrap_or(0);
     let kind = TaskKind { most_observations, ..TaskKind::of(first.group.problem, first.group.settings) };
     let lanes = std::array::from_fn(|lane| lane % sharing.len());
-    queue.run_in_lanes(kind, &mut Shift { groups: sharing, lanes });
+    queue.run_in_lanes(kind, &mut GroupTasks { groups: sharing, lanes });
 }
 
 #[cfg(test)]
