@@ -634,3 +634,34 @@ fn damage_that_is_found_midway() {
     assert!(message.contains("nothing was written"), "{message}");
     assert!(!Path::new(&out).exists(), "a directory is left");
 }
+
+/// More rows than there is memory for, and more than a number holds.
+#[test]
+fn generate_refuses_more_rows_than_it_can_hold() {
+    let folder = Folder::new();
+    let out = folder.path("g.parquet");
+    for (sweeps, points) in [("1", "18446744073709551615"), ("4294967296", "4294967296"), ("1000000", "1000")]
+    {
+        let output = program(&[
+            "generate",
+            "--law",
+            "power",
+            "--parameters",
+            "b=1,c=0.3",
+            "--range",
+            "x=1:10",
+            "--sweeps",
+            sweeps,
+            "--points",
+            points,
+            "--out",
+            &out,
+        ]);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{sweeps} {points}: {message}");
+        for word in ["--sweeps", "--points", "100000000 rows"] {
+            assert!(message.contains(word), "no `{word}` in: {message}");
+        }
+        assert!(!Path::new(&out).exists());
+    }
+}

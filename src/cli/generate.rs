@@ -49,6 +49,9 @@ pub struct GenerateArguments {
     seed: u64,
 }
 
+/// Rows are made in memory, a few columns at a time.
+const MOST_ROWS: usize = 100_000_000;
+
 fn pairs<'a>(flag: &str, texts: &'a [String]) -> Result<Vec<(&'a str, &'a str)>, Failure> {
     texts
         .iter()
@@ -105,7 +108,12 @@ fn generate(
     parameters: &[(&str, f64)],
     ranges: &[(&str, f64, f64)],
 ) -> Result<RecordBatch, Failure> {
-    let n = arguments.sweeps * arguments.points;
+    let GenerateArguments { sweeps, points, .. } = arguments;
+    let n = sweeps.checked_mul(*points).filter(|n| *n <= MOST_ROWS).ok_or_else(|| {
+        Failure::usage(format!(
+            "--sweeps {sweeps} of --points {points}: more than {MOST_ROWS} rows; write them as several files"
+        ))
+    })?;
     let mut rng = generator("generate", arguments.seed, &[0; 32]);
     // Uniform on the open interval, 53 bits.
     let mut uniform = move || ((rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;

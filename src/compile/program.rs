@@ -271,7 +271,7 @@ impl<'a> Compiler<'a> {
                     program.constants.push(f64::from_bits(bits));
                     (program.first_constant() + program.constants.len() - 1) as u32
                 }
-                Node::Coordinate(i) => i as u32,
+                Node::Coordinate(i) => i,
                 Node::Centre(column) => (self.n_coordinates + column as usize) as u32,
                 _ => u32::MAX,
             };
@@ -356,7 +356,7 @@ impl<'a> Compiler<'a> {
 
     fn locate(&self, id: Id, slots: &[u32], registers: &[u32]) -> Operand {
         match self.graph.node(id) {
-            Node::Data(column) => Operand::Column(column as u32),
+            Node::Data(column) => Operand::Column(column),
             _ if self.per_observation[id.index()] => Operand::Register(registers[id.index()]),
             _ => Operand::Slot(slots[id.index()]),
         }
