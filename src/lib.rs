@@ -24,7 +24,7 @@
 //! | [`output`] | results as records, Arrow batches and Parquet files |
 //! | [`engine`] | runs a job: sweeps × laws over the cores |
 //! | [`verify`] | the engine against problems with certified answers |
-//! | [`cli`] | arguments ⇄ job |
+//! | `cli` | arguments ⇄ job (feature `cli`) |
 //!
 //! # A fit of columns in memory
 //!
@@ -60,6 +60,7 @@
 //! * What "converged" means: [`optimize::newton::certificate`].
 //! * Results of a job in memory: [`engine::fit_all`] with an [`output::Sink`].
 
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod compile;
 pub mod engine;

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 
-use crate::engine::{Job, LawText, run as run_job, terminal_progress};
+use crate::engine::{Job, LawText, run as run_job};
+
+use super::progress::terminal_progress;
 use crate::infer::Resample;
 use crate::law::Residual;
 use crate::optimize::Solver;

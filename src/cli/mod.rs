@@ -5,6 +5,7 @@
 mod fit;
 mod generate;
 mod laws;
+mod progress;
 mod schema;
 mod summary;
 mod verify;

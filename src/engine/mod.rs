@@ -19,7 +19,7 @@ pub use fit_all::{Run, fit_all};
 pub use job::{Job, LawText};
 pub use manifest::{Counts, Manifest};
 pub use plan::{BoundLaw, Plan, plan};
-pub use progress::{Progress, Silent, terminal_progress};
+pub use progress::{Progress, Silent};
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
