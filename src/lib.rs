@@ -17,7 +17,7 @@
 //! | [`law`] | parameters, domains, the catalogue; expressions with exact derivatives |
 //! | [`compile`] | a law becomes a program over lanes, in the solver's coordinates |
 //! | [`sweep`] | named columns in canonical row order |
-//! | [`problem`] | a compiled law bound to a sweep: objective, gradient, Hessian |
+//! | [`problem`] | a compiled law bound to a sweep: which rows it can use, and why not the others; objective, gradient, Hessian |
 //! | [`optimize`] | minimises a problem: starts, searches, the certificate, the verdict |
 //! | [`infer`] | standard errors, replicates, intervals, goodness of fit |
 //! | [`input`] | files become sweeps |
@@ -57,7 +57,8 @@
 //!
 //! * A fit from start to end: [`optimize::fit`].
 //! * How a formula becomes code: [`compile::model::Model::compile`].
-//! * What "converged" means: [`optimize::newton::certificate`].
+//! * What "converged" means: a point must have a certificate ([`optimize::newton::certificate`]); the status of a fit, in which
+//!   more counts, is set in `optimize::diagnosis`.
 //! * Results of a job in memory: [`engine::fit_all`] with an [`output::Sink`].
 
 #[cfg(feature = "cli")]

@@ -2,12 +2,14 @@
 //!
 //! | file | its one idea |
 //! | --- | --- |
-//! | `covariance` | asymptotic standard errors and intervals |
+//! | this one | [`estimate`]: which standard errors and which interval a parameter gets |
+//! | `options` | what inference is asked for |
+//! | `covariance` | asymptotic standard errors, and the intervals made of them |
 //! | `sandwich` | standard errors that hold for small sweeps, uneven spread and clusters |
-//! | `resample` | random numbers and what is resampled |
+//! | `resample` | random numbers, and schemes: each makes weights, none makes responses yet |
 //! | `compact` | leaving out what was not drawn |
 //! | `replicates` | refits on resampled weights |
-//! | `interval` | percentiles and normal quantiles |
+//! | `interval` | percentile intervals of replicates; quantiles of the normal and Student's t |
 //! | `goodness` | R², root mean squares |
 //! | `likelihood` | information criteria under the loss's own density |
 

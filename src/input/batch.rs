@@ -9,7 +9,7 @@ use super::column_plan::{Needs, ReadPlan};
 use super::convert::{rows_where, to_column};
 use super::error::DatasetError;
 use super::header::FileHeader;
-use super::open::guard;
+use super::parquet_file::guard;
 use crate::formula::{self, Column, Columns, Expr};
 
 /// One batch as the formula language sees it: the input's columns, and the definitions so far.

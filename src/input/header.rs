@@ -8,8 +8,8 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use super::convert::{ColumnType, kind_of};
 use super::error::{DatasetError, Phase};
-use super::inputs;
-use super::open::{guard, open};
+use super::parquet_file::{guard, open};
+use super::paths;
 use super::request::InputFile;
 
 /// The input files and their schemas.
@@ -38,14 +38,14 @@ impl FileHeader {
 
 /// Finds the inputs' files and reads their footers.
 ///
-/// Files are listed by path, each once (see [`inputs::expand`]). That their columns agree is checked by
+/// Files are listed by path, each once (see [`paths::expand`]). That their columns agree is checked by
 /// [`super::open()`], for the columns that are used.
 ///
 /// # Errors
 /// If there is no file, or one of them cannot be read or is not Parquet.
 pub fn inspect(inputs: &[String]) -> Result<Header, DatasetError> {
     let mut files: Vec<FileHeader> = Vec::new();
-    for path in inputs::expand(inputs)? {
+    for path in paths::expand(inputs)? {
         let file = inspect_file(path, Phase::Inspect)?;
         let shared = files.last().filter(|last| last.schema == file.schema);
         let schema = shared.map_or_else(|| Arc::clone(&file.schema), |last| Arc::clone(&last.schema));

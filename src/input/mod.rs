@@ -7,11 +7,25 @@
 //! everything at once.
 //!
 //! ```text
-//! inputs ─▶ header ─▶ plan ─▶ scan (keys) ─▶ Contents
-//!                               └─▶ segments (numbers, order) ─▶ Segment ─▶ Sweep
+//! paths ─▶ header ─▶ column_plan ─▶ scan (keys) ─▶ Contents
+//!                                   └─▶ segments (numbers, order) ─▶ Segment ─▶ Sweep
 //! ```
 //!
-//! No observation is rejected here. Nulls and values that are not finite are passed on (see [`crate::sweep`]), and
+//! | file | what it holds |
+//! | --- | --- |
+//! | this one | [`open()`] and [`read()`] |
+//! | `request`, `contents` | what is asked of an input; what it holds, but for its rows |
+//! | [`paths`] | names, directories and globs become a list of files |
+//! | `parquet_file`, `batches` | one Parquet file opened, whatever it may be; read batch by batch. Another format goes here |
+//! | `header` | names and types of all files' columns, from their footers |
+//! | `column_plan` | the request checked against the header: what must be read and computed |
+//! | `batch`, `convert` | a batch of rows as the formula language sees it; Arrow's types |
+//! | `keys`, [`types`], [`digest`] | values of key columns: numbered, unified, hashed |
+//! | `scan` | which sweep every row belongs to |
+//! | `segments`, `order` | consecutive sweeps with their rows, in canonical order |
+//! | `error` | what can be wrong |
+//!
+//! No observation is rejected here (that is `problem::observations`). Nulls and values that are not finite are passed on (see [`crate::sweep`]), and
 //! rows are dropped only by the condition, and counted.
 //!
 //! The same rows give the same data set, bit for bit, however they are ordered and spread over files; only
@@ -19,17 +33,17 @@
 //! that holds them all ([`types`]).
 
 mod batch;
+mod batches;
 mod column_plan;
 mod contents;
 pub mod convert;
 pub mod digest;
 pub mod error;
 mod header;
-pub mod inputs;
 mod keys;
-mod open;
 mod order;
-mod read;
+mod parquet_file;
+pub mod paths;
 mod request;
 mod scan;
 mod segments;
@@ -41,7 +55,7 @@ pub use contents::Contents;
 pub use convert::ColumnType;
 pub use error::{DatasetError, Phase};
 pub use header::{Header, inspect};
-pub(crate) use open::panic_text;
+pub(crate) use parquet_file::panic_text;
 pub use request::{InputFile, Request};
 pub use segments::{Segment, Segments};
 

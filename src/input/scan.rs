@@ -14,7 +14,7 @@ use super::column_plan::{Key, ReadPlan};
 use super::convert::{cast_exactly, to_array};
 use super::error::DatasetError;
 use super::keys::{Interner, Ranked, Runs};
-use super::open::guard;
+use super::parquet_file::guard;
 use crate::formula::Columns;
 
 /// Consecutive rows of one number.

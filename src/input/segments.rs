@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arrow::error::ArrowError;
 
 use super::batch::{Batch, not_of_type};
+use super::batches::{BATCH, FileReader, changed};
 use super::column_plan::ReadPlan;
 use super::contents::Contents;
 use super::convert::store;
 use super::error::DatasetError;
 use super::header::Header;
 use super::order::{Kept, arrange};
-use super::read::{BATCH, FileReader, changed};
 use super::request::Request;
 use super::scan::{Run, Scan};
 use crate::formula::Columns;

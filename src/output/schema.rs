@@ -1,4 +1,4 @@
-//! The output tables: names, columns, types, units. The one place that knows them.
+//! The output tables: names, columns, types, units. Their values are written by `batches`, in the same order.
 
 use std::collections::HashMap;
 

@@ -25,7 +25,7 @@
 //! `Model::bends`). The last step, whose successor would promise next to nothing at the rate at which promises have been
 //! falling, is taken without evaluating the objective there again. Where an objective's third derivatives are known, steps
 //! are made in normal coordinates (see `normal_coordinates`). Where they are not, least squares follow curved valleys by steps that go
-//! uphill for once and by bending each step as the last one was bent (see `watchdog`).
+//! uphill for once (see `watchdog`) and by geodesic acceleration (see there).
 //!
 //! Every step is vector arithmetic under masks. A lane's numbers depend on no other lane: what one lane needs
 //! done again is done again for all, and kept only where it was needed.
@@ -35,12 +35,14 @@
 //! | `state` | what searches are told, where they are, how they end |
 //! | `search` | the method above: a trial is accepted or refused, and the next one proposed |
 //! | `damped_step` | the linear algebra of a step within the box |
-//! | `watchdog` | least squares along curved valleys: steps that go uphill for once, steps that are bent |
-//! | `normal_coordinates` | steps where third derivatives are known |
+//! | `watchdog` | least squares along curved valleys: steps that go uphill for once |
+//! | `geodesic_acceleration` | steps bent by the second-order correction of the last one |
+//! | `normal_coordinates` | the same correction where third derivatives are known |
 //! | `known_optima` | searches that are on their way to an optimum that another has found |
 //! | `lane_queue` | many searches, one per lane |
 
 mod damped_step;
+mod geodesic_acceleration;
 pub mod known_optima;
 pub mod lane_queue;
 pub mod normal_coordinates;

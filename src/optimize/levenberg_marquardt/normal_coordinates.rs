@@ -124,7 +124,7 @@ impl Searches {
     ) {
         let bent = is_true::<L>(token, &self.bent);
         if shared.connection.is_empty() && shared.loss.is_quadratic() && shared.daring {
-            self.bend_like_the_last::<L>(token, good);
+            self.geodesic_acceleration::<L>(token, good);
         } else if !shared.connection.is_empty() && L::any(bent) {
             self.set_turn::<L>(token, shared.connection);
             // The Hessian must be the exact one, and no step stop at a face.

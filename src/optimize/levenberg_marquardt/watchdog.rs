@@ -1,4 +1,4 @@
-//! Along the floor of a curved valley: steps that go uphill for once, and steps that are bent as the last one was.
+//! The watchdog: along the floor of a curved valley a step may go uphill for once.
 //!
 //! Least squares of laws with a floor and exponents have valleys that are long, narrow and curved. A step along the
 //! tangent ends on the valley's side, high above where it began, and damping makes it as short as the valley is wide.
@@ -7,14 +7,9 @@
 //! Math. Prog. Study 16; bold acceptance: Transtrum & Sethna 2012, arXiv:1201.5885). If the objective is not below its
 //! base then, the search returns to the base.
 //!
-//! Where a step has ended on the floor, the gradient differs from what its model foretold by what bent the step's way,
-//! `h = ∇f(θ+δ) − (g + Hδ)`. A next step that goes `κ` times as far along the same way meets `κ²h`, and is bent by
-//! `−(H + μM)⁻¹κ²h`: the geodesic acceleration of Transtrum & Sethna, of the last step instead of this one, but without
-//! an evaluation.
-//!
 //! On the noisy sweeps of the test below searches from far starts take 15.6 evaluations in the mean; 16.4 without bent
 //! steps, 27.4 without either, and 36.5 with bent steps alone. Under nearly absolute losses, whose kinks bend the way elsewhere at every step, neither
-//! gains anything.
+//! gains anything. (Bent steps are those of [`geodesic_acceleration`](super::geodesic_acceleration).)
 
 use crate::lanes::Lanes;
 use crate::lanes::Pack;
@@ -130,7 +125,7 @@ impl Searches {
 
     /// How many times as far as the last accepted step the steps go, and whether they go the same way.
     #[inline(always)]
-    fn along_run<L: Lanes>(&self, token: L::Token) -> (L, L::Mask) {
+    pub(super) fn along_run<L: Lanes>(&self, token: L::Token) -> (L, L::Mask) {
         let zero = L::splat(token, 0.0);
         let (mut run2, mut both, mut step2) = (zero, zero, zero);
         for i in 0..self.theta.len() {
@@ -142,30 +137,6 @@ impl Searches {
         }
         let same_way = both.gt(zero) & (both * both).gt(run2 * step2 * zero.fill(ALIGNED));
         (both / run2, same_way)
-    }
-
-    /// Bends steps as the last one was bent, where they go the same way and less far; what is to be taken from them is left
-    /// in `turn`. Bent beyond what is known of the way, or besides the law's own second derivatives, searches went astray
-    /// more often than before.
-    #[inline(always)]
-    pub(in crate::optimize) fn bend_like_the_last<L: Lanes>(&mut self, token: L::Token, good: L::Mask) {
-        let zero = L::splat(token, 0.0);
-        let (further, same_way) = self.along_run::<L>(token);
-        let elsewhere = is_true::<L>(token, &self.bent) | is_true::<L>(token, &self.watchdog.bold);
-        let bends = good & !elsewhere & same_way & further.lt(zero.fill(1.0));
-        if !L::any(bends) {
-            self.turn.iter_mut().for_each(|turn| zero.store(&mut turn.0));
-            return;
-        }
-        let share = further * further;
-        for (turn, miss) in self.turn.iter_mut().zip(&self.watchdog.miss) {
-            (load::<L>(token, miss) * share).store(&mut turn.0);
-        }
-        self.solve_for_turn::<L>(token);
-        for (turn, rhs) in self.turn.iter_mut().zip(&self.rhs) {
-            (-load::<L>(token, rhs)).store(&mut turn.0);
-        }
-        self.keep_small_turns::<L>(token, bends);
     }
 }
 

@@ -10,7 +10,7 @@ use super::batch::{Batch, Place};
 use super::column_plan::{Needs, ReadPlan};
 use super::error::{DatasetError, Phase};
 use super::header::FileHeader;
-use super::open::{OpenFile, damaged, guard, open};
+use super::parquet_file::{OpenFile, damaged, guard, open};
 
 /// Rows per batch: enough to make the work per batch small beside that per row, and to stay in the cache.
 pub(in crate::input) const BATCH: usize = 8192;
