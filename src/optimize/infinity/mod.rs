@@ -203,9 +203,9 @@ pub fn endless(
                     let is_linear = |c: &&Coordinate| c.parameter == i && c.is_conditionally_linear();
                     coordinates.iter().any(|c| is_linear(&c)) && far[i].abs() > DIVERGES * near[i].abs()
                 };
-                let escape = escape(problem, last, end, end.objective, from);
+                let (parameters, _) = moving(problem, &near, &far);
                 let own = coordinates[reach.coordinate].parameter;
-                found.extend(escape.parameters.into_iter().filter(|(i, _)| *i == own || follows(*i)));
+                found.extend(parameters.into_iter().filter(|(i, _)| *i == own || follows(*i)));
             }
         }
     }
@@ -236,11 +236,10 @@ fn read(problem: &Problem, path: &Path, from: &Finished) -> Landscape {
         }
     }
     let limit = places.iter().map(|place| place.objective).fold(f64::INFINITY, f64::min);
-    let mut escape = escape(problem, last, end, limit, from);
+    let escape = escape(problem, last, end, limit, from);
     if escape.parameters.is_empty() {
         return Landscape::Unknown;
     }
-    escape.curve = limit_curve(problem, last, end);
     let is_finite = |place: &&Place| problem.natural(&place.theta).iter().all(|x| x.is_finite());
     let finite = places.iter().rev().find(is_finite);
     let point = finite.and_then(|place| minimise(problem, weight, &place.theta, 0));
@@ -248,7 +247,7 @@ fn read(problem: &Problem, path: &Path, from: &Finished) -> Landscape {
 }
 
 /// The curve that predictions in one variable tend to.
-fn limit_curve(problem: &Problem, last: &Place, end: &Place) -> Option<LimitCurve> {
+fn limit_curve(problem: &Problem, before: &Linearization, end: &Linearization) -> Option<LimitCurve> {
     let sources = &problem.model.sources;
     let all: BTreeSet<&str> = sources.iter().flat_map(names).collect();
     let [variable] = all.into_iter().collect::<Vec<_>>()[..] else { return None };
@@ -260,15 +259,14 @@ fn limit_curve(problem: &Problem, last: &Place, end: &Place) -> Option<LimitCurv
         Some(values) => values.into(),
         None => values_of(format!("log({variable})"))?.iter().map(|x| x.exp()).collect(),
     };
-    let data = LaneData::spread(problem, &problem.observations.weight);
-    let [before, at_end] = [last, end].map(|place| {
-        let mut values = Linearization::at(problem, &data, &place.theta).value;
+    let [before, end] = [before, end].map(|rows| {
+        let mut values = rows.value.clone();
         if problem.model.residual == Residual::Log {
             values.iter_mut().for_each(|value| *value = value.exp());
         }
         values
     });
-    recognise(&values, &before, &at_end)
+    recognise(&values, &before, &end)
 }
 
 /// Whether zero is an end of a coordinate's domain.
@@ -276,11 +274,10 @@ fn ends_at_zero(coordinate: &Coordinate) -> bool {
     coordinate.scale == Scale::Log || coordinate.low == 0.0 || coordinate.high == 0.0
 }
 
-/// Which parameters take part in a path without end, by its last step.
-fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finished) -> Escape {
-    let (near, far) = (problem.natural(&last.theta), problem.natural(&end.theta));
-    let response = &problem.observations.response;
-    let size = response.iter().map(|y| y.abs()).fold(0.0, f64::max);
+/// Which parameters of the law leave all bounds or go to zero along a step from `near` to `far`, natural units, and which
+/// follow without coming to rest.
+fn moving(problem: &Problem, near: &[f64], far: &[f64]) -> (Vec<(usize, Towards)>, Vec<usize>) {
+    let size = largest_response(problem);
     let (mut parameters, mut following) = (Vec::new(), Vec::new());
     for coordinate in &problem.model.coordinates {
         let i = coordinate.parameter;
@@ -300,6 +297,18 @@ fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finis
             following.push(i);
         }
     }
+    (parameters, following)
+}
+
+fn largest_response(problem: &Problem) -> f64 {
+    problem.observations.response.iter().map(|y| y.abs()).fold(0.0, f64::max)
+}
+
+/// Which parameters take part in a path without end, by its last step.
+fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finished) -> Escape {
+    let (near, far) = (problem.natural(&last.theta), problem.natural(&end.theta));
+    let (parameters, mut following) = moving(problem, &near, &far);
+    let size = largest_response(problem);
     let data = LaneData::spread(problem, &problem.observations.weight);
     let [before, rows] = [last, end].map(|place| Linearization::at(problem, &data, &place.theta));
     let slack = problem.floor + resolution(&from.theta, &from.rows);
@@ -319,5 +328,6 @@ fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finis
     let without_effect: Vec<usize> =
         (0..problem.p()).filter(without_effect).map(|i| problem.model.coordinates[i].parameter).collect();
     following.retain(|i| !without_effect.contains(i));
-    Escape { parameters, following, without_effect, limit, curve: None }
+    let curve = limit_curve(problem, &before, &rows);
+    Escape { parameters, following, without_effect, limit, curve }
 }
