@@ -9,11 +9,12 @@ use std::sync::atomic::AtomicBool;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fearless_simd::Level;
-use sweepfit::engine::{Job, LawText, Silent, run};
+use sweepfit::engine::{Control, Job, LawText};
 use sweepfit::infer::{InferenceOptions, replicate};
 use sweepfit::lanes::Pack;
 use sweepfit::optimize::{self, Workspace};
 use sweepfit::problem::{LaneData, Loss, Mix, Objective, Order, ProgramWorkspace, Sums};
+use sweepfit::run_files;
 
 use common::{FIXTURE, chinchilla, fitted};
 
@@ -82,7 +83,7 @@ fn whole_job(c: &mut Criterion) {
     let mut group = c.benchmark_group("whole job, all cores");
     group.sample_size(20);
     group.bench_function("40 sweeps × 48 observations, 100 replicates each", |b| {
-        b.iter(|| run(&job, Some(out.path()), true, &Silent, &AtomicBool::new(false)));
+        b.iter(|| run_files(&job, out.path(), true, &Control::default()));
     });
     group.finish();
 }

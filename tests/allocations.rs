@@ -3,12 +3,13 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use sweepfit::engine::{self, Job, LawText, Run, Silent};
+use sweepfit::Error;
+use sweepfit::engine::{self, Control, Job, LawText, Run};
 use sweepfit::infer::{InferenceOptions, replicate};
 use sweepfit::input;
 use sweepfit::law::{Catalogue, Residual};
 use sweepfit::optimize::{self, Models, Workspace};
-use sweepfit::output::{Chunk, OutputError, Sink};
+use sweepfit::output::{Chunk, Sink};
 use sweepfit::problem::{Loss, Problem, bind_columns};
 
 struct Counting;
@@ -64,7 +65,7 @@ fn chinchilla(n: usize) -> (Models, Problem) {
 struct Nothing;
 
 impl Sink for Nothing {
-    fn take(&mut self, _: Chunk) -> Result<(), OutputError> {
+    fn take(&mut self, _: Chunk) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -80,11 +81,13 @@ fn per_sweep(pool: &rayon::ThreadPool, law: LawText, loss: Loss, bootstrap: usiz
         bootstrap,
         ..Job::default()
     };
-    let plan = engine::plan(&job).unwrap();
-    let dataset = input::read(&plan.header, &plan.request, &never).unwrap();
+    let source = input::ParquetFiles::find(&job.inputs).unwrap();
+    let plan = engine::plan(&job, &source).unwrap();
+    let dataset = input::read(&source, &plan.request, &never).unwrap();
     let run = Run::new(&plan, dataset.contents.clone(), &job);
     let fits = || {
-        engine::fit_all(&run, &mut std::iter::once(Ok(&dataset.rows)), &mut Nothing, &Silent, &never).unwrap()
+        engine::fit_all(&run, &mut std::iter::once(Ok(&dataset.rows)), &mut Nothing, &Control::default())
+            .unwrap()
     };
     pool.install(|| allocations(fits)) as f64 / dataset.n_sweeps() as f64
 }

@@ -12,8 +12,9 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, TimeUnit};
 use sweepfit::formula::{Expr, parse_condition, parse_expression};
-use sweepfit::input::{ColumnType, Dataset, DatasetError, Request, inspect, open};
+use sweepfit::input::{ColumnType, Dataset, ParquetFiles, Request, Scope, open};
 use sweepfit::sweep::{Sweep, is_null};
+use sweepfit::{Error, ErrorKind};
 
 use common::{Folder, fails, floats, keys_as_text, load, names, request, strings};
 
@@ -36,7 +37,7 @@ fn sweeps_are_sorted_by_key_and_rows_by_value() {
     assert_eq!((&b.columns[0], &b.columns[1]), ([1.0, 3.0].as_slice(), [0.1, 0.3].as_slice()));
     assert_eq!((a.row, b.row), ([3, 1].as_slice(), [2, 0].as_slice()));
     assert_eq!((data.contents.rows_read, data.contents.rows_dropped), (4, 0));
-    assert_eq!(data.contents.files[0].rows, 4);
+    assert_eq!(data.contents.fragments[0].rows, 4);
 }
 
 #[test]
@@ -108,13 +109,13 @@ fn shuffled_and_split_rows_give_the_same_bits() {
         write(&split, &format!("p{}/{part}.parquet", part % 2), rows);
     }
     let split = load(&split.all(), &request).expect("sweeps");
-    assert_eq!(split.contents.files.len(), 5);
+    assert_eq!(split.contents.fragments.len(), 5);
     assert_eq!(bits(&split), bits(&whole));
 
     // The places that are told are true.
     for sweep in (0..split.n_sweeps()).map(|i| split.sweep(i)) {
         for place in 0..sweep.len() {
-            let path = &split.contents.files[sweep.file[place] as usize].path;
+            let path = &split.contents.fragments[sweep.file[place] as usize].name;
             let part: usize = path.rsplit(['/', '.']).nth(1).expect("a name").parse().expect("a number");
             let row = shuffled[part * 123 + sweep.row[place] as usize];
             assert_eq!(sweep.columns[0][place].to_bits() == 0x7FF8_0000_6E75_6C6C, loss(row).is_none());
@@ -161,7 +162,7 @@ fn segments_are_what_is_read_at_once() {
         let (by, cluster) = (names(&["k"]), Some("c".to_owned()));
         let request = Request { by, cluster, condition, ..request(&["x"]) };
         let expected = load(&folder.all(), &request).expect("sweeps");
-        let header = inspect(&folder.all()).expect("a header");
+        let header = ParquetFiles::find(&folder.all()).expect("a header");
         let running = AtomicBool::new(false);
         for limit in [1, 10, 1000] {
             let (contents, segments) = open(&header, &request, limit, &running).expect("contents");
@@ -316,18 +317,15 @@ fn columns_that_disagree_name_the_file() {
     let k: ArrayRef = Arc::new(Int64Array::from(vec![1]));
     folder.write("b.parquet", &[("x", strings(&["1.0"])), ("k", k)]);
     let error = fails(&folder.all(), &request(&["x"]));
-    assert!(
-        matches!(error, DatasetError::Conflict { .. }) && error.to_string().contains("b.parquet"),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Conflict { .. }) && error.to_string().contains("b.parquet"), "{error}");
     let error = fails(&folder.all(), &request(&["y"]));
     assert!(
-        matches!(error, DatasetError::MissingInFile { .. }) && error.to_string().contains("b.parquet"),
+        matches!(error, Error::MissingInFile { .. }) && error.to_string().contains("b.parquet"),
         "{error}"
     );
     let error = fails(&folder.all(), &Request { by: names(&["k"]), ..request(&[]) });
-    assert!(matches!(error, DatasetError::Conflict { .. }), "{error}");
-    assert_eq!(error.exit_status(), 2);
+    assert!(matches!(error, Error::Conflict { .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
 #[test]
@@ -345,13 +343,13 @@ fn names_and_types_are_checked_before_reading() {
             ("metrics", Arc::new(nested)),
         ],
     );
-    let header = inspect(&folder.all()).expect("a header");
-    assert_eq!(header.column_names(), ["tokens", "flag", "name", "day", "metrics"]);
-    assert_eq!(header.kind("tokens"), Some(ColumnType::Number));
-    assert_eq!(header.kind("flag"), Some(ColumnType::Bool));
-    assert_eq!(header.kind("name"), Some(ColumnType::Text));
-    assert_eq!(header.kind("day"), Some(ColumnType::Other("Date32".into())));
-    assert_eq!(header.kind("token"), None);
+    let scope = Scope::new(&ParquetFiles::find(&folder.all()).expect("a header"));
+    assert_eq!(scope.columns(), ["tokens", "flag", "name", "day", "metrics"]);
+    assert_eq!(scope.column_type("tokens"), Some(ColumnType::Number));
+    assert_eq!(scope.column_type("flag"), Some(ColumnType::Bool));
+    assert_eq!(scope.column_type("name"), Some(ColumnType::Text));
+    assert_eq!(scope.column_type("day"), Some(ColumnType::Other("Date32".into())));
+    assert_eq!(scope.column_type("token"), None);
 
     let error = fails(&folder.all(), &request(&["token"]));
     assert!(
@@ -360,16 +358,13 @@ fn names_and_types_are_checked_before_reading() {
     );
     for name in ["flag", "name", "day", "metrics"] {
         let error = fails(&folder.all(), &request(&[name]));
-        assert!(
-            matches!(error, DatasetError::NotNumeric { .. }) && error.to_string().contains(name),
-            "{error}"
-        );
+        assert!(matches!(error, Error::NotNumeric { .. }) && error.to_string().contains(name), "{error}");
     }
     let error = fails(&folder.all(), &request(&["metrics.eval"]));
-    assert!(matches!(error, DatasetError::Nested { .. }), "{error}");
+    assert!(matches!(error, Error::Nested { .. }), "{error}");
     let error = fails(&folder.all(), &Request { by: names(&["nmae"]), ..request(&[]) });
     assert!(
-        error.to_string().contains("--by") && error.to_string().contains("did you mean `name`"),
+        error.to_string().contains("by:") && error.to_string().contains("did you mean `name`"),
         "{error}"
     );
     // A nested key is unusual, and works.
@@ -433,17 +428,14 @@ fn a_condition_drops_what_is_not_true_and_counts_it() {
     assert_eq!(load(&folder.all(), &with("N > 9")).expect("no sweeps").n_sweeps(), 0);
 
     let error = fails(&folder.all(), &with("N + 1"));
-    assert!(matches!(error, DatasetError::NotCondition { .. }), "{error}");
+    assert!(matches!(error, Error::Expression { .. }), "{error}");
     let error = fails(&folder.all(), &with("N > 'a'"));
-    assert!(matches!(error, DatasetError::Expression { .. }), "{error}");
+    assert!(matches!(error, Error::Expression { .. }), "{error}");
     let error = fails(&folder.all(), &with("day = 1"));
-    assert!(
-        matches!(error, DatasetError::UnusableType { .. }) && error.to_string().contains("day"),
-        "{error}"
-    );
+    assert!(matches!(error, Error::UnusableType { .. }) && error.to_string().contains("day"), "{error}");
     let error = fails(&folder.all(), &with("rnu = 'a'"));
     assert!(
-        error.to_string().contains("--where") && error.to_string().contains("did you mean `run`"),
+        error.to_string().contains("condition:") && error.to_string().contains("did you mean `run`"),
         "{error}"
     );
 }
@@ -470,15 +462,12 @@ fn definitions_build_on_each_other_and_may_take_a_columns_name() {
     assert_eq!(sweep.row, [0, 1, 2]);
 
     let error = fails(&folder.all(), &Request { lets: vec![definition("C", "6 * M")], ..request(&["C"]) });
-    assert!(
-        matches!(error, DatasetError::MissingColumn { .. }) && error.to_string().contains("--let C"),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Expression { .. }) && error.to_string().contains("let C"), "{error}");
     let error = fails(
         &folder.all(),
         &Request { lets: vec![definition("C", "D"), definition("D", "1")], ..request(&["C"]) },
     );
-    assert!(matches!(error, DatasetError::MissingColumn { .. }), "{error}");
+    assert!(matches!(error, Error::Expression { .. }), "{error}");
 }
 
 #[test]

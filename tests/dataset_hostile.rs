@@ -10,7 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use arrow::array::{ArrayRef, DictionaryArray, Int64Array};
 use arrow::datatypes::Int8Type;
 use sweepfit::formula::{parse_condition, parse_expression};
-use sweepfit::input::{DatasetError, Request, inspect, open, read};
+use sweepfit::input::{ParquetFiles, Request, open, read};
+use sweepfit::{Error, ErrorKind};
 
 use common::{Folder, fails, floats, load, names, request, strings};
 
@@ -19,23 +20,23 @@ fn files_that_are_no_parquet_are_told_apart() {
     let folder = Folder::new();
     folder.write("good.parquet", &[("x", floats(&[1.0, 2.0]))]);
     let good = fs::read(folder.path("good.parquet")).expect("bytes");
-    type Check = fn(&DatasetError) -> bool;
+    type Check = fn(&Error) -> bool;
     let cases: [(&str, Vec<u8>, Check); 6] = [
-        ("empty", vec![], |e| matches!(e, DatasetError::EmptyFile { .. })),
-        ("tiny", b"PAR1".to_vec(), |e| matches!(e, DatasetError::NotParquet { .. })),
-        ("text", b"x,y\n1.0,2.0\n3.0,4.0\n".to_vec(), |e| matches!(e, DatasetError::NotParquet { .. })),
-        ("cut", good[..good.len() / 2].to_vec(), |e| matches!(e, DatasetError::Truncated { .. })),
-        ("secret", [b"PARE", &good[4..]].concat(), |e| matches!(e, DatasetError::Encrypted { .. })),
+        ("empty", vec![], |e| matches!(e, Error::EmptyFile { .. })),
+        ("tiny", b"PAR1".to_vec(), |e| matches!(e, Error::NotParquet { .. })),
+        ("text", b"x,y\n1.0,2.0\n3.0,4.0\n".to_vec(), |e| matches!(e, Error::NotParquet { .. })),
+        ("cut", good[..good.len() / 2].to_vec(), |e| matches!(e, Error::Truncated { .. })),
+        ("secret", [b"PARE", &good[4..]].concat(), |e| matches!(e, Error::Encrypted { .. })),
         ("footless", [&good[..good.len() - 8], b"\xff\xff\xff\x7fPAR1"].concat(), |e| {
-            matches!(e, DatasetError::Corrupt { .. })
+            matches!(e, Error::Corrupt { .. })
         }),
     ];
     for (name, bytes, expected) in cases {
         let path = folder.path(&format!("{name}.parquet"));
         fs::write(&path, bytes).expect("a file");
-        let error = inspect(&[path]).expect_err(name);
+        let error = ParquetFiles::find(&[path]).expect_err(name);
         assert!(expected(&error), "{error:?}");
-        assert!(error.to_string().contains(name) && error.exit_status() == 2, "{error}");
+        assert!(error.to_string().contains(name) && error.kind() == ErrorKind::Invalid, "{error}");
     }
 }
 
@@ -43,23 +44,23 @@ fn files_that_are_no_parquet_are_told_apart() {
 fn inputs_that_change_under_way_are_no_fault_of_theirs() {
     let folder = Folder::new();
     folder.write("a.parquet", &[("x", floats(&[1.0, 2.0]))]);
-    let header = inspect(&folder.all()).expect("a header");
+    let header = ParquetFiles::find(&folder.all()).expect("a header");
     let running = AtomicBool::new(false);
     folder.write("a.parquet", &[("x", floats(&[1.0, 2.0, 3.0]))]);
     let error = read(&header, &request(&["x"]), &running).expect_err("another file");
-    assert!(matches!(error, DatasetError::Changed { .. }) && error.exit_status() == 1, "{error}");
+    assert!(matches!(error, Error::Changed { .. }) && error.kind() == ErrorKind::Failed, "{error}");
     fs::remove_file(folder.path("a.parquet")).expect("removed");
     let error = read(&header, &request(&["x"]), &running).expect_err("no file");
-    assert!(matches!(error, DatasetError::Vanished { .. }) && error.exit_status() == 1, "{error}");
+    assert!(matches!(error, Error::Vanished { .. }) && error.kind() == ErrorKind::Failed, "{error}");
 }
 
 #[test]
 fn an_interrupt_ends_reading() {
     let folder = Folder::new();
     folder.write("a.parquet", &[("x", floats(&[1.0]))]);
-    let header = inspect(&folder.all()).expect("a header");
+    let header = ParquetFiles::find(&folder.all()).expect("a header");
     let error = read(&header, &request(&["x"]), &AtomicBool::new(true)).expect_err("interrupted");
-    assert!(matches!(error, DatasetError::Interrupted) && error.exit_status() == 130);
+    assert!(matches!(error, Error::Interrupted) && error.kind() == ErrorKind::Interrupted);
 }
 
 /// Keys are read first: what happens to the file before its numbers are is noticed.
@@ -78,7 +79,7 @@ fn files_that_change_between_keys_and_numbers() {
         file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).expect("a time");
     };
     modified(1);
-    let header = inspect(&folder.all()).expect("a header");
+    let header = ParquetFiles::find(&folder.all()).expect("a header");
     // Others are kept than before: one more, one less, and as many at another time.
     for (other, time) in [([2.0, 2.0, 3.0], 1), ([1.0, 2.0, 0.0], 1), ([2.0, 1.0, 3.0], 2)] {
         write(&[1.0, 2.0, 3.0]);
@@ -87,7 +88,7 @@ fn files_that_change_between_keys_and_numbers() {
         write(&other);
         modified(time);
         let error = segments.into_iter().find_map(Result::err).expect("a failure");
-        assert!(matches!(error, DatasetError::Changed { .. }) && error.exit_status() == 1, "{error}");
+        assert!(matches!(error, Error::Changed { .. }) && error.kind() == ErrorKind::Failed, "{error}");
     }
 }
 
@@ -116,13 +117,13 @@ fn no_damage_makes_it_panic() {
         match load(std::slice::from_ref(&path), &request) {
             Ok(_) => read_anyway += 1,
             Err(error) => {
-                assert_eq!(error.exit_status(), 2, "{error}");
+                assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
                 refused += 1;
             }
         }
         // In two passes, of which the first decodes the keys, or nothing at all.
         for request in [&request, &without_columns] {
-            let Ok(header) = inspect(std::slice::from_ref(&path)) else { continue };
+            let Ok(header) = ParquetFiles::find(std::slice::from_ref(&path)) else { continue };
             if let Ok((_, segments)) = open(&header, request, 1, &running) {
                 passes += segments.filter(Result::is_ok).count();
             }
@@ -159,5 +160,5 @@ fn page_checksums_are_verified() {
     bad[position] ^= 1;
     fs::write(&path, bad).expect("a file");
     let error = fails(&[path], &request);
-    assert!(matches!(error, DatasetError::Corrupt { .. }), "{error}");
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
 }

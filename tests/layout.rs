@@ -8,9 +8,24 @@ use std::fs;
 use std::path::Path;
 
 /// Modules, lowest first: each may import those before it.
-const ORDER: [&str; 14] = [
-    "lanes", "linalg", "formula", "law", "compile", "sweep", "problem", "optimize", "infer", "input",
-    "output", "engine", "verify", "cli",
+const ORDER: [&str; 17] = [
+    "lanes",
+    "linalg",
+    "formula",
+    "error",
+    "law",
+    "compile",
+    "sweep",
+    "problem",
+    "optimize",
+    "infer",
+    "input",
+    "output",
+    "engine",
+    "files",
+    "in_memory",
+    "verify",
+    "cli",
 ];
 
 /// Modules whose files import each other without circles.

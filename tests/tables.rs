@@ -448,7 +448,7 @@ fn small_sweeps_are_rejected_as_a_whole() {
     assert_eq!(outcome.rejected.nulls("row"), [true]);
     assert_eq!(outcome.rejected.nulls("law"), [true]);
     let reason = &outcome.rejected.texts("reason")[0];
-    assert!(reason.contains("--min-points") && reason.contains('3'), "{reason}");
+    assert!(reason.contains("min_points") && reason.contains('3'), "{reason}");
 }
 
 /// Too few observations are a status, not a number.

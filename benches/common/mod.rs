@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
-use sweepfit::engine::{self, Job, LawText, Run, Silent};
-use sweepfit::input::{self, Dataset, Request};
+use sweepfit::engine::{self, Control, Job, LawText, Run};
+use sweepfit::input::{self, Dataset, ParquetFiles, Request};
 use sweepfit::law::{Catalogue, Residual};
 use sweepfit::optimize::{self, Fit, Models, Workspace};
-use sweepfit::output::{Chunk, OutputError, Sink};
+use sweepfit::output::Chunk;
 use sweepfit::problem::{Binder, Binding, Loss, Problem};
 
 /// The program that was built with the benches.
@@ -43,15 +43,14 @@ pub fn chinchilla(loss: Loss) -> (Models, Problem) {
     let models = Models::compile(law.clone(), Residual::Log);
     let points = points();
     let names: Vec<String> = ["loss", "N", "D"].map(String::from).to_vec();
-    let header = input::inspect(&[points.file.to_string()]).expect("the file is there");
+    let source = ParquetFiles::find(&[points.file.to_string()]).expect("the file is there");
     let request = Request {
-        inputs: vec![points.file.to_string()],
         columns: names.clone(),
         order: names.clone(),
         condition: Some(sweepfit::formula::parse_condition(points.condition).expect("a condition")),
         ..Request::default()
     };
-    let dataset = input::read(&header, &request, &AtomicBool::new(false)).expect("the file is readable");
+    let dataset = input::read(&source, &request, &AtomicBool::new(false)).expect("the file is readable");
     let binding =
         Binding { names, used: vec![0, 1, 2], response: law.response.clone(), weight: None, sigma: None };
     let binding = (&binding, &dataset.sweep(0));
@@ -103,9 +102,9 @@ pub struct Loaded {
 
 impl Loaded {
     pub fn new(job: &Job) -> Loaded {
-        let plan = engine::plan(job).expect("a plan");
-        let dataset =
-            input::read(&plan.header, &plan.request, &AtomicBool::new(false)).expect("readable input");
+        let source = ParquetFiles::find(&job.inputs).expect("the files are there");
+        let plan = engine::plan(job, &source).expect("a plan");
+        let dataset = input::read(&source, &plan.request, &AtomicBool::new(false)).expect("readable input");
         let run = Run::new(&plan, dataset.contents.clone(), job);
         Loaded { run, dataset }
     }
@@ -113,21 +112,12 @@ impl Loaded {
     /// Fits everything on the threads of a pool; nothing is written.
     pub fn fit(&self, pool: &rayon::ThreadPool) -> Chunk {
         pool.install(|| {
-            let mut records = Records(Chunk::default());
+            let mut records = Chunk::default();
             let mut segments = std::iter::once(Ok(&self.dataset.rows));
-            engine::fit_all(&self.run, &mut segments, &mut records, &Silent, &AtomicBool::new(false))
+            engine::fit_all(&self.run, &mut segments, &mut records, &Control::default())
                 .expect("the fits run");
-            records.0
+            records
         })
-    }
-}
-
-struct Records(Chunk);
-
-impl Sink for Records {
-    fn take(&mut self, chunk: Chunk) -> Result<(), OutputError> {
-        self.0.append(chunk);
-        Ok(())
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 
-use crate::engine::{Job, LawText, run as run_job};
-
 use super::progress::terminal_progress;
+use crate::engine::{Control, Job, LawText};
+use crate::files::{dry_run_files, run_files};
 use crate::infer::Resample;
 use crate::law::Residual;
 use crate::optimize::Solver;
@@ -147,12 +147,6 @@ enum SolverArgument {
 impl FitArguments {
     /// What the arguments mean.
     fn job(&self) -> Result<Job, Failure> {
-        if !(self.confidence > 0.0 && self.confidence < 1.0) {
-            return Err(Failure::usage(format!(
-                "--confidence {}: give a value between 0 and 1, such as 0.95",
-                self.confidence
-            )));
-        }
         let catalogue = match &self.catalogue {
             Some(path) => {
                 let file = path.display().to_string();
@@ -165,17 +159,7 @@ impl FitArguments {
         Ok(Job {
             inputs: self.inputs.clone(),
             by: self.by.clone(),
-            laws: self
-                .laws
-                .iter()
-                .map(|text| {
-                    if text.contains('~') {
-                        LawText::Formula(text.clone())
-                    } else {
-                        LawText::Name(text.clone())
-                    }
-                })
-                .collect(),
+            laws: self.laws.iter().map(|text| LawText::from(text.as_str())).collect(),
             catalogue_file: catalogue.as_ref().map(|(file, _)| file.clone()),
             catalogue,
             lets: self.lets.iter().map(|text| assignment("--let", text)).collect::<Result<_, _>>()?,
@@ -226,9 +210,6 @@ fn values(flag: &str, texts: &[String]) -> Result<Vec<(String, f64)>, Failure> {
             .ok()
             .filter(|x: &f64| x.is_finite())
             .ok_or_else(|| Failure::usage(format!("{flag} {text}: `{value}` is not a finite number")))?;
-        if values.iter().any(|(n, _)| *n == name) {
-            return Err(Failure::usage(format!("{flag} {name}: given twice")));
-        }
         values.push((name, number));
     }
     Ok(values)
@@ -236,19 +217,16 @@ fn values(flag: &str, texts: &[String]) -> Result<Vec<(String, f64)>, Failure> {
 
 pub fn run(arguments: FitArguments) -> Result<String, Failure> {
     let job = arguments.job()?;
-    if let Some(threads) = arguments.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads as usize)
-            .build_global()
-            .map_err(|error| Failure::usage(format!("--threads {threads}: {error}")))?;
-    }
-    // faer would otherwise share each small factorisation out over the threads that fit sweeps.
-    faer::set_global_parallelism(faer::Par::Seq);
+    let threads = arguments.threads.map_or(0, |n| n as usize);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| Failure::usage(format!("--threads {threads}: {error}")))?;
     let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
+    let asked = Arc::clone(&interrupted);
     let handler = ctrlc::set_handler(move || {
         // The second time there is no waiting for the fits under way.
-        if flag.swap(true, Ordering::Relaxed) {
+        if asked.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
     });
@@ -256,14 +234,11 @@ pub fn run(arguments: FitArguments) -> Result<String, Failure> {
         interrupted.store(false, Ordering::Relaxed);
     }
     let progress = terminal_progress(arguments.quiet);
-    let out = if arguments.dry_run { None } else { arguments.out.as_deref() };
-    let result = if arguments.dry_run {
-        crate::engine::dry_run(&job, &interrupted)
-    } else {
-        run_job(&job, out, arguments.overwrite, progress.as_ref(), &interrupted)
-    };
-    match result {
-        Ok(outcome) => Ok(summary::text(&outcome, arguments.dry_run, out)),
-        Err(error) => Err(Failure { status: error.exit_status(), message: error.to_string() }),
-    }
+    let control = Control { progress: progress.as_ref(), interrupted: &interrupted };
+    let out = arguments.out.as_deref().filter(|_| !arguments.dry_run);
+    let outcome = pool.install(|| match out {
+        Some(out) => run_files(&job, out, arguments.overwrite, &control),
+        None => dry_run_files(&job, &control),
+    })?;
+    Ok(summary::text(&outcome, arguments.dry_run, out))
 }

@@ -24,12 +24,12 @@ pub struct LawsArguments {
 }
 
 pub fn run(arguments: &LawsArguments) -> Result<String, Failure> {
-    let mut catalogue = Catalogue::built_in().map_err(|e| Failure::usage(e.to_string()))?;
+    let mut catalogue = Catalogue::built_in()?;
     if let Some(path) = &arguments.catalogue {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::usage(format!("--laws {file}: {error}")))?;
-        catalogue.add(&file, &text).map_err(|e| Failure::usage(e.to_string()))?;
+        catalogue.add(&file, &text)?;
     }
     match &arguments.name {
         None => {

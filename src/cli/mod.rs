@@ -14,6 +14,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::error::{Error, ErrorKind, Setting};
+
 /// Fits scaling laws to many experiment sweeps, Parquet to Parquet.
 #[derive(Parser)]
 #[command(name = "sweepfit", version, max_term_width = 100)]
@@ -42,6 +44,30 @@ pub struct Failure {
     pub message: String,
 }
 
+/// A setting as the flag by which it is given.
+fn flag(setting: Setting) -> String {
+    match setting {
+        Setting::Inputs => "INPUT".to_string(),
+        Setting::Catalogue => "`sweepfit laws`".to_string(),
+        Setting::Where => "--where".to_string(),
+        Setting::MinPoints => "--min-points".to_string(),
+        // The others are named alike.
+        other => format!("--{other}"),
+    }
+}
+
+/// 2: job or input is wrong, nothing was written; 1: the run could not be completed; 130: interrupted.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let status = match error.kind() {
+            ErrorKind::Invalid => 2,
+            ErrorKind::Failed => 1,
+            ErrorKind::Interrupted => 130,
+        };
+        Failure { status, message: error.text(&flag) }
+    }
+}
+
 impl Failure {
     /// The command line or the input is wrong.
     fn usage(message: impl Into<String>) -> Failure {
@@ -52,6 +78,7 @@ impl Failure {
 /// Runs the program.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    crate::input::silence_guarded_panics();
     let result = match arguments.command {
         Command::Fit(arguments) => fit::run(*arguments),
         Command::Laws(arguments) => laws::run(&arguments),

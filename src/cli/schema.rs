@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::law::list;
+use crate::formula::list;
 use crate::optimize::Flag;
 use crate::output::schema::{ALL, FITS, TableSpec};
 

@@ -20,7 +20,6 @@ pub struct VerifyArguments {
 }
 
 pub fn run(arguments: &VerifyArguments) -> Result<String, Failure> {
-    faer::set_global_parallelism(faer::Par::Seq);
     let failure = |message: String| Failure { status: 1, message };
     let out = match &arguments.out {
         Some(path) => {
@@ -28,7 +27,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<String, Failure> {
         }
         None => None,
     };
-    let sections = run_checks().map_err(|error| failure(error.to_string()))?;
+    let sections = run_checks()?;
     if let Some(out) = out {
         out.write(&sections).map_err(failure)?;
     }

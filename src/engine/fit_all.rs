@@ -11,39 +11,47 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
+use crate::error::Error;
 use crate::infer::{self, Replicates, estimate, is_trustworthy, leverages, predictions, replicate_into};
-use crate::input::{Contents, DatasetError, Segment, panic_text};
+use crate::input::{Contents, Segment, panic_text};
 use crate::lanes::LANES;
 use crate::optimize::{self, Fit, Workspace, fit_choices, never_finite};
 use crate::problem::{Binder, Problem, Rejection};
 use crate::sweep::Sweep;
 
-use super::EngineError;
+use super::control::Control;
 use super::job::Job;
 use super::plan::{BoundLaw, Plan};
-use super::progress::Progress;
-use crate::output::{Chunk, Record, RejectedRow, ResidualRow, Sink, TableContext};
+use crate::output::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Sink};
 
 /// All that a run needs besides the sweeps.
 #[derive(Debug, Clone)]
 pub struct Run {
+    /// The laws, in the job's order.
     pub laws: Vec<BoundLaw>,
+    /// What is asked of fits.
     pub solve: optimize::FitOptions,
+    /// What is asked of inference.
     pub inference: infer::InferenceOptions,
+    /// Sweeps with fewer usable observations are rejected.
     pub min_points: usize,
+    /// Whether residuals are wanted.
     pub residuals: bool,
     /// Whether the sink wants the replicates themselves, not only their number.
     pub keep_replicates: bool,
+    /// The sweeps: their keys, not their rows.
     pub contents: Contents,
     /// Variables of all laws that are not key columns, in order of first use.
     pub variables: Vec<String>,
+    /// Per law, for each of `variables` its place among a sweep's columns; none where the law does not use it.
+    places: Vec<Vec<Option<usize>>>,
 }
 
 impl Run {
-    /// What the run's tables have in common.
-    pub fn table_context(&self) -> TableContext {
+    /// What the run's records refer to by number.
+    pub fn context(&self) -> RunContext {
         let names = |law: &BoundLaw| law.law.parameters.iter().map(|p| p.name.clone()).collect();
-        TableContext {
+        RunContext {
             keys: self.contents.keys.clone(),
             key_fields: self.contents.key_fields.clone(),
             laws: self.laws.iter().map(|l| l.law.name.clone()).collect(),
@@ -52,11 +60,14 @@ impl Run {
             seed: self.inference.seed,
             confidence: self.inference.confidence,
             bootstrap: self.inference.bootstrap > 0,
-            files: self.contents.files.iter().map(|f| f.path.clone()).collect(),
+            fragments: self.contents.fragments.iter().map(|f| f.name.clone()).collect(),
             variables: self.variables.clone(),
+            keep_replicates: self.keep_replicates,
+            residuals: self.residuals,
         }
     }
 
+    /// Joins a plan with what its source holds.
     pub fn new(plan: &Plan, contents: Contents, job: &Job) -> Run {
         let mut variables: Vec<String> = Vec::new();
         for variable in plan.laws.iter().flat_map(|l| &l.law.variables) {
@@ -65,7 +76,13 @@ impl Run {
                 variables.push(variable.clone());
             }
         }
+        let place = |law: &BoundLaw, name: &String| {
+            let used = law.law.variables.contains(name);
+            law.binding.names.iter().position(|n| n == name).filter(|_| used)
+        };
+        let places_in = |law: &BoundLaw| variables.iter().map(|name| place(law, name)).collect();
         Run {
+            places: plan.laws.iter().map(places_in).collect(),
             laws: plan.laws.clone(),
             solve: optimize::FitOptions {
                 asked: optimize::Asked::Verdict,
@@ -119,22 +136,21 @@ fn chunk_end(run: &Run, segment: &Segment, first: usize) -> usize {
 /// while one chunk of results is made the sink takes the one before.
 pub fn fit_all<S: Borrow<Segment> + Send + Sync>(
     run: &Run,
-    segments: &mut (impl Iterator<Item = Result<S, DatasetError>> + Send),
+    segments: &mut (impl Iterator<Item = Result<S, Error>> + Send),
     sink: &mut dyn Sink,
-    progress: &dyn Progress,
-    interrupted: &AtomicBool,
-) -> Result<(), EngineError> {
+    control: &Control,
+) -> Result<(), Error> {
     let mut finished = None;
     let mut present = segments.next().transpose()?;
     while let Some(segment) = present {
         let (next, fitted) = rayon::join(
             || segments.next().transpose(),
-            || fit_segment(run, segment.borrow(), &mut finished, sink, progress, interrupted),
+            || fit_segment(run, segment.borrow(), &mut finished, sink, control),
         );
         fitted?;
-        present = next.map_err(|error| EngineError::Midway(Box::new(error)))?;
+        present = next.map_err(|error| Error::Midway(Box::new(error)))?;
     }
-    finished.map_or(Ok(()), |chunk| Ok(sink.take(chunk)?))
+    finished.map_or(Ok(()), |chunk| sink.take(chunk))
 }
 
 /// The sweeps of a segment; `finished` is what the sink has not taken yet, before and after.
@@ -143,20 +159,19 @@ fn fit_segment(
     segment: &Segment,
     finished: &mut Option<Chunk>,
     sink: &mut dyn Sink,
-    progress: &dyn Progress,
-    interrupted: &AtomicBool,
-) -> Result<(), EngineError> {
+    control: &Control,
+) -> Result<(), Error> {
     let Range { start: mut first, end: n } = segment.sweeps();
     while first < n {
         let end = chunk_end(run, segment, first);
         let ready = finished.take();
         let (taken, chunk) = rayon::join(
             || ready.map_or(Ok(()), |chunk| sink.take(chunk)),
-            || fit_chunk(run, segment, first..end, progress, interrupted),
+            || fit_chunk(run, segment, first..end, control),
         );
         taken?;
-        if interrupted.load(Ordering::Relaxed) {
-            return Err(EngineError::Interrupted);
+        if control.interrupted.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
         }
         *finished = Some(chunk);
         first = end;
@@ -184,13 +199,8 @@ thread_local! {
 }
 
 /// The results of consecutive sweeps, in order.
-fn fit_chunk(
-    run: &Run,
-    segment: &Segment,
-    sweeps: Range<usize>,
-    progress: &dyn Progress,
-    interrupted: &AtomicBool,
-) -> Chunk {
+fn fit_chunk(run: &Run, segment: &Segment, sweeps: Range<usize>, control: &Control) -> Chunk {
+    let Control { progress, interrupted } = *control;
     let threads = rayon::current_num_threads();
     let least = if threads > 1 { GROUPS_PER_THREAD * threads } else { 1 };
     let together = sweeps.len().div_ceil(least).clamp(1, TOGETHER);
@@ -411,14 +421,14 @@ fn record(
     }
     if run.residuals {
         let first = chunk.residuals.len();
-        add_residuals(run, bound, sweep, fit, chunk);
+        add_residuals(run, law, sweep, fit, chunk);
         record.residuals = first..chunk.residuals.len();
     }
     chunk.records.push(record);
 }
 
 /// Adds a fit's residuals, in the law's canonical order, so that the table does not depend on the input's.
-fn add_residuals(run: &Run, bound: &BoundLaw, sweep: &Sweep, fit: &Fit, chunk: &mut Chunk) {
+fn add_residuals(run: &Run, law: usize, sweep: &Sweep, fit: &Fit, chunk: &mut Chunk) {
     let observations = &fit.problem.observations;
     let leverages = leverages(fit);
     let mut predictions = predictions(fit);
@@ -436,11 +446,9 @@ fn add_residuals(run: &Run, bound: &BoundLaw, sweep: &Sweep, fit: &Fit, chunk: &
             weight: observations.weight[i],
             leverage: leverages.get(i).copied().unwrap_or(f64::NAN),
         });
-        chunk.variables.extend(run.variables.iter().map(|name| {
-            let used = bound.law.variables.contains(name);
-            let column = bound.binding.names.iter().position(|n| n == name);
-            column.filter(|_| used).map_or(f64::NAN, |c| sweep.columns[c][place])
-        }));
+        let values =
+            run.places[law].iter().map(|column| column.map_or(f64::NAN, |c| sweep.columns[c][place]));
+        chunk.variables.extend(values);
     }
 }
 
@@ -471,7 +479,7 @@ fn merge_rejections(judged: Judged, merged: &mut Vec<RejectedRow>) {
             law: (!all_small).then_some(law),
             place: None,
             reason: format!(
-                "the sweep has {usable} usable observations, fewer than --min-points {}",
+                "the sweep has {usable} usable observations, fewer than the required {} (min_points)",
                 run.min_points
             ),
         });

@@ -1,102 +1,60 @@
 //! Runs a job: sweeps × laws over the cores.
 //!
 //! ```text
-//! Job ─▶ plan (files, laws and columns checked) ─▶ Contents ─▶ Run ─▶ fit all ─▶ Sink
-//!                                                     └─▶ Segments ─┘
+//! Job ─▶ plan (laws bound to the source's columns) ─▶ Contents ─▶ Run ─▶ fit all ─▶ Sink
+//!                                                        └─▶ Segments ─┘
 //! ```
 //!
-//! [`run`] does all of it, from input files to an output directory. [`fit_all()`] is the part without files:
-//! sweeps in, [`Chunk`]s of records out to any [`Sink`], in the order of the sweeps' keys whatever the number
-//! of threads.
+//! | file | what it holds |
+//! | --- | --- |
+//! | this one | [`run`]: a job on a source, into a sink |
+//! | `job` | [`Job`]: everything that decides a run's numbers |
+//! | `plan` | laws bound to a source's columns, before any row is read |
+//! | [`fit_all`](mod@fit_all) | sweeps × laws over the cores, results in order |
+//! | `control` | progress and cancellation |
+//! | `counts` | what a run amounts to, in numbers |
+//!
+//! Where rows come from and where results go is unknown here: sources and sinks are traits. Work is shared out over the
+//! threads of the rayon pool that the caller is in; for other threads than rayon's own, call from within
+//! `ThreadPool::install`. Results do not depend on their number.
 
+mod control;
+mod counts;
 mod fit_all;
 mod job;
-mod manifest;
 mod plan;
-mod progress;
 
+pub use control::{Control, Progress, Silent};
+pub use counts::Counts;
 pub use fit_all::{Run, fit_all};
 pub use job::{Job, LawText};
-pub use manifest::{Counts, Manifest};
 pub use plan::{BoundLaw, Plan, plan};
-pub use progress::{Progress, Silent};
 
-use std::path::Path;
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
-
-use arrow::error::ArrowError;
-
-use crate::input::{self, DatasetError};
-use crate::output::{Batches, Chunk, Directory, OutputError, Sink, directory, schema};
-
-/// Why a job could not be completed.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    #[error("{0}")]
-    Job(String),
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
-    /// While sweeps that were read before were fitted.
-    #[error("{0}; nothing was written")]
-    Midway(Box<DatasetError>),
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    #[error("building the output tables failed: {0}")]
-    Tables(#[from] ArrowError),
-    #[error("interrupted; nothing was written")]
-    Interrupted,
-}
-
-impl EngineError {
-    /// 2: found before fitting, nothing was written; 1: the run could not be completed; 130: interrupted.
-    pub fn exit_status(&self) -> u8 {
-        match self {
-            EngineError::Job(_) => 2,
-            EngineError::Dataset(error) => error.exit_status(),
-            EngineError::Midway(error) => match **error {
-                DatasetError::Interrupted => 130,
-                _ => 1,
-            },
-            EngineError::Output(error) => error.exit_status(),
-            EngineError::Tables(_) => 1,
-            EngineError::Interrupted => 130,
-        }
-    }
-}
+use crate::error::Error;
+use crate::input::{self, Source};
+use crate::output::{Chunk, RunContext, Sink};
 
 /// Rows of a segment: enough that its work keeps many threads busy, and few beside all rows of a large job.
 const SEGMENT: usize = 1 << 18;
 
-/// A result written beside an input would replace it, or be read as one by the next run.
-fn refuse_inputs_in(out: &Path, plan: &Plan) -> Result<(), EngineError> {
-    let Ok(out) = out.canonicalize() else { return Ok(()) };
-    for file in plan.header.files() {
-        let inside = Path::new(&file.path).canonicalize().is_ok_and(|path| path.starts_with(&out));
-        if inside {
-            return Err(EngineError::Job(format!(
-                "--out {}: the input {} lies in it; write the result elsewhere",
-                out.display(),
-                file.path
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// What a run leaves for the summary.
+/// What a run leaves besides what went to its sink.
 #[derive(Debug)]
 pub struct Summary {
+    /// The laws, in the job's order.
     pub laws: Vec<BoundLaw>,
+    /// Sweeps, fits by status, rows read and rejected.
     pub counts: Counts,
-    /// The records of a job of one sweep, for a summary that shows its coefficients.
+    /// The records of a job of one sweep.
     pub only_sweep: Chunk,
 }
 
-/// Reads a job's input, binds its laws and counts sweeps and rejections; nothing is fitted or written.
-pub fn dry_run(job: &Job, interrupted: &AtomicBool) -> Result<Summary, EngineError> {
-    let plan = plan(job)?;
-    let (contents, segments) = input::open(&plan.header, &plan.request, SEGMENT, interrupted)?;
+/// Reads a job's source, binds its laws and counts sweeps and rejections; nothing is fitted.
+///
+/// # Errors
+/// If the job does not fit the source, or the source cannot be read.
+pub fn dry_run(job: &Job, source: &dyn Source, control: &Control) -> Result<Summary, Error> {
+    let plan = plan(job, source)?;
+    let (contents, segments) = input::open(source, &plan.request, SEGMENT, control.interrupted)?;
     let mut counts = Counts::new(&plan.laws, &contents);
     let run = Run::new(&plan, contents, job);
     let mut tools = fit_all::Tools::default();
@@ -109,85 +67,59 @@ pub fn dry_run(job: &Job, interrupted: &AtomicBool) -> Result<Summary, EngineErr
     Ok(Summary { laws: plan.laws, counts, only_sweep: Chunk::default() })
 }
 
-/// Runs a job from files to a directory.
-pub fn run(
+/// Runs a job on a source; results go to a sink, in the order of the sweeps' keys.
+///
+/// # Errors
+/// If the job does not fit the source, the source cannot be read, the sink refuses, or the run is interrupted.
+pub fn run(job: &Job, source: &dyn Source, sink: &mut dyn Sink, control: &Control) -> Result<Summary, Error> {
+    run_plan(plan(job, source)?, job, source, sink, control)
+}
+
+/// [`run`] with the plan made already.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn run_plan(
+    plan: Plan,
     job: &Job,
-    out: Option<&Path>,
-    overwrite: bool,
-    progress: &dyn Progress,
-    interrupted: &AtomicBool,
-) -> Result<Summary, EngineError> {
-    let begun = Instant::now();
-    let plan = plan(job)?;
-    if let Some(out) = out {
-        directory::check(out, overwrite)?;
-        refuse_inputs_in(out, &plan)?;
-    }
+    source: &dyn Source,
+    sink: &mut dyn Sink,
+    control: &Control,
+) -> Result<Summary, Error> {
+    let Control { progress, interrupted } = *control;
     progress.stage("reading");
-    let (contents, mut segments) = input::open(&plan.header, &plan.request, SEGMENT, interrupted)?;
+    let (contents, mut segments) = input::open(source, &plan.request, SEGMENT, interrupted)?;
     let run = Run::new(&plan, contents, job);
-    let mut sink = TableSink {
-        counts: Counts::new(&plan.laws, &run.contents),
-        batches: Batches::new(run.table_context()),
-        directory: None,
-        job_text: serde_json::to_string(job).unwrap_or_default(),
-        only_sweep: Chunk::default(),
-        keep: run.contents.n_sweeps() == 1,
-        keep_replicates: job.keep_replicates,
-        residuals: job.residuals,
-    };
-    if let Some(out) = out {
-        let mut directory = Directory::create(out, overwrite)?;
-        for table in schema::ALL {
-            let wanted = (table.name != "replicates" || job.keep_replicates)
-                && (table.name != "residuals" || job.residuals);
-            if wanted {
-                directory.open(table.name, sink.batches.schema(&table), &sink.job_text)?;
-            }
-        }
-        sink.directory = Some(directory);
-    }
+    let keep = run.contents.n_sweeps() == 1;
+    let counts = Counts::new(&plan.laws, &run.contents);
+    let mut counted = Counted { sink, counts, only_sweep: Chunk::default(), keep };
+    counted.begin(&run.context())?;
     progress.begin(run.contents.n_sweeps() as u64);
-    fit_all(&run, &mut segments, &mut sink, progress, interrupted)?;
+    fit_all(&run, &mut segments, &mut counted, control)?;
     progress.end();
-    let TableSink { counts, directory, only_sweep, .. } = sink;
-    if let Some(directory) = directory {
-        let manifest = Manifest::new(job, &run.contents, &counts, begun.elapsed());
-        directory.finish(&manifest.to_json())?;
-    }
+    let Counted { counts, only_sweep, .. } = counted;
     Ok(Summary { laws: plan.laws, counts, only_sweep })
 }
 
-/// Writes chunks to Parquet.
-struct TableSink {
+/// Counts what goes to another sink.
+struct Counted<'a> {
+    sink: &'a mut dyn Sink,
     counts: Counts,
-    batches: Batches,
-    directory: Option<Directory>,
-    job_text: String,
     only_sweep: Chunk,
+    /// Whether to keep the records.
     keep: bool,
-    keep_replicates: bool,
-    residuals: bool,
 }
 
-impl Sink for TableSink {
-    fn take(&mut self, chunk: Chunk) -> Result<(), OutputError> {
+impl Sink for Counted<'_> {
+    fn begin(&mut self, context: &RunContext) -> Result<(), Error> {
+        self.sink.begin(context)
+    }
+
+    fn take(&mut self, chunk: Chunk) -> Result<(), Error> {
         self.counts.add(&chunk);
-        if let Some(directory) = &mut self.directory {
-            let batches = &self.batches;
-            directory.write("fits", &batches.fits(&chunk)?)?;
-            directory.write("coefficients", &batches.coefficients(&chunk)?)?;
-            if self.keep_replicates {
-                directory.write("replicates", &batches.replicates(&chunk)?)?;
-            }
-            if self.residuals {
-                directory.write("residuals", &batches.residuals(&chunk)?)?;
-            }
-            directory.write("rejected", &batches.rejected(&chunk)?)?;
-        }
         if self.keep {
-            self.only_sweep.append(chunk);
+            self.only_sweep.append(chunk.clone());
         }
-        Ok(())
+        self.sink.take(chunk)
     }
 }

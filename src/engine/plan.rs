@@ -1,33 +1,37 @@
-//! From a job to a plan: laws bound to the input's columns before any data is read.
+//! From a job to a plan: laws bound to a source's columns before any row is read.
 
 use std::sync::Arc;
 
-use crate::formula::{
-    Expr, ExprKind, Type, TypeError, check_condition, check_number, names, parse_condition, parse_expression,
-    parse_formula,
-};
+use crate::error::{Error, Place, Setting};
+use crate::formula::{Expr, ExprKind, list, names, parse_condition, parse_expression, parse_formula};
 use crate::infer::Resample;
-use crate::input::{self, ColumnType, Header, Request};
-use crate::law::{Catalogue, Domain, Law, Residual, list};
+use crate::input::{Request, Scope, Source};
+use crate::law::{Catalogue, Domain, Law, Residual};
 use crate::optimize::Models;
 use crate::output::schema;
 use crate::problem::{Binder, Binding, LossChoice, Problem, Rejection};
 use crate::sweep::Sweep;
 
-use super::EngineError;
 use super::job::{Job, LawText};
 
 /// Free parameters of one law: the compiled second derivatives grow with their square.
 const MOST_PARAMETERS: usize = 64;
 
+/// Starts that a job may ask for.
+const MOST_STARTS: usize = 65_536;
+
 /// A law, its residual space and loss, and the columns it reads.
 #[derive(Debug, Clone)]
 pub struct BoundLaw {
+    /// The law, with parameters that the job holds fixed.
     pub law: Law,
+    /// The space of residuals.
     pub residual: Residual,
     /// As asked for; the loss as used is each fit's own.
     pub loss: LossChoice,
+    /// The compiled law.
     pub models: Arc<Models>,
+    /// Which of a sweep's columns the law reads.
     pub binding: Binding,
 }
 
@@ -48,91 +52,42 @@ impl BoundLaw {
 /// All that is known before data is read.
 #[derive(Debug)]
 pub struct Plan {
-    pub header: Header,
+    /// What to read.
     pub request: Request,
+    /// The laws, in the job's order.
     pub laws: Vec<BoundLaw>,
 }
 
-/// The names that formulas may use, with their types: columns, then definitions, which may take a column's
-/// name.
-struct Scope<'a> {
-    header: &'a Header,
-    lets: Vec<(String, Type)>,
-}
-
-impl Scope<'_> {
-    fn kind(&self, name: &str) -> Option<Type> {
-        if let Some((_, kind)) = self.lets.iter().rev().find(|(n, _)| n == name) {
-            return Some(*kind);
-        }
-        match self.header.kind(name)? {
-            ColumnType::Number => Some(Type::Number),
-            ColumnType::Text => Some(Type::Text),
-            ColumnType::Bool => Some(Type::Bool),
-            ColumnType::Other(_) => None,
-        }
-    }
-
-    /// Refuses columns of types that formulas cannot use, by name and type.
-    fn usable(&self, flag: &str, expr: &Expr) -> Result<(), EngineError> {
-        for name in names(expr) {
-            if self.kind(name).is_none()
-                && let Some(ColumnType::Other(kind)) = self.header.kind(name)
-            {
-                return Err(refuse(format!(
-                    "{flag}: the column `{name}` is {kind}; formulas use numbers, text and true/false alone"
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    fn names(&self) -> Vec<String> {
-        let mut names = self.header.column_names();
-        for (name, _) in &self.lets {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
-        }
-        names
-    }
-}
-
-/// Checks a job against its input's columns.
-pub fn plan(job: &Job) -> Result<Plan, EngineError> {
-    let header = input::inspect(&job.inputs)?;
-    let mut scope = Scope { header: &header, lets: Vec::new() };
+/// Checks a job against a source's columns.
+///
+/// # Errors
+/// If a setting has a value that cannot be used, a text does not parse, or the columns do not fit.
+pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
+    check_values(job)?;
+    let mut scope = Scope::new(source);
     let mut lets = Vec::new();
     for (name, text) in &job.lets {
-        if name == "pi" {
-            return Err(refuse("--let pi: this name is the constant; choose another".to_string()));
-        }
-        let expr = parse_expression(text).map_err(|e| refuse(format!("--let {name}:\n{e}")))?;
-        scope.usable(&format!("--let {name}"), &expr)?;
-        let kind = crate::formula::check(&expr, &|n| scope.kind(n), &scope.names())
-            .map_err(|e| in_text(&format!("--let {name}"), text, e))?;
+        let place = || Setting::Let.of(name);
+        let expr = parse_expression(text).map_err(|error| Error::Formula { place: place(), error })?;
+        scope.define(name, &expr).map_err(|error| error.within(text))?;
         lets.push((name.clone(), expr));
-        scope.lets.push((name.clone(), kind));
     }
     let condition = match &job.condition {
         Some(text) => {
-            let expr = parse_condition(text).map_err(|e| refuse(format!("--where:\n{e}")))?;
-            scope.usable("--where", &expr)?;
-            check_condition(&expr, &|n| scope.kind(n), &scope.names())
-                .map_err(|e| in_text("--where", text, e))?;
+            let place = Setting::Where.whole();
+            let expr =
+                parse_condition(text).map_err(|error| Error::Formula { place: place.clone(), error })?;
+            scope.check_condition(&expr, &place).map_err(|error| error.within(text))?;
             Some(expr)
         }
         None => None,
     };
     for (i, column) in job.by.iter().enumerate() {
         if job.by[..i].contains(column) {
-            return Err(refuse(format!("--by {column}: given twice")));
+            return Err(given_twice(Setting::By.of(column)));
         }
         if schema::is_output_column(column) {
-            return Err(refuse(format!(
-                "--by {column}: the output tables have a column of this name; rename it with \
-                 --let NEW={column} (numbers) or in the input"
-            )));
+            return Err(Error::KeyNameTaken { column: column.clone() });
         }
     }
 
@@ -153,9 +108,9 @@ pub fn plan(job: &Job) -> Result<Plan, EngineError> {
     others.extend(job.sigma.as_deref());
     others.sort_unstable();
     others.into_iter().for_each(&mut want);
-    for (flag, column) in [("--weight", &job.weight), ("--sigma", &job.sigma)] {
+    for (setting, column) in [(Setting::Weight, &job.weight), (Setting::Sigma, &job.sigma)] {
         if let Some(column) = column {
-            number(&scope, flag, column)?;
+            scope.check_column(column, &setting.whole())?;
         }
     }
 
@@ -178,177 +133,169 @@ pub fn plan(job: &Job) -> Result<Plan, EngineError> {
             .flat_map(|l| &l.law.variables)
             .find(|v| schema::RESIDUALS.columns.iter().any(|c| c.name == v.as_str()));
         if let Some(variable) = clash {
-            return Err(refuse(format!(
-                "--residuals: the table of residuals has a column `{variable}` of its own; give the variable \
-                 another name with --let"
-            )));
+            return Err(Error::VariableNameTaken { variable: variable.clone() });
         }
     }
     let cluster = match &job.resample {
         Resample::Cluster(column) => {
             if !scope.names().contains(column) {
-                return Err(refuse(format!(
-                    "--resample cluster:{column}: no such column; the columns are {}",
-                    list(&scope.names())
-                )));
+                return Err(scope.missing(column, &Setting::Resample.of(job.resample.to_string())));
             }
             Some(column.clone())
         }
         Resample::Pairs => None,
     };
-    let request = Request {
-        inputs: job.inputs.clone(),
-        by: job.by.clone(),
-        lets,
-        condition,
-        order: columns.clone(),
-        columns,
-        cluster,
+    let request = Request { by: job.by.clone(), lets, condition, order: columns.clone(), columns, cluster };
+    Ok(Plan { request, laws })
+}
+
+/// Checks the values that no column has a say in.
+fn check_values(job: &Job) -> Result<(), Error> {
+    let refuse = |setting: Setting, subject: String, reason: &str| {
+        Err(Error::Invalid { place: setting.of(subject), reason: reason.to_string() })
     };
-    Ok(Plan { header, request, laws })
+    if !(job.confidence > 0.0 && job.confidence < 1.0) {
+        let reason = "give a value between 0 and 1, such as 0.95";
+        return refuse(Setting::Confidence, job.confidence.to_string(), reason);
+    }
+    if let Some(starts) = job.starts.filter(|n| !(1..=MOST_STARTS).contains(n)) {
+        return refuse(Setting::Starts, starts.to_string(), "give a number from 1 to 65536");
+    }
+    for (setting, values) in [(Setting::Fix, &job.fix), (Setting::Start, &job.start)] {
+        for (i, (name, value)) in values.iter().enumerate() {
+            if !value.is_finite() {
+                return refuse(setting, format!("{name}={value}"), "this is not a finite number");
+            }
+            if values[..i].iter().any(|(other, _)| other == name) {
+                return Err(given_twice(setting.of(name)));
+            }
+        }
+    }
+    Ok(())
 }
 
-fn refuse(message: String) -> EngineError {
-    EngineError::Job(message)
+fn given_twice(place: Place) -> Error {
+    Error::Invalid { place, reason: "given twice".to_string() }
 }
 
-fn in_text(flag: &str, text: &str, error: TypeError) -> EngineError {
-    refuse(format!("{flag}:\n{}", error.within(text)))
-}
-
-/// A column that must be a number.
-fn number(scope: &Scope, flag: &str, column: &str) -> Result<(), EngineError> {
-    let expr = Expr::new(ExprKind::Name(column.to_string()), 0..column.len());
-    check_number(&expr, &|n| scope.kind(n), &scope.names()).map_err(|e| in_text(flag, column, e))
-}
-
-fn laws(job: &Job, scope: &Scope) -> Result<Vec<BoundLaw>, EngineError> {
-    let mut catalogue = Catalogue::built_in().map_err(|e| refuse(e.to_string()))?;
+fn laws(job: &Job, scope: &Scope) -> Result<Vec<BoundLaw>, Error> {
+    let mut catalogue = Catalogue::built_in()?;
     if let Some((file, text)) = &job.catalogue {
-        catalogue.add(file, text).map_err(|e| refuse(e.to_string()))?;
+        catalogue.add(file, text)?;
     }
     let mut laws: Vec<Law> = job
         .laws
         .iter()
         .map(|text| match text {
             LawText::Name(name) => named(&catalogue, name),
-            LawText::Formula(text) => {
-                let formula = parse_formula(text).map_err(|e| refuse(format!("--law:\n{e}")))?;
-                Law::from_formula(formula, &scope.names()).map_err(|e| refuse(e.to_string()))
-            }
+            LawText::Formula(text) => Law::from_formula(parse_formula(text)?, &scope.names()),
         })
         .collect::<Result<_, _>>()?;
     if laws.is_empty() {
-        return Err(refuse("no law: give --law NAME or --law 'response ~ formula'".to_string()));
+        return Err(Error::NoLaw);
     }
     for (i, law) in laws.iter().enumerate() {
         if laws[..i].iter().any(|other| other.name == law.name) {
-            return Err(refuse(format!("--law {}: given twice", law.name)));
+            return Err(given_twice(Setting::Law.of(&law.name)));
         }
     }
     for (name, value) in &job.fix {
         let mut known = false;
         for law in &mut laws {
             if let Some(i) = law.parameter(name) {
-                check_inside("--fix", law, i, *value)?;
+                check_inside(Setting::Fix, law, i, *value)?;
                 *law = law.with_fixed(i, *value);
                 known = true;
             }
         }
         if !known {
-            return Err(unknown_parameter("--fix", name, &laws));
+            return Err(unknown_parameter(Setting::Fix, name, &laws));
         }
     }
     for (name, value) in &job.start {
         if !laws.iter().any(|law| law.parameter(name).is_some()) {
-            return Err(unknown_parameter("--start", name, &laws));
+            return Err(unknown_parameter(Setting::Start, name, &laws));
         }
         for law in &laws {
             if let Some(i) = law.parameter(name) {
-                check_inside("--start", law, i, *value)?;
+                check_inside(Setting::Start, law, i, *value)?;
             }
         }
     }
     laws.into_iter().map(|law| bind(job, scope, law)).collect()
 }
 
-fn named(catalogue: &Catalogue, name: &str) -> Result<Law, EngineError> {
-    catalogue.get(name).cloned().ok_or_else(|| {
-        let hint = match catalogue.nearest(name) {
-            Some(nearest) => format!(" Did you mean `{nearest}`?"),
-            None => String::new(),
-        };
-        refuse(format!(
-            "--law {name}: no law of this name.{hint} `sweepfit laws` lists them; a formula is written \
-             'response ~ expression'"
-        ))
+fn named(catalogue: &Catalogue, name: &str) -> Result<Law, Error> {
+    catalogue.get(name).cloned().ok_or_else(|| Error::UnknownLaw {
+        name: name.to_string(),
+        nearest: catalogue.nearest(name).map(str::to_string),
     })
 }
 
-fn unknown_parameter(flag: &str, name: &str, laws: &[Law]) -> EngineError {
+fn unknown_parameter(setting: Setting, name: &str, laws: &[Law]) -> Error {
     let mut known: Vec<&str> = Vec::new();
     for parameter in laws.iter().flat_map(|l| &l.parameters) {
         if !known.contains(&parameter.name.as_str()) {
             known.push(&parameter.name);
         }
     }
-    refuse(format!("{flag} {name}: not a parameter; the parameters are {}", list(&known)))
+    let reason = format!("not a parameter; the parameters are {}", list(&known));
+    Error::Invalid { place: setting.of(name), reason }
 }
 
-fn check_inside(flag: &str, law: &Law, i: usize, value: f64) -> Result<(), EngineError> {
+fn check_inside(setting: Setting, law: &Law, i: usize, value: f64) -> Result<(), Error> {
     let parameter = &law.parameters[i];
     match parameter.domain {
-        Domain::Range { low, high } if !(low..=high).contains(&value) => Err(refuse(format!(
-            "{flag} {}={value}: outside its domain [{low}, {high}] in `{}`",
-            parameter.name, law.name
-        ))),
+        Domain::Range { low, high } if !(low..=high).contains(&value) => Err(Error::Invalid {
+            place: setting.of(format!("{}={value}", parameter.name)),
+            reason: format!("outside its domain [{low}, {high}] in `{}`", law.name),
+        }),
         _ => Ok(()),
     }
 }
 
 /// Binds one law to columns and compiles it.
-fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, EngineError> {
+fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, Error> {
+    let name = |text: &str| Expr::new(ExprKind::Name(text.to_string()), 0..text.len());
     let response = match &job.response {
-        Some(text) if scope.kind(text).is_some() => Expr::new(ExprKind::Name(text.clone()), 0..text.len()),
+        Some(text) if scope.type_of(text).is_some() => name(text),
         Some(text) => {
-            let expr = parse_expression(text).map_err(|e| refuse(format!("--response:\n{e}")))?;
-            check_number(&expr, &|n| scope.kind(n), &scope.names())
-                .map_err(|e| in_text("--response", text, e))?;
+            let place = Setting::Response.whole();
+            let expr =
+                parse_expression(text).map_err(|error| Error::Formula { place: place.clone(), error })?;
+            scope.check_number(&expr, &place).map_err(|error| error.within(text))?;
             expr
         }
         None => law.response.clone(),
     };
-    let flag = format!("law `{}`", law.name);
-    scope.usable(&flag, &response)?;
-    scope.usable(&flag, &law.prediction)?;
-    check_number(&response, &|n| scope.kind(n), &scope.names()).map_err(|e| {
-        refuse(format!(
-            "law `{}`: its response `{response}`: {}; name another with --response COL, or define it with \
-             --let",
-            law.name, e.message
-        ))
+    let place = Setting::Law.of(format!("`{}`", law.name));
+    let unbound_response = |reason: String| Error::UnboundResponse {
+        law: law.name.clone(),
+        response: response.to_string(),
+        reason,
+    };
+    scope.check_number(&response, &place).map_err(|error| match error {
+        Error::Expression { message, .. } => unbound_response(message),
+        other => other,
     })?;
     if names(&response).is_empty() {
-        return Err(refuse(format!("law `{}`: its response `{response}` uses no column", law.name)));
+        return Err(unbound_response("it uses no column".to_string()));
     }
     for variable in &law.variables {
-        let expr = Expr::new(ExprKind::Name(variable.clone()), 0..variable.len());
-        check_number(&expr, &|n| scope.kind(n), &scope.names()).map_err(|e| {
-            refuse(format!(
-                "law `{}`: its variable `{variable}`: {}; define it with --let {variable}=EXPRESSION; the \
-                 columns are {}",
-                law.name,
-                e.message,
-                list(&scope.names())
-            ))
+        scope.check_number(&name(variable), &place).map_err(|error| match error {
+            Error::Expression { message, .. } => Error::UnboundVariable {
+                law: law.name.clone(),
+                variable: variable.clone(),
+                reason: message,
+                available: list(&scope.names()),
+            },
+            other => other,
         })?;
     }
     let n_free = law.free_parameters().count();
     if n_free > MOST_PARAMETERS {
-        return Err(refuse(format!(
-            "law `{}`: {n_free} free parameters; at most {MOST_PARAMETERS} are fitted",
-            law.name
-        )));
+        let reason = format!("{n_free} free parameters; at most {MOST_PARAMETERS} are fitted");
+        return Err(Error::Law { law: law.name, reason });
     }
     let residual = job.residual.unwrap_or(law.residual);
     let loss = job.loss.unwrap_or(LossChoice::usual(residual));

@@ -40,6 +40,7 @@ pub enum ExprKind {
         unknown: String,
         /// The ends, which do not mention the unknown.
         low: Box<Expr>,
+        /// Upper end.
         high: Box<Expr>,
         /// Monotone in the unknown between the ends; contains no other `solve`.
         equation: Box<Expr>,

@@ -102,6 +102,8 @@ pub use evaluate::evaluate;
 pub use functions::{Arity, Entry, Function, reference, sigmoid};
 pub use node::{MAX_HEIGHT, MAX_NODES};
 pub use stream::MAX_NESTING;
+pub use suggest::nearest;
+pub(crate) use suggest::{list, one_edit_away};
 
 use lex::{Fault, Grammar};
 

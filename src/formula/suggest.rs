@@ -1,4 +1,4 @@
-//! "Did you mean": the known word nearest to one that is not known.
+//! "Did you mean": the known word nearest to one that is not known, and lists of the known ones for messages.
 
 /// The candidate that `word` was most likely meant to be, if any is near enough.
 ///
@@ -32,9 +32,34 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     best.map(|(_, candidate)| candidate)
 }
 
+/// Returns a column one edit away from a name of three letters or more: too near for a parameter of its own.
+pub(crate) fn one_edit_away<'a>(name: &str, columns: &'a [String]) -> Option<&'a str> {
+    if name.chars().count() < 3 {
+        return None;
+    }
+    columns.iter().find(|column| strsim::damerau_levenshtein(name, column) == 1).map(String::as_str)
+}
+
+/// Returns the names in backquotes for a sentence, cut where there are many.
+pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
+    const MOST: usize = 12;
+    let mut shown: Vec<String> = names.iter().take(MOST).map(|n| format!("`{}`", n.as_ref())).collect();
+    if names.len() > MOST {
+        shown.push(format!("and {} more", names.len() - MOST));
+    }
+    if shown.is_empty() { "none".to_string() } else { shown.join(", ") }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{list, nearest};
+
+    #[test]
+    fn long_lists_are_cut() {
+        let names: Vec<String> = (0..15).map(|i| format!("c{i}")).collect();
+        let text = list(&names);
+        assert!(text.contains("`c11`") && !text.contains("`c12`") && text.ends_with("and 3 more"));
+    }
 
     #[test]
     fn near_words_are_found_and_far_ones_are_not() {

@@ -28,6 +28,7 @@ fn in_units(fit: &Fit, value: f64) -> f64 {
     }
 }
 
+/// Returns how well a fit's predictions meet its responses.
 pub fn goodness(fit: &Fit) -> Goodness {
     let Some(solution) = &fit.solution else { return Goodness::default() };
     let observations = &fit.problem.observations;

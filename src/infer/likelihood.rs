@@ -13,11 +13,15 @@ use crate::problem::Loss;
 /// None where the density is improper or a residual sum of zero leaves it undefined.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Criteria {
+    /// Akaike's criterion.
     pub aic: Option<f64>,
+    /// Akaike's criterion, corrected for small samples (Hurvich & Tsai, 1989).
     pub aicc: Option<f64>,
+    /// The Bayesian criterion (Schwarz, 1978).
     pub bic: Option<f64>,
 }
 
+/// Returns a fit's information criteria.
 pub fn criteria(fit: &Fit) -> Criteria {
     let Some(solution) = &fit.solution else { return Criteria::default() };
     let rows = &solution.rows;

@@ -43,11 +43,17 @@ use covariance::Uncertainty;
 /// One parameter's estimate and its uncertainty, natural units.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
+    /// The parameter at the optimum.
     pub estimate: f64,
+    /// The asymptotic standard error; none where it is not determined or not to be trusted.
     pub std_error: Option<f64>,
+    /// The standard deviation over the replicates; none without them.
     pub bootstrap_std_error: Option<f64>,
+    /// Lower and upper end of the confidence interval; none where there is none to be trusted.
     pub interval: Option<(f64, f64)>,
+    /// Whether the parameter is on an edge of its domain.
     pub at_bound: bool,
+    /// Whether the parameter is held at a value.
     pub fixed: bool,
 }
 

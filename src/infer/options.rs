@@ -7,9 +7,11 @@ use super::resample::Resample;
 pub struct InferenceOptions {
     /// Number of replicates; 0 for none.
     pub bootstrap: usize,
+    /// What is resampled.
     pub resample: Resample,
     /// Of the intervals, between 0 and 1.
     pub confidence: f64,
+    /// Every random number follows from it.
     pub seed: u64,
     /// σ is in the response's units, not relative.
     pub absolute_sigma: bool,

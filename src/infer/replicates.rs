@@ -25,7 +25,9 @@ use super::resample::Resampler;
 /// A sweep's refits under one law, in order of the replicate's number.
 #[derive(Clone, Debug, Default)]
 pub struct Replicates {
+    /// Parameters of the law.
     pub n_parameters: usize,
+    /// Each replicate's objective, under its own weights.
     pub objective: Vec<f64>,
     /// Natural units, row-major.
     pub estimates: Vec<f64>,
@@ -36,14 +38,17 @@ pub struct Replicates {
 }
 
 impl Replicates {
+    /// Returns the number of replicates, failed ones included.
     pub fn len(&self) -> usize {
         self.converged.len()
     }
 
+    /// Whether there is no replicate.
     pub fn is_empty(&self) -> bool {
         self.converged.is_empty()
     }
 
+    /// Returns the number of replicates that failed.
     pub fn n_failed(&self) -> usize {
         self.converged.iter().filter(|c| !**c).count()
     }

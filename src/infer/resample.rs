@@ -122,6 +122,7 @@ impl Default for Resampler {
 }
 
 impl Resampler {
+    /// Prepares to resample some observations.
     pub fn new(
         observations: &Observations,
         resample: &Resample,

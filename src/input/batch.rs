@@ -7,9 +7,9 @@ use arrow::error::ArrowError;
 
 use super::column_plan::{Needs, ReadPlan};
 use super::convert::{rows_where, to_column};
-use super::error::DatasetError;
-use super::header::FileHeader;
-use super::parquet_file::guard;
+use super::guard::guard;
+use super::source::Fragment;
+use crate::error::{Error, Place, Setting};
 use crate::formula::{self, Column, Columns, Expr};
 
 /// One batch as the formula language sees it: the input's columns, and the definitions so far.
@@ -17,7 +17,7 @@ pub(in crate::input) struct Batch<'a> {
     pub(in crate::input) rows: usize,
     /// The rows that are kept; none where all are.
     pub(in crate::input) kept: Option<Vec<u32>>,
-    pub(in crate::input) place: Place<'a>,
+    pub(in crate::input) origin: Origin<'a>,
     /// As the file has it.
     pub(in crate::input) decoded: RecordBatch,
     columns: HashMap<String, Column>,
@@ -43,28 +43,28 @@ impl<'a> Batch<'a> {
         decoded: RecordBatch,
         plan: &ReadPlan,
         needs: &Needs,
-        place: Place<'a>,
-    ) -> Result<Self, DatasetError> {
+        origin: Origin<'a>,
+    ) -> Result<Self, Error> {
         let rows = decoded.num_rows();
-        let mut scope = Self { rows, kept: None, place, decoded, columns: HashMap::new() };
+        let mut scope = Self { rows, kept: None, origin, decoded, columns: HashMap::new() };
         for name in &needs.inputs {
-            let place = &scope.place;
+            let origin = &scope.origin;
             let array = scope
                 .decoded
                 .column_by_name(name)
-                .ok_or_else(|| place.corrupt(format!("column `{name}` is missing")))?;
+                .ok_or_else(|| origin.corrupt(format!("column `{name}` is missing")))?;
             let column = guard(|| to_column(array))
-                .map_err(|reason| place.corrupt(reason))?
-                .map_err(|e| place.conversion(name, &e))?;
+                .map_err(|reason| origin.corrupt(reason))?
+                .map_err(|e| origin.conversion(name, &e))?;
             scope.columns.insert(name.clone(), column);
         }
         for (name, expr) in &needs.lets {
-            let column = scope.evaluate(expr, &format!("--let {name}"))?;
+            let column = scope.evaluate(expr, &Setting::Let.of(name))?;
             scope.columns.insert(name.clone(), column);
         }
         if let Some(condition) = plan.condition {
-            let truth = scope.evaluate(condition, "--where")?;
-            let kept = rows_where(&truth).ok_or_else(|| not_of_type("--where", "true or false"))?;
+            let truth = scope.evaluate(condition, &Setting::Where.whole())?;
+            let kept = rows_where(&truth).ok_or_else(|| not_of_type("the condition", "true or false"))?;
             scope.kept = Some(kept).filter(|kept| kept.len() < rows);
         }
         Ok(scope)
@@ -75,9 +75,9 @@ impl<'a> Batch<'a> {
         self.kept.as_ref().map_or(self.rows, Vec::len)
     }
 
-    fn evaluate(&self, expr: &Expr, role: &str) -> Result<Column, DatasetError> {
-        let column = formula::evaluate(expr, self).map_err(|e| DatasetError::Expression {
-            place: role.to_owned(),
+    fn evaluate(&self, expr: &Expr, place: &Place) -> Result<Column, Error> {
+        let column = formula::evaluate(expr, self).map_err(|e| Error::Expression {
+            place: place.clone(),
             message: e.message,
             span: e.span,
         })?;
@@ -89,8 +89,8 @@ impl<'a> Batch<'a> {
         if rows == self.rows {
             Ok(column)
         } else {
-            Err(DatasetError::Internal {
-                context: role.to_owned(),
+            Err(Error::Internal {
+                context: format!("{} {}", place.setting, place.subject),
                 reason: format!("{rows} values for {} rows", self.rows),
             })
         }
@@ -98,25 +98,25 @@ impl<'a> Batch<'a> {
 }
 
 /// Types were checked before reading, so that this would be a defect.
-pub(in crate::input) fn not_of_type(context: &str, expected: &str) -> DatasetError {
-    DatasetError::Internal { context: context.to_owned(), reason: format!("the value is not {expected}") }
+pub(in crate::input) fn not_of_type(context: &str, expected: &str) -> Error {
+    Error::Internal { context: context.to_owned(), reason: format!("the value is not {expected}") }
 }
 
 /// Where a batch comes from.
-pub(in crate::input) struct Place<'a> {
-    pub(in crate::input) file: &'a FileHeader,
+pub(in crate::input) struct Origin<'a> {
+    pub(in crate::input) fragment: &'a Fragment,
     pub(in crate::input) index: u32,
     pub(in crate::input) first_row: u64,
 }
 
-impl Place<'_> {
-    pub(in crate::input) fn corrupt(&self, reason: String) -> DatasetError {
-        DatasetError::Corrupt { path: self.file.name(), reason }
+impl Origin<'_> {
+    pub(in crate::input) fn corrupt(&self, reason: String) -> Error {
+        Error::Corrupt { path: self.fragment.name.clone(), reason }
     }
 
-    pub(in crate::input) fn conversion(&self, column: &str, error: &ArrowError) -> DatasetError {
-        DatasetError::Conversion {
-            path: self.file.name(),
+    pub(in crate::input) fn conversion(&self, column: &str, error: &ArrowError) -> Error {
+        Error::Conversion {
+            path: self.fragment.name.clone(),
             column: column.to_owned(),
             reason: error.to_string(),
         }

@@ -1,21 +1,20 @@
-//! A request is checked against the schemas of all files and turned into what must be read and computed.
+//! A request is checked against the schemas of all fragments and turned into what must be read and computed.
 //!
-//! Names mean what they mean at their place: in a `--let` the definitions before it, in the condition and the columns
-//! all definitions, and the input's columns where no definition has the name. Key columns are the exception:
-//! `--by` names the input's columns, which the output shows as they are, and a definition only where the input
-//! has no such column.
+//! A definition may use the definitions before it; the condition and the columns may use all of them, and the input's
+//! columns where no definition has the name. Key columns are the exception: they are the input's columns, which the output
+//! shows as they are, and definitions only where the input has no such column.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use arrow::datatypes::{DataType, Field};
 
-use super::convert::ColumnType;
-use super::convert::kind_of;
-use super::error::{DatasetError, enumerate, nearest};
-use super::header::Header;
+use super::convert::{ColumnType, kind_of};
 use super::keys::Interner;
 use super::request::Request;
+use super::scope::Scope;
+use super::source::{Fragment, Source};
 use super::types::{common, plain};
+use crate::error::{Error, Place, Setting};
 use crate::formula::{self, Expr, Type};
 
 /// What is to be done with each batch.
@@ -56,41 +55,36 @@ pub(in crate::input) struct Key {
 }
 
 /// Checks the request and plans it.
-pub(in crate::input) fn plan<'a>(
-    header: &Header,
-    request: &'a Request,
-) -> Result<ReadPlan<'a>, DatasetError> {
-    let mut scope = RequestScope::new(header, request);
+pub(in crate::input) fn plan<'a>(source: &dyn Source, request: &'a Request) -> Result<ReadPlan<'a>, Error> {
+    let mut scope = Scope::new(source);
     for (name, expr) in &request.lets {
-        let role = format!("--let {name}");
-        let value = scope.check(expr, &role)?;
-        scope.lets.insert(name.clone(), value);
+        scope.define(name, expr)?;
     }
-    if let Some(condition) = &request.condition
-        && let found @ (Type::Number | Type::Text) = scope.check(condition, "--where")?
-    {
-        return Err(DatasetError::NotCondition {
-            place: "--where".to_owned(),
-            found: if matches!(found, Type::Number) { "a number" } else { "text" },
-            span: condition.span.clone(),
-        });
+    if let Some(condition) = &request.condition {
+        scope.check_condition(condition, &Setting::Where.whole())?;
     }
     for name in &request.columns {
-        scope.check_number(name)?;
+        scope.check_column(name, &Setting::Inputs.whole())?;
     }
+    let schemas = Schemas { fragments: source.fragments(), scope };
+    let scope = &schemas.scope;
+    let is_computed = |name: &str| scope.column_type(name).is_none();
     let by = request
         .by
         .iter()
-        .map(|name| scope.key(name, "--by", header.data_type(name).is_none()))
+        .map(|name| schemas.key(name, &Setting::By.whole(), is_computed(name)))
         .collect::<Result<Vec<_>, _>>()?;
     let cluster = match &request.cluster {
-        Some(name) => Some(scope.key(name, "--resample cluster", scope.lets.contains_key(name))?),
+        Some(name) => {
+            let place = Setting::Resample.of(format!("cluster:{name}"));
+            Some(schemas.key(name, &place, scope.definition(name).is_some())?)
+        }
         None => None,
     };
     let keys: Vec<&Key> = by.iter().chain(&cluster).collect();
     let for_all = Needs::of(request, &request.columns, &keys);
     for name in &for_all.inputs {
-        scope.check_agreement(name)?;
+        schemas.check_agreement(name)?;
     }
     let for_keys = Needs::of(request, &[], &keys);
     let for_numbers = Needs::of(request, &request.columns, &[]);
@@ -123,10 +117,10 @@ impl<'a> Needs<'a> {
 }
 
 /// The order asked for, and after it every column that it leaves out: rows that differ must not keep the input's order.
-fn order(request: &Request) -> Result<Vec<usize>, DatasetError> {
+fn order(request: &Request) -> Result<Vec<usize>, Error> {
     let place = |name: &String| {
         let found = request.columns.iter().position(|c| c == name);
-        found.ok_or_else(|| DatasetError::Internal {
+        found.ok_or_else(|| Error::Internal {
             context: "ordering rows".to_owned(),
             reason: format!("`{name}` is not among the columns"),
         })
@@ -138,103 +132,15 @@ fn order(request: &Request) -> Result<Vec<usize>, DatasetError> {
     Ok(order)
 }
 
-/// The names that can be used so far.
-struct RequestScope<'a> {
-    header: &'a Header,
-    lets: HashMap<String, Type>,
-    /// All names there are, for suggestions.
-    known: Vec<String>,
+/// The fragments' columns, each checked against the others'.
+struct Schemas<'a> {
+    fragments: &'a [Fragment],
+    scope: Scope,
 }
 
-impl<'a> RequestScope<'a> {
-    fn new(header: &'a Header, request: &Request) -> Self {
-        let mut known = header.column_names();
-        known.extend(request.lets.iter().map(|(name, _)| name.clone()));
-        Self { header, lets: HashMap::new(), known }
-    }
-
-    /// Checks an expression's names and types.
-    fn check(&self, expr: &Expr, role: &str) -> Result<Type, DatasetError> {
-        for name in formula::names(expr) {
-            if self.lets.contains_key(name) {
-                continue;
-            }
-            if let ColumnType::Other(found) = self.kind(name, role)? {
-                return Err(DatasetError::UnusableType {
-                    role: role.to_owned(),
-                    name: name.to_owned(),
-                    found,
-                });
-            }
-        }
-        let lookup = |name: &str| self.type_of(name);
-        formula::check(expr, &lookup, &self.known).map_err(|e| DatasetError::Expression {
-            place: role.to_owned(),
-            message: e.message,
-            span: e.span,
-        })
-    }
-
-    fn type_of(&self, name: &str) -> Option<Type> {
-        if let Some(value) = self.lets.get(name) {
-            return Some(*value);
-        }
-        match self.header.kind(name)? {
-            ColumnType::Number => Some(Type::Number),
-            ColumnType::Text => Some(Type::Text),
-            ColumnType::Bool => Some(Type::Bool),
-            ColumnType::Other(_) => None,
-        }
-    }
-
-    fn kind(&self, name: &str, role: &str) -> Result<ColumnType, DatasetError> {
-        self.header.kind(name).ok_or_else(|| self.missing(name, role))
-    }
-
-    fn missing(&self, name: &str, role: &str) -> DatasetError {
-        let (role, name) = (role.to_owned(), name.to_owned());
-        if let Some((column, _)) = name.split_once('.')
-            && self.header.data_type(column).is_some_and(DataType::is_nested)
-        {
-            let column = column.to_owned();
-            return DatasetError::Nested { role, name, column };
-        }
-        DatasetError::MissingColumn {
-            nearest: nearest(&name, &self.known),
-            available: enumerate(&self.header.column_names()),
-            role,
-            name,
-        }
-    }
-
-    /// Checks that a column of the result is one of numbers.
-    fn check_number(&self, name: &str) -> Result<(), DatasetError> {
-        let role = "the columns to fit";
-        let (found, advice) = match self.lets.get(name) {
-            Some(Type::Number) => return Ok(()),
-            Some(Type::Text) => ("text".to_owned(), "define it as a number"),
-            Some(Type::Bool) => ("a truth value".to_owned(), "define it as a number"),
-            None => match self.kind(name, role)? {
-                ColumnType::Number => return Ok(()),
-                ColumnType::Text => ("text".to_owned(), "write the column as a number"),
-                ColumnType::Bool => {
-                    ("boolean".to_owned(), "write the column as 0 and 1, or use it in --where")
-                }
-                ColumnType::Other(found) => {
-                    (found, "write the column as a number (a date as days, a duration as seconds)")
-                }
-            },
-        };
-        Err(DatasetError::NotNumeric {
-            role: role.to_owned(),
-            name: name.to_owned(),
-            found,
-            advice: advice.to_owned(),
-        })
-    }
-
-    /// Checks that every file has the column once, with one kind.
-    fn check_agreement(&self, name: &str) -> Result<(), DatasetError> {
+impl<'a> Schemas<'a> {
+    /// Checks that every fragment has the column once, with one kind.
+    fn check_agreement(&self, name: &str) -> Result<(), Error> {
         let mut first: Option<(String, ColumnType, &DataType)> = None;
         self.in_every_file(name, |path, data_type| {
             let kind = kind_of(data_type);
@@ -251,21 +157,21 @@ impl<'a> RequestScope<'a> {
         })
     }
 
-    fn key(&self, name: &str, role: &str, computed: bool) -> Result<Key, DatasetError> {
+    fn key(&self, name: &str, place: &Place, computed: bool) -> Result<Key, Error> {
         let data_type = if computed {
-            match self.lets.get(name) {
+            match self.scope.definition(name) {
                 Some(Type::Number) => DataType::Float64,
                 Some(Type::Text) => DataType::Utf8,
                 Some(Type::Bool) => DataType::Boolean,
-                None => return Err(self.missing(name, role)),
+                None => return Err(self.scope.missing(name, place)),
             }
         } else {
-            self.common_type(name, role)?
+            self.common_type(name, place)?
         };
         let plain = plain(&data_type).clone();
         if !Interner::supports(&plain) {
-            return Err(DatasetError::UnusableKey {
-                role: role.to_owned(),
+            return Err(Error::UnusableKey {
+                place: place.clone(),
                 name: name.to_owned(),
                 found: data_type.to_string(),
             });
@@ -274,8 +180,8 @@ impl<'a> RequestScope<'a> {
         Ok(Key { name: name.to_owned(), computed, plain, field })
     }
 
-    /// The type that holds the column's values in all files.
-    fn common_type(&self, name: &str, role: &str) -> Result<DataType, DatasetError> {
+    /// The type that holds the column's values in all fragments.
+    fn common_type(&self, name: &str, place: &Place) -> Result<DataType, Error> {
         let mut so_far: Option<(String, DataType)> = None;
         self.in_every_file(name, |path, data_type| {
             so_far = Some(match so_far.take() {
@@ -287,26 +193,26 @@ impl<'a> RequestScope<'a> {
             });
             Ok(())
         })?;
-        so_far.map(|(_, t)| t).ok_or_else(|| self.missing(name, role))
+        so_far.map(|(_, t)| t).ok_or_else(|| self.scope.missing(name, place))
     }
 
-    /// Visits the column's type in each file; files that share a schema with the one before are known already.
+    /// Visits the column's type in each fragment; fragments that share a schema with the one before are known already.
     fn in_every_file(
         &self,
         name: &str,
-        mut visit: impl FnMut(String, &'a DataType) -> Result<(), DatasetError>,
-    ) -> Result<(), DatasetError> {
+        mut visit: impl FnMut(String, &'a DataType) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut previous = None;
-        for file in &self.header.files {
-            if previous.is_some_and(|p| std::sync::Arc::ptr_eq(p, &file.schema)) {
+        for fragment in self.fragments {
+            if previous.is_some_and(|p| std::sync::Arc::ptr_eq(p, &fragment.schema)) {
                 continue;
             }
-            previous = Some(&file.schema);
-            let mut fields = file.schema.fields().iter().filter(|f| f.name() == name);
-            let (column, path) = (name.to_owned(), file.name());
+            previous = Some(&fragment.schema);
+            let mut fields = fragment.schema.fields().iter().filter(|f| f.name() == name);
+            let (column, path) = (name.to_owned(), fragment.name.clone());
             match (fields.next(), fields.next()) {
-                (None, _) => return Err(DatasetError::MissingInFile { column, path }),
-                (Some(_), Some(_)) => return Err(DatasetError::Ambiguous { column, path }),
+                (None, _) => return Err(Error::MissingInFile { column, path }),
+                (Some(_), Some(_)) => return Err(Error::Ambiguous { column, path }),
                 (Some(field), None) => visit(path, field.data_type())?,
             }
         }
@@ -314,8 +220,8 @@ impl<'a> RequestScope<'a> {
     }
 }
 
-fn conflict(column: &str, path: String, found: &DataType, other: &str, expected: &DataType) -> DatasetError {
-    DatasetError::Conflict {
+fn conflict(column: &str, path: String, found: &DataType, other: &str, expected: &DataType) -> Error {
+    Error::Conflict {
         column: column.to_owned(),
         path,
         found: found.to_string(),

@@ -16,8 +16,6 @@ use std::sync::Arc;
 use crate::formula::Column;
 use crate::sweep::{NULL, canonical};
 
-/// What a column of this type is to the formula language.
-#[must_use]
 /// What a column is to the formula language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ColumnType {
@@ -31,6 +29,7 @@ pub enum ColumnType {
     Other(String),
 }
 
+/// Returns what a column of an Arrow type is to the formula language.
 pub fn kind_of(data_type: &DataType) -> ColumnType {
     match data_type {
         DataType::Dictionary(_, values) => kind_of(values),

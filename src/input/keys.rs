@@ -1,4 +1,4 @@
-//! Values of any type become small numbers: the groups that `--by` makes, and clusters.
+//! Values of any type become small numbers: sweeps and clusters.
 //!
 //! Equality and order are those of arrow's row format: nulls are a value and come first, text is compared by bytes,
 //! floats by IEEE 754's total order. So −0.0 and 0.0 are two keys, as are NaNs of different bits; a key in floats
@@ -18,7 +18,7 @@ use hashbrown::hash_table::Entry;
 use rayon::prelude::*;
 
 use super::convert::cast_exactly;
-use super::error::DatasetError;
+use crate::error::Error;
 
 /// Gives equal rows of key columns equal numbers, in the order of first appearance.
 pub(in crate::input) struct Interner {
@@ -59,7 +59,7 @@ impl Interner {
     }
 
     /// The number of a key, a new one where it was not seen before.
-    pub(in crate::input) fn number(&mut self, key: Row) -> Result<u32, DatasetError> {
+    pub(in crate::input) fn number(&mut self, key: Row) -> Result<u32, Error> {
         let Self { keys, numbers, hasher, what, .. } = self;
         let hash = |key: Row| hasher.hash_one(key.data());
         let same = |number: &u32| keys.row(*number as usize).data() == key.data();
@@ -68,7 +68,7 @@ impl Interner {
             Entry::Vacant(vacant) => vacant,
         };
         let number = u32::try_from(keys.num_rows())
-            .map_err(|_| DatasetError::TooMany { what, limit: u64::from(u32::MAX) })?;
+            .map_err(|_| Error::TooMany { what, limit: u64::from(u32::MAX) })?;
         vacant.insert(number);
         keys.push(key);
         Ok(number)

@@ -1,12 +1,10 @@
-//! What is asked of an input, and the files that it consists of.
+//! What is asked of an input.
 
 use crate::formula::Expr;
 
 /// What to read, and how rows become sweeps.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Files, directories and globs, as given to [`inspect`](super::inspect).
-    pub inputs: Vec<String>,
     /// Columns of any type that identify a sweep; without any the whole input is one. A name that the input does
     /// not have may be a definition's.
     pub by: Vec<String>,
@@ -20,15 +18,4 @@ pub struct Request {
     pub cluster: Option<String>,
     /// The names of `columns`, in the order in which they sort a sweep's rows. Names left out come after them.
     pub order: Vec<String>,
-}
-
-/// An input file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InputFile {
-    /// As it was found: below the directory, or as the glob gives it.
-    pub path: String,
-    /// Its size.
-    pub bytes: u64,
-    /// Its rows, before any condition.
-    pub rows: u64,
 }

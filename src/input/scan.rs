@@ -12,9 +12,9 @@ use arrow::error::ArrowError;
 use super::batch::Batch;
 use super::column_plan::{Key, ReadPlan};
 use super::convert::{cast_exactly, to_array};
-use super::error::DatasetError;
+use super::guard::guard;
 use super::keys::{Interner, Ranked, Runs};
-use super::parquet_file::guard;
+use crate::error::Error;
 use crate::formula::Columns;
 
 /// Consecutive rows of one number.
@@ -45,16 +45,14 @@ pub(in crate::input) struct Numbered {
 }
 
 impl Numbered {
-    fn new(keys: &[Key], what: &'static str) -> Result<Self, DatasetError> {
+    fn new(keys: &[Key], what: &'static str) -> Result<Self, Error> {
         let types: Vec<_> = keys.iter().map(|k| k.plain.clone()).collect();
-        let interner = Interner::new(&types, what).map_err(|e| DatasetError::Internal {
-            context: format!("preparing {what}"),
-            reason: e.to_string(),
-        })?;
+        let interner = Interner::new(&types, what)
+            .map_err(|e| Error::Internal { context: format!("preparing {what}"), reason: e.to_string() })?;
         Ok(Self { keys: keys.to_vec(), interner, runs: Vec::new(), file: 0 })
     }
 
-    fn add(&mut self, batch: &Batch) -> Result<(), DatasetError> {
+    fn add(&mut self, batch: &Batch) -> Result<(), Error> {
         let (keys, runs) = encode(batch, &self.interner, &self.keys)?;
         for (key, run) in keys.iter().zip(runs.ranges()) {
             let number = self.interner.number(key)?;
@@ -74,7 +72,7 @@ impl Numbered {
 
 /// What is known of the rows, file by file.
 pub(in crate::input) struct Scan {
-    /// Absent without `--by`.
+    /// Absent without key columns.
     group: Option<Numbered>,
     cluster: Option<Numbered>,
     files: Vec<FileRows>,
@@ -104,7 +102,7 @@ pub(in crate::input) struct Scanned {
 }
 
 impl Scan {
-    pub(in crate::input) fn new(plan: &ReadPlan) -> Result<Self, DatasetError> {
+    pub(in crate::input) fn new(plan: &ReadPlan) -> Result<Self, Error> {
         let group = (!plan.by.is_empty()).then(|| Numbered::new(&plan.by, "sweeps")).transpose()?;
         let cluster = plan
             .cluster
@@ -115,11 +113,11 @@ impl Scan {
     }
 
     /// Adds the rows of a batch that are kept.
-    pub(in crate::input) fn add(&mut self, batch: &Batch) -> Result<(), DatasetError> {
+    pub(in crate::input) fn add(&mut self, batch: &Batch) -> Result<(), Error> {
         let n_kept = batch.n_kept();
         self.read += batch.rows as u64;
         self.dropped += (batch.rows - n_kept) as u64;
-        let file = batch.place.index as usize;
+        let file = batch.origin.index as usize;
         if self.files.len() <= file {
             self.begin_file(file);
         }
@@ -207,16 +205,12 @@ impl Scanned {
 }
 
 /// The kept keys, one for each run of equal rows, in the type in which they are compared.
-fn encode(
-    batch: &Batch,
-    interner: &Interner,
-    keys: &[Key],
-) -> Result<(arrow::row::Rows, Runs), DatasetError> {
-    let place = &batch.place;
+fn encode(batch: &Batch, interner: &Interner, keys: &[Key]) -> Result<(arrow::row::Rows, Runs), Error> {
+    let origin = &batch.origin;
     let guarded =
-        |step: &dyn Fn() -> Result<_, ArrowError>| guard(step).map_err(|reason| place.corrupt(reason));
+        |step: &dyn Fn() -> Result<_, ArrowError>| guard(step).map_err(|reason| origin.corrupt(reason));
     let columns = keys.iter().map(|key| {
-        let missing = || place.corrupt(format!("column `{}` is missing", key.name));
+        let missing = || origin.corrupt(format!("column `{}` is missing", key.name));
         let values = if key.computed {
             to_array(batch.column(&key.name).ok_or_else(missing)?)
         } else {
@@ -225,20 +219,20 @@ fn encode(
         match &batch.kept {
             Some(kept) => {
                 let rows = UInt32Array::from(kept.clone());
-                guarded(&|| take(&values, &rows, None))?.map_err(|e| place.conversion(&key.name, &e))
+                guarded(&|| take(&values, &rows, None))?.map_err(|e| origin.conversion(&key.name, &e))
             }
             None => Ok(values),
         }
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    let corrupt = |e: ArrowError| place.corrupt(e.to_string());
-    let runs = guard(|| Runs::of(&columns)).map_err(|reason| place.corrupt(reason))?.map_err(corrupt)?;
+    let corrupt = |e: ArrowError| origin.corrupt(e.to_string());
+    let runs = guard(|| Runs::of(&columns)).map_err(|reason| origin.corrupt(reason))?.map_err(corrupt)?;
     let firsts = keys.iter().zip(&columns).map(|(key, column)| {
         let convert = || cast_exactly(&runs.firsts(column)?, &key.plain);
-        guarded(&convert)?.map_err(|e| place.conversion(&key.name, &e))
+        guarded(&convert)?.map_err(|e| origin.conversion(&key.name, &e))
     });
     let firsts = firsts.collect::<Result<Vec<_>, _>>()?;
     let encoded =
-        guard(|| interner.encode(&firsts)).map_err(|reason| place.corrupt(reason))?.map_err(corrupt)?;
+        guard(|| interner.encode(&firsts)).map_err(|reason| origin.corrupt(reason))?.map_err(corrupt)?;
     Ok((encoded, runs))
 }

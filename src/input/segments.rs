@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arrow::error::ArrowError;
 
 use super::batch::{Batch, not_of_type};
-use super::batches::{BATCH, FileReader, changed};
 use super::column_plan::ReadPlan;
 use super::contents::Contents;
 use super::convert::store;
-use super::error::DatasetError;
-use super::header::Header;
+use super::fragment_reader::{FragmentReader, changed};
 use super::order::{Kept, arrange};
 use super::request::Request;
 use super::scan::{Run, Scan};
+use super::source::{BATCH_ROWS, Source};
+use crate::error::Error;
 use crate::formula::Columns;
 use crate::sweep::{Sweep, SweepColumns};
 
@@ -79,14 +79,14 @@ struct Cut {
 
 /// Reads the rows of an input whose contents are known, segment by segment in the order of the sweeps.
 pub struct Segments<'a> {
-    header: &'a Header,
+    source: &'a dyn Source,
     request: &'a Request,
     plan: ReadPlan<'a>,
     interrupted: &'a AtomicBool,
     /// Files that are still to be read, each with its number of rows that are kept.
     files: std::vec::IntoIter<(usize, usize)>,
     /// The file that is being read, and how many of its rows that are kept are still to come.
-    reader: Option<(FileReader<'a>, usize)>,
+    reader: Option<(FragmentReader<'a>, usize)>,
     /// Read, but not yet handed on.
     rows: Rows,
     group: Option<Runs>,
@@ -99,16 +99,16 @@ pub struct Segments<'a> {
 /// Finds out which sweeps the input has. Their rows come in segments of at least `limit` rows, but for the last. Where there
 /// are no more than that, or but one sweep, all is read at once.
 pub(in crate::input) fn open<'a>(
-    header: &'a Header,
+    source: &'a dyn Source,
     request: &'a Request,
     plan: ReadPlan<'a>,
     limit: usize,
     interrupted: &'a AtomicBool,
-) -> Result<(Contents, Segments<'a>), DatasetError> {
-    if u32::try_from(header.files.len()).is_err() {
-        return Err(DatasetError::TooMany { what: "files", limit: u64::from(u32::MAX) });
+) -> Result<(Contents, Segments<'a>), Error> {
+    if u32::try_from(source.fragments().len()).is_err() {
+        return Err(Error::TooMany { what: "files", limit: u64::from(u32::MAX) });
     }
-    let total = header.files.iter().map(|f| f.rows).fold(0, u64::saturating_add);
+    let total = source.fragments().iter().map(|f| f.rows).fold(0, u64::saturating_add);
     let at_once = plan.by.is_empty() || total <= limit as u64;
     let mut scan = Scan::new(&plan)?;
     let mut rows = Rows::new(request);
@@ -116,8 +116,8 @@ pub(in crate::input) fn open<'a>(
     if at_once {
         rows.reserve(usize::try_from(total).unwrap_or(usize::MAX));
     }
-    for (index, file) in (0..).zip(&header.files) {
-        let mut reader = FileReader::open(file, index, &needs.decoded)?;
+    for index in 0..source.fragments().len() as u32 {
+        let mut reader = FragmentReader::open(source, index, needs)?;
         while let Some(batch) = reader.next(&plan, needs, interrupted)? {
             scan.add(&batch)?;
             if at_once {
@@ -126,12 +126,12 @@ pub(in crate::input) fn open<'a>(
         }
     }
     if interrupted.load(Ordering::Relaxed) {
-        return Err(DatasetError::Interrupted);
+        return Err(Error::Interrupted);
     }
     let internal =
-        |e: ArrowError| DatasetError::Internal { context: "sorting keys".to_owned(), reason: e.to_string() };
-    let scanned = scan.finish(header.files.len()).map_err(internal)?;
-    let contents = Contents::of(header, &plan, &scanned).map_err(internal)?;
+        |e: ArrowError| Error::Internal { context: "sorting keys".to_owned(), reason: e.to_string() };
+    let scanned = scan.finish(source.fragments().len()).map_err(internal)?;
+    let contents = Contents::of(source, &plan, &scanned).map_err(internal)?;
     let starts = scanned.starts();
     let order = if at_once { (0..scanned.files.len()).collect() } else { scanned.by_first_sweep() };
     let unread = if at_once { &[][..] } else { &order };
@@ -139,7 +139,7 @@ pub(in crate::input) fn open<'a>(
     let (group, cluster) = scanned.runs(&order);
     let cuts = cuts(&starts, group.as_deref().unwrap_or_default(), limit);
     let segments = Segments {
-        header,
+        source,
         request,
         plan,
         interrupted,
@@ -176,7 +176,7 @@ fn cuts(starts: &[usize], group: &[Run], limit: usize) -> Vec<Cut> {
 }
 
 impl Iterator for Segments<'_> {
-    type Item = Result<Segment, DatasetError>;
+    type Item = Result<Segment, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let cut = self.cuts.next()?;
@@ -190,9 +190,9 @@ impl Iterator for Segments<'_> {
 }
 
 impl Segments<'_> {
-    fn segment(&mut self, cut: &Cut) -> Result<Segment, DatasetError> {
+    fn segment(&mut self, cut: &Cut) -> Result<Segment, Error> {
         if self.reader.is_some() || self.files.len() > 0 {
-            self.rows.reserve(cut.rows.saturating_add(BATCH));
+            self.rows.reserve(cut.rows.saturating_add(BATCH_ROWS));
         }
         while self.rows.row.len() < cut.rows {
             self.read_batch()?;
@@ -218,26 +218,25 @@ impl Segments<'_> {
     }
 
     /// Reads one batch further, in the next file where this one has ended.
-    fn read_batch(&mut self) -> Result<(), DatasetError> {
+    fn read_batch(&mut self) -> Result<(), Error> {
         let needs = &self.plan.for_numbers;
         let Some((reader, left)) = &mut self.reader else {
             let Some((index, kept)) = self.files.next() else {
-                return Err(DatasetError::Internal {
+                return Err(Error::Internal {
                     context: "reading".to_owned(),
                     reason: "there are fewer rows than were counted".to_owned(),
                 });
             };
-            let file = &self.header.files[index];
-            self.reader = Some((FileReader::open(file, index as u32, &needs.decoded)?, kept));
+            self.reader = Some((FragmentReader::open(self.source, index as u32, needs)?, kept));
             return Ok(());
         };
-        let other_rows = |file| changed(file, "other rows of it are kept than before");
+        let other_rows = |fragment| changed(fragment, "other rows of it are kept than before");
         match reader.next(&self.plan, needs, self.interrupted)? {
             Some(batch) => {
-                *left = left.checked_sub(batch.n_kept()).ok_or_else(|| other_rows(batch.place.file))?;
+                *left = left.checked_sub(batch.n_kept()).ok_or_else(|| other_rows(batch.origin.fragment))?;
                 self.rows.add(&batch, self.request)
             }
-            None if *left > 0 => Err(other_rows(reader.file())),
+            None if *left > 0 => Err(other_rows(reader.fragment())),
             None => {
                 self.reader = None;
                 Ok(())
@@ -266,22 +265,22 @@ impl Rows {
         let _ = fits && self.file.try_reserve_exact(more).is_ok() && self.row.try_reserve_exact(more).is_ok();
     }
 
-    fn add(&mut self, batch: &Batch, request: &Request) -> Result<(), DatasetError> {
-        let (place, kept, n_kept) = (&batch.place, batch.kept.as_deref(), batch.n_kept());
+    fn add(&mut self, batch: &Batch, request: &Request) -> Result<(), Error> {
+        let (origin, kept, n_kept) = (&batch.origin, batch.kept.as_deref(), batch.n_kept());
         if n_kept == 0 {
             return Ok(());
         }
         for (name, stored) in request.columns.iter().zip(&mut self.columns) {
             let column =
-                batch.column(name).ok_or_else(|| place.corrupt(format!("column `{name}` is missing")))?;
+                batch.column(name).ok_or_else(|| origin.corrupt(format!("column `{name}` is missing")))?;
             if !store(column, kept, stored) {
                 return Err(not_of_type(name, "a number"));
             }
         }
-        self.file.resize(self.file.len() + n_kept, place.index);
+        self.file.resize(self.file.len() + n_kept, origin.index);
         match kept {
-            Some(kept) => self.row.extend(kept.iter().map(|&i| place.first_row + u64::from(i))),
-            None => self.row.extend(place.first_row..place.first_row + batch.rows as u64),
+            Some(kept) => self.row.extend(kept.iter().map(|&i| origin.first_row + u64::from(i))),
+            None => self.row.extend(origin.first_row..origin.first_row + batch.rows as u64),
         }
         Ok(())
     }

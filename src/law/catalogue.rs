@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::formula::{Domain, FormulaError, names, parse_formula, unknowns};
+use crate::error::Error;
+use crate::formula::{Domain, list, names, nearest, parse_formula, unknowns};
 
-use super::{Law, Parameter, Residual, list};
+use super::{Law, Parameter, Residual};
 
 const BUILT_IN: &str = include_str!("catalogue.toml");
 
@@ -16,7 +17,9 @@ const BUILT_IN: &str = include_str!("catalogue.toml");
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Citation {
+    /// Family name of the first author, and of the second where there are two.
     pub author: String,
+    /// Year of publication.
     pub year: u16,
     /// arXiv number or other reference.
     pub reference: String,
@@ -31,17 +34,8 @@ pub struct Citation {
 /// The laws by name, in the order of the files.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
+    /// In the order of the files.
     pub laws: Vec<Law>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogueError {
-    #[error("{file}: not a catalogue of laws: {reason}")]
-    Toml { file: String, reason: String },
-    #[error("{file}: law `{law}`: its formula does not parse:\n{error}")]
-    Formula { file: String, law: String, error: FormulaError },
-    #[error("{file}: law `{law}`: {reason}")]
-    Entry { file: String, law: String, reason: String },
 }
 
 #[derive(Deserialize)]
@@ -69,55 +63,49 @@ struct Entry {
 
 impl Catalogue {
     /// The laws that come with the program.
-    pub fn built_in() -> Result<Catalogue, CatalogueError> {
+    pub fn built_in() -> Result<Catalogue, Error> {
         let mut catalogue = Catalogue { laws: Vec::new() };
         catalogue.add("the built-in catalogue", BUILT_IN)?;
         Ok(catalogue)
     }
 
     /// Adds the laws of a file's text; names must be new.
-    pub fn add(&mut self, file: &str, text: &str) -> Result<(), CatalogueError> {
-        let parsed: File = toml::from_str(text)
-            .map_err(|error| CatalogueError::Toml { file: file.to_string(), reason: error.to_string() })?;
+    pub fn add(&mut self, file: &str, text: &str) -> Result<(), Error> {
+        let parsed: File =
+            toml::from_str(text).map_err(|error| fault(file, format!("not a catalogue of laws: {error}")))?;
         for entry in parsed.laws {
             let law = entry.into_law(file)?;
             if self.get(&law.name).is_some() {
-                return Err(CatalogueError::Entry {
-                    file: file.to_string(),
-                    law: law.name,
-                    reason: "there is a law of this name already; choose another".to_string(),
-                });
+                let reason = "there is a law of this name already; choose another";
+                return Err(fault(file, format!("law `{}`: {reason}", law.name)));
             }
             self.laws.push(law);
         }
         Ok(())
     }
 
+    /// Returns a law by its name.
     pub fn get(&self, name: &str) -> Option<&Law> {
         self.laws.iter().find(|law| law.name == name)
     }
 
     /// The name nearest to one that is not there.
     pub fn nearest(&self, name: &str) -> Option<&str> {
-        self.laws
-            .iter()
-            .map(|law| (strsim::damerau_levenshtein(name, &law.name), law.name.as_str()))
-            .min()
-            .filter(|(distance, nearest)| *distance <= nearest.len() / 3)
-            .map(|(_, name)| name)
+        nearest(name, self.laws.iter().map(|law| law.name.as_str()))
     }
 }
 
+/// The error that a file is no catalogue of laws.
+fn fault(file: &str, reason: String) -> Error {
+    Error::Catalogue { file: file.to_string(), reason }
+}
+
 impl Entry {
-    fn into_law(self, file: &str) -> Result<Law, CatalogueError> {
+    fn into_law(self, file: &str) -> Result<Law, Error> {
         let name = self.name.clone();
-        let fail =
-            |reason: String| CatalogueError::Entry { file: file.to_string(), law: name.clone(), reason };
-        let formula = parse_formula(&self.formula).map_err(|error| CatalogueError::Formula {
-            file: file.to_string(),
-            law: name.clone(),
-            error,
-        })?;
+        let fail = |reason: String| fault(file, format!("law `{name}`: {reason}"));
+        let formula = parse_formula(&self.formula)
+            .map_err(|error| fail(format!("its formula does not parse:\n{error}")))?;
         if self.name.is_empty() || self.name.contains('~') {
             return Err(fail("a law needs a name without `~`".to_string()));
         }

@@ -21,10 +21,12 @@ pub fn draw(domain: Domain, draws: &mut Draws) -> f64 {
 pub struct Draws(u64);
 
 impl Draws {
+    /// Begins a sequence; a seed gives one sequence.
     pub fn new(seed: u64) -> Draws {
         Draws(seed)
     }
 
+    /// Returns the next number, uniform between 0 and 1.
     pub fn uniform(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64

@@ -12,20 +12,24 @@
 //! | `symmetry` | other parameters that give the same curve |
 
 pub mod catalogue;
+#[doc(hidden)]
 pub mod derive;
 mod draws;
+#[doc(hidden)]
 pub mod graph;
+#[doc(hidden)]
 pub mod linear_form;
 mod simplify;
 mod symmetry;
 
-pub use catalogue::{Catalogue, CatalogueError, Citation};
+pub use catalogue::{Catalogue, Citation};
 pub use draws::{Draws, draw};
 pub use graph::{LN_ZERO, Recipe, Unary};
 pub use symmetry::Symmetries;
 
+use crate::error::Error;
 pub use crate::formula::Domain;
-use crate::formula::{Column, Expr, Formula, Table, evaluate, names, unknowns};
+use crate::formula::{Column, Expr, Formula, Table, evaluate, list, names, one_edit_away, unknowns};
 
 /// The space of residuals, `T` in `T(prediction) − T(response)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -49,7 +53,9 @@ impl std::fmt::Display for Residual {
 /// A parameter of a law.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
+    /// The name in the formula.
     pub name: String,
+    /// Where the parameter may lie, in natural units.
     pub domain: Domain,
     /// Where starts are drawn, in natural units; read off the formula's structure where none is given.
     pub start: Option<(f64, f64)>,
@@ -62,7 +68,9 @@ pub struct Law {
     pub name: String,
     /// The formula's text.
     pub formula: String,
+    /// The left side.
     pub response: Expr,
+    /// The right side.
     pub prediction: Expr,
     /// In order of first appearance in the prediction.
     pub parameters: Vec<Parameter>,
@@ -77,20 +85,11 @@ pub struct Law {
     pub citation: Option<Citation>,
 }
 
-/// Why a formula is no law of these columns.
-#[derive(Debug, thiserror::Error)]
-pub enum LawError {
-    #[error("{0}")]
-    Formula(#[from] crate::formula::FormulaError),
-    #[error("`{law}`: {reason}")]
-    Names { law: String, reason: String },
-}
-
 impl Law {
     /// Sorts the names of a typed formula: those with a domain are parameters, those that are columns are
     /// variables, the rest are parameters.
-    pub fn from_formula(formula: Formula, columns: &[String]) -> Result<Law, LawError> {
-        let fail = |reason: String| LawError::Names { law: formula.source.clone(), reason };
+    pub fn from_formula(formula: Formula, columns: &[String]) -> Result<Law, Error> {
+        let fail = |reason: String| Error::Law { law: formula.source.clone(), reason };
         let used = names(&formula.prediction);
         // The response is not a variable of the right side, so its name is free there.
         let (unknowns, response) = (unknowns(&formula.prediction), names(&formula.response));
@@ -112,7 +111,7 @@ impl Law {
             } else if columns.iter().any(|c| c == name) {
                 variables.push((*name).to_string());
             } else {
-                if let Some(column) = near_miss(name, columns) {
+                if let Some(column) = one_edit_away(name, columns) {
                     return Err(fail(format!(
                         "`{name}` is neither a column nor a parameter with a domain; did you mean the column \
                          `{column}`? If it is a parameter, say so: `where {name} in [-inf, inf]`"
@@ -186,22 +185,4 @@ impl Law {
         law.parameters[parameter].domain = Domain::Fixed(value);
         law
     }
-}
-
-/// A column one edit away from a name of three letters or more.
-fn near_miss<'a>(name: &str, columns: &'a [String]) -> Option<&'a str> {
-    if name.chars().count() < 3 {
-        return None;
-    }
-    columns.iter().find(|column| strsim::damerau_levenshtein(name, column) == 1).map(String::as_str)
-}
-
-/// Names for a sentence, cut where there are many.
-pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
-    const MOST: usize = 12;
-    let mut text: Vec<String> = names.iter().take(MOST).map(|n| format!("`{}`", n.as_ref())).collect();
-    if names.len() > MOST {
-        text.push(format!("and {} more", names.len() - MOST));
-    }
-    if text.is_empty() { "none".to_string() } else { text.join(", ") }
 }

@@ -69,6 +69,7 @@ impl Graph {
         self.intern(Node::Data(column))
     }
 
+    /// Returns `-a`.
     pub fn neg(&mut self, a: Id) -> Id {
         match self.node(a) {
             Node::Constant(bits) => self.constant(-f64::from_bits(bits)),
@@ -78,6 +79,7 @@ impl Graph {
         }
     }
 
+    /// Returns `a + b`.
     pub fn add(&mut self, a: Id, b: Id) -> Id {
         if let (Some(x), Some(y)) = (self.as_constant(a), self.as_constant(b)) {
             return self.constant(x + y);
@@ -101,6 +103,7 @@ impl Graph {
         }
     }
 
+    /// Returns `a - b`.
     pub fn sub(&mut self, a: Id, b: Id) -> Id {
         if a == b {
             return self.constant(0.0);
@@ -126,6 +129,7 @@ impl Graph {
         }
     }
 
+    /// Returns `a * b`.
     pub fn mul(&mut self, a: Id, b: Id) -> Id {
         if let (Some(x), Some(y)) = (self.as_constant(a), self.as_constant(b)) {
             return self.constant(x * y);
@@ -203,6 +207,7 @@ impl Graph {
         matches!(self.node(id), Node::Unary(Unary::Exp, _))
     }
 
+    /// Returns `a / b`.
     pub fn div(&mut self, a: Id, b: Id) -> Id {
         if let (Some(x), Some(y)) = (self.as_constant(a), self.as_constant(b)) {
             return self.constant(x / y);
@@ -310,6 +315,7 @@ impl Graph {
         self.mul(numerator, s)
     }
 
+    /// Returns `exp(a)`.
     pub fn exp(&mut self, a: Id) -> Id {
         match self.node(a) {
             Node::Constant(bits) => self.constant(f64::from_bits(bits).exp()),
@@ -399,12 +405,14 @@ impl Graph {
         terms.into_iter().reduce(|sum, term| self.log_add_exp(sum, term))
     }
 
+    /// Returns `ln(exp(a) + exp(b))`.
     pub fn log_add_exp(&mut self, a: Id, b: Id) -> Id {
         let (a, b) = (self.cancel_centres(a), self.cancel_centres(b));
         let (a, b) = if a <= b { (a, b) } else { (b, a) };
         self.intern(Node::LogAddExp(a, b))
     }
 
+    /// Returns a function of `a`.
     pub fn unary(&mut self, op: Unary, a: Id) -> Id {
         match op {
             Unary::Neg => return self.neg(a),
@@ -422,6 +430,7 @@ impl Graph {
         }
     }
 
+    /// Returns the lesser of `a` and `b`.
     pub fn min(&mut self, a: Id, b: Id) -> Id {
         if a == b {
             return a;
@@ -432,6 +441,7 @@ impl Graph {
         }
     }
 
+    /// Returns the greater of `a` and `b`.
     pub fn max(&mut self, a: Id, b: Id) -> Id {
         if a == b {
             return a;
@@ -442,6 +452,7 @@ impl Graph {
         }
     }
 
+    /// Returns 1 where `a < b`, else 0.
     pub fn less(&mut self, a: Id, b: Id) -> Id {
         match (self.as_constant(a), self.as_constant(b)) {
             (Some(x), Some(y)) => self.constant(f64::from(u8::from(x < y))),

@@ -11,40 +11,21 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::infer::Estimate;
-use crate::optimize::{Status, words};
+use crate::optimize::words;
 
-use super::records::{Chunk, Record, ResidualRow};
+use super::records::{Chunk, Record, ResidualRow, RunContext};
 use super::schema::{COEFFICIENTS, FITS, REJECTED, REPLICATES, RESIDUALS, TableSpec, VARIABLES_AT};
-
-/// What the tables of one run have in common: the keys of its sweeps, its laws and its options.
-#[derive(Debug)]
-pub struct TableContext {
-    /// Per key column, one value per sweep.
-    pub keys: Vec<ArrayRef>,
-    pub key_fields: Vec<Field>,
-    /// Names of the laws, in order.
-    pub laws: Vec<String>,
-    /// Per law, the names of its parameters.
-    pub parameters: Vec<Vec<String>>,
-    /// Per law.
-    pub residual: Vec<String>,
-    pub seed: u64,
-    pub confidence: f64,
-    pub bootstrap: bool,
-    /// Paths of the input files.
-    pub files: Vec<String>,
-    /// Variables of all laws, for the table of residuals.
-    pub variables: Vec<String>,
-}
+use crate::error::Error;
 
 /// Builds the batches of one run.
 #[derive(Debug)]
 pub struct Batches {
-    context: TableContext,
+    context: RunContext,
 }
 
 impl Batches {
-    pub fn new(context: TableContext) -> Batches {
+    /// Prepares to build the batches of a run.
+    pub fn new(context: RunContext) -> Batches {
         Batches { context }
     }
 
@@ -76,7 +57,36 @@ impl Batches {
         RecordBatch::try_new(self.schema(table), arrays)
     }
 
-    pub fn fits(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+    /// The tables that are wanted of the run, in a fixed order.
+    pub fn tables(&self) -> Vec<TableSpec> {
+        let RunContext { keep_replicates, residuals, .. } = self.context;
+        let wanted = |table: &TableSpec| match table.name {
+            name if name == REPLICATES.name => keep_replicates,
+            name if name == RESIDUALS.name => residuals,
+            _ => true,
+        };
+        super::schema::ALL.into_iter().filter(wanted).collect()
+    }
+
+    /// A chunk's rows of one of [`Batches::tables`].
+    ///
+    /// # Errors
+    /// If Arrow refuses to build the batch, which would be a defect.
+    pub fn batch_of(&self, table: &TableSpec, chunk: &Chunk) -> Result<RecordBatch, Error> {
+        let batch = match table.name {
+            name if name == FITS.name => self.fits(chunk),
+            name if name == COEFFICIENTS.name => self.coefficients(chunk),
+            name if name == REPLICATES.name => self.replicates(chunk),
+            name if name == RESIDUALS.name => self.residuals(chunk),
+            _ => self.rejected(chunk),
+        };
+        batch.map_err(|e| Error::Internal {
+            context: format!("building the table {}", table.name),
+            reason: e.to_string(),
+        })
+    }
+
+    fn fits(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
         let records = &chunk.records;
         let text = |values: Vec<&str>| -> ArrayRef { Arc::new(StringArray::from(values)) };
         let int = |f: &dyn Fn(&Record) -> usize| -> ArrayRef {
@@ -114,7 +124,7 @@ impl Batches {
         self.batch(&FITS, records.iter().map(|r| r.sweep as u32).collect(), columns)
     }
 
-    pub fn coefficients(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+    fn coefficients(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
         let of_record = |record| chunk.estimates(record).iter().enumerate().map(move |(i, e)| (record, i, e));
         let rows: Vec<(&Record, usize, &Estimate)> = chunk.records.iter().flat_map(of_record).collect();
         let float = |f: &dyn Fn(&Estimate) -> Option<f64>| -> ArrayRef {
@@ -143,7 +153,7 @@ impl Batches {
         self.batch(&COEFFICIENTS, rows.iter().map(|(r, ..)| r.sweep as u32).collect(), columns)
     }
 
-    pub fn replicates(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+    fn replicates(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
         let mut sweeps = Vec::new();
         let mut laws = Vec::new();
         let (mut numbers, mut objectives, mut converged) = (Vec::new(), Vec::new(), Vec::new());
@@ -170,7 +180,7 @@ impl Batches {
         self.batch(&REPLICATES, sweeps, columns)
     }
 
-    pub fn residuals(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+    fn residuals(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
         let rows: Vec<_> = chunk
             .records
             .iter()
@@ -184,7 +194,7 @@ impl Batches {
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, ..)| &self.context.laws[r.law]))),
             Arc::new(StringArray::from_iter_values(
-                rows.iter().map(|(.., row)| &self.context.files[row.file as usize]),
+                rows.iter().map(|(.., row)| &self.context.fragments[row.file as usize]),
             )),
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|(.., row)| row.row as i64))),
         ];
@@ -203,23 +213,18 @@ impl Batches {
         self.batch(&RESIDUALS, rows.iter().map(|(r, ..)| r.sweep as u32).collect(), columns)
     }
 
-    pub fn rejected(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+    fn rejected(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
         let rows = &chunk.rejected;
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from_iter(
                 rows.iter().map(|r| r.law.map(|law| self.context.laws[law].as_str())),
             )),
             Arc::new(StringArray::from_iter(
-                rows.iter().map(|r| r.place.map(|(file, _)| self.context.files[file as usize].as_str())),
+                rows.iter().map(|r| r.place.map(|(file, _)| self.context.fragments[file as usize].as_str())),
             )),
             Arc::new(Int64Array::from_iter(rows.iter().map(|r| r.place.map(|(_, row)| row as i64)))),
             Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.reason))),
         ];
         self.batch(&REJECTED, rows.iter().map(|r| r.sweep as u32).collect(), columns)
-    }
-
-    /// The number of fits per status in a chunk, in the order of [`Status::ALL`].
-    pub fn statuses(chunk: &Chunk) -> [u64; Status::ALL.len()] {
-        Status::ALL.map(|status| chunk.records.iter().filter(|r| r.status == status).count() as u64)
     }
 }

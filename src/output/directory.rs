@@ -15,30 +15,12 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
+use super::batches::Batches;
+use super::records::{Chunk, RunContext, Sink};
 use super::schema;
+use crate::error::Error;
 
 const MANIFEST: &str = "manifest.json";
-
-#[derive(Debug, thiserror::Error)]
-pub enum OutputError {
-    #[error("{path}: holds an earlier result; give another --out, or --overwrite to replace it")]
-    Exists { path: String },
-    #[error("{path}: cannot be the output directory: {reason}")]
-    Unusable { path: String, reason: String },
-    #[error("{path}: writing failed: {reason}")]
-    Write { path: String, reason: String },
-    #[error("building the output tables failed: {0}")]
-    Tables(#[from] arrow::error::ArrowError),
-}
-
-impl OutputError {
-    pub fn exit_status(&self) -> u8 {
-        match self {
-            OutputError::Exists { .. } | OutputError::Unusable { .. } => 2,
-            OutputError::Write { .. } | OutputError::Tables(_) => 1,
-        }
-    }
-}
 
 /// An output directory being written.
 pub struct Directory {
@@ -50,9 +32,9 @@ pub struct Directory {
 }
 
 /// Whether a directory can take a result; nothing is changed.
-pub fn check(path: &Path, overwrite: bool) -> Result<(), OutputError> {
+pub fn check(path: &Path, overwrite: bool) -> Result<(), Error> {
     let shown = path.display().to_string();
-    let unusable = |reason: &str| OutputError::Unusable { path: shown.clone(), reason: reason.to_string() };
+    let unusable = |reason: &str| Error::UnusableOutput { path: shown.clone(), reason: reason.to_string() };
     match fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             // The nearest existing ancestor must be a directory.
@@ -72,7 +54,7 @@ pub fn check(path: &Path, overwrite: bool) -> Result<(), OutputError> {
         Ok(_) => {
             let holds = path.join(MANIFEST).exists()
                 || schema::ALL.iter().any(|t| path.join(file_name(t.name)).exists());
-            if holds { Err(OutputError::Exists { path: shown }) } else { Ok(()) }
+            if holds { Err(Error::Exists { path: shown }) } else { Ok(()) }
         }
     }
 }
@@ -104,7 +86,7 @@ fn file_name(table: &str) -> String {
 
 impl Directory {
     /// Makes the directory and the hidden folder in it.
-    pub fn create(path: &Path, overwrite: bool) -> Result<Directory, OutputError> {
+    pub fn create(path: &Path, overwrite: bool) -> Result<Directory, Error> {
         check(path, overwrite)?;
         let shown = || path.display().to_string();
         let made: Vec<PathBuf> = path
@@ -113,7 +95,7 @@ impl Directory {
             .map(Path::to_path_buf)
             .collect();
         let unusable =
-            |error: std::io::Error| OutputError::Unusable { path: shown(), reason: error.to_string() };
+            |error: std::io::Error| Error::UnusableOutput { path: shown(), reason: error.to_string() };
         fs::create_dir_all(path).map_err(unusable)?;
         if overwrite {
             remove_leftovers(path);
@@ -130,7 +112,7 @@ impl Directory {
     }
 
     /// Opens a table for writing; `job` goes into the file's metadata.
-    pub fn open(&mut self, table: &'static str, schema: SchemaRef, job: &str) -> Result<(), OutputError> {
+    pub fn open(&mut self, table: &'static str, schema: SchemaRef, job: &str) -> Result<(), Error> {
         let path = self.staged(table);
         let fail = |reason: String| self.failure(table, reason);
         let file = File::create(&path).map_err(|e| fail(e.to_string()))?;
@@ -148,7 +130,7 @@ impl Directory {
     }
 
     /// Appends a batch to an open table.
-    pub fn write(&mut self, table: &'static str, batch: &RecordBatch) -> Result<(), OutputError> {
+    pub fn write(&mut self, table: &'static str, batch: &RecordBatch) -> Result<(), Error> {
         let result = match self.writers.iter_mut().find(|(name, _)| *name == table) {
             Some((_, writer)) => writer.write(batch).map_err(|e| e.to_string()),
             None => Ok(()),
@@ -157,7 +139,7 @@ impl Directory {
     }
 
     /// Closes all tables, moves them into place and writes the manifest.
-    pub fn finish(mut self, manifest: &str) -> Result<(), OutputError> {
+    pub fn finish(mut self, manifest: &str) -> Result<(), Error> {
         let mut done = Vec::new();
         for (table, writer) in std::mem::take(&mut self.writers) {
             let result = writer
@@ -201,8 +183,8 @@ impl Directory {
         self.staged_path().join(file_name(table))
     }
 
-    fn failure(&self, table: &str, reason: String) -> OutputError {
-        OutputError::Write { path: self.path.join(file_name(table)).display().to_string(), reason }
+    fn failure(&self, table: &str, reason: String) -> Error {
+        Error::Write { path: self.path.join(file_name(table)).display().to_string(), reason }
     }
 }
 
@@ -215,5 +197,50 @@ impl Drop for Directory {
             let _ = staging.close();
         }
         remove_empty(&self.made);
+    }
+}
+
+/// Writes the tables of a run to a directory of Parquet files.
+pub struct DirectorySink<'a> {
+    path: &'a Path,
+    overwrite: bool,
+    /// The job, as JSON, for the metadata of every file.
+    job: String,
+    open: Option<(Batches, Directory)>,
+}
+
+impl<'a> DirectorySink<'a> {
+    /// Prepares a sink; nothing is changed on the disk before the run begins.
+    #[must_use]
+    pub fn new(path: &'a Path, overwrite: bool, job: String) -> DirectorySink<'a> {
+        DirectorySink { path, overwrite, job, open: None }
+    }
+
+    /// Moves the tables into place and writes the manifest.
+    ///
+    /// # Errors
+    /// If the disk refuses. The directory is then what it was before, or incomplete and without a manifest.
+    pub fn finish(self, manifest: &str) -> Result<(), Error> {
+        self.open.map_or(Ok(()), |(_, directory)| directory.finish(manifest))
+    }
+}
+
+impl Sink for DirectorySink<'_> {
+    fn begin(&mut self, context: &RunContext) -> Result<(), Error> {
+        let batches = Batches::new(context.clone());
+        let mut directory = Directory::create(self.path, self.overwrite)?;
+        for table in batches.tables() {
+            directory.open(table.name, batches.schema(&table), &self.job)?;
+        }
+        self.open = Some((batches, directory));
+        Ok(())
+    }
+
+    fn take(&mut self, chunk: Chunk) -> Result<(), Error> {
+        let Some((batches, directory)) = &mut self.open else { return Ok(()) };
+        for table in batches.tables() {
+            directory.write(table.name, &batches.batch_of(&table, &chunk)?)?;
+        }
+        Ok(())
     }
 }

@@ -7,24 +7,35 @@ use arrow::datatypes::{DataType, Field};
 /// A column of an output table.
 #[derive(Clone, Copy, Debug)]
 pub struct ColumnSpec {
+    /// The column's name.
     pub name: &'static str,
+    /// The type.
     pub kind: ColumnKind,
+    /// The unit, or what stands for one.
     pub unit: &'static str,
+    /// What a value says.
     pub meaning: &'static str,
 }
 
 /// A column's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnKind {
+    /// Unicode text.
     Text,
+    /// Signed 64-bit integers.
     Int,
+    /// Unsigned 64-bit integers.
     UInt,
+    /// float64.
     Float,
+    /// True or false.
     Bool,
+    /// Lists of float64.
     FloatList,
 }
 
 impl ColumnKind {
+    /// Returns the Arrow type.
     pub fn data_type(self) -> DataType {
         match self {
             ColumnKind::Text => DataType::Utf8,
@@ -36,6 +47,7 @@ impl ColumnKind {
         }
     }
 
+    /// Returns the type's name as documentation writes it.
     pub fn name(self) -> &'static str {
         match self {
             ColumnKind::Text => "string",
@@ -61,8 +73,11 @@ impl ColumnSpec {
 /// An output table.
 #[derive(Clone, Copy, Debug)]
 pub struct TableSpec {
+    /// The table's name; its file is `NAME.parquet`.
     pub name: &'static str,
+    /// What a row is.
     pub rows: &'static str,
+    /// The columns after the keys, in order.
     pub columns: &'static [ColumnSpec],
 }
 
@@ -81,6 +96,7 @@ const LAW: ColumnSpec = column("law", Text, "", "catalogue name, or the formula 
 const FILE: ColumnSpec = column("file", Text, "", "input file");
 const ROW: ColumnSpec = column("row", Int, "", "row in the file, from 0");
 
+/// One row per sweep and law.
 pub const FITS: TableSpec = TableSpec {
     name: "fits",
     rows: "one row per sweep and law",
@@ -89,7 +105,12 @@ pub const FITS: TableSpec = TableSpec {
         column("residual", Text, "", "T: residuals are T(prediction) − T(response)"),
         column("loss", Text, "", "ρ: the objective is Σ w·ρ(residual/σ)"),
         column("seed", UInt, "", "every random number follows from it"),
-        column("status", Text, "", "converged, at_bound, not_converged, underdetermined or failed"),
+        column(
+            "status",
+            Text,
+            "",
+            "converged, at_bound, not_converged, unbounded, underdetermined or failed",
+        ),
         column("message", Text, "", "why, in a sentence; empty when converged"),
         column("n_points", Int, "observations", "observations used, those of weight zero not counted"),
         column("n_parameters", Int, "", "free parameters"),
@@ -132,6 +153,7 @@ pub const FITS: TableSpec = TableSpec {
     ],
 };
 
+/// One row per sweep, law and parameter.
 pub const COEFFICIENTS: TableSpec = TableSpec {
     name: "coefficients",
     rows: "one row per sweep, law and parameter",
@@ -150,6 +172,7 @@ pub const COEFFICIENTS: TableSpec = TableSpec {
     ],
 };
 
+/// One row per sweep, law and replicate.
 pub const REPLICATES: TableSpec = TableSpec {
     name: "replicates",
     rows: "one row per sweep, law and replicate",
@@ -181,6 +204,7 @@ pub const RESIDUALS: TableSpec = TableSpec {
 /// Where the variables are put in [`RESIDUALS`].
 pub const VARIABLES_AT: usize = 3;
 
+/// One row per observation or sweep that was left out.
 pub const REJECTED: TableSpec = TableSpec {
     name: "rejected",
     rows: "one row per observation or sweep that was left out",
@@ -192,6 +216,7 @@ pub const REJECTED: TableSpec = TableSpec {
     ],
 };
 
+/// All tables.
 pub const ALL: [TableSpec; 5] = [FITS, COEFFICIENTS, REPLICATES, RESIDUALS, REJECTED];
 
 /// Whether a name is a column of any table.

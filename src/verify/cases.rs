@@ -9,7 +9,8 @@ use serde::Deserialize;
 use crate::infer::generator;
 use crate::law::{Catalogue, Domain, Law};
 
-use super::VerifyError;
+use super::fault;
+use crate::error::Error;
 
 const CASES: &str = include_str!("cases.toml");
 
@@ -77,13 +78,13 @@ impl Values {
 }
 
 /// The cases, one for every law of the built-in catalogue, with their laws.
-pub fn cases() -> Result<Vec<(Case, Law)>, VerifyError> {
+pub fn cases() -> Result<Vec<(Case, Law)>, Error> {
     #[derive(Deserialize)]
     struct File {
         #[serde(rename = "case")]
         cases: Vec<Case>,
     }
-    let data = |error: String| VerifyError::Data(error);
+    let data = fault;
     let file: File = toml::from_str(CASES).map_err(|e| data(e.to_string()))?;
     let catalogue = Catalogue::built_in().map_err(|e| data(e.to_string()))?;
     catalogue

@@ -39,7 +39,8 @@ use crate::problem::{LaneData, Loss, Problem, ProgramWorkspace, bind_columns, ou
 
 use super::cases::{Draws, cases};
 use super::precise::{At, HERE, PreciseLaw, add, div, mul, number, scaled, sub, to_f64};
-use super::{Outcome, Quantity, Section, VerifyError, below, nist};
+use super::{Outcome, Quantity, Section, below, fault, nist};
+use crate::error::Error;
 
 /// Digits wanted.
 fn floor(quantity: Quantity) -> f64 {
@@ -86,7 +87,7 @@ const LANGUAGE: [(&str, &[f64]); 8] = [
 ];
 
 /// The laws of the catalogue, of NIST's problems, and of [`LANGUAGE`].
-pub fn derivatives() -> Result<Section, VerifyError> {
+pub fn derivatives() -> Result<Section, Error> {
     let mut laws: Vec<(String, &'static str, Law, Vec<Point>)> = Vec::new();
     for (index, (case, law)) in cases()?.into_iter().enumerate() {
         let mut draws = Draws::new(index as u64);
@@ -124,7 +125,7 @@ pub fn derivatives() -> Result<Section, VerifyError> {
         laws.push((problem.name.clone(), "nist", law, points));
     }
     for (index, (text, around)) in LANGUAGE.iter().enumerate() {
-        let data = |error: String| VerifyError::Data(format!("{text}: {error}"));
+        let data = |error: String| fault(format!("{text}: {error}"));
         let formula = parse_formula(text).map_err(|e| data(e.to_string()))?;
         let columns = ["x", "y"].map(str::to_string);
         let law = Law::from_formula(formula, &columns).map_err(|e| data(e.to_string()))?;
@@ -136,7 +137,7 @@ pub fn derivatives() -> Result<Section, VerifyError> {
         let points = usable(&law, || point(&mut draws));
         laws.push(((*text).to_string(), "language", law, points));
     }
-    let outcomes: Result<Vec<Outcome>, VerifyError> = laws
+    let outcomes: Result<Vec<Outcome>, Error> = laws
         .par_iter()
         .map(|(name, case, law, points)| {
             let begun = Instant::now();
@@ -200,17 +201,14 @@ fn outputs(problem: &Problem, program: &Program, theta: &[f64]) -> Vec<Vec<f64>>
 }
 
 /// Digits right in the worst derivative of each order, over all points and both residual spaces.
-fn check(law: &Law, points: &[Point]) -> Result<Vec<(Quantity, f64)>, VerifyError> {
+fn check(law: &Law, points: &[Point]) -> Result<Vec<(Quantity, f64)>, Error> {
     let spaces = [Residual::Linear, Residual::Log].map(|residual| Models::compile(law.clone(), residual));
     let mut worst = [MOST; 3];
     for point in points {
         let theta = |models: &Models| bound(law, models, point).coordinates(&free(law, &point.parameters));
         let here = theta(&spaces[0]);
         if theta(&spaces[1]) != here {
-            return Err(VerifyError::Data(format!(
-                "{}: its coordinates depend on the residual space",
-                law.name
-            )));
+            return Err(fault(format!("{}: its coordinates depend on the residual space", law.name)));
         }
         let exact = Exact::at(law, &bound(law, &spaces[0], point), &here, point)?;
         for (models, residual) in spaces.iter().zip([Residual::Linear, Residual::Log]) {
@@ -259,8 +257,8 @@ struct Differences {
 }
 
 impl Exact {
-    fn at(law: &Law, problem: &Problem, theta: &[f64], point: &Point) -> Result<Exact, VerifyError> {
-        let data = |error: String| VerifyError::Data(format!("{}: {error}", law.name));
+    fn at(law: &Law, problem: &Problem, theta: &[f64], point: &Point) -> Result<Exact, Error> {
+        let data = |error: String| fault(format!("{}: {error}", law.name));
         let precise =
             PreciseLaw::new(law, &problem.model.natural, &problem.means).map_err(|e| data(e.to_string()))?;
         let mut constants = Consts::new().map_err(|e| data(format!("{e:?}")))?;

@@ -15,6 +15,7 @@ pub mod nist;
 pub mod precise;
 pub mod self_tests;
 
+use crate::error::Error;
 use std::time::Duration;
 
 use crate::optimize::Status;
@@ -113,7 +114,7 @@ fn below(digits: &[(Quantity, f64)], floor: impl Fn(Quantity) -> f64) -> Option<
 }
 
 /// All checks.
-pub fn run() -> Result<Vec<Section>, VerifyError> {
+pub fn run() -> Result<Vec<Section>, Error> {
     Ok(vec![
         nist::from_official_starts()?,
         nist::without_a_start()?,
@@ -122,10 +123,9 @@ pub fn run() -> Result<Vec<Section>, VerifyError> {
     ])
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    #[error("the built-in problems cannot be read: {0}")]
-    Data(String),
+/// The error that the built-in problems cannot be read, which would be a defect.
+fn fault(reason: String) -> Error {
+    Error::Internal { context: "the built-in problems".to_string(), reason }
 }
 
 /// How many outcomes have at least so many digits of the parameters.

@@ -20,7 +20,8 @@ use crate::law::{Law, Residual};
 use crate::optimize::{self, Models, Workspace};
 use crate::problem::{Loss, bind_columns};
 
-use super::{Outcome, Quantity, Section, VerifyError, below, digits, reaching};
+use super::{Outcome, Quantity, Section, below, digits, fault, reaching};
+use crate::error::Error;
 
 const NIST: &str = include_str!("../../fixtures/nist_strd.json");
 
@@ -70,12 +71,12 @@ impl Start {
 }
 
 /// All problems.
-pub fn problems() -> Result<Vec<Problem>, VerifyError> {
-    serde_json::from_str(NIST).map_err(|error| VerifyError::Data(error.to_string()))
+pub fn problems() -> Result<Vec<Problem>, Error> {
+    serde_json::from_str(NIST).map_err(|error| fault(error.to_string()))
 }
 
 /// Fits from each of NIST's starts alone.
-pub fn from_official_starts() -> Result<Section, VerifyError> {
+pub fn from_official_starts() -> Result<Section, Error> {
     let outcomes = fits(&[Start::First, Start::Second])?;
     let missed = missed_targets(&outcomes, &TARGETS);
     let about = "NIST's nonlinear problems, each official start alone";
@@ -83,14 +84,14 @@ pub fn from_official_starts() -> Result<Section, VerifyError> {
 }
 
 /// Fits by the multi-start, which is given no start.
-pub fn without_a_start() -> Result<Section, VerifyError> {
+pub fn without_a_start() -> Result<Section, Error> {
     let outcomes = fits(&[Start::Own])?;
     let missed = missed_targets(&outcomes, &TARGETS_WITHOUT_START);
     let about = "NIST's nonlinear problems, no start given, up to the law's symmetries";
     Ok(Section { check: "nist", about, outcomes, missed })
 }
 
-fn fits(starts: &[Start]) -> Result<Vec<Outcome>, VerifyError> {
+fn fits(starts: &[Start]) -> Result<Vec<Outcome>, Error> {
     let mut outcomes = Vec::new();
     for problem in &problems()? {
         for &start in starts {
@@ -111,8 +112,8 @@ fn missed_targets(outcomes: &[Outcome], targets: &[(f64, usize)]) -> Vec<String>
 
 impl Problem {
     /// The formula as a law of the problem's columns.
-    pub fn law(&self) -> Result<Law, VerifyError> {
-        let data = |error: String| VerifyError::Data(format!("{}: {error}", self.name));
+    pub fn law(&self) -> Result<Law, Error> {
+        let data = |error: String| fault(format!("{}: {error}", self.name));
         let formula = parse_formula(&self.law).map_err(|e| data(e.to_string()))?;
         let names: Vec<String> = self.columns.keys().cloned().collect();
         Law::from_formula(formula, &names).map_err(|e| data(e.to_string()))
@@ -120,7 +121,7 @@ impl Problem {
 
     /// All images of the parameters that are the same curve, the identity first: per place the parameter that
     /// takes it, and its sign.
-    fn images(&self) -> Result<Vec<Vec<(usize, f64)>>, VerifyError> {
+    fn images(&self) -> Result<Vec<Vec<(usize, f64)>>, Error> {
         let mut generators = Vec::new();
         for symmetry in &self.symmetries {
             let image: Option<Vec<(usize, f64)>> = symmetry
@@ -132,7 +133,7 @@ impl Problem {
                 })
                 .collect();
             let image = image.filter(|image| image.len() == self.parameters.len());
-            let unknown = || VerifyError::Data(format!("{}: a symmetry of other parameters", self.name));
+            let unknown = || fault(format!("{}: a symmetry of other parameters", self.name));
             generators.push(image.ok_or_else(unknown)?);
         }
         let mut images: Vec<Vec<(usize, f64)>> =
@@ -164,7 +165,7 @@ impl Problem {
     }
 }
 
-fn fit(problem: &Problem, start: Start) -> Result<Outcome, VerifyError> {
+fn fit(problem: &Problem, start: Start) -> Result<Outcome, Error> {
     let law = problem.law()?;
     let columns: Vec<(&str, &[f64])> =
         problem.columns.iter().map(|(name, values)| (name.as_str(), values.as_slice())).collect();

@@ -16,11 +16,12 @@ use crate::problem::{Loss, bind_columns};
 
 use super::cases::{Case, Wanted, cases};
 use super::precise::{At, HERE, PreciseLaw, number, to_f64};
-use super::{Outcome, Quantity, Section, VerifyError, below, digits};
+use super::{Outcome, Quantity, Section, below, digits, fault};
+use crate::error::Error;
 
 /// One fit per law of the catalogue.
-pub fn self_tests() -> Result<Section, VerifyError> {
-    let outcomes: Result<Vec<Outcome>, VerifyError> =
+pub fn self_tests() -> Result<Section, Error> {
+    let outcomes: Result<Vec<Outcome>, Error> =
         cases()?.par_iter().map(|(case, law)| self_test(case, law)).collect();
     Ok(Section {
         check: "self-test",
@@ -31,8 +32,8 @@ pub fn self_tests() -> Result<Section, VerifyError> {
 }
 
 /// The law's predictions at its true parameters.
-fn response(law: &Law, truth: &[f64], columns: &[Vec<f64>]) -> Result<Vec<f64>, VerifyError> {
-    let data = |error: String| VerifyError::Data(format!("{}: {error}", law.name));
+fn response(law: &Law, truth: &[f64], columns: &[Vec<f64>]) -> Result<Vec<f64>, Error> {
+    let data = |error: String| fault(format!("{}: {error}", law.name));
     let precise = PreciseLaw::in_parameters(law).map_err(|e| data(e.to_string()))?;
     let mut constants = Consts::new().map_err(|e| data(format!("{e:?}")))?;
     let steps: Vec<BigFloat> = truth.iter().map(|_| number(0.0)).collect();
@@ -45,7 +46,7 @@ fn response(law: &Law, truth: &[f64], columns: &[Vec<f64>]) -> Result<Vec<f64>, 
         .collect())
 }
 
-fn self_test(case: &Case, law: &Law) -> Result<Outcome, VerifyError> {
+fn self_test(case: &Case, law: &Law) -> Result<Outcome, Error> {
     let truth = case.truth(law);
     let columns = case.columns(law);
     let response = response(law, &truth, &columns)?;

@@ -15,7 +15,8 @@ use arrow::datatypes::{Field, Schema};
 use arrow::util::display::array_value_to_string;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
-use sweepfit::input::{Dataset, DatasetError, Request, inspect, read};
+use sweepfit::Error;
+use sweepfit::input::{Dataset, ParquetFiles, Request, read};
 
 /// A folder that goes away with the test.
 pub struct Folder(tempfile::TempDir);
@@ -72,11 +73,11 @@ pub fn request(columns: &[&str]) -> Request {
     Request { columns: names(columns), order: names(columns), ..Request::default() }
 }
 
-pub fn load(inputs: &[String], request: &Request) -> Result<Dataset, DatasetError> {
-    read(&inspect(inputs)?, request, &AtomicBool::new(false))
+pub fn load(inputs: &[String], request: &Request) -> Result<Dataset, Error> {
+    read(&ParquetFiles::find(inputs)?, request, &AtomicBool::new(false))
 }
 
-pub fn fails(inputs: &[String], request: &Request) -> DatasetError {
+pub fn fails(inputs: &[String], request: &Request) -> Error {
     load(inputs, request).expect_err("the request does not fit")
 }
 

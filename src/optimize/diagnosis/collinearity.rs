@@ -6,8 +6,9 @@
 //! power of the other (tokens in fixed proportion to parameters).
 
 use crate::compile::Role;
+use crate::formula::list;
 use crate::formula::{BinaryOp, Expr, ExprKind, names};
-use crate::law::{Law, list};
+use crate::law::Law;
 use crate::problem::Problem;
 
 use crate::optimize::models::Models;

@@ -5,7 +5,8 @@ pub mod flags;
 pub mod identifiability;
 
 use crate::compile::{LARGEST_LOG, Scale};
-use crate::law::{Domain, Law, list};
+use crate::formula::list;
+use crate::law::{Domain, Law};
 use crate::problem::{LaneData, Problem};
 
 use self::collinearity::{Collinear, MOVES, MOVES_MUCH, few_values, movement, movers, narrow_range};

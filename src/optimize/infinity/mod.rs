@@ -25,8 +25,9 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::compile::{Coordinate, Role, Scale};
+use crate::formula::list;
 use crate::formula::names;
-use crate::law::{Residual, list};
+use crate::law::Residual;
 use crate::problem::{LaneData, Problem};
 
 use self::limit_curve::{LimitCurve, recognise};

@@ -1,16 +1,11 @@
 //! Opening Parquet files that may be anything: text with the wrong name, cut short, damaged on purpose.
 //!
-//! The decoder is not written for hostile bytes and panics on some of them (0.3 % of 90,000 damaged files). A
-//! panic is caught around each of its steps and becomes the error that it is. That needs unwinding: never build
-//! with `panic = "abort"`. A file that makes the decoder ask for more memory than there is still ends the program.
+//! A file that makes the decoder ask for more memory than there is still ends the program.
 
-use std::any::Any;
-use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -18,44 +13,8 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::error::{DatasetError, Phase};
-
-thread_local! {
-    /// Whether this thread is inside [`guard`], where a panic is an answer and no accident.
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs one step of the decoder; a panic becomes the message it carries.
-///
-/// Nothing is printed for such a panic. All other panics, those of other threads included, are reported as before:
-/// the hook that is installed here asks the thread it runs on and passes everything else to the hook before it.
-pub(in crate::input) fn guard<T>(step: impl FnOnce() -> T) -> Result<T, String> {
-    static QUIET: Once = Once::new();
-    QUIET.call_once(|| {
-        let previous = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !GUARDED.get() {
-                previous(info);
-            }
-        }));
-    });
-    let outer = GUARDED.replace(true);
-    // What `step` may leave half-changed is not used again: its file is given up.
-    let result = panic::catch_unwind(AssertUnwindSafe(step));
-    GUARDED.set(outer);
-    result.map_err(|payload| message_of(payload.as_ref()))
-}
-
-/// What a panic said.
-pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given")
-}
-
-fn message_of(payload: &(dyn Any + Send)) -> String {
-    // Assertion messages spread over lines; the first says what.
-    format!("decoding failed: {}", panic_text(payload).lines().next().unwrap_or_default())
-}
+use super::super::guard::guard;
+use crate::error::{Error, Phase};
 
 /// An open file as the decoder reads it.
 ///
@@ -144,10 +103,7 @@ impl Read for Remembering {
 }
 
 /// Opens a file and decodes its footer.
-pub(in crate::input) fn open(
-    path: &Path,
-    phase: Phase,
-) -> Result<(OpenFile, ArrowReaderMetadata), DatasetError> {
+pub(in crate::input) fn open(path: &Path, phase: Phase) -> Result<(OpenFile, ArrowReaderMetadata), Error> {
     let unreadable = |e: io::Error| io_error(path, e, phase);
     let mut file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
@@ -168,16 +124,16 @@ pub(in crate::input) fn open(
 }
 
 /// Tells the usual mistakes apart before the decoder sees the file, by the marks at its two ends.
-fn look_at_edges(file: &mut File, length: u64, path: &Path, phase: Phase) -> Result<(), DatasetError> {
+fn look_at_edges(file: &mut File, length: u64, path: &Path, phase: Phase) -> Result<(), Error> {
     const MARK: [u8; 4] = *b"PAR1";
     const ENCRYPTED: [u8; 4] = *b"PARE";
     /// Mark, footer length, mark.
     const LEAST: u64 = 12;
     let name = || path.display().to_string();
     if length == 0 {
-        return Err(DatasetError::EmptyFile { path: name() });
+        return Err(Error::EmptyFile { path: name() });
     }
-    let not_parquet = |what: &str| DatasetError::NotParquet { path: name(), what: what.to_owned() };
+    let not_parquet = |what: &str| Error::NotParquet { path: name(), what: what.to_owned() };
     if length < LEAST {
         return Err(not_parquet("it is shorter than the shortest of them"));
     }
@@ -192,48 +148,30 @@ fn look_at_edges(file: &mut File, length: u64, path: &Path, phase: Phase) -> Res
     let last = edge(SeekFrom::End(-4)).map_err(failed)?;
     match (first, last) {
         (MARK, MARK) => Ok(()),
-        (ENCRYPTED, _) | (_, ENCRYPTED) => Err(DatasetError::Encrypted { path: name() }),
-        (MARK, _) => Err(DatasetError::Truncated { path: name() }),
+        (ENCRYPTED, _) | (_, ENCRYPTED) => Err(Error::Encrypted { path: name() }),
+        (MARK, _) => Err(Error::Truncated { path: name() }),
         (_, MARK) => Err(not_parquet("it ends like one, but its beginning is another")),
         _ => Err(not_parquet("the mark `PAR1` is missing")),
     }
 }
 
 /// The error for a decoder's failure: the disk's, if the disk failed meanwhile, otherwise the file's.
-pub(in crate::input) fn damaged(
-    path: &Path,
-    source: &OpenFile,
-    reason: String,
-    phase: Phase,
-) -> DatasetError {
+pub(in crate::input) fn damaged(path: &Path, source: &OpenFile, reason: String, phase: Phase) -> Error {
     match source.take_failure() {
         // The file was longer when it was opened.
         Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            DatasetError::Changed { path: path.display().to_string(), what: "it became shorter".to_owned() }
+            Error::Changed { path: path.display().to_string(), what: "it became shorter".to_owned() }
         }
         Some(error) => io_error(path, error, phase),
-        None => DatasetError::Corrupt { path: path.display().to_string(), reason },
+        None => Error::Corrupt { path: path.display().to_string(), reason },
     }
 }
 
-fn io_error(path: &Path, source: io::Error, phase: Phase) -> DatasetError {
+fn io_error(path: &Path, source: io::Error, phase: Phase) -> Error {
     let name = path.display().to_string();
     match (source.kind(), phase) {
-        (io::ErrorKind::NotFound, Phase::Inspect) => DatasetError::Missing { path: name },
-        (io::ErrorKind::NotFound, Phase::Read) => DatasetError::Vanished { path: name },
-        _ => DatasetError::Unreadable { path: name, source, phase },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_becomes_its_message() {
-        let answer: Result<(), String> = guard(|| panic!("value {} of\nmany", 7));
-        assert_eq!(answer, Err("decoding failed: value 7 of".to_owned()));
-        assert_eq!(guard(|| 5), Ok(5));
-        assert!(!GUARDED.get(), "the silence ends with the step");
+        (io::ErrorKind::NotFound, Phase::Inspect) => Error::Missing { path: name },
+        (io::ErrorKind::NotFound, Phase::Read) => Error::Vanished { path: name },
+        _ => Error::Unreadable { path: name, source, phase },
     }
 }

@@ -11,15 +11,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::error::{DatasetError, Phase};
+use crate::error::{Error, Phase};
 
 /// The files that `inputs` stand for, sorted by path, each once.
 ///
 /// # Errors
 /// If there are none, or an input does not exist, matches nothing or cannot be listed.
-pub fn expand(inputs: &[String]) -> Result<Vec<PathBuf>, DatasetError> {
+pub fn expand(inputs: &[String]) -> Result<Vec<PathBuf>, Error> {
     if inputs.is_empty() {
-        return Err(DatasetError::NoInputs);
+        return Err(Error::NoInputs);
     }
     let mut found = Files::default();
     for input in inputs {
@@ -30,7 +30,7 @@ pub fn expand(inputs: &[String]) -> Result<Vec<PathBuf>, DatasetError> {
             // A path that exists is never a pattern: names with brackets in them stay usable.
             Err(_) if is_pattern(input) => found.add_matches(input)?,
             Err(_) => {
-                return Err(DatasetError::Missing { path: input.clone() });
+                return Err(Error::Missing { path: input.clone() });
             }
         }
     }
@@ -48,7 +48,7 @@ struct Files {
 
 impl Files {
     /// Adds a file, or every Parquet file below a directory.
-    fn add(&mut self, path: &Path) -> Result<(), DatasetError> {
+    fn add(&mut self, path: &Path) -> Result<(), Error> {
         let metadata = fs::metadata(path).map_err(|e| unreadable(path, e))?;
         if !metadata.is_dir() {
             if !metadata.is_file() {
@@ -87,13 +87,13 @@ impl Files {
                 }
             }
         }
-        if any { Ok(()) } else { Err(DatasetError::EmptyDirectory { path: path.display().to_string() }) }
+        if any { Ok(()) } else { Err(Error::EmptyDirectory { path: path.display().to_string() }) }
     }
 
-    fn add_matches(&mut self, pattern: &str) -> Result<(), DatasetError> {
+    fn add_matches(&mut self, pattern: &str) -> Result<(), Error> {
         let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
         let matches = glob::glob_with(pattern, options)
-            .map_err(|e| DatasetError::BadPattern { pattern: pattern.to_owned(), reason: e.to_string() })?;
+            .map_err(|e| Error::BadPattern { pattern: pattern.to_owned(), reason: e.to_string() })?;
         let asks_for_marked = Path::new(pattern).file_name().is_some_and(is_skipped);
         let mut any = false;
         for path in matches {
@@ -107,10 +107,10 @@ impl Files {
             any = true;
             self.add(&path)?;
         }
-        if any { Ok(()) } else { Err(DatasetError::NoMatch { pattern: pattern.to_owned() }) }
+        if any { Ok(()) } else { Err(Error::NoMatch { pattern: pattern.to_owned() }) }
     }
 
-    fn add_file(&mut self, path: &Path) -> Result<(), DatasetError> {
+    fn add_file(&mut self, path: &Path) -> Result<(), Error> {
         let resolved = fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
         if self.seen.insert(resolved) {
             self.files.push(path.to_owned());
@@ -128,8 +128,8 @@ fn is_skipped(name: &OsStr) -> bool {
     matches!(name.as_encoded_bytes().first(), Some(b'.' | b'_'))
 }
 
-fn unreadable(path: &Path, source: io::Error) -> DatasetError {
-    DatasetError::Unreadable { path: path.display().to_string(), source, phase: Phase::Inspect }
+fn unreadable(path: &Path, source: io::Error) -> Error {
+    Error::Unreadable { path: path.display().to_string(), source, phase: Phase::Inspect }
 }
 
 #[cfg(test)]
@@ -147,7 +147,7 @@ mod tests {
         root
     }
 
-    fn expand_in(root: &tempfile::TempDir, inputs: &[&str]) -> Result<Vec<String>, DatasetError> {
+    fn expand_in(root: &tempfile::TempDir, inputs: &[&str]) -> Result<Vec<String>, Error> {
         let inputs: Vec<String> = inputs.iter().map(|i| root.path().join(i).display().to_string()).collect();
         let files = expand(&inputs)?;
         let relative =
@@ -198,11 +198,11 @@ mod tests {
     #[test]
     fn nothing_found_is_an_error_of_its_kind() {
         let root = tree(&["d/notes.txt"]);
-        assert!(matches!(expand(&[]), Err(DatasetError::NoInputs)));
-        assert!(matches!(expand_in(&root, &["d"]), Err(DatasetError::EmptyDirectory { .. })));
-        assert!(matches!(expand_in(&root, &["gone.parquet"]), Err(DatasetError::Missing { .. })));
-        assert!(matches!(expand_in(&root, &["*.parquet"]), Err(DatasetError::NoMatch { .. })));
-        assert!(matches!(expand_in(&root, &["a***b"]), Err(DatasetError::BadPattern { .. })));
+        assert!(matches!(expand(&[]), Err(Error::NoInputs)));
+        assert!(matches!(expand_in(&root, &["d"]), Err(Error::EmptyDirectory { .. })));
+        assert!(matches!(expand_in(&root, &["gone.parquet"]), Err(Error::Missing { .. })));
+        assert!(matches!(expand_in(&root, &["*.parquet"]), Err(Error::NoMatch { .. })));
+        assert!(matches!(expand_in(&root, &["a***b"]), Err(Error::BadPattern { .. })));
     }
 
     #[cfg(unix)]

@@ -1,0 +1,455 @@
+//! What can go wrong, as one enum.
+//!
+//! An error names the setting of the job, the file, the column and the row that it is about, and says what to do. How a
+//! setting is written is its front's affair: [`Error::text`] takes the spelling as an argument, so that a program
+//! shows its flags and a library its fields. Exit codes are the program's; [`Error::kind`] is what they follow from.
+
+use std::fmt;
+use std::io;
+
+use crate::formula::{FormulaError, Span};
+
+/// A setting of a job, by which an error says what to change. [`Display`](fmt::Display) names the field of the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// The input files.
+    Inputs,
+    /// The key columns.
+    By,
+    /// A definition.
+    Let,
+    /// The condition on rows.
+    Where,
+    /// The left side of the law.
+    Response,
+    /// A law, by name or formula.
+    Law,
+    /// The catalogue of laws, which lists the names.
+    Catalogue,
+    /// The column of weights.
+    Weight,
+    /// The column of standard deviations.
+    Sigma,
+    /// The least number of observations.
+    MinPoints,
+    /// The resampling scheme.
+    Resample,
+    /// A parameter that is held at a value.
+    Fix,
+    /// A start of the user's own.
+    Start,
+    /// The number of starts.
+    Starts,
+    /// The confidence of intervals.
+    Confidence,
+    /// Whether the residuals are wanted.
+    Residuals,
+    /// The output directory.
+    Out,
+    /// Whether an earlier result is replaced.
+    Overwrite,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Setting::Inputs => "inputs",
+            Setting::By => "by",
+            Setting::Let => "let",
+            Setting::Where => "condition",
+            Setting::Response => "response",
+            Setting::Law => "law",
+            Setting::Catalogue => "the catalogue",
+            Setting::Weight => "weight",
+            Setting::Sigma => "sigma",
+            Setting::MinPoints => "min_points",
+            Setting::Resample => "resample",
+            Setting::Fix => "fix",
+            Setting::Start => "start",
+            Setting::Starts => "starts",
+            Setting::Confidence => "confidence",
+            Setting::Residuals => "residuals",
+            Setting::Out => "out",
+            Setting::Overwrite => "overwrite",
+        })
+    }
+}
+
+/// A setting and which of its values an error is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The setting.
+    pub setting: Setting,
+    /// The name or value within the setting, such as a column; empty where the setting has only one.
+    pub subject: String,
+}
+
+impl Setting {
+    /// The setting as a whole.
+    #[must_use]
+    pub fn whole(self) -> Place {
+        Place { setting: self, subject: String::new() }
+    }
+
+    /// One value of the setting, such as a column.
+    #[must_use]
+    pub fn of(self, subject: impl Into<String>) -> Place {
+        Place { setting: self, subject: subject.into() }
+    }
+}
+
+/// When reading a file failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// While the inputs were looked up and their schemas read: nothing has started.
+    Inspect,
+    /// While rows were read.
+    Read,
+}
+
+/// Whose fault an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The job or its input is wrong; it will fail again until one of them is changed.
+    Invalid,
+    /// The run could not be completed for a reason outside of job and input, or after fitting had begun.
+    Failed,
+    /// The run was asked to stop.
+    Interrupted,
+}
+
+/// Why a job cannot be run, or was not completed.
+#[derive(Debug)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "fields are named after what they hold; variants say the rest")]
+pub enum Error {
+    /// A text is no formula, expression or condition.
+    Formula { place: Place, error: FormulaError },
+    /// An expression does not fit the columns; `span` is the place in its text.
+    Expression { place: Place, message: String, span: Span },
+    /// A setting has a value that cannot be used.
+    Invalid { place: Place, reason: String },
+    /// A key column has the name of an output column.
+    KeyNameTaken { column: String },
+    /// A law's variable has the name of a column of the table of residuals.
+    VariableNameTaken { variable: String },
+    /// A job has no law.
+    NoLaw,
+    /// No law of the catalogue has the name.
+    UnknownLaw { name: String, nearest: Option<String> },
+    /// A formula is no law of the input's columns.
+    Law { law: String, reason: String },
+    /// A law's response cannot be computed from the input's columns.
+    UnboundResponse { law: String, response: String, reason: String },
+    /// A law's variable is no column of numbers. `available` lists the columns.
+    UnboundVariable { law: String, variable: String, reason: String, available: String },
+    /// A file is no catalogue of laws.
+    Catalogue { file: String, reason: String },
+
+    /// No input is given.
+    NoInputs,
+    /// A path leads nowhere.
+    Missing { path: String },
+    /// A pattern matches no file.
+    NoMatch { pattern: String },
+    /// A pattern is malformed.
+    BadPattern { pattern: String, reason: String },
+    /// A directory holds no input file.
+    EmptyDirectory { path: String },
+    /// The system refused to read a file.
+    Unreadable { path: String, source: io::Error, phase: Phase },
+    /// A file is gone that was there when the job began.
+    Vanished { path: String },
+    /// A file changed while the job ran.
+    Changed { path: String, what: String },
+    /// A file has no bytes.
+    EmptyFile { path: String },
+    /// A file is of another format.
+    NotParquet { path: String, what: String },
+    /// A file lacks its end.
+    Truncated { path: String },
+    /// A file is encrypted.
+    Encrypted { path: String },
+    /// A file is damaged.
+    Corrupt { path: String, reason: String },
+
+    /// A column is not there. `available` lists the columns that are.
+    MissingColumn { place: Place, name: String, nearest: Option<String>, available: String },
+    /// A file lacks a column that other inputs have.
+    MissingInFile { column: String, path: String },
+    /// Two files write a column with types that have no common one.
+    Conflict { column: String, path: String, found: String, other: String, expected: String },
+    /// A file has two columns of one name.
+    Ambiguous { column: String, path: String },
+    /// A name asks for a field of a nested column.
+    Nested { place: Place, name: String, column: String },
+    /// A column is not one of numbers.
+    NotNumeric { place: Place, name: String, found: String, advice: String },
+    /// A column has a type that expressions cannot use.
+    UnusableType { place: Place, name: String, found: String },
+    /// A column has a type that cannot identify rows.
+    UnusableKey { place: Place, name: String, found: String },
+    /// A value cannot be converted to the column's common type.
+    Conversion { path: String, column: String, reason: String },
+    /// The input is larger than a run can number.
+    TooMany { what: &'static str, limit: u64 },
+    /// Columns in memory differ in length.
+    UnequalColumns { column: String, rows: usize, expected: usize },
+
+    /// The output directory holds an earlier result.
+    Exists { path: String },
+    /// A path cannot be the output directory.
+    UnusableOutput { path: String, reason: String },
+    /// An input lies in the output directory.
+    InputInOutput { out: String, input: String },
+    /// A table could not be written.
+    Write { path: String, reason: String },
+
+    /// The run failed while sweeps that were read before were fitted.
+    Midway(Box<Error>),
+    /// The run was asked to stop.
+    Interrupted,
+    /// The program is at fault.
+    Internal { context: String, reason: String },
+}
+
+impl Error {
+    /// Whose fault the error is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Unreadable { phase: Phase::Read, .. }
+            | Error::Vanished { .. }
+            | Error::Changed { .. }
+            | Error::Write { .. }
+            | Error::Internal { .. } => ErrorKind::Failed,
+            Error::Interrupted => ErrorKind::Interrupted,
+            Error::Midway(error) => match error.kind() {
+                ErrorKind::Interrupted => ErrorKind::Interrupted,
+                _ => ErrorKind::Failed,
+            },
+            _ => ErrorKind::Invalid,
+        }
+    }
+
+    /// The error as one about a place in the text that its expression was parsed from.
+    #[must_use]
+    pub(crate) fn within(self, text: &str) -> Error {
+        match self {
+            Error::Expression { place, message, span } => {
+                Error::Formula { place, error: FormulaError::new(message, span, text) }
+            }
+            other => other,
+        }
+    }
+
+    /// The error as a sentence, settings spelled by `name`.
+    #[must_use]
+    pub fn text(&self, name: &dyn Fn(Setting) -> String) -> String {
+        let at = |place: &Place| match place.subject.as_str() {
+            "" => name(place.setting),
+            subject => format!("{} {subject}", name(place.setting)),
+        };
+        match self {
+            Error::Formula { place, error } => format!("{}:\n{error}", at(place)),
+            Error::Expression { place, message, .. } => format!("{}: {message}", at(place)),
+            Error::Invalid { place, reason } => format!("{}: {reason}", at(place)),
+            Error::KeyNameTaken { column } => format!(
+                "{} {column}: the output tables have a column of this name; rename it with {} NEW={column} \
+                 (numbers) or in the input",
+                name(Setting::By),
+                name(Setting::Let)
+            ),
+            Error::VariableNameTaken { variable } => format!(
+                "{}: the table of residuals has a column `{variable}` of its own; give the variable another name \
+                 with {}",
+                name(Setting::Residuals),
+                name(Setting::Let)
+            ),
+            Error::NoLaw => {
+                format!("no law: give {0} NAME or {0} 'response ~ formula'", name(Setting::Law))
+            }
+            Error::UnknownLaw { name: law, nearest } => format!(
+                "{} {law}: no law of this name.{} {} lists them; a formula is written 'response ~ expression'",
+                name(Setting::Law),
+                nearest.as_ref().map(|n| format!(" Did you mean `{n}`?")).unwrap_or_default(),
+                capitalised(&name(Setting::Catalogue))
+            ),
+            Error::Law { law, reason } => format!("`{law}`: {reason}"),
+            Error::UnboundResponse { law, response, reason } => format!(
+                "law `{law}`: its response `{response}`: {reason}; name another with {} COL, or define it with {}",
+                name(Setting::Response),
+                name(Setting::Let)
+            ),
+            Error::UnboundVariable { law, variable, reason, available } => format!(
+                "law `{law}`: its variable `{variable}`: {reason}; define it with {} {variable}=EXPRESSION; the \
+                 columns are {available}",
+                name(Setting::Let)
+            ),
+            Error::Catalogue { file, reason } => format!("{file}: {reason}"),
+            Error::NoInputs => "no input is given; name Parquet files, directories or globs".to_owned(),
+            Error::Missing { path } => format!("{path}: there is no such file or directory; check the path"),
+            Error::NoMatch { pattern } => format!(
+                "{pattern}: no file matches this pattern; check it, and quote it if the shell expands it"
+            ),
+            Error::BadPattern { pattern, reason } => {
+                format!("{pattern}: this is not a valid pattern ({reason}); see `*`, `**`, `?` and `[a-z]`")
+            }
+            Error::EmptyDirectory { path } => format!(
+                "{path}: the directory holds no *.parquet file (names that start with `.` or `_` are skipped); \
+                 name the files, or a glob, if theirs end otherwise"
+            ),
+            Error::Unreadable { path, source, .. } => {
+                format!("{path}: cannot be read ({source}); check its permissions and that the disk is there")
+            }
+            Error::Vanished { path } => format!(
+                "{path}: the file was there when the job began and is gone now; keep inputs in place and run again"
+            ),
+            Error::Changed { path, what } => format!(
+                "{path}: the file changed while the job ran ({what}); run again when nothing writes to it"
+            ),
+            Error::EmptyFile { path } => {
+                format!("{path}: the file is empty (0 bytes); write it again or leave it out")
+            }
+            Error::NotParquet { path, what } => {
+                format!("{path}: this is not a Parquet file ({what}); convert it to Parquet or leave it out")
+            }
+            Error::Truncated { path } => format!(
+                "{path}: the file begins like Parquet but its end is missing; it was cut short while written or \
+                 copied: write or copy it again"
+            ),
+            Error::Encrypted { path } => {
+                format!("{path}: the file is encrypted, which is not supported; decrypt it first")
+            }
+            Error::Corrupt { path, reason } => {
+                format!("{path}: the file is damaged ({reason}); write or copy it again, or leave it out")
+            }
+            Error::MissingColumn { place, name: column, nearest, available } => format!(
+                "{}: there is no column `{column}`{}; the input has {available}",
+                at(place),
+                nearest.as_ref().map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default()
+            ),
+            Error::MissingInFile { column, path } => format!(
+                "{path}: the file has no column `{column}`, which other inputs have; leave the file out, or add the \
+                 column to it"
+            ),
+            Error::Conflict { column, path, found, other, expected } => format!(
+                "{path}: column `{column}` is {found} here but {expected} in {other}; write it with one type, or read \
+                 these files in separate runs"
+            ),
+            Error::Ambiguous { column, path } => {
+                format!("{path}: the file has more than one column named `{column}`; rename one of them")
+            }
+            Error::Nested { place, name: field, column } => format!(
+                "{}: `{field}` asks for a field inside the nested column `{column}`, which is not supported; write \
+                 the field as a column of its own",
+                at(place)
+            ),
+            Error::NotNumeric { place, name: column, found, advice } => {
+                format!("{}: `{column}` is {found}, and a number is needed; {advice}", at(place))
+            }
+            Error::UnusableType { place, name: column, found } => format!(
+                "{}: column `{column}` is {found}, which expressions cannot use; leave it out, or write it as a \
+                 number or text",
+                at(place)
+            ),
+            Error::UnusableKey { place, name: column, found } => format!(
+                "{}: column `{column}` is {found}, which cannot identify rows; write it as a number or text",
+                at(place)
+            ),
+            Error::Conversion { path, column, reason } => {
+                format!("{path}: column `{column}`: {reason}; write it with the type that other inputs have")
+            }
+            Error::TooMany { what, limit } => format!(
+                "the inputs have too many {what} for one run (more than {limit}); split the job by key or by file"
+            ),
+            Error::UnequalColumns { column, rows, expected } => format!(
+                "column `{column}` has {rows} rows, and the columns before it have {expected}; all columns need one \
+                 length"
+            ),
+            Error::Exists { path } => format!(
+                "{path}: holds an earlier result; give another {}, or {} to replace it",
+                name(Setting::Out),
+                name(Setting::Overwrite)
+            ),
+            Error::UnusableOutput { path, reason } => {
+                format!("{path}: cannot be the output directory: {reason}")
+            }
+            Error::InputInOutput { out, input } => format!(
+                "{} {out}: the input {input} lies in it; write the result elsewhere",
+                name(Setting::Out)
+            ),
+            Error::Write { path, reason } => format!("{path}: writing failed: {reason}"),
+            Error::Midway(error) => format!("{}; nothing was written", error.text(name)),
+            Error::Interrupted => "interrupted; nothing was written".to_owned(),
+            Error::Internal { context, reason } => {
+                format!("{context}: {reason}; this is a defect of the program, please report it")
+            }
+        }
+    }
+}
+
+/// The text with its first letter in upper case, to begin a sentence.
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(&|setting| setting.to_string()))
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Formula { error, .. } => Some(error),
+            Error::Unreadable { source, .. } => Some(source),
+            Error::Midway(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// A formula that was parsed outside of a job, as a law.
+impl From<FormulaError> for Error {
+    fn from(error: FormulaError) -> Error {
+        Error::Formula { place: Setting::Law.whole(), error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_front_spells_the_settings_in_its_own_way() {
+        let error = Error::UnboundVariable {
+            law: "power".into(),
+            variable: "x".into(),
+            reason: "there is no column `x`".into(),
+            available: "`n`".into(),
+        };
+        assert!(error.to_string().contains("define it with let x=EXPRESSION"), "{error}");
+        let as_flag = |setting: Setting| format!("--{setting}");
+        assert!(error.text(&as_flag).contains("define it with --let x=EXPRESSION"));
+        let error = Error::Invalid { place: Setting::By.of("run"), reason: "given twice".into() };
+        assert_eq!(
+            (error.to_string(), error.text(&as_flag)),
+            ("by run: given twice".into(), "--by run: given twice".into())
+        );
+    }
+
+    #[test]
+    fn the_kind_tells_whose_fault_it_is() {
+        let unreadable = |phase| Error::Unreadable { path: "a".into(), source: io::Error::other("x"), phase };
+        assert_eq!(unreadable(Phase::Inspect).kind(), ErrorKind::Invalid);
+        assert_eq!(unreadable(Phase::Read).kind(), ErrorKind::Failed);
+        assert_eq!(Error::NoInputs.kind(), ErrorKind::Invalid);
+        // Rows that came before were fitted already: the job is not refused, it was not completed.
+        let midway = |error| Error::Midway(Box::new(error)).kind();
+        assert_eq!(midway(Error::EmptyFile { path: "a".into() }), ErrorKind::Failed);
+        assert_eq!(midway(Error::Interrupted), ErrorKind::Interrupted);
+    }
+}

@@ -1,0 +1,108 @@
+//! Jobs from Parquet files to a directory of Parquet tables.
+//!
+//! This is where files meet the engine: inputs are found, the output directory is checked before anything is fitted, and the
+//! manifest says in the end what was run, on what, with what outcome.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::engine::{self, Control, Counts, Job, Summary};
+use crate::error::Error;
+use crate::input::{Fragment, ParquetFiles, Source};
+use crate::optimize::Status;
+use crate::output::{DirectorySink, directory};
+
+/// Runs a job from its input files to a directory of tables, which appears, or replaces an earlier one, when all is done.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use sweepfit::{Control, Job, run_files};
+///
+/// let job = Job {
+///     inputs: vec!["fixtures/chinchilla_sweeps.parquet".into()],
+///     by: vec!["sweep".into()],
+///     ..Job::new("chinchilla")
+/// };
+/// let summary = run_files(&job, Path::new("result"), false, &Control::default())?;
+/// println!("{} sweeps", summary.counts.sweeps);
+/// # Ok::<(), sweepfit::Error>(())
+/// ```
+///
+/// # Errors
+/// If the job or its inputs are wrong, the directory cannot be used or holds an earlier result that is not to be
+/// overwritten, reading or writing fails, or the run is interrupted. Nothing is left behind then.
+pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> Result<Summary, Error> {
+    let begun = Instant::now();
+    let source = ParquetFiles::find(&job.inputs)?;
+    let plan = engine::plan(job, &source)?;
+    directory::check(out, overwrite)?;
+    refuse_inputs_in(out, source.fragments())?;
+    let text = serde_json::to_string(job).unwrap_or_default();
+    let mut sink = DirectorySink::new(out, overwrite, text);
+    let summary = engine::run_plan(plan, job, &source, &mut sink, control)?;
+    sink.finish(&Manifest::new(job, source.fragments(), &summary.counts, begun.elapsed()).to_json())?;
+    Ok(summary)
+}
+
+/// Reads a job's input files, binds its laws and counts sweeps and rejections; nothing is fitted or written.
+///
+/// # Errors
+/// If the job or its inputs are wrong, or reading fails.
+pub fn dry_run_files(job: &Job, control: &Control) -> Result<Summary, Error> {
+    engine::dry_run(job, &ParquetFiles::find(&job.inputs)?, control)
+}
+
+/// A result written beside an input would replace it, or be read as one by the next run.
+fn refuse_inputs_in(out: &Path, inputs: &[Fragment]) -> Result<(), Error> {
+    let Ok(out) = out.canonicalize() else { return Ok(()) };
+    for input in inputs {
+        if Path::new(&input.name).canonicalize().is_ok_and(|path| path.starts_with(&out)) {
+            return Err(Error::InputInOutput { out: out.display().to_string(), input: input.name.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// What was run, on what, with what outcome.
+#[derive(Serialize)]
+struct Manifest<'a> {
+    version: &'static str,
+    job: &'a Job,
+    inputs: Vec<Input<'a>>,
+    counts: &'a Counts,
+    fits_by_status: serde_json::Map<String, serde_json::Value>,
+    seed: u64,
+    threads: usize,
+    wall_seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Input<'a> {
+    path: &'a str,
+    bytes: Option<u64>,
+    rows: u64,
+}
+
+impl<'a> Manifest<'a> {
+    fn new(job: &'a Job, inputs: &'a [Fragment], counts: &'a Counts, wall: Duration) -> Self {
+        let by_status = Status::ALL.iter().zip(counts.by_status);
+        Manifest {
+            version: env!("CARGO_PKG_VERSION"),
+            job,
+            inputs: inputs.iter().map(|f| Input { path: &f.name, bytes: f.bytes, rows: f.rows }).collect(),
+            counts,
+            fits_by_status: by_status.map(|(status, n)| (status.name().to_string(), n.into())).collect(),
+            seed: job.seed,
+            threads: rayon::current_num_threads(),
+            wall_seconds: wall.as_secs_f64(),
+        }
+    }
+
+    fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+}

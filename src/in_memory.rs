@@ -1,0 +1,182 @@
+//! Jobs on data in memory: one sweep of columns, or many sweeps from record batches to record batches.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::engine::{self, Control, Job};
+use crate::error::{Error, Setting};
+use crate::formula::{Column, Expr, Table, evaluate, parse_expression};
+use crate::infer::{Criteria, Estimate, Goodness, Replicates};
+use crate::input::Memory;
+use crate::law::Law;
+use crate::optimize::{Flag, Status};
+use crate::output::{Chunk, Tables};
+use crate::problem::Loss;
+
+/// One law fitted to one sweep.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FittedLaw {
+    /// The law, with the parameters that the job held fixed.
+    pub law: Law,
+    /// How the fit ended.
+    pub status: Status,
+    /// Why, in a sentence; empty where the fit converged.
+    pub message: String,
+    /// What there is to remark on the fit.
+    pub flags: Vec<Flag>,
+    /// The loss ρ as used: a threshold that follows the residuals is a number here.
+    pub loss: Loss,
+    /// `Σ w·ρ(residual/σ)` at the estimate; NaN where there is none.
+    pub objective: f64,
+    /// Observations of positive weight.
+    pub n_points: usize,
+    /// One estimate per parameter, in the order of [`Law::parameters`], in natural units.
+    pub estimates: Vec<Estimate>,
+    /// R² and root mean squares.
+    pub goodness: Goodness,
+    /// Information criteria.
+    pub criteria: Criteria,
+    /// The replicates, where the job keeps them.
+    pub replicates: Option<Replicates>,
+    /// Rows that were left out, by their place in the columns, and why. A reason without a row is about the whole sweep.
+    pub rejected: Vec<(Option<u64>, String)>,
+    /// The job's definitions of variables.
+    definitions: Vec<(String, Expr)>,
+}
+
+impl FittedLaw {
+    /// Returns a parameter's estimate by the parameter's name.
+    #[must_use]
+    pub fn estimate(&self, parameter: &str) -> Option<&Estimate> {
+        self.law.parameter(parameter).map(|place| &self.estimates[place])
+    }
+
+    /// Returns the law's prediction, in the response's units, at other values of its variables: one number per row of the
+    /// columns, NaN where the law has no value.
+    ///
+    /// The job's definitions of variables hold here too, so that the columns are those that the job was given, without the
+    /// response.
+    ///
+    /// # Errors
+    /// If a column that the law needs is not given, or lengths differ.
+    pub fn predict(&self, columns: &[(&str, &[f64])]) -> Result<Vec<f64>, Error> {
+        let rows = columns.first().map_or(0, |(_, values)| values.len());
+        let mut table = Table::new(rows);
+        for (column, values) in columns {
+            if values.len() != rows {
+                let (column, rows, expected) = ((*column).to_string(), values.len(), rows);
+                return Err(Error::UnequalColumns { column, rows, expected });
+            }
+            table.push_numbers(column, values.to_vec());
+        }
+        for (name, expr) in &self.definitions {
+            // A definition that only the response or the weights need may lack its columns.
+            if let Ok(Column::Number { values, .. }) = evaluate(expr, &table) {
+                table.push_numbers(name, values);
+            }
+        }
+        self.law
+            .parameters
+            .iter()
+            .zip(&self.estimates)
+            .for_each(|(parameter, e)| table.push_numbers(&parameter.name, vec![e.estimate; rows]));
+        match evaluate(&self.law.prediction, &table) {
+            Ok(Column::Number { values, .. }) => Ok(values),
+            Ok(_) => Ok(vec![f64::NAN; rows]),
+            Err(error) => Err(Error::Law { law: self.law.name.clone(), reason: error.message }),
+        }
+    }
+}
+
+impl Job {
+    /// Fits the job's only law to columns of numbers, as one sweep.
+    ///
+    /// ```
+    /// use sweepfit::{Job, Status};
+    ///
+    /// let n: Vec<f64> = (0..12).map(|i| 1e6 * 2f64.powi(i)).collect();
+    /// let loss: Vec<f64> = n.iter().map(|n| 1.7 + 400.0 / n.powf(0.34)).collect();
+    /// let job = Job { bootstrap: 0, ..Job::new("loss ~ E + A/n^alpha where E > 0, A > 0") };
+    /// let fit = job.fit(&[("n", &n), ("loss", &loss)])?;
+    /// assert_eq!(fit.status, Status::Converged);
+    /// assert!((fit.estimate("alpha").unwrap().estimate - 0.34).abs() < 1e-9);
+    /// # Ok::<(), sweepfit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the job does not fit the columns, has several laws, or has key columns that make several sweeps.
+    pub fn fit(&self, columns: &[(&str, &[f64])]) -> Result<FittedLaw, Error> {
+        let refuse = |setting: Setting, reason: &str| Error::Invalid {
+            place: setting.whole(),
+            reason: reason.to_string(),
+        };
+        if self.laws.len() > 1 {
+            return Err(refuse(Setting::Law, "columns are fitted under one law at a time"));
+        }
+        if !self.by.is_empty() {
+            return Err(refuse(Setting::By, "columns are one sweep; for several, give record batches"));
+        }
+        let mut records = Chunk::default();
+        let summary = engine::run(self, &Memory::of_columns(columns)?, &mut records, &Control::default())?;
+        let definitions = self.lets.iter().map(|(name, text)| Ok((name.clone(), parse_expression(text)?)));
+        let definitions = definitions.collect::<Result<Vec<_>, Error>>()?;
+        let law = summary.laws.into_iter().next().ok_or(Error::NoLaw)?.law;
+        let rejected =
+            records.rejected.iter().map(|r| (r.place.map(|(_, row)| row), r.reason.clone())).collect();
+        let Some(record) = records.records.first() else {
+            return Err(refuse(Setting::MinPoints, "the columns have too few usable observations"));
+        };
+        let record = record.clone();
+        Ok(FittedLaw {
+            estimates: records.estimates(&record).to_vec(),
+            law,
+            status: record.status,
+            message: record.message,
+            flags: record.flags,
+            loss: record.loss,
+            objective: record.objective,
+            n_points: record.n_points,
+            goodness: record.goodness,
+            criteria: record.criteria,
+            replicates: record.replicates,
+            rejected,
+            definitions,
+        })
+    }
+
+    /// Fits the job's laws to every sweep of some record batches; the result is the output tables as record batches.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use arrow::array::{Float64Array, Int64Array, RecordBatch};
+    /// use sweepfit::{Control, Job};
+    ///
+    /// let x: Vec<f64> = (0..20).map(|i| f64::from(1 + i % 10)).collect();
+    /// let y = Float64Array::from_iter_values(x.iter().map(|x| 3.0 * x.powf(-0.5)));
+    /// let run = Int64Array::from_iter_values((0..20).map(|i| i / 10));
+    /// let batch = RecordBatch::try_from_iter([
+    ///     ("run", Arc::new(run) as _),
+    ///     ("x", Arc::new(Float64Array::from(x)) as _),
+    ///     ("y", Arc::new(y) as _),
+    /// ])?;
+    /// let job = Job { by: vec!["run".into()], bootstrap: 0, ..Job::new("y ~ a*x^b") };
+    /// let tables = job.fit_batches(batch.schema(), vec![batch], &Control::default())?;
+    /// let fits = tables.rows("fits").unwrap();
+    /// assert_eq!(fits.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the batches differ in their columns, the job does not fit them, or the run is interrupted.
+    pub fn fit_batches(
+        &self,
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+        control: &Control,
+    ) -> Result<Tables, Error> {
+        let mut tables = Tables::default();
+        engine::run(self, &Memory::new(schema, batches)?, &mut tables, control)?;
+        Ok(tables)
+    }
+}

@@ -1,0 +1,69 @@
+//! A fragment is read batch by batch; of each batch what is needed is computed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::batch::{Batch, Origin};
+use super::column_plan::{Needs, ReadPlan};
+use super::source::{Fragment, RecordBatches, Source};
+use crate::error::Error;
+
+/// A fragment that is being read.
+pub(in crate::input) struct FragmentReader<'a> {
+    fragment: &'a Fragment,
+    index: u32,
+    batches: RecordBatches<'a>,
+    first_row: u64,
+}
+
+impl<'a> FragmentReader<'a> {
+    /// Opens a fragment for reading what is needed.
+    pub(in crate::input) fn open(
+        source: &'a dyn Source,
+        index: u32,
+        needs: &Needs,
+    ) -> Result<FragmentReader<'a>, Error> {
+        let fragment = &source.fragments()[index as usize];
+        let batches = source.read(index as usize, &needs.decoded)?;
+        Ok(FragmentReader { fragment, index, batches, first_row: 0 })
+    }
+
+    pub(in crate::input) fn fragment(&self) -> &'a Fragment {
+        self.fragment
+    }
+
+    /// Returns the next batch, with what is needed of it; none at the end of the fragment.
+    pub(in crate::input) fn next(
+        &mut self,
+        plan: &ReadPlan,
+        needs: &Needs,
+        interrupted: &AtomicBool,
+    ) -> Result<Option<Batch<'a>>, Error> {
+        let Fragment { name, rows, .. } = self.fragment;
+        let miscounted = |found: &str| Error::Corrupt {
+            path: name.clone(),
+            reason: format!("it states {rows} rows and has {found}"),
+        };
+        let Some(batch) = self.batches.next() else {
+            if self.first_row != *rows {
+                return Err(miscounted(&self.first_row.to_string()));
+            }
+            return Ok(None);
+        };
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let batch = batch?;
+        let origin = Origin { fragment: self.fragment, index: self.index, first_row: self.first_row };
+        self.first_row += batch.num_rows() as u64;
+        if self.first_row > *rows {
+            // Where no column is decoded, nothing else would end a number of rows that is damaged.
+            return Err(miscounted("more"));
+        }
+        Batch::compute(batch, plan, needs, origin).map(Some)
+    }
+}
+
+/// The error that a fragment is not what it was when the job began.
+pub(in crate::input) fn changed(fragment: &Fragment, what: &str) -> Error {
+    Error::Changed { path: fragment.name.clone(), what: what.to_owned() }
+}

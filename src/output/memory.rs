@@ -1,0 +1,60 @@
+//! The output tables as record batches in memory.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use super::batches::Batches;
+use super::records::{Chunk, RunContext, Sink};
+use super::schema::TableSpec;
+use crate::error::Error;
+
+/// The tables of a run as Arrow record batches: what a directory would hold, without files.
+#[derive(Debug, Default)]
+pub struct Tables {
+    batches: Option<Batches>,
+    tables: Vec<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    spec: TableSpec,
+    schema: SchemaRef,
+    rows: Vec<RecordBatch>,
+}
+
+impl Tables {
+    /// Returns a table's schema by the table's name, such as `fits`: the key columns, then its own. None for a table that the
+    /// job did not ask for.
+    #[must_use]
+    pub fn schema(&self, table: &str) -> Option<SchemaRef> {
+        self.table(table).map(|found| SchemaRef::clone(&found.schema))
+    }
+
+    /// Returns a table's rows by the table's name; none for a table that the job did not ask for.
+    #[must_use]
+    pub fn rows(&self, table: &str) -> Option<&[RecordBatch]> {
+        self.table(table).map(|found| &found.rows[..])
+    }
+
+    fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.spec.name == name)
+    }
+}
+
+impl Sink for Tables {
+    fn begin(&mut self, context: &RunContext) -> Result<(), Error> {
+        let batches = Batches::new(context.clone());
+        let table = |spec: TableSpec| Table { schema: batches.schema(&spec), spec, rows: Vec::new() };
+        self.tables = batches.tables().into_iter().map(table).collect();
+        self.batches = Some(batches);
+        Ok(())
+    }
+
+    fn take(&mut self, chunk: Chunk) -> Result<(), Error> {
+        let Some(batches) = &self.batches else { return Ok(()) };
+        for table in &mut self.tables {
+            table.rows.push(batches.batch_of(&table.spec, &chunk)?);
+        }
+        Ok(())
+    }
+}
