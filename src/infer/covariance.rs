@@ -8,6 +8,7 @@ use faer::Mat;
 
 use crate::compile::Scale;
 use crate::law::Law;
+use crate::linalg::orthonormal_basis;
 use crate::optimize::{Fit, column_scales, weighted_entry};
 
 use super::interval::{normal_quantile, t_quantile};
@@ -153,6 +154,6 @@ pub fn leverages(fit: &Fit) -> Vec<f64> {
     let scaled = Mat::from_fn(n, m, |i, a| {
         weighted_entry(rows.weight[i], rows.jacobian[i * rows.p + solution.free[a]]) / scale[a]
     });
-    let q = scaled.qr().compute_thin_Q();
+    let q = orthonormal_basis(scaled);
     (0..n).map(|i| (0..m).map(|a| q[(i, a)] * q[(i, a)]).sum()).collect()
 }

@@ -17,8 +17,9 @@
 //! With `Q = X·R⁻¹`, `R` being `X`'s triangular factor, `v = Q·u` for `u = R⁻ᵀ·g`; per cluster with `G = Q_cᵀ·Q_c`,
 //! `A_c·v_c = Q_c·z` for a vector `z` as long as `u`, so that all is done in as many dimensions as there are coordinates.
 
-use faer::{Mat, Side};
+use faer::Mat;
 
+use crate::linalg::{Eigen, symmetric_eigen};
 use crate::optimize::{Finished, Fit, weighted_entry};
 use crate::problem::Loss;
 
@@ -207,12 +208,11 @@ impl Cluster {
     /// None where eigenvalues cannot be found.
     fn of(rows: &[(Vec<f64>, f64)], m: usize) -> Option<Cluster> {
         let gram = Mat::from_fn(m, m, |a, b| rows.iter().map(|(q, _)| q[a] * q[b]).sum::<f64>());
-        let eigen = gram.self_adjoint_eigen(Side::Lower).ok()?;
-        let values = eigen.S().column_vector();
+        let Eigen { values, vectors } = symmetric_eigen(gram.as_ref())?;
         // A·v_c = v_c + Q_c·U·κ·Uᵀ·Q_cᵀ·v_c with κ = ((1 − d)^(−1/2) − 1)/d, so that z = U·(1 − d)^(−1/2)·Uᵀ·u.
         let root = |d: f64| if 1.0 - d > OWN { 1.0 / (1.0 - d).sqrt() } else { 0.0 };
         let adjusted = |a: usize, b: usize| -> f64 {
-            (0..m).map(|k| eigen.U()[(a, k)] * root(values[k].max(0.0)) * eigen.U()[(b, k)]).sum()
+            (0..m).map(|k| vectors[(a, k)] * root(values[k].max(0.0)) * vectors[(b, k)]).sum()
         };
         Some(Cluster {
             gram: (0..m * m).map(|k| gram[(k / m, k % m)]).collect(),

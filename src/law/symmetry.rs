@@ -16,9 +16,9 @@
 //! elimination: the flip-flop of pharmacokinetics). A symmetry is what then leaves the law's value as it is at many points.
 
 use faer::Mat;
-use faer::linalg::solvers::SolveLstsq;
 
 use crate::formula::{BinaryOp, Domain, Expr, ExprKind, Function};
+use crate::linalg::least_squares;
 
 use super::Law;
 use super::draws::{Draws, draw};
@@ -365,7 +365,7 @@ impl<'a> Search<'a> {
         }
         let matrix = Mat::from_fn(rows.len(), m, |k, j| new[1 + j][rows[k]]);
         let wanted = Mat::from_fn(rows.len(), m, |k, j| old[1 + j][rows[k]]);
-        let solved = matrix.col_piv_qr().solve_lstsq(&wanted);
+        let solved = least_squares(matrix, wanted);
         let swapped: Vec<(usize, usize)> =
             (0..n).filter(|&i| candidate.from[i] != i).map(|i| (i, candidate.from[i])).collect();
         for (j, &own) in self.linear.iter().enumerate() {

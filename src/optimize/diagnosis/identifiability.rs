@@ -11,7 +11,7 @@ use faer::{Conj, Mat, Par};
 use crate::compile::{Role, Scale};
 use crate::problem::Problem;
 
-use crate::linalg::triangularise;
+use crate::linalg::{right_singular, triangularise};
 use crate::problem::Linearization;
 
 /// What the data determines at a point.
@@ -174,14 +174,13 @@ impl Factor {
     /// Singular values, largest first, with their right singular vectors as steps in all coordinates; empty where they
     /// cannot be computed.
     fn directions(&self) -> Vec<(f64, Vec<f64>)> {
-        let Ok(svd) = self.r.0.svd() else { return Vec::new() };
-        let singular = svd.S().column_vector();
+        let Some((singular, vectors)) = right_singular(self.r.0.as_ref()) else { return Vec::new() };
         let direction = |k: usize| {
             let mut step = vec![0.0; self.p];
             for (a, (&i, norm)) in self.live.iter().zip(&self.norms).enumerate() {
-                step[i] = svd.V()[(a, k)] / norm;
+                step[i] = vectors[(a, k)] / norm;
             }
-            (if k < singular.nrows() { singular[k] } else { 0.0 }, step)
+            (singular.get(k).copied().unwrap_or(0.0), step)
         };
         (0..self.live.len()).map(direction).collect()
     }

@@ -41,10 +41,10 @@
 //! A minimum where the objective has a kink (`abs`, `min`, `max` in a law, exactly there) has no zero gradient and is
 //! not certified.
 
-use faer::{Mat, Side};
+use faer::Mat;
 
 use crate::compile::{Coordinate, Scale};
-use crate::linalg::{cholesky, cholesky_solve};
+use crate::linalg::{Eigen, cholesky, cholesky_solve, symmetric_eigen};
 use crate::optimize::levenberg_marquardt::SETTLED;
 use crate::problem::Linearization;
 
@@ -120,8 +120,7 @@ impl Certificate {
             return certificate;
         }
         let hessian = scaled_hessian(at, free, &column_scales(at, free));
-        let Ok(eigen) = hessian.self_adjoint_eigen(Side::Lower) else { return certificate };
-        let values = eigen.S().column_vector();
+        let Some(Eigen { values, vectors }) = symmetric_eigen(hessian.as_ref()) else { return certificate };
         let largest = (0..m).map(|a| values[a].abs()).fold(0.0, f64::max);
         if !(largest > 0.0) {
             // No curvature at all: only a zero gradient is stationary.
@@ -133,10 +132,10 @@ impl Certificate {
         step.fill(0.0);
         certificate.decrease = 0.0;
         for a in 0..m {
-            let along: f64 = (0..m).map(|b| eigen.U()[(b, a)] * g[b]).sum();
+            let along: f64 = (0..m).map(|b| vectors[(b, a)] * g[b]).sum();
             let moved = along / values[a].abs().max(FLAT * largest);
             certificate.decrease += 0.5 * along * moved;
-            step.iter_mut().enumerate().for_each(|(b, s)| *s += eigen.U()[(b, a)] * moved);
+            step.iter_mut().enumerate().for_each(|(b, s)| *s += vectors[(b, a)] * moved);
         }
         certificate.relative_step = relative_step(point, step);
         certificate

@@ -5,6 +5,10 @@
 //! solved side by side, one per lane, in buffers of the caller, and nothing is allocated. Without square roots
 //! and with pivots compared with their own diagonal entry, the test of positivity does not depend on units.
 
+mod decompositions;
+
+pub use decompositions::{Eigen, least_squares, orthonormal_basis, right_singular, symmetric_eigen};
+
 use faer::dyn_stack::MemStack;
 use faer::linalg::qr::no_pivoting::factor::qr_in_place;
 use faer::{MatMut, Par};
