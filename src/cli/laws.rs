@@ -71,6 +71,7 @@ fn full(law: &Law) -> String {
         let domain = match parameter.domain {
             Domain::Range { low, high } => format!("[{low}, {high}]"),
             Domain::Fixed(value) => format!("= {value}"),
+            Domain::Held => "held".to_string(),
         };
         let coordinate = model.coordinates.iter().find(|c| c.parameter == i);
         table.add_row([

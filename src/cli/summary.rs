@@ -82,7 +82,7 @@ fn parameters(law: &Law) -> String {
         .iter()
         .map(|p| match p.domain {
             Domain::Fixed(value) => format!("{} = {value}", p.name),
-            Domain::Range { .. } => p.name.clone(),
+            Domain::Range { .. } | Domain::Held => p.name.clone(),
         })
         .collect();
     shown.join(", ")

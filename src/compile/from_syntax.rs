@@ -22,10 +22,15 @@ pub struct Build<'a> {
 impl<'a> Build<'a> {
     pub fn new(law: &'a Law) -> Self {
         let mut graph = Graph::default();
+        let mut held = 0..;
         let parameters = law
             .parameters
             .iter()
             .map(|p| match p.domain {
+                Domain::Held => {
+                    let column = graph.column(Recipe::Held(held.next().unwrap_or_default()));
+                    graph.centre(column)
+                }
                 Domain::Fixed(value) => graph.constant(value),
                 Domain::Range { .. } => graph.constant(f64::NAN),
             })

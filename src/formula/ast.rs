@@ -171,6 +171,9 @@ pub enum Domain {
     },
     /// Held at one finite value.
     Fixed(f64),
+    /// Held at a value that comes with the data, so that one compiled law serves all values. No formula says so: see
+    /// [`Law::holding`](crate::Law::holding).
+    Held,
 }
 
 /// A law as typed: `response ~ prediction with … where …`.

@@ -99,7 +99,7 @@ pub fn estimate(
         bootstrap_std_error: None,
         interval: None,
         at_bound: fit.at_bound[i],
-        fixed: matches!(parameter.domain, Domain::Fixed(_)),
+        fixed: matches!(parameter.domain, Domain::Fixed(_) | Domain::Held),
     }));
     let estimates = &mut estimates[first..];
     let mut flags = Vec::new();

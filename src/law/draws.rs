@@ -8,6 +8,7 @@ pub fn draw(domain: Domain, draws: &mut Draws) -> f64 {
     let size = 0.3 + 1.5 * share;
     match domain {
         Domain::Fixed(value) => value,
+        Domain::Held => size,
         Domain::Range { low, high } => match (low.is_finite(), high.is_finite()) {
             (true, true) => low + (0.1 + 0.8 * share) * (high - low),
             (true, false) => low + size,

@@ -95,6 +95,8 @@ pub enum Recipe {
     Inverse(u32),
     /// Another column less its weighted mean over the sweep, which is `Node::Centre` of that column.
     Centred(u32),
+    /// The value of the n-th held parameter, for all observations.
+    Held(u32),
     /// The least, or the greatest, of another column's values, for all observations.
     Least(u32),
     Greatest(u32),
@@ -194,7 +196,7 @@ impl Graph {
         self.centred = columns.to_vec();
     }
 
-    pub(super) fn column(&mut self, recipe: Recipe) -> u32 {
+    pub(crate) fn column(&mut self, recipe: Recipe) -> u32 {
         if let Some(known) = self.recipes.iter().position(|&r| r == recipe) {
             return known as u32;
         }

@@ -158,8 +158,14 @@ impl Law {
     pub fn free_parameters(&self) -> impl Iterator<Item = (usize, f64, f64)> + '_ {
         self.parameters.iter().enumerate().filter_map(|(i, p)| match p.domain {
             Domain::Range { low, high } => Some((i, low, high)),
-            Domain::Fixed(_) => None,
+            Domain::Fixed(_) | Domain::Held => None,
         })
+    }
+
+    /// The parameters that are held at values that come with the data, by index.
+    pub fn held_parameters(&self) -> impl Iterator<Item = usize> + '_ {
+        let held = |p: &Parameter| matches!(p.domain, Domain::Held);
+        self.parameters.iter().enumerate().filter(move |(_, p)| held(p)).map(|(i, _)| i)
     }
 
     /// The prediction at some points, evaluated as written; NaN where it cannot be. Values by variable and by parameter, in
@@ -177,6 +183,15 @@ impl Law {
             Ok(Column::Number { values, .. }) => values,
             _ => vec![f64::NAN; n_points],
         }
+    }
+
+    /// The law with one parameter held at a value that comes with the data of each fit: compiled once, it can be fitted at
+    /// any value.
+    #[must_use]
+    pub fn holding(&self, parameter: usize) -> Law {
+        let mut law = self.clone();
+        law.parameters[parameter].domain = Domain::Held;
+        law
     }
 
     /// The law with one parameter held at a value.

@@ -139,7 +139,7 @@ impl Symmetries {
     fn in_domain(&self, natural: &[f64]) -> bool {
         self.domains.iter().zip(natural).all(|(domain, x)| match domain {
             Domain::Range { low, high } => low <= x && x <= high,
-            Domain::Fixed(_) => true,
+            Domain::Fixed(_) | Domain::Held => true,
         })
     }
 

@@ -32,6 +32,7 @@ pub struct Models {
     residual: Residual,
     full: Arc<Model>,
     reduced: Mutex<BTreeMap<Edge, Arc<Model>>>,
+    holding: Mutex<BTreeMap<usize, Arc<Models>>>,
     design: OnceLock<Design>,
     symmetries: OnceLock<Symmetries>,
     independent: Vec<(usize, usize)>,
@@ -46,6 +47,7 @@ impl Models {
             residual,
             full,
             reduced: Mutex::default(),
+            holding: Mutex::default(),
             design: OnceLock::new(),
             symmetries: OnceLock::new(),
             independent,
@@ -58,6 +60,14 @@ impl Models {
 
     pub fn full(&self) -> &Arc<Model> {
         &self.full
+    }
+
+    /// The compiled forms of the law with one parameter held at a value that comes with each problem (see
+    /// [`Problem::holding`](crate::problem::Problem::holding)). They are compiled when first asked for.
+    pub fn holding(&self, parameter: usize) -> Arc<Models> {
+        let mut holding = self.holding.lock().unwrap_or_else(PoisonError::into_inner);
+        let compiled = || Arc::new(Models::compile(self.law.holding(parameter), self.residual));
+        Arc::clone(holding.entry(parameter).or_insert_with(compiled))
     }
 
     /// How starts are made.

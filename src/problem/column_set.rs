@@ -39,14 +39,27 @@ impl ColumnSet {
         }
     }
 
-    /// Appends the columns of a model, made from the values of its data expressions, and the weighted mean of each.
-    pub fn derive(&mut self, recipes: &[Recipe], sources: &ColumnSet, weight: &[f64], means: &mut Vec<f64>) {
+    /// Appends the columns of a model, made from the values of its data expressions and of held parameters (NaN where a value
+    /// is not given), and the weighted mean of each.
+    pub fn derive(
+        &mut self,
+        recipes: &[Recipe],
+        (sources, held): (&ColumnSet, &[f64]),
+        weight: &[f64],
+        means: &mut Vec<f64>,
+    ) {
         means.clear();
         for &recipe in recipes {
             let from = match recipe {
                 Recipe::Source(i) => {
                     self.values.extend_from_slice(&sources[i as usize]);
                     means.push(mean(&sources[i as usize], weight));
+                    continue;
+                }
+                Recipe::Held(i) => {
+                    let value = held.get(i as usize).copied().unwrap_or(f64::NAN);
+                    self.values.extend(std::iter::repeat_n(value, self.rows));
+                    means.push(value);
                     continue;
                 }
                 Recipe::Unary(_, from)

@@ -67,6 +67,8 @@ pub struct Problem {
     /// What rounding of the responses alone can change in the objective.
     pub floor: f64,
     pub total_weight: f64,
+    /// Values of the parameters that the model holds, in natural units, in the law's order.
+    pub held: Arc<[f64]>,
 }
 
 /// Vectors of a problem that is done with.
@@ -99,6 +101,7 @@ impl Problem {
             unit: 0.0,
             floor: 0.0,
             total_weight: 0.0,
+            held: Arc::default(),
         }
     }
 
@@ -113,7 +116,7 @@ impl Problem {
         binder: &mut Binder,
     ) -> (Problem, Vec<Rejection>) {
         let empty = || Problem::empty(Arc::clone(model), loss);
-        let mut problem = Problem { loss, ..done.unwrap_or_else(empty) };
+        let mut problem = Problem { loss, held: Arc::default(), ..done.unwrap_or_else(empty) };
         problem.model.clone_from(model);
         // Those that somebody else still has are not to be written to.
         if Arc::get_mut(&mut problem.observations).is_none() {
@@ -140,9 +143,9 @@ impl Problem {
 
     /// Computes what follows from model and observations.
     fn derive(&mut self) {
-        let Problem { model, columns, means, observations, target, .. } = self;
+        let Problem { model, columns, means, observations, target, held, .. } = self;
         let weight = &observations.weight;
-        observations.columns_into(model, columns, means);
+        observations.columns_into(model, held, columns, means);
         target.clone_from(&observations.response);
         if model.residual == Residual::Log {
             target.iter_mut().for_each(|y| *y = y.ln());
@@ -189,12 +192,23 @@ impl Problem {
             columns.clone_from(&self.columns);
             means.clone_from(&self.means);
         } else {
-            self.observations.columns_into(&model, &mut columns, &mut means);
+            self.observations.columns_into(&model, &self.held, &mut columns, &mut means);
         }
         target.clone_from(&self.target);
         let observations = Arc::clone(&self.observations);
-        let mut problem = Problem { model, observations, columns, means, target, metric, ..*self };
+        let held = Arc::clone(&self.held);
+        let mut problem = Problem { model, observations, columns, means, target, metric, held, ..*self };
         problem.set_metric();
+        problem
+    }
+
+    /// The problem under a model that holds parameters (see [`Law::holding`]), at values in natural units, in the law's order.
+    #[must_use]
+    pub fn holding(&self, model: Arc<Model>, values: &[f64]) -> Problem {
+        let held = Problem { held: values.into(), ..self.clone() };
+        // The columns of another value are others, whatever the recipes.
+        let mut problem = Problem { model, ..held };
+        problem.derive();
         problem
     }
 

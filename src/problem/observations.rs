@@ -112,7 +112,7 @@ impl Observations {
         let may_have_none = |r: &Recipe| matches!(r, Recipe::Unary(..) | Recipe::Inverse(_));
         let n_columns = model.recipes.iter().rposition(may_have_none).map_or(0, |k| k + 1);
         columns.clear(n);
-        columns.derive(&model.recipes[..n_columns], sources, ones, means);
+        columns.derive(&model.recipes[..n_columns], (sources, &[]), ones, means);
         let mut limits = Vec::new();
         for (i, &row) in rows.iter().enumerate() {
             match state(law, model, binding, (response, sources, columns), i) {
@@ -235,11 +235,12 @@ impl Observations {
         ((count as usize) < self.len()).then_some((points, count as usize))
     }
 
-    /// All columns of a model and their weighted means, in place of others. The model may be the law's own or one with some
-    /// of the law's parameters fixed, which reads the same data expressions in the same order.
-    pub fn columns_into(&self, model: &Model, columns: &mut ColumnSet, means: &mut Vec<f64>) {
+    /// All columns of a model and their weighted means, in place of others; `held` are the values of parameters that the model
+    /// holds. The model may be the law's own or one with some of the law's parameters fixed or held, which reads the
+    /// same data expressions in the same order.
+    pub fn columns_into(&self, model: &Model, held: &[f64], columns: &mut ColumnSet, means: &mut Vec<f64>) {
         columns.clear(self.len());
-        columns.derive(&model.recipes, &self.sources, &self.weight, means);
+        columns.derive(&model.recipes, (&self.sources, held), &self.weight, means);
     }
 }
 

@@ -147,6 +147,7 @@ impl Draws {
             .zip(around)
             .map(|(parameter, &value)| match parameter.domain {
                 Domain::Fixed(value) => value,
+                Domain::Held => value,
                 Domain::Range { low, high } => (value * 4.0_f64.powf(self.uniform() - 0.5)).clamp(low, high),
             })
             .collect()
