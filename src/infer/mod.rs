@@ -34,7 +34,9 @@ use std::cell::RefCell;
 
 use crate::compile::Scale;
 use crate::law::Domain;
-use crate::optimize::{Fit, Flag, Models, Reach, Status, Towards, Workspace, endless, may_be_endless};
+use crate::optimize::{
+    Fit, Flag, Models, Reach, Status, Towards, Workspace, may_be_unbounded, unbounded_parameters,
+};
 
 pub use options::InferenceOptions;
 
@@ -134,13 +136,13 @@ pub fn estimate(
     let reaches: Vec<Reach> = solution
         .free
         .iter()
-        .filter(|&&coordinate| may_be_endless(models, at, coordinate, uncertainty.roughly(coordinate)))
+        .filter(|&&coordinate| may_be_unbounded(models, at, coordinate, uncertainty.roughly(coordinate)))
         .filter_map(|&coordinate| {
             let known = uncertainty.known(|i| if i == coordinate { 1.0 } else { 0.0 })?;
             Some(Reach { coordinate, distance: known.quantile * known.std_error, rise: known.rise })
         })
         .collect();
-    for (i, towards) in endless(models, at, &reaches, workspace.starts()) {
+    for (i, towards) in unbounded_parameters(models, at, &reaches, workspace.starts()) {
         let Estimate { bootstrap_std_error, interval, .. } = &mut estimates[i];
         let Some((low, high)) = interval else { continue };
         match towards {

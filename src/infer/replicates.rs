@@ -14,8 +14,8 @@ use rayon::prelude::*;
 use crate::compile::Scale;
 use crate::lanes::{LANES, Pack};
 use crate::optimize::{
-    Choice, Ending, Expansion, FirstStep, Fit, Linearization, Models, SearchSettings, Surveying, Task,
-    TaskKind, Workspace, agreement_limit, at_edges, minimise, settings,
+    Choice, Ending, Expansion, ExpansionWorkspace, FirstStep, Fit, Linearization, Models, SearchSettings,
+    Task, TaskKind, Workspace, agreement_limit, at_edges, minimise, settings,
 };
 use crate::problem::{LaneData, Part, Problem, RowTable};
 
@@ -110,7 +110,7 @@ pub fn replicate_into(
 struct Prepared {
     resampler: Resampler,
     expansion: Expansion,
-    surveying: Surveying,
+    surveying: ExpansionWorkspace,
     table: RowTable,
 }
 
@@ -139,14 +139,14 @@ impl Prepared {
         // From the estimate a nearly undamped step is right; near-absolute losses want a trace more, because a
         // replicate may leave hardly any residual with curvature.
         settings.damping = if problem.loss.is_quadratic() { 1e-9 } else { 1e-4 };
-        settings.share = 0.25;
+        settings.irls_fraction = 0.25;
         // For a long fit the rows take longer to read from memory than to compute again.
         let is_long = problem.is_long();
         if !is_long {
-            expansion.set(level, &problem, &start, settings.share, surveying);
+            expansion.set(level, &problem, &start, settings.irls_fraction, surveying);
         }
         let expansion = Some(&*expansion).filter(|_| !is_long);
-        settings.bent = expansion.is_some_and(|e| !e.third.is_empty());
+        settings.second_derivatives = expansion.is_some_and(|e| !e.third.is_empty());
         let has_table = !is_long && table.set(level, &problem);
         let table = Some(&*table).filter(|_| has_table);
         let points = problem.observations.repeated_points();
@@ -329,7 +329,7 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
         (kind.shared.third, kind.shared.connection) = (&expansion.third, &expansion.connection);
         let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));
         for (sums, (trials, predicted)) in sums.chunks(width * LANES).zip(groups) {
-            workspace.lanes().look_ahead(settings, kind.shared, expansion, sums, trials, predicted);
+            workspace.lanes().first_steps(settings, kind.shared, expansion, sums, trials, predicted);
         }
     }
     thetas.clear();
@@ -343,12 +343,12 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
     drifts.resize(count, false);
     let task = |k: usize| {
         let r = order[k];
-        let ahead = expansion.map(|_| FirstStep {
+        let first_step = expansion.map(|_| FirstStep {
             sums: &sums[r * width..(r + 1) * width],
             trial: &trials[r * p..(r + 1) * p],
             predicted: predicted[r],
         });
-        Task { problem, settings, part: part(r), start, ahead }
+        Task { problem, settings, part: part(r), start, first_step }
     };
     workspace.lanes().run(kind, count, task, |ended| {
         let r = order[ended.task];
@@ -430,7 +430,7 @@ mod tests {
         ]
     }
 
-    /// What a replicate's search takes for its end, on a promise computed ahead of it, is a minimum of the replicate's own
+    /// What a replicate's search takes for its end, on a promise computed first_step of it, is a minimum of the replicate's own
     /// objective, certified like a fit's: up to a factor of ten, for rounding.
     #[test]
     fn replicates_hold_the_certificate() {

@@ -14,10 +14,10 @@ use super::models::{Models, Zero};
 use super::newton::{Finished, minimise};
 use crate::problem::Linearization;
 
-/// A term below this share of the response is a candidate for the edge.
-const SMALL_SHARE: f64 = 1e-4;
+/// A term below this relative_size of the response is a candidate for the edge.
+const SMALL_TERM: f64 = 1e-4;
 
-/// A term below this share of the response is zero but for rounding.
+/// A term below this relative_size of the response is zero but for rounding.
 const ROUNDING: f64 = 16.0 * f64::EPSILON;
 
 /// The solution with parameters moved to edges for as long as that raises the objective by nothing: the problem
@@ -102,13 +102,15 @@ fn candidates(problem: &Problem, found: &Finished, certified: bool) -> Vec<usize
                 Scale::Linear => found.theta[i],
             };
             let slope = (0..n).map(|k| rows.jacobian[k * rows.p + i].abs()).fold(0.0, f64::max);
-            let share = slope * relative / size;
+            let relative_size = slope * relative / size;
             match coordinate.scale {
-                Scale::Log => coordinate.low == f64::NEG_INFINITY && (!certified || share < SMALL_SHARE),
+                Scale::Log => {
+                    coordinate.low == f64::NEG_INFINITY && (!certified || relative_size < SMALL_TERM)
+                }
                 Scale::Linear => {
                     // Rounding in the data moves an offset off its edge, though the data would have it there.
-                    let rounding = coordinate.role == Role::Offset && share < ROUNDING;
-                    let small = rounding || (!certified && share < SMALL_SHARE);
+                    let rounding = coordinate.role == Role::Offset && relative_size < ROUNDING;
+                    let small = rounding || (!certified && relative_size < SMALL_TERM);
                     coordinate.low == 0.0 && found.theta[i] > 0.0 && small
                 }
             }

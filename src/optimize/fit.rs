@@ -11,10 +11,10 @@ use super::boundary::at_edges_of;
 use super::diagnosis::collinearity::collinear;
 use super::diagnosis::identifiability::Identification;
 use super::diagnosis::judge;
-use super::infinity::Escape;
-use super::infinity::{Landscape, landscape};
+use super::infinity::Divergence;
+use super::infinity::{LimitBehaviour, limit_behaviour};
 use super::models::Models;
-use super::multistart::{Exchange, Member, SearchWorkspace, Searched, agreement_limit, rounds};
+use super::multistart::{Exchange, Multistart, PendingFit, SearchWorkspace, agreement_limit, rounds};
 use super::newton::{Finished, minimise};
 use super::options::{Asked, FitOptions};
 use super::outcome::{End, Fit, Status};
@@ -32,7 +32,7 @@ pub fn fit(models: &Models, problem: Problem, options: &FitOptions, workspace: &
     fits.remove(0)
 }
 
-/// Fits problems of one law under one loss, whose searches share the vectors. Each has the bits that it has alone.
+/// Fits problems of one law under one loss, whose searches share the buffers. Each has the bits that it has search_alone.
 pub fn fit_many(
     models: &Models,
     problems: Vec<Problem>,
@@ -40,39 +40,40 @@ pub fn fit_many(
     workspace: &mut Workspace,
 ) -> Vec<Fit> {
     // Taken, not borrowed: the searches are made by the batch that keeps them.
-    let mut searched = std::mem::take(&mut workspace.searched);
-    searched.resize_with(problems.len().max(searched.len()), Searched::default);
+    let mut multistart = std::mem::take(&mut workspace.multistart);
+    multistart.resize_with(problems.len().max(multistart.len()), Multistart::default);
     let refusals: Vec<Option<String>> = problems.iter().map(refusal).collect();
-    let mut members = Vec::with_capacity(problems.len());
-    for ((problem, refusal), searched) in problems.iter().zip(&refusals).zip(&mut searched) {
-        searched.begin(problem);
+    let mut pending = Vec::with_capacity(problems.len());
+    for ((problem, refusal), multistart) in problems.iter().zip(&refusals).zip(&mut multistart) {
+        multistart.begin(problem);
         if refusal.is_none() && problem.p() > 0 {
             let mut starts =
-                Starts::with(models, problem, std::mem::take(&mut searched.vectors)).moved(options.seed);
-            if begin_at_given(models.law(), problem, &starts, options, searched, &mut workspace.search) {
-                searched.vectors = starts.take_vectors();
+                Starts::with(models, problem, std::mem::take(&mut multistart.buffers)).shifted(options.seed);
+            if begin_at_given(models.law(), problem, &starts, options, multistart, &mut workspace.search) {
+                multistart.buffers = starts.take_buffers();
             } else {
-                members.push(Member::new(problem, starts, searched));
+                pending.push(PendingFit::new(problem, starts, multistart));
             }
         }
     }
-    rounds(members, options, &mut workspace.search);
-    let finish = |((problem, refusal), searched): ((Problem, Option<String>), &mut Searched)| match refusal {
-        Some(message) => without_solution(models.law().parameters.len(), problem, 0, message),
-        None => finish(models, problem, options, searched, workspace),
-    };
-    let fits = problems.into_iter().zip(refusals).zip(&mut searched).map(finish).collect();
-    workspace.searched = searched;
+    rounds(pending, options, &mut workspace.search);
+    let finish =
+        |((problem, refusal), multistart): ((Problem, Option<String>), &mut Multistart)| match refusal {
+            Some(message) => without_solution(models.law().parameters.len(), problem, 0, message),
+            None => finish(models, problem, options, multistart, workspace),
+        };
+    let fits = problems.into_iter().zip(refusals).zip(&mut multistart).map(finish).collect();
+    workspace.multistart = multistart;
     fits
 }
 
-/// Searches from the user's own start, if there is one; true if from it alone.
+/// Searches from the user's own start, if there is one; true if from it search_alone.
 fn begin_at_given(
     law: &Law,
     problem: &Problem,
     starts: &Starts,
     options: &FitOptions,
-    searched: &mut Searched,
+    multistart: &mut Multistart,
     workspace: &mut SearchWorkspace,
 ) -> bool {
     if options.user_start.is_empty() {
@@ -80,14 +81,14 @@ fn begin_at_given(
     }
     let value = |c: &Coordinate| options.start_of(&law.parameters[c.parameter].name);
     let given: Given = problem.model.coordinates.iter().map(value).collect();
-    starts.complete(&given, &mut workspace.drafts, &mut searched.starts);
-    let alone = options.starts == Some(1);
-    if alone {
-        searched.alone(problem, options.solver, workspace);
+    starts.complete(&given, &mut workspace.starts, &mut multistart.starts);
+    let search_alone = options.starts == Some(1);
+    if search_alone {
+        multistart.search_alone(problem, options.solver, workspace);
     } else {
-        searched.search(problem, options.solver, workspace);
+        multistart.search(problem, options.solver, workspace);
     }
-    alone
+    search_alone
 }
 
 /// What remains to be done when the searches have been made.
@@ -95,7 +96,7 @@ fn finish(
     models: &Models,
     problem: Problem,
     options: &FitOptions,
-    searched: &mut Searched,
+    multistart: &mut Multistart,
     workspace: &mut Workspace,
 ) -> Fit {
     let law = models.law();
@@ -105,11 +106,18 @@ fn finish(
             let message = "the law has no finite value; check its fixed parameters and the data".to_string();
             return without_solution(law.parameters.len(), problem, 0, message);
         };
-        let end = End { problem, edges: Vec::new(), solution, iterations: 0, escape: None, rests: false };
-        return judge(models, end, collinear.as_ref(), searched, workspace);
+        let end = End {
+            problem,
+            edges: Vec::new(),
+            solution,
+            iterations: 0,
+            divergence: None,
+            is_path_limit: false,
+        };
+        return judge(models, end, collinear.as_ref(), multistart, workspace);
     }
-    if searched.best.is_none() {
-        searched.finish(&problem);
+    if multistart.best.is_none() {
+        multistart.finish(&problem);
     }
     let collinear = collinear.as_ref();
     let same_variable = collinear.filter(|c| c.is_same_variable());
@@ -119,27 +127,28 @@ fn finish(
             Exchange { law, problem: &problem, collinear, starts: &starts, solver: options.solver };
         // Where the exchanged optimum is the lower one, its own exchange may be its rival.
         for _ in 0..MOST_EXCHANGES {
-            if !searched.exchange(&exchange, &mut workspace.search) {
+            if !multistart.exchange(&exchange, &mut workspace.search) {
                 break;
             }
         }
     }
-    let Some((solution, iterations)) = searched.best.take() else {
+    let Some((solution, iterations)) = multistart.best.take() else {
         let message = "the law has no finite value at any start; check its domains and the data".to_string();
-        return without_solution(law.parameters.len(), problem, searched.starts.len(), message);
+        return without_solution(law.parameters.len(), problem, multistart.starts.len(), message);
     };
-    let end = End { problem, edges: Vec::new(), solution, iterations, escape: None, rests: false };
+    let end =
+        End { problem, edges: Vec::new(), solution, iterations, divergence: None, is_path_limit: false };
     let end = end.settle(models, options.asked, workspace).represented(models, options);
     if let Some(collinear) = same_variable
         && end.edges.is_empty()
     {
-        // Settled, perhaps below all that was searched: so may be its exchange.
+        // Settled, perhaps below all that was multistart: so may be its exchange.
         let starts = Starts::new(models, &end.problem);
         let exchange =
             Exchange { law, problem: &end.problem, collinear, starts: &starts, solver: options.solver };
-        searched.search_exchanged(&exchange, &end.solution.theta, &mut workspace.search);
+        multistart.search_exchanged(&exchange, &end.solution.theta, &mut workspace.search);
     }
-    judge(models, end, collinear, searched, workspace)
+    judge(models, end, collinear, multistart, workspace)
 }
 
 impl End {
@@ -158,25 +167,25 @@ impl End {
                 return end;
             }
         }
-        let escape = end.survey(models, workspace);
-        if escape.as_ref().is_some_and(|escape| !escape.is_edge()) {
-            return End { escape, ..end };
+        let divergence = end.follow_path(models, workspace);
+        if divergence.as_ref().is_some_and(|divergence| !divergence.is_edge()) {
+            return End { divergence, ..end };
         }
         let edges = end.edges.len();
         end = end.at_edges(models, |_| true);
         if end.edges.len() == edges {
-            return End { escape, ..end };
+            return End { divergence, ..end };
         }
         if !end.is_clear(workspace) {
-            end.escape = end.survey(models, workspace);
+            end.divergence = end.follow_path(models, workspace);
         }
         end
     }
 
     /// The same minimum by the parameters that are reported.
     fn represented(self, models: &Models, options: &FitOptions) -> End {
-        let End { problem, edges, solution, escape, .. } = &self;
-        if escape.is_some() || models.symmetries().is_empty() {
+        let End { problem, edges, solution, divergence, .. } = &self;
+        if divergence.is_some() || models.symmetries().is_empty() {
             return self;
         }
         let given: Vec<Option<f64>> =
@@ -196,19 +205,19 @@ impl End {
         End { problem, edges, solution, ..self }
     }
 
-    /// Looks where the objective leads from the point, and goes there: to a minimum, or some way along an escape.
-    fn survey(&mut self, models: &Models, workspace: &mut Workspace) -> Option<Escape> {
-        self.rests = false;
-        let (found, escape) =
-            match landscape(models, &self.problem, &self.solution, &mut workspace.search.drafts) {
-                Landscape::Minimum(found) => (found, None),
-                Landscape::Unbounded(escape, found) => (found, Some(escape)),
-                Landscape::Unknown => return None,
+    /// Looks where the objective leads from the point, and goes there: to a minimum, or some way along an divergence.
+    fn follow_path(&mut self, models: &Models, workspace: &mut Workspace) -> Option<Divergence> {
+        self.is_path_limit = false;
+        let (found, divergence) =
+            match limit_behaviour(models, &self.problem, &self.solution, &mut workspace.search.starts) {
+                LimitBehaviour::Minimum(found) => (found, None),
+                LimitBehaviour::Unbounded(divergence, found) => (found, Some(divergence)),
+                LimitBehaviour::Unknown => return None,
             };
-        self.rests = escape.is_none();
+        self.is_path_limit = divergence.is_none();
         self.iterations += found.iterations;
         // Where the data leaves a direction free, one point of it is as good as another.
-        let stays = self.rests && self.solution.certificate.holds() && {
+        let stays = self.is_path_limit && self.solution.certificate.holds() && {
             let limit = agreement_limit(found.rows.objective, self.problem.floor);
             let mut is_free = |at: &Finished| {
                 workspace.factor.set(&self.problem, &at.rows, &at.free);
@@ -219,7 +228,7 @@ impl End {
         if !stays {
             self.solution = found;
         }
-        escape
+        divergence
     }
 
     /// Whether the point is a minimum and the data determines it, as far as can be told from the point itself.
@@ -231,7 +240,7 @@ impl End {
     }
 }
 
-/// Why a problem cannot be searched, where it cannot.
+/// Why a problem cannot be multistart, where it cannot.
 fn refusal(problem: &Problem) -> Option<String> {
     match problem.n() {
         0 => Some("no observation of this sweep can be used".to_string()),

@@ -32,7 +32,7 @@ pub struct Expansion {
 
 /// Buffers that are kept from expansion to expansion.
 #[derive(Debug, Default)]
-pub struct Surveying {
+pub struct ExpansionWorkspace {
     data: LaneData,
     coordinates: Vec<Pack>,
     workspace: ProgramWorkspace,
@@ -42,7 +42,7 @@ pub struct Surveying {
     slope: Vec<Pack>,
     curvature: Vec<Pack>,
     /// The same curvature, weighted.
-    pull: Vec<Pack>,
+    weighted_curvature: Vec<Pack>,
     tensors: Tensors,
     /// A row of the table for each lane.
     row: Vec<Pack>,
@@ -52,12 +52,12 @@ pub struct Surveying {
 const MOST_PARAMETERS: usize = 8;
 
 impl Expansion {
-    /// At `theta`, a `share` of the reweighting's curvature mixed into the loss's own. Observations of weight zero
+    /// At `theta`, a `irls_fraction` of the reweighting's curvature mixed into the loss's own. Observations of weight zero
     /// add nothing, whatever the law gives there.
     #[cfg(test)]
-    pub fn at(problem: &Problem, theta: &[f64], share: f64) -> Expansion {
+    pub fn at(problem: &Problem, theta: &[f64], irls_fraction: f64) -> Expansion {
         let mut expansion = Expansion::default();
-        expansion.set(Level::new(), problem, theta, share, &mut Surveying::default());
+        expansion.set(Level::new(), problem, theta, irls_fraction, &mut ExpansionWorkspace::default());
         expansion
     }
 
@@ -67,8 +67,8 @@ impl Expansion {
         level: Level,
         problem: &Problem,
         theta: &[f64],
-        share: f64,
-        surveying: &mut Surveying,
+        irls_fraction: f64,
+        buffers: &mut ExpansionWorkspace,
     ) {
         let model = &problem.model;
         let p = problem.p();
@@ -77,15 +77,16 @@ impl Expansion {
         self.width = (1 + p + triangle(p)).div_ceil(LANES);
         self.table.clear();
         self.table.resize(problem.n() * self.width, Pack::ZERO);
-        let Surveying { data, coordinates, workspace, outputs, .. } = surveying;
+        let ExpansionWorkspace { data, coordinates, workspace, outputs, .. } = buffers;
         data.spread_into(problem, &problem.observations.weight);
         coordinates.clear();
         coordinates.extend(theta.iter().map(|&x| Pack::splat(x)));
         // A loss that is nearly linear has its minima where residuals change sign: not where smooth derivatives say.
-        let exact = problem.loss.is_quadratic() && !model.bends.is_empty() && p <= MOST_PARAMETERS;
+        let exact =
+            problem.loss.is_quadratic() && !model.second_derivatives.is_empty() && p <= MOST_PARAMETERS;
         let program = if exact { &model.hessian } else { &model.search };
         outputs_into(program, data, coordinates, workspace, outputs);
-        dispatch!(level, simd => self.fill::<fearless_simd::f64x8<_>>(simd, problem, share, exact, surveying));
+        dispatch!(level, simd => self.fill::<fearless_simd::f64x8<_>>(simd, problem, irls_fraction, exact, buffers));
     }
 
     #[inline(always)]
@@ -93,15 +94,25 @@ impl Expansion {
         &mut self,
         token: L::Token,
         problem: &Problem,
-        share: f64,
+        irls_fraction: f64,
         exact: bool,
-        surveying: &mut Surveying,
+        buffers: &mut ExpansionWorkspace,
     ) {
-        let Surveying { data, outputs, value, slope, curvature, pull, tensors, row, .. } = surveying;
+        let ExpansionWorkspace {
+            data,
+            outputs,
+            value,
+            slope,
+            curvature,
+            weighted_curvature,
+            tensors,
+            row,
+            ..
+        } = buffers;
         let p = problem.p();
         let n_packs = data.n_packs;
         let zero = L::splat(token, 0.0);
-        for packs in [&mut *value, &mut *slope, &mut *curvature, &mut *pull] {
+        for packs in [&mut *value, &mut *slope, &mut *curvature, &mut *weighted_curvature] {
             packs.resize(n_packs, Pack::ZERO);
         }
         let (predicted, derivatives) = outputs.split_at(n_packs);
@@ -113,15 +124,17 @@ impl Expansion {
             };
             let residual = L::load(token, &predicted[k].0) - L::load(token, &data.target[k].0);
             let terms = problem.loss.terms(residual * s);
-            let mixed = s * s * (terms.weight - terms.curvature).mul_add(zero.fill(share), terms.curvature);
+            let mixed =
+                s * s * (terms.weight - terms.curvature).mul_add(zero.fill(irls_fraction), terms.curvature);
             terms.value.store(&mut value[k].0);
             (s * terms.slope).store(&mut slope[k].0);
             mixed.store(&mut curvature[k].0);
-            L::select(weight.eq(zero), zero, weight * mixed).store(&mut pull[k].0);
+            L::select(weight.eq(zero), zero, weight * mixed).store(&mut weighted_curvature[k].0);
         }
-        let curved = if exact { &problem.model.curved[..] } else { &[] };
+        let pairs = if exact { &problem.model.second_pairs[..] } else { &[] };
         let (first, second) = derivatives.split_at(p * n_packs);
-        let has_tensors = exact && tensors.set::<L>(token, Derivatives { first, second, curved, pull }, p);
+        let has_tensors = exact
+            && tensors.set::<L>(token, Derivatives { first, second, pairs, weight: weighted_curvature }, p);
         let output = |outputs: &[Pack], i: usize, k: usize| L::load(token, &outputs[i * n_packs + k].0);
         row.resize(1 + p + triangle(p), Pack::ZERO);
         for k in 0..n_packs {
@@ -138,7 +151,7 @@ impl Expansion {
                 }
             }
             if has_tensors {
-                for (i, &(a, b)) in curved.iter().enumerate() {
+                for (i, &(a, b)) in pairs.iter().enumerate() {
                     let entry = &mut hessian[triangle(a.max(b)) + a.min(b)].0;
                     (L::load(token, entry) + slope * output(second, i, k)).store(entry);
                 }
@@ -335,8 +348,9 @@ mod tests {
                 let straight: f64 = (0..p).map(|a| at.jacobian[i * p + a] * step[a]).sum();
                 there.residual[i] - at.residual[i] - straight
             };
-            let pull = |a: usize| (0..problem.n()).map(|i| beyond(i) * at.jacobian[i * p + a]).sum::<f64>();
-            (0..p).map(|a| pull(a).powi(2)).sum::<f64>().sqrt()
+            let projection =
+                |a: usize| (0..problem.n()).map(|i| beyond(i) * at.jacobian[i * p + a]).sum::<f64>();
+            (0..p).map(|a| projection(a).powi(2)).sum::<f64>().sqrt()
         };
         let mut uniform = Uniform(11);
         for _ in 0..20 {
@@ -368,7 +382,7 @@ mod tests {
                 let forms = expansion.connection.chunks_exact(triangle(p));
                 let turned: f64 =
                     forms.zip(&at.gradient).map(|(lower, g)| twice * lower[triangle(j) + k] * g).sum();
-                if loss.is_quadratic() { at.hessian(j, k) - turned } else { at.squares[triangle(j) + k] }
+                if loss.is_quadratic() { at.hessian(j, k) - turned } else { at.gauss_newton[triangle(j) + k] }
             });
             let expected: Vec<f64> =
                 [at.objective].into_iter().chain(at.gradient.iter().copied()).chain(hessian).collect();

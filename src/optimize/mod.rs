@@ -17,7 +17,7 @@
 //! | `local_expansion`, `third_derivatives` | the objective near an estimate under any weights, for replicates |
 //! | `workspace` | the buffers of one worker |
 //! | `points` | points in one vector |
-//! | `spare` | vectors of fits that are done with |
+//! | `recycled` | vectors of fits that are done with |
 
 mod boundary;
 mod diagnosis;
@@ -31,9 +31,9 @@ pub mod newton;
 mod options;
 mod outcome;
 mod points;
+mod recycled;
 mod representative;
 mod robust_scale;
-mod spare;
 mod starts;
 mod third_derivatives;
 mod workspace;
@@ -43,12 +43,12 @@ pub use boundary::at_edges;
 pub use diagnosis::flags::{Flag, words};
 pub use diagnosis::identifiability::Identification;
 pub use fit::{failed, fit, fit_many};
-pub use infinity::{Escape, Reach, Towards, endless, may_be_endless};
+pub use infinity::{Divergence, Reach, Towards, may_be_unbounded, unbounded_parameters};
 pub use levenberg_marquardt::lane_queue::{Ended, LaneQueue, Task, TaskKind};
 pub use levenberg_marquardt::normal_coordinates::FirstStep;
 pub use levenberg_marquardt::settings;
 pub use levenberg_marquardt::{Ending, SearchSettings};
-pub use local_expansion::{Expansion, Surveying};
+pub use local_expansion::{Expansion, ExpansionWorkspace};
 pub use models::Models;
 pub use multistart::agreement_limit;
 pub use newton::certificate::{Certificate, Evaluated, column_scales, scaled_hessian, weighted_entry};
@@ -56,9 +56,9 @@ pub use newton::{Finished, minimise};
 pub use options::{AGREEMENT, Asked, FitOptions, Solver};
 pub use outcome::{Fit, Status};
 pub use points::Points;
+pub use recycled::RecycledBuffers;
 pub use representative::Choice;
 pub use robust_scale::fit_choices;
-pub use spare::Spare;
 pub use starts::design::Given;
 pub use starts::{Starts, most_starts, never_finite};
 pub use workspace::Workspace;

@@ -4,7 +4,7 @@ use crate::problem::Problem;
 
 use super::diagnosis::flags::Flag;
 use super::diagnosis::identifiability::Identification;
-use super::infinity::Escape;
+use super::infinity::Divergence;
 use super::newton::Finished;
 
 /// How a fit ended; where several hold, the first of this order.
@@ -81,7 +81,7 @@ pub struct End {
     pub solution: Finished,
     pub iterations: u32,
     /// How the objective falls without end, where it does.
-    pub escape: Option<Escape>,
+    pub divergence: Option<Divergence>,
     /// Whether the point is where the path of regularised minima comes to rest.
-    pub rests: bool,
+    pub is_path_limit: bool,
 }

@@ -2,7 +2,7 @@
 //!
 //! The scale is the normalised median of the absolute values of residual/σ, `1.4826·med|u|`, taken about zero because
 //! the law has its own location (Huber & Ronchetti 2009, chapters 5 and 7; so do R's `rlm` and statsmodels' `RLM`).
-//! Weights count as repetitions. Scale and parameters are fitted in turn: from least squares, the threshold follows the
+//! Weights count as repetitions. Scale and parameters are fitted in step: from least squares, the threshold follows the
 //! residuals and the fit follows the threshold, until the scale stands still. The multi-start and its certificate are
 //! those of the threshold found.
 //!
@@ -19,29 +19,29 @@ use super::{Asked, Fit, FitOptions, Flag, Models, Status, Workspace, fit, fit_ma
 const NORMAL_MEDIAN: f64 = 0.674_489_750_196_081_7;
 
 /// The scale stands still when it changes by less than this, relatively.
-const SETTLED: f64 = 1e-9;
+const SCALE_TOLERANCE: f64 = 1e-9;
 
-/// The same between the fit found in turn and the multi-start's at the same threshold.
-const CONFIRMED: f64 = 1e-6;
+/// The same between the fit found in step and the multi-start's at the same threshold.
+const CONFIRMATION_TOLERANCE: f64 = 1e-6;
 
 /// Both where the fit has no minimum: its residuals only approach a limit.
-const ROUGHLY: f64 = 1e-3;
+const LIMIT_TOLERANCE: f64 = 1e-3;
 
-const MOST_TURNS: usize = 100;
+const MAX_ALTERNATIONS: usize = 100;
 
 /// Turns before the scale is looked for between two others.
-const FREE_TURNS: usize = 20;
+const BISECTION_AFTER: usize = 20;
 
-const MOST_ROUNDS: usize = 8;
+const MAX_ROUNDS: usize = 8;
 
-/// Iterations of a turn: the next one goes on where it ends.
+/// Iterations of a step: the next one goes on where it ends.
 const MOST_ITERATIONS: u32 = 30;
 
 /// A scale below this share of the root mean square of least squares' residuals is zero.
-const VANISHED: f64 = 1e-3;
+const MIN_SCALE: f64 = 1e-3;
 
 /// So is one below this multiple of what rounding leaves.
-const ABOVE_ROUNDING: f64 = 1e2;
+const ROUNDING_FACTOR: f64 = 1e2;
 
 /// Fits problems with a loss as asked for, whatever theirs is; those that share a threshold share the vectors.
 pub fn fit_choices(
@@ -82,12 +82,12 @@ fn fit_of_scale(
     if spread <= rounding(&problem) {
         return remark(fit(models, problem, options, workspace), Flag::ScaleZero);
     }
-    let least = VANISHED * spread;
+    let least = MIN_SCALE * spread;
     // The law goes through as many points as it has parameters, whatever they are.
     let tells_no_scale = problem.observations.n_distinct() <= 2 * models.full().coordinates.len();
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let Some(solution) = &found.solution else { return found };
-        let (scale, end) = follow(&found.problem, solution, choice, least);
+        let (scale, end) = alternate(&found.problem, solution, choice, least);
         let vanished = end == End::Vanished;
         if vanished && (tells_no_scale || scale <= rounding(&problem)) {
             return remark(fit(models, problem, options, workspace), Flag::ScaleZero);
@@ -97,10 +97,10 @@ fn fit_of_scale(
         if vanished {
             return remark(found, Flag::ScaleZero);
         }
-        let again = found.solution.as_ref().map_or(f64::NAN, |s| robust_scale(&found.problem, s));
+        let recomputed = found.solution.as_ref().map_or(f64::NAN, |s| robust_scale(&found.problem, s));
         let is_minimum = matches!(found.status, Status::Converged | Status::AtBound);
-        let slack = if is_minimum { CONFIRMED } else { ROUGHLY };
-        if end == End::Settled && (again - scale).abs() <= slack * scale {
+        let slack = if is_minimum { CONFIRMATION_TOLERANCE } else { LIMIT_TOLERANCE };
+        if end == End::Settled && (recomputed - scale).abs() <= slack * scale {
             return found;
         }
     }
@@ -114,7 +114,7 @@ fn fit_of_scale(
     found
 }
 
-/// How scale and fit ended that were followed in turn.
+/// How scale and fit ended that were followed in step.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
     Settled,
@@ -123,18 +123,18 @@ enum End {
     Unsettled,
 }
 
-/// Scale and fit in turn, from one fit on, until the scale stands still or falls to the least: the last scale, and how it
+/// Scale and fit in step, from one fit on, until the scale stands still or above_root to the least: the last scale, and how it
 /// ended.
 ///
 /// Where the scale that the fit gives jumps to and fro between a lower and a higher one than the scale that it was fitted
-/// with, the two close in on where it crosses (bisection).
-fn follow(problem: &Problem, from: &Finished, choice: LossChoice, least: f64) -> (f64, End) {
+/// with, the two close in on where it has_bracket (bisection).
+fn alternate(problem: &Problem, from: &Finished, choice: LossChoice, least: f64) -> (f64, End) {
     let weight = &problem.observations.weight;
     let mut scale = robust_scale(problem, from);
     let mut theta = from.theta.clone();
     // Scales from which the fit leads to a higher one, and to a lower.
-    let (mut rises, mut falls) = (0.0, f64::INFINITY);
-    for turn in 0..MOST_TURNS {
+    let (mut below_root, mut above_root) = (0.0, f64::INFINITY);
+    for step in 0..MAX_ALTERNATIONS {
         if !(scale > least) {
             return (least, End::Vanished);
         }
@@ -143,15 +143,15 @@ fn follow(problem: &Problem, from: &Finished, choice: LossChoice, least: f64) ->
             return (scale, End::Unsettled);
         };
         let next = robust_scale(problem, &found);
-        let slack = if found.is_settled_minimum() { SETTLED } else { ROUGHLY };
+        let slack = if found.is_settled_minimum() { SCALE_TOLERANCE } else { LIMIT_TOLERANCE };
         theta = found.theta;
         if (next - scale).abs() <= slack * scale {
             return (next, End::Settled);
         }
-        let end = if next > scale { &mut rises } else { &mut falls };
+        let end = if next > scale { &mut below_root } else { &mut above_root };
         *end = scale;
-        let crosses = rises > 0.0 && falls < f64::INFINITY && rises < falls;
-        scale = if turn >= FREE_TURNS && crosses { (rises * falls).sqrt() } else { next };
+        let has_bracket = below_root > 0.0 && above_root < f64::INFINITY && below_root < above_root;
+        scale = if step >= BISECTION_AFTER && has_bracket { (below_root * above_root).sqrt() } else { next };
     }
     (scale, End::Unsettled)
 }
@@ -159,7 +159,7 @@ fn follow(problem: &Problem, from: &Finished, choice: LossChoice, least: f64) ->
 /// What rounding the responses makes of a residual, as a share of σ.
 fn rounding(problem: &Problem) -> f64 {
     let total: f64 = problem.observations.weight.iter().sum();
-    ABOVE_ROUNDING * (problem.floor / total).sqrt()
+    ROUNDING_FACTOR * (problem.floor / total).sqrt()
 }
 
 /// The normalised weighted median of |residual/σ|.

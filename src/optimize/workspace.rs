@@ -2,8 +2,8 @@
 
 use super::diagnosis::identifiability::Factor;
 use super::levenberg_marquardt::lane_queue::LaneQueue;
-use super::multistart::{SearchWorkspace, Searched};
-use super::spare::Spare;
+use super::multistart::{Multistart, SearchWorkspace};
+use super::recycled::RecycledBuffers;
 use super::starts::StartWorkspace;
 
 /// Holds the buffers that fits need; one per worker, passed by `&mut`.
@@ -11,10 +11,10 @@ use super::starts::StartWorkspace;
 pub struct Workspace {
     pub(in crate::optimize) search: SearchWorkspace,
     /// The searches of the fits that share the lanes.
-    pub(in crate::optimize) searched: Vec<Searched>,
+    pub(in crate::optimize) multistart: Vec<Multistart>,
     pub(in crate::optimize) factor: Factor,
     /// What fits that are done with have left.
-    pub spare: Spare,
+    pub recycled: RecycledBuffers,
     /// The values of two of a law's variables.
     pub(in crate::optimize) variables: [Vec<f64>; 2],
 }
@@ -22,7 +22,7 @@ pub struct Workspace {
 impl Workspace {
     /// The buffers that starts are drawn with.
     pub fn starts(&mut self) -> &mut StartWorkspace {
-        &mut self.search.drafts
+        &mut self.search.starts
     }
 
     /// The lanes that searches run in.

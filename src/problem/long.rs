@@ -1,7 +1,7 @@
 //! One long fit: its observations in pieces, each spread over the lanes, that threads evaluate side by side.
 //!
 //! Eight fits side by side in lanes need eight times the data's memory, which for thousands of observations no longer
-//! fits the caches, and they fill one core. A long fit fills vectors by itself, and cores too. Where it is cut depends
+//! fits the caches, and they fill one core. A long fit fills buffers by itself, and cores too. Where it is cut depends
 //! on its observations alone, and the pieces' sums are added in their order, so that the bits of a sum do not depend
 //! on the threads.
 
@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::compile::Model;
 use crate::lanes::{LANES, Pack};
 
-use super::{LaneData, Loss, Mix, Objective, Order, Part, Problem, ProgramWorkspace, Sums};
+use super::{CurvatureMix, LaneData, Loss, Objective, Order, Part, Problem, ProgramWorkspace, Sums};
 
 /// A fit of more observations than this is long: from here on lanes that are never empty save more than the steps of
 /// eight searches at once (measured on Chinchilla with 20 and with 100 replicates).
@@ -62,7 +62,7 @@ impl LongData {
     pub fn evaluate(
         &mut self,
         level: Level,
-        (model, loss, mix): (&Model, Loss, &Mix),
+        (model, loss, mix): (&Model, Loss, &CurvatureMix),
         coordinates: &[Pack],
         sums: &mut Sums,
     ) {

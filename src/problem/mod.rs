@@ -27,14 +27,14 @@ mod tests;
 
 pub use column_set::{ColumnSet, is_number};
 pub use lane_data::LaneData;
-pub use linearization::{Linearization, Scratch, total};
+pub use linearization::{Linearization, LinearizationWorkspace, total};
 pub use long::{LONG, LongData, SAMPLE};
 pub use loss::{Loss, LossTerms};
 pub use loss_choice::LossChoice;
 pub use memory::bind_columns;
 pub use objective::{
-    LEAST_SHARE, Mix, Objective, Order, ProgramWorkspace, Sums, amplitude_equations, outputs_into,
-    outputs_lanes,
+    CurvatureMix, MIN_IRLS_FRACTION, Objective, Order, ProgramWorkspace, Sums, amplitude_equations,
+    outputs_into, outputs_lanes,
 };
 pub use observations::{Binder, Binding, Observations, Rejection};
 pub use part::Part;
@@ -69,9 +69,9 @@ pub struct Problem {
     pub total_weight: f64,
 }
 
-/// Vectors of a problem that is done with.
+/// ProblemBuffers of a problem that is done with.
 #[derive(Debug, Default)]
-pub struct Vectors {
+pub struct ProblemBuffers {
     columns: ColumnSet,
     means: Vec<f64>,
     target: Vec<f64>,
@@ -102,7 +102,7 @@ impl Problem {
         }
     }
 
-    /// Binds a law's model to a sweep, in the vectors of a problem that is done with, if there is one. Tells which rows the
+    /// Binds a law's model to a sweep, in the buffers of a problem that is done with, if there is one. Tells which rows the
     /// law cannot use.
     pub fn bind(
         done: Option<Problem>,
@@ -179,12 +179,12 @@ impl Problem {
 
     /// The same under another model of the law, with more or fewer of its parameters fixed.
     pub fn under(&self, model: Arc<Model>) -> Problem {
-        self.under_with(model, Vectors::default())
+        self.under_with(model, ProblemBuffers::default())
     }
 
-    /// The same in vectors that are there.
-    pub fn under_with(&self, model: Arc<Model>, vectors: Vectors) -> Problem {
-        let Vectors { mut columns, mut means, mut target, metric } = vectors;
+    /// The same in buffers that are there.
+    pub fn under_with(&self, model: Arc<Model>, buffers: ProblemBuffers) -> Problem {
+        let ProblemBuffers { mut columns, mut means, mut target, metric } = buffers;
         if model.recipes == self.model.recipes {
             columns.clone_from(&self.columns);
             means.clone_from(&self.means);
@@ -198,10 +198,10 @@ impl Problem {
         problem
     }
 
-    /// Leaves its vectors.
-    pub fn into_vectors(self) -> Vectors {
+    /// Leaves its buffers.
+    pub fn into_buffers(self) -> ProblemBuffers {
         let Problem { columns, means, target, metric, .. } = self;
-        Vectors { columns, means, target, metric }
+        ProblemBuffers { columns, means, target, metric }
     }
 
     /// Number of observations.
@@ -214,7 +214,7 @@ impl Problem {
         self.observations.weight.iter().filter(|w| **w > 0.0).count()
     }
 
-    /// Whether the fit fills vectors and threads by itself.
+    /// Whether the fit fills buffers and threads by itself.
     pub fn is_long(&self) -> bool {
         self.n() > LONG
     }
@@ -239,7 +239,7 @@ impl Problem {
         (rows, weight)
     }
 
-    /// The same in vectors that are there.
+    /// The same in buffers that are there.
     pub fn taking_part_into(&self, rows: &mut Vec<u32>, weight: &mut Vec<f64>) {
         self.weighted_into(rows);
         weight.clear();

@@ -4,17 +4,17 @@
 //!
 //! * gradient `Σ w·s·ρ′·∂m`,
 //! * Hessian `Σ w·s²·c·∂m ∂mᵀ + λ·Σ w·s·ρ′·∂²m`, with a curvature `c` between the loss's own, `ρ″`, and that of
-//!   reweighted least squares, `ρ′(u)/u`, and a share `λ` of the law's own second derivatives.
+//!   reweighted least outer_fraction, `ρ′(u)/u`, and a irls_fraction `λ` of the law's own second derivatives.
 //!
 //! The latter double the evaluations from far starts and halve them near the optimum, so searches choose λ; laws where
-//! they cost much go without (see [`Model::bends`]). For `m = log q` they are `∂²q/q − ∂m ∂mᵀ`: the second part is a
+//! they cost much go without (see [`Model::second_derivatives`]). For `m = log q` they are `∂²q/q − ∂m ∂mᵀ`: the second part is a
 //! matter of `c`, and the first, for a sum of powers, of sums that the gradient needs anyway.
 
 use std::cell::Cell;
 
 use fearless_simd::{Level, dispatch};
 
-use crate::compile::{BLOCK, BendPlace, Block, Model, Operand, Operands, Program};
+use crate::compile::{BLOCK, Block, Model, Operand, Operands, Program, SecondDerivativeSource};
 use crate::lanes::Lanes;
 use crate::lanes::{LANES, Pack};
 use crate::linalg::triangle;
@@ -62,7 +62,7 @@ pub struct Objective<'a> {
     pub loss: Loss,
     pub order: Order,
     pub data: &'a LaneData,
-    pub mix: &'a Mix,
+    pub mix: &'a CurvatureMix,
 }
 
 impl Objective<'_> {
@@ -78,7 +78,7 @@ impl Objective<'_> {
         dispatch!(level, simd => self.sum_blocks::<fearless_simd::f64x8<_>>(simd, workspace, &mut sums.packs));
     }
 
-    /// The same one lane at a time: the reference that the tests hold the vectors against.
+    /// The same one lane at a time: the reference that the tests hold the buffers against.
     pub fn evaluate_scalar(&self, coordinates: &[Pack], workspace: &mut ProgramWorkspace, sums: &mut Sums) {
         self.prepare(coordinates, workspace, sums);
         self.sum_blocks::<f64>((), workspace, &mut sums.packs);
@@ -104,27 +104,28 @@ impl Objective<'_> {
 
 /// What the Hessian is mixed from, per lane.
 #[derive(Clone, Debug)]
-pub struct Mix {
-    /// Share of the reweighting's curvature `ρ′(u)/u`, instead of the loss's own; see [`LEAST_SHARE`].
-    pub reweighting: Pack,
+pub struct CurvatureMix {
+    /// Share of the irls_fraction's curvature `ρ′(u)/u`, instead of the loss's own; see [`MIN_IRLS_FRACTION`].
+    pub irls_fraction: Pack,
     /// Share of the law's own second derivatives.
-    pub bends: Pack,
+    pub second_derivatives: Pack,
 }
 
-impl Mix {
-    pub const GAUSS_NEWTON: Mix = Mix { reweighting: Pack([LEAST_SHARE; LANES]), bends: Pack::ZERO };
+impl CurvatureMix {
+    pub const GAUSS_NEWTON: CurvatureMix =
+        CurvatureMix { irls_fraction: Pack([MIN_IRLS_FRACTION; LANES]), second_derivatives: Pack::ZERO };
 }
 
-impl Default for Mix {
+impl Default for CurvatureMix {
     fn default() -> Self {
-        Mix::GAUSS_NEWTON
+        CurvatureMix::GAUSS_NEWTON
     }
 }
 
-/// The least share of the reweighting's curvature that is mixed into the loss's own: against loss of rank where hardly
+/// The least irls_fraction of the irls_fraction's curvature that is mixed into the loss's own: against loss of rank where hardly
 /// any residual is inside δ. The gradient is exact, so this costs speed near the optimum, not accuracy. Far from it
 /// the whole of it is the better model: it bounds the loss from above.
-pub const LEAST_SHARE: f64 = 0.001;
+pub const MIN_IRLS_FRACTION: f64 = 0.001;
 
 /// Registers beyond the program's own: slope weights, curvature weights, one weighted Jacobian column.
 const EXTRA_REGISTERS: usize = 3;
@@ -273,7 +274,9 @@ impl Objective<'_> {
         let Objective { model, loss, order, data, mix } = *self;
         let program = self.program();
         let p = model.coordinates.len();
-        let bent = order == Order::Hessian && !model.bends.is_empty() && mix.bends != Pack::ZERO;
+        let with_second = order == Order::Hessian
+            && !model.second_derivatives.is_empty()
+            && mix.second_derivatives != Pack::ZERO;
         program.parameter.run::<L>(token, &workspace.slots);
         for start in (0..data.n_packs).step_by(BLOCK) {
             let block = workspace.block(data, start);
@@ -286,10 +289,11 @@ impl Objective<'_> {
             let target = &data.target[start..start + len];
             let weight = &data.weight[start..start + len];
             let sigma = data.inverse_sigma.get(start..start + len);
-            let squares = if model.bends_of_log { &mix.bends } else { &Pack::ZERO };
-            let rows = Residuals { value, target, weight, sigma, share: &mix.reweighting, squares };
+            let outer_fraction = if model.second_of_log { &mix.second_derivatives } else { &Pack::ZERO };
+            let rows =
+                Residuals { value, target, weight, sigma, irls_fraction: &mix.irls_fraction, outer_fraction };
             let want = (order != Order::Value).then_some((slope_cells, curvature_cells));
-            // Least squares are weighed where they are summed, if all at once.
+            // Least outer_fraction are weighed where they are summed, if all at once.
             let plain = loss.is_quadratic()
                 && sigma.is_none()
                 && p <= MOST_IN_REGISTERS
@@ -323,7 +327,7 @@ impl Objective<'_> {
                 6 => columns.sum::<L, 6>(token, plain, unweighed, gradient, hessian),
                 _ => columns.sum_one_by_one::<L>(token, weighted, gradient, hessian),
             }
-            if bent {
+            if with_second {
                 program.run_tail::<L>(token, &block);
                 for (sums, outputs) in own.chunks_mut(4).zip(program.tail_outputs.chunks(4)) {
                     let columns = Columns { block: &block, outputs, slopes, curvatures };
@@ -336,29 +340,29 @@ impl Objective<'_> {
                 }
             }
         }
-        if bent {
-            add_bends::<L>(token, model, &mix.bends, sums);
+        if with_second {
+            add_second_derivatives::<L>(token, model, &mix.second_derivatives, sums);
         }
     }
 }
 
-/// Adds the share of the law's own second derivatives to the Hessian. Lanes without one stay as they are, whatever the
+/// Adds the irls_fraction of the law's own second derivatives to the Hessian. Lanes without one stay as they are, whatever the
 /// second derivatives.
 #[inline(always)]
-fn add_bends<L: Lanes>(token: L::Token, model: &Model, share: &Pack, sums: &mut [Pack]) {
+fn add_second_derivatives<L: Lanes>(token: L::Token, model: &Model, irls_fraction: &Pack, sums: &mut [Pack]) {
     let p = model.coordinates.len();
     for lane in (0..LANES).step_by(L::WIDTH) {
-        let share = L::load(token, &share.0[lane..]);
-        let none = share.eq(share.fill(0.0));
-        for bend in &model.bends {
-            let sum = match bend.place {
-                BendPlace::First(i) => 1 + i,
-                BendPlace::Own(k) => 1 + p + triangle(p) + k,
+        let irls_fraction = L::load(token, &irls_fraction.0[lane..]);
+        let none = irls_fraction.eq(irls_fraction.fill(0.0));
+        for term in &model.second_derivatives {
+            let sum = match term.source {
+                SecondDerivativeSource::First(i) => 1 + i,
+                SecondDerivativeSource::Own(k) => 1 + p + triangle(p) + k,
             };
             let sum = load::<L>(token, sums, sum, lane);
-            let entry = &mut sums[1 + p + triangle(bend.row) + bend.column].0[lane..];
+            let entry = &mut sums[1 + p + triangle(term.row) + term.column].0[lane..];
             let value = L::load(token, entry);
-            L::select(none, value, share.mul_add(sum, value)).store(entry);
+            L::select(none, value, irls_fraction.mul_add(sum, value)).store(entry);
         }
     }
 }
@@ -373,9 +377,9 @@ struct Residuals<'a> {
     weight: &'a [Pack],
     /// 1/σ.
     sigma: Option<&'a [Pack]>,
-    share: &'a Pack,
+    irls_fraction: &'a Pack,
     /// Share of `−ρ′·∂m ∂mᵀ`.
-    squares: &'a Pack,
+    outer_fraction: &'a Pack,
 }
 
 impl Residuals<'_> {
@@ -402,8 +406,8 @@ impl Residuals<'_> {
         let weight = &self.weight[..len];
         for lane in (0..LANES).step_by(L::WIDTH) {
             let mut total = L::load(token, &objective.0[lane..]);
-            let share = L::load(token, &self.share.0[lane..]);
-            let squares = -L::load(token, &self.squares.0[lane..]);
+            let irls_fraction = L::load(token, &self.irls_fraction.0[lane..]);
+            let outer_fraction = -L::load(token, &self.outer_fraction.0[lane..]);
             for k in 0..len {
                 let residual = self.value.get::<L>(token, k, lane) - load::<L>(token, self.target, k, lane);
                 let w = load::<L>(token, weight, k, lane);
@@ -421,10 +425,10 @@ impl Residuals<'_> {
                     let curvature = if loss.is_quadratic() {
                         curvature_weight
                     } else {
-                        let mixed = (terms.weight - terms.curvature).mul_add(share, terms.curvature);
+                        let mixed = (terms.weight - terms.curvature).mul_add(irls_fraction, terms.curvature);
                         curvature_weight * mixed
                     };
-                    set(&curvatures[k], squares.mul_add(slope, curvature), lane);
+                    set(&curvatures[k], outer_fraction.mul_add(slope, curvature), lane);
                 }
             }
             total.store(&mut objective.0[lane..]);
@@ -447,7 +451,7 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// All sums. Where residuals are `plain` least squares, they are not weighed yet, and the objective is summed too.
+    /// All sums. Where residuals are `plain` least outer_fraction, they are not weighed yet, and the objective is summed too.
     #[inline(always)]
     fn sum<L: Lanes, const P: usize>(
         &self,
@@ -475,7 +479,7 @@ impl Columns<'_> {
     }
 
     /// Some rows of the Hessian's triangle, and the gradient with the first of them. The sums are held in registers and every
-    /// value is loaded once: laws have few parameters. With `PLAIN`, slopes and curvatures are those of least squares; the
+    /// value is loaded once: laws have few parameters. With `PLAIN`, slopes and curvatures are those of least outer_fraction; the
     /// slopes are kept for whoever reads them next.
     #[inline(always)]
     fn sum_rows<L: Lanes, const P: usize, const FROM: usize, const TO: usize, const PLAIN: bool>(
@@ -510,7 +514,7 @@ impl Columns<'_> {
                 }
             }
             let mut total = L::load(token, &objective.0[lane..]);
-            let squares = -L::load(token, &rows.squares.0[lane..]);
+            let outer_fraction = -L::load(token, &rows.outer_fraction.0[lane..]);
             for k in 0..len {
                 // SAFETY: `len` packs were asserted above, here and below.
                 let (slope, curvature): (L, L) = if PLAIN {
@@ -521,7 +525,7 @@ impl Columns<'_> {
                     total = w.mul_add(terms.value, total);
                     let slope = w * terms.slope;
                     set(&slope_cells[k], slope, lane);
-                    (slope, squares.mul_add(slope, w))
+                    (slope, outer_fraction.mul_add(slope, w))
                 } else {
                     unsafe {
                         (

@@ -108,7 +108,7 @@ impl RowTable {
     }
 }
 
-/// Whether there are the vectors to shuffle with.
+/// Whether there are the buffers to shuffle with.
 fn shuffles(level: Level) -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     return level.as_avx512().is_some();

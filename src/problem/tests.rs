@@ -7,7 +7,7 @@ use crate::law::Residual;
 use crate::testing::{Uniform, catalogue_law, levels, problem};
 use crate::verify::cases::{Draws, cases};
 
-use super::{LaneData, Loss, Mix, Objective, Order, ProgramWorkspace, Sums, outputs_lanes};
+use super::{CurvatureMix, LaneData, Loss, Objective, Order, ProgramWorkspace, Sums, outputs_lanes};
 use crate::linalg::triangle;
 
 #[test]
@@ -31,7 +31,10 @@ fn eight_lanes_and_one_give_the_same_bits() {
                 }
             }
             for order in [Order::Value, Order::Hessian] {
-                let mix = Mix { bends: Pack([0.0, 1.0, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0]), ..Mix::GAUSS_NEWTON };
+                let mix = CurvatureMix {
+                    second_derivatives: Pack([0.0, 1.0, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0]),
+                    ..CurvatureMix::GAUSS_NEWTON
+                };
                 let objective = Objective { model: &problem.model, loss, order, data: &data, mix: &mix };
                 let (mut vector, mut scalar) = (Sums::default(), Sums::default());
                 objective.evaluate_scalar(&coordinates, &mut ProgramWorkspace::default(), &mut scalar);
@@ -64,7 +67,7 @@ fn sums_of_a_line_are_closed_forms() {
         loss: Loss::L2,
         order: Order::Hessian,
         data: &data,
-        mix: &Mix::GAUSS_NEWTON,
+        mix: &CurvatureMix::GAUSS_NEWTON,
     }
     .evaluate(Level::new(), &[Pack::splat(1.0)], &mut ProgramWorkspace::default(), &mut sums);
     let total = |k: usize| sums.packs[k].0.iter().sum::<f64>();
@@ -86,7 +89,7 @@ fn sums_of_a_long_line_are_closed_forms() {
         let rows: Vec<u32> = (0..n as u32).filter(|&i| weight[i as usize] != 0.0).collect();
         let weight = vec![1.0; rows.len()];
         data.load(&problem, super::Part { rows: &rows, weight: &weight });
-        let what = (&*problem.model, Loss::L2, &Mix::GAUSS_NEWTON);
+        let what = (&*problem.model, Loss::L2, &CurvatureMix::GAUSS_NEWTON);
         data.evaluate(Level::new(), what, &[Pack::splat(1.0)], &mut sums);
         assert!(sums.packs.iter().all(|pack| pack.0 == [pack.0[0]; LANES]));
         sums.packs.iter().map(|pack| pack.0[0]).collect::<Vec<f64>>()
@@ -136,7 +139,7 @@ fn a_zero_among_the_data_of_a_power_spoils_nothing() {
 #[test]
 fn bends_are_second_derivatives() {
     let mut draws = Draws::new(23);
-    let mut bent = 0;
+    let mut with_second = 0;
     for (case, law) in &cases().unwrap() {
         for residual in [Residual::Log, Residual::Linear] {
             let response: Vec<f64> = (0..20).map(|_| 1.0 + 3.0 * draws.uniform()).collect();
@@ -145,8 +148,8 @@ fn bends_are_second_derivatives() {
             columns.extend(law.variables.iter().map(String::as_str).zip(variables));
             let (_, problem) = problem(law, residual, Loss::L2, &columns);
             let model = &problem.model;
-            bent += usize::from(!model.bends.is_empty());
-            if model.bends.is_empty() && !model.bends_of_log {
+            with_second += usize::from(!model.second_derivatives.is_empty());
+            if model.second_derivatives.is_empty() && !model.second_of_log {
                 continue;
             }
             let theta = problem.coordinates(&draws.parameters(law, &case.truth(law)));
@@ -163,11 +166,11 @@ fn bends_are_second_derivatives() {
                         expected[triangle(a) + b] += at(1 + a, i) * at(1 + b, i);
                     }
                 }
-                for (k, &(a, b)) in model.curved.iter().enumerate() {
+                for (k, &(a, b)) in model.second_pairs.iter().enumerate() {
                     expected[triangle(a) + b] += (at(0, i) - problem.target[i]) * at(1 + p + k, i);
                 }
             }
-            let mix = Mix { bends: Pack::splat(1.0), ..Mix::GAUSS_NEWTON };
+            let mix = CurvatureMix { second_derivatives: Pack::splat(1.0), ..CurvatureMix::GAUSS_NEWTON };
             let mut sums = Sums::default();
             Objective { model, loss: Loss::L2, order: Order::Hessian, data: &data, mix: &mix }.evaluate(
                 Level::new(),
@@ -186,5 +189,5 @@ fn bends_are_second_derivatives() {
             }
         }
     }
-    assert!(bent >= 8, "{bent}");
+    assert!(with_second >= 8, "{with_second}");
 }

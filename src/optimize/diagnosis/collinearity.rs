@@ -13,7 +13,7 @@ use crate::problem::Problem;
 use crate::optimize::models::Models;
 use crate::optimize::starts::design::Given;
 
-/// Two variables are called collinear where one departs from a power of the other by less than this share of its
+/// Two variables are called collinear where one departs from a power of the other by less than this threshold of its
 /// spread.
 const COLLINEAR: f64 = 1e-2;
 
@@ -24,12 +24,12 @@ const NARROW: f64 = 1.5;
 /// good as the best.
 const SAME_VARIABLE: f64 = 1e-3;
 
-/// A parameter takes part in a direction that changes nothing if it moves by this share of the one that moves most:
+/// A parameter takes part in a direction that changes nothing if it moves by this threshold of the one that moves most:
 /// above what rounding leaves of those that do not.
-pub const MOVES: f64 = 1e-6;
+pub const MIN_MOVE: f64 = 1e-6;
 
 /// The same in a direction that is merely the worst determined, which is never pure.
-pub const MOVES_MUCH: f64 = 1e-3;
+pub const MIN_MOVE_WEAKEST: f64 = 1e-3;
 
 /// Two data expressions of which one is, nearly, a power of the other (or a straight line in it, where values are
 /// not positive).
@@ -219,10 +219,10 @@ fn split<'a>(expr: &'a Expr, terms: &mut Vec<Vec<&'a str>>) {
 }
 
 /// The parameters of the law that move along some of the directions (steps in the coordinates).
-pub fn movers(problem: &Problem, theta: &[f64], directions: &[Vec<f64>], share: f64) -> Vec<usize> {
+pub fn movers(problem: &Problem, theta: &[f64], directions: &[Vec<f64>], threshold: f64) -> Vec<usize> {
     let moves: Vec<Vec<f64>> = directions.iter().map(|d| moves(problem, theta, d)).collect();
     let n = moves.first().map_or(0, Vec::len);
-    (0..n).filter(|&k| moves.iter().any(|m| m[k].abs() > share)).collect()
+    (0..n).filter(|&k| moves.iter().any(|m| m[k].abs() > threshold)).collect()
 }
 
 /// How the parameters move along one direction, each relative to its own size, the largest as one.
@@ -249,12 +249,18 @@ fn moves(problem: &Problem, theta: &[f64], direction: &[f64]) -> Vec<f64> {
 }
 
 /// How parameters move along the directions, as the subject of a sentence: "raising `A`, `alpha` while lowering `E`".
-pub fn movement(law: &Law, problem: &Problem, theta: &[f64], directions: &[Vec<f64>], share: f64) -> String {
+pub fn movement(
+    law: &Law,
+    problem: &Problem,
+    theta: &[f64],
+    directions: &[Vec<f64>],
+    threshold: f64,
+) -> String {
     let [direction] = directions else {
         return format!("each of {} independent ways of moving them", directions.len());
     };
     let moves = moves(problem, theta, direction);
-    let taking_part: Vec<usize> = (0..moves.len()).filter(|&k| moves[k].abs() > share).collect();
+    let taking_part: Vec<usize> = (0..moves.len()).filter(|&k| moves[k].abs() > threshold).collect();
     let Some(&first) = taking_part.first() else { return "moving them".to_string() };
     if taking_part.len() == 1 {
         return "moving it".to_string();

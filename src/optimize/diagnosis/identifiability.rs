@@ -44,10 +44,10 @@ pub struct Factor {
     /// All coordinates, those in question or not.
     p: usize,
     /// Coordinates with an effect, and the norms of their columns.
-    live: Vec<usize>,
+    effective: Vec<usize>,
     norms: Vec<f64>,
-    dead: Vec<usize>,
-    /// As many columns as live coordinates, and rows if there are enough observations.
+    without_effect: Vec<usize>,
+    /// As many columns as effective coordinates, and rows if there are enough observations.
     r: Matrix,
     /// Its inverse by rows, where there are enough observations.
     inverse: Vec<f64>,
@@ -55,14 +55,14 @@ pub struct Factor {
     far_from_singular: bool,
     /// The Jacobian column by column.
     columns: Vec<f64>,
-    small: Small,
+    workspace: SvdWorkspace,
     /// The derivatives of the parameters with respect to all coordinates.
     transform: Vec<f64>,
 }
 
-/// What is kept to decompose small matrices.
+/// What is kept to decompose workspace matrices.
 #[derive(Debug, Default)]
-struct Small {
+struct SvdWorkspace {
     lu: Matrix,
     permutation: Vec<usize>,
     inverse_permutation: Vec<usize>,
@@ -85,27 +85,27 @@ impl Factor {
     pub fn set(&mut self, problem: &Problem, at: &Linearization, free: &[usize]) {
         // A parameter without effect: a column of zeros or, where one unit of the coordinate is a large step by nature,
         // one by which that step changes the objective less than rounding of the data does.
-        let is_live = |&i: &usize| {
+        let is_effective = |&i: &usize| {
             let coordinate = &problem.model.coordinates[i];
             let by_nature = coordinate.scale == Scale::Log || coordinate.role == Role::Exponent;
             let least = if by_nature { problem.floor } else { 0.0 };
             at.norms[i] * at.norms[i] > least && at.norms[i].is_finite()
         };
-        let Factor { p, live, norms, dead, r, columns: scaled, .. } = self;
+        let Factor { p, effective, norms, without_effect, r, columns: scaled, .. } = self;
         *p = at.p;
-        live.clear();
-        live.extend(free.iter().filter(|i| is_live(i)));
-        dead.clear();
-        dead.extend(free.iter().filter(|i| !is_live(i)));
+        effective.clear();
+        effective.extend(free.iter().filter(|i| is_effective(i)));
+        without_effect.clear();
+        without_effect.extend(free.iter().filter(|i| !is_effective(i)));
         norms.clear();
-        norms.extend(live.iter().map(|&i| at.norms[i]));
-        let (n, m) = (at.residual.len(), live.len());
+        norms.extend(effective.iter().map(|&i| at.norms[i]));
+        let (n, m) = (at.residual.len(), effective.len());
         // With room for what the factorisation needs.
         scaled.clear();
         scaled.resize((n + 1) * m, 0.0);
         for (k, &weight) in at.weight.iter().enumerate().filter(|(_, w)| **w != 0.0) {
             let root = weight.sqrt();
-            for (a, (&i, norm)) in live.iter().zip(norms.iter()).enumerate() {
+            for (a, (&i, norm)) in effective.iter().zip(norms.iter()).enumerate() {
                 scaled[a * n + k] = root * at.jacobian[k * at.p + i] / norm;
             }
         }
@@ -126,8 +126,8 @@ impl Factor {
             step[i] = 1.0;
             step
         };
-        let mut undetermined: Vec<Vec<f64>> = self.dead.iter().map(alone).collect();
-        if !self.live.is_empty() && !self.far_from_singular {
+        let mut undetermined: Vec<Vec<f64>> = self.without_effect.iter().map(alone).collect();
+        if !self.effective.is_empty() && !self.far_from_singular {
             let directions = self.directions();
             let largest = directions.first().map_or(0.0, |(value, _)| *value);
             let free = directions.into_iter().filter(|(value, _)| *value <= RANK * largest);
@@ -178,28 +178,30 @@ impl Factor {
         let singular = svd.S().column_vector();
         let direction = |k: usize| {
             let mut step = vec![0.0; self.p];
-            for (a, (&i, norm)) in self.live.iter().zip(&self.norms).enumerate() {
+            for (a, (&i, norm)) in self.effective.iter().zip(&self.norms).enumerate() {
                 step[i] = svd.V()[(a, k)] / norm;
             }
             (if k < singular.nrows() { singular[k] } else { 0.0 }, step)
         };
-        (0..self.live.len()).map(direction).collect()
+        (0..self.effective.len()).map(direction).collect()
     }
 
     /// Condition number of the column-scaled Jacobian with respect to the parameters themselves at `theta`, not the
     /// solver's coordinates: what a user can compute from the table of residuals. All coordinates of the factor must have an
     /// effect.
     pub fn natural_condition(&mut self, problem: &Problem, theta: &[f64]) -> f64 {
-        let Factor { p, live, norms, r, small, transform, .. } = self;
+        let Factor { p, effective, norms, r, workspace, transform, .. } = self;
         problem.natural_jacobian_into(theta, transform);
         let coordinates = &problem.model.coordinates;
-        let transform = |a: usize, b: usize| transform[coordinates[live[a]].parameter * *p + live[b]];
-        let Small { lu, permutation, inverse_permutation, transposed, other, values, memory } = small;
-        let (n, m) = (r.0.nrows(), live.len());
+        let transform =
+            |a: usize, b: usize| transform[coordinates[effective[a]].parameter * *p + effective[b]];
+        let SvdWorkspace { lu, permutation, inverse_permutation, transposed, other, values, memory } =
+            workspace;
+        let (n, m) = (r.0.nrows(), effective.len());
         if m == 0 {
             return 1.0;
         }
-        // J = J'·T, so J' = J·T⁻¹; columns are scaled before the inversion to spare the arithmetic.
+        // J = J'·T, so J' = J·T⁻¹; columns are scaled before the inversion to recycled the arithmetic.
         values.clear();
         values.extend((0..m).map(|a| (0..m).map(|b| (transform(a, b) / norms[b]).abs()).fold(0.0, f64::max)));
         lu.set(m, m, |b, a| transform(a, b) / norms[b] / values[a]);

@@ -8,13 +8,13 @@ use crate::compile::{LARGEST_LOG, Scale};
 use crate::law::{Domain, Law, list};
 use crate::problem::{LaneData, Problem};
 
-use self::collinearity::{Collinear, MOVES, MOVES_MUCH, few_values, movement, movers, narrow_range};
+use self::collinearity::{Collinear, MIN_MOVE, MIN_MOVE_WEAKEST, few_values, movement, movers, narrow_range};
 use self::identifiability::{Factor, Identification};
-use super::infinity::Escape;
-use super::multistart::{Searched, agreement_limit};
+use super::infinity::Divergence;
+use super::multistart::{Multistart, agreement_limit};
 use super::newton::Finished;
 use super::outcome::End;
-use super::spare::Estimated;
+use super::recycled::EstimateBuffers;
 use super::{Ending, Fit, Flag, Models, Status, Workspace};
 use crate::problem::Linearization;
 
@@ -32,14 +32,14 @@ pub(in crate::optimize) fn judge(
     models: &Models,
     end: End,
     collinear: Option<&Collinear>,
-    searched: &Searched,
+    multistart: &Multistart,
     workspace: &mut Workspace,
 ) -> Fit {
-    let End { problem, edges, solution: found, iterations, escape, rests } = end;
-    let Workspace { factor, spare, .. } = workspace;
+    let End { problem, edges, solution: found, iterations, divergence, is_path_limit } = end;
+    let Workspace { factor, recycled, .. } = workspace;
     let law = models.law();
-    let n_starts = searched.starts.len();
-    let Estimated { mut natural, mut at_bound, mut inverse } = spare.estimated();
+    let n_starts = multistart.starts.len();
+    let EstimateBuffers { mut natural, mut at_bound, mut inverse } = recycled.estimated();
     natural_values(law, &problem, &found, &mut natural);
     at_bound.clear();
     at_bound.resize(law.parameters.len(), false);
@@ -65,8 +65,8 @@ pub(in crate::optimize) fn judge(
         f64::INFINITY
     };
     let identification = Identification { condition, undetermined, inverse };
-    let n_agreeing = searched.agreeing(found.rows.objective, problem.floor);
-    let runner_up = searched.runner_up(found.rows.objective, problem.floor);
+    let n_agreeing = multistart.agreeing(found.rows.objective, problem.floor);
+    let runner_up = multistart.runner_up(found.rows.objective, problem.floor);
     let case = Case {
         law,
         problem: &problem,
@@ -76,11 +76,11 @@ pub(in crate::optimize) fn judge(
         natural: &natural,
         bound: (0..at_bound.len()).filter(|&i| at_bound[i]).collect(),
         identification: &identification,
-        escape,
-        rests,
+        divergence,
+        is_path_limit,
         n_free: models.full().coordinates.len(),
         // Outcomes are points of the law's own problem.
-        twin: edges.is_empty() && has_twin(models, &problem, &found, searched),
+        twin: edges.is_empty() && has_twin(models, &problem, &found, multistart),
         rival: edges.is_empty() && runner_up.is_some_and(|r| is_rival(&problem, &found, r)),
         // Searches towards an edge end short of it.
         rare: n_starts >= MANY_STARTS && n_agreeing <= 1 && !at_bound.contains(&true),
@@ -114,9 +114,9 @@ struct Case<'a> {
     /// Parameters of the law on an edge of their domain.
     bound: Vec<usize>,
     identification: &'a Identification,
-    escape: Option<Escape>,
+    divergence: Option<Divergence>,
     /// Whether the point, if it is not settled, is a minimum all the same.
-    rests: bool,
+    is_path_limit: bool,
     n_free: usize,
     twin: bool,
     rival: bool,
@@ -139,32 +139,32 @@ impl Case<'_> {
         };
         let n_distinct = self.problem.observations.n_distinct();
         let certified = self.found.is_settled_minimum()
-            || (self.rests && self.found.in_range && self.found.certificate.holds());
-        let escape = self.escape.as_ref();
+            || (self.is_path_limit && self.found.in_range && self.found.certificate.holds());
+        let divergence = self.divergence.as_ref();
         let directions = &self.identification.undetermined;
-        let endless = self.endless();
+        let out_of_range = self.out_of_range();
         let collinear = self.collinear;
-        let undetermined = movers(self.problem, &self.found.theta, directions, MOVES);
+        let undetermined = movers(self.problem, &self.found.theta, directions, MIN_MOVE);
         let few = few_values(self.law, self.problem, &undetermined, &self.bound);
         let finite = self.found.rows.objective.is_finite();
         let exchangeable =
             certified && (self.twin || self.rival) && collinear.is_some_and(|c| c.is_same_variable());
-        let running = !certified && escape.is_none() && self.identification.condition > RUNAWAY;
-        let weakest = if running { vec![self.factor.weakest()] } else { Vec::new() };
-        let loose = match escape {
-            Some(escape) => escape.parameters.iter().map(|(parameter, _)| *parameter).collect(),
-            None if running => movers(self.problem, &self.found.theta, &weakest, MOVES_MUCH),
+        let diverging = !certified && divergence.is_none() && self.identification.condition > RUNAWAY;
+        let weakest = if diverging { vec![self.factor.weakest()] } else { Vec::new() };
+        let affected = match divergence {
+            Some(divergence) => divergence.parameters.iter().map(|(parameter, _)| *parameter).collect(),
+            None if diverging => movers(self.problem, &self.found.theta, &weakest, MIN_MOVE_WEAKEST),
             None => undetermined.clone(),
         };
-        let narrow = narrow_range(self.law, self.problem, &loose);
+        let narrow = narrow_range(self.law, self.problem, &affected);
 
         flag(n_distinct < self.n_free, Flag::FewObservations);
         flag(n_distinct == self.n_free && self.n_free > 0, Flag::Saturated);
         flag(few.is_some(), Flag::FewValues);
         flag(narrow.is_some(), Flag::NarrowRange);
         flag(collinear.is_some(), Flag::Collinear);
-        flag(!directions.is_empty() && escape.is_none(), Flag::FreeDirection);
-        flag(escape.is_some() || !endless.is_empty() || running, Flag::Runaway);
+        flag(!directions.is_empty() && divergence.is_none(), Flag::FreeDirection);
+        flag(divergence.is_some() || !out_of_range.is_empty() || diverging, Flag::Runaway);
         flag(!self.bound.is_empty(), Flag::Edge);
         flag(self.twin, Flag::TwinOptimum);
         flag(self.rival, Flag::RivalOptimum);
@@ -178,19 +178,19 @@ impl Case<'_> {
                 self.n_free
             );
             (Status::Underdetermined, message)
-        } else if let Some(escape) = escape {
+        } else if let Some(divergence) = divergence {
             let reasons = narrow.into_iter().chain(collinear.map(|c| c.sentence.clone()));
             (
                 Status::Unbounded,
-                reasons.fold(self.no_minimum(escape), |message, reason| message + "; " + &reason),
+                reasons.fold(self.no_minimum(divergence), |message, reason| message + "; " + &reason),
             )
         } else if !directions.is_empty() && self.natural.iter().all(|x| x.is_finite()) {
             let reason = few.or(narrow).or(collinear.map(|c| c.sentence.clone()));
             (Status::Underdetermined, self.free_directions(&undetermined, reason))
-        } else if !endless.is_empty() {
+        } else if !out_of_range.is_empty() {
             let message = format!(
                 "no finite minimum: the objective has none before {} leaves the range of numbers",
-                self.names(&endless)
+                self.names(&out_of_range)
             );
             (Status::Unbounded, message)
         } else if exchangeable {
@@ -213,8 +213,8 @@ impl Case<'_> {
             } else {
                 self.found.certificate.failure()
             };
-            if running {
-                message += &self.runaway(&loose, &weakest);
+            if diverging {
+                message += &self.runaway(&affected, &weakest);
             }
             for reason in narrow.into_iter().chain(collinear.map(|c| c.sentence.clone())) {
                 message += &format!("; {reason}");
@@ -229,20 +229,20 @@ impl Case<'_> {
     }
 
     /// "no finite minimum: …".
-    fn no_minimum(&self, escape: &Escape) -> String {
+    fn no_minimum(&self, divergence: &Divergence) -> String {
         let name = |i: usize| self.law.parameters[i].name.clone();
         let mut message = format!(
             "no finite minimum: the objective approaches {} as {}",
-            escape.limit,
-            escape.directions(name)
+            divergence.limit,
+            divergence.directions(name)
         );
-        if !escape.following.is_empty() {
-            message += &format!(", {} following", self.names(&escape.following));
+        if !divergence.following.is_empty() {
+            message += &format!(", {} following", self.names(&divergence.following));
         }
-        if !escape.without_effect.is_empty() {
-            message += &format!("; {} has then no effect", self.names(&escape.without_effect));
+        if !divergence.without_effect.is_empty() {
+            message += &format!("; {} has then no effect", self.names(&divergence.without_effect));
         }
-        if let Some(curve) = escape.curve {
+        if let Some(curve) = divergence.curve {
             message += &format!("; the limit is {curve}");
         }
         message
@@ -259,7 +259,7 @@ impl Case<'_> {
         }
         if undetermined.len() > 1 {
             let directions = &self.identification.undetermined;
-            let movement = movement(self.law, self.problem, &self.found.theta, directions, MOVES);
+            let movement = movement(self.law, self.problem, &self.found.theta, directions, MIN_MOVE);
             message += &format!("; {movement} changes no prediction");
         }
         message
@@ -267,7 +267,7 @@ impl Case<'_> {
 
     /// How the parameters run away, along the weakest direction.
     fn runaway(&self, parameters: &[usize], weakest: &[Vec<f64>]) -> String {
-        let movement = movement(self.law, self.problem, &self.found.theta, weakest, MOVES_MUCH);
+        let movement = movement(self.law, self.problem, &self.found.theta, weakest, MIN_MOVE_WEAKEST);
         format!(
             "; {} may be running away together: {movement} hardly changes the objective (condition number {:.1e})",
             self.names(parameters),
@@ -281,7 +281,7 @@ impl Case<'_> {
     }
 
     /// Parameters at an end of the range of numbers: a logarithm has no zero to reach.
-    fn endless(&self) -> Vec<usize> {
+    fn out_of_range(&self) -> Vec<usize> {
         let coordinates = self.problem.model.coordinates.iter().zip(&self.found.theta);
         coordinates
             .filter(|(c, x)| {
@@ -299,22 +299,22 @@ impl Case<'_> {
 /// A coordinate at its bound that the gradient does not press against it is there by chance: where the data leaves a
 /// direction free, a search follows it until it meets a bound, and the rest then looks determined.
 fn beyond_bounds(problem: &Problem, found: &Finished) -> Vec<Vec<f64>> {
-    let unpressed = |i: usize| {
+    let weakly_active = |i: usize| {
         let norm = found.rows.norms[i];
-        let pressure = found.rows.gradient[i].abs() / if norm > 0.0 { norm } else { 1.0 };
-        !found.free.contains(&i) && pressure <= found.certificate.gradient_limit
+        let multiplier = found.rows.gradient[i].abs() / if norm > 0.0 { norm } else { 1.0 };
+        !found.free.contains(&i) && multiplier <= found.certificate.gradient_limit
     };
-    let unpressed: Vec<usize> = (0..problem.p()).filter(|&i| unpressed(i)).collect();
-    if unpressed.is_empty() {
+    let weakly_active: Vec<usize> = (0..problem.p()).filter(|&i| weakly_active(i)).collect();
+    if weakly_active.is_empty() {
         return Vec::new();
     }
-    let mut free = [&found.free[..], &unpressed].concat();
+    let mut free = [&found.free[..], &weakly_active].concat();
     free.sort_unstable();
     let directions = Factor::of(problem, &found.rows, &free).undetermined();
     // One direction can be followed forwards or backwards; some combination of several can be.
     let leads_inside = |sign: f64| {
         let [direction] = directions.as_slice() else { return true };
-        unpressed.iter().all(|&i| {
+        weakly_active.iter().all(|&i| {
             let at_low = found.theta[i] <= problem.model.coordinates[i].low;
             let step = sign * direction[i];
             if at_low { step >= 0.0 } else { step <= 0.0 }
@@ -326,7 +326,7 @@ fn beyond_bounds(problem: &Problem, found: &Finished) -> Vec<Vec<f64>> {
 /// Whether a search ended at the same objective elsewhere: so far that a parabola through the estimate would have
 /// risen by a thousand times the difference at which objectives still count as the same. Other parameters for the same curve
 /// are not elsewhere.
-fn has_twin(models: &Models, problem: &Problem, found: &Finished, searched: &Searched) -> bool {
+fn has_twin(models: &Models, problem: &Problem, found: &Finished, multistart: &Multistart) -> bool {
     let rows = &found.rows;
     let slack = agreement_limit(rows.objective, problem.floor) - rows.objective;
     let rise = |theta: &[f64]| -> f64 {
@@ -354,23 +354,23 @@ fn has_twin(models: &Models, problem: &Problem, found: &Finished, searched: &Sea
         let natural: Vec<f64> = problem.model.coordinates.iter().map(|c| nearest[c.parameter]).collect();
         rise(&problem.coordinates(&natural))
     };
-    searched
+    multistart
         .outcomes
         .iter()
         .filter(|o| o.ending == Ending::Converged && o.objective <= rows.objective + slack)
-        .any(|o| rises(searched.ends.point(o.start)) > 1e3 * slack)
+        .any(|o| rises(multistart.ends.point(o.start)) > 1e3 * slack)
 }
 
 /// How far coordinates are moved to either side to see a corner, and the share of a derivative's size that it changes by.
-const ASIDE: f64 = 1e-8;
-const JUMPS: f64 = 1e-3;
+const CORNER_STEP: f64 = 1e-8;
+const CORNER_JUMP: f64 = 1e-3;
 
 /// Whether derivatives of the prediction jump at a point.
 fn is_corner(problem: &Problem, found: &Finished) -> bool {
     let data = LaneData::spread(problem, &problem.observations.weight);
     let p = problem.p();
     (0..p).any(|i| {
-        let [low, high] = [-ASIDE, ASIDE].map(|step| {
+        let [low, high] = [-CORNER_STEP, CORNER_STEP].map(|step| {
             let mut theta = found.theta.clone();
             theta[i] += step * (1.0 + theta[i].abs());
             Linearization::at(problem, &data, &theta).jacobian
@@ -380,7 +380,7 @@ fn is_corner(problem: &Problem, found: &Finished) -> bool {
                 |jacobian: &[f64]| -> Vec<f64> { jacobian.iter().skip(j).step_by(p).copied().collect() };
             let (low, high) = (column(&low), column(&high));
             let size = low.iter().chain(&high).map(|x| x.abs()).fold(0.0, f64::max);
-            low.iter().zip(&high).any(|(a, b)| (a - b).abs() > JUMPS * size)
+            low.iter().zip(&high).any(|(a, b)| (a - b).abs() > CORNER_JUMP * size)
         })
     })
 }

@@ -31,14 +31,14 @@ impl std::fmt::Display for LimitCurve {
 
 /// Multiples of the last change by which a curve may differ from the predictions, and the least such difference, relative
 /// to their size.
-const OF_LAST_CHANGE: f64 = 3.0;
+const CHANGE_FACTOR: f64 = 3.0;
 const ROUNDING: f64 = 1e-9;
 
 /// Where that exceeds this share of the predictions' range, they are too far from their limit to be recognised.
-const TOO_FAR: f64 = 1e-2;
+const MAX_RELATIVE_CHANGE: f64 = 1e-2;
 
-/// Points at different places that a curve needs beyond its parameters.
-const SPARE_PLACES: usize = 2;
+/// Points at different points that a curve needs beyond its parameters.
+const MIN_SPARE_POINTS: usize = 2;
 
 /// Rates of exponentials that are tried, times the range of the variable, and their number.
 const RATES: (f64, f64) = (1e-2, 50.0);
@@ -59,31 +59,35 @@ pub fn recognise(x: &[f64], before: &[f64], end: &[f64]) -> Option<LimitCurve> {
     }
     let change = rows.iter().map(|&i| (end[i] - before[i]).abs()).fold(0.0, f64::max);
     let size = y.iter().map(|y| y.abs()).fold(0.0, f64::max);
-    let tolerance = OF_LAST_CHANGE * change + ROUNDING * size;
+    let tolerance = CHANGE_FACTOR * change + ROUNDING * size;
     let range = range(&y);
-    let spare = |parameters: usize| x.len() >= parameters + SPARE_PLACES;
+    let has_points_for = |parameters: usize| x.len() >= parameters + MIN_SPARE_POINTS;
     if range <= tolerance {
-        return spare(1).then_some(LimitCurve::Constant);
+        return has_points_for(1).then_some(LimitCurve::Constant);
     }
-    if tolerance.is_nan() || tolerance > TOO_FAR * range {
+    if tolerance.is_nan() || tolerance > MAX_RELATIVE_CHANGE * range {
         return None;
     }
-    if spare(2) && is_step(&y, tolerance) {
+    if has_points_for(2) && is_step(&y, tolerance) {
         return Some(LimitCurve::Step);
     }
     let logarithms: Option<Vec<f64>> = (x[0] > 0.0).then(|| x.iter().map(|x| x.ln()).collect());
     let nearest = |candidates: [(LimitCurve, Option<f64>); 2]| {
-        let near = candidates.into_iter().filter_map(|(curve, miss)| Some((curve, miss?)));
-        near.filter(|(_, miss)| *miss <= tolerance).min_by(|a, b| a.1.total_cmp(&b.1)).map(|(curve, _)| curve)
+        let near = candidates.into_iter().filter_map(|(curve, max_residual)| Some((curve, max_residual?)));
+        near.filter(|(_, max_residual)| *max_residual <= tolerance)
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(curve, _)| curve)
     };
     let logarithms = logarithms.as_deref();
-    let line = spare(2).then(|| {
-        let [x, logarithms] = [Some(&*x), logarithms].map(|x| x.map(|x| miss(x, &y)));
+    let line = has_points_for(2).then(|| {
+        let [x, logarithms] = [Some(&*x), logarithms].map(|x| x.map(|x| max_residual(x, &y)));
         nearest([(LimitCurve::Line, x), (LimitCurve::Logarithm, logarithms)])
     });
     line.flatten().or_else(|| {
-        let [x, logarithms] = [Some(&*x), logarithms].map(|x| x.map(|x| miss_of_exponential(x, &y)));
-        spare(3).then(|| nearest([(LimitCurve::Exponential, x), (LimitCurve::Power, logarithms)])).flatten()
+        let [x, logarithms] = [Some(&*x), logarithms].map(|x| x.map(|x| max_residual_of_exponential(x, &y)));
+        has_points_for(3)
+            .then(|| nearest([(LimitCurve::Exponential, x), (LimitCurve::Power, logarithms)]))
+            .flatten()
     })
 }
 
@@ -93,14 +97,14 @@ fn range(y: &[f64]) -> f64 {
     high - low
 }
 
-/// Whether values are at one level up to some place and at another beyond it, whatever they are at the place itself.
+/// Whether values are at one level up to some point and at another beyond it, whatever they are at the point itself.
 fn is_step(y: &[f64], tolerance: f64) -> bool {
     let level = |part: &[f64]| part.is_empty() || range(part) <= tolerance;
     (1..y.len()).any(|i| level(&y[..i]) && (level(&y[i..]) || level(&y[i + 1..])))
 }
 
 /// The largest distance of values from their least-squares line in `u`.
-fn miss(u: &[f64], y: &[f64]) -> f64 {
+fn max_residual(u: &[f64], y: &[f64]) -> f64 {
     let n = u.len() as f64;
     let mean = |values: &[f64]| values.iter().sum::<f64>() / n;
     let (mean_u, mean_y) = (mean(u), mean(y));
@@ -110,19 +114,19 @@ fn miss(u: &[f64], y: &[f64]) -> f64 {
         squares += (u - mean_u).powi(2);
     }
     let slope = products / squares;
-    let misses = u.iter().zip(y).map(|(u, y)| (y - mean_y - slope * (u - mean_u)).abs());
-    misses.fold(0.0, f64::max)
+    let residuals = u.iter().zip(y).map(|(u, y)| (y - mean_y - slope * (u - mean_u)).abs());
+    residuals.fold(0.0, f64::max)
 }
 
 /// The same for the best exponential of `u` among all rates.
-fn miss_of_exponential(u: &[f64], y: &[f64]) -> f64 {
+fn max_residual_of_exponential(u: &[f64], y: &[f64]) -> f64 {
     let (first, last) = (u[0], u[u.len() - 1]);
     let of_rate = |rate: f64| {
         // The largest value of the exponential is 1.
         let origin = if rate > 0.0 { last } else { first };
         let exponentials: Vec<f64> = u.iter().map(|u| (rate * (u - origin) / (last - first)).exp()).collect();
-        let miss = miss(&exponentials, y);
-        if miss.is_nan() { f64::INFINITY } else { miss }
+        let max_residual = max_residual(&exponentials, y);
+        if max_residual.is_nan() { f64::INFINITY } else { max_residual }
     };
     let step = (RATES.1 / RATES.0).ln() / (N_RATES - 1) as f64;
     let best_of_sign = |sign: f64| {

@@ -1,7 +1,7 @@
 //! Searches of several fits that share the lanes.
 //!
 //! Eight searches of one small fit leave lanes empty as they end, and none of them can be abandoned before one has
-//! converged. So the fits of several sweeps are searched together: of each fit one search goes ahead, and where it
+//! converged. So the fits of several sweeps are multistart together: of each fit one search goes ahead, and where it
 //! converged is known to the others, while the lanes that wait for it do another fit's work. A lane stays with one fit
 //! while that has tasks, so that its data does.
 //!
@@ -33,7 +33,7 @@ pub struct SearchGroup<'a> {
 #[derive(Debug)]
 struct ActiveGroup<'a> {
     group: SearchGroup<'a>,
-    /// The first start, the next one to be searched from, and the one at which the stage that has begun ends.
+    /// The first start, the next one to be multistart from, and the one at which the stage that has begun ends.
     first: usize,
     next: usize,
     stage: usize,
@@ -45,10 +45,10 @@ impl<'a> ActiveGroup<'a> {
     fn new(group: SearchGroup<'a>) -> ActiveGroup<'a> {
         let first = group.ends.len();
         group.ends.resize(group.starts.len());
-        let mut at_work = ActiveGroup { group, first, next: first, stage: first, running: 0, in_turn: false };
-        at_work.in_turn = at_work.is_lone() || fills(at_work.group.problem.n(), at_work.searches());
-        at_work.begin_stage();
-        at_work
+        let mut active = ActiveGroup { group, first, next: first, stage: first, running: 0, in_turn: false };
+        active.in_turn = active.is_lone() || fills(active.group.problem.n(), active.searches());
+        active.begin_stage();
+        active
     }
 
     fn begin_stage(&mut self) {
@@ -108,7 +108,7 @@ struct GroupTasks<'a> {
     lanes: [usize; LANES],
 }
 
-const CREW: u32 = usize::BITS / 2;
+const GROUP_SHIFT: u32 = usize::BITS / 2;
 
 impl<'a> Tasks<'a> for GroupTasks<'a> {
     fn next(&mut self, lane: usize) -> Option<(usize, Task<'a>)> {
@@ -118,16 +118,16 @@ impl<'a> Tasks<'a> for GroupTasks<'a> {
         }
         let number = self.lanes[lane];
         let group = &mut self.groups[number];
-        (group.ready() > 0).then(|| ((number << CREW) + group.next, group.take()))
+        (group.ready() > 0).then(|| ((number << GROUP_SHIFT) + group.next, group.take()))
     }
 
     fn optima(&self, task: usize) -> Option<&KnownOptima> {
-        let group = &self.groups[task >> CREW];
+        let group = &self.groups[task >> GROUP_SHIFT];
         (!group.is_lone()).then_some(&*group.group.optima)
     }
 
     fn done(&mut self, ended: Ended) {
-        self.groups[ended.task >> CREW].end(ended.task & ((1 << CREW) - 1), &ended);
+        self.groups[ended.task >> GROUP_SHIFT].end(ended.task & ((1 << GROUP_SHIFT) - 1), &ended);
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
     use crate::testing::{Uniform, problem, typed_law};
 
     /// All that a fit tells, bit for bit.
-    fn told(fit: &Fit) -> (Vec<u64>, u64, usize, usize, Option<u64>, u32) {
+    fn bits(fit: &Fit) -> (Vec<u64>, u64, usize, usize, Option<u64>, u32) {
         let natural = fit.natural.iter().map(|x| x.to_bits()).collect();
         let Fit { n_starts, n_agreeing, runner_up, iterations, .. } = fit;
         (natural, fit.objective().to_bits(), *n_starts, *n_agreeing, runner_up.map(f64::to_bits), *iterations)
@@ -192,7 +192,7 @@ mod tests {
                         let problems = group.iter().map(|&i| problems[i].clone()).collect();
                         let fits = fit_many(models, problems, &options, &mut workspace);
                         for (fit, &i) in fits.iter().zip(group) {
-                            assert_eq!(told(fit), told(&alone[i]), "{loss} {starts:?} {step} {i}");
+                            assert_eq!(bits(fit), bits(&alone[i]), "{loss} {starts:?} {step} {i}");
                         }
                     }
                 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::lanes::LANES;
 use crate::law::Law;
-use crate::problem::{Part, Problem, Vectors};
+use crate::problem::{Part, Problem, ProblemBuffers};
 
 use self::lane_scheduler::SearchGroup;
 use self::outcome::Outcome;
@@ -25,7 +25,7 @@ use super::{AGREEMENT, FitOptions, SearchSettings, Solver, settings};
 #[derive(Debug, Default)]
 pub struct SearchWorkspace {
     pub lanes: LaneQueue,
-    pub drafts: StartWorkspace,
+    pub starts: StartWorkspace,
 }
 
 /// How a search treats the coordinates in which the problem is linear.
@@ -50,27 +50,27 @@ fn first_round(n_drawn: usize) -> usize {
 }
 
 /// The same for laws with corners, whose pieces make many optima, over this.
-const FOR_CORNERS: usize = 8;
-const FOR_CROSSINGS: usize = 2;
+const CORNER_FACTOR: usize = 8;
+const CROSSING_FACTOR: usize = 2;
 
 /// Points of the design that are screened by their objective: per search, and at least in a round.
 const SCREENED_PER_START: usize = 2;
-const LEAST_SCREENED: usize = 4 * LANES;
+const MIN_SCREENED: usize = 4 * LANES;
 
 /// The same for laws in which terms of unlike powers cross: where they do, and how steeply, makes many optima.
-const LEAST_FOR_CROSSINGS: usize = 32 * LANES;
+const MIN_SCREENED_CROSSINGS: usize = 32 * LANES;
 
 /// Iterations after which a search of the reference solver gives up.
 const REFERENCE_ITERATIONS: u32 = 400;
 
 /// Times that a lone search may go on where it ran out of iterations, the first included.
-const MOST_LEGS: usize = 10;
+const MAX_CONTINUATIONS: usize = 10;
 
 /// Searches without an end whose objectives differ by no more than this share run off along the same valley.
-const SAME_VALLEY: f64 = 1e-2;
+const SAME_DIVERGENCE: f64 = 1e-2;
 
 /// Searches that are finished at most.
-const MOST_FINISHED: usize = 3;
+const MAX_FINISHED: usize = 3;
 
 /// Times that the best optimum must have been found.
 const TIMES_FOUND: usize = 3;
@@ -87,7 +87,7 @@ pub struct Exchange<'a> {
 
 /// The searches of one fit; holds its buffers from fit to fit.
 #[derive(Debug, Default)]
-pub struct Searched {
+pub struct Multistart {
     pub starts: Points,
     /// Of each start that was drawn, the kind of curve that it stands for; none of the others.
     regions: Vec<Option<usize>>,
@@ -103,10 +103,10 @@ pub struct Searched {
     rows: Vec<u32>,
     weight: Vec<f64>,
     /// Of its starts.
-    pub vectors: Vectors,
+    pub buffers: ProblemBuffers,
 }
 
-impl Searched {
+impl Multistart {
     /// Forgets the last fit's.
     pub fn begin(&mut self, problem: &Problem) {
         self.starts.clear(problem.p());
@@ -118,7 +118,7 @@ impl Searched {
         problem.taking_part_into(&mut self.rows, &mut self.weight);
     }
 
-    /// From the starts that have not been searched from.
+    /// From the starts that have not been multistart from.
     pub fn search(&mut self, problem: &Problem, solver: Solver, workspace: &mut SearchWorkspace) {
         search_all([(problem, self)], solver, Amplitudes::Drawn, workspace);
     }
@@ -135,7 +135,7 @@ impl Searched {
 
     /// The reference solver's searches.
     fn search_by_reference(&mut self, problem: &Problem) {
-        let Searched { starts, ends, outcomes, .. } = self;
+        let Multistart { starts, ends, outcomes, .. } = self;
         let first = ends.len();
         ends.resize(starts.len());
         for start in first..starts.len() {
@@ -154,7 +154,7 @@ impl Searched {
         }
     }
 
-    /// How the searches from the starts that have not been searched from see the problem.
+    /// How the searches from the starts that have not been multistart from see the problem.
     fn settings<'a>(&self, problem: &'a Problem, amplitudes: Amplitudes) -> SearchSettings<'a> {
         let mut settings = settings(problem);
         settings.project_start = amplitudes == Amplitudes::Solved;
@@ -162,27 +162,27 @@ impl Searched {
             settings.linear = &[];
         }
         // Where no other search makes up for one that goes astray, it goes the safer way.
-        settings.daring = self.starts.len() - self.ends.len() != 1;
+        settings.accelerated = self.starts.len() - self.ends.len() != 1;
         settings
     }
 
-    /// From the user's own start alone: first as it stands; where that ends in no certified minimum, with its
+    /// From the user's own start search_alone: first as it stands; where that ends in no certified minimum, with its
     /// amplitudes solved.
     ///
     /// A search that ran out of iterations while it still descended has not been refused anything: it goes on from
     /// where it is, now with the amplitudes solved along the way, because a valley that is too long for it is
     /// mostly one in which an amplitude changes by orders of magnitude (NIST's MGH10).
-    pub fn alone(&mut self, problem: &Problem, solver: Solver, workspace: &mut SearchWorkspace) {
+    pub fn search_alone(&mut self, problem: &Problem, solver: Solver, workspace: &mut SearchWorkspace) {
         let start = self.starts.clone();
         for amplitudes in [Amplitudes::Free, Amplitudes::Solved] {
-            self.again(problem, solver, amplitudes, workspace);
-            for _ in 1..MOST_LEGS {
+            self.search_again(problem, solver, amplitudes, workspace);
+            for _ in 1..MAX_CONTINUATIONS {
                 let Some(before) = self.outcomes.first().copied().filter(|o| o.ending == Ending::Limit)
                 else {
                     break;
                 };
                 self.starts.clone_from(&self.ends);
-                self.again(problem, solver, Amplitudes::Drawn, workspace);
+                self.search_again(problem, solver, Amplitudes::Drawn, workspace);
                 self.outcomes.iter_mut().for_each(|o| o.iterations += before.iterations);
             }
             self.starts.clone_from(&start);
@@ -193,8 +193,8 @@ impl Searched {
         }
     }
 
-    /// Searches from all starts as if none had been searched from.
-    fn again(
+    /// Searches from all starts as if none had been multistart from.
+    fn search_again(
         &mut self,
         problem: &Problem,
         solver: Solver,
@@ -215,7 +215,8 @@ impl Searched {
         let mut tried = 0;
         for k in 0..self.outcomes.len() {
             let outcome = self.outcomes[k];
-            if tried > 0 && (!outcome.runs_off() || outcome.objective <= last * (1.0 + SAME_VALLEY)) {
+            if tried > 0 && (!outcome.is_unfinished() || outcome.objective <= last * (1.0 + SAME_DIVERGENCE))
+            {
                 continue;
             }
             last = outcome.objective;
@@ -231,7 +232,7 @@ impl Searched {
                     return true;
                 }
             }
-            if tried == MOST_FINISHED {
+            if tried == MAX_FINISHED {
                 break;
             }
         }
@@ -264,7 +265,7 @@ impl Searched {
         let Exchange { law, problem, collinear, starts, solver } = *exchange;
         let first = self.starts.len();
         for given in collinear.exchanges(law, problem, theta) {
-            starts.complete(&given, &mut workspace.drafts, &mut self.starts);
+            starts.complete(&given, &mut workspace.starts, &mut self.starts);
         }
         if self.starts.len() == first {
             return false;
@@ -286,7 +287,7 @@ impl Searched {
     }
 
     /// The rule of [`rounds`].
-    fn suffices(&self, problem: &Problem, has_steps: bool) -> bool {
+    fn is_sufficient(&self, problem: &Problem, has_steps: bool) -> bool {
         let Some(best) = self.outcomes.first() else { return false };
         // A search that ended where others did has ended somewhere, even if it could not tell: it may have stalled
         // within rounding of the optimum.
@@ -294,14 +295,16 @@ impl Searched {
         let same = |o: &&Outcome| {
             // Searches that run off along the same valley end where each of them gives up.
             o.objective <= limit
-                || (best.runs_off() && o.runs_off() && o.objective <= best.objective * (1.0 + SAME_VALLEY))
+                || (best.is_unfinished()
+                    && o.is_unfinished()
+                    && o.objective <= best.objective * (1.0 + SAME_DIVERGENCE))
         };
         let found = self.outcomes.iter().filter(same).count();
         if found < TIMES_FOUND {
             return false;
         }
         // Steps at other places have optima of their own: that these agree cannot be asked.
-        if !has_steps && self.kinds_agree(found) {
+        if !has_steps && self.regions_agree(found) {
             return true;
         }
         let (mut n, mut optima) = (found, 1);
@@ -317,7 +320,7 @@ impl Searched {
     }
 
     /// Whether the first `found` outcomes come from curves of at least [`TIMES_FOUND`] kinds, and of half of all kinds.
-    fn kinds_agree(&self, found: usize) -> bool {
+    fn regions_agree(&self, found: usize) -> bool {
         let kinds = |outcomes: &[Outcome]| {
             let of = |o: &Outcome| self.regions.get(o.start).copied().flatten();
             outcomes.iter().filter_map(of).collect::<BTreeSet<usize>>().len()
@@ -339,21 +342,21 @@ impl Searched {
     }
 }
 
-/// A fit whose searches share lanes with others': its problem, its starts, and what has been searched.
-pub struct Member<'a> {
+/// A fit whose searches share lanes with others': its problem, its starts, and what has been multistart.
+pub struct PendingFit<'a> {
     problem: &'a Problem,
     starts: Starts<'a>,
-    searched: &'a mut Searched,
+    multistart: &'a mut Multistart,
     /// Points of the design that have been drawn.
     drawn: usize,
     /// Whether the design has no more.
     exhausted: bool,
-    sharpened: bool,
+    sharper_added: bool,
 }
 
-impl<'a> Member<'a> {
-    pub fn new(problem: &'a Problem, starts: Starts<'a>, searched: &'a mut Searched) -> Member<'a> {
-        Member { problem, starts, searched, drawn: 0, exhausted: false, sharpened: false }
+impl<'a> PendingFit<'a> {
+    pub fn new(problem: &'a Problem, starts: Starts<'a>, multistart: &'a mut Multistart) -> PendingFit<'a> {
+        PendingFit { problem, starts, multistart, drawn: 0, exhausted: false, sharper_added: false }
     }
 
     /// Adds the starts of the next round; false where there is none left.
@@ -361,60 +364,60 @@ impl<'a> Member<'a> {
         let n_drawn = self.starts.n_drawn();
         let has_corners = self.problem.model.has_corners;
         let more = if has_corners {
-            FOR_CORNERS
+            CORNER_FACTOR
         } else if self.starts.have_crossings() {
-            FOR_CROSSINGS
+            CROSSING_FACTOR
         } else {
             1
         };
         let most = options.starts.unwrap_or_else(|| more * most_starts(n_drawn)).max(1);
-        let done = self.searched.starts.len();
+        let done = self.multistart.starts.len();
         if done >= most {
             return false;
         }
         let round = if options.starts.is_some() { most } else { (more * first_round(n_drawn)).max(done) };
         let wanted = round.min(most - done);
-        let least = if self.starts.have_crossings() { LEAST_FOR_CROSSINGS } else { LEAST_SCREENED };
+        let least = if self.starts.have_crossings() { MIN_SCREENED_CROSSINGS } else { MIN_SCREENED };
         let points = self.drawn..self.drawn + least.max(SCREENED_PER_START * wanted);
         self.drawn = points.end;
-        self.starts.draw(points, wanted, &mut workspace.drafts, &mut self.searched.starts);
-        self.searched.regions.resize(done, None);
-        self.searched.regions.extend(Starts::drawn_regions(&workspace.drafts).map(Some));
-        self.exhausted = self.searched.starts.len() - done < wanted;
+        self.starts.draw(points, wanted, &mut workspace.starts, &mut self.multistart.starts);
+        self.multistart.regions.resize(done, None);
+        self.multistart.regions.extend(Starts::drawn_regions(&workspace.starts).map(Some));
+        self.exhausted = self.multistart.starts.len() - done < wanted;
         true
     }
 
     /// Adds the starts of the next searches; false where no more are needed.
     fn next(&mut self, options: &FitOptions, workspace: &mut SearchWorkspace) -> bool {
-        !self.sharpened
-            && ((!self.suffices(options) && self.draw(options, workspace))
-                || self.sharpen(options, workspace))
+        !self.sharper_added
+            && ((!self.is_sufficient(options) && self.draw(options, workspace))
+                || self.add_sharper(options, workspace))
     }
 
     /// Adds starts that turn more sharply than the best outcome near the same place: the last that a fit needs. False where
     /// there are none.
-    fn sharpen(&mut self, options: &FitOptions, workspace: &mut SearchWorkspace) -> bool {
-        self.sharpened = true;
+    fn add_sharper(&mut self, options: &FitOptions, workspace: &mut SearchWorkspace) -> bool {
+        self.sharper_added = true;
         if options.starts.is_some() {
             return false;
         }
-        let Searched { starts, ends, outcomes, .. } = &mut *self.searched;
+        let Multistart { starts, ends, outcomes, .. } = &mut *self.multistart;
         let Some(best) = outcomes.first() else { return false };
         let before = starts.len();
-        self.starts.sharpen(ends.point(best.start), &mut workspace.drafts, starts);
+        self.starts.add_sharper(ends.point(best.start), &mut workspace.starts, starts);
         starts.len() > before
     }
 
-    fn suffices(&self, options: &FitOptions) -> bool {
+    fn is_sufficient(&self, options: &FitOptions) -> bool {
         self.exhausted
             || (options.starts.is_none()
-                && self.searched.suffices(self.problem, self.starts.have_crossings()))
+                && self.multistart.is_sufficient(self.problem, self.starts.have_crossings()))
     }
 }
 
-impl Drop for Member<'_> {
+impl Drop for PendingFit<'_> {
     fn drop(&mut self) {
-        self.searched.vectors = self.starts.take_vectors();
+        self.multistart.buffers = self.starts.take_buffers();
     }
 }
 
@@ -427,14 +430,14 @@ impl Drop for Member<'_> {
 /// and are not counted. The first round grows with the number of coordinates that are drawn, and so does the limit
 /// ([`most_starts`]). At last, searches from turns that are sharper than the best optimum's: see
 /// [`crossing`](super::starts::crossing). Where the user gives a number of starts, that many and no rule.
-pub fn rounds(mut members: Vec<Member>, options: &FitOptions, workspace: &mut SearchWorkspace) {
+pub fn rounds(mut pending: Vec<PendingFit>, options: &FitOptions, workspace: &mut SearchWorkspace) {
     loop {
-        members.retain_mut(|member| member.next(options, workspace));
-        if members.is_empty() {
+        pending.retain_mut(|fit| fit.next(options, workspace));
+        if pending.is_empty() {
             return;
         }
         search_all(
-            members.iter_mut().map(|m| (m.problem, &mut *m.searched)),
+            pending.iter_mut().map(|m| (m.problem, &mut *m.multistart)),
             options.solver,
             Amplitudes::Drawn,
             workspace,
@@ -442,26 +445,26 @@ pub fn rounds(mut members: Vec<Member>, options: &FitOptions, workspace: &mut Se
     }
 }
 
-/// Searches from the starts of several fits of one law that have not been searched from.
+/// Searches from the starts of several fits of one law that have not been multistart from.
 fn search_all<'a>(
-    fits: impl IntoIterator<Item = (&'a Problem, &'a mut Searched)>,
+    fits: impl IntoIterator<Item = (&'a Problem, &'a mut Multistart)>,
     solver: Solver,
     amplitudes: Amplitudes,
     workspace: &mut SearchWorkspace,
 ) {
     let mut fits: Vec<_> = fits.into_iter().collect();
     if solver == Solver::Reference {
-        fits.iter_mut().for_each(|(problem, searched)| searched.search_by_reference(problem));
+        fits.iter_mut().for_each(|(problem, multistart)| multistart.search_by_reference(problem));
     } else {
         let settings: Vec<SearchSettings> =
-            fits.iter().map(|(problem, searched)| searched.settings(problem, amplitudes)).collect();
-        let groups = fits.iter_mut().zip(&settings).map(|((problem, searched), settings)| {
-            let Searched { starts, ends, outcomes, rows, weight, optima, .. } = &mut **searched;
+            fits.iter().map(|(problem, multistart)| multistart.settings(problem, amplitudes)).collect();
+        let groups = fits.iter_mut().zip(&settings).map(|((problem, multistart), settings)| {
+            let Multistart { starts, ends, outcomes, rows, weight, optima, .. } = &mut **multistart;
             SearchGroup { problem, settings, part: Part { rows, weight }, starts, ends, outcomes, optima }
         });
         lane_scheduler::search(groups, &mut workspace.lanes);
     }
-    fits.iter_mut().for_each(|(_, searched)| searched.rank());
+    fits.iter_mut().for_each(|(_, multistart)| multistart.rank());
 }
 
 /// Whether `n` searches that ended in `w` different optima make it unlikely that there is another.

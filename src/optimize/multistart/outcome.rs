@@ -18,7 +18,7 @@ impl Outcome {
     }
 
     /// It came to no end.
-    pub fn runs_off(&self) -> bool {
+    pub fn is_unfinished(&self) -> bool {
         matches!(self.ending, Ending::Drifting | Ending::Stalled | Ending::Limit)
     }
 

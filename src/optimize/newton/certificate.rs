@@ -1,7 +1,7 @@
 //! The certificate: what must hold of a point before a fit is called converged.
 //!
 //! It knows nothing of how the point was found: no iteration count, no history, no step that became small. It is
-//! computed from the point itself ([`Linearization`]: residuals, exact first and second derivatives, weights), in float64 with
+//! computed from the point itself ([`Linearization`]: residuals, exact first and second_order derivatives, weights), in float64 with
 //! compensated sums.
 //!
 //! # Definition
@@ -52,9 +52,9 @@ const GRADIENT: f64 = 1e-7;
 const DECREASE: f64 = 1e-14;
 const SADDLE: f64 = -1e-8;
 /// Eigenvalues below this share of the largest are flat directions.
-const FLAT: f64 = 1e-14;
+const MIN_EIGENVALUE: f64 = 1e-14;
 /// Where they are certain to be above this share, Newton's step needs no eigenvalues.
-const ROUND: f64 = 1e-12;
+const WELL_CONDITIONED: f64 = 1e-12;
 
 /// What is known about a point as a minimiser; all in the scaled coordinates of the module's definition.
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ impl Certificate {
             g.iter().fold(0.0, |worst: f64, x| if x.is_nan() { f64::NAN } else { worst.max(x.abs()) });
         let mut certificate = Certificate {
             gradient,
-            gradient_limit: (GRADIENT * at.pull).max(4.0 * (2.0 * floor).sqrt()),
+            gradient_limit: (GRADIENT * at.influence_norm).max(4.0 * (2.0 * floor).sqrt()),
             decrease: f64::INFINITY,
             decrease_limit: (DECREASE * at.objective).max(floor),
             lowest_curvature: 0.0,
@@ -114,7 +114,7 @@ impl Certificate {
             (certificate.decrease, certificate.relative_step) = (0.0, 0.0);
             return certificate;
         }
-        if let Some((decrease, lowest)) = round(at, free, g, work) {
+        if let Some((decrease, lowest)) = by_cholesky(at, free, g, work) {
             (certificate.decrease, certificate.lowest_curvature) = (decrease, lowest);
             certificate.relative_step = relative_step(point, &work[m * m..]);
             return certificate;
@@ -134,7 +134,7 @@ impl Certificate {
         certificate.decrease = 0.0;
         for a in 0..m {
             let along: f64 = (0..m).map(|b| eigen.U()[(b, a)] * g[b]).sum();
-            let moved = along / values[a].abs().max(FLAT * largest);
+            let moved = along / values[a].abs().max(MIN_EIGENVALUE * largest);
             certificate.decrease += 0.5 * along * moved;
             step.iter_mut().enumerate().for_each(|(b, s)| *s += eigen.U()[(b, a)] * moved);
         }
@@ -188,7 +188,7 @@ fn relative_step(point: Evaluated, step: &[f64]) -> f64 {
 ///
 /// `λ₁ ≥ det H·((m − 1)/tr H)^(m−1)`, because the other eigenvalues' product is largest where they are equal
 /// (Merikoski & Virtanen 1997), and no eigenvalue exceeds the trace.
-fn round(at: &Linearization, free: &[usize], g: &[f64], work: &mut [f64]) -> Option<(f64, f64)> {
+fn by_cholesky(at: &Linearization, free: &[usize], g: &[f64], work: &mut [f64]) -> Option<(f64, f64)> {
     let m = free.len();
     let (hessian, step) = work.split_at_mut(m * m);
     at.scaled_hessian_into(free, hessian);
@@ -199,7 +199,7 @@ fn round(at: &Linearization, free: &[usize], g: &[f64], work: &mut [f64]) -> Opt
     let determinant: f64 = (0..m).map(|a| hessian[a * m + a].powi(2)).product();
     let others = (m - 1) as f64;
     let lowest = determinant * (others / trace).powi(m as i32 - 1) / trace;
-    if !(lowest > ROUND) {
+    if !(lowest > WELL_CONDITIONED) {
         return None;
     }
     step.copy_from_slice(g);

@@ -2,7 +2,7 @@
 //! scalar arithmetic on faer's QR factorisation. It goes on until the [`Certificate`] holds.
 //!
 //! For least squares a step comes from the QR factorisation of the scaled Jacobian stacked on the damping,
-//! so that the Jacobian's condition number enters once and not squared; the law's second derivatives are
+//! so that the Jacobian's condition number enters once and not squared; the law's second_order derivatives are
 //! added in the factor's coordinates, `(I + R⁻ᵀ S R⁻¹) v = −Qᵀr`, which is Newton's step where that matrix
 //! is positive definite and Gauss–Newton's where it is not. For other losses the exact Hessian is factorised
 //! (Björck 1996, chapters 2 and 9; Nielsen 1999 for the damping).
@@ -20,7 +20,7 @@ use crate::problem::{LONG, LaneData, Problem};
 
 use self::certificate::{Certificate, Evaluated};
 use crate::linalg::{cholesky, cholesky_solve, triangularise};
-use crate::problem::{Linearization, Scratch};
+use crate::problem::{Linearization, LinearizationWorkspace};
 
 /// A finished minimisation.
 #[derive(Clone, Debug)]
@@ -42,12 +42,12 @@ impl Finished {
     }
 
     /// Leaves the vectors to minimisations to come on this thread.
-    pub fn reuse(self) {
+    pub fn recycle(self) {
         // Those of a long fit are worth more than the time that it would take to have others.
         if self.rows.residual.len() <= LONG {
             BUFFERS.with_borrow_mut(|(buffers, _)| {
-                if buffers.done.len() < MOST_DONE {
-                    buffers.done.push(self);
+                if buffers.recycled.len() < MAX_RECYCLED {
+                    buffers.recycled.push(self);
                 }
             });
         }
@@ -55,7 +55,7 @@ impl Finished {
 }
 
 /// Most minimisations whose vectors a thread keeps.
-const MOST_DONE: usize = 64;
+const MAX_RECYCLED: usize = 64;
 
 /// Where a minimisation may go.
 #[derive(Clone, Copy, Debug)]
@@ -91,9 +91,9 @@ pub fn minimise_within(
     theta: &[f64],
     most: u32,
 ) -> Option<Finished> {
-    BUFFERS.with_borrow_mut(|(buffers, moving)| {
+    BUFFERS.with_borrow_mut(|(buffers, step_buffers)| {
         buffers.data.spread_into(problem, weight);
-        let found = Reference { problem, region, buffers }.minimise(theta, most, moving);
+        let found = Reference { problem, region, buffers }.minimise(theta, most, step_buffers);
         if problem.is_long() {
             // Or a short fit would take it for its own, and leave it to others.
             buffers.found = Linearization::default();
@@ -106,9 +106,9 @@ pub fn minimise_within(
 #[derive(Default)]
 struct Buffers {
     data: LaneData,
-    scratch: Scratch,
-    /// Of minimisations whose results are done with.
-    done: Vec<Finished>,
+    workspace: LinearizationWorkspace,
+    /// Of minimisations whose results are recycled with.
+    recycled: Vec<Finished>,
     /// Of the point that is tried.
     found: Linearization,
     natural: Vec<f64>,
@@ -120,7 +120,7 @@ struct Buffers {
 
 /// The same of what changes from step to step.
 #[derive(Default)]
-struct Moving {
+struct StepBuffers {
     /// Coordinates not held at a bound.
     free: Vec<usize>,
     /// Of the damping.
@@ -130,7 +130,7 @@ struct Moving {
 }
 
 thread_local! {
-    static BUFFERS: RefCell<(Buffers, Moving)> = RefCell::default();
+    static BUFFERS: RefCell<(Buffers, StepBuffers)> = RefCell::default();
 }
 
 /// The quadratic that a step minimises.
@@ -173,11 +173,11 @@ impl Quadratic {
     }
 }
 
-/// An amplitude's step leaves at least this share of it.
-const LEAST_SHARE: f64 = 0.1;
+/// An amplitude's step leaves at least this fraction_to_bound of it.
+const MIN_REMAINING: f64 = 0.1;
 
-/// A step by the majorant that lowers the objective by this share is followed by another.
-const MUCH_LOWER: f64 = 0.1;
+/// A step by the majorant that lowers the objective by this fraction_to_bound is followed by another.
+const LARGE_DECREASE: f64 = 0.1;
 
 struct Reference<'a> {
     problem: &'a Problem,
@@ -188,8 +188,8 @@ struct Reference<'a> {
 impl Reference<'_> {
     /// Evaluates a point, into `found`.
     fn evaluate(&mut self, theta: &[f64]) {
-        let Buffers { data, scratch, found, natural, .. } = &mut *self.buffers;
-        found.evaluate(self.problem, data, theta, scratch);
+        let Buffers { data, workspace, found, natural, .. } = &mut *self.buffers;
+        found.evaluate(self.problem, data, theta, workspace);
         if self.region.in_range {
             self.problem.natural_into(theta, natural);
             if !natural.iter().all(|x| x.is_finite()) {
@@ -204,16 +204,16 @@ impl Reference<'_> {
         Certificate::with(point, &mut self.buffers.matrix)
     }
 
-    fn minimise(&mut self, theta: &[f64], most: u32, moving: &mut Moving) -> Option<Finished> {
+    fn minimise(&mut self, theta: &[f64], most: u32, step_buffers: &mut StepBuffers) -> Option<Finished> {
         let bounds = self.region.bounds;
-        let Moving { free, metric, trial } = moving;
+        let StepBuffers { free, metric, trial } = step_buffers;
         trial.clear();
         trial.extend(theta.iter().zip(bounds).map(|(x, &(low, high))| x.clamp(low, high)));
         self.evaluate(trial);
         if !self.buffers.found.objective.is_finite() {
             return None;
         }
-        let (mut theta, mut at, mut found_free) = match self.buffers.done.pop() {
+        let (mut theta, mut at, mut found_free) = match self.buffers.recycled.pop() {
             Some(Finished { theta, rows, free, .. }) => (theta, rows, free),
             None => Default::default(),
         };
@@ -236,18 +236,18 @@ impl Reference<'_> {
             self.update_metric(&at, metric);
             if !self.step(&theta, &at, free, quadratic, damping, metric) {
                 quadratic = Quadratic::Newton;
-                damping = increase(damping, &mut growth);
+                damping = increase_damping(damping, &mut growth);
                 if damping > 1e12 {
                     break;
                 }
                 continue;
             }
-            self.stepped(&theta, free, false, trial);
+            self.set_trial(&theta, free, false, trial);
             let predicted = quadratic.decrease(&at, free, |i| trial[i] - theta[i]);
             self.evaluate(trial);
             let mut accept = self.is_better(&at, free, predicted);
             if !accept && self.has_log_amplitude(free) {
-                self.stepped(&theta, free, true, trial);
+                self.set_trial(&theta, free, true, trial);
                 self.evaluate(trial);
                 accept = self.is_better(&at, free, predicted);
             }
@@ -255,7 +255,7 @@ impl Reference<'_> {
             let decrease = at.objective - found.objective;
             let gain = decrease / predicted;
             if accept {
-                if decrease < MUCH_LOWER * at.objective {
+                if decrease < LARGE_DECREASE * at.objective {
                     quadratic = Quadratic::Newton;
                 }
                 std::mem::swap(&mut at, found);
@@ -269,7 +269,7 @@ impl Reference<'_> {
                 quadratic = Quadratic::Majorant;
             } else {
                 quadratic = Quadratic::Newton;
-                damping = increase(damping, &mut growth);
+                damping = increase_damping(damping, &mut growth);
                 if damping > 1e12 {
                     break;
                 }
@@ -322,13 +322,13 @@ impl Reference<'_> {
         for steps in 0..8 {
             free_coordinates(theta, &at.gradient, self.region.bounds, free);
             // A gradient that is all rounding points nowhere.
-            if free.is_empty() || gradient_size(at, free) <= f64::EPSILON * at.pull {
+            if free.is_empty() || gradient_size(at, free) <= f64::EPSILON * at.influence_norm {
                 return steps > 0;
             }
             if !self.step(theta, at, free, Quadratic::Newton, 0.0, &self.problem.metric) {
                 return steps > 0;
             }
-            self.stepped(theta, free, false, trial);
+            self.set_trial(theta, free, false, trial);
             self.evaluate(trial);
             let found = &mut self.buffers.found;
             let slack = resolution_of_predictions(at) + self.problem.floor;
@@ -343,29 +343,29 @@ impl Reference<'_> {
         true
     }
 
-    /// The point after the step, or where the step meets the first bound: coordinates that make up for one another must go
-    /// there together. With `relative`, amplitudes themselves change by the share that their logarithms' steps say: the
+    /// The point after the step, or where the step reaches_bound the first bound: coordinates that make up for one another must go
+    /// there together. With `relative`, amplitudes themselves change by the fraction_to_bound that their logarithms' steps say: the
     /// valley in which one makes up for another, or for an offset, is straight in them.
-    fn stepped(&self, theta: &[f64], free: &[usize], relative: bool, trial: &mut Vec<f64>) {
+    fn set_trial(&self, theta: &[f64], free: &[usize], relative: bool, trial: &mut Vec<f64>) {
         trial.clear();
         trial.extend_from_slice(theta);
         let steps = || free.iter().copied().zip(&self.buffers.step);
-        let share = |(i, s): (usize, &f64)| {
+        let fraction_to_bound = |(i, s): (usize, &f64)| {
             let (low, high) = self.region.bounds[i];
             let room = if *s < 0.0 { theta[i] - low } else { high - theta[i] };
             if room > 0.0 && room < s.abs() { room / s.abs() } else { 1.0 }
         };
-        let whole = steps().map(share).fold(1.0, f64::min);
+        let fraction = steps().map(fraction_to_bound).fold(1.0, f64::min);
         for (i, s) in steps() {
             let (low, high) = self.region.bounds[i];
-            let meets = whole < 1.0 && share((i, s)) == whole;
-            let mut moved = whole * s;
+            let reaches_bound = fraction < 1.0 && fraction_to_bound((i, s)) == fraction;
+            let mut moved = fraction * s;
             if relative && self.is_log_amplitude(i) {
-                moved = moved.max(LEAST_SHARE - 1.0).ln_1p();
+                moved = moved.max(MIN_REMAINING - 1.0).ln_1p();
             }
-            let target = if meets && *s < 0.0 {
+            let target = if reaches_bound && *s < 0.0 {
                 low
-            } else if meets {
+            } else if reaches_bound {
                 high
             } else {
                 theta[i] + moved
@@ -431,7 +431,7 @@ impl Reference<'_> {
     }
 }
 
-/// A pivot of the Hessian below this share of its largest entry leaves too few digits.
+/// A pivot of the Hessian below this fraction_to_bound of its largest entry leaves too few digits.
 const NEARLY_SINGULAR: f64 = 1e-9;
 
 /// Steps in scaled coordinates; `damped(i)` is what is added to the i-th's curvature.
@@ -463,7 +463,7 @@ impl Buffers {
         quadratic: Quadratic,
         damped: impl Fn(usize) -> f64,
     ) -> bool {
-        let Buffers { stacked, matrix: bent, step, .. } = self;
+        let Buffers { stacked, matrix: second_matrix, step, .. } = self;
         let (n, m) = (at.residual.len(), free.len());
         let rows = n + m;
         // With the residuals as one more column, its entries in R are Qᵀ of them.
@@ -490,56 +490,58 @@ impl Buffers {
         }
         // (I + R⁻ᵀ S R⁻¹) v = z.
         let has_negative = (0..n).any(|k| curvature(k) < 0.0);
-        bent.resize(m * m, 0.0);
+        second_matrix.resize(m * m, 0.0);
         for (a, &i) in free.iter().enumerate() {
             for (b, &j) in free.iter().enumerate() {
                 let negative =
                     |k: usize| curvature(k).min(0.0) * at.jacobian[k * at.p + i] * at.jacobian[k * at.p + j];
-                let mut second = at.second[triangle(i.max(j)) + i.min(j)];
+                let mut second_order = at.second_order[triangle(i.max(j)) + i.min(j)];
                 if has_negative {
-                    second += (0..n).map(negative).sum::<f64>();
+                    second_order += (0..n).map(negative).sum::<f64>();
                 }
-                bent[a * m + b] = second / (at.scale(i) * at.scale(j));
+                second_matrix[a * m + b] = second_order / (at.scale(i) * at.scale(j));
             }
         }
         for _ in 0..2 {
             // R⁻ᵀ from the left, then the transpose.
             for b in 0..m {
                 for a in 0..m {
-                    let known: f64 = (0..a).map(|k| r(k, a) * bent[k * m + b]).sum();
-                    bent[a * m + b] = (bent[a * m + b] - known) / r(a, a);
+                    let known: f64 = (0..a).map(|k| r(k, a) * second_matrix[k * m + b]).sum();
+                    second_matrix[a * m + b] = (second_matrix[a * m + b] - known) / r(a, a);
                 }
             }
             for a in 0..m {
                 for b in 0..a {
-                    bent.swap(a * m + b, b * m + a);
+                    second_matrix.swap(a * m + b, b * m + a);
                 }
             }
         }
         for a in 0..m {
             for b in 0..a {
-                bent[a * m + b] = 0.5 * (bent[a * m + b] + bent[b * m + a]);
+                second_matrix[a * m + b] = 0.5 * (second_matrix[a * m + b] + second_matrix[b * m + a]);
             }
-            bent[a * m + a] += 1.0;
+            second_matrix[a * m + a] += 1.0;
         }
         step.clear();
         step.extend((0..m).map(|a| r(a, m)));
         let others = |&k: &usize| curvature(k) <= 0.0 && at.slope[k] != 0.0;
         if (0..n).any(|k| others(&k)) {
             // −R⁻ᵀ of their gradient.
-            let mut pulled = vec![0.0; m];
+            let mut linear_gradient = vec![0.0; m];
             for k in (0..n).filter(others) {
                 let row = &at.jacobian[k * at.p..(k + 1) * at.p];
-                free.iter().zip(&mut pulled).for_each(|(&i, g)| *g += at.slope[k] * row[i] / at.scale(i));
+                free.iter()
+                    .zip(&mut linear_gradient)
+                    .for_each(|(&i, g)| *g += at.slope[k] * row[i] / at.scale(i));
             }
             for a in 0..m {
-                let known: f64 = (0..a).map(|k| r(k, a) * pulled[k]).sum();
-                pulled[a] = (pulled[a] - known) / r(a, a);
+                let known: f64 = (0..a).map(|k| r(k, a) * linear_gradient[k]).sum();
+                linear_gradient[a] = (linear_gradient[a] - known) / r(a, a);
             }
-            step.iter_mut().zip(&pulled).for_each(|(s, g)| *s -= g);
+            step.iter_mut().zip(&linear_gradient).for_each(|(s, g)| *s -= g);
         }
-        if cholesky(bent, m) {
-            cholesky_solve(bent, m, step);
+        if cholesky(second_matrix, m) {
+            cholesky_solve(second_matrix, m, step);
         }
         for a in (0..m).rev() {
             let known: f64 = (a + 1..m).map(|k| r(a, k) * step[k]).sum();
@@ -552,7 +554,7 @@ impl Buffers {
 /// What rounding in the evaluation of the law can change in the objective: a few units in the last place of
 /// every prediction.
 fn resolution_of_predictions(at: &Linearization) -> f64 {
-    16.0 * f64::EPSILON * (at.objective + at.moved)
+    16.0 * f64::EPSILON * (at.objective + at.rounding_scale)
 }
 
 /// The same, and what rounding the coordinates to float64 can change: a few units in the last place of each of them.
@@ -567,7 +569,7 @@ pub fn resolution(theta: &[f64], at: &Linearization) -> f64 {
     resolution_of_predictions(at) + 16.0 * f64::EPSILON * by_coordinates
 }
 
-fn increase(damping: f64, growth: &mut f64) -> f64 {
+fn increase_damping(damping: f64, growth: &mut f64) -> f64 {
     let raised = if damping == 0.0 { 1e-6 } else { damping * *growth };
     *growth *= 2.0;
     raised

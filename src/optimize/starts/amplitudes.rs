@@ -111,11 +111,11 @@ fn each(value: impl Fn(usize) -> f64) -> Pack {
 }
 
 /// `x − y·z` in every lane.
-fn less(x: Pack, y: Pack, z: Pack) -> Pack {
+fn minus_product(x: Pack, y: Pack, z: Pack) -> Pack {
     each(|lane| x.0[lane] - y.0[lane] * z.0[lane])
 }
 
-fn over(x: Pack, y: Pack) -> Pack {
+fn quotient(x: Pack, y: Pack) -> Pack {
     each(|lane| x.0[lane] / y.0[lane])
 }
 
@@ -127,7 +127,7 @@ fn cholesky(a: &mut [Pack], m: usize) -> [bool; LANES] {
         let original = a[triangle(j) + j];
         let mut diagonal = original;
         for k in 0..j {
-            diagonal = less(diagonal, a[triangle(j) + k], a[triangle(j) + k]);
+            diagonal = minus_product(diagonal, a[triangle(j) + k], a[triangle(j) + k]);
         }
         for lane in 0..LANES {
             let pivot = diagonal.0[lane];
@@ -138,9 +138,9 @@ fn cholesky(a: &mut [Pack], m: usize) -> [bool; LANES] {
         for i in j + 1..m {
             let mut value = a[triangle(i) + j];
             for k in 0..j {
-                value = less(value, a[triangle(i) + k], a[triangle(j) + k]);
+                value = minus_product(value, a[triangle(i) + k], a[triangle(j) + k]);
             }
-            a[triangle(i) + j] = over(value, root);
+            a[triangle(i) + j] = quotient(value, root);
         }
     }
     definite
@@ -152,16 +152,16 @@ fn cholesky_solve(l: &[Pack], b: &mut [Pack]) {
     for i in 0..m {
         let mut value = b[i];
         for k in 0..i {
-            value = less(value, l[triangle(i) + k], b[k]);
+            value = minus_product(value, l[triangle(i) + k], b[k]);
         }
-        b[i] = over(value, l[triangle(i) + i]);
+        b[i] = quotient(value, l[triangle(i) + i]);
     }
     for i in (0..m).rev() {
         let mut value = b[i];
         for k in i + 1..m {
-            value = less(value, l[triangle(k) + i], b[k]);
+            value = minus_product(value, l[triangle(k) + i], b[k]);
         }
-        b[i] = over(value, l[triangle(i) + i]);
+        b[i] = quotient(value, l[triangle(i) + i]);
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Crossing {
 }
 
 /// Exponents of a step.
-const STEEP: (f64, f64) = (2.0, 100.0);
+const STEP_EXPONENTS: (f64, f64) = (2.0, 100.0);
 
 /// Classes of places that a step can have.
 const PLACES: usize = 8;
@@ -64,7 +64,7 @@ impl Crossing {
     pub fn draw_step(gaps: &Gaps, (u, v): (f64, f64)) -> Option<Step> {
         let n = gaps.count();
         let gap = ((u * n as f64) as usize).min(n.checked_sub(1)?);
-        let exponent = STEEP.0 * (STEEP.1 / STEEP.0).powf(v);
+        let exponent = STEP_EXPONENTS.0 * (STEP_EXPONENTS.1 / STEP_EXPONENTS.0).powf(v);
         Some(Step { exponent, place: gaps.middle(gap), class: gap * PLACES / n })
     }
 

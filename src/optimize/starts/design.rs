@@ -23,19 +23,19 @@ pub struct Design {
     pub sources: Vec<Option<usize>>,
     /// Coordinates that are drawn in ascending order, because the law has them exchangeable.
     ordered: Vec<usize>,
-    pub valley: Option<LogLinearPart>,
+    pub log_linear: Option<LogLinearPart>,
     pub crossings: Vec<Crossing>,
     /// Where nothing is given.
     pub open: Division,
     /// The same with offsets solved like amplitudes; none where no offset is drawn.
-    pub freed: Option<Division>,
+    pub with_offsets: Option<Division>,
 }
 
 /// The coordinates of a start by how they come about; those that are given are in none of them.
 #[derive(Debug, Default)]
 pub struct Division {
-    /// Whether the valley's coordinates can be solved.
-    pub in_valley: bool,
+    /// Whether the log_linear's coordinates can be solved.
+    pub solves_log_linear: bool,
     /// Of the model's amplitudes, by place: those that are solved, and the signs that they may have.
     pub solved: Vec<usize>,
     pub signs: Vec<Sign>,
@@ -56,37 +56,44 @@ impl Design {
         let rules = start_rules(law, coordinates);
         let is_ordered = |i: &usize| law.ordered.contains(&law.parameters[coordinates[*i].parameter].name);
         let ordered = (0..coordinates.len()).filter(is_ordered).collect();
-        let valley = LogLinearPart::of(model, &rules, at_zero);
+        let log_linear = LogLinearPart::of(model, &rules, at_zero);
         let sources = rules.iter().map(|rule| source(model, rule)).collect();
         let crossings = Crossing::find(law, model);
-        let mut design =
-            Design { rules, sources, ordered, valley, crossings, open: Division::default(), freed: None };
+        let mut design = Design {
+            rules,
+            sources,
+            ordered,
+            log_linear,
+            crossings,
+            open: Division::default(),
+            with_offsets: None,
+        };
         design.open = design.division(model, |_| false);
-        design.freed = design.freed(model);
+        design.with_offsets = design.with_offsets(model);
         design
     }
 
     /// Given the shapes, a curve's floor follows from the data as its amplitudes do: drawn floors miss optima near the least
     /// response, solved ones those where it hardly matters.
-    fn freed(&self, model: &Model) -> Option<Division> {
-        let mut freed = self.division(model, |_| false);
+    fn with_offsets(&self, model: &Model) -> Option<Division> {
+        let mut with_offsets = self.division(model, |_| false);
         let is_floor = |a: &usize| self.rules[model.amplitudes[*a]] == StartRule::Floor;
-        freed.held.iter().any(is_floor).then(|| {
-            freed.solved.extend(freed.held.iter().copied().filter(is_floor));
-            freed.held.retain(|a| !is_floor(a));
-            freed.solved.sort_unstable();
-            freed.signs =
-                freed.solved.iter().map(|&a| sign(&model.coordinates[model.amplitudes[a]])).collect();
-            freed
+        with_offsets.held.iter().any(is_floor).then(|| {
+            with_offsets.solved.extend(with_offsets.held.iter().copied().filter(is_floor));
+            with_offsets.held.retain(|a| !is_floor(a));
+            with_offsets.solved.sort_unstable();
+            with_offsets.signs =
+                with_offsets.solved.iter().map(|&a| sign(&model.coordinates[model.amplitudes[a]])).collect();
+            with_offsets
         })
     }
 
     /// What becomes of each coordinate where some are given.
     pub fn division(&self, model: &Model, given: impl Fn(usize) -> bool) -> Division {
         let coordinates = &model.coordinates;
-        // What the user holds cannot be solved along with the rest of the valley.
-        let in_valley = self.valley.as_ref().is_some_and(|valley| {
-            let held = |i: usize| given(i) && valley.solved.contains(&coordinates[i].parameter);
+        // What the user holds cannot be solved along with the rest of the log_linear.
+        let solves_log_linear = self.log_linear.as_ref().is_some_and(|log_linear| {
+            let held = |i: usize| given(i) && log_linear.solved.contains(&coordinates[i].parameter);
             !(0..coordinates.len()).any(held)
         });
         let is_solved = |i: usize| self.rules[i] == StartRule::Solve && !given(i);
@@ -99,7 +106,7 @@ impl Design {
         let ordered = self.ordered.iter().copied().filter(|i| drawn.contains(i)).collect();
         let ratio = recurrence_ratio(drawn.len());
         let steps = (1..=drawn.len() as i32).map(|d| ratio.powi(d)).collect();
-        Division { in_valley, solved, signs, held, balanced, drawn, ordered, steps }
+        Division { solves_log_linear, solved, signs, held, balanced, drawn, ordered, steps }
     }
 }
 
@@ -109,7 +116,7 @@ fn source(model: &Model, rule: &StartRule) -> Option<usize> {
         | StartRule::DataRange { expression, .. }
         | StartRule::Location { expression }
         | StartRule::Width { expression }
-        | StartRule::Share { expression: Some(expression) } => expression,
+        | StartRule::ResponseScale { expression: Some(expression) } => expression,
         _ => return None,
     };
     let text = expression.to_string();

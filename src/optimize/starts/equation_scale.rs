@@ -18,8 +18,8 @@ const HALVINGS: usize = 15;
 
 /// Sets a logarithmic coordinate of every point so that as many predictions are too large as are too small. Where
 /// that cannot be, the coordinate is left at its middle, zero. Its sample is loaded.
-pub fn balance(problem: &Problem, coordinate: usize, drafts: &mut StartWorkspace) {
-    let StartWorkspace { evaluator, points, packs, .. } = drafts;
+pub fn balance(problem: &Problem, coordinate: usize, workspace: &mut StartWorkspace) {
+    let StartWorkspace { evaluator, points, packs, .. } = workspace;
     for first in (0..points.len()).step_by(LANES) {
         let mut excess = |at: [f64; LANES]| -> [f64; LANES] {
             (0..points.in_pack(first)).for_each(|k| points.point_mut(first + k)[coordinate] = at[k]);

@@ -6,7 +6,8 @@ use fearless_simd::Level;
 use crate::compile::{Model, Program};
 use crate::lanes::Pack;
 use crate::problem::{
-    LaneData, Loss, Mix, Objective, Order, Problem, ProgramWorkspace, Sums, amplitude_equations, outputs_into,
+    CurvatureMix, LaneData, Loss, Objective, Order, Problem, ProgramWorkspace, Sums, amplitude_equations,
+    outputs_into,
 };
 
 /// Holds its buffers.
@@ -39,7 +40,7 @@ impl Evaluator {
 
     /// The objective of the loaded observations at eight points, and its derivatives of that order.
     pub fn objective(&mut self, model: &Model, loss: Loss, order: Order, at: &[Pack]) -> &[Pack] {
-        let objective = Objective { model, loss, order, data: &self.data, mix: &Mix::GAUSS_NEWTON };
+        let objective = Objective { model, loss, order, data: &self.data, mix: &CurvatureMix::GAUSS_NEWTON };
         objective.evaluate(self.level, at, &mut self.workspace, &mut self.sums);
         &self.sums.packs
     }

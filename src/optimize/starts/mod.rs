@@ -26,7 +26,7 @@ use crate::lanes::{LANES, Pack};
 use crate::law::Residual;
 use crate::linalg::triangle;
 use crate::optimize::starts::start_rules::StartRule;
-use crate::problem::{Order, Problem, Vectors, is_number};
+use crate::problem::{Order, Problem, ProblemBuffers, is_number};
 
 use self::crossing::Crossing;
 use self::design::{Design, Division, Given};
@@ -40,7 +40,7 @@ use interval::{Draw, TAIL, natural_bounds};
 pub struct Starts<'a> {
     problem: &'a Problem,
     design: &'a Design,
-    /// Without its offsets, where that has a valley.
+    /// Without its offsets, where that has a log_linear.
     reduced: Option<Problem>,
     /// The design's sequence begins here, in every dimension.
     origin: f64,
@@ -48,27 +48,27 @@ pub struct Starts<'a> {
 
 impl<'a> Starts<'a> {
     pub fn new(models: &'a Models, problem: &'a Problem) -> Starts<'a> {
-        Starts::with(models, problem, Vectors::default())
+        Starts::with(models, problem, ProblemBuffers::default())
     }
 
-    /// The same in vectors that are there.
-    pub fn with(models: &'a Models, problem: &'a Problem, vectors: Vectors) -> Starts<'a> {
+    /// The same in buffers that are there.
+    pub fn with(models: &'a Models, problem: &'a Problem, buffers: ProblemBuffers) -> Starts<'a> {
         let design = models.design();
-        let reduced = design.valley.as_ref().map(|valley| valley.reduced(problem, vectors));
+        let reduced = design.log_linear.as_ref().map(|log_linear| log_linear.reduced(problem, buffers));
         Starts { problem, design, reduced, origin: 0.5 }
     }
 
-    /// The same starts moved as far as a seed says; by none for zero.
-    pub fn moved(self, seed: u64) -> Starts<'a> {
+    /// The same starts shifted as far as a seed says; by none for zero.
+    pub fn shifted(self, seed: u64) -> Starts<'a> {
         // The golden ratio's multiples are spread evenly, however many seeds are tried (Weyl 1916).
         let golden = 0.5 * (5.0_f64.sqrt() - 1.0);
         Starts { origin: (0.5 + (seed % (1 << 20)) as f64 * golden).fract(), ..self }
     }
 
-    /// Takes its vectors away, without which it makes no more starts. Those of a long fit are not worth keeping.
-    pub fn take_vectors(&mut self) -> Vectors {
+    /// Takes its buffers away, without which it makes no more starts. Those of a long fit are not worth keeping.
+    pub fn take_buffers(&mut self) -> ProblemBuffers {
         let reduced = self.reduced.take().filter(|reduced| !reduced.is_long());
-        reduced.map_or_else(Vectors::default, Problem::into_vectors)
+        reduced.map_or_else(ProblemBuffers::default, Problem::into_buffers)
     }
 
     /// What has to be drawn where nothing is given: the dimensions of the search for the global optimum.
@@ -83,52 +83,58 @@ impl<'a> Starts<'a> {
 
     /// Up to `wanted` starts from a range of the design's points, best objective first; fewer where the design has no
     /// more.
-    pub fn draw(&self, points: Range<usize>, wanted: usize, drafts: &mut StartWorkspace, into: &mut Points) {
-        self.draft(&self.design.open, &[], points, drafts);
-        self.screen(wanted, drafts, into);
+    pub fn draw(
+        &self,
+        points: Range<usize>,
+        wanted: usize,
+        workspace: &mut StartWorkspace,
+        into: &mut Points,
+    ) {
+        self.generate(&self.design.open, &[], points, workspace);
+        self.screen(wanted, workspace, into);
     }
 
     /// The kinds of curve of the starts that were drawn last, in their order.
-    pub fn drawn_regions(drafts: &StartWorkspace) -> impl Iterator<Item = usize> {
-        let StartWorkspace { regions, chosen, .. } = drafts;
+    pub fn drawn_regions(workspace: &StartWorkspace) -> impl Iterator<Item = usize> {
+        let StartWorkspace { regions, chosen, .. } = workspace;
         chosen.iter().map(|&i| regions[i])
     }
 
     /// The user's own start; what it leaves open is drawn and solved, the best of a few draws.
-    pub fn complete(&self, given: &Given, drafts: &mut StartWorkspace, into: &mut Points) {
+    pub fn complete(&self, given: &Given, workspace: &mut StartWorkspace, into: &mut Points) {
         let division = self.design.division(&self.problem.model, |i| given[i].is_some());
-        self.draft(&division, given, 0..2 * LANES, drafts);
-        self.screen(1, drafts, into);
+        self.generate(&division, given, 0..2 * LANES, workspace);
+        self.screen(1, workspace, into);
     }
 
     /// Points of the design, whatever their objective.
-    pub fn sample(&self, points: Range<usize>, drafts: &mut StartWorkspace, into: &mut Points) {
-        self.draft(&self.design.open, &[], points, drafts);
-        let drafted = &drafts.points;
-        (0..drafted.len()).for_each(|k| into.push(drafted.point(k)));
+    pub fn sample(&self, points: Range<usize>, workspace: &mut StartWorkspace, into: &mut Points) {
+        self.generate(&self.design.open, &[], points, workspace);
+        let generated = &workspace.points;
+        (0..generated.len()).for_each(|k| into.push(generated.point(k)));
     }
 
     /// Solves the amplitudes of points in the solver's coordinates, given the rest.
-    pub fn solve_amplitudes(&self, points: &mut Points, drafts: &mut StartWorkspace) {
+    pub fn solve_amplitudes(&self, points: &mut Points, workspace: &mut StartWorkspace) {
         let division = &self.design.open;
         if division.solved.is_empty() {
             return;
         }
-        std::mem::swap(points, &mut drafts.points);
-        self.problem.sample_into(&mut drafts.sample);
-        drafts.evaluator.load(self.problem, &drafts.sample);
-        solve_amplitudes(self.problem, division, drafts);
-        std::mem::swap(points, &mut drafts.points);
+        std::mem::swap(points, &mut workspace.points);
+        self.problem.sample_into(&mut workspace.sample);
+        workspace.evaluator.load(self.problem, &workspace.sample);
+        solve_amplitudes(self.problem, division, workspace);
+        std::mem::swap(points, &mut workspace.points);
     }
 
     /// Adds starts that turn more sharply near where a point in the solver's coordinates does; none where it turns nowhere
     /// sharply.
-    pub fn sharpen(&self, theta: &[f64], drafts: &mut StartWorkspace, into: &mut Points) {
+    pub fn add_sharper(&self, theta: &[f64], workspace: &mut StartWorkspace, into: &mut Points) {
         let Starts { problem, design, .. } = self;
         if design.crossings.is_empty() {
             return;
         }
-        let StartWorkspace { sample, gaps, shifts, .. } = &mut *drafts;
+        let StartWorkspace { sample, gaps, shifts, .. } = &mut *workspace;
         let coordinates = &problem.model.coordinates;
         problem.sample_into(sample);
         gaps.clear();
@@ -148,14 +154,14 @@ impl<'a> Starts<'a> {
             }
         }
         problem.to_coordinates(sharper.values_mut(), shifts);
-        self.solve_amplitudes(&mut sharper, drafts);
+        self.solve_amplitudes(&mut sharper, workspace);
         (0..sharper.len()).for_each(|k| into.push(sharper.point(k)));
     }
 
-    /// Takes the best half by objective of the points that are drafted, then the best of each region that has none among
+    /// Takes the best half by objective of the points that are generated, then the best of each region that has none among
     /// them, the rest evenly over the remaining ranks: a basin whose bottom is deep may look poor from its rim.
-    fn screen(&self, wanted: usize, drafts: &mut StartWorkspace, into: &mut Points) {
-        let StartWorkspace { evaluator, points, packs, objectives, ranked, regions, chosen, .. } = drafts;
+    fn screen(&self, wanted: usize, workspace: &mut StartWorkspace, into: &mut Points) {
+        let StartWorkspace { evaluator, points, packs, objectives, ranked, regions, chosen, .. } = workspace;
         let Problem { model, loss, .. } = self.problem;
         objectives.clear();
         for first in (0..points.len()).step_by(LANES) {
@@ -186,17 +192,17 @@ impl<'a> Starts<'a> {
     }
 
     /// Points of the solver's coordinates: a range of the design's sequence. Leaves the problem's sample loaded.
-    fn draft(
+    fn generate(
         &self,
         division: &Division,
         given: &[Option<f64>],
         range: Range<usize>,
-        drafts: &mut StartWorkspace,
+        workspace: &mut StartWorkspace,
     ) {
         let Starts { problem, design, reduced, origin } = self;
         let coordinates = &problem.model.coordinates;
         let Division { drawn, ordered, steps, .. } = division;
-        let StartWorkspace { sample, points, intervals, ascending, gaps, regions, .. } = drafts;
+        let StartWorkspace { sample, points, intervals, ascending, gaps, regions, .. } = workspace;
         regions.clear();
         gaps.clear();
         let n_regions = 3_usize.pow(drawn.len() as u32);
@@ -257,31 +263,33 @@ impl<'a> Starts<'a> {
             ascending.sort_by(f64::total_cmp);
             ordered.iter().zip(ascending.iter()).for_each(|(&i, &value)| natural[i] = value);
         }
-        if let (Some(valley), Some(reduced), true) = (&design.valley, reduced, division.in_valley) {
-            valley.solve(problem, reduced, drafts);
-            // Every other point is now in the valley.
-            drafts.regions.iter_mut().step_by(2).for_each(|region| *region = usize::MAX);
+        if let (Some(log_linear), Some(reduced), true) =
+            (&design.log_linear, reduced, division.solves_log_linear)
+        {
+            log_linear.solve(problem, reduced, workspace);
+            // Every other point is now in the log_linear.
+            workspace.regions.iter_mut().step_by(2).for_each(|region| *region = usize::MAX);
         }
-        problem.to_coordinates(drafts.points.values_mut(), &mut drafts.shifts);
-        drafts.evaluator.load(problem, &drafts.sample);
+        problem.to_coordinates(workspace.points.values_mut(), &mut workspace.shifts);
+        workspace.evaluator.load(problem, &workspace.sample);
         if !division.solved.is_empty() {
-            solve_amplitudes(problem, division, drafts);
+            solve_amplitudes(problem, division, workspace);
         }
-        if let Some(freed) = design.freed.as_ref().filter(|_| given.is_empty()) {
-            // The valley's points are the even ones.
-            let StartWorkspace { points, thetas, .. } = &mut *drafts;
+        if let Some(with_offsets) = design.with_offsets.as_ref().filter(|_| given.is_empty()) {
+            // The log_linear's points are the even ones.
+            let StartWorkspace { points, thetas, .. } = &mut *workspace;
             thetas.clear(problem.p());
             (1..points.len()).step_by(2).for_each(|k| thetas.push(points.point(k)));
             std::mem::swap(points, thetas);
-            solve_amplitudes(problem, freed, drafts);
-            let StartWorkspace { points, thetas, .. } = &mut *drafts;
+            solve_amplitudes(problem, with_offsets, workspace);
+            let StartWorkspace { points, thetas, .. } = &mut *workspace;
             std::mem::swap(points, thetas);
             for k in 0..thetas.len() {
                 points.point_mut(2 * k + 1).copy_from_slice(thetas.point(k));
             }
         }
         if let Some(i) = division.balanced {
-            balance(problem, i, drafts);
+            balance(problem, i, workspace);
         }
     }
 }
@@ -333,7 +341,7 @@ fn interval(problem: &Problem, design: &Design, i: usize, coordinate: &Coordinat
             Some((low, high)) if high > low => (0.005 * (high - low), 0.5 * (high - low), true),
             _ => fallback,
         },
-        StartRule::Share { expression } => {
+        StartRule::ResponseScale { expression } => {
             let size = |values: &[f64]| sizes(values).map_or(1.0, |(_, high)| high);
             let divisor = if expression.is_some() { source.map_or(1.0, size) } else { 1.0 };
             let unit = size(&problem.observations.response) / divisor;
@@ -378,10 +386,10 @@ fn sizes(values: &[f64]) -> Option<(f64, f64)> {
 /// Observations, by position, where the law is not finite at any point of the design: no search could begin
 /// with them.
 pub fn never_finite(models: &Models, problem: &Problem) -> Vec<usize> {
-    let mut drafts = StartWorkspace::default();
+    let mut workspace = StartWorkspace::default();
     let starts = Starts::new(models, problem);
-    starts.draft(&starts.design.open, &[], 0..2 * LANES, &mut drafts);
-    let StartWorkspace { evaluator, points, packs, .. } = &mut drafts;
+    starts.generate(&starts.design.open, &[], 0..2 * LANES, &mut workspace);
+    let StartWorkspace { evaluator, points, packs, .. } = &mut workspace;
     let weighted = problem.weighted();
     evaluator.load(problem, &weighted);
     let mut finite = vec![false; weighted.len()];
@@ -396,10 +404,10 @@ pub fn never_finite(models: &Models, problem: &Problem) -> Vec<usize> {
 }
 
 /// Replaces the amplitudes of every point by the weighted least-squares solution given the rest.
-fn solve_amplitudes(problem: &Problem, division: &Division, drafts: &mut StartWorkspace) {
+fn solve_amplitudes(problem: &Problem, division: &Division, workspace: &mut StartWorkspace) {
     let StartWorkspace {
         evaluator, sample, points, packs, least_squares, response, row_weight, held, ..
-    } = drafts;
+    } = workspace;
     let Division { solved, signs, held: kept, .. } = division;
     let model = &problem.model;
     let observations = &problem.observations;
@@ -419,7 +427,7 @@ fn solve_amplitudes(problem: &Problem, division: &Division, drafts: &mut StartWo
     let total_weight = total(&|k| row_weight[k].0[0]);
     let squares = total(&|k| row_weight[k].0[0] * response[k].0[0].powi(2));
     // A term that starts at a thousandth of the response is small, yet felt.
-    let little = 1e-3 * (squares / total_weight).sqrt();
+    let small_size = 1e-3 * (squares / total_weight).sqrt();
 
     let m = model.amplitudes.len();
     for first in (0..points.len()).step_by(LANES) {
@@ -450,7 +458,7 @@ fn solve_amplitudes(problem: &Problem, division: &Division, drafts: &mut StartWo
                     Scale::Linear => value.clamp(coordinate.low, coordinate.high),
                     Scale::Log => {
                         let size = (gram(a, a).0[lane] / total_weight).sqrt();
-                        let small = little / size;
+                        let small = small_size / size;
                         let small = if small > 0.0 && small.is_finite() { small } else { 1.0 };
                         let value = if value > 0.0 { value } else { small };
                         value.ln().clamp(coordinate.low, coordinate.high)
@@ -496,10 +504,10 @@ mod tests {
         let y: Vec<f64> = x.iter().map(|x| 2.0 + 3.0 / x).collect();
         let law = catalogue_law("power-offset");
         let (models, problem) = problem(&law, Residual::Log, Loss::L2, &[("y", y), ("x", x)]);
-        let mut drafts = StartWorkspace::default();
+        let mut workspace = StartWorkspace::default();
         let mut starts = Points::default();
         starts.clear(problem.p());
-        Starts::new(&models, &problem).moved(seed).draw(0..32, 8, &mut drafts, &mut starts);
+        Starts::new(&models, &problem).shifted(seed).draw(0..32, 8, &mut workspace, &mut starts);
         (0..starts.len()).flat_map(|k| starts.point(k).to_vec()).collect()
     }
 

@@ -32,7 +32,7 @@ pub enum StartRule {
     /// A part of the distance between a data expression's ends: the width of something.
     Width { expression: Expr },
     /// Of the size of the response, or where it multiplies a data expression, of that over the expression's.
-    Share { expression: Option<Expr> },
+    ResponseScale { expression: Option<Expr> },
 }
 
 /// One rule per coordinate.
@@ -58,14 +58,14 @@ fn rule(law: &Law, coordinate: &Coordinate) -> StartRule {
         Role::Piece => {
             return match companion(law, &law.prediction, &parameter.name, Base::None) {
                 Some(StartRule::DataRange { expression, inverse: true }) => {
-                    StartRule::Share { expression: Some(expression) }
+                    StartRule::ResponseScale { expression: Some(expression) }
                 }
                 Some(rule @ (StartRule::Location { .. } | StartRule::Below { .. })) => rule,
                 Some(StartRule::DataRange { expression, .. }) if !log_scale => {
                     StartRule::Location { expression }
                 }
                 Some(rule) => rule,
-                None => StartRule::Share { expression: None },
+                None => StartRule::ResponseScale { expression: None },
             };
         }
         Role::Exponent | Role::Shape => {}

@@ -1,4 +1,4 @@
-//! Starts on the floor of the valley: what is linear in logarithms is solved, not drawn.
+//! Starts on the floor of the log_linear: what is linear in logarithms is solved, not drawn.
 //!
 //! With residuals of logarithms many laws are linear in most of their coordinates once their offset is gone: a power
 //! law in `log b` and `c`; a broken one (Caballero et al. 2022) in its amplitude and all its exponents, given where
@@ -16,7 +16,7 @@ use crate::lanes::{LANES, Pack};
 use crate::law::Residual;
 use crate::linalg::triangle;
 use crate::optimize::starts::start_rules::StartRule;
-use crate::problem::{LaneData, Loss, Order, Problem, Vectors};
+use crate::problem::{LaneData, Loss, Order, Problem, ProblemBuffers};
 
 use super::amplitudes::Sign;
 use super::workspace::StartWorkspace;
@@ -71,15 +71,15 @@ impl LogLinearPart {
         Some(LogLinearPart { model, linear, signs, places, offsets, solved })
     }
 
-    /// A problem without the offsets, in vectors that are there.
-    pub fn reduced(&self, problem: &Problem, vectors: Vectors) -> Problem {
-        problem.under_with(Arc::clone(&self.model), vectors)
+    /// A problem without the offsets, in buffers that are there.
+    pub fn reduced(&self, problem: &Problem, buffers: ProblemBuffers) -> Problem {
+        problem.under_with(Arc::clone(&self.model), buffers)
     }
 
     /// Solves the linear coordinates of every other of the points, which are given in natural units, in the order of the
     /// full problem's coordinates. (Basins that the data's own exponents never lead to exist: the others keep their
     /// draws.)
-    pub fn solve(&self, problem: &Problem, reduced: &Problem, drafts: &mut StartWorkspace) {
+    pub fn solve(&self, problem: &Problem, reduced: &Problem, workspace: &mut StartWorkspace) {
         let StartWorkspace {
             evaluator,
             sample,
@@ -91,7 +91,7 @@ impl LogLinearPart {
             shifts,
             inverse,
             ..
-        } = drafts;
+        } = workspace;
         let LogLinearPart { model, linear, signs, places, offsets, .. } = self;
         let p = model.coordinates.len();
         let solved = |k: usize| 2 * k;
@@ -115,7 +115,7 @@ impl LogLinearPart {
             let LaneData { target, weight, .. } = &mut evaluator.data;
             let whole = (&reduced.target[..], &reduced.observations.weight[..]);
             let part = (&mut target[..], &mut weight[..]);
-            dispatch!(evaluator.level, simd => take_offset::<f64x8<_>>(simd, &offset, whole, (sample, inverse), part));
+            dispatch!(evaluator.level, simd => subtract_offset::<f64x8<_>>(simd, &offset, whole, (sample, inverse), part));
             thetas.pack(first, packs);
             let sums = evaluator.objective(model, Loss::L2, Order::Hessian, packs);
             // In ascending order, as the triangle of the sums has them.
@@ -150,7 +150,7 @@ impl LogLinearPart {
 /// Targets and weights of `sample` without the offsets of eight points: `log(y − e) = log y + log(1 − e/y)`. `inverse` is
 /// `1/y`.
 #[inline(always)]
-fn take_offset<L: Lanes>(
+fn subtract_offset<L: Lanes>(
     token: L::Token,
     offset: &Pack,
     (whole, weight): (&[f64], &[f64]),
@@ -161,9 +161,9 @@ fn take_offset<L: Lanes>(
     let one = L::splat(token, 1.0);
     let rows = sample.iter().zip(inverse).zip(targets.iter_mut().zip(weights));
     for ((&i, &inverse), (target_of_row, weight_of_row)) in rows {
-        let share = one - offset * L::splat(token, inverse);
-        let target = L::splat(token, whole[i as usize]) + lanes::ln(share);
+        let fraction = one - offset * L::splat(token, inverse);
+        let target = L::splat(token, whole[i as usize]) + lanes::ln(fraction);
         target.store(&mut target_of_row.0);
-        (L::splat(token, weight[i as usize]) * share * share).store(&mut weight_of_row.0);
+        (L::splat(token, weight[i as usize]) * fraction * fraction).store(&mut weight_of_row.0);
     }
 }

@@ -19,7 +19,7 @@ pub struct StartWorkspace {
     pub packs: Vec<Pack>,
     pub least_squares: SignedLeastSquares,
     pub shifts: Vec<f64>,
-    /// Of the valley: points, the same in natural units, and `1/response`.
+    /// Of the log_linear: points, the same in natural units, and `1/response`.
     pub thetas: Points,
     pub naturals: Vec<f64>,
     pub inverse: Vec<f64>,

@@ -9,29 +9,29 @@ const MOST: usize = 64;
 
 /// Vectors to be used again.
 #[derive(Debug, Default)]
-pub struct Spare {
+pub struct RecycledBuffers {
     problems: Vec<Problem>,
-    estimated: Vec<Estimated>,
+    estimated: Vec<EstimateBuffers>,
 }
 
 /// Of a fit, what is estimated of its parameters.
 #[derive(Debug, Default)]
-pub struct Estimated {
+pub struct EstimateBuffers {
     pub natural: Vec<f64>,
     pub at_bound: Vec<bool>,
     pub inverse: Vec<f64>,
 }
 
-impl Spare {
+impl RecycledBuffers {
     /// Takes a fit apart.
     pub fn keep(&mut self, fit: Fit) {
         let Fit { problem, solution, natural, at_bound, identification, .. } = fit;
         if let Some(solution) = solution {
-            solution.reuse();
+            solution.recycle();
         }
         self.keep_problem(problem);
         if self.estimated.len() < MOST {
-            self.estimated.push(Estimated { natural, at_bound, inverse: identification.inverse });
+            self.estimated.push(EstimateBuffers { natural, at_bound, inverse: identification.inverse });
         }
     }
 
@@ -48,7 +48,7 @@ impl Spare {
     }
 
     /// Vectors with contents from before.
-    pub fn estimated(&mut self) -> Estimated {
+    pub fn estimated(&mut self) -> EstimateBuffers {
         self.estimated.pop().unwrap_or_default()
     }
 }
