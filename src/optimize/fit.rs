@@ -1,5 +1,5 @@
-//! One fit from its starts to its verdict: searches from all starts, the best finished, the edges of the domain tried, the
-//! result judged.
+//! One fit from its starts to its status: multi-start searches, the best result finished, the edges of the domain
+//! tried, the behaviour at infinity examined, the result diagnosed.
 
 use std::sync::Arc;
 
@@ -23,23 +23,25 @@ use super::starts::Starts;
 use super::starts::design::Given;
 use super::workspace::Workspace;
 
-/// Times that collinear terms exchange their roles.
+/// The number of times that collinear terms exchange their roles.
 const MOST_EXCHANGES: usize = 3;
 
-/// Fits one problem: searches from all starts, finishes the best, tries the edges, judges the result.
+/// Fits one problem: searches from all starts, finishes the best, tries the edges of the domain, and diagnoses the
+/// result.
 pub fn fit(models: &Models, problem: Problem, options: &FitOptions, workspace: &mut Workspace) -> Fit {
     let mut fits = fit_many(models, vec![problem], options, workspace);
     fits.remove(0)
 }
 
-/// Fits problems of one law under one loss, whose searches share the buffers. Each has the bits that it has search_alone.
+/// Fits problems of one law under one loss, whose searches share the SIMD lanes. Each result is bit-identical to that
+/// of [`fit`].
 pub fn fit_many(
     models: &Models,
     problems: Vec<Problem>,
     options: &FitOptions,
     workspace: &mut Workspace,
 ) -> Vec<Fit> {
-    // Taken, not borrowed: the searches are made by the batch that keeps them.
+    // The workspace is passed on while the searches are in use, so they are taken out of it.
     let mut multistart = std::mem::take(&mut workspace.multistart);
     multistart.resize_with(problems.len().max(multistart.len()), Multistart::default);
     let refusals: Vec<Option<String>> = problems.iter().map(refusal).collect();
@@ -67,7 +69,7 @@ pub fn fit_many(
     fits
 }
 
-/// Searches from the user's own start, if there is one; true if from it search_alone.
+/// Searches from the user's start, if there is one. Returns whether it is the only start.
 fn begin_at_given(
     law: &Law,
     problem: &Problem,
@@ -91,7 +93,7 @@ fn begin_at_given(
     search_alone
 }
 
-/// What remains to be done when the searches have been made.
+/// Completes a fit whose searches have been made.
 fn finish(
     models: &Models,
     problem: Problem,
@@ -125,7 +127,7 @@ fn finish(
         let starts = Starts::new(models, &problem);
         let exchange =
             Exchange { law, problem: &problem, collinear, starts: &starts, solver: options.solver };
-        // Where the exchanged optimum is the lower one, its own exchange may be its rival.
+        // Where the exchanged optimum is lower, its own exchange may be lower still.
         for _ in 0..MOST_EXCHANGES {
             if !multistart.exchange(&exchange, &mut workspace.search) {
                 break;
@@ -142,7 +144,7 @@ fn finish(
     if let Some(collinear) = same_variable
         && end.edges.is_empty()
     {
-        // Settled, perhaps below all that was multistart: so may be its exchange.
+        // The point may now be below all searches, and so may its exchange.
         let starts = Starts::new(models, &end.problem);
         let exchange =
             Exchange { law, problem: &end.problem, collinear, starts: &starts, solver: options.solver };
@@ -152,13 +154,14 @@ fn finish(
 }
 
 impl End {
-    /// Tries the edges of the domain; where that does not end in a certified point that is settled and determined, looks
-    /// where the objective leads.
+    /// Tries the edges of the domain. Where that does not end in a certified point that the data determines, follows
+    /// the regularisation path from it.
     fn settle(self, models: &Models, asked: Asked, workspace: &mut Workspace) -> End {
         if asked == Asked::Point {
             return self.at_edges(models, |_| true);
         }
-        // Without an amplitude the law is simpler; without another parameter it may be none.
+        // A law without an amplitude is a simpler law; a law with another parameter at 0 may have no meaning, so it is
+        // tried last.
         let mut end = self.at_edges(models, |role| matches!(role, Role::Amplitude | Role::Offset));
         if end.is_clear(workspace) {
             let edges = end.edges.len();
@@ -182,7 +185,7 @@ impl End {
         end
     }
 
-    /// The same minimum by the parameters that are reported.
+    /// Replaces the parameters by the equivalent ones that are reported (see `representative`).
     fn represented(self, models: &Models, options: &FitOptions) -> End {
         let End { problem, edges, solution, divergence, .. } = &self;
         if divergence.is_some() || models.symmetries().is_empty() {
@@ -197,6 +200,7 @@ impl End {
         }
     }
 
+    /// Tries the edges of the domain for parameters with certain roles.
     fn at_edges(self, models: &Models, of: impl Fn(Role) -> bool) -> End {
         let End { problem, edges, solution, .. } = self;
         let observations = Arc::clone(&problem.observations);
@@ -205,7 +209,8 @@ impl End {
         End { problem, edges, solution, ..self }
     }
 
-    /// Looks where the objective leads from the point, and goes there: to a minimum, or some way along an divergence.
+    /// Follows the regularisation path from the point and moves there: to its minimum, or some way along its
+    /// divergence.
     fn follow_path(&mut self, models: &Models, workspace: &mut Workspace) -> Option<Divergence> {
         self.is_path_limit = false;
         let (found, divergence) =
@@ -216,8 +221,8 @@ impl End {
             };
         self.is_path_limit = divergence.is_none();
         self.iterations += found.iterations;
-        // Where the data leaves a direction free, one point of it is as good as another.
-        let stays = self.is_path_limit && self.solution.certificate.holds() && {
+        // Along a direction that the data does not determine every point is as good, so the first one is kept.
+        let keeps_point = self.is_path_limit && self.solution.certificate.holds() && {
             let limit = agreement_limit(found.rows.objective, self.problem.floor);
             let mut is_free = |at: &Finished| {
                 workspace.factor.set(&self.problem, &at.rows, &at.free);
@@ -225,13 +230,13 @@ impl End {
             };
             self.solution.rows.objective <= limit && is_free(&self.solution) && is_free(&found)
         };
-        if !stays {
+        if !keeps_point {
             self.solution = found;
         }
         divergence
     }
 
-    /// Whether the point is a minimum and the data determines it, as far as can be told from the point itself.
+    /// Returns whether the point is a certified, settled minimum at which the data determines all directions.
     fn is_clear(&self, workspace: &mut Workspace) -> bool {
         self.solution.is_settled_minimum() && {
             workspace.factor.set(&self.problem, &self.solution.rows, &self.solution.free);
@@ -240,7 +245,7 @@ impl End {
     }
 }
 
-/// Why a problem cannot be multistart, where it cannot.
+/// Returns why a problem cannot be fitted, if it cannot.
 fn refusal(problem: &Problem) -> Option<String> {
     match problem.n() {
         0 => Some("no observation of this sweep can be used".to_string()),
@@ -248,15 +253,15 @@ fn refusal(problem: &Problem) -> Option<String> {
     }
 }
 
-/// Sums of squares beyond these leave no room for their products, or for the rounding of them, among float64's normal
-/// numbers.
+/// The range of sums of squares that leaves room for their products, and for the rounding of these, among the normal
+/// numbers of float64.
 const SQUARES: std::ops::RangeInclusive<f64> = 1e-270..=1e290;
 
-/// Why squares that a fit needs cannot be computed, where they cannot.
+/// Returns why the squares that a fit needs cannot be computed in float64, if they cannot.
 fn out_of_range(problem: &Problem) -> Option<String> {
     let response = &problem.observations.response;
     let of_response = problem.model.residual == Residual::Linear;
-    // Under a logarithm the response's own size matters to parameters in its units that are no amplitudes.
+    // With residuals of logarithms the size of the response matters to parameters in its units that are no amplitudes.
     let in_its_units = |c: &Coordinate| matches!(c.role, Role::Offset | Role::LowEnd | Role::HighEnd);
     let by_offset = !of_response && problem.model.coordinates.iter().any(in_its_units);
     let beyond = |x: f64| (!SQUARES.contains(&x)).then_some(if x > 1.0 { "large" } else { "small" });
@@ -274,12 +279,13 @@ fn out_of_range(problem: &Problem) -> Option<String> {
     ))
 }
 
-/// A fit that could not be made, with the reason.
+/// Returns a failed fit with a message.
 pub fn failed(models: &Models, loss: Loss, message: String) -> Fit {
     let problem = Problem::new(Arc::clone(models.full()), Arc::default(), loss);
     without_solution(models.law().parameters.len(), problem, 0, message)
 }
 
+/// Returns a failed fit of a problem with a message.
 fn without_solution(n_parameters: usize, problem: Problem, n_starts: usize, message: String) -> Fit {
     Fit {
         problem,

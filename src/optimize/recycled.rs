@@ -1,20 +1,20 @@
-//! What fits that are done with leave to those to come: their vectors.
+//! Buffers recycled between fits.
 
 use crate::problem::Problem;
 
 use super::Fit;
 
-/// Most fits whose vectors are kept.
+/// The largest number of fits whose buffers are kept.
 const MOST: usize = 64;
 
-/// Vectors to be used again.
+/// The buffers of fits that are no longer needed.
 #[derive(Debug, Default)]
 pub struct RecycledBuffers {
     problems: Vec<Problem>,
     estimated: Vec<EstimateBuffers>,
 }
 
-/// Of a fit, what is estimated of its parameters.
+/// The buffers of a fit's parameters.
 #[derive(Debug, Default)]
 pub struct EstimateBuffers {
     pub natural: Vec<f64>,
@@ -23,7 +23,7 @@ pub struct EstimateBuffers {
 }
 
 impl RecycledBuffers {
-    /// Takes a fit apart.
+    /// Takes over the buffers of a fit.
     pub fn keep(&mut self, fit: Fit) {
         let Fit { problem, solution, natural, at_bound, identification, .. } = fit;
         if let Some(solution) = solution {
@@ -35,19 +35,19 @@ impl RecycledBuffers {
         }
     }
 
-    /// Keeps a problem, unless it is so long that its vectors are worth more than the time to have others.
+    /// Takes over the buffers of a problem, unless it is long: memory then matters more than the time of an allocation.
     pub fn keep_problem(&mut self, problem: Problem) {
         if self.problems.len() < MOST && !problem.is_long() {
             self.problems.push(problem);
         }
     }
 
-    /// A problem that is done with, if there is one.
+    /// Returns a problem whose buffers can be reused, if there is one. Its contents are those of an earlier fit.
     pub fn problem(&mut self) -> Option<Problem> {
         self.problems.pop()
     }
 
-    /// Vectors with contents from before.
+    /// Returns buffers for the parameters of a fit, with the contents of an earlier one.
     pub fn estimated(&mut self) -> EstimateBuffers {
         self.estimated.pop().unwrap_or_default()
     }

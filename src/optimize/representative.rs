@@ -1,4 +1,4 @@
-//! Which of the parameters that give the same curve is reported.
+//! The choice of one parameter vector among those that give the same prediction.
 
 use crate::law::Symmetries;
 use crate::problem::{LaneData, Problem};
@@ -8,20 +8,21 @@ use super::multistart::agreement_limit;
 use super::newton::{Finished, minimise};
 use crate::problem::Linearization;
 
-/// Iterations that an image of a minimum may take to be certified again.
+/// The number of iterations within which an equivalent vector must be certified again.
 const MOST_ITERATIONS: u32 = 20;
 
-/// How one of several equivalent vectors is chosen.
+/// The rule by which one of several equivalent vectors is chosen.
 #[derive(Clone, Copy, Debug)]
 pub enum Choice<'a> {
-    /// By the law's own rule.
+    /// The law's canonical order.
     Canonical,
-    /// The one nearest to given values, one per parameter of the law.
+    /// The vector nearest to given values, one per parameter of the law, in natural units.
     Nearest(&'a [Option<f64>]),
 }
 
 impl Choice<'_> {
-    /// Of all of the law's parameters.
+    /// Returns the chosen vector among those equivalent to `natural`, which holds all parameters of the law in natural
+    /// units.
     pub fn of(self, symmetries: &Symmetries, natural: &[f64]) -> Vec<f64> {
         match self {
             Choice::Canonical => symmetries.canonical(natural),
@@ -30,8 +31,9 @@ impl Choice<'_> {
     }
 }
 
-/// A minimum with the parameters that are to stand for it: the problem with the parameters on edges, which these are, and
-/// the solution. None where it stands for itself.
+/// Returns the equivalent of a solution that is to be reported: the problem with the parameters on edges fixed, the
+/// parameters on edges, and the solution. None where the solution itself is the chosen one, or its equivalent cannot be
+/// certified as well.
 pub fn represent(
     models: &Models,
     problem: &Problem,

@@ -1,49 +1,54 @@
-//! Robust losses whose threshold is a multiple of the residuals' own scale.
+//! Robust losses whose threshold is a multiple of the scale of the residuals.
 //!
 //! The scale is the normalised median of the absolute values of residual/σ, `1.4826·med|u|`, taken about zero because
 //! the law has its own location (Huber & Ronchetti 2009, chapters 5 and 7; so do R's `rlm` and statsmodels' `RLM`).
-//! Weights count as repetitions. Scale and parameters are fitted in step: from least squares, the threshold follows the
-//! residuals and the fit follows the threshold, until the scale stands still. The multi-start and its certificate are
-//! those of the threshold found.
+//! Weights count as repetitions. Scale and parameters are estimated in turn, from least squares on: the threshold
+//! follows the scale of the residuals, and the fit follows the threshold, until the scale converges. The multi-start
+//! and the certificate are those of the fit with the final threshold.
 //!
-//! Where the scale vanishes, half of the observations or more being fitted exactly, the threshold is that of a scale of a
-//! thousandth of least squares' root mean square; with at most two observations per parameter, where that says nothing
-//! about the others, or where all residuals are rounding, the fit is least squares.
+//! The scale is zero where half of the observations or more are fitted exactly. The threshold then corresponds to a
+//! scale of a thousandth of the root mean square of least squares. The fit is least squares where at most two
+//! observations per parameter are given, since an exact fit of half of them says nothing about the others, and where
+//! all residuals are rounding.
 
 use crate::problem::{Loss, LossChoice, Problem};
 
 use super::newton::{Finished, minimise};
 use super::{Asked, Fit, FitOptions, Flag, Models, Status, Workspace, fit, fit_many};
 
-/// Φ⁻¹(3/4): the median of |u| where u is normal with variance one.
+/// Φ⁻¹(3/4): the median of |u| for a standard normal u.
 const NORMAL_MEDIAN: f64 = 0.674_489_750_196_081_7;
 
-/// The scale stands still when it changes by less than this, relatively.
+/// The relative change of the scale below which it has converged.
 const SCALE_TOLERANCE: f64 = 1e-9;
 
-/// The same between the fit found in step and the multi-start's at the same threshold.
+/// The largest relative difference between the scale of the alternating fit and that of the multi-start with its
+/// threshold.
 const CONFIRMATION_TOLERANCE: f64 = 1e-6;
 
-/// Both where the fit has no minimum: its residuals only approach a limit.
+/// Both tolerances where the fit has no minimum and its residuals only approach a limit.
 const LIMIT_TOLERANCE: f64 = 1e-3;
 
+/// The largest number of alternations between scale and fit.
 const MAX_ALTERNATIONS: usize = 100;
 
-/// Turns before the scale is looked for between two others.
+/// The number of alternations after which the scale is bracketed and bisected.
 const BISECTION_AFTER: usize = 20;
 
+/// The largest number of multi-starts.
 const MAX_ROUNDS: usize = 8;
 
-/// Iterations of a step: the next one goes on where it ends.
+/// The number of iterations of the fit within one alternation; the next alternation continues from where it ends.
 const MOST_ITERATIONS: u32 = 30;
 
-/// A scale below this share of the root mean square of least squares' residuals is zero.
+/// The scale, as a fraction of the root mean square of least squares' residuals, below which it counts as zero.
 const MIN_SCALE: f64 = 1e-3;
 
-/// So is one below this multiple of what rounding leaves.
+/// The scale, as a multiple of the residuals that rounding leaves, below which it counts as zero.
 const ROUNDING_FACTOR: f64 = 1e2;
 
-/// Fits problems with a loss as asked for, whatever theirs is; those that share a threshold share the vectors.
+/// Fits problems under a loss as asked for, whatever loss they hold. Problems with a common threshold share the SIMD
+/// lanes.
 pub fn fit_choices(
     models: &Models,
     mut problems: Vec<Problem>,
@@ -66,7 +71,7 @@ pub fn fit_choices(
     }
 }
 
-/// Fits with a threshold that follows the residuals; `problem` is that of least squares.
+/// Fits a problem with a threshold that follows the scale of the residuals; `problem` holds least squares.
 fn fit_of_scale(
     models: &Models,
     problem: Problem,
@@ -83,7 +88,7 @@ fn fit_of_scale(
         return remark(fit(models, problem, options, workspace), Flag::ScaleZero);
     }
     let least = MIN_SCALE * spread;
-    // The law goes through as many points as it has parameters, whatever they are.
+    // A law goes exactly through as many observations as it has parameters.
     let tells_no_scale = problem.observations.n_distinct() <= 2 * models.full().coordinates.len();
     for _ in 0..MAX_ROUNDS {
         let Some(solution) = &found.solution else { return found };
@@ -114,25 +119,26 @@ fn fit_of_scale(
     found
 }
 
-/// How scale and fit ended that were followed in step.
+/// How the alternation of scale and fit ended.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
+    /// The scale converged.
     Settled,
-    /// The scale is the least.
+    /// The scale fell below its minimum.
     Vanished,
+    /// The scale did not converge.
     Unsettled,
 }
 
-/// Scale and fit in step, from one fit on, until the scale stands still or above_root to the least: the last scale, and how it
-/// ended.
+/// Alternates between scale and fit, starting from a fit, and returns the last scale and how the alternation ended.
 ///
-/// Where the scale that the fit gives jumps to and fro between a lower and a higher one than the scale that it was fitted
-/// with, the two close in on where it has_bracket (bisection).
+/// Where the scale of the fit jumps between values below and above the scale that it was fitted with, the fixed point
+/// is bracketed and bisected.
 fn alternate(problem: &Problem, from: &Finished, choice: LossChoice, least: f64) -> (f64, End) {
     let weight = &problem.observations.weight;
     let mut scale = robust_scale(problem, from);
     let mut theta = from.theta.clone();
-    // Scales from which the fit leads to a higher one, and to a lower.
+    // A scale below the fixed point, and one above it.
     let (mut below_root, mut above_root) = (0.0, f64::INFINITY);
     for step in 0..MAX_ALTERNATIONS {
         if !(scale > least) {
@@ -156,13 +162,13 @@ fn alternate(problem: &Problem, from: &Finished, choice: LossChoice, least: f64)
     (scale, End::Unsettled)
 }
 
-/// What rounding the responses makes of a residual, as a share of σ.
+/// Returns the size of a residual, as a fraction of σ, that rounding of the responses can cause.
 fn rounding(problem: &Problem) -> f64 {
     let total: f64 = problem.observations.weight.iter().sum();
     ROUNDING_FACTOR * (problem.floor / total).sqrt()
 }
 
-/// The normalised weighted median of |residual/σ|.
+/// Returns the normalised weighted median of |residual/σ|.
 fn robust_scale(problem: &Problem, found: &Finished) -> f64 {
     let weight = &problem.observations.weight;
     let mut sizes: Vec<(f64, f64)> = found
@@ -180,7 +186,7 @@ fn robust_scale(problem: &Problem, found: &Finished) -> f64 {
     let mut median = 0.0;
     for (k, (size, w)) in sizes.iter().enumerate() {
         below += w;
-        // Half of the weight below and half above: the middle of the two.
+        // With half of the weight below and half above, the median is the middle of the two values.
         if (2.0 * below - total).abs() <= 1e-12 * total {
             median = 0.5 * (size + sizes.get(k + 1).map_or(*size, |next| next.0));
             break;
@@ -193,6 +199,7 @@ fn robust_scale(problem: &Problem, found: &Finished) -> f64 {
     median / NORMAL_MEDIAN
 }
 
+/// Adds a flag to a fit.
 fn remark(mut fit: Fit, flag: Flag) -> Fit {
     fit.flags.push(flag);
     fit.flags.sort_unstable();

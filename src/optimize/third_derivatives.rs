@@ -1,5 +1,5 @@
-//! The connection of normal coordinates and third derivatives of a sum of gram, which replicates take to be their
-//! sweep's own (see `normal_coordinates`).
+//! The connection of normal coordinates and the third derivatives of a sum of squares, from the first and second
+//! derivatives of the law (Bates & Watts 1980; see `normal_coordinates`).
 
 use crate::lanes::Lanes;
 use crate::lanes::Pack;
@@ -8,31 +8,34 @@ use crate::linalg::triangle;
 use crate::linalg::{cholesky, cholesky_solve};
 use crate::problem::total;
 
-/// Derivatives of a law's values over the lanes: the first ones, and those second ones that are not zero, output after
-/// output, each as many packs as there are of `weight`, the observations' weights `w·s²·ρ″`.
+/// The derivatives of a law over the lanes, output after output, each of as many packs as `weight`.
 #[derive(Clone, Copy)]
 pub struct Derivatives<'a> {
+    /// The first derivatives, one output per coordinate.
     pub first: &'a [Pack],
+    /// The second derivatives that are not identically zero.
     pub second: &'a [Pack],
-    /// Which coordinates the second ones are by.
+    /// The two coordinates of each second derivative.
     pub pairs: &'a [(usize, usize)],
+    /// The curvature `w·s²·ρ″` of each observation.
     pub weight: &'a [Pack],
 }
 
-/// What sums over observations are made into.
+/// The connection and the third derivatives of one problem at one point.
 #[derive(Debug, Default)]
 pub struct Tensors {
-    /// `Γ`: by its upper index, lower triangles of the others.
+    /// The connection `Γ`: p lower triangles by rows, one per upper index.
     pub connection: Vec<f64>,
-    /// `½ ∂³f`, as in [`Expansion`](super::Expansion).
+    /// The third derivatives `½ ∂³f`, as in [`Expansion`](super::Expansion).
     pub third: Vec<f64>,
+    /// The Gauss–Newton matrix and its Cholesky factor.
     gram: Vec<f64>,
-    /// `Σ w·∂²m·∂m`: by the triangle of the second derivative, then the first.
+    /// The sums `Σ w·∂²m·∂m`: by the triangle of the second derivative, then the first.
     products: Vec<f64>,
 }
 
 impl Tensors {
-    /// Of `p` coordinates; false where the observations do not determine all directions.
+    /// Computes the tensors in `p` coordinates. Returns false where the Gauss–Newton matrix is not positive definite.
     #[inline(always)]
     pub fn set<L: Lanes>(&mut self, token: L::Token, of: Derivatives, p: usize) -> bool {
         let Tensors { connection, third, gram, products } = self;
@@ -72,12 +75,13 @@ impl Tensors {
     }
 }
 
+/// Resizes a vector and fills it with zeros.
 fn zeroed(values: &mut Vec<f64>, length: usize) {
     values.clear();
     values.resize(length, 0.0);
 }
 
-/// `Σ weight·x·y`. Observations without weight add nothing, whatever the law gives there.
+/// Returns `Σ weight·x·y`. Observations of weight zero contribute nothing, whatever the law gives there.
 #[inline(always)]
 fn sum<L: Lanes>(token: L::Token, weight: &[Pack], x: &[Pack], y: &[Pack]) -> f64 {
     let zero = L::splat(token, 0.0);
@@ -90,8 +94,8 @@ fn sum<L: Lanes>(token: L::Token, weight: &[Pack], x: &[Pack], y: &[Pack]) -> f6
     total(sum)
 }
 
-/// Makes each of the lower triangles half a quadratic form by a sum over the triangle: entries off the diagonal count
-/// twice.
+/// Rescales lower triangles so that half a quadratic form is a plain sum over the triangle: diagonal entries are
+/// halved, because entries off the diagonal stand for two.
 pub fn halve(triangles: &mut [f64], p: usize) {
     for lower in triangles.chunks_exact_mut(triangle(p)) {
         for j in 0..p {

@@ -1,12 +1,12 @@
-//! Searches of several fits that share the lanes.
+//! Searches of several fits that share the SIMD lanes.
 //!
 //! Eight searches of one small fit leave lanes empty as they end, and none of them can be abandoned before one has
-//! converged. So the fits of several sweeps are multistart together: of each fit one search goes ahead, and where it
-//! converged is known to the others, while the lanes that wait for it do another fit's work. A lane stays with one fit
-//! while that has tasks, so that its data does.
+//! converged. So the fits of several sweeps are searched together: one search of each fit runs first, its optimum is
+//! then known to the others, and the lanes that would wait for it search for another fit. A lane stays with one fit as
+//! long as that fit has tasks, so that its data stays in the lane.
 //!
-//! A fit's searches begin in stages, and know what earlier stages found: a fit's results depend neither on the fits that it
-//! shares lanes with nor on which of its searches are faster.
+//! The searches of a fit begin in stages and know the optima of earlier stages only. So the results of a fit depend
+//! neither on the fits that it shares lanes with nor on which of its searches are faster.
 
 use crate::lanes::LANES;
 use crate::problem::{Part, Problem};
@@ -17,7 +17,7 @@ use crate::optimize::levenberg_marquardt::lane_queue::{Ended, LaneQueue, Task, T
 use crate::optimize::levenberg_marquardt::{Ending, SearchSettings};
 use crate::optimize::points::Points;
 
-/// The searches of one fit that are to be made: from the starts for which `ends` has no place yet.
+/// The searches of one fit that are to be made: from the starts for which `ends` has no point yet.
 #[derive(Debug)]
 pub struct SearchGroup<'a> {
     pub problem: &'a Problem,
@@ -33,11 +33,15 @@ pub struct SearchGroup<'a> {
 #[derive(Debug)]
 struct ActiveGroup<'a> {
     group: SearchGroup<'a>,
-    /// The first start, the next one to be multistart from, and the one at which the stage that has begun ends.
+    /// The first start of the group.
     first: usize,
+    /// The next start to be searched from.
     next: usize,
+    /// The start at which the current stage ends.
     stage: usize,
+    /// The number of searches that run.
     running: usize,
+    /// Whether its searches run one after the other, each over all lanes.
     in_turn: bool,
 }
 
@@ -63,7 +67,7 @@ impl<'a> ActiveGroup<'a> {
         self.stage = n.min(self.next + searches);
     }
 
-    /// Searches that could begin.
+    /// Returns the number of searches that may begin.
     fn ready(&self) -> usize {
         self.stage - self.next
     }
@@ -72,7 +76,7 @@ impl<'a> ActiveGroup<'a> {
         self.group.starts.len() - self.first
     }
 
-    /// A search that nothing else makes up for is left alone.
+    /// Returns whether the group is a single search, which is never abandoned.
     fn is_lone(&self) -> bool {
         self.searches() == 1
     }
@@ -101,13 +105,14 @@ impl<'a> ActiveGroup<'a> {
     }
 }
 
-/// Groups that share lanes. A task's number is its start, and its group's number in the upper half.
+/// Groups that share lanes. A task's number holds the start in its lower half and the group in its upper half.
 struct GroupTasks<'a> {
     groups: Vec<ActiveGroup<'a>>,
-    /// Whose task each lane had last.
+    /// The group of the last task of each lane.
     lanes: [usize; LANES],
 }
 
+/// The number of bits by which a task's number is shifted to give its group.
 const GROUP_SHIFT: u32 = usize::BITS / 2;
 
 impl<'a> Tasks<'a> for GroupTasks<'a> {
@@ -131,7 +136,8 @@ impl<'a> Tasks<'a> for GroupTasks<'a> {
     }
 }
 
-/// Makes the searches of fits of one model under one loss; those that fill the lanes by themselves one after the other.
+/// Makes the searches of fits of one model under one loss; fits that fill the lanes by themselves run one after the
+/// other.
 pub fn search<'a>(groups: impl IntoIterator<Item = SearchGroup<'a>>, queue: &mut LaneQueue) {
     let mut sharing = Vec::new();
     for group in groups.into_iter().map(ActiveGroup::new) {
@@ -156,15 +162,15 @@ mod tests {
     use crate::problem::{Loss, Problem};
     use crate::testing::{Uniform, problem, typed_law};
 
-    /// All that a fit tells, bit for bit.
+    /// Returns all numbers of a fit, bit by bit.
     fn bits(fit: &Fit) -> (Vec<u64>, u64, usize, usize, Option<u64>, u32) {
         let natural = fit.natural.iter().map(|x| x.to_bits()).collect();
         let Fit { n_starts, n_agreeing, runner_up, iterations, .. } = fit;
         (natural, fit.objective().to_bits(), *n_starts, *n_agreeing, runner_up.map(f64::to_bits), *iterations)
     }
 
-    /// Sweeps of a law with many optima, from fewer observations than lanes to more than fill them: each has the bits that
-    /// it has alone, whichever it shares the lanes with.
+    /// Sweeps of a law with many optima, from fewer observations than lanes to more than fill them, have bit-identical
+    /// results whether they are fitted alone or with others.
     #[test]
     fn a_fit_does_not_depend_on_those_it_shares_the_lanes_with() {
         let law = typed_law("y ~ a*sin(b*x) + c where b in [0.2, 6]", &["x", "y"]);

@@ -1,11 +1,19 @@
-//! The solver that finishes every fit, and stands alone as `--solver reference`: a damped Newton method in
-//! scalar arithmetic on faer's QR factorisation. It goes on until the [`Certificate`] holds.
+//! The reference solver: a damped Newton method in scalar arithmetic on QR factorisations, which goes on until the
+//! [`Certificate`] holds. It finishes every fit, and is the only solver with `--solver reference`.
 //!
-//! For least squares a step comes from the QR factorisation of the scaled Jacobian stacked on the damping,
-//! so that the Jacobian's condition number enters once and not squared; the law's second_order derivatives are
-//! added in the factor's coordinates, `(I + R⁻ᵀ S R⁻¹) v = −Qᵀr`, which is Newton's step where that matrix
-//! is positive definite and Gauss–Newton's where it is not. For other losses the exact Hessian is factorised
-//! (Björck 1996, chapters 2 and 9; Nielsen 1999 for the damping).
+//! For least squares a step comes from the QR factorisation of the scaled Jacobian stacked on the damping, so that the
+//! condition number of the Jacobian enters once and not squared. The law's second derivatives `S` are added in the
+//! coordinates of the factor, `(I + R⁻ᵀ S R⁻¹) v = −Qᵀr`. This is Newton's step where the matrix is positive definite,
+//! and Gauss–Newton's where it is not. For other losses the exact Hessian is factorised (Björck 1996, chapters 2 and 9;
+//! damping after Nielsen 1999).
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | the iteration, its steps, the region it may search |
+//! | `certificate` | what must hold of a point before it is called a minimum |
+//! | `schur_complement` | the Hessian over some coordinates when the others take their best values |
+//!
+//! The folder knows nothing of starts, of other searches, or of the status of a fit.
 
 pub mod certificate;
 #[cfg(test)]
@@ -22,28 +30,31 @@ use self::certificate::{Certificate, Evaluated};
 use crate::linalg::{cholesky, cholesky_solve, triangularise};
 use crate::problem::{Linearization, LinearizationWorkspace};
 
-/// A finished minimisation.
+/// The result of a minimisation.
 #[derive(Clone, Debug)]
 pub struct Finished {
+    /// The best point, in solver coordinates.
     pub theta: Vec<f64>,
+    /// Residuals, derivatives and sums at the point.
     pub rows: Linearization,
-    /// Coordinates not held at a bound.
+    /// The coordinates that are not held at a bound.
     pub free: Vec<usize>,
+    /// The certificate of the point.
     pub certificate: Certificate,
-    /// Whether all parameters are finite numbers: coordinates can describe amplitudes that are not.
+    /// Whether all parameters are finite in natural units: coordinates can describe amplitudes that are not.
     pub in_range: bool,
     pub iterations: u32,
 }
 
 impl Finished {
-    /// Whether the point is certified, and its Newton step small against its coordinates.
+    /// Returns whether the point is certified and its Newton step is small against its coordinates.
     pub fn is_settled_minimum(&self) -> bool {
         self.in_range && self.certificate.holds() && self.certificate.is_settled()
     }
 
-    /// Leaves the vectors to minimisations to come on this thread.
+    /// Leaves the buffers to later minimisations on this thread.
     pub fn recycle(self) {
-        // Those of a long fit are worth more than the time that it would take to have others.
+        // Buffers of a long fit take more memory than their allocation is worth.
         if self.rows.residual.len() <= LONG {
             BUFFERS.with_borrow_mut(|(buffers, _)| {
                 if buffers.recycled.len() < MAX_RECYCLED {
@@ -54,36 +65,37 @@ impl Finished {
     }
 }
 
-/// Most minimisations whose vectors a thread keeps.
+/// The largest number of minimisations whose buffers a thread keeps.
 const MAX_RECYCLED: usize = 64;
 
-/// Where a minimisation may go.
+/// The region that a minimisation may search.
 #[derive(Clone, Copy, Debug)]
 pub struct Region<'a> {
-    /// A coordinate whose bounds are equal is held.
+    /// Lower and upper bound per coordinate. A coordinate whose bounds are equal is held.
     pub bounds: &'a [(f64, f64)],
-    /// Where parameters leave the range of numbers, though not coordinates, the objective counts as infinite.
+    /// Whether the objective counts as infinite where parameters are not finite in natural units.
     pub in_range: bool,
 }
 
 impl<'a> Region<'a> {
-    /// All that the law's domain leaves, as far as parameters are finite numbers.
+    /// Returns the domain of the law, as far as all parameters are finite in natural units.
     pub fn of(problem: &'a Problem) -> Region<'a> {
         Region { bounds: &problem.model.bounds, in_range: true }
     }
 
-    /// The same whether parameters are finite numbers or not.
+    /// Returns the region without the restriction to finite parameters.
     pub fn beyond_range(self) -> Region<'a> {
         Region { in_range: false, ..self }
     }
 }
 
-/// Minimises from `theta`; the data is spread over the lanes once.
+/// Minimises the objective from `theta` over the domain, under the given observation weights, in at most `most`
+/// iterations. Returns none where the objective is not finite at `theta`.
 pub fn minimise(problem: &Problem, weight: &[f64], theta: &[f64], most: u32) -> Option<Finished> {
     minimise_within(problem, Region::of(problem), weight, theta, most)
 }
 
-/// The same within a region.
+/// Minimises within a region; see [`minimise`].
 pub fn minimise_within(
     problem: &Problem,
     region: Region,
@@ -95,37 +107,39 @@ pub fn minimise_within(
         buffers.data.spread_into(problem, weight);
         let found = Reference { problem, region, buffers }.minimise(theta, most, step_buffers);
         if problem.is_long() {
-            // Or a short fit would take it for its own, and leave it to others.
+            // A later short fit would otherwise take over the large buffers.
             buffers.found = Linearization::default();
         }
         found
     })
 }
 
-/// What a thread keeps from one minimisation to the next.
+/// The buffers that a thread keeps from one minimisation to the next.
 #[derive(Default)]
 struct Buffers {
     data: LaneData,
     workspace: LinearizationWorkspace,
-    /// Of minimisations whose results are recycled with.
+    /// Results of earlier minimisations that are no longer needed.
     recycled: Vec<Finished>,
-    /// Of the point that is tried.
+    /// The evaluation of the trial point.
     found: Linearization,
     natural: Vec<f64>,
-    /// The Jacobian stacked on the damping, a small matrix, and the step.
+    /// The Jacobian stacked on the damping, by columns.
     stacked: Vec<f64>,
+    /// A square matrix over the free coordinates.
     matrix: Vec<f64>,
+    /// The step over the free coordinates.
     step: Vec<f64>,
 }
 
-/// The same of what changes from step to step.
+/// The buffers of a step, kept like [`Buffers`].
 #[derive(Default)]
 struct StepBuffers {
-    /// Coordinates not held at a bound.
+    /// The coordinates that are not held at a bound.
     free: Vec<usize>,
-    /// Of the damping.
+    /// The diagonal of the metric of the damping.
     metric: Vec<f64>,
-    /// Where to look next.
+    /// The trial point.
     trial: Vec<f64>,
 }
 
@@ -133,18 +147,19 @@ thread_local! {
     static BUFFERS: RefCell<(Buffers, StepBuffers)> = RefCell::default();
 }
 
-/// The quadratic that a step minimises.
+/// The quadratic model that a step minimises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quadratic {
-    /// By the exact Hessian.
+    /// With the exact Hessian.
     Newton,
-    /// Reweighted least squares: no loss rises faster than that (Huber & Ronchetti 2009, chapter 7). Where most residuals
-    /// are beyond a loss's threshold, its own curvature says nothing about where they end.
+    /// That of iteratively reweighted least squares, which bounds the loss from above (Huber & Ronchetti 2009, chapter
+    /// 7). Where most residuals are beyond the threshold of a loss, its own curvature says nothing about where they
+    /// end.
     Majorant,
 }
 
 impl Quadratic {
-    /// The curvature of an observation.
+    /// Returns the curvature of observation `k`.
     pub fn curvature(self, at: &Linearization, k: usize) -> f64 {
         match self {
             Quadratic::Newton => at.curvature[k],
@@ -153,7 +168,7 @@ impl Quadratic {
         }
     }
 
-    /// What a step promises.
+    /// Returns the decrease that the model predicts for a step.
     fn decrease(self, at: &Linearization, free: &[usize], step: impl Fn(usize) -> f64) -> f64 {
         let mut total: f64 = free.iter().map(|&i| -at.gradient[i] * step(i)).sum();
         match self {
@@ -173,12 +188,13 @@ impl Quadratic {
     }
 }
 
-/// An amplitude's step leaves at least this fraction_to_bound of it.
+/// The smallest fraction of an amplitude that a step leaves.
 const MIN_REMAINING: f64 = 0.1;
 
-/// A step by the majorant that lowers the objective by this fraction_to_bound is followed by another.
+/// The relative decrease of the objective from which a step by the majorant is followed by another.
 const LARGE_DECREASE: f64 = 0.1;
 
+/// A minimisation by the reference solver.
 struct Reference<'a> {
     problem: &'a Problem,
     region: Region<'a>,
@@ -186,7 +202,7 @@ struct Reference<'a> {
 }
 
 impl Reference<'_> {
-    /// Evaluates a point, into `found`.
+    /// Evaluates a point into `found`.
     fn evaluate(&mut self, theta: &[f64]) {
         let Buffers { data, workspace, found, natural, .. } = &mut *self.buffers;
         found.evaluate(self.problem, data, theta, workspace);
@@ -198,12 +214,14 @@ impl Reference<'_> {
         }
     }
 
+    /// Returns the certificate of a point.
     fn certificate(&mut self, theta: &[f64], rows: &Linearization, free: &[usize]) -> Certificate {
         let Problem { model, floor, .. } = self.problem;
         let point = Evaluated { coordinates: &model.coordinates, theta, rows, free, floor: *floor };
         Certificate::with(point, &mut self.buffers.matrix)
     }
 
+    /// Minimises from `theta` in at most `most` iterations. Returns none where the objective is not finite there.
     fn minimise(&mut self, theta: &[f64], most: u32, step_buffers: &mut StepBuffers) -> Option<Finished> {
         let bounds = self.region.bounds;
         let StepBuffers { free, metric, trial } = step_buffers;
@@ -287,11 +305,11 @@ impl Reference<'_> {
         Some(Finished { theta, rows: at, free: found_free, certificate, in_range, iterations })
     }
 
-    /// Whether the point that has been evaluated is to be preferred.
+    /// Returns whether the evaluated point is preferred to the current one.
     fn is_better(&self, at: &Linearization, free: &[usize], predicted: f64) -> bool {
         let found = &self.buffers.found;
         let decrease = at.objective - found.objective;
-        // At the resolution of the objective only the gradient can tell.
+        // Within rounding of the objective only the gradient tells which point is better.
         let resolution = resolution_of_predictions(at);
         found.objective.is_finite()
             && found.gradient.iter().all(|g| g.is_finite())
@@ -301,17 +319,19 @@ impl Reference<'_> {
                     && gradient_size(found, free) < gradient_size(at, free)))
     }
 
+    /// Returns whether a coordinate is the logarithm of an amplitude.
     fn is_log_amplitude(&self, i: usize) -> bool {
         let coordinate = &self.problem.model.coordinates[i];
         coordinate.scale == Scale::Log && coordinate.role == Role::Amplitude
     }
 
+    /// Returns whether a free coordinate is the logarithm of an amplitude.
     fn has_log_amplitude(&self, free: &[usize]) -> bool {
         free.iter().any(|&i| self.is_log_amplitude(i))
     }
 
-    /// Undamped steps for as long as they shrink the gradient: the last digits, which the objective cannot
-    /// see any more. True where there was one.
+    /// Takes undamped steps for as long as they shrink the gradient: the last digits, which the objective does not
+    /// resolve. Returns whether a step was taken.
     fn polish(
         &mut self,
         theta: &mut Vec<f64>,
@@ -321,7 +341,7 @@ impl Reference<'_> {
     ) -> bool {
         for steps in 0..8 {
             free_coordinates(theta, &at.gradient, self.region.bounds, free);
-            // A gradient that is all rounding points nowhere.
+            // A gradient that consists of rounding has no direction.
             if free.is_empty() || gradient_size(at, free) <= f64::EPSILON * at.influence_norm {
                 return steps > 0;
             }
@@ -343,9 +363,10 @@ impl Reference<'_> {
         true
     }
 
-    /// The point after the step, or where the step reaches_bound the first bound: coordinates that make up for one another must go
-    /// there together. With `relative`, amplitudes themselves change by the fraction_to_bound that their logarithms' steps say: the
-    /// valley in which one makes up for another, or for an offset, is straight in them.
+    /// Sets the trial point after the step, cut where the step meets the first bound: coordinates that compensate one
+    /// another must reach it together. With `relative`, amplitudes change linearly by the fraction that the step of
+    /// their logarithm says: the level sets along which one amplitude compensates another, or an offset, are straight
+    /// in the amplitudes themselves.
     fn set_trial(&self, theta: &[f64], free: &[usize], relative: bool, trial: &mut Vec<f64>) {
         trial.clear();
         trial.extend_from_slice(theta);
@@ -374,6 +395,7 @@ impl Reference<'_> {
         }
     }
 
+    /// Raises the metrics that follow the Jacobian's columns to the largest norm seen.
     fn update_metric(&self, at: &Linearization, metric: &mut [f64]) {
         for (i, base) in self.problem.metric.iter().enumerate() {
             if *base == 0.0 {
@@ -382,8 +404,8 @@ impl Reference<'_> {
         }
     }
 
-    /// Finds a step that leads into the domain: coordinates that it would take out of it, though the gradient does not,
-    /// are held. False where the damped Hessian is not positive definite.
+    /// Computes a step that leads into the domain: coordinates at a bound that the step would leave are held. Returns
+    /// false where the damped Hessian is not positive definite.
     fn step(
         &mut self,
         theta: &[f64],
@@ -408,7 +430,7 @@ impl Reference<'_> {
         false
     }
 
-    /// Finds the step over the free coordinates; false where the damped Hessian is not positive definite.
+    /// Computes the step over the free coordinates. Returns false where the damped Hessian is not positive definite.
     fn step_over(
         &mut self,
         at: &Linearization,
@@ -421,7 +443,7 @@ impl Reference<'_> {
             let square = at.scale(i) * at.scale(i);
             damping * (if metric[i] > 0.0 { metric[i] } else { square }) / square
         };
-        // Normal equations lose what columns that are nearly parallel have of their own.
+        // Normal equations lose the components that distinguish nearly parallel columns.
         let by_hessian = quadratic == Quadratic::Newton && !self.problem.loss.is_quadratic();
         let found = (by_hessian && self.buffers.newton_step(at, free, damped))
             || self.buffers.orthogonal_step(at, free, quadratic, damped);
@@ -431,12 +453,13 @@ impl Reference<'_> {
     }
 }
 
-/// A pivot of the Hessian below this fraction_to_bound of its largest entry leaves too few digits.
+/// The smallest pivot of the Hessian, as a fraction of its largest entry, that leaves enough digits.
 const NEARLY_SINGULAR: f64 = 1e-9;
 
-/// Steps in scaled coordinates; `damped(i)` is what is added to the i-th's curvature.
+/// Steps in scaled coordinates; `damped(i)` is what is added to the curvature of coordinate `i`.
 impl Buffers {
-    /// By the exact Hessian; false where it is not positive definite, or nearly singular.
+    /// Computes the step with the exact Hessian. Returns false where the Hessian is not positive definite, or nearly
+    /// singular.
     fn newton_step(&mut self, at: &Linearization, free: &[usize], damped: impl Fn(usize) -> f64) -> bool {
         let Buffers { matrix: hessian, step, .. } = self;
         let m = free.len();
@@ -454,8 +477,8 @@ impl Buffers {
         definite
     }
 
-    /// By QR of the rows that are curved; what the others pull, and curvature that is negative, is added in the factor's
-    /// coordinates.
+    /// Computes the step by QR of the rows of positive curvature. The gradient of the other rows, and negative
+    /// curvature, are added in the coordinates of the factor. Returns false where the factor is singular.
     fn orthogonal_step(
         &mut self,
         at: &Linearization,
@@ -466,7 +489,7 @@ impl Buffers {
         let Buffers { stacked, matrix: second_matrix, step, .. } = self;
         let (n, m) = (at.residual.len(), free.len());
         let rows = n + m;
-        // With the residuals as one more column, its entries in R are Qᵀ of them.
+        // With the residuals as an additional column, R holds Qᵀ times the residuals.
         stacked.clear();
         stacked.resize(rows * (m + 1), 0.0);
         let curvature = |k: usize| if at.weight[k] > 0.0 { quadratic.curvature(at, k) } else { 0.0 };
@@ -503,7 +526,7 @@ impl Buffers {
             }
         }
         for _ in 0..2 {
-            // R⁻ᵀ from the left, then the transpose.
+            // Multiplies by R⁻ᵀ from the left and transposes; twice gives R⁻ᵀ S R⁻¹.
             for b in 0..m {
                 for a in 0..m {
                     let known: f64 = (0..a).map(|k| r(k, a) * second_matrix[k * m + b]).sum();
@@ -526,7 +549,7 @@ impl Buffers {
         step.extend((0..m).map(|a| r(a, m)));
         let others = |&k: &usize| curvature(k) <= 0.0 && at.slope[k] != 0.0;
         if (0..n).any(|k| others(&k)) {
-            // −R⁻ᵀ of their gradient.
+            // Subtracts R⁻ᵀ times the gradient of the rows without positive curvature.
             let mut linear_gradient = vec![0.0; m];
             for k in (0..n).filter(others) {
                 let row = &at.jacobian[k * at.p..(k + 1) * at.p];
@@ -551,13 +574,14 @@ impl Buffers {
     }
 }
 
-/// What rounding in the evaluation of the law can change in the objective: a few units in the last place of
-/// every prediction.
+/// Returns the change of the objective that rounding in the evaluation of the law can cause: a few units in the last
+/// place of every prediction.
 fn resolution_of_predictions(at: &Linearization) -> f64 {
     16.0 * f64::EPSILON * (at.objective + at.rounding_scale)
 }
 
-/// The same, and what rounding the coordinates to float64 can change: a few units in the last place of each of them.
+/// Returns the change of the objective that rounding can cause, both in the evaluation of the law and in the
+/// coordinates: a few units in the last place of each.
 pub fn resolution(theta: &[f64], at: &Linearization) -> f64 {
     let by_coordinates: f64 = at
         .jacobian
@@ -569,13 +593,14 @@ pub fn resolution(theta: &[f64], at: &Linearization) -> f64 {
     resolution_of_predictions(at) + 16.0 * f64::EPSILON * by_coordinates
 }
 
+/// Returns the damping after a refused step.
 fn increase_damping(damping: f64, growth: &mut f64) -> f64 {
     let raised = if damping == 0.0 { 1e-6 } else { damping * *growth };
     *growth *= 2.0;
     raised
 }
 
-/// Coordinates that the gradient does not press against a bound.
+/// Leaves in `free` the coordinates that the gradient does not hold at a bound.
 pub fn free_coordinates(theta: &[f64], gradient: &[f64], bounds: &[(f64, f64)], free: &mut Vec<usize>) {
     let held = |i: usize| {
         let (low, high) = bounds[i];
@@ -585,6 +610,7 @@ pub fn free_coordinates(theta: &[f64], gradient: &[f64], bounds: &[(f64, f64)], 
     free.extend((0..theta.len()).filter(|&i| !held(i)));
 }
 
+/// Returns the largest entry of the scaled gradient over the free coordinates.
 fn gradient_size(at: &Linearization, free: &[usize]) -> f64 {
     free.iter().map(|&i| (at.gradient[i] / at.scale(i)).abs()).fold(0.0, f64::max)
 }

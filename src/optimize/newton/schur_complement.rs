@@ -1,10 +1,10 @@
-//! The Hessian over some coordinates where others take their best values for them: a Schur complement.
+//! The Hessian over some coordinates when the others take their best values for them: a Schur complement.
 //!
-//! `H = JᵀCJ + S` is split into inner and outer coordinates. `H_oo − H_oi·H_ii⁻¹·H_io` from the entries of `H` loses all
-//! digits where the inner columns are nearly parallel. Here the columns of `√C·J`, the inner ones first, are factorised
-//! together: `[A_i A_o] = Q·[R P; 0 R_o]`. Then the squares' part of the complement is `R_oᵀR_o` without a
-//! subtraction, and only what the second_order derivatives `S` add to it is computed from differences (Golub & Pereyra 1973;
-//! Björck 1996, chapter 9).
+//! `H = JᵀCJ + S` is split into inner and outer coordinates. Computing `H_oo − H_oi·H_ii⁻¹·H_io` from the entries of
+//! `H` loses all digits where the inner columns are nearly parallel. Here the columns of `√C·J`, the inner ones first,
+//! are factorised together: `[A_i A_o] = Q·[R P; 0 R_o]`. Then the Gauss–Newton part of the complement is `R_oᵀR_o`,
+//! without a subtraction, and only what the second derivatives `S` add to it is computed from differences (Golub &
+//! Pereyra 1973; Björck 1996, chapter 9).
 
 use crate::linalg::triangle;
 
@@ -12,24 +12,26 @@ use super::Quadratic;
 use crate::linalg::{cholesky, cholesky_solve, triangularise};
 use crate::problem::Linearization;
 
-/// Added to the norm of every inner column, of which the norm is one: what is parallel to rounding stays where it is.
+/// The ridge added to every inner column, whose norm is one: coordinates that are parallel to rounding stay where they
+/// are.
 const RIDGE: f64 = 1e-13;
 
-/// What is known of the outer coordinates, gram matrices by rows, in the coordinates' own units.
+/// The complement over the outer coordinates: square matrices by rows, in the units of the coordinates.
 #[derive(Debug, Default)]
 pub struct Reduced {
-    /// Without second_order derivatives and without rows of negative curvature.
+    /// The complement without second derivatives and without rows of negative curvature.
     pub gauss_newton: Vec<f64>,
+    /// The complement of the exact Hessian.
     pub hessian: Vec<f64>,
-    /// The same as the first where a quadratic takes the place of every observation's loss that rises no less anywhere;
-    /// none for least squares, which are their own.
+    /// The Gauss–Newton complement of iteratively reweighted least squares, which bounds every loss from above; none
+    /// for least squares.
     pub majorant: Option<Vec<f64>>,
-    /// How the inner coordinates sensitivity the outer ones, to first order: a row per inner coordinate.
+    /// The derivatives of the inner coordinates with respect to the outer ones: one row per inner coordinate.
     pub sensitivity: Vec<f64>,
 }
 
 impl Reduced {
-    /// At a point of a problem; `quadratic` says that its loss is.
+    /// Returns the complement at a point of a problem; `quadratic` says whether its loss is least squares.
     pub fn of(rows: &Linearization, inner: &[usize], outer: &[usize], quadratic: bool) -> Reduced {
         let (k, m) = (inner.len(), outer.len());
         let columns: Vec<usize> = inner.iter().chain(outer).copied().collect();
@@ -94,14 +96,14 @@ impl Reduced {
     }
 }
 
-/// The triangular factor, by columns.
+/// A triangular factor, stored by columns.
 struct Factor {
     entries: Vec<f64>,
     rows: usize,
 }
 
 impl Factor {
-    /// Of the scaled columns of `√C·J`, as far as `C` is positive; the first `inner` of them regularised.
+    /// Factorises the scaled columns of `√C·J`, rows of positive `C` only, with a ridge on the first `inner` columns.
     fn new(
         rows: &Linearization,
         columns: &[usize],
@@ -129,7 +131,7 @@ impl Factor {
         self.entries[b * self.rows + a]
     }
 
-    /// `R⁻ᵀ·x` over the first `k` columns.
+    /// Returns `R⁻ᵀ·x` over the first `k` columns.
     fn solve_transposed(&self, mut x: Vec<f64>, k: usize) -> Vec<f64> {
         for a in 0..k {
             let known: f64 = (0..a).map(|c| self.at(c, a) * x[c]).sum();
@@ -138,7 +140,7 @@ impl Factor {
         x
     }
 
-    /// `R⁻¹·x` over the first `k` columns.
+    /// Returns `R⁻¹·x` over the first `k` columns.
     fn solve(&self, mut x: Vec<f64>, k: usize) -> Vec<f64> {
         for a in (0..k).rev() {
             let known: f64 = (a + 1..k).map(|c| self.at(a, c) * x[c]).sum();
@@ -148,7 +150,8 @@ impl Factor {
     }
 }
 
-/// `S` and the rows of negative curvature, scaled; gram, by rows.
+/// Returns the law's second derivatives and the rows of negative curvature, in scaled coordinates: a square matrix by
+/// rows.
 fn second_derivatives(rows: &Linearization, columns: &[usize], scale: &[f64]) -> Vec<f64> {
     let m = columns.len();
     let inner_second: Vec<(usize, f64)> =
@@ -158,8 +161,8 @@ fn second_derivatives(rows: &Linearization, columns: &[usize], scale: &[f64]) ->
         for (b, &j) in columns.iter().enumerate() {
             let of = |k: usize, i: usize| rows.jacobian[k * rows.p + i];
             let negative: f64 = inner_second.iter().map(|(k, c)| c * of(*k, i) * of(*k, j)).sum();
-            let own = rows.second_order[triangle(i.max(j)) + i.min(j)];
-            second_order[a * m + b] = (own + negative) / (scale[a] * scale[b]);
+            let law_second = rows.second_order[triangle(i.max(j)) + i.min(j)];
+            second_order[a * m + b] = (law_second + negative) / (scale[a] * scale[b]);
         }
     }
     second_order
@@ -174,7 +177,8 @@ mod tests {
 
     use super::Reduced;
 
-    /// Where the columns are far from parallel, the complement of the Hessian's entries is exact enough to compare with.
+    /// Where the columns are far from parallel, the result equals the complement computed from the entries of the
+    /// Hessian.
     #[test]
     fn the_complement_is_that_of_the_entries() {
         let x: Vec<f64> = (1..=9).map(f64::from).collect();
