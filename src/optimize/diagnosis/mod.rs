@@ -1,4 +1,13 @@
-//! The verdict on a fit: its status, the flags, and the sentence that says why.
+//! The diagnosis of a finished fit: its status, its flags, and the sentence that gives the reason.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | status, flags and message, from everything that is known about a fit |
+//! | `identifiability` | condition number, rank and undetermined directions of the weighted Jacobian |
+//! | `collinearity` | explanations of undetermined directions in terms of the data |
+//! | `flags` | the flags, their names and meanings |
+//!
+//! The folder starts no search and changes no estimate.
 
 pub mod collinearity;
 pub mod flags;
@@ -18,16 +27,17 @@ use super::recycled::EstimateBuffers;
 use super::{Ending, Fit, Flag, Models, Status, Workspace};
 use crate::problem::Linearization;
 
-/// An uncertified point whose Jacobian is this ill-conditioned is probably on its way to infinity.
+/// The condition number of the Jacobian from which an uncertified point is probably on its way to infinity.
 const RUNAWAY: f64 = 3e3;
 
-/// Another optimum within this log-likelihood of the best is a rival.
+/// The difference in log-likelihood within which another optimum is a rival of the best.
 const RIVAL: f64 = 2.0;
 
-/// Of at least this many searches one alone found the optimum: it was found rarely.
+/// The number of searches from which an optimum that only one of them found counts as rarely found.
 const MANY_STARTS: usize = 8;
 
-/// Puts status, flags and message to where a fit has ended; `collinear` is what of the data moves together.
+/// Returns a fit with its status, flags and message; `collinear` is the pair of data expressions that are nearly
+/// collinear.
 pub(in crate::optimize) fn judge(
     models: &Models,
     end: End,
@@ -79,10 +89,10 @@ pub(in crate::optimize) fn judge(
         divergence,
         is_path_limit,
         n_free: models.full().coordinates.len(),
-        // Outcomes are points of the law's own problem.
+        // The results of searches are points of the problem without fixed parameters.
         twin: edges.is_empty() && has_twin(models, &problem, &found, multistart),
         rival: edges.is_empty() && runner_up.is_some_and(|r| is_rival(&problem, &found, r)),
-        // Searches towards an edge end short of it.
+        // Searches towards an edge end before it, at objectives that differ.
         rare: n_starts >= MANY_STARTS && n_agreeing <= 1 && !at_bound.contains(&true),
     };
     let (status, message, flags) = case.verdict();
@@ -103,7 +113,7 @@ pub(in crate::optimize) fn judge(
     }
 }
 
-/// What the verdict is made from.
+/// The information that a diagnosis is made from.
 struct Case<'a> {
     law: &'a Law,
     problem: &'a Problem,
@@ -111,24 +121,30 @@ struct Case<'a> {
     factor: &'a Factor,
     collinear: Option<&'a Collinear>,
     natural: &'a [f64],
-    /// Parameters of the law on an edge of their domain.
+    /// The parameters of the law on an edge of their domain.
     bound: Vec<usize>,
     identification: &'a Identification,
     divergence: Option<Divergence>,
-    /// Whether the point, if it is not settled, is a minimum all the same.
+    /// Whether the regularisation path converges to the point, which is then a minimum even if it is not settled.
     is_path_limit: bool,
+    /// The number of free parameters of the law.
     n_free: usize,
+    /// Whether other parameters give the same objective.
     twin: bool,
+    /// Whether another optimum is hardly worse.
     rival: bool,
+    /// Whether only one of many searches found the optimum.
     rare: bool,
 }
 
 impl Case<'_> {
+    /// Returns the names of parameters as a list.
     fn names(&self, which: &[usize]) -> String {
         let names: Vec<&str> = which.iter().map(|&i| self.law.parameters[i].name.as_str()).collect();
         list(&names)
     }
 
+    /// Returns status, message and flags.
     fn verdict(&self) -> (Status, String, Vec<Flag>) {
         let mut flags = Vec::new();
         let mut flag = |holds: bool, which: Flag| {
@@ -228,7 +244,7 @@ impl Case<'_> {
         (status, message, flags)
     }
 
-    /// "no finite minimum: …".
+    /// Returns the message "no finite minimum: …".
     fn no_minimum(&self, divergence: &Divergence) -> String {
         let name = |i: usize| self.law.parameters[i].name.clone();
         let mut message = format!(
@@ -248,7 +264,7 @@ impl Case<'_> {
         message
     }
 
-    /// "the data does not determine …", why, and how the parameters may be moved.
+    /// Returns the message "the data does not determine …", with the reason, and how the parameters may be moved.
     fn free_directions(&self, undetermined: &[usize], reason: Option<String>) -> String {
         let mut message = format!("the data does not determine {}", self.names(undetermined));
         let held: Vec<usize> = self.bound.iter().copied().filter(|i| !undetermined.contains(i)).collect();
@@ -265,7 +281,7 @@ impl Case<'_> {
         message
     }
 
-    /// How the parameters run away, along the weakest direction.
+    /// Returns the part of a message that says how parameters may diverge along the weakest direction.
     fn runaway(&self, parameters: &[usize], weakest: &[Vec<f64>]) -> String {
         let movement = movement(self.law, self.problem, &self.found.theta, weakest, MIN_MOVE_WEAKEST);
         format!(
@@ -275,12 +291,13 @@ impl Case<'_> {
         )
     }
 
+    /// Returns names and values of parameters as a list.
     fn values(&self, which: &[usize]) -> String {
         let value = |&i: &usize| format!("`{}` = {}", self.law.parameters[i].name, self.natural[i]);
         which.iter().map(value).collect::<Vec<String>>().join(", ")
     }
 
-    /// Parameters at an end of the range of numbers: a logarithm has no zero to reach.
+    /// Returns the parameters at an end of the range of float64.
     fn out_of_range(&self) -> Vec<usize> {
         let coordinates = self.problem.model.coordinates.iter().zip(&self.found.theta);
         coordinates
@@ -294,10 +311,11 @@ impl Case<'_> {
     }
 }
 
-/// Undetermined directions that lead from a bound into the domain.
+/// Returns the undetermined directions that lead from a bound into the domain.
 ///
-/// A coordinate at its bound that the gradient does not press against it is there by chance: where the data leaves a
-/// direction free, a search follows it until it meets a bound, and the rest then looks determined.
+/// A coordinate at a bound whose multiplier (its derivative of the objective) is zero is there by chance: along a
+/// direction that the data does not determine, a search continues until it meets a bound, and the remaining coordinates
+/// then look determined.
 fn beyond_bounds(problem: &Problem, found: &Finished) -> Vec<Vec<f64>> {
     let weakly_active = |i: usize| {
         let norm = found.rows.norms[i];
@@ -311,7 +329,7 @@ fn beyond_bounds(problem: &Problem, found: &Finished) -> Vec<Vec<f64>> {
     let mut free = [&found.free[..], &weakly_active].concat();
     free.sort_unstable();
     let directions = Factor::of(problem, &found.rows, &free).undetermined();
-    // One direction can be followed forwards or backwards; some combination of several can be.
+    // A single direction must lead inside forwards or backwards; some combination of several directions always does.
     let leads_inside = |sign: f64| {
         let [direction] = directions.as_slice() else { return true };
         weakly_active.iter().all(|&i| {
@@ -323,9 +341,9 @@ fn beyond_bounds(problem: &Problem, found: &Finished) -> Vec<Vec<f64>> {
     if leads_inside(1.0) || leads_inside(-1.0) { directions } else { Vec::new() }
 }
 
-/// Whether a search ended at the same objective elsewhere: so far that a parabola through the estimate would have
-/// risen by a thousand times the difference at which objectives still count as the same. Other parameters for the same curve
-/// are not elsewhere.
+/// Returns whether a search ended at the same objective at another point: so far away that a parabola through the
+/// estimate would have risen by a thousand times the difference within which objectives agree. Equivalent parameter
+/// vectors do not count.
 fn has_twin(models: &Models, problem: &Problem, found: &Finished, multistart: &Multistart) -> bool {
     let rows = &found.rows;
     let slack = agreement_limit(rows.objective, problem.floor) - rows.objective;
@@ -337,7 +355,7 @@ fn has_twin(models: &Models, problem: &Problem, found: &Finished, multistart: &M
         (0..rows.residual.len())
             .filter(|&i| rows.weight[i] > 0.0)
             .map(|i| {
-                // The weight of reweighted least squares: no loss rises faster than that.
+                // The IRLS weight bounds the loss from above.
                 let weight =
                     if rows.residual[i] == 0.0 { rows.weight[i] } else { rows.slope[i] / rows.residual[i] };
                 0.5 * weight * moved(i).powi(2)
@@ -361,11 +379,12 @@ fn has_twin(models: &Models, problem: &Problem, found: &Finished, multistart: &M
         .any(|o| rises(multistart.ends.point(o.start)) > 1e3 * slack)
 }
 
-/// How far coordinates are moved to either side to see a corner, and the share of a derivative's size that it changes by.
+/// The relative step to either side of a point by which corners are detected.
 const CORNER_STEP: f64 = 1e-8;
+/// The change of a derivative across that step, as a fraction of its size, from which the point is a corner.
 const CORNER_JUMP: f64 = 1e-3;
 
-/// Whether derivatives of the prediction jump at a point.
+/// Returns whether derivatives of the prediction are discontinuous at a point.
 fn is_corner(problem: &Problem, found: &Finished) -> bool {
     let data = LaneData::spread(problem, &problem.observations.weight);
     let p = problem.p();
@@ -385,16 +404,17 @@ fn is_corner(problem: &Problem, found: &Finished) -> bool {
     })
 }
 
-/// Whether an objective is so little worse that the data cannot rule its parameters out.
+/// Returns whether an objective is so little above the best that the data cannot exclude its parameters.
 fn is_rival(problem: &Problem, found: &Finished, objective: f64) -> bool {
     let least = found.rows.objective;
     let n = problem.n_weighted() as f64;
     least > 1e3 * problem.floor && 0.5 * n * (objective / least).ln() < RIVAL
 }
 
+/// Computes the parameters in natural units, fixed values exactly as given.
 fn natural_values(law: &Law, problem: &Problem, found: &Finished, natural: &mut Vec<f64>) {
     problem.natural_into(&found.theta, natural);
-    // A fixed value is reported as given, not as it comes back through arithmetic.
+    // A fixed value is reported exactly, without the rounding of coordinate transformations.
     for (value, parameter) in natural.iter_mut().zip(&law.parameters) {
         if let Domain::Fixed(fixed) = parameter.domain {
             *value = fixed;

@@ -1,10 +1,11 @@
-//! Names the curve that a law in one variable tends to where the objective has no minimum: a step, a line, an exponential.
+//! Names the curve to which a law in one variable tends where the objective has no minimum: a step, a line, an
+//! exponential.
 //!
-//! The limit of a law is not derived from its formula but recognised: the predictions near the end of the path of
-//! regularised minima are compared with the curves that such limits usually are. A curve counts as recognised where it
-//! differs from the predictions by no more than what they still changed by along the path's last step.
+//! The limit is not derived from the formula but recognised: the predictions near the end of the regularisation path
+//! are compared with the curves that such limits usually are. A curve is recognised where it differs from the
+//! predictions by no more than a multiple of their change along the last step of the path.
 
-/// Curves that are told apart, from few parameters to many.
+/// The curves that are recognised, from few parameters to many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitCurve {
     Constant,
@@ -29,19 +30,21 @@ impl std::fmt::Display for LimitCurve {
     }
 }
 
-/// Multiples of the last change by which a curve may differ from the predictions, and the least such difference, relative
-/// to their size.
+/// The largest difference between a curve and the predictions, as a multiple of their last change.
 const CHANGE_FACTOR: f64 = 3.0;
+/// The difference, as a fraction of the size of the predictions, that is always allowed.
 const ROUNDING: f64 = 1e-9;
 
-/// Where that exceeds this share of the predictions' range, they are too far from their limit to be recognised.
+/// The allowed difference, as a fraction of the range of the predictions, above which they are too far from their limit
+/// to be recognised.
 const MAX_RELATIVE_CHANGE: f64 = 1e-2;
 
-/// Points at different points that a curve needs beyond its parameters.
+/// The number of distinct values of the variable that a curve needs beyond its parameters.
 const MIN_SPARE_POINTS: usize = 2;
 
-/// Rates of exponentials that are tried, times the range of the variable, and their number.
+/// The range of the exponential rates that are tried, times the range of the variable.
 const RATES: (f64, f64) = (1e-2, 50.0);
+/// The number of rates that are tried.
 const N_RATES: usize = 40;
 
 /// Returns the curve that predictions in one variable have at the end of a path, where it is one of those known here.
@@ -91,19 +94,20 @@ pub fn recognise(x: &[f64], before: &[f64], end: &[f64]) -> Option<LimitCurve> {
     })
 }
 
+/// Returns the range of values.
 fn range(y: &[f64]) -> f64 {
     let (low, high) =
         y.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &y| (low.min(y), high.max(y)));
     high - low
 }
 
-/// Whether values are at one level up to some point and at another beyond it, whatever they are at the point itself.
+/// Returns whether values are constant up to some place and constant beyond it, whatever the value at the place itself.
 fn is_step(y: &[f64], tolerance: f64) -> bool {
     let level = |part: &[f64]| part.is_empty() || range(part) <= tolerance;
     (1..y.len()).any(|i| level(&y[..i]) && (level(&y[i..]) || level(&y[i + 1..])))
 }
 
-/// The largest distance of values from their least-squares line in `u`.
+/// Returns the largest residual of values from their least-squares line in `u`.
 fn max_residual(u: &[f64], y: &[f64]) -> f64 {
     let n = u.len() as f64;
     let mean = |values: &[f64]| values.iter().sum::<f64>() / n;
@@ -118,11 +122,11 @@ fn max_residual(u: &[f64], y: &[f64]) -> f64 {
     residuals.fold(0.0, f64::max)
 }
 
-/// The same for the best exponential of `u` among all rates.
+/// Returns the largest residual of values from the best exponential of `u` among all rates.
 fn max_residual_of_exponential(u: &[f64], y: &[f64]) -> f64 {
     let (first, last) = (u[0], u[u.len() - 1]);
     let of_rate = |rate: f64| {
-        // The largest value of the exponential is 1.
+        // The origin makes the largest value of the exponential 1.
         let origin = if rate > 0.0 { last } else { first };
         let exponentials: Vec<f64> = u.iter().map(|u| (rate * (u - origin) / (last - first)).exp()).collect();
         let max_residual = max_residual(&exponentials, y);
@@ -152,7 +156,7 @@ fn max_residual_of_exponential(u: &[f64], y: &[f64]) -> f64 {
 mod tests {
     use super::{LimitCurve, recognise};
 
-    /// Recognises a curve to which predictions have come within a thousandth.
+    /// Recognises a curve from predictions that differ from it by less than a thousandth.
     fn recognised(curve: impl Fn(f64) -> f64) -> Option<LimitCurve> {
         let x: Vec<f64> = (1..=20).map(f64::from).collect();
         let near = |distance: f64| -> Vec<f64> {

@@ -1,16 +1,15 @@
-//! The path of regularised minima: `F(θ) + ½·λ·Σ φ(θ)²` for one `λ` after the other.
+//! The regularisation path: minima of `F(θ) + ½·λ·Σ φ(θ)²` for one penalty `λ` after the other.
 //!
-//! The sum goes over the coordinates in which the prediction is not linear; amplitudes and offsets take their best values
-//! for them at every point (variable projection: Golub & Pereyra 1973), so that valleys model which an amplitude makes up
-//! for the others are none.
+//! The sum is over the outer coordinates, in which the prediction is not linear. The inner ones, amplitudes and
+//! offsets, take their best values at every point (variable projection: Golub & Pereyra 1973).
 //!
-//! Each coordinate has a chart `φ(θ)` that is zero in the middle of the region where the law's starts are drawn, of the
-//! order of one within it, and logarithmic far out: the inverse hyperbolic sine of a coordinate without bounds, the
-//! logarithm of the distance from a bound. So the sum has a minimum at finite `φ` model every direction in which `F` is
-//! flat.
+//! Each outer coordinate has a chart `φ(θ)` that is zero in the middle of the region from which starts are drawn, of
+//! the order of one within it, and logarithmic far out: the inverse hyperbolic sine for a coordinate without bounds,
+//! the logarithm of the distance from a bound. So the penalised objective has a minimum at finite `φ` along every
+//! direction in which `F` is flat.
 //!
-//! Newton's method on the exact Hessian of the projected sum (a Schur complement), its steps
-//! cut to a trust region.
+//! The minimisation is Newton's method on the exact Hessian of the projected sum (a Schur complement), with steps cut
+//! to a trust region.
 
 use crate::compile::{Coordinate, Role, Scale};
 use crate::problem::{LaneData, Problem};
@@ -24,62 +23,68 @@ use crate::optimize::starts::StartWorkspace;
 use crate::optimize::starts::{Starts, start_region};
 use crate::problem::Linearization;
 
-/// Penalties, as shares of the objective: each a hundredth of the one before, and as small as normal equations resolve.
+/// The penalties, as fractions of the objective: each a hundredth of the one before, down to what normal equations
+/// resolve.
 const PENALTIES: [f64; 5] = [1e-1, 1e-3, 1e-5, 1e-7, 1e-9];
 
-/// Where the fit is exact, penalties are shares of this part of the responses' sum of squares.
+/// The fraction of the responses' sum of squares that replaces the objective where the fit is exact.
 const EXACT_FIT: f64 = 1e-8;
 
-/// Evaluations for each penalty.
+/// The largest number of evaluations per penalty.
 const MOST_EVALUATIONS: usize = 80;
 
-/// A minimum of the sum counts as found where a step promises less than this factor of the penalty's own curvature.
+/// The predicted decrease, as a fraction of the penalty, below which a penalised minimum is found.
 const TOLERANCE: f64 = 1e-4;
 
-/// Iterations for the inner coordinates.
+/// The number of iterations for the inner coordinates.
 const MOST_INNER: u32 = 40;
 
-/// The first step changes no chart by more than the first of these, none by more than the second; after one that gains little, by no more than this factor of it; a step that
-/// must be shorter than the last finds nothing.
+/// The first trust radius: the largest change of a chart in one step.
 const FIRST_RADIUS: f64 = 2.0;
+/// The largest trust radius.
 const MAX_RADIUS: f64 = 64.0;
+/// The trust radius after a step of low gain ratio, as a fraction of that step.
 const RADIUS_SHRINK: f64 = 0.3;
+/// The trust radius below which the minimisation fails.
 const MIN_RADIUS: f64 = 1e-6;
 
-/// A coordinate is predict_inner so far in its chart, and from the second of these on as far as numbers allow.
+/// The largest distance in its chart over which a coordinate is followed.
 const MAX_CHART_STEP: f64 = 64.0;
+/// The distance in its chart beyond which a coordinate may reach the end of the range of float64.
 const FAR_CHART_STEP: f64 = 8.0;
 
-/// Whether the objective is below a level is told to this factor of how far that is above the minimum; to the same factor,
-/// from the second on, whether it has levelled out between a step and twice the step.
+/// The accuracy of the objective, as a fraction of its rise to a level, with which it is compared with the level; also
+/// the largest change between two steps at which the objective has levelled out.
 const LEVEL_TOLERANCE: f64 = 1e-2;
+/// The distance in its chart from which the objective may have levelled out.
 const MIN_LEVEL_STEP: f64 = 2.0;
 
-/// In what order penalties are taken.
+/// The order of the penalties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     LargestFirst,
     LeastFirst,
 }
 
-/// A minimum of the sum.
+/// A penalised minimum.
 #[derive(Clone, Debug)]
 pub struct PathPoint {
+    /// The point in solver coordinates.
     pub theta: Vec<f64>,
-    /// In the charts.
+    /// The outer coordinates in their charts.
     pub phi: Vec<f64>,
-    /// Without the penalty.
+    /// The objective without the penalty.
     pub objective: f64,
 }
 
 impl PathPoint {
-    /// The largest change of a chart from here to another point.
+    /// Returns the largest change of a chart between two points.
     pub fn distance(&self, other: &PathPoint) -> f64 {
         self.phi.iter().zip(&other.phi).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
 }
 
-/// How a coordinate is seen.
+/// The chart of a coordinate.
 #[derive(Clone, Copy, Debug)]
 enum Chart {
     /// `(θ − middle)/width`.
@@ -91,7 +96,7 @@ enum Chart {
 }
 
 impl Chart {
-    /// How a coordinate is seen of which the middle and the half-width of the start region are known.
+    /// Returns the chart of a coordinate, given the middle and half-width of its start region.
     fn of(coordinate: &Coordinate, (middle, width): (f64, f64)) -> Chart {
         let width = if width > 0.0 { width } else { 1.0 };
         let Coordinate { low, high, .. } = *coordinate;
@@ -107,6 +112,7 @@ impl Chart {
         }
     }
 
+    /// Returns the value in the chart.
     fn phi(self, theta: f64) -> f64 {
         match self {
             Chart::Affine { middle, width } => (theta - middle) / width,
@@ -115,7 +121,7 @@ impl Chart {
         }
     }
 
-    /// `θ` and its first two derivatives with respect to `φ`.
+    /// Returns `θ` and its first two derivatives with respect to `φ`.
     fn theta(self, phi: f64) -> [f64; 3] {
         match self {
             Chart::Affine { middle, width } => [middle + width * phi, width, 0.0],
@@ -130,38 +136,43 @@ impl Chart {
     }
 }
 
-/// A path that is predict_inner.
+/// A regularisation path.
 pub struct Path<'a> {
     models: &'a Models,
     problem: &'a Problem,
     workspace: &'a mut StartWorkspace,
     data: LaneData,
-    /// Coordinates that are predict_inner, and how they are seen.
+    /// The outer coordinates, which are penalised.
     outer: Vec<usize>,
+    /// The charts of the outer coordinates.
     charts: Vec<Chart>,
-    /// Coordinates that take their best values.
+    /// The inner coordinates, which take their best values.
     inner: Vec<usize>,
-    /// A coordinate that is held, and where.
+    /// A coordinate that is held, and its value.
     held: Option<(usize, f64)>,
-    /// The point it begins at.
+    /// The point at which the path begins.
     start: Vec<f64>,
-    /// The objective trial, and what penalties are shares of.
+    /// The objective at that point.
     objective: f64,
+    /// The objective that penalties are fractions of.
     pub scale: f64,
+    /// The penalised minima, by falling penalty.
     pub points: Vec<PathPoint>,
 }
 
-/// How a step goes on from a point: by_coordinate in the charts, or in the coordinates themselves.
+/// The model that a step minimises, and the space in which the step is straight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StepModel {
+    /// Newton's model, straight in the charts.
     Charts,
+    /// Newton's model, straight in the coordinates.
     Coordinates,
-    /// In the charts, by the majorant.
+    /// The majorant of iteratively reweighted least squares, straight in the charts.
     Majorant,
 }
 
-/// The projected sum at a point: its value, and its gradient and Hessian (square, by rows) over the outer coordinates.
-/// Steps are measured in the charts; in the coordinates themselves they are as long to first order.
+/// The projected, penalised objective at a point: its value, and its gradient and Hessian (square, by rows) over the
+/// outer coordinates. Steps are measured in the charts; steps in the coordinates have the same length to first order.
 #[derive(Clone)]
 struct PenalizedObjective {
     phi: Vec<f64>,
@@ -170,20 +181,22 @@ struct PenalizedObjective {
     value: f64,
     gradient: Vec<f64>,
     gauss_newton: Vec<f64>,
-    /// The Hessian model the charts, and what its diagonal has less model the coordinates.
+    /// The Hessian with respect to the charts.
     hessian: Vec<f64>,
+    /// The part of the Hessian's diagonal that is due to the curvature of the charts.
     chart_curvature: Vec<f64>,
-    /// Gauss-Newton's matrix of losses that rise no less anywhere.
+    /// The Gauss–Newton matrix of iteratively reweighted least squares, which bounds the loss from above.
     majorant: Vec<f64>,
-    /// `∂θ/∂φ`, and whether a step model the coordinates goes by_coordinate in this one: next to a bound it would leave the
-    /// domain.
+    /// `∂θ/∂φ`.
     slope: Vec<f64>,
+    /// Whether a step with [`StepModel::Coordinates`] is straight in this coordinate: next to a bound it would leave
+    /// the domain.
     by_coordinate: Vec<bool>,
-    /// How the inner coordinates follow the outer ones, to first order: by inner coordinate.
+    /// The derivatives of the inner coordinates with respect to the charts: one row per inner coordinate.
     sensitivity: Vec<f64>,
 }
 
-/// How large a step of a coordinate is in its chart; none where it is not predict_inner, or ends at a bound.
+/// Returns the size of a coordinate's step in its chart; none where the coordinate is inner or at a bound.
 pub fn step_in_chart(
     models: &Models,
     problem: &Problem,
@@ -200,13 +213,13 @@ pub fn step_in_chart(
     phi.is_finite().then(|| (step / chart.theta(phi)[1]).abs())
 }
 
-/// Whether a coordinate takes its best value model a path.
+/// Returns whether a coordinate takes its best value along a path.
 fn is_inner(coordinate: &Coordinate) -> bool {
     matches!(coordinate.role, Role::Amplitude | Role::Offset)
 }
 
 impl<'a> Path<'a> {
-    /// A path that begins at a point.
+    /// Returns a path that begins at a point.
     pub fn new(
         models: &'a Models,
         problem: &'a Problem,
@@ -238,8 +251,8 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// Minimises under one penalty after the other from the start, for as long as minima are found: the largest penalty
-    /// first, or the least. Leaves the points by falling penalty.
+    /// Minimises under one penalty after the other from the start, for as long as minima are found. Leaves the minima
+    /// in `points` by falling penalty.
     pub fn follow(&mut self, order: Order) {
         self.points.clear();
         let mut phi: Vec<f64> =
@@ -252,7 +265,7 @@ impl<'a> Path<'a> {
             let penalty = penalty * self.scale;
             let found = self.minimise(&phi, penalty, TOLERANCE * penalty);
             let Some(found) = found else {
-                // What is lost in rounding under a small penalty may be found under a larger one.
+                // A minimum that rounding hides under a small penalty may be found under a larger one.
                 if order == Order::LeastFirst && self.points.is_empty() {
                     continue;
                 }
@@ -260,7 +273,7 @@ impl<'a> Path<'a> {
             };
             phi.clone_from(&found.phi);
             if let Some(last) = self.points.last() {
-                // The next one is looked for as far beyond as this one is from the last.
+                // Extrapolates the path by its last step.
                 phi.iter_mut().zip(&last.phi).for_each(|(x, before)| *x += *x - before);
             }
             self.points.push(PathPoint { theta: found.theta, phi: found.phi, objective: found.objective });
@@ -270,9 +283,9 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// Follows a coordinate that the path is made of from its value at the start by steps of a chart, each twice the one
-    /// before, until the objective, the other coordinates taking their best values, rises above a level. True where it
-    /// does not before the end of the chart, with the last two points in `points`.
+    /// Follows an outer coordinate from its value at the start by steps of its chart, each twice the one before, with
+    /// the other coordinates at their best values. Returns whether the objective stays below `level` to the end of the
+    /// chart; the last two points are then in `points`.
     pub fn stays_below(&mut self, coordinate: usize, first_step: f64, level: f64) -> bool {
         self.points.clear();
         let Some(at) = self.outer.iter().position(|&i| i == coordinate) else { return false };
@@ -293,17 +306,17 @@ impl<'a> Path<'a> {
             let found =
                 self.minimise(&phi, PENALTIES[PENALTIES.len() - 1] * self.scale, LEVEL_TOLERANCE * rise);
             let Some(found) = found else {
-                // Numbers may end trial.
+                // The range of float64 may end there.
                 below = step.abs() > FAR_CHART_STEP;
                 break;
             };
             below = found.objective <= level;
-            // The others go on as they went: the next step is twice the last.
+            // Extrapolates the other coordinates: the next step is twice the last.
             let before = std::mem::replace(&mut last, found.phi.clone());
             phi.clear();
             phi.extend(last.iter().zip(&before).map(|(last, before)| last + 2.0 * (last - before)));
             self.points.push(PathPoint { theta: found.theta, phi: found.phi, objective: found.objective });
-            // Farther out rounding, or a valley that is hard to follow, would end what the objective does not.
+            // Farther out, rounding or ill-conditioning would stop the path although the objective stays low.
             if below && self.has_no_end(step.abs(), rise) {
                 break;
             }
@@ -315,7 +328,7 @@ impl<'a> Path<'a> {
         below && self.points.len() >= 2
     }
 
-    /// Whether the objective hardly changed between the last two points, or has not risen by much so far out.
+    /// Returns whether the objective hardly changed between the last two points, or has risen little so far out.
     fn has_no_end(&self, step: f64, rise: f64) -> bool {
         let [.., last, end] = self.points.as_slice() else { return false };
         let levels_out = (end.objective - last.objective).abs() <= LEVEL_TOLERANCE * rise;
@@ -323,8 +336,8 @@ impl<'a> Path<'a> {
             || step >= FAR_CHART_STEP && end.objective - self.objective <= 0.5 * rise
     }
 
-    /// Minimises from a point of the charts, or from the last point where that is better, until a step promises no more than
-    /// `tolerance`.
+    /// Minimises from a point of the charts, or from the last point of the path where that is better, until the
+    /// predicted decrease is at most `tolerance`.
     fn minimise(&mut self, start: &[f64], penalty: f64, tolerance: f64) -> Option<PenalizedObjective> {
         let near = self.points.last().map_or_else(|| self.start.clone(), |last| last.theta.clone());
         let mut at = self.sum(start, near.clone(), penalty);
@@ -335,7 +348,7 @@ impl<'a> Path<'a> {
                 at = trial;
             }
         }
-        // Far out the sum may not be a number: nearer to the middle it is.
+        // Far out the objective may not be finite; nearer to the middle of the charts it is.
         let mut factor = 0.5;
         while at.is_none() && factor > 1e-3 {
             let nearer: Vec<f64> = start.iter().map(|x| x * factor).collect();
@@ -368,7 +381,7 @@ impl<'a> Path<'a> {
                 radius = (2.0 * length).max(radius).min(MAX_RADIUS);
             } else {
                 radius = RADIUS_SHRINK * length;
-                // A valley may be by_coordinate in the one and curved in the other.
+                // Level sets may be straight in one space and curved in the other.
                 model = match model {
                     StepModel::Charts => StepModel::Coordinates,
                     StepModel::Coordinates if !self.problem.loss.is_quadratic() => StepModel::Majorant,
@@ -382,7 +395,7 @@ impl<'a> Path<'a> {
         None
     }
 
-    /// The point after a step, in the charts; none where a coordinate would leave its domain.
+    /// Returns the point after a step, in the charts; none where a coordinate would leave its domain.
     fn after(&self, at: &PenalizedObjective, model: StepModel, step: &[f64]) -> Option<Vec<f64>> {
         if model != StepModel::Coordinates {
             return Some(at.phi.iter().zip(step).map(|(x, s)| x + s).collect());
@@ -398,8 +411,8 @@ impl<'a> Path<'a> {
         phi.iter().all(|x| x.is_finite()).then_some(phi)
     }
 
-    /// The sum at a point of the charts; `near` has about the best values of the inner coordinates. None where it is not
-    /// finite.
+    /// Returns the penalised objective at a point of the charts; `near` holds approximate values of the inner
+    /// coordinates. None where it is not finite.
     fn sum(&mut self, phi: &[f64], near: Vec<f64>, penalty: f64) -> Option<PenalizedObjective> {
         let m = self.outer.len();
         let mut theta = near;
@@ -473,7 +486,7 @@ impl<'a> Path<'a> {
         })
     }
 
-    /// Gives the inner coordinates their best values, the outer ones being held by their bounds.
+    /// Sets the inner coordinates to their best values; the bounds hold the outer ones.
     fn project(&mut self, theta: &mut Vec<f64>, bounds: &[(f64, f64)]) -> Option<Linearization> {
         let Path { models, problem, workspace, data, .. } = self;
         if problem.p() == models.full().coordinates.len() && !self.inner.is_empty() {
@@ -494,7 +507,7 @@ impl<'a> Path<'a> {
     }
 }
 
-/// The point with the inner coordinates where they follow a step of the outer ones to.
+/// Returns the point with the inner coordinates moved to first order with a step of the outer ones.
 fn predict_inner(at: &PenalizedObjective, inner: &[usize], step: &[f64]) -> Vec<f64> {
     let m = step.len();
     let mut theta = at.theta.clone();
@@ -504,7 +517,8 @@ fn predict_inner(at: &PenalizedObjective, inner: &[usize], step: &[f64]) -> Vec<
     theta
 }
 
-/// Newton's step, or Gauss-Newton's where the Hessian is not positive definite; no coordinate moves by more than `radius`.
+/// Returns Newton's step, or Gauss–Newton's where the Hessian is not positive definite, cut so that no chart changes by
+/// more than `radius`.
 fn step(at: &PenalizedObjective, model: StepModel, radius: f64) -> Option<Vec<f64>> {
     let m = at.phi.len();
     let solve = |matrix: &[f64], chart_curvature: f64| {
@@ -533,7 +547,8 @@ fn step(at: &PenalizedObjective, model: StepModel, radius: f64) -> Option<Vec<f6
     step.iter().all(|s| s.is_finite()).then_some(step)
 }
 
-/// What Gauss-Newton's model promises for a step, or the gradient's half where that is negative.
+/// Returns the decrease that the Gauss–Newton model predicts for a step, but at least a quarter of the decrease to
+/// first order.
 fn predicted_decrease(at: &PenalizedObjective, model: StepModel, step: &[f64]) -> f64 {
     let m = step.len();
     let slope: f64 = at.gradient.iter().zip(step).map(|(g, s)| -g * s).sum();

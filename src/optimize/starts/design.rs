@@ -1,4 +1,5 @@
-//! How starts of a law are made, whatever the data: what becomes of each coordinate, and in what steps the design draws.
+//! The design of a law's starts, whatever the data: how each coordinate is determined, and the increments of the
+//! sequence.
 
 use crate::compile::{Coordinate, Model, Scale};
 use std::sync::Arc;
@@ -11,46 +12,51 @@ use super::amplitudes::Sign;
 use super::crossing::Crossing;
 use super::variable_projection::LogLinearPart;
 
-/// A value fixed by the user, per coordinate, in natural units.
+/// The values that the user gives, per coordinate, in natural units.
 pub type Given = Vec<Option<f64>>;
 
-/// How starts of a law are made.
+/// The design of a law's starts.
 #[derive(Debug)]
 pub struct Design {
-    /// One per coordinate.
+    /// The start rule of each coordinate.
     pub rules: Vec<StartRule>,
-    /// Per coordinate, the data expression that its rule names, by its place among the model's.
+    /// The data expression in each coordinate's rule, by its place in the model.
     pub sources: Vec<Option<usize>>,
-    /// Coordinates that are drawn in ascending order, because the law has them exchangeable.
+    /// The coordinates drawn in ascending order, because the law is symmetric under their exchange.
     ordered: Vec<usize>,
+    /// The log-linear part of the law, if it has one.
     pub log_linear: Option<LogLinearPart>,
+    /// The crossings of terms of unlike powers.
     pub crossings: Vec<Crossing>,
-    /// Where nothing is given.
+    /// The division of the coordinates where the user gives nothing.
     pub open: Division,
-    /// The same with offsets solved like amplitudes; none where no offset is drawn.
+    /// That division with offsets solved like amplitudes; none where no offset is drawn.
     pub with_offsets: Option<Division>,
 }
 
-/// The coordinates of a start by how they come about; those that are given are in none of them.
+/// The coordinates of a start by how they are determined. Coordinates that the user gives are in none of the groups.
 #[derive(Debug, Default)]
 pub struct Division {
-    /// Whether the log_linear's coordinates can be solved.
+    /// Whether the coordinates of the log-linear part can be solved.
     pub solves_log_linear: bool,
-    /// Of the model's amplitudes, by place: those that are solved, and the signs that they may have.
+    /// The amplitudes that are solved, by their place among the model's amplitudes.
     pub solved: Vec<usize>,
+    /// The signs that they may have.
     pub signs: Vec<Sign>,
     /// The amplitudes that keep their drawn or given value.
     pub held: Vec<usize>,
+    /// The coordinate whose predictions are balanced (see `equation_scale`).
     pub balanced: Option<usize>,
+    /// The coordinates that are drawn.
     pub drawn: Vec<usize>,
-    /// Of these, the ones in ascending order.
+    /// The drawn coordinates that are in ascending order.
     pub ordered: Vec<usize>,
-    /// From one point of the design to the next, per drawn coordinate.
+    /// The increment of the sequence per drawn coordinate.
     pub steps: Vec<f64>,
 }
 
 impl Design {
-    /// `at_zero` compiles the law with some of its parameters at zero.
+    /// Returns the design of a law; `at_zero` compiles the law with some of its parameters at zero.
     pub fn of(law: &Law, model: &Arc<Model>, at_zero: &dyn Fn(&[usize]) -> Arc<Model>) -> Design {
         let coordinates = &model.coordinates;
         let rules = start_rules(law, coordinates);
@@ -73,8 +79,9 @@ impl Design {
         design
     }
 
-    /// Given the shapes, a curve's floor follows from the data as its amplitudes do: drawn floors miss optima near the least
-    /// response, solved ones those where it hardly matters.
+    /// Returns the division with offsets solved. Given the other coordinates, an offset follows from the data as the
+    /// amplitudes do: drawn offsets miss optima near the smallest response, solved offsets those where the offset
+    /// hardly matters.
     fn with_offsets(&self, model: &Model) -> Option<Division> {
         let mut with_offsets = self.division(model, |_| false);
         let is_floor = |a: &usize| self.rules[model.amplitudes[*a]] == StartRule::Floor;
@@ -88,10 +95,10 @@ impl Design {
         })
     }
 
-    /// What becomes of each coordinate where some are given.
+    /// Returns the division of the coordinates where some are given.
     pub fn division(&self, model: &Model, given: impl Fn(usize) -> bool) -> Division {
         let coordinates = &model.coordinates;
-        // What the user holds cannot be solved along with the rest of the log_linear.
+        // A coordinate that the user gives cannot be solved with the rest of the log-linear part.
         let solves_log_linear = self.log_linear.as_ref().is_some_and(|log_linear| {
             let held = |i: usize| given(i) && log_linear.solved.contains(&coordinates[i].parameter);
             !(0..coordinates.len()).any(held)
@@ -110,6 +117,7 @@ impl Design {
     }
 }
 
+/// Returns the place of a rule's data expression in the model.
 fn source(model: &Model, rule: &StartRule) -> Option<usize> {
     let expression: &Expr = match rule {
         StartRule::Below { expression }
@@ -123,6 +131,7 @@ fn source(model: &Model, rule: &StartRule) -> Option<usize> {
     model.sources.iter().position(|source| source.to_string() == text)
 }
 
+/// Returns the sign that a coordinate's domain allows.
 fn sign(coordinate: &Coordinate) -> Sign {
     if coordinate.scale == Scale::Log || coordinate.low >= 0.0 {
         Sign::NonNegative
@@ -133,7 +142,7 @@ fn sign(coordinate: &Coordinate) -> Sign {
     }
 }
 
-/// The ratio of Roberts' recurrence in `d` dimensions: 1 over the positive root of x^(d+1) = x + 1.
+/// Returns the ratio of Roberts' recurrence in `d` dimensions: 1 over the positive root of x^(d+1) = x + 1.
 fn recurrence_ratio(d: usize) -> f64 {
     let mut x: f64 = 1.5;
     for _ in 0..60 {
