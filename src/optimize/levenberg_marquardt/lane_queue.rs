@@ -255,8 +255,8 @@ impl LaneQueue {
                 sums,
             );
             let mut endings = searches.observe(*level, sums, active, shared);
-            for (ending, basin) in endings.iter_mut().zip(searches.near_known_optimum(*level, known)) {
-                *ending = ending.or(basin.map(Ending::Abandoned));
+            for (ending, optimum) in endings.iter_mut().zip(searches.near_known_optimum(*level, known)) {
+                *ending = ending.or(optimum.map(Ending::Abandoned));
             }
             for lane in 0..LANES {
                 if let (Some((number, _)), Some(ending)) = (lanes[lane], endings[lane]) {
