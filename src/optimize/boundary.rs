@@ -56,7 +56,7 @@ pub fn at_edges_of(
                     .into_iter()
                     .map(|zero| {
                         let model = models.at(&at, zero);
-                        let reduced = problem.under(model);
+                        let reduced = problem.with_model(model);
                         let start: Vec<f64> =
                             reduced.model.coordinates.iter().map(|c| natural[c.parameter]).collect();
                         let start = reduced.coordinates(&start);

@@ -49,7 +49,7 @@ pub fn represent(
     }
     let edges: Vec<usize> =
         if edges.is_empty() { Vec::new() } else { (0..image.len()).filter(|&i| image[i] == 0.0).collect() };
-    let problem = if edges.is_empty() { problem.clone() } else { problem.under(models.at_zero(&edges)) };
+    let problem = if edges.is_empty() { problem.clone() } else { problem.with_model(models.at_zero(&edges)) };
     let start: Vec<f64> = problem.model.coordinates.iter().map(|c| image[c.parameter]).collect();
     let theta = problem.coordinates(&start);
     let weight = &problem.observations.weight;

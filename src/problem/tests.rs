@@ -1,4 +1,4 @@
-//! Lanes against the scalar path, sums against the formula.
+//! Tests of the objective: vector lanes against the scalar path, sums against closed forms and the law's derivatives.
 
 use fearless_simd::Level;
 
@@ -76,7 +76,8 @@ fn sums_of_a_line_are_closed_forms() {
     assert_eq!(sums.packs.len(), 2 + triangle(1));
 }
 
-/// The same for more observations than one piece has: whole numbers, so that every sum is exact in any order.
+/// The closed forms hold for more observations than one piece has: all numbers are integers, so every sum is exact in
+/// any order.
 #[test]
 fn sums_of_a_long_line_are_closed_forms() {
     let law = crate::testing::typed_law("y ~ b*x", &["x", "y"]);
@@ -104,9 +105,9 @@ fn sums_of_a_long_line_are_closed_forms() {
     assert_eq!(evaluate(&vec![0.0; n]), [0.0; 3]);
 }
 
-/// Multiplying the losses by a constant moves no residual in log space when the amplitudes follow.
+/// Multiplying the responses by a constant changes no residual in log space when the amplitudes follow.
 #[test]
-fn log_residuals_do_not_know_the_unit_of_the_response() {
+fn log_residuals_are_invariant_under_units() {
     let law = catalogue_law("power-offset");
     let mut uniform = Uniform(3);
     let x: Vec<f64> = (0..12).map(|_| uniform.between(10.0, 1e4)).collect();
@@ -121,9 +122,9 @@ fn log_residuals_do_not_know_the_unit_of_the_response() {
     assert!((objective(1.0) / objective(1000.0) - 1.0).abs() < 1e-10);
 }
 
-/// A zero base of a power takes no part in the centring of the others: the law is recovered with it.
+/// A zero base of a power is excluded from the centring of the others, and the law is recovered.
 #[test]
-fn a_zero_among_the_data_of_a_power_spoils_nothing() {
+fn a_zero_base_of_a_power_does_not_affect_the_centring() {
     let law = crate::testing::typed_law("y ~ E + A*x^alpha where E > 0, A > 0, alpha in [0, 2]", &["x", "y"]);
     let x: Vec<f64> = (0..21).map(|i| 0.5 * f64::from(i)).collect();
     let y: Vec<f64> = x.iter().map(|x| 1.5 + 0.8 * x.powf(0.7)).collect();
@@ -135,9 +136,9 @@ fn a_zero_among_the_data_of_a_power_spoils_nothing() {
     }
 }
 
-/// The Hessian that searches sum from shared products against the law's second derivatives, term by term.
+/// The Hessian that searches sum from shared products equals the one summed from the law's second derivatives.
 #[test]
-fn bends_are_second_derivatives() {
+fn searched_second_derivatives_are_exact() {
     let mut draws = Draws::new(23);
     let mut with_second = 0;
     for (case, law) in &cases().unwrap() {

@@ -245,7 +245,7 @@ impl LaneQueue {
             }
             if changed {
                 data.load_lanes(*level, table, loading);
-                data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
+                data.pad_lanes(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
                 changed = false;
             }
             Objective { model, loss: shared.loss, order: Order::Hessian, data, mix: &searches.mix }.evaluate(

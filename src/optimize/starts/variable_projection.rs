@@ -74,7 +74,7 @@ impl LogLinearPart {
 
     /// Returns a problem with the offsets at zero, using the buffers of an earlier one.
     pub fn reduced(&self, problem: &Problem, buffers: ProblemBuffers) -> Problem {
-        problem.under_with(Arc::clone(&self.model), buffers)
+        problem.with_model_in(Arc::clone(&self.model), buffers)
     }
 
     /// Solves the linear coordinates of every other point. Points are in natural units, in the order of the full
