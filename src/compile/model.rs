@@ -1,5 +1,4 @@
-//! A law in the solver's coordinates, compiled.
-//!
+//! A law compiled for a residual space, in the solver's coordinates.
 
 use std::collections::HashMap;
 
@@ -17,48 +16,49 @@ use crate::law::{Law, Residual};
 #[derive(Debug)]
 pub struct Model {
     pub coordinates: Vec<Coordinate>,
-    /// Their bounds.
+    /// The bounds of the coordinates.
     pub bounds: Vec<(f64, f64)>,
     pub residual: Residual,
-    /// Data expressions of the law, evaluated once per sweep as written.
+    /// The data expressions of the law, evaluated once per sweep as written.
     pub sources: Vec<Expr>,
     /// The data columns that programs read: sources, their logarithms, centred columns.
     pub recipes: Vec<Recipe>,
-    /// The columns, by recipe, that some program reads; the others are steps on the way to them.
+    /// The columns, by recipe, that some program reads; the others are intermediate.
     pub read_columns: Vec<u32>,
-    /// `T(prediction)` alone.
+    /// The program of `T(prediction)` alone.
     pub value: Program,
-    /// What searches evaluate: `T(prediction)`, its first derivatives, and in the tail the second_derivatives that are none of these.
+    /// The program of searches: `T(prediction)`, its first derivatives, and in the tail the second derivatives that are
+    /// none of these.
     pub search: Program,
-    /// The law's own share of the Hessian, where it costs searches little; empty where it does not.
+    /// The law's second derivatives as searches use them; empty where they make an evaluation too expensive.
     pub second_derivatives: Vec<SecondDerivative>,
-    /// Whether that share is `second_derivatives − ∂m ∂mᵀ`: residuals are of a logarithm.
+    /// Whether residuals are of a logarithm: `second_derivatives` then lack the term `−∂m ∂mᵀ`.
     pub second_of_log: bool,
-    /// `T(prediction)`, first derivatives, then the second derivatives named by `second_pairs`.
+    /// The program of `T(prediction)`, first derivatives, then the second derivatives named by `second_pairs`.
     pub hessian: Program,
-    /// Pairs (i, j), i ≥ j, whose second derivative is not identically zero, in program order.
+    /// The pairs (i, j), i ≥ j, whose second derivative is not identically zero, in program order.
     pub second_pairs: Vec<(usize, usize)>,
-    /// All of the law's parameters in natural units and in its order.
+    /// The program of the law's parameters in natural units, in the order of the law.
     pub natural: ParameterProgram,
-    /// `∂ parameter / ∂ coordinate`, row by row.
+    /// The program of `∂ parameter / ∂ coordinate`, row-major.
     pub natural_jacobian: ParameterProgram,
-    /// Per coordinate, what is added to a logarithmic one to give the parameter's logarithm; of a linear one the logarithm
-    /// of what it is multiplied by to give the parameter.
+    /// The program of the shifts, one per coordinate. A shift is added to a logarithmic coordinate to give the
+    /// parameter's logarithm; of a linear coordinate, it is the logarithm of the factor that gives the parameter.
     pub shift: ParameterProgram,
     /// The coordinates in which the prediction is jointly linear (for logarithmic ones: in their `exp`).
     pub amplitudes: Vec<usize>,
     /// Whether the law has corners: coordinates stand under `min`, `max` or `abs`.
     pub has_corners: bool,
-    /// Coordinates in which `T(prediction)` is jointly linear, and whether by their exponential: amplitudes for linear
-    /// residuals, and for residuals of a logarithm those of a power law, since `log b + c·log x` is linear in `log b`
-    /// and `c`.
+    /// The coordinates in which `T(prediction)` is jointly linear, and whether in their exponential: amplitudes for
+    /// linear residuals; for residuals of a logarithm those of a power law, since `log b + c·log x` is linear in `log
+    /// b` and `c`.
     pub linear: Vec<(usize, Scale)>,
-    /// The prediction (not transformed) with every amplitude at zero, then each amplitude's factor.
+    /// The program of the prediction (not transformed) with every amplitude at zero, then of each amplitude's factor.
     pub design: Program,
 }
 
-/// An entry (row ≥ column) of the law's own second derivatives as searches use them: of `m = T(prediction)`, or where
-/// `m = log q`, `∂²q/q`, which is `∂²m + ∂m ∂mᵀ`. For sums of powers most of these are first derivatives of `m`.
+/// An entry (row ≥ column) of the law's second derivatives as searches use them: of `m = T(prediction)`, or, where `m =
+/// log q`, `∂²q/q = ∂²m + ∂m ∂mᵀ`. For sums of powers most of them are first derivatives of `m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecondDerivative {
     pub row: usize,
@@ -66,16 +66,16 @@ pub struct SecondDerivative {
     pub source: SecondDerivativeSource,
 }
 
-/// Where a bend is found.
+/// The program output that is a second derivative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecondDerivativeSource {
-    /// It is the first derivative with respect to this coordinate.
+    /// The first derivative with respect to this coordinate.
     First(usize),
     /// The output of this number of the tail.
     Own(usize),
 }
 
-/// Bends are used in searches where they make an evaluation dearer by no more than this share.
+/// The largest relative increase in the cost of an evaluation at which searches use second derivatives.
 const MAX_RELATIVE_COST: f64 = 0.3;
 
 impl Model {
@@ -169,7 +169,7 @@ impl Model {
     }
 }
 
-/// Coordinates of which no pair has a second derivative.
+/// Returns coordinates of which no pair has a second derivative.
 fn without_second_derivative(second_pairs: &[(usize, usize)], n: usize) -> Vec<usize> {
     let mut found: Vec<usize> = Vec::new();
     for i in 0..n {
@@ -181,7 +181,8 @@ fn without_second_derivative(second_pairs: &[(usize, usize)], n: usize) -> Vec<u
     found
 }
 
-/// The nodes of all second_derivatives that are not zero, with their rows and columns, and whether they are those of a logarithm.
+/// Returns the second derivatives that searches use and that are not zero, with rows and columns, and whether they are
+/// those of a logarithm.
 fn searched_second(
     graph: &mut Graph,
     derivatives: &mut Derivatives,
@@ -208,7 +209,7 @@ fn searched_second(
     (true, second)
 }
 
-/// Second derivatives that are not zero, with their rows and columns.
+/// Returns the second derivatives that are not zero, with their rows and columns.
 fn pairs(graph: &mut Graph, derivatives: &mut Derivatives, of: Id, n: usize) -> Vec<(usize, usize, Id)> {
     let mut found = Vec::new();
     for i in 0..n {
@@ -223,15 +224,15 @@ fn pairs(graph: &mut Graph, derivatives: &mut Derivatives, of: Id, n: usize) -> 
     found
 }
 
-/// A node over the prediction, from quotients that are there already: `x·y` over it is `x` times `y` over it. (Products
-/// stay as they are put together here: the graph's own rewriting would look for those of the prediction again.)
+/// Returns a node over the prediction, from quotients that exist already: `x·y` over it is `x` times `y` over it.
+/// Products are not rewritten here, because the graph's rewriting would search for those of the prediction again.
 fn quotient(graph: &mut Graph, divided: &HashMap<Id, Id>, node: Id) -> Option<Id> {
     if let Some(&known) = divided.get(&node) {
         return Some(known);
     }
     match graph.node(node) {
         Node::Mul(a, b) => {
-            // What is known may be the opposite of a factor's quotient.
+            // The known quotient may be that of the negative factor.
             for (x, y) in [(a, b), (b, a)] {
                 let opposite = graph.neg(y);
                 if let Some(&known) = divided.get(&opposite) {
@@ -253,7 +254,7 @@ fn quotient(graph: &mut Graph, divided: &HashMap<Id, Id>, node: Id) -> Option<Id
     }
 }
 
-/// The program that searches run and its second_derivatives; none where second_derivatives are dear.
+/// Returns the program of searches and its second derivatives; none where these are too expensive.
 fn search_program(
     compiler: &Compiler,
     value: Id,

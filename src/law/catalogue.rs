@@ -1,6 +1,6 @@
-//! The published laws, as data.
+//! The catalogue of published laws, as data.
 //!
-//! `catalogue.toml` beside this file is built in; a user's own file in the same format stands beside it.
+//! `catalogue.toml` beside this file is built in. A user's file in the same format can be added.
 
 use std::collections::BTreeMap;
 
@@ -12,28 +12,29 @@ use super::{Law, Parameter, Residual, list};
 
 const BUILT_IN: &str = include_str!("catalogue.toml");
 
-/// Where a law was published.
+/// The publication of a law.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Citation {
     pub author: String,
     pub year: u16,
-    /// arXiv number or other reference.
+    /// An arXiv number or other reference.
     pub reference: String,
     /// The equation or section.
     #[serde(default)]
     pub equation: String,
-    /// Published values and what else a user should know.
+    /// Published values, and what else a user should know.
     #[serde(default)]
     pub note: String,
 }
 
-/// The laws by name, in the order of the files.
+/// The laws, in the order of the files.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     pub laws: Vec<Law>,
 }
 
+/// The reasons why a catalogue cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     #[error("{file}: not a catalogue of laws: {reason}")]
@@ -68,14 +69,22 @@ struct Entry {
 }
 
 impl Catalogue {
-    /// The laws that come with the program.
+    /// Returns the built-in laws.
+    ///
+    /// # Errors
+    ///
+    /// If the built-in file is invalid.
     pub fn built_in() -> Result<Catalogue, CatalogueError> {
         let mut catalogue = Catalogue { laws: Vec::new() };
         catalogue.add("the built-in catalogue", BUILT_IN)?;
         Ok(catalogue)
     }
 
-    /// Adds the laws of a file's text; names must be new.
+    /// Adds the laws of a file's text.
+    ///
+    /// # Errors
+    ///
+    /// If the text is not a catalogue, a law is invalid, or a name exists already.
     pub fn add(&mut self, file: &str, text: &str) -> Result<(), CatalogueError> {
         let parsed: File = toml::from_str(text)
             .map_err(|error| CatalogueError::Toml { file: file.to_string(), reason: error.to_string() })?;
@@ -93,11 +102,12 @@ impl Catalogue {
         Ok(())
     }
 
+    /// Returns the law of a name.
     pub fn get(&self, name: &str) -> Option<&Law> {
         self.laws.iter().find(|law| law.name == name)
     }
 
-    /// The name nearest to one that is not there.
+    /// Returns the name most similar to one that does not exist, if any is similar enough.
     pub fn nearest(&self, name: &str) -> Option<&str> {
         self.laws
             .iter()
@@ -109,6 +119,7 @@ impl Catalogue {
 }
 
 impl Entry {
+    /// Converts an entry to a law.
     fn into_law(self, file: &str) -> Result<Law, CatalogueError> {
         let name = self.name.clone();
         let fail =
