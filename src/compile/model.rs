@@ -280,6 +280,6 @@ fn search_program(
     let p = first.len();
     let sums = (p * (p + 5) / 2) as f64;
     let (plain, whole) = program.costs();
-    let dearer = (whole + sums + 2.0 * own.len() as f64) / (plain + sums);
-    (dearer <= 1.0 + MAX_RELATIVE_COST).then_some((program, second_derivatives))
+    let relative_cost = (whole + sums + 2.0 * own.len() as f64) / (plain + sums);
+    (relative_cost <= 1.0 + MAX_RELATIVE_COST).then_some((program, second_derivatives))
 }

@@ -79,7 +79,7 @@ mod tests {
 
     /// The counts above zero are kept in order, whether none, some or all of them are.
     #[test]
-    fn keeps_what_was_drawn() {
+    fn counts_above_zero_are_kept_in_order() {
         let mut uniform = Uniform(7);
         for n in (0..70).chain([240, 1000]) {
             for probability in [0.0, 0.1, 0.6, 1.0] {

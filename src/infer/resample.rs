@@ -257,7 +257,7 @@ mod tests {
     /// Observations without weight are never drawn, in whatever order observations are, and every replicate draws as
     /// many as have weight.
     #[test]
-    fn what_has_no_weight_is_not_drawn() {
+    fn observations_without_weight_are_not_drawn() {
         let law = crate::testing::typed_law("y ~ b*x", &["x", "y"]);
         let column = |from: f64| (0..6).map(|i| from + f64::from(i)).collect::<Vec<f64>>();
         let columns = [("y", column(2.0)), ("x", column(1.0))];

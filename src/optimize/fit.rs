@@ -9,8 +9,8 @@ use crate::problem::{Loss, Problem};
 
 use super::boundary::at_edges_of;
 use super::diagnosis::collinearity::collinear;
+use super::diagnosis::diagnose;
 use super::diagnosis::identifiability::Identification;
-use super::diagnosis::judge;
 use super::infinity::Divergence;
 use super::infinity::{LimitBehaviour, limit_behaviour};
 use super::models::Models;
@@ -24,7 +24,7 @@ use super::starts::design::Given;
 use super::workspace::Workspace;
 
 /// The number of times that collinear terms exchange their roles.
-const MOST_EXCHANGES: usize = 3;
+const MAX_EXCHANGES: usize = 3;
 
 /// Fits one problem: searches from all starts, finishes the best, tries the edges of the domain, and diagnoses the
 /// result.
@@ -51,7 +51,14 @@ pub fn fit_many(
         if refusal.is_none() && problem.p() > 0 {
             let mut starts =
                 Starts::with(models, problem, std::mem::take(&mut multistart.buffers)).shifted(options.seed);
-            if begin_at_given(models.law(), problem, &starts, options, multistart, &mut workspace.search) {
+            if search_from_user_start(
+                models.law(),
+                problem,
+                &starts,
+                options,
+                multistart,
+                &mut workspace.search,
+            ) {
                 multistart.buffers = starts.take_buffers();
             } else {
                 pending.push(PendingFit::new(problem, starts, multistart));
@@ -70,7 +77,7 @@ pub fn fit_many(
 }
 
 /// Searches from the user's start, if there is one. Returns whether it is the only start.
-fn begin_at_given(
+fn search_from_user_start(
     law: &Law,
     problem: &Problem,
     starts: &Starts,
@@ -116,7 +123,7 @@ fn finish(
             divergence: None,
             is_path_limit: false,
         };
-        return judge(models, end, collinear.as_ref(), multistart, workspace);
+        return diagnose(models, end, collinear.as_ref(), multistart, workspace);
     }
     if multistart.best.is_none() {
         multistart.finish(&problem);
@@ -128,7 +135,7 @@ fn finish(
         let exchange =
             Exchange { law, problem: &problem, collinear, starts: &starts, solver: options.solver };
         // Where the exchanged optimum is lower, its own exchange may be lower still.
-        for _ in 0..MOST_EXCHANGES {
+        for _ in 0..MAX_EXCHANGES {
             if !multistart.exchange(&exchange, &mut workspace.search) {
                 break;
             }
@@ -140,7 +147,7 @@ fn finish(
     };
     let end =
         End { problem, edges: Vec::new(), solution, iterations, divergence: None, is_path_limit: false };
-    let end = end.settle(models, options.asked, workspace).represented(models, options);
+    let end = end.resolve_boundary(models, options.asked, workspace).represented(models, options);
     if let Some(collinear) = same_variable
         && end.edges.is_empty()
     {
@@ -150,23 +157,23 @@ fn finish(
             Exchange { law, problem: &end.problem, collinear, starts: &starts, solver: options.solver };
         multistart.search_exchanged(&exchange, &end.solution.theta, &mut workspace.search);
     }
-    judge(models, end, collinear, multistart, workspace)
+    diagnose(models, end, collinear, multistart, workspace)
 }
 
 impl End {
     /// Tries the edges of the domain. Where that does not end in a certified point that the data determines, follows
     /// the regularisation path from it.
-    fn settle(self, models: &Models, asked: Asked, workspace: &mut Workspace) -> End {
+    fn resolve_boundary(self, models: &Models, asked: Asked, workspace: &mut Workspace) -> End {
         if asked == Asked::Point {
             return self.at_edges(models, |_| true);
         }
         // A law without an amplitude is a simpler law; a law with another parameter at 0 may have no meaning, so it is
         // tried last.
         let mut end = self.at_edges(models, |role| matches!(role, Role::Amplitude | Role::Offset));
-        if end.is_clear(workspace) {
+        if end.is_determined_minimum(workspace) {
             let edges = end.edges.len();
             end = end.at_edges(models, |_| true);
-            if end.edges.len() == edges || end.is_clear(workspace) {
+            if end.edges.len() == edges || end.is_determined_minimum(workspace) {
                 return end;
             }
         }
@@ -179,7 +186,7 @@ impl End {
         if end.edges.len() == edges {
             return End { divergence, ..end };
         }
-        if !end.is_clear(workspace) {
+        if !end.is_determined_minimum(workspace) {
             end.divergence = end.follow_path(models, workspace);
         }
         end
@@ -237,7 +244,7 @@ impl End {
     }
 
     /// Returns whether the point is a certified, settled minimum at which the data determines all directions.
-    fn is_clear(&self, workspace: &mut Workspace) -> bool {
+    fn is_determined_minimum(&self, workspace: &mut Workspace) -> bool {
         self.solution.is_settled_minimum() && {
             workspace.factor.set(&self.problem, &self.solution.rows, &self.solution.free);
             workspace.factor.undetermined().is_empty()

@@ -54,7 +54,7 @@ pub struct ExpansionWorkspace {
 }
 
 /// The largest number of parameters for which third derivatives are computed.
-const MOST_PARAMETERS: usize = 8;
+const MAX_PARAMETERS: usize = 8;
 
 impl Expansion {
     /// Returns the expansion at `theta`; see [`Expansion::set`].
@@ -88,7 +88,7 @@ impl Expansion {
         coordinates.extend(theta.iter().map(|&x| Pack::splat(x)));
         // Under a nearly linear loss minima lie where residuals change sign, which smooth derivatives do not predict.
         let exact =
-            problem.loss.is_quadratic() && !model.second_derivatives.is_empty() && p <= MOST_PARAMETERS;
+            problem.loss.is_quadratic() && !model.second_derivatives.is_empty() && p <= MAX_PARAMETERS;
         let program = if exact { &model.hessian } else { &model.search };
         outputs_into(program, data, coordinates, workspace, outputs);
         dispatch!(level, simd => self.fill::<fearless_simd::f64x8<_>>(simd, problem, irls_fraction, exact, buffers));

@@ -5,7 +5,7 @@ use crate::problem::Problem;
 use super::Fit;
 
 /// The largest number of fits whose buffers are kept.
-const MOST: usize = 64;
+const MAX_KEPT: usize = 64;
 
 /// The buffers of fits that are no longer needed.
 #[derive(Debug, Default)]
@@ -30,14 +30,14 @@ impl RecycledBuffers {
             solution.recycle();
         }
         self.keep_problem(problem);
-        if self.estimated.len() < MOST {
+        if self.estimated.len() < MAX_KEPT {
             self.estimated.push(EstimateBuffers { natural, at_bound, inverse: identification.inverse });
         }
     }
 
     /// Takes over the buffers of a problem, unless it is long: memory then matters more than the time of an allocation.
     pub fn keep_problem(&mut self, problem: Problem) {
-        if self.problems.len() < MOST && !problem.is_long() {
+        if self.problems.len() < MAX_KEPT && !problem.is_long() {
             self.problems.push(problem);
         }
     }

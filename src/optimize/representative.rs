@@ -9,7 +9,7 @@ use super::newton::{Finished, minimise};
 use crate::problem::Linearization;
 
 /// The number of iterations within which an equivalent vector must be certified again.
-const MOST_ITERATIONS: u32 = 20;
+const MAX_ITERATIONS: u32 = 20;
 
 /// The rule by which one of several equivalent vectors is chosen.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,7 @@ pub fn represent(
     if !(objective <= limit) {
         return None;
     }
-    let found = minimise(&problem, weight, &theta, MOST_ITERATIONS)?;
+    let found = minimise(&problem, weight, &theta, MAX_ITERATIONS)?;
     let as_good = found.rows.objective <= limit
         && found.in_range >= solution.in_range
         && found.certificate.holds() >= solution.certificate.holds();

@@ -39,7 +39,7 @@ const BISECTION_AFTER: usize = 20;
 const MAX_ROUNDS: usize = 8;
 
 /// The number of iterations of the fit within one alternation; the next alternation continues from where it ends.
-const MOST_ITERATIONS: u32 = 30;
+const MAX_ITERATIONS: u32 = 30;
 
 /// The scale, as a fraction of the root mean square of least squares' residuals, below which it counts as zero.
 const MIN_SCALE: f64 = 1e-3;
@@ -145,7 +145,7 @@ fn alternate(problem: &Problem, from: &Finished, choice: LossChoice, least: f64)
             return (least, End::Vanished);
         }
         let at = Problem { loss: choice.at(scale), ..problem.clone() };
-        let Some(found) = minimise(&at, weight, &theta, MOST_ITERATIONS) else {
+        let Some(found) = minimise(&at, weight, &theta, MAX_ITERATIONS) else {
             return (scale, End::Unsettled);
         };
         let next = robust_scale(problem, &found);

@@ -252,7 +252,7 @@ mod tests {
     /// Loading from a table gives the same packs as loading value by value, for parts of any length in any of the
     /// lanes.
     #[test]
-    fn a_table_loads_what_is_loaded_value_by_value() {
+    fn loading_from_a_table_equals_loading_value_by_value() {
         let law = catalogue_law("chinchilla");
         let mut uniform = Uniform(5);
         let n = 50;

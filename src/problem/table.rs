@@ -194,7 +194,7 @@ mod tests {
 
     /// Rows hold the right values for four and five values per observation, with and without σ, after a larger table.
     #[test]
-    fn rows_hold_what_programs_read() {
+    fn rows_hold_the_values_of_columns_target_and_sigma() {
         let law = typed_law("y ~ a*exp(-b*x) + c*exp(-d*z) + e*w", &["y", "x", "z", "w"]);
         let named = |n: usize| {
             let column = |from: f64| (0..n).map(|i| from + i as f64).collect::<Vec<f64>>();

@@ -38,7 +38,7 @@ const MANY_STARTS: usize = 8;
 
 /// Returns a fit with its status, flags and message; `collinear` is the pair of data expressions that are nearly
 /// collinear.
-pub(in crate::optimize) fn judge(
+pub(in crate::optimize) fn diagnose(
     models: &Models,
     end: End,
     collinear: Option<&Collinear>,

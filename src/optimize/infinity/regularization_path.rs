@@ -31,13 +31,13 @@ const PENALTIES: [f64; 5] = [1e-1, 1e-3, 1e-5, 1e-7, 1e-9];
 const EXACT_FIT: f64 = 1e-8;
 
 /// The largest number of evaluations per penalty.
-const MOST_EVALUATIONS: usize = 80;
+const MAX_EVALUATIONS: usize = 80;
 
 /// The predicted decrease, as a fraction of the penalty, below which a penalised minimum is found.
 const TOLERANCE: f64 = 1e-4;
 
 /// The number of iterations for the inner coordinates.
-const MOST_INNER: u32 = 40;
+const MAX_INNER_ITERATIONS: u32 = 40;
 
 /// The first trust radius: the largest change of a chart in one step.
 const FIRST_RADIUS: f64 = 2.0;
@@ -358,7 +358,7 @@ impl<'a> Path<'a> {
         let mut at = at?;
         let mut radius = FIRST_RADIUS;
         let mut model = StepModel::Charts;
-        for _ in 0..MOST_EVALUATIONS {
+        for _ in 0..MAX_EVALUATIONS {
             if at.phi.is_empty() {
                 return Some(at);
             }
@@ -501,7 +501,8 @@ impl<'a> Path<'a> {
             }
         }
         let region = Region { bounds, in_range: false };
-        let found = minimise_within(problem, region, &problem.observations.weight, theta, MOST_INNER)?;
+        let found =
+            minimise_within(problem, region, &problem.observations.weight, theta, MAX_INNER_ITERATIONS)?;
         *theta = found.theta;
         Some(found.rows)
     }

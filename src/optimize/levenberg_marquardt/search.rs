@@ -28,7 +28,7 @@ pub fn settings(problem: &Problem) -> SearchSettings<'_> {
         total_weight: problem.total_weight,
         linear: if problem.loss.is_quadratic() { &model.linear } else { &[] },
         project_start: false,
-        most_iterations: MOST_ITERATIONS,
+        max_iterations: MAX_ITERATIONS,
     }
 }
 
@@ -36,7 +36,7 @@ pub fn settings(problem: &Problem) -> SearchSettings<'_> {
 pub const NEGLIGIBLE: f64 = 1e-14;
 
 /// The number of evaluations after which a search gives up, unless its settings say otherwise.
-pub const MOST_ITERATIONS: u32 = 300;
+pub const MAX_ITERATIONS: u32 = 300;
 
 /// The number of evaluations between two checks of progress. A search that other searches make up for ends where the
 /// objective has fallen by less than `SLOW_DECREASE` in that time: its path leads to infinity or is too long.
@@ -87,7 +87,7 @@ const LAST_STEP: f64 = 0.01;
 const LAST_STEP_THIRD: f64 = 10.0;
 
 /// The number of times that the damping may grow within one proposal before a search counts as stalled.
-const MOST_ATTEMPTS: u32 = 60;
+const MAX_ATTEMPTS: u32 = 60;
 
 impl Searches {
     /// Resizes the buffers to `p` coordinates.
@@ -145,7 +145,7 @@ impl Searches {
         self.drifting.0[lane] = 0.0;
         self.watchdog.begin(lane);
         self.iterations[lane] = 0;
-        self.most_iterations[lane] = settings.most_iterations;
+        self.max_iterations[lane] = settings.max_iterations;
         self.stops_early[lane] = settings.accelerated;
         self.checked_objective[lane] = f64::INFINITY;
     }
@@ -209,26 +209,26 @@ impl Searches {
         }
         truth(moved, one).store(&mut self.projected.0);
 
-        let here = active & !moved;
-        let fresh = here & !started;
-        let trying = here & started;
+        let evaluated = active & !moved;
+        let first = evaluated & !started;
+        let judged = evaluated & started;
         let before = load::<L>(token, &self.at.packs[0]);
         let gain = (before - objective) / load::<L>(token, &self.predicted);
         let relaxed = is_true::<L>(token, &self.watchdog.relaxed);
         let below = objective.lt(self.reference_objective::<L>(token));
-        let accepted = trying & finite & below & gain.gt(one.fill(1e-4));
-        let refused = trying & !accepted;
+        let accepted = judged & finite & below & gain.gt(one.fill(1e-4));
+        let refused = judged & !accepted;
         // An evaluation after an uphill step is judged against the point of return.
-        self.return_to_last_accepted::<L>(token, trying & relaxed);
+        self.return_to_last_accepted::<L>(token, judged & relaxed);
         let goes_uphill = if shared.loss.is_quadratic() && shared.accelerated {
             self.record_step::<L>(token, found, accepted);
             self.relax::<L>(token, objective, refused & finite & !relaxed)
         } else {
             !(zero.eq(zero))
         };
-        truth(goes_uphill | (relaxed & !trying), one).store(&mut self.watchdog.relaxed.0);
+        truth(goes_uphill | (relaxed & !judged), one).store(&mut self.watchdog.relaxed.0);
         let rejected = refused & !goes_uphill;
-        let taken = accepted | goes_uphill | (fresh & finite);
+        let taken = accepted | goes_uphill | (first & finite);
         if L::any(taken) {
             replace::<L>(token, taken, &found.packs, &mut self.at.packs);
             replace::<L>(token, taken, &self.trial, &mut self.theta);
@@ -245,7 +245,7 @@ impl Searches {
             )
             .store(&mut self.has_second_derivatives.0);
         }
-        truth(started | fresh, one).store(&mut self.started.0);
+        truth(started | first, one).store(&mut self.started.0);
 
         let damping = load::<L>(token, &self.damping);
         let growth = load::<L>(token, &self.growth);
@@ -265,7 +265,7 @@ impl Searches {
         let damping = L::select(accepted, damping * factor, L::select(rejected, grown, damping));
         damping.store(&mut self.damping.0);
         let growth = L::select(rejected, growth + growth, growth);
-        L::select(accepted | fresh | uphill, two, growth).store(&mut self.growth.0);
+        L::select(accepted | first | uphill, two, growth).store(&mut self.growth.0);
         L::select(accepted, load(token, &self.predicted), zero).store(&mut self.last_predicted.0);
         truth(accepted & gain.gt(zero.fill(HIGH_GAIN)), one).store(&mut self.gain_was_high.0);
         let second_derivatives = load::<L>(token, &self.mix.second_derivatives);
@@ -284,15 +284,15 @@ impl Searches {
             let irls_fraction = L::select(falls, less, L::select(uphill, more, irls_fraction));
             irls_fraction.store(&mut self.mix.irls_fraction.0);
         }
-        if L::any(fresh) {
+        if L::any(first) {
             let mut flags = Pack::ZERO;
-            truth(fresh, one).store(&mut flags.0);
+            truth(first, one).store(&mut flags.0);
             for lane in (0..LANES).filter(|&lane| flags.0[lane] == 1.0) {
                 self.set_damping(lane, shared.loss);
             }
         }
 
-        let running = here & (started | finite);
+        let running = evaluated & (started | finite);
         self.update_metric::<L>(token, running);
         let (mut converged, mut stalled) = self.propose::<L>(token, running, shared);
         let mut withdrawn = goes_uphill;
@@ -309,7 +309,7 @@ impl Searches {
             converged = (converged & !withdrawn) | again;
             stalled = (stalled & !withdrawn) | stuck;
         }
-        self.endings::<L>(token, converged, stalled, fresh & !finite)
+        self.endings::<L>(token, converged, stalled, first & !finite)
     }
 
     /// Returns the damping after refused steps to `trial`, from the tangents at their two ends; negative where the
@@ -370,7 +370,7 @@ impl Searches {
         let mut ends = Pack::ZERO;
         L::select(not_finite, zero.fill(3.0), codes).store(&mut ends.0);
         std::array::from_fn(|lane| match ends.0[lane] as u8 {
-            0 if self.iterations[lane] >= self.most_iterations[lane] || self.progress_is_slow(lane) => {
+            0 if self.iterations[lane] >= self.max_iterations[lane] || self.progress_is_slow(lane) => {
                 Some(Ending::Limit)
             }
             0 => None,
@@ -473,7 +473,7 @@ impl Searches {
         let mut stalled = converged;
         let objective = load::<L>(token, &self.at.packs[0]);
         let negligible = (objective * zero.fill(NEGLIGIBLE)).max(load(token, &self.floor));
-        for attempt in 0..MOST_ATTEMPTS {
+        for attempt in 0..MAX_ATTEMPTS {
             self.set_free::<L>(token);
             for step in &mut self.step {
                 zero.store(&mut step.0);

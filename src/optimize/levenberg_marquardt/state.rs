@@ -31,7 +31,7 @@ pub struct SearchSettings<'a> {
     /// Whether the amplitudes of the start are solved too; those of drawn starts are solved already.
     pub project_start: bool,
     /// The number of evaluations after which the search gives up.
-    pub most_iterations: u32,
+    pub max_iterations: u32,
 }
 
 /// The reason why a search ended.
@@ -66,7 +66,7 @@ pub struct Searches {
     /// The number of evaluations so far.
     pub iterations: [u32; LANES],
     /// The largest number of evaluations.
-    pub(in crate::optimize) most_iterations: [u32; LANES],
+    pub(in crate::optimize) max_iterations: [u32; LANES],
     /// Whether the search ends where its progress is slow.
     pub(in crate::optimize) stops_early: [bool; LANES],
     /// The objective when progress was last checked.

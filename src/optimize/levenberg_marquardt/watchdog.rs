@@ -93,7 +93,7 @@ impl Searches {
         let highest = load::<L>(token, &self.at.packs[0]) * objective.fill(MAX_INCREASE);
         // Returning takes one evaluation, or two where amplitudes are solved in between.
         let left = Pack(std::array::from_fn(|lane| {
-            f64::from(u8::from(self.iterations[lane] + 2 <= self.most_iterations[lane]))
+            f64::from(u8::from(self.iterations[lane] + 2 <= self.max_iterations[lane]))
         }));
         let uphill = refused & aligned & objective.lt(highest) & is_true::<L>(token, &left);
         if L::any(uphill) {

@@ -320,7 +320,7 @@ fn a_flat_direction_is_underdetermined() {
 
 /// Status and estimate do not change when the objective or the responses are multiplied by a constant.
 #[test]
-fn units_change_no_verdict() {
+fn status_is_invariant_under_units() {
     let law = typed("y ~ a*(1 - exp(-b*x)) where b > 0");
     let reference = problem(&law, Residual::Linear, Loss::L2, &growth());
     let expected = fitted(&reference.0, reference.1).natural;

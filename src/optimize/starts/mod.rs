@@ -532,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_moves_the_starts() {
+    fn a_seed_shifts_the_starts() {
         assert_eq!(starts_of(0), starts_of(0));
         assert_ne!(starts_of(0), starts_of(1));
         assert_ne!(starts_of(1), starts_of(2));
@@ -540,17 +540,17 @@ mod tests {
 
     /// An eighth of the draws lies on either side of an interval where the domain is unbounded; none beyond a bound.
     #[test]
-    fn tails_are_drawn_where_the_domain_goes_on() {
+    fn tails_are_drawn_where_the_domain_is_unbounded() {
         let draw =
             |low: f64| Draw { low: -1.0, width: 2.0, log: false, tail: 0.125, bounds: (low, f64::INFINITY) };
-        let share = |draw: Draw, is: &dyn Fn(f64) -> bool| {
+        let count = |draw: Draw, is: &dyn Fn(f64) -> bool| {
             (0..800).filter(|k| is(draw.at((f64::from(*k) + 0.5) / 800.0))).count()
         };
         let (open, bounded) = (draw(f64::NEG_INFINITY), draw(-1.0));
-        assert_eq!(share(open, &|x| x > 1.0), 100);
-        assert_eq!(share(open, &|x| x < -1.0), 100);
+        assert_eq!(count(open, &|x| x > 1.0), 100);
+        assert_eq!(count(open, &|x| x < -1.0), 100);
         // Of widths of 2: 2·10^v exceeds 4 (beyond 1) from v = log 2 over log 10 on.
-        assert_eq!(share(open, &|x| x > 5.0), 70);
-        assert_eq!(share(bounded, &|x| x < -1.0), 0);
+        assert_eq!(count(open, &|x| x > 5.0), 70);
+        assert_eq!(count(bounded, &|x| x < -1.0), 0);
     }
 }
