@@ -13,7 +13,7 @@ use sweepfit::engine::{Control, Job, LawText};
 use sweepfit::infer::{InferenceOptions, replicate};
 use sweepfit::lanes::Pack;
 use sweepfit::optimize::{self, Workspace};
-use sweepfit::problem::{LaneData, Loss, Mix, Objective, Order, ProgramWorkspace, Sums};
+use sweepfit::problem::{CurvatureMix, LaneData, Loss, Objective, Order, ProgramWorkspace, Sums};
 use sweepfit::run_files;
 
 use common::{FIXTURE, chinchilla, fitted};
@@ -33,7 +33,7 @@ fn kernel(c: &mut Criterion) {
     ] {
         let (mut workspace, mut sums) = (ProgramWorkspace::default(), Sums::default());
         let objective =
-            Objective { model: &problem.model, loss, order, data: &data, mix: &Mix::GAUSS_NEWTON };
+            Objective { model: &problem.model, loss, order, data: &data, mix: &CurvatureMix::GAUSS_NEWTON };
         group.bench_function(name, |b| {
             b.iter(|| objective.evaluate(Level::new(), black_box(&coordinates), &mut workspace, &mut sums));
         });

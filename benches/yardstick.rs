@@ -21,7 +21,7 @@ use sweepfit::lanes::Pack;
 use sweepfit::law::{Catalogue, Residual};
 use sweepfit::optimize::Models;
 #[cfg(target_arch = "x86_64")]
-use sweepfit::problem::{LaneData, Mix, Objective, Order, ProgramWorkspace, Sums};
+use sweepfit::problem::{CurvatureMix, LaneData, Objective, Order, ProgramWorkspace, Sums};
 use sweepfit::problem::{Loss, Problem, bind_columns};
 
 use common::{chinchilla, fitted};
@@ -247,8 +247,13 @@ fn kernel() {
             }
         });
         for (best, data) in [(&mut best_lanes, &in_lanes), (&mut best_spread, &spread)] {
-            let objective =
-                Objective { model, loss: Loss::L2, order: Order::Hessian, data, mix: &Mix::GAUSS_NEWTON };
+            let objective = Objective {
+                model,
+                loss: Loss::L2,
+                order: Order::Hessian,
+                data,
+                mix: &CurvatureMix::GAUSS_NEWTON,
+            };
             time(best, &mut || {
                 objective.evaluate(level, std::hint::black_box(&coordinates), &mut workspace, &mut sums)
             });

@@ -118,7 +118,7 @@ fn fits_allocate_nothing_of_their_own() {
         let mut problems = vec![vec![problem.clone(); fits]; 2];
         allocations(|| {
             for fit in optimize::fit_many(&models, problems.pop().unwrap(), &options, &mut workspace) {
-                workspace.spare.keep(fit);
+                workspace.recycled.keep(fit);
             }
         })
     };
@@ -131,7 +131,7 @@ fn fits_allocate_nothing_of_their_own() {
     // A long fit's vectors do not come to be those of short fits, however many steps these take.
     let mut keep = |problems: Vec<Problem>| {
         let fits = optimize::fit_many(&models, problems, &optimize::FitOptions::default(), &mut workspace);
-        fits.into_iter().for_each(|fit| workspace.spare.keep(fit));
+        fits.into_iter().for_each(|fit| workspace.recycled.keep(fit));
         LIVE.load(Ordering::Relaxed)
     };
     let long = vec![chinchilla(30_000).1];

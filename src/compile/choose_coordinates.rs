@@ -1,4 +1,5 @@
-//! Which coordinates the solver works in: read off the structure of the law.
+//! Chooses the solver's coordinates from the structure of a law: the role of each parameter, its scale, the centring of
+//! logarithms, and its metric.
 
 use crate::formula::{BinaryOp, Expr, ExprKind, Function, names};
 
@@ -10,10 +11,10 @@ use crate::law::graph::ancestors;
 use crate::law::graph::{Graph, Id, Node, Recipe, Unary};
 use crate::law::linear_form::LinearForm;
 
-/// A finite positive domain wider than this ratio is searched on a logarithmic scale.
+/// The ratio of the ends of a finite positive domain above which the coordinate is logarithmic.
 const WIDE_RATIO: f64 = 100.0;
 
-/// The free parameters as coordinates, metrics still at their default.
+/// Returns the free parameters as coordinates, with default metrics.
 pub fn choose_coordinates(law: &Law) -> Vec<Coordinate> {
     let roles = roles(law);
     law.free_parameters()
@@ -35,7 +36,7 @@ pub fn choose_coordinates(law: &Law) -> Vec<Coordinate> {
         .collect()
 }
 
-/// The role of each free parameter.
+/// Returns the role of each free parameter.
 fn roles(law: &Law) -> Vec<Role> {
     let mut build = Build::new(law);
     build.declare_natural();
@@ -54,7 +55,7 @@ fn roles(law: &Law) -> Vec<Role> {
         };
         let is_amplitude = linear(&mut build.graph, &mut derivatives, i as u32)
             && amplitudes.iter().chain(&pieces).all(|&j| linear(&mut build.graph, &mut derivatives, j));
-        // Of a function with corners no derivative tells that it is linear.
+        // For a function with corners, derivatives do not tell whether it is linear.
         roles.push(if cornered.contains(&(i as u32)) && is_amplitude && !build.graph.is_zero(slope) {
             pieces.push(i as u32);
             Role::Piece
@@ -67,7 +68,7 @@ fn roles(law: &Law) -> Vec<Role> {
         } else if let Some(role) = end_of_prediction(&law.prediction, &law.parameters[parameter].name) {
             role
         } else if scales_power(law, &law.prediction, &law.parameters[parameter].name) {
-            // With the power's exponent a product such as a·x^d changes by orders of magnitude, and `a` makes up for it.
+            // When the exponent changes, a·x^d changes by orders of magnitude, and `a` must compensate.
             Role::Shape
         } else if in_exponent(&law.prediction, &law.parameters[parameter].name, false) {
             Role::Exponent
@@ -78,7 +79,7 @@ fn roles(law: &Law) -> Vec<Role> {
     roles
 }
 
-/// The coordinates that stand under `min`, `max` or `abs`.
+/// Returns the coordinates that stand under `min`, `max` or `abs`.
 pub fn cornered(graph: &Graph, value: Id) -> Vec<u32> {
     let has_corner = |id: &Id| {
         matches!(graph.node(*id), Node::Min(..) | Node::Max(..) | Node::Less(..) | Node::Unary(Unary::Abs, _))
@@ -96,7 +97,7 @@ pub fn cornered(graph: &Graph, value: Id) -> Vec<u32> {
     found
 }
 
-/// Whether a parameter is an end of the bracket that the prediction is solved in.
+/// Returns the role of a parameter that is an end of the bracket in which the prediction is solved.
 fn end_of_prediction(prediction: &Expr, name: &str) -> Option<Role> {
     let ExprKind::Solve { low, high, .. } = &prediction.kind else { return None };
     let is = |end: &Expr| matches!(&end.kind, ExprKind::Name(n) if n == name);
@@ -109,7 +110,7 @@ fn end_of_prediction(prediction: &Expr, name: &str) -> Option<Role> {
     }
 }
 
-/// Whether a parameter multiplies a power of which another parameter is the exponent.
+/// Returns whether a parameter multiplies a power whose exponent is another parameter.
 fn scales_power(law: &Law, expr: &Expr, name: &str) -> bool {
     let is_own = |expr: &Expr| {
         let unsigned = if let ExprKind::Negate(inner) = &expr.kind { inner } else { expr };
@@ -126,7 +127,7 @@ fn scales_power(law: &Law, expr: &Expr, name: &str) -> bool {
     here || expr.children().into_iter().any(|child| scales_power(law, child, name))
 }
 
-/// Whether a parameter occurs in an exponent or a function's argument other than as a divisor.
+/// Returns whether a parameter occurs in an exponent or in the argument of a function, other than as a divisor.
 fn in_exponent(expr: &Expr, name: &str, inside: bool) -> bool {
     match &expr.kind {
         ExprKind::Name(n) => inside && n == name,
@@ -145,23 +146,25 @@ fn in_exponent(expr: &Expr, name: &str, inside: bool) -> bool {
             [low, high, equation].into_iter().any(|e| in_exponent(e, name, inside))
         }
         ExprKind::Call(function, arguments) => {
-            let curved = !matches!(function, Function::Abs | Function::Min | Function::Max | Function::Sqrt);
-            arguments.iter().any(|a| in_exponent(a, name, (inside || curved) && !is_logarithm(expr)))
+            let nonlinear =
+                !matches!(function, Function::Abs | Function::Min | Function::Max | Function::Sqrt);
+            arguments.iter().any(|a| in_exponent(a, name, (inside || nonlinear) && !is_logarithm(expr)))
         }
         _ => false,
     }
 }
 
+/// Returns whether an expression is a logarithm.
 fn is_logarithm(expr: &Expr) -> bool {
     matches!(expr.kind, ExprKind::Call(Function::Log | Function::Log10 | Function::Log2, _))
 }
 
-/// Finds the power terms `exp(a − alpha·log N)` and `b·exp(−alpha·log N)` and plans to centre their logarithms.
+/// Finds the power terms `exp(a − alpha·log N)` and `b·exp(−alpha·log N)`, and plans to centre their logarithms.
 pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -> CentringPlan {
     build.declare(coordinates, &CentringPlan::default());
     let value = build.expression(&law.prediction);
     let mut plan = CentringPlan::default();
-    // These first: what their shifts depend on stays as it is.
+    // These come first, because coordinates on which a shift depends are not shifted themselves.
     let has_no_sign = |c: &Coordinate| {
         c.scale == Scale::Linear
             && c.role == Role::Amplitude
@@ -172,7 +175,7 @@ pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -
         let factor = derivatives.of(&mut build.graph, value, i as u32);
         if let Some(argument) = exponent_of(&build.graph, factor) {
             let form = LinearForm::expand(&build.graph, argument);
-            let terms = match at_ends(&mut build.graph, argument, &form, coordinates) {
+            let terms = match shift_at_data_ends(&mut build.graph, argument, &form, coordinates) {
                 Some(term) => vec![term],
                 None => shift_terms(&build.graph, &form, 1.0, coordinates),
             };
@@ -208,10 +211,11 @@ pub fn centring_plan(build: &mut Build, law: &Law, coordinates: &[Coordinate]) -
     plan
 }
 
-/// An exponent that rises or falls all along the one data column that it reads, at the end where it is larger; where
-/// that depends on the parameters, the logarithm of the sum of the exponentials at both. None where the mean of logarithms
-/// serves, which tells amplitude and exponent apart better.
-fn at_ends(
+/// Returns a shift by an exponent at the end of the data where it is larger, for an exponent that is monotone in the
+/// one data column that it reads. Where the larger end depends on the parameters, the shift is the logarithm of the sum
+/// of the exponentials at both ends. None where the mean of logarithms can be used, which separates amplitude and
+/// exponent better.
+fn shift_at_data_ends(
     graph: &mut Graph,
     argument: Id,
     form: &LinearForm,
@@ -238,15 +242,15 @@ fn at_ends(
     if !ends.iter().all(|&end| can_shift(graph, end, coordinates)) {
         return None;
     }
-    let value = match course(graph, argument, coordinates)? {
-        Course::Falls => ends[0],
-        Course::Rises => ends[1],
-        Course::Either => graph.log_add_exp(ends[0], ends[1]),
+    let value = match monotonicity(graph, argument, coordinates)? {
+        Monotonicity::Decreasing => ends[0],
+        Monotonicity::Increasing => ends[1],
+        Monotonicity::Undetermined => graph.log_add_exp(ends[0], ends[1]),
     };
     Some(ShiftTerm { coefficient: 1.0, factors: Vec::new(), reference: Reference::Value(value) })
 }
 
-/// The argument of the exponential that a node is, but for a constant factor.
+/// Returns the argument of the exponential that a node is, apart from a constant factor.
 fn exponent_of(graph: &Graph, node: Id) -> Option<Id> {
     match graph.node(node) {
         Node::Unary(Unary::Exp, argument) => Some(argument),
@@ -257,8 +261,8 @@ fn exponent_of(graph: &Graph, node: Id) -> Option<Id> {
     }
 }
 
-/// The terms of an exponent that are a product of parameters and one logarithm of data; `scale` is the coefficient of the
-/// amplitude's own logarithm.
+/// Returns the terms of an exponent that are a product of parameters and one logarithm of data; `scale` is the
+/// coefficient of the amplitude's own logarithm.
 fn shift_terms(graph: &Graph, form: &LinearForm, scale: f64, coordinates: &[Coordinate]) -> Vec<ShiftTerm> {
     let mut terms = Vec::new();
     for term in &form.terms {
@@ -278,40 +282,45 @@ fn shift_terms(graph: &Graph, form: &LinearForm, scale: f64, coordinates: &[Coor
     terms
 }
 
-/// How a node changes with the data, whatever the parameters are.
+/// How a node changes with the data.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Course {
-    Rises,
-    Falls,
-    /// One of the two, as the parameters are.
-    Either,
+enum Monotonicity {
+    /// It increases, whatever the parameters are.
+    Increasing,
+    /// It decreases, whatever the parameters are.
+    Decreasing,
+    /// It increases or decreases, depending on the parameters.
+    Undetermined,
 }
 
-impl Course {
-    fn opposite(self) -> Course {
+impl Monotonicity {
+    fn opposite(self) -> Monotonicity {
         match self {
-            Course::Rises => Course::Falls,
-            Course::Falls => Course::Rises,
-            Course::Either => Course::Either,
+            Monotonicity::Increasing => Monotonicity::Decreasing,
+            Monotonicity::Decreasing => Monotonicity::Increasing,
+            Monotonicity::Undetermined => Monotonicity::Undetermined,
         }
     }
 }
 
-/// The course of a node that depends on data; none where it turns, or that is not known.
-fn course(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<Course> {
-    let of = |node: Id| course(graph, node, coordinates);
+/// Returns the monotonicity of a node that depends on data; none where it is not monotone or not known to be.
+fn monotonicity(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<Monotonicity> {
+    let of = |node: Id| monotonicity(graph, node, coordinates);
     let depends = |node: Id| depends_on_data(graph, node);
     match graph.node(node) {
-        Node::Data(_) => Some(Course::Rises),
+        Node::Data(_) => Some(Monotonicity::Increasing),
         Node::Unary(Unary::Exp | Unary::Ln | Unary::LnBase | Unary::Sqrt, a) => of(a),
-        Node::Unary(Unary::Neg, a) => of(a).map(Course::opposite),
+        Node::Unary(Unary::Neg, a) => of(a).map(Monotonicity::opposite),
         Node::Add(a, b) | Node::Sub(a, b) => {
-            let second =
-                if matches!(graph.node(node), Node::Sub(..)) { Course::opposite } else { |c: Course| c };
+            let second = if matches!(graph.node(node), Node::Sub(..)) {
+                Monotonicity::opposite
+            } else {
+                |c: Monotonicity| c
+            };
             match (depends(a), depends(b)) {
                 (true, false) => of(a),
                 (false, true) => of(b).map(second),
-                _ => of(a).filter(|c| *c != Course::Either && of(b).map(second) == Some(*c)),
+                _ => of(a).filter(|c| *c != Monotonicity::Undetermined && of(b).map(second) == Some(*c)),
             }
         }
         Node::Mul(a, b) => {
@@ -319,15 +328,16 @@ fn course(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<Course>
             match sign(graph, factor, coordinates) {
                 _ if depends(factor) => None,
                 Some(true) => of(data),
-                Some(false) => of(data).map(Course::opposite),
-                None => of(data).map(|_| Course::Either),
+                Some(false) => of(data).map(Monotonicity::opposite),
+                None => of(data).map(|_| Monotonicity::Undetermined),
             }
         }
         _ => None,
     }
 }
 
-/// Whether a node of parameters is never negative, or never positive; none where it may be either.
+/// Returns whether a node of parameters is never negative (true) or never positive (false); none where it may be
+/// either.
 fn sign(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<bool> {
     match graph.node(node) {
         Node::Constant(bits) => Some(f64::from_bits(bits) >= 0.0),
@@ -348,14 +358,15 @@ fn sign(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<bool> {
     }
 }
 
+/// Returns whether a node depends on data or on the unknown of an equation.
 fn depends_on_data(graph: &Graph, node: Id) -> bool {
     ancestors(graph, node)
         .into_iter()
         .any(|id| matches!(graph.node(id), Node::Data(_) | Node::Unknown | Node::Root(_)))
 }
 
-/// The terms of an equation that are a product of parameters and one factor of the unknown: coefficient, parameters,
-/// and the factor with the equation's lower end in place of the unknown.
+/// Returns the terms of an equation that are a product of parameters and one factor of the unknown: coefficient,
+/// parameters, and the factor with the equation's lower end in place of the unknown.
 fn distances(
     graph: &mut Graph,
     value: Id,
@@ -385,7 +396,8 @@ fn distances(
     found
 }
 
-/// A shift may depend on parameters only, and not on amplitudes, which are shifted themselves.
+/// Returns whether a shift may depend on a node: on parameters only, and not on amplitudes, which are shifted
+/// themselves.
 fn can_shift(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> bool {
     ancestors(graph, node).into_iter().all(|id| match graph.node(id) {
         Node::Data(_) | Node::Unknown | Node::Root(_) => false,
@@ -394,24 +406,24 @@ fn can_shift(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> bool {
     })
 }
 
-/// Arguments of the exponentials below `value`.
+/// Returns the arguments of the exponentials below `value`.
 fn exponents(graph: &Graph, value: Id) -> Vec<Id> {
     let mut arguments = Vec::new();
     for id in ancestors(graph, value) {
         match graph.node(id) {
             Node::Unary(Unary::Exp, a) => arguments.push(a),
             Node::LogAddExp(a, b) => arguments.extend([a, b]),
-            // Where both sides of an equation are logarithms, their powers are found in their difference.
+            // If both sides of an equation are logarithms, their powers appear in the difference.
             Node::Root(index) => arguments.push(graph.equation(index).residual),
             _ => {}
         }
     }
-    // A prediction that is one exponential loses it under the logarithm.
+    // A prediction that is a single exponential loses it under the logarithm.
     arguments.push(value);
     arguments
 }
 
-/// Gives exponents of centred logarithms the spread of those columns as their metric.
+/// Sets the metric of exponents of centred logarithms to the spread of those columns.
 pub fn set_metrics(coordinates: &mut [Coordinate], graph: &Graph, value: Id) {
     for argument in exponents(graph, value) {
         for term in LinearForm::expand(graph, argument).terms {

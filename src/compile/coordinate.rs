@@ -1,94 +1,95 @@
 //! The solver's coordinates.
 //!
-//! The solver does not see `A` and `alpha` but coordinates in which the problem is well scaled:
+//! The solver works not in `A` and `alpha` but in coordinates in which the problem is well scaled:
 //!
-//! * a positive parameter that scales something (an amplitude, a characteristic scale) is replaced by its
-//!   logarithm, so that its domain is open and steps are relative;
-//! * an additive floor such as `E` and an exponent stay as they are, with their domain as bounds, so that
-//!   a floor of exactly zero is reached in finitely many steps;
-//! * where an amplitude multiplies a power of a variable, `A·N^-alpha`, its coordinate is the logarithm of
-//!   the term at the geometric-mean observation: `a' = log A − alpha·mean(log N)`. Raw `log A` and `alpha`
-//!   are correlated to 0.999 on real sweeps; `a'` and `alpha` hardly;
-//! * where the amplitude has no sign of its own, so that it has no logarithm, its coordinate is the amplitude times the
-//!   same power: `b' = b·exp(−c·mean(log x))` for `b·x^-c`. Other exponentials, as in `b·(d + x)^-c` or `b·exp(-c*x)`, are
-//!   taken at the ends of the data, where the larger one is about the largest that they get;
-//! * where it stands in an equation beside a power of a distance to the unknown, as `b` does in
-//!   `log(y − e) − a·log(e0 − y) = log b − c·log x`, that distance is taken at the lower end: `log b + a·log(e0 − e)`
-//!   stays where it is when `a` and `e0` grow together, `log b` does not.
+//! * a positive parameter that scales something (an amplitude, a characteristic scale) is replaced by its logarithm, so
+//!   that its domain is open and steps are relative;
+//! * an additive offset such as `E` and an exponent stay as they are, with their domain as bounds, so that an offset of
+//!   exactly zero is reached in finitely many steps;
+//! * where an amplitude multiplies a power of a variable, `A·N^-alpha`, its coordinate is the logarithm of the term at
+//!   the geometric-mean observation: `a' = log A − alpha·mean(log N)`. `log A` and `alpha` are correlated to 0.999 on
+//!   real sweeps, `a'` and `alpha` hardly;
+//! * an amplitude of either sign has no logarithm; its coordinate is the amplitude times the same power: `b' =
+//!   b·exp(−c·mean(log x))` for `b·x^-c`. Other exponentials, as in `b·(d + x)^-c` or `b·exp(-c*x)`, are taken at the
+//!   ends of the data, where the larger one is about their maximum;
+//! * where an amplitude stands in an equation beside a power of a distance to the unknown, as `b` does in `log(y − e) −
+//!   a·log(e0 − y) = log b − c·log x`, that distance is taken at the lower end: `log b + a·log(e0 − e)` stays constant
+//!   when `a` and `e0` grow together, `log b` does not.
 //!
-//! The change of coordinates is itself built into the expression graph, so derivatives with respect to the
-//! coordinates are exact and the hot loop computes `exp(a' − alpha·u)` with the centred column `u`.
+//! The transformation is part of the expression graph, so derivatives with respect to the coordinates are exact, and
+//! the inner loop computes `exp(a' − alpha·u)` with the centred column `u`.
 
 use crate::law::graph::ancestors;
 use crate::law::graph::{Graph, Id, Node};
 
-/// A free coordinate of the solver and the parameter it stands for.
+/// A free coordinate of the solver, and the parameter that it describes.
 #[derive(Debug, Clone)]
 pub struct Coordinate {
-    /// Index into [`crate::law::Law::parameters`].
+    /// The parameter's index in [`crate::law::Law::parameters`].
     pub parameter: usize,
     pub scale: Scale,
-    /// Bounds in the coordinate's own units; infinite where there are none. A logarithmic coordinate of a
+    /// The lower bound, in the coordinate's own units; infinite where there is none. A logarithmic coordinate of a
     /// domain that starts at 0 has no lower bound: the edge is tried separately (see `optimize::boundary`).
     pub low: f64,
+    /// The upper bound, in the coordinate's own units; infinite where there is none.
     pub high: f64,
     pub metric: Metric,
     pub role: Role,
 }
 
 impl Coordinate {
-    /// Whether the prediction is linear in this coordinate, the others given. Where the objective has a finite minimum
-    /// over the other coordinates, it has one over these.
+    /// Returns whether the prediction is linear in this coordinate, given the others. If the objective has a finite
+    /// minimum over the other coordinates, it has one over this coordinate too.
     pub fn is_conditionally_linear(&self) -> bool {
         self.scale == Scale::Linear && matches!(self.role, Role::Offset | Role::Amplitude)
     }
 }
 
-/// How a coordinate relates to its parameter.
+/// The scale on which a coordinate describes its parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
     Linear,
     Log,
 }
 
-/// What one unit of a coordinate is worth in the trust region.
+/// The unit of a coordinate in the trust region.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Metric {
-    /// Commensurate as it is: a logarithm.
+    /// One: a logarithm is commensurate as it is.
     Unit,
-    /// An exponent: one unit moves the term by the spread of these data columns.
+    /// The spread of these data columns, by which one unit of an exponent moves its term.
     Spread(Vec<u32>),
-    /// Taken from the Jacobian's column, largest seen so far.
+    /// The norm of the Jacobian's column, the largest seen so far.
     Column,
 }
 
-/// What the structure of the law says about a parameter; decides where starts are drawn.
+/// The role of a parameter in the structure of the law, which decides how its starts are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Added to the prediction as it is.
+    /// It is added to the prediction.
     Offset,
-    /// The prediction is the root of an equation, and this its lower end.
+    /// The prediction is the root of an equation, and this is its lower end.
     LowEnd,
-    /// The prediction is the root of an equation, and this its upper end.
+    /// The prediction is the root of an equation, and this is its upper end.
     HighEnd,
     /// The prediction is linear in it, jointly with the other amplitudes.
     Amplitude,
-    /// The prediction is linear in it piece by piece: it stands under `min`, `max` or `abs`.
+    /// The prediction is piecewise linear in it: it stands under `min`, `max` or `abs`.
     Piece,
-    /// Stands in an exponent or in the argument of a function.
+    /// It stands in an exponent or in the argument of a function.
     Exponent,
-    /// Anything else: a characteristic scale.
+    /// Any other role, such as a characteristic scale.
     Shape,
 }
 
-/// Upper bound of every logarithmic coordinate: `exp` of it is near the largest number. A search that follows
-/// a valley to infinity stops here, and the fit is then called underdetermined.
+/// The upper bound of every logarithmic coordinate, whose `exp` is near the largest float64. A search that diverges
+/// stops here.
 pub const LARGEST_LOG: f64 = 690.0;
 
-/// Which data columns are centred, and by what each amplitude's coordinate is shifted.
+/// The data columns that are centred, and the shift of each amplitude's coordinate.
 #[derive(Debug, Default)]
 pub struct CentringPlan {
-    /// Per shifted coordinate: terms `coefficient · Π factors · mean(column)`, to be subtracted.
+    /// Per shifted coordinate: terms `coefficient · Π factors · reference`, to be subtracted.
     pub(in crate::compile) shifts: Vec<(usize, Vec<ShiftTerm>)>,
 }
 
@@ -101,7 +102,7 @@ pub(in crate::compile) struct ShiftTerm {
 }
 
 impl ShiftTerm {
-    /// The coordinates that it depends on.
+    /// Returns the coordinates on which the term depends.
     fn coordinates(&self, graph: &Graph) -> impl Iterator<Item = usize> {
         let value = match self.reference {
             Reference::Mean(_) => None,
@@ -117,18 +118,18 @@ impl ShiftTerm {
     }
 }
 
-/// Where a term is taken to shift an amplitude by it.
+/// The reference point at which a term is evaluated.
 #[derive(Debug)]
 pub(in crate::compile) enum Reference {
     /// The mean of a data column.
     Mean(u32),
-    /// An exponent at the ends of its data; an equation's unknown at its lower end.
+    /// A node: an exponent at the ends of its data, or a factor of an equation at its lower end.
     Value(Id),
 }
 
 impl CentringPlan {
-    /// Plans to shift a coordinate, unless that is planned already. A coordinate that a shift depends on is not shifted
-    /// itself: terms that would make it so are left out.
+    /// Plans to shift a coordinate, unless it is shifted already. Terms are left out that would make a coordinate
+    /// shifted on which a shift depends.
     pub(in crate::compile) fn add(&mut self, graph: &Graph, coordinate: usize, mut terms: Vec<ShiftTerm>) {
         let is_shifted = |i: usize| self.shifts.iter().any(|(known, _)| *known == i);
         terms.retain(|term| !term.coordinates(graph).any(|i| i == coordinate || is_shifted(i)));
@@ -142,7 +143,7 @@ impl CentringPlan {
         }
     }
 
-    /// The columns to centre.
+    /// Returns the columns to centre.
     pub fn columns(&self) -> Vec<u32> {
         let terms = self.shifts.iter().flat_map(|(_, terms)| terms);
         let mut columns: Vec<u32> = terms
@@ -156,7 +157,7 @@ impl CentringPlan {
         columns
     }
 
-    /// The shift of coordinate `i`, as a node.
+    /// Returns the shift of coordinate `i`, as a node.
     pub fn shift(&self, graph: &mut Graph, i: usize) -> Id {
         let mut sum = graph.constant(0.0);
         for (_, terms) in self.shifts.iter().filter(|(shifted, _)| *shifted == i) {

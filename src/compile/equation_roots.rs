@@ -1,7 +1,7 @@
 //! Roots of equations over a block of packs.
 //!
-//! All lanes of a block search together, each in its own bracket; the equation's instructions run for as long as
-//! any of them is open. What a lane finds depends on its own values alone ([`crate::lanes::root`]).
+//! All lanes of a block iterate together, each in its own bracket, and the equation's instructions run as long as any
+//! bracket is open. The root in a lane depends on that lane's values alone ([`crate::lanes::root`]).
 
 use std::cell::Cell;
 
@@ -12,7 +12,7 @@ use crate::lanes::{LANES, Pack};
 
 use super::operands::{BLOCK, Operands};
 
-/// The searches of one pack.
+/// The state of the root searches of one pack.
 #[derive(Clone, Copy)]
 struct Searches {
     low: Pack,
@@ -22,7 +22,7 @@ struct Searches {
     open: Pack,
 }
 
-/// Where the equation of a block is read and its unknown is written.
+/// The operands of an equation over a block, and the cells of its unknown.
 #[derive(Clone, Copy)]
 pub struct Places<'a> {
     pub low: Operands<'a>,
@@ -32,7 +32,7 @@ pub struct Places<'a> {
     pub unknown: &'a [Cell<Pack>],
 }
 
-/// Leaves the roots in `places.unknown`; `equation` computes value and slope there.
+/// Leaves the roots in `places.unknown`; `equation` computes value and slope at the unknown.
 pub fn solve_block<L: Lanes>(token: L::Token, places: Places, equation: impl Fn()) {
     let len = places.unknown.len();
     let at_low = at_end::<L>(token, places, places.low, above::<L>, &equation);
@@ -58,7 +58,7 @@ pub fn solve_block<L: Lanes>(token: L::Token, places: Places, equation: impl Fn(
     }
 }
 
-/// The equation's value at one end of every bracket, or beside it where there is none at the end itself.
+/// Returns the equation's value at one end of every bracket, or just inside where it has none at the end itself.
 fn at_end<L: Lanes>(
     token: L::Token,
     places: Places,
@@ -97,7 +97,7 @@ fn at_end<L: Lanes>(
     values
 }
 
-/// One round of every search.
+/// Advances every search by one round.
 fn observe<L: Lanes>(token: L::Token, places: Places, all: &mut [Searches], round: usize) {
     L::vectorize(
         token,

@@ -17,21 +17,23 @@ use super::operands::{BLOCK, Operands};
 use super::program::{Instruction, Op, Operand, ParameterProgram, Program};
 use crate::law::graph::{LN_ZERO, Unary};
 
-/// What a block of observations is read from.
+/// A block of observations, and everything that a program reads and writes for it.
 #[derive(Clone, Copy)]
 pub struct Block<'a> {
     pub slots: &'a [Cell<Pack>],
     /// All columns, one after the other, `stride` packs each.
     pub columns: &'a [Cell<Pack>],
     pub stride: usize,
-    /// First pack of the block and their number, at most [`BLOCK`].
+    /// The first pack of the block.
     pub start: usize,
+    /// The number of packs, at most [`BLOCK`].
     pub len: usize,
     /// [`BLOCK`] packs per register.
     pub registers: &'a [Cell<Pack>],
 }
 
 impl<'a> Block<'a> {
+    /// Returns the packs of an operand.
     #[inline(always)]
     pub fn source(&self, operand: Operand) -> Operands<'a> {
         match operand {
@@ -60,7 +62,7 @@ thread_local! {
 }
 
 impl ParameterProgram {
-    /// Writes the constants; once per workspace.
+    /// Writes the constants to their slots; needed once per workspace.
     pub fn set_constants(&self, slots: &[Cell<Pack>]) {
         for (slot, &value) in slots[self.first_constant()..].iter().zip(&self.constants) {
             slot.set(Pack::splat(value));
@@ -74,14 +76,14 @@ impl ParameterProgram {
         execute::<L>(token, &self.instructions, &block, Space::Slots);
     }
 
-    /// The outputs for one vector of coordinates.
+    /// Returns the outputs for one vector of coordinates.
     pub fn evaluate(&self, coordinates: &[f64], means: &[f64]) -> Vec<f64> {
         let mut out = Vec::with_capacity(self.outputs.len());
         self.evaluate_into(coordinates, means, &mut out);
         out
     }
 
-    /// The same into a vector that is there.
+    /// Like [`ParameterProgram::evaluate`], reusing the capacity of `out`.
     pub fn evaluate_into(&self, coordinates: &[f64], means: &[f64], out: &mut Vec<f64>) {
         SLOTS.with_borrow_mut(|slots| {
             slots.resize(slots.len().max(self.n_slots), Cell::new(Pack::ZERO));
@@ -96,7 +98,7 @@ impl ParameterProgram {
         });
     }
 
-    /// The outputs for many vectors of coordinates, row after row, computed eight lanes wide.
+    /// Computes the outputs for many vectors of coordinates (row-major), eight lanes wide.
     pub fn evaluate_rows(&self, level: Level, rows: &[f64], means: &[f64], out: &mut Vec<f64>) {
         let p = self.n_coordinates;
         out.clear();
@@ -136,14 +138,14 @@ impl Program {
     }
 }
 
-/// Where results go.
+/// The memory that results are written to.
 #[derive(Clone, Copy, PartialEq)]
 enum Space {
     Slots,
     Registers,
 }
 
-/// All instructions over one block: compiled once per kind of vector, whoever calls it.
+/// Runs all instructions over one block. Compiled once per vector type, whoever calls it.
 fn execute<L: Lanes>(token: L::Token, instructions: &[Instruction], block: &Block, space: Space) {
     L::vectorize(
         token,
@@ -171,7 +173,7 @@ fn execute<L: Lanes>(token: L::Token, instructions: &[Instruction], block: &Bloc
     );
 }
 
-/// The roots of an equation that its instructions compute.
+/// Computes the roots of an equation from its instructions.
 fn solve<L: Lanes>(
     token: L::Token,
     unknown: &[Cell<Pack>],
@@ -205,7 +207,7 @@ macro_rules! each {
     }};
 }
 
-/// One instruction over a block.
+/// Runs one instruction over a block.
 #[inline(always)]
 fn apply<L: Lanes>(token: L::Token, op: Op, target: &[Cell<Pack>], a: Operands, b: Operands, c: Operands) {
     match op {

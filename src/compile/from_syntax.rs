@@ -1,4 +1,4 @@
-//! From syntax to graph: a law's formula becomes nodes, data expressions become leaves.
+//! Translates a formula to the expression graph: expressions of data become leaves, everything else nodes.
 
 use crate::formula::{BinaryOp, Expr, ExprKind, Function, names};
 
@@ -10,16 +10,17 @@ use crate::law::{Domain, Law};
 pub struct Build<'a> {
     law: &'a Law,
     pub graph: Graph,
-    /// Data expressions met so far; `Recipe::Source(i)` is the i-th.
+    /// The data expressions met so far; `Recipe::Source(i)` is the i-th.
     pub sources: Vec<Expr>,
     source_texts: Vec<String>,
-    /// What each parameter of the law stands for at present.
+    /// The node that each parameter of the law currently stands for.
     pub parameters: Vec<Id>,
     /// The name of the unknown, inside an equation.
     unknown: Option<String>,
 }
 
 impl<'a> Build<'a> {
+    /// Returns an empty graph for a law, with fixed parameters as constants.
     pub fn new(law: &'a Law) -> Self {
         let mut graph = Graph::default();
         let mut held = 0..;
@@ -38,7 +39,7 @@ impl<'a> Build<'a> {
         Build { law, graph, sources: Vec::new(), source_texts: Vec::new(), parameters, unknown: None }
     }
 
-    /// Free parameters become coordinates in the order of the law, untransformed.
+    /// Declares the free parameters as coordinates, in the order of the law, without transformation.
     pub fn declare_natural(&mut self) {
         let mut next = 0;
         for (i, parameter) in self.law.parameters.iter().enumerate() {
@@ -49,7 +50,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// Free parameters become functions of the coordinates; gives each coordinate's shift.
+    /// Declares the free parameters as functions of the coordinates, and returns the shift of each coordinate.
     pub fn declare(&mut self, coordinates: &[Coordinate], plan: &CentringPlan) -> Vec<Id> {
         let mut shifts = Vec::with_capacity(coordinates.len());
         for (i, coordinate) in coordinates.iter().enumerate() {
@@ -86,12 +87,12 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// The node of an expression, parameters as declared at present.
+    /// Returns the node of an expression, with parameters as currently declared.
     pub fn expression(&mut self, expr: &Expr) -> Id {
         let used = names(expr);
         let is_data =
             |name: &&str| self.law.parameter(name).is_none() && self.unknown.as_deref() != Some(name);
-        // (An equation of data alone is evaluated once per sweep, as all data expressions are.)
+        // An equation of data alone is a data expression too and evaluated once per sweep.
         if !used.is_empty() && used.iter().all(is_data) {
             return self.data(expr);
         }
@@ -127,11 +128,12 @@ impl<'a> Build<'a> {
                 self.unknown = None;
                 self.graph.root(low, high, residual)
             }
-            // The parser lets conditions through only where a condition is asked for.
+            // The parser accepts conditions only where they are allowed.
             _ => self.graph.constant(f64::NAN),
         }
     }
 
+    /// Returns the leaf of a data expression.
     fn data(&mut self, expr: &Expr) -> Id {
         let text = expr.to_string();
         let source = match self.source_texts.iter().position(|t| *t == text) {
@@ -145,6 +147,7 @@ impl<'a> Build<'a> {
         self.graph.data(Recipe::Source(source as u32))
     }
 
+    /// Returns the node of a function call.
     fn call(&mut self, function: Function, arguments: &[Id]) -> Id {
         let g = &mut self.graph;
         let a = arguments[0];

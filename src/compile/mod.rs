@@ -1,18 +1,19 @@
-//! A law becomes a program over lanes: its coordinates are chosen, its expression is built on the graph, differentiated
-//! twice, and lowered.
+//! Compiles a law to a program over lanes: chooses the solver's coordinates, builds the expression graph,
+//! differentiates it twice, and lowers it to straight-line code.
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! | --- | --- |
-//! | [`model`] | a law compiled for a residual space: the entry |
-//! | `coordinate` | the solver's coordinates and what they are for |
-//! | `choose_coordinates` | which coordinates suit a law, read off its structure |
+//! | [`model`] | a law compiled for a residual space: the entry point |
+//! | `coordinate` | the solver's coordinates and why they are used |
+//! | `choose_coordinates` | the coordinates that suit a law, from its structure |
 //! | `from_syntax` | syntax to graph |
 //! | `program` | graph nodes lowered to straight-line programs |
-//! | `operands` | what a loop over a block reads |
+//! | `operands` | the operands of a loop over a block |
 //! | `execute` | programs run over blocks of packs |
 //! | `equation_roots` | roots of equations within a program |
 //!
-//! There is no hand-written path for the famous laws: catalogue and typed formulas run the same way. Nothing here knows data.
+//! Laws of the catalogue and typed formulas are compiled in the same way. The folder knows nothing of data, residuals'
+//! losses or searches.
 
 mod choose_coordinates;
 mod coordinate;
@@ -27,6 +28,6 @@ mod tests;
 
 pub use coordinate::{Coordinate, LARGEST_LOG, Metric, Role, Scale};
 pub use execute::Block;
-pub use model::{Bend, BendPlace, Model};
+pub use model::{Model, SecondDerivative, SecondDerivativeSource};
 pub use operands::{BLOCK, Operands};
 pub use program::{Op, Operand, ParameterProgram, Program};

@@ -1,5 +1,4 @@
-//! A law in the solver's coordinates, compiled.
-//!
+//! A law compiled for a residual space, in the solver's coordinates.
 
 use std::collections::HashMap;
 
@@ -17,66 +16,67 @@ use crate::law::{Law, Residual};
 #[derive(Debug)]
 pub struct Model {
     pub coordinates: Vec<Coordinate>,
-    /// Their bounds.
+    /// The bounds of the coordinates.
     pub bounds: Vec<(f64, f64)>,
     pub residual: Residual,
-    /// Data expressions of the law, evaluated once per sweep as written.
+    /// The data expressions of the law, evaluated once per sweep as written.
     pub sources: Vec<Expr>,
     /// The data columns that programs read: sources, their logarithms, centred columns.
     pub recipes: Vec<Recipe>,
-    /// The columns, by recipe, that some program reads; the others are steps on the way to them.
+    /// The columns, by recipe, that some program reads; the others are intermediate.
     pub read_columns: Vec<u32>,
-    /// `T(prediction)` alone.
+    /// The program of `T(prediction)` alone.
     pub value: Program,
-    /// What searches evaluate: `T(prediction)`, its first derivatives, and in the tail the bends that are none of these.
+    /// The program of searches: `T(prediction)`, its first derivatives, and in the tail the second derivatives that are
+    /// none of these.
     pub search: Program,
-    /// The law's own share of the Hessian, where it costs searches little; empty where it does not.
-    pub bends: Vec<Bend>,
-    /// Whether that share is `bends − ∂m ∂mᵀ`: residuals are of a logarithm.
-    pub bends_of_log: bool,
-    /// `T(prediction)`, first derivatives, then the second derivatives named by `curved`.
+    /// The law's second derivatives as searches use them; empty where they make an evaluation too expensive.
+    pub second_derivatives: Vec<SecondDerivative>,
+    /// Whether residuals are of a logarithm: `second_derivatives` then lack the term `−∂m ∂mᵀ`.
+    pub second_of_log: bool,
+    /// The program of `T(prediction)`, first derivatives, then the second derivatives named by `second_pairs`.
     pub hessian: Program,
-    /// Pairs (i, j), i ≥ j, whose second derivative is not identically zero, in program order.
-    pub curved: Vec<(usize, usize)>,
-    /// All of the law's parameters in natural units and in its order.
+    /// The pairs (i, j), i ≥ j, whose second derivative is not identically zero, in program order.
+    pub second_pairs: Vec<(usize, usize)>,
+    /// The program of the law's parameters in natural units, in the order of the law.
     pub natural: ParameterProgram,
-    /// `∂ parameter / ∂ coordinate`, row by row.
+    /// The program of `∂ parameter / ∂ coordinate`, row-major.
     pub natural_jacobian: ParameterProgram,
-    /// Per coordinate, what is added to a logarithmic one to give the parameter's logarithm; of a linear one the logarithm
-    /// of what it is multiplied by to give the parameter.
+    /// The program of the shifts, one per coordinate. A shift is added to a logarithmic coordinate to give the
+    /// parameter's logarithm; of a linear coordinate, it is the logarithm of the factor that gives the parameter.
     pub shift: ParameterProgram,
     /// The coordinates in which the prediction is jointly linear (for logarithmic ones: in their `exp`).
     pub amplitudes: Vec<usize>,
     /// Whether the law has corners: coordinates stand under `min`, `max` or `abs`.
     pub has_corners: bool,
-    /// Coordinates in which `T(prediction)` is jointly linear, and whether by their exponential: amplitudes for linear
-    /// residuals, and for residuals of a logarithm those of a power law, since `log b + c·log x` is linear in `log b`
-    /// and `c`.
+    /// The coordinates in which `T(prediction)` is jointly linear, and whether in their exponential: amplitudes for
+    /// linear residuals; for residuals of a logarithm those of a power law, since `log b + c·log x` is linear in `log
+    /// b` and `c`.
     pub linear: Vec<(usize, Scale)>,
-    /// The prediction (not transformed) with every amplitude at zero, then each amplitude's factor.
+    /// The program of the prediction (not transformed) with every amplitude at zero, then of each amplitude's factor.
     pub design: Program,
 }
 
-/// An entry (row ≥ column) of the law's own second derivatives as searches use them: of `m = T(prediction)`, or where
-/// `m = log q`, `∂²q/q`, which is `∂²m + ∂m ∂mᵀ`. For sums of powers most of these are first derivatives of `m`.
+/// An entry (row ≥ column) of the law's second derivatives as searches use them: of `m = T(prediction)`, or, where `m =
+/// log q`, `∂²q/q = ∂²m + ∂m ∂mᵀ`. For sums of powers most of them are first derivatives of `m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bend {
+pub struct SecondDerivative {
     pub row: usize,
     pub column: usize,
-    pub place: BendPlace,
+    pub source: SecondDerivativeSource,
 }
 
-/// Where a bend is found.
+/// The program output that is a second derivative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BendPlace {
-    /// It is the first derivative with respect to this coordinate.
+pub enum SecondDerivativeSource {
+    /// The first derivative with respect to this coordinate.
     First(usize),
     /// The output of this number of the tail.
     Own(usize),
 }
 
-/// Bends are used in searches where they make an evaluation dearer by no more than this share.
-const DEAREST_BENDS: f64 = 0.3;
+/// The largest relative increase in the cost of an evaluation at which searches use second derivatives.
+const MAX_RELATIVE_COST: f64 = 0.3;
 
 impl Model {
     /// Compiles `law` for a residual space. Parameters with a fixed domain become constants.
@@ -97,12 +97,12 @@ impl Model {
         let n = coordinates.len();
         let mut derivatives = Derivatives::default();
         let first: Vec<Id> = (0..n).map(|i| derivatives.of(&mut build.graph, value, i as u32)).collect();
-        let (curved, second): (Vec<(usize, usize)>, Vec<Id>) =
+        let (second_pairs, second): (Vec<(usize, usize)>, Vec<Id>) =
             pairs(&mut build.graph, &mut derivatives, value, n)
                 .into_iter()
                 .map(|(i, j, node)| ((i, j), node))
                 .unzip();
-        let (of_log, bent) = bent(&mut build.graph, &mut derivatives, value, n);
+        let (of_log, model_second) = searched_second(&mut build.graph, &mut derivatives, value, n);
         let naturals = build.parameters.clone();
         let mut natural_slopes = Vec::new();
         for &parameter in &naturals {
@@ -122,10 +122,11 @@ impl Model {
 
         let compiler = Compiler::new(&build.graph, n);
         let value_program = compiler.program(&[value]);
-        let (search, bends, bends_of_log) = match search_program(&compiler, value, &first, &bent) {
-            Some((program, bends)) => (program, bends, of_log),
-            None => (compiler.program(&[&[value], first.as_slice()].concat()), Vec::new(), false),
-        };
+        let (search, second_derivatives, second_of_log) =
+            match search_program(&compiler, value, &first, &model_second) {
+                Some((program, second_derivatives)) => (program, second_derivatives, of_log),
+                None => (compiler.program(&[&[value], first.as_slice()].concat()), Vec::new(), false),
+            };
         let hessian = compiler.program(&[&[value], first.as_slice(), second.as_slice()].concat());
         let design = compiler.program(&[&[rest], factors.as_slice()].concat());
         let mut read_columns: Vec<u32> = [&value_program, &search, &hessian, &design]
@@ -138,7 +139,9 @@ impl Model {
         let linear = match residual {
             Residual::Linear => amplitudes.iter().map(|&i| (i, coordinates[i].scale)).collect(),
             Residual::Log => {
-                let smooth = not_curved(&curved, n).into_iter().filter(|i| !cornered.contains(&(*i as u32)));
+                let smooth = without_second_derivative(&second_pairs, n)
+                    .into_iter()
+                    .filter(|i| !cornered.contains(&(*i as u32)));
                 smooth.map(|i| (i, Scale::Linear)).collect()
             }
         };
@@ -149,8 +152,8 @@ impl Model {
             read_columns,
             value: value_program,
             search,
-            bends,
-            bends_of_log,
+            second_derivatives,
+            second_of_log,
             hessian,
             design,
             natural: compiler.parameter_program(&naturals),
@@ -158,7 +161,7 @@ impl Model {
             shift: compiler.parameter_program(&shifts),
             recipes: build.graph.recipes().to_vec(),
             sources: build.sources,
-            curved,
+            second_pairs,
             amplitudes,
             coordinates,
             residual,
@@ -166,20 +169,21 @@ impl Model {
     }
 }
 
-/// Coordinates of which no pair has a second derivative.
-fn not_curved(curved: &[(usize, usize)], n: usize) -> Vec<usize> {
+/// Returns coordinates of which no pair has a second derivative.
+fn without_second_derivative(second_pairs: &[(usize, usize)], n: usize) -> Vec<usize> {
     let mut found: Vec<usize> = Vec::new();
     for i in 0..n {
-        let is_curved = |j: usize| curved.contains(&(i.max(j), i.min(j)));
-        if !is_curved(i) && !found.iter().any(|&j| is_curved(j)) {
+        let has_second = |j: usize| second_pairs.contains(&(i.max(j), i.min(j)));
+        if !has_second(i) && !found.iter().any(|&j| has_second(j)) {
             found.push(i);
         }
     }
     found
 }
 
-/// The nodes of all bends that are not zero, with their rows and columns, and whether they are those of a logarithm.
-fn bent(
+/// Returns the second derivatives that searches use and that are not zero, with rows and columns, and whether they are
+/// those of a logarithm.
+fn searched_second(
     graph: &mut Graph,
     derivatives: &mut Derivatives,
     value: Id,
@@ -205,7 +209,7 @@ fn bent(
     (true, second)
 }
 
-/// Second derivatives that are not zero, with their rows and columns.
+/// Returns the second derivatives that are not zero, with their rows and columns.
 fn pairs(graph: &mut Graph, derivatives: &mut Derivatives, of: Id, n: usize) -> Vec<(usize, usize, Id)> {
     let mut found = Vec::new();
     for i in 0..n {
@@ -220,15 +224,15 @@ fn pairs(graph: &mut Graph, derivatives: &mut Derivatives, of: Id, n: usize) -> 
     found
 }
 
-/// A node over the prediction, from quotients that are there already: `x·y` over it is `x` times `y` over it. (Products
-/// stay as they are put together here: the graph's own rewriting would look for those of the prediction again.)
+/// Returns a node over the prediction, from quotients that exist already: `x·y` over it is `x` times `y` over it.
+/// Products are not rewritten here, because the graph's rewriting would search for those of the prediction again.
 fn quotient(graph: &mut Graph, divided: &HashMap<Id, Id>, node: Id) -> Option<Id> {
     if let Some(&known) = divided.get(&node) {
         return Some(known);
     }
     match graph.node(node) {
         Node::Mul(a, b) => {
-            // What is known may be the opposite of a factor's quotient.
+            // The known quotient may be that of the negative factor.
             for (x, y) in [(a, b), (b, a)] {
                 let opposite = graph.neg(y);
                 if let Some(&known) = divided.get(&opposite) {
@@ -250,32 +254,32 @@ fn quotient(graph: &mut Graph, divided: &HashMap<Id, Id>, node: Id) -> Option<Id
     }
 }
 
-/// The program that searches run and its bends; none where bends are dear.
+/// Returns the program of searches and its second derivatives; none where these are too expensive.
 fn search_program(
     compiler: &Compiler,
     value: Id,
     first: &[Id],
-    bent: &[(usize, usize, Id)],
-) -> Option<(Program, Vec<Bend>)> {
+    second: &[(usize, usize, Id)],
+) -> Option<(Program, Vec<SecondDerivative>)> {
     let outputs = [&[value], first].concat();
     let mut own: Vec<Id> = Vec::new();
-    let mut bends = Vec::with_capacity(bent.len());
-    for &(row, column, node) in bent {
-        let place = if let Some(i) = first.iter().position(|&f| f == node) {
-            BendPlace::First(i)
+    let mut second_derivatives = Vec::with_capacity(second.len());
+    for &(row, column, node) in second {
+        let source = if let Some(i) = first.iter().position(|&f| f == node) {
+            SecondDerivativeSource::First(i)
         } else if let Some(k) = own.iter().position(|&o| o == node) {
-            BendPlace::Own(k)
+            SecondDerivativeSource::Own(k)
         } else {
             own.push(node);
-            BendPlace::Own(own.len() - 1)
+            SecondDerivativeSource::Own(own.len() - 1)
         };
-        bends.push(Bend { row, column, place });
+        second_derivatives.push(SecondDerivative { row, column, source });
     }
     let program = compiler.program_with_tail(&outputs, &own);
     // Every output is weighted and summed; the first derivatives with each other, too.
     let p = first.len();
     let sums = (p * (p + 5) / 2) as f64;
     let (plain, whole) = program.costs();
-    let dearer = (whole + sums + 2.0 * own.len() as f64) / (plain + sums);
-    (dearer <= 1.0 + DEAREST_BENDS).then_some((program, bends))
+    let relative_cost = (whole + sums + 2.0 * own.len() as f64) / (plain + sums);
+    (relative_cost <= 1.0 + MAX_RELATIVE_COST).then_some((program, second_derivatives))
 }

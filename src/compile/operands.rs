@@ -1,40 +1,44 @@
-//! What a loop over a block reads.
+//! The operands of a loop over a block of packs.
 
 use std::cell::Cell;
 
 use crate::lanes::{Lanes, Pack};
 
-/// Packs per block: large enough that decoding is cheap, small enough that the registers of a search, some
-/// ten for most laws, stay in the first-level cache.
+/// The number of packs per block: large enough that decoding is cheap, small enough that the registers of a program,
+/// some ten for most laws, stay in the first-level cache.
 pub const BLOCK: usize = 32;
 
-/// Where a loop over a block reads an operand: the k-th pack, or the same pack throughout.
+/// An operand of a loop over a block: the k-th pack, or the same pack throughout.
 #[derive(Clone, Copy)]
 pub struct Operands<'a> {
     pub(super) packs: &'a [Cell<Pack>],
-    /// 0 or 1.
+    /// The stride: 1, or 0 for the same pack throughout.
     pub(super) stride: usize,
 }
 
 impl<'a> Operands<'a> {
-    /// One pack per step.
+    /// Returns an operand with one pack per step.
     pub fn each(packs: &'a [Cell<Pack>]) -> Self {
         Operands { packs, stride: 1 }
     }
 
-    /// The k-th pack.
+    /// Returns the k-th pack.
     #[inline(always)]
     pub fn pack(&self, k: usize) -> Pack {
         self.packs[k * self.stride].get()
     }
 
-    /// Lanes `lane..lane + L::WIDTH` of the k-th pack.
+    /// Returns lanes `lane..lane + L::WIDTH` of the k-th pack.
     #[inline(always)]
     pub fn get<L: Lanes>(&self, token: L::Token, k: usize, lane: usize) -> L {
         L::load(token, &self.pack(k).0[lane..])
     }
 
-    /// Panics unless there are `len` packs to read; makes [`Operands::get_unchecked`] safe for every `k < len`.
+    /// Checks that there are `len` packs to read, which makes [`Operands::get_unchecked`] safe for every `k < len`.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
     #[inline(always)]
     pub fn assert_covers(&self, len: usize) {
         assert!(self.packs.len() > self.stride * len.saturating_sub(1), "a block reads beyond its data");

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::law::graph::{Graph, Id, Node, Unary};
 
-/// Where an instruction finds an operand.
+/// The location of an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operand {
     /// One value per fit.
@@ -72,7 +72,7 @@ pub struct ParameterProgram {
     pub constants: Vec<f64>,
     pub instructions: Vec<Instruction>,
     pub n_slots: usize,
-    /// The slots that are the program's result, where it is one of its own.
+    /// The slots of the results, for a program of its own.
     pub outputs: Vec<u32>,
 }
 
@@ -85,11 +85,11 @@ impl ParameterProgram {
 /// A compiled program: the parameter part, then the main part per observation.
 #[derive(Debug)]
 pub struct Program {
-    /// Tells programs apart, so that a workspace knows whose constants it holds.
+    /// A unique number, by which a workspace knows whose constants it holds.
     pub id: u64,
     pub parameter: ParameterProgram,
     pub instructions: Vec<Instruction>,
-    /// What is run besides where its results are asked for; it reads what the instructions left.
+    /// Instructions that run only on demand; they read what the main part left in registers.
     pub tail: Vec<Instruction>,
     pub n_registers: usize,
     pub outputs: Vec<Operand>,
@@ -98,7 +98,7 @@ pub struct Program {
 }
 
 impl Op {
-    /// About how many vector operations it takes.
+    /// Returns the approximate number of vector operations.
     fn cost(self) -> f64 {
         match self {
             Op::Div => 10.0,
@@ -112,14 +112,14 @@ impl Op {
 }
 
 impl Program {
-    /// About how many vector operations an observation takes, without the tail and with it.
+    /// Returns the approximate number of vector operations per observation, without the tail and with it.
     pub fn costs(&self) -> (f64, f64) {
         let cost = |part: &[Instruction]| part.iter().map(|i| i.op.cost()).sum::<f64>();
         let plain = cost(&self.instructions);
         (plain, plain + cost(&self.tail))
     }
 
-    /// The data columns that the program reads, with repetitions.
+    /// Returns the data columns that the program reads, with repetitions.
     pub fn read_columns(&self) -> Vec<u32> {
         let operands = self.instructions.iter().chain(&self.tail).flat_map(|i| [i.a, i.b, i.c]);
         operands
@@ -132,7 +132,7 @@ impl Program {
     }
 }
 
-/// Compiles nodes of one graph.
+/// Compiles the nodes of one graph.
 pub struct Compiler<'a> {
     graph: &'a Graph,
     n_coordinates: usize,
@@ -160,14 +160,14 @@ impl<'a> Compiler<'a> {
         Compiler { graph, n_coordinates, per_observation, in_equation }
     }
 
-    /// A program whose results depend on parameters alone.
+    /// Returns a program whose results depend on parameters alone.
     pub fn parameter_program(&self, outputs: &[Id]) -> ParameterProgram {
         let (mut program, slots) = self.slots(&self.order(outputs));
         program.outputs = outputs.iter().map(|id| slots[id.index()]).collect();
         program
     }
 
-    /// A program with the given outputs per observation.
+    /// Returns a program with the given outputs per observation.
     pub fn program(&self, outputs: &[Id]) -> Program {
         self.program_with_tail(outputs, &[])
     }
@@ -225,7 +225,7 @@ impl<'a> Compiler<'a> {
         needs
     }
 
-    /// The nodes of an equation that depend on its unknown, operands before users.
+    /// Returns the nodes of an equation that depend on its unknown, operands before users.
     fn equation_order(&self, index: u32) -> Vec<Id> {
         let equation = self.graph.equation(index);
         let inside = |x: &Id| self.in_equation[x.index()];
@@ -312,7 +312,7 @@ impl<'a> Compiler<'a> {
         fused
     }
 
-    /// What the instruction of a node reads.
+    /// Returns the nodes that the instruction of a node reads.
     fn reads(&self, id: Id, fused: Option<Id>) -> Vec<Id> {
         match self.graph.node(id) {
             Node::Root(_) => self.needs(id),
@@ -453,7 +453,7 @@ impl Emission<'_> {
         true
     }
 
-    /// A root's instruction and those of its equation.
+    /// Emits the instruction of a root, and those of its equation.
     fn equation(&mut self, index: u32, root: Instruction) {
         let place = self.instructions.len();
         self.instructions.push(root);

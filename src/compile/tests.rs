@@ -1,5 +1,5 @@
-//! The compiler against independent evaluations: the formula interpreter for values, known limits for the numerics.
-//! (Derivatives are held against differences in high precision: `verify::derivatives`.)
+//! Tests of the compiler: values against the formula interpreter, numerics against known limits. Derivatives are
+//! compared with differences in high precision in `verify::derivatives`.
 
 // Expected values stand as they were computed, with more digits than a float holds.
 #![allow(clippy::excessive_precision)]
@@ -11,7 +11,7 @@ use crate::problem::{LaneData, Loss, Problem, ProgramWorkspace, outputs_lanes};
 use crate::testing::{Uniform, problem, typed_law};
 use crate::verify::cases::{Draws, cases};
 
-/// The prediction by interpreting the formula as written.
+/// Returns the prediction by interpreting the formula as written.
 fn interpreted(law: &Law, parameters: &[f64], variables: &[(String, Vec<f64>)]) -> Vec<f64> {
     let n = variables[0].1.len();
     let mut table = Table::new(n);
@@ -32,7 +32,7 @@ fn bound(law: &Law, residual: Residual, variables: &[(String, Vec<f64>)]) -> Pro
     problem(law, residual, Loss::L2, &columns).1
 }
 
-/// Outputs of the full program, `[output][observation]`, in the problem's order of observations.
+/// Returns the outputs of the full program, `[output][observation]`, in the problem's order of observations.
 fn outputs(problem: &Problem, theta: &[f64]) -> Vec<Vec<f64>> {
     let data = LaneData::spread(problem, &problem.observations.weight);
     let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
@@ -72,7 +72,7 @@ fn every_law_has_the_value_that_its_formula_says() {
     }
 }
 
-/// Value and derivatives of a typed law of one variable `x` at one point.
+/// Returns value and derivatives of a typed law of one variable `x` at one point.
 fn at(text: &str, parameters: &[f64], x: f64) -> Vec<f64> {
     let law = typed_law(text, &["x", "y"]);
     let problem = bound(&law, Residual::Linear, &[("x".to_string(), vec![x])]);
@@ -97,8 +97,8 @@ fn sigmoids_are_right_in_both_tails() {
 fn logarithms_of_sums_of_exponentials_do_not_overflow() {
     let value = at("y ~ log(exp(a*x) + exp(b*x) + exp(c*x))", &[1000.0, 999.0, -5000.0], 1.0);
     assert!((value[0] - (1000.0 + (-1.0_f64).exp().ln_1p())).abs() < 1e-12);
-    let share = 1.0 / (1.0 + (-1.0_f64).exp());
-    assert!((value[1] - share).abs() < 1e-12 && (value[2] - (1.0 - share)).abs() < 1e-12);
+    let fraction = 1.0 / (1.0 + (-1.0_f64).exp());
+    assert!((value[1] - fraction).abs() < 1e-12 && (value[2] - (1.0 - fraction)).abs() < 1e-12);
     assert_eq!(value[3], 0.0);
     assert!((at("y ~ log(1 + exp(a*x))", &[1.0], -800.0)[0]).abs() < 1e-300);
 }
@@ -123,7 +123,7 @@ fn tied_parameters_are_one() {
 }
 
 #[test]
-fn chinchilla_compiles_to_what_it_must_cost() {
+fn chinchilla_compiles_to_the_fewest_operations() {
     // Two exponentials, one logarithm, one division per observation, derivatives included.
     let law = crate::testing::catalogue_law("chinchilla");
     let model = crate::compile::Model::compile(&law, Residual::Log);
@@ -142,8 +142,8 @@ fn chinchilla_compiles_to_what_it_must_cost() {
 const M4: &str = "y ~ solve(y, e, e0, log(y - e) - a*log(e0 - y) = log(b*x^(-c)))";
 const M4_PLAIN: &str = "y ~ solve(y, e, e0, (y - e)/(e0 - y)^a = b*x^(-c))";
 
-/// Root, five first and fifteen second derivatives (rows of the lower triangle) of M4 in e, e0, a, b, c, from
-/// bisection in 60 digits and differences of it (mpmath, step 1e-15).
+/// Root, five first and fifteen second derivatives (rows of the lower triangle) of M4 in e, e0, a, b, c; expected
+/// values from bisection in 60 digits and differences of it (mpmath, step 1e-15).
 #[test]
 fn roots_and_their_derivatives() {
     for (parameters, x, exact) in [
@@ -234,7 +234,7 @@ fn roots_and_their_derivatives() {
             assert_eq!(got.len(), exact.len());
             assert!((got[0] / exact[0] - 1.0).abs() < 1e-15, "{} for {}", got[0], exact[0]);
             for (k, (got, exact)) in got.iter().zip(&exact).enumerate().skip(1) {
-                // What the root's last digit is worth in y − e, twice over in second derivatives.
+                // Rounding of the root is amplified in y − e, twice in second derivatives.
                 let tolerance = if parameters[0] == 1.7 { 1e-11 } else { 1e-13 };
                 assert!((got / exact - 1.0).abs() < tolerance, "{text} {k}: {got:e} for {exact:e}");
             }
@@ -242,7 +242,8 @@ fn roots_and_their_derivatives() {
     }
 }
 
-/// Close to either end, over many orders of magnitude, with large and small exponents (bisection in 60 digits).
+/// Roots close to either end, over many orders of magnitude, with large and small exponents; expected values from
+/// bisection in 60 digits.
 #[test]
 fn roots_in_extreme_places() {
     for (parameters, x, exact) in [
@@ -257,7 +258,7 @@ fn roots_in_extreme_places() {
     ] {
         let [e, e0, a, b, c] = parameters;
         let logarithms = [f64::ln(exact - e), a * f64::ln(e0 - exact), b.ln(), c * f64::ln(x)];
-        // What rounding of the logarithms leaves of the root; the plain form is rounded in its powers.
+        // The root is accurate to the rounding of the logarithms; the plain form is rounded in its powers.
         let size = logarithms.iter().fold(1.0, |size: f64, log| size.max(log.abs()));
         for text in [M4, M4_PLAIN] {
             let got = at(text, &parameters, x)[0];
@@ -265,7 +266,7 @@ fn roots_in_extreme_places() {
             assert!(error <= 2.0 * f64::EPSILON * size, "{text} {parameters:?}: {got:e} for {exact:e}");
         }
     }
-    // Closer to an end than numbers are: the number beside it, and it moves with the end.
+    // A root closer to an end than the spacing of floats is the neighbouring float, and moves with the end.
     let got = at(M4, &[1.0, 3.0, 1.0, 1e-30, 0.0], 1.0);
     assert_eq!(got[0], 1.0_f64.next_up());
     assert!((got[1] - 1.0).abs() < 1e-12 && got[2].abs() < 1e-12, "{got:?}");
@@ -274,7 +275,7 @@ fn roots_in_extreme_places() {
     assert!((got[2] - 1.0).abs() < 1e-12 && got[1].abs() < 1e-12, "{got:?}");
 }
 
-/// Kepler's equation, and inverse functions, whose values and derivatives are known in closed form.
+/// Kepler's equation and inverse functions have values and derivatives in closed form.
 #[test]
 fn roots_without_parameters_in_the_bracket() {
     // M = E − ε·sin E: ∂E/∂ε = sin E/(1 − ε·cos E). E at M = 1, ε = 0.5 is 1.4987011335178483 (mpmath).
@@ -298,9 +299,9 @@ fn roots_without_parameters_in_the_bracket() {
     assert!(at("y ~ solve(t, 0, 1, t + k*x)", &[2.0], 4.0)[0].is_nan());
 }
 
-/// A lane's root does not depend on its neighbours, nor on the vectors it is computed in.
+/// The root in a lane depends neither on its neighbours nor on the vector width.
 #[test]
-fn roots_keep_their_bits_in_any_company() {
+fn roots_do_not_depend_on_other_lanes() {
     let law = crate::testing::catalogue_law("m4");
     let mut uniform = Uniform(11);
     let x: Vec<f64> = (0..203).map(|_| 1e9_f64.powf(uniform.next())).collect();
@@ -319,7 +320,7 @@ fn roots_keep_their_bits_in_any_company() {
     }
 }
 
-/// A formula from the grammar, with corners and shared parts more often than people write them.
+/// Returns a random formula, with corners and shared parts more often than in practice.
 fn random_expression(draws: &mut Uniform, depth: u32, n_parameters: &mut u32) -> String {
     let mut leaf = |draws: &mut Uniform| match (draws.next() * 6.0) as u32 {
         0 => "x".to_string(),
@@ -350,7 +351,7 @@ fn random_expression(draws: &mut Uniform, depth: u32, n_parameters: &mut u32) ->
     }
 }
 
-/// Compiled laws have the values of their formulas, evaluated operation by operation, whatever the graph made of them.
+/// Compiled laws have the values of their formulas, evaluated operation by operation, whatever the graph simplified.
 #[test]
 fn random_laws_have_the_values_of_their_formulas() {
     let mut draws = Uniform(5);
@@ -373,16 +374,19 @@ fn random_laws_have_the_values_of_their_formulas() {
             let expected = expected[problem.observations.rows[i] as usize];
             if expected.is_finite() {
                 compared += 1;
-                let room = 1e-9 * (1.0 + expected.abs());
-                assert!((value - expected).abs() <= room, "{text}: {value}, {expected} at {parameters:?}");
+                let tolerance = 1e-9 * (1.0 + expected.abs());
+                assert!(
+                    (value - expected).abs() <= tolerance,
+                    "{text}: {value}, {expected} at {parameters:?}"
+                );
             }
         }
     }
     assert!(compared > 4000, "{compared}");
 }
 
-/// A law whose program has more than 65,536 slots; value and derivatives follow from the formula by hand:
-/// `∂ˡ/∂pᵢ… Σₖ exp(cₖ·s) = Σₖ cₖˡ·wᵢ…·exp(cₖ·s)` with `s = Σᵢ wᵢ·pᵢ`.
+/// A law whose program has more than 65,536 slots has the right values; expected values from `∂ˡ/∂pᵢ… Σₖ exp(cₖ·s) = Σₖ
+/// cₖˡ·wᵢ…·exp(cₖ·s)` with `s = Σᵢ wᵢ·pᵢ`.
 #[test]
 fn programs_of_any_size_have_the_right_values() {
     let weight = |i: usize| 1.0 + 0.01 * i as f64;

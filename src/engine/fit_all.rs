@@ -254,13 +254,13 @@ impl<'a> Judged<'a> {
 
     /// The sweep under a law, unless too few observations are left.
     fn bind(&mut self, law: usize, tools: &mut Tools) -> Option<Problem> {
-        let Tools { workspace: Workspace { spare, .. }, binder, .. } = tools;
-        let (problem, rejected) = self.run.laws[law].bind(spare.problem(), self.sweep, binder);
+        let Tools { workspace: Workspace { recycled, .. }, binder, .. } = tools;
+        let (problem, rejected) = self.run.laws[law].bind(recycled.problem(), self.sweep, binder);
         self.reject(law, rejected);
         if self.if_enough(law, problem.n()) {
             return Some(problem);
         }
-        spare.keep_problem(problem);
+        recycled.keep_problem(problem);
         None
     }
 
@@ -288,7 +288,7 @@ pub(super) fn reject_only(run: &Run, sweep: &Sweep, tools: &mut Tools) -> Chunk 
     let mut judged = Judged::new(run, sweep);
     for law in 0..run.laws.len() {
         if let Some(problem) = judged.bind(law, tools) {
-            tools.workspace.spare.keep_problem(problem);
+            tools.workspace.recycled.keep_problem(problem);
         }
     }
     let mut chunk = Chunk::default();
@@ -365,7 +365,7 @@ fn fit_law(
         if let Some(fit) = without_culprits(judged, law, fit, workspace) {
             let tools = (&mut *workspace, &mut *replicates);
             record(run, law, judged.sweep, &fit, interrupted, tools, chunk);
-            workspace.spare.keep(fit);
+            workspace.recycled.keep(fit);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Leaving out what was not drawn.
+//! Removes the observations that a replicate did not draw.
 //!
-//! A third of all observations are missing from a replicate, and no processor can predict which: the portable loop has no
-//! branches, and AVX-512 has an instruction for it.
+//! About a third of all observations are missing from a replicate, at places that no branch predictor can guess: the
+//! portable loop has no branches, and AVX-512 has an instruction for it.
 #![cfg_attr(
     not(any(target_arch = "x86", target_arch = "x86_64")),
     allow(dead_code, unused_mut, unused_variables)
@@ -15,8 +15,12 @@ use fearless_simd::Level;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use fearless_simd::{f64x8, prelude::*, u32x8};
 
-/// Writes the places of the counts above zero to the front of `rows`, and to `weight` each such count times `own`; gives
-/// their number. All have the same length.
+/// Writes the places of the counts above zero to the front of `rows`, and each such count times `own` to the front of
+/// `weight`. Returns their number.
+///
+/// # Panics
+///
+/// If the slices differ in length.
 pub fn compact(level: Level, counts: &[u32], own: &[f64], rows: &mut [u32], weight: &mut [f64]) -> usize {
     let mut done = 0;
     let mut kept = 0;
@@ -25,7 +29,7 @@ pub fn compact(level: Level, counts: &[u32], own: &[f64], rows: &mut [u32], weig
         done = counts.len() / STEP * STEP;
         kept = compact_steps(avx512, &counts[..done], own, rows, weight);
     }
-    // By places: what iterators there are for it keep their state in memory.
+    // An indexed loop keeps its state in registers, which iterators do not.
     let n = counts.len().min(own.len());
     for i in done..n {
         rows[kept] = i as u32;
@@ -35,7 +39,7 @@ pub fn compact(level: Level, counts: &[u32], own: &[f64], rows: &mut [u32], weig
     kept
 }
 
-/// Counts that are taken at once.
+/// The number of counts that are processed at once.
 const STEP: usize = 8;
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -56,7 +60,7 @@ fearless_simd::kernel!(
             let rows_drawn: u32x8<_> = _mm256_maskz_compress_epi32(drawn, places.into()).simd_into(avx512);
             let times = _mm512_mul_pd(own, _mm512_cvtepi32_pd(counts));
             let weight_drawn: f64x8<_> = _mm512_maskz_compress_pd(drawn, times).simd_into(avx512);
-            // No further than the counts that have been taken: there is room.
+            // `kept` is at most the number of counts processed, so there is room.
             rows_drawn.store_slice(&mut rows[kept..kept + STEP]);
             weight_drawn.store_slice(&mut weight[kept..kept + STEP]);
             kept += drawn.count_ones() as usize;
@@ -73,13 +77,14 @@ mod tests {
     use super::compact;
     use crate::testing::Uniform;
 
-    /// Of any number of counts, with none, some or all above zero, those above zero are kept in order.
+    /// The counts above zero are kept in order, whether none, some or all of them are.
     #[test]
-    fn keeps_what_was_drawn() {
+    fn counts_above_zero_are_kept_in_order() {
         let mut uniform = Uniform(7);
         for n in (0..70).chain([240, 1000]) {
-            for share in [0.0, 0.1, 0.6, 1.0] {
-                let mut count = || if uniform.next() < share { (uniform.next() * 4.0) as u32 + 1 } else { 0 };
+            for probability in [0.0, 0.1, 0.6, 1.0] {
+                let mut count =
+                    || if uniform.next() < probability { (uniform.next() * 4.0) as u32 + 1 } else { 0 };
                 let counts: Vec<u32> = (0..n).map(|_| count()).collect();
                 let own: Vec<f64> = (0..n).map(|i| 0.1 + i as f64).collect();
                 let expected: Vec<(u32, f64)> = (0..n)
@@ -91,7 +96,7 @@ mod tests {
                     let kept = compact(level, &counts, &own, &mut rows, &mut weight);
                     let found: Vec<(u32, f64)> =
                         rows[..kept].iter().copied().zip(weight[..kept].iter().copied()).collect();
-                    assert_eq!(found, expected, "{n} {share}");
+                    assert_eq!(found, expected, "{n} {probability}");
                 }
             }
         }

@@ -1,8 +1,9 @@
-//! Asymptotic standard errors.
+//! Asymptotic standard errors, and the intervals made of them.
 //!
-//! Least squares: `s²(JᵀWJ)⁻¹` with `s² = RSS/(n − p)`, or 1 where σ is absolute. Other losses, and clusters: `sandwich`.
-//! All over the coordinates that are not on a bound, carried to a parameter by the delta method. Intervals are made on the
-//! parameter's own scale, the logarithm where the solver works in it, and cut at the bounds of its domain.
+//! For least squares the covariance is `s²(JᵀWJ)⁻¹` with `s² = RSS/(n − p)`, or `s² = 1` where σ is absolute. For other
+//! losses and for clusters see `sandwich`. Both are over the coordinates that are not on a bound, and are carried to a
+//! parameter by the delta method. Intervals are made on the parameter's own scale (the logarithm where the solver works
+//! in it) and cut at the bounds of its domain.
 
 use faer::Mat;
 
@@ -13,35 +14,37 @@ use crate::optimize::{Fit, column_scales, weighted_entry};
 
 use super::interval::{normal_quantile, t_quantile};
 use super::options::InferenceOptions;
-use super::sandwich::{Sandwich, Spread};
+use super::sandwich::{Sandwich, VarianceEstimate};
 
-/// What is known of a fit's uncertainty, parameter by parameter.
+/// The uncertainty of a fit, parameter by parameter.
 #[derive(Debug)]
 pub struct Uncertainty<'a> {
     fit: &'a Fit,
-    /// The probability below an interval's upper end, and its normal quantile.
+    /// The probability below the upper end of an interval.
     probability: f64,
+    /// The normal quantile of that probability.
     z: f64,
-    /// The variance of a residual over σ, where least squares' own formula holds.
+    /// The variance of a residual over σ, where the formula of least squares applies.
     residual_variance: Option<f64>,
-    /// None where σ is absolute, so that nothing is to be learnt from residuals.
+    /// The sandwich estimate; none where σ is absolute, so that residuals do not matter.
     sandwich: Option<Sandwich<'a>>,
-    /// `∂ parameter / ∂ coordinate`, by rows.
+    /// `∂ parameter / ∂ coordinate`, row-major, one row per parameter of the law.
     jacobian: Vec<f64>,
 }
 
-/// What is known of one quantity.
+/// The margin of error of one quantity.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+pub struct Margin {
+    /// The standard error.
     pub std_error: f64,
-    /// How many standard errors the interval reaches on each side.
+    /// The half-length of the interval in standard errors.
     pub quantile: f64,
-    /// What the objective rises by there, if it is a parabola.
+    /// The rise of the objective at the end of the interval, in the quadratic approximation.
     pub rise: f64,
 }
 
 impl<'a> Uncertainty<'a> {
-    /// Of a fit that can be trusted.
+    /// Returns the uncertainty of a fit that can be trusted (see `is_trustworthy`).
     pub fn of(fit: &'a Fit, options: &InferenceOptions) -> Uncertainty<'a> {
         let clustered = fit.problem.observations.cluster.is_some();
         let quadratic = fit.problem.loss.is_quadratic() && !clustered;
@@ -61,40 +64,41 @@ impl<'a> Uncertainty<'a> {
         Uncertainty { fit, probability, z, residual_variance, sandwich, jacobian }
     }
 
-    /// The standard error of a parameter of the law; none where it is fixed, on a bound, or not determined.
+    /// Returns the standard error of a parameter of the law, in natural units; none where it is fixed, on a bound, or
+    /// not determined.
     pub fn std_error(&self, parameter: usize) -> Option<f64> {
         let gradient = |i: usize| self.jacobian[parameter * self.fit.problem.p() + i];
         let variance = match self.residual_variance {
-            Some(residual) => residual * self.squares(gradient)?,
-            None => self.sandwich.as_ref()?.spread(gradient)?.variance,
+            Some(residual) => residual * self.quadratic_form(gradient)?,
+            None => self.sandwich.as_ref()?.variance(gradient)?.variance,
         };
         let usable = variance > 0.0 && variance.is_finite() && !self.fit.at_bound[parameter];
         usable.then(|| variance.sqrt())
     }
 
-    /// What is known of a quantity whose derivatives with respect to the problem's coordinates are given.
-    pub fn known(&self, gradient: impl Fn(usize) -> f64) -> Option<Known> {
+    /// Returns the margin of error of a quantity whose derivatives with respect to the problem's coordinates are given.
+    pub fn margin(&self, gradient: impl Fn(usize) -> f64) -> Option<Margin> {
         if let Some(sandwich) = &self.sandwich {
-            let Spread { variance, degrees_of_freedom, rise } = sandwich.spread(gradient)?;
+            let VarianceEstimate { variance, degrees_of_freedom, rise } = sandwich.variance(gradient)?;
             let quantile = t_quantile(self.probability, self.z, degrees_of_freedom);
-            return Some(Known { std_error: variance.sqrt(), quantile, rise: rise * quantile * quantile });
+            return Some(Margin { std_error: variance.sqrt(), quantile, rise: rise * quantile * quantile });
         }
-        // σ is known: the objective is minus the log-likelihood.
-        let variance = self.residual_variance? * self.squares(gradient)?;
+        // With known σ the objective is the negative log-likelihood.
+        let variance = self.residual_variance? * self.quadratic_form(gradient)?;
         let quantile = self.z;
         let usable = variance > 0.0 && variance.is_finite();
-        usable.then(|| Known { std_error: variance.sqrt(), quantile, rise: 0.5 * quantile * quantile })
+        usable.then(|| Margin { std_error: variance.sqrt(), quantile, rise: 0.5 * quantile * quantile })
     }
 
-    /// What [`Uncertainty::known`] would come to if residuals were alike: how far an interval of a coordinate reaches on each
-    /// side.
-    pub fn roughly(&self, coordinate: usize) -> Option<f64> {
+    /// Returns the half-length of a coordinate's interval under residuals of equal variance.
+    pub fn approximate_margin(&self, coordinate: usize) -> Option<f64> {
         let left = degrees_of_freedom(self.fit)?;
-        let squares = self.squares(|i| if i == coordinate { 1.0 } else { 0.0 })?;
-        Some(self.z * (2.0 * self.fit.objective() / left * squares).sqrt())
+        let quadratic_form = self.quadratic_form(|i| if i == coordinate { 1.0 } else { 0.0 })?;
+        Some(self.z * (2.0 * self.fit.objective() / left * quadratic_form).sqrt())
     }
 
-    /// The interval of a parameter of the law, inside its domain; none where it has no standard error.
+    /// Returns the interval of a parameter of the law, in natural units and inside its domain; none where it has no
+    /// standard error.
     pub fn interval(&self, law: &Law, parameter: usize) -> Option<(f64, f64)> {
         let Fit { problem, natural, at_bound, .. } = self.fit;
         let estimate = natural[parameter];
@@ -106,19 +110,19 @@ impl<'a> Uncertainty<'a> {
             Scale::Log => estimate,
             Scale::Linear => 1.0,
         };
-        let known = self.known(|i| self.jacobian[parameter * problem.p() + i] / per_unit)?;
-        let reach = known.quantile * known.std_error;
+        let margin = self.margin(|i| self.jacobian[parameter * problem.p() + i] / per_unit)?;
+        let half_length = margin.quantile * margin.std_error;
         let (low, high) = match coordinate.scale {
-            Scale::Log => (estimate * (-reach).exp(), estimate * reach.exp()),
-            Scale::Linear => (estimate - reach, estimate + reach),
+            Scale::Log => (estimate * (-half_length).exp(), estimate * half_length.exp()),
+            Scale::Linear => (estimate - half_length, estimate + half_length),
         };
         let bounds = law.free_parameters().find(|(i, ..)| *i == parameter).map(|(_, low, high)| (low, high));
         let (least, most) = bounds.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
         Some((low.max(least), high.min(most)))
     }
 
-    /// `gᵀ(JᵀWJ)⁻¹g`.
-    fn squares(&self, gradient: impl Fn(usize) -> f64) -> Option<f64> {
+    /// Returns `gᵀ(JᵀWJ)⁻¹g` for a gradient `g`.
+    fn quadratic_form(&self, gradient: impl Fn(usize) -> f64) -> Option<f64> {
         let solution = self.fit.solution.as_ref()?;
         let m = solution.free.len();
         let inverse = &self.fit.identification.inverse;
@@ -131,15 +135,15 @@ impl<'a> Uncertainty<'a> {
     }
 }
 
-/// Observations with weight less free parameters, where positive.
+/// Returns the number of weighted observations minus the number of free parameters, where positive.
 fn degrees_of_freedom(fit: &Fit) -> Option<f64> {
     let n = fit.problem.n_weighted();
     let p = fit.problem.p() + fit.edges.len();
     (n > p).then(|| (n - p) as f64)
 }
 
-/// The diagonal of the hat matrix of the weighted Jacobian over the free coordinates; empty where it cannot
-/// be computed.
+/// Returns the diagonal of the hat matrix of the weighted Jacobian over the free coordinates, one value per
+/// observation; empty where it cannot be computed.
 pub fn leverages(fit: &Fit) -> Vec<f64> {
     let Some(solution) = &fit.solution else { return Vec::new() };
     let rows = &solution.rows;

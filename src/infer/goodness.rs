@@ -1,26 +1,26 @@
-//! Goodness of fit in the response's units and in natural-log units.
+//! Goodness of fit, in the units of the response and in natural logarithms.
 
 use crate::law::Residual;
 use crate::optimize::Fit;
 
-/// Null where undefined.
+/// Measures of goodness of fit; none where they are undefined.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Goodness {
     /// `1 − Σw(y − ŷ)²/Σw(y − ȳ)²`; none where all responses are equal.
     pub r_squared: Option<f64>,
-    /// Root of the weighted mean square of `y − ŷ`.
+    /// The root of the weighted mean square of `y − ŷ`, in the units of the response.
     pub rmse: Option<f64>,
-    /// Root of the weighted mean square of `log y − log ŷ`; none where one of them is not positive.
+    /// The root of the weighted mean square of `log y − log ŷ`; none where one of them is not positive.
     pub rmsle: Option<f64>,
 }
 
-/// Predictions in the response's units, one per observation.
+/// Returns the predictions in the units of the response, one per observation.
 pub fn predictions(fit: &Fit) -> impl Iterator<Item = f64> {
     let values = fit.solution.iter().flat_map(|solution| &solution.rows.value);
     values.map(|value| in_units(fit, *value))
 }
 
-/// A prediction in the response's units.
+/// Returns a prediction in the units of the response.
 fn in_units(fit: &Fit, value: f64) -> f64 {
     match fit.problem.model.residual {
         Residual::Log => value.exp(),
@@ -28,7 +28,7 @@ fn in_units(fit: &Fit, value: f64) -> f64 {
     }
 }
 
-/// Returns how well a fit's predictions meet its responses.
+/// Returns the measures of a fit.
 pub fn goodness(fit: &Fit) -> Goodness {
     let Some(solution) = &fit.solution else { return Goodness::default() };
     let observations = &fit.problem.observations;

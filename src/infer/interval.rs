@@ -1,9 +1,9 @@
-//! Percentiles of replicates, and quantiles of the normal distribution and Student's t.
+//! Percentile intervals of replicates, and quantiles of the normal and Student's t distribution.
 
 use statrs::function::beta::checked_beta_reg;
 use statrs::function::gamma::ln_gamma;
 
-/// Sample standard deviation (n − 1); none below two values.
+/// Returns the sample standard deviation (denominator n − 1); none for fewer than two values.
 pub fn standard_deviation(values: &[f64]) -> Option<f64> {
     let n = values.len() as f64;
     if n < 2.0 {
@@ -14,8 +14,8 @@ pub fn standard_deviation(values: &[f64]) -> Option<f64> {
     Some((squares / (n - 1.0)).sqrt())
 }
 
-/// The central interval of the given confidence, linear interpolation between order statistics (Hyndman & Fan 1996,
-/// definition 7, the default of NumPy and R). Sorts the values.
+/// Returns the central interval of the given confidence, with linear interpolation between order statistics (Hyndman &
+/// Fan 1996, definition 7, the default of NumPy and R). Sorts the values.
 pub fn percentile_interval(values: &mut [f64], confidence: f64) -> Option<(f64, f64)> {
     if values.is_empty() {
         return None;
@@ -25,21 +25,22 @@ pub fn percentile_interval(values: &mut [f64], confidence: f64) -> Option<(f64, 
     Some((quantile(values, tail), quantile(values, 1.0 - tail)))
 }
 
+/// Returns a quantile of sorted values.
 fn quantile(sorted: &[f64], probability: f64) -> f64 {
     let place = probability.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
     let below = place.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);
-    let share = place - below as f64;
-    sorted[below] + share * (sorted[above] - sorted[below])
+    let fraction = place - below as f64;
+    sorted[below] + fraction * (sorted[above] - sorted[below])
 }
 
-/// The standard normal quantile, by Newton's method on libm's complementary error function.
+/// Returns the standard normal quantile, by Newton's method on libm's complementary error function.
 pub fn normal_quantile(probability: f64) -> f64 {
     let target = probability.clamp(1e-300, 1.0 - f64::EPSILON / 2.0);
     let upper = 1.0 - target;
     let mut z = 0.0_f64;
     for _ in 0..100 {
-        // 1 − Φ(z) keeps its digits in the upper tail, where intervals look.
+        // 1 − Φ(z) keeps its digits in the upper tail, where interval ends lie.
         let tail = 0.5 * libm::erfc(z / std::f64::consts::SQRT_2);
         let density = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
         let step = ((tail - upper) / density).clamp(-1.0, 1.0);
@@ -51,13 +52,13 @@ pub fn normal_quantile(probability: f64) -> f64 {
     z
 }
 
-/// With so many degrees of freedom Student's t is the normal distribution to seven digits.
-const NORMAL: f64 = 1e8;
+/// The degrees of freedom from which Student's t equals the normal distribution to seven digits.
+const MAX_DEGREES: f64 = 1e8;
 
-/// The quantile of Student's t with so many degrees of freedom, not below the median: Newton's method on the incomplete beta
-/// function, from Hill's (1970) expansion about the normal quantile `z`.
+/// Returns the quantile of Student's t at a probability of at least 1/2: Newton's method on the incomplete beta
+/// function, from the expansion of Hill (1970) about the normal quantile `z`.
 pub fn t_quantile(probability: f64, z: f64, degrees: f64) -> f64 {
-    if !(degrees < NORMAL) {
+    if !(degrees < MAX_DEGREES) {
         return z;
     }
     let upper = 1.0 - probability;
@@ -73,7 +74,7 @@ pub fn t_quantile(probability: f64, z: f64, degrees: f64) -> f64 {
         let density = (log_density - (half + 0.5) * (t * t / degrees).ln_1p()).exp();
         let step = ((tail - upper) / density).clamp(-0.5 * t, t);
         t += step;
-        // Newton's steps square what is left.
+        // Newton's method converges quadratically.
         if step.abs() <= 1e-6 * t {
             break;
         }

@@ -1,8 +1,8 @@
-//! Information criteria under the loss's own density.
+//! Information criteria under the density that belongs to the loss.
 //!
-//! Residuals `u = r/σ` are taken to have the density `exp(−w·ρ(u)/τ) / (σ·Z(τ/w))`, with `τ` by maximum
-//! likelihood and counted as a parameter; for `l2` this is the Gaussian. It is turned into a density of the
-//! response by `|T′(y)|`, so that fits in `log` and `linear` compare.
+//! Residuals `u = r/σ` have the density `exp(−w·ρ(u)/τ) / (σ·Z(τ/w))`, with `τ` estimated by maximum likelihood and
+//! counted as a parameter; for `l2` this is the Gaussian. It is converted to a density of the response by `|T′(y)|`, so
+//! that fits in `log` and `linear` can be compared.
 
 use std::f64::consts::{PI, SQRT_2};
 
@@ -10,7 +10,7 @@ use crate::law::Residual;
 use crate::optimize::Fit;
 use crate::problem::Loss;
 
-/// None where the density is improper or a residual sum of zero leaves it undefined.
+/// Information criteria; none where the density is improper, or a residual sum of zero leaves it undefined.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Criteria {
     /// Akaike's criterion.
@@ -21,7 +21,7 @@ pub struct Criteria {
     pub bic: Option<f64>,
 }
 
-/// Returns a fit's information criteria.
+/// Returns the information criteria of a fit.
 pub fn criteria(fit: &Fit) -> Criteria {
     let Some(solution) = &fit.solution else { return Criteria::default() };
     let rows = &solution.rows;
@@ -53,7 +53,7 @@ pub fn criteria(fit: &Fit) -> Criteria {
     }
 }
 
-/// `min over τ of S/τ + Σ log Z(τ/wᵢ)`, `S` the objective, over the positive weights.
+/// Returns `min over τ of S/τ + Σ log Z(τ/wᵢ)`, with `S` the objective, over the positive weights.
 fn negative_log_likelihood(loss: Loss, objective: f64, weights: &[f64]) -> Option<f64> {
     let weights = || weights.iter().copied().filter(|w| *w > 0.0);
     let first = weights().next()?;
@@ -63,7 +63,7 @@ fn negative_log_likelihood(loss: Loss, objective: f64, weights: &[f64]) -> Optio
         let logs: f64 = weights().map(f64::ln).sum();
         return Some(0.5 * n * (2.0 * PI * tau).ln() + 0.5 * n - 0.5 * logs);
     }
-    // Equal weights, the usual case, need one normalising constant, not n.
+    // Equal weights, the usual case, need one normalising constant instead of n.
     let equal = weights().all(|w| w == first);
     let at = |log_tau: f64| {
         let tau = log_tau.exp();
@@ -74,13 +74,13 @@ fn negative_log_likelihood(loss: Loss, objective: f64, weights: &[f64]) -> Optio
         };
         objective / tau + logs
     };
-    // In 1/τ the density is an exponential family, so the function has one minimum; golden section finds it.
+    // In 1/τ the density is an exponential family, so the function is unimodal, as golden-section search requires.
     let centre = (2.0 * objective / n).ln();
     let ratio = 0.5 * (5.0_f64.sqrt() - 1.0);
     let (mut low, mut high) = (centre - 30.0, centre + 30.0);
     let (mut a, mut b) = (high - ratio * (high - low), low + ratio * (high - low));
     let (mut at_a, mut at_b) = (at(a), at(b));
-    // The minimum's value is then right to n·10⁻¹².
+    // The value at the minimum is then accurate to n·10⁻¹².
     while high - low > 1e-6 {
         // Where both are infinite τ is too large for a proper density.
         if at_a < at_b || (at_a.is_infinite() && at_b.is_infinite()) {
@@ -97,7 +97,7 @@ fn negative_log_likelihood(loss: Loss, objective: f64, weights: &[f64]) -> Optio
     best.is_finite().then_some(best)
 }
 
-/// `log ∫ exp(−ρ(u)/τ) du`; infinite where the integral diverges.
+/// Returns `log ∫ exp(−ρ(u)/τ) du`; infinite where the integral diverges.
 fn log_normaliser(loss: Loss, tau: f64) -> f64 {
     match loss {
         Loss::L2 => 0.5 * (2.0 * PI * tau).ln(),
@@ -128,14 +128,14 @@ fn log_normaliser(loss: Loss, tau: f64) -> f64 {
     }
 }
 
-/// `e^z·K₁(z) = ∫₀^∞ exp(−z(cosh t − 1))·cosh t dt`, by the trapezoidal rule, which converges geometrically
-/// for this integrand (Trefethen & Weideman 2014).
+/// Returns `e^z·K₁(z) = ∫₀^∞ exp(−z(cosh t − 1))·cosh t dt`, by the trapezoidal rule, which converges geometrically for
+/// this integrand (Trefethen & Weideman 2014).
 fn scaled_bessel_k1(z: f64) -> f64 {
     if z > 1e4 {
         // The asymptotic series; the next term is of order z⁻³.
         return (PI / (2.0 * z)).sqrt() * (1.0 + 3.0 / (8.0 * z) - 15.0 / (128.0 * z * z));
     }
-    // Beyond, the integrand is below the integral's rounding; 64 steps leave less than that for every z from 1e-6 on.
+    // Beyond the limit the integrand is below rounding; 64 steps suffice for every z from 1e-6 on.
     let limit = (1.0 + 45.0 / z).acosh();
     let steps = 64;
     let h = limit / f64::from(steps);
@@ -152,7 +152,7 @@ fn scaled_bessel_k1(z: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// `scipy.special.k1e`.
+    /// Expected values are those of `scipy.special.k1e`.
     #[test]
     fn bessel_agrees_with_scipy() {
         for (z, expected) in [
@@ -168,7 +168,7 @@ mod tests {
         }
     }
 
-    /// The integral by brute force.
+    /// The normalising constants equal the integrals by the rectangle rule.
     #[test]
     fn normalisers_are_integrals() {
         for loss in ["l2", "huber:0.5", "soft_l1:0.5", "cauchy:0.5"] {
@@ -183,7 +183,7 @@ mod tests {
         }
     }
 
-    /// With a δ beyond every residual Huber's loss is least squares.
+    /// With a δ beyond every residual Huber's loss equals least squares.
     #[test]
     fn huber_tends_to_gauss() {
         let weights = vec![1.0; 50];
@@ -192,7 +192,7 @@ mod tests {
         assert!((gauss - huber).abs() < 1e-9);
     }
 
-    /// With a δ beyond every residual all losses are least squares, also where their constants cancel.
+    /// With a δ beyond every residual all losses equal least squares, even where their constants cancel.
     #[test]
     fn wide_losses_tend_to_gauss() {
         let weights = vec![1.0; 240];

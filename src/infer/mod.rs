@@ -1,17 +1,19 @@
-//! From a fit to numbers that can be trusted: standard errors, replicates, intervals, goodness of fit.
+//! Inference: standard errors, bootstrap replicates, intervals and goodness of fit, from a finished fit.
 //!
-//! | file | its one idea |
+//! | file | contents |
 //! | --- | --- |
-//! | this one | [`estimate`]: which standard errors and which interval a parameter gets |
-//! | `options` | what inference is asked for |
-//! | `covariance` | asymptotic standard errors, and the intervals made of them |
-//! | `sandwich` | standard errors that hold for small sweeps, uneven spread and clusters |
-//! | `resample` | random numbers, and schemes: each makes weights, none makes responses yet |
-//! | `compact` | leaving out what was not drawn |
-//! | `replicates` | refits on resampled weights |
-//! | `interval` | percentile intervals of replicates; quantiles of the normal and Student's t |
-//! | `goodness` | R², root mean squares |
-//! | `likelihood` | information criteria under the loss's own density |
+//! | `mod` | [`estimate`]: the standard errors and the interval of each parameter |
+//! | `options` | the options of inference |
+//! | `covariance` | asymptotic standard errors and the intervals made of them |
+//! | `sandwich` | standard errors for small sweeps, heteroscedastic residuals and clusters |
+//! | `resample` | random numbers and resampling schemes, each of which makes observation weights |
+//! | `compact` | removing observations that a replicate did not draw |
+//! | `replicates` | refits under resampled weights |
+//! | `interval` | percentile intervals of replicates; quantiles of the normal and Student's t distribution |
+//! | `goodness` | R² and root mean square errors |
+//! | `likelihood` | information criteria under the density that belongs to the loss |
+//!
+//! The folder knows nothing of files, tables or jobs, and changes no estimate.
 
 mod compact;
 mod covariance;
@@ -34,22 +36,24 @@ use std::cell::RefCell;
 
 use crate::compile::Scale;
 use crate::law::Domain;
-use crate::optimize::{Fit, Flag, Models, Reach, Status, Towards, Workspace, endless, may_be_endless};
+use crate::optimize::{
+    Fit, Flag, Models, Reach, Status, Towards, Workspace, may_be_unbounded, unbounded_parameters,
+};
 
 pub use options::InferenceOptions;
 
 use covariance::Uncertainty;
 
-/// One parameter's estimate and its uncertainty, natural units.
+/// The estimate of one parameter and its uncertainty, in natural units.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
     /// The parameter at the optimum.
     pub estimate: f64,
-    /// The asymptotic standard error; none where it is not determined or not to be trusted.
+    /// The asymptotic standard error; none where the parameter is fixed, on a bound, or not determined.
     pub std_error: Option<f64>,
-    /// The standard deviation over the replicates; none without them.
+    /// The standard deviation over the replicates.
     pub bootstrap_std_error: Option<f64>,
-    /// Lower and upper end of the confidence interval; none where there is none to be trusted.
+    /// The confidence interval.
     pub interval: Option<(f64, f64)>,
     /// Whether the parameter is on an edge of its domain.
     pub at_bound: bool,
@@ -57,14 +61,14 @@ pub struct Estimate {
     pub fixed: bool,
 }
 
-/// Whether a fit's uncertainty may be reported: intervals around a point that is no optimum, or that the
-/// data does not determine, would look like knowledge.
+/// Returns whether the uncertainty of a fit may be reported: an interval around a point that is no optimum, or that the
+/// data does not determine, would be misleading.
 pub fn is_trustworthy(fit: &Fit) -> bool {
     matches!(fit.status, Status::Converged | Status::AtBound)
 }
 
-/// Whether a positive parameter is known to no better than its own size: an amplitude that runs along with an exponent,
-/// the scale of a bend that the data does not reach.
+/// Returns whether the standard error of a positive parameter exceeds the parameter, as for an amplitude that is nearly
+/// collinear with an exponent, or a scale beyond the range of the data.
 pub fn is_weak(fit: &Fit, estimates: &[Estimate]) -> bool {
     let coordinates = fit.problem.model.coordinates.iter();
     coordinates.filter(|c| c.scale == Scale::Log).any(|c| {
@@ -73,16 +77,18 @@ pub fn is_weak(fit: &Fit, estimates: &[Estimate]) -> bool {
     })
 }
 
-/// Replicates, or draws that differ, of which there must be so many; below the last no interval is given.
-const GOOD: f64 = 0.9;
-const FEWEST_SAMPLES: usize = 10;
-const ENOUGH: f64 = 0.5;
+/// The fraction of good replicates below which a fit is flagged.
+const MIN_GOOD: f64 = 0.9;
+/// The number of different samples below which a fit is flagged.
+const MIN_SAMPLES: usize = 10;
+/// The fraction of good replicates below which no interval is given.
+const MIN_GOOD_FOR_INTERVAL: f64 = 0.5;
 
-/// Fewer clusters than this hardly tell how far anything is known.
-const MANY_CLUSTERS: usize = 5;
+/// The number of clusters below which a fit is flagged.
+const FEW_CLUSTERS: usize = 5;
 
-/// Appends the estimates of a fit's parameters, in the law's order, with standard errors and intervals; gives what there is
-/// to remark on them.
+/// Appends the estimates of a fit's parameters to `estimates`, in the law's order, with standard errors and intervals.
+/// Returns the flags that follow from them.
 pub fn estimate(
     models: &Models,
     fit: &Fit,
@@ -115,10 +121,10 @@ pub fn estimate(
     }
     if let Some(replicates) = replicates {
         let good = 1.0 - replicates.n_failed() as f64 / replicates.len().max(1) as f64;
-        if good < GOOD || replicates.n_samples < FEWEST_SAMPLES {
+        if good < MIN_GOOD || replicates.n_samples < MIN_SAMPLES {
             flags.push(Flag::FewReplicates);
         }
-        for i in free(estimates).into_iter().filter(|_| good >= ENOUGH) {
+        for i in free(estimates).into_iter().filter(|_| good >= MIN_GOOD_FOR_INTERVAL) {
             VALUES.with_borrow_mut(|values| {
                 values.clear();
                 values.extend(replicates.values(i));
@@ -132,7 +138,7 @@ pub fn estimate(
         }
     }
     let clusters = fit.problem.observations.cluster.as_ref();
-    if clusters.is_some_and(|clusters| n_distinct(clusters) < MANY_CLUSTERS) {
+    if clusters.is_some_and(|clusters| n_distinct(clusters) < FEW_CLUSTERS) {
         flags.push(Flag::FewClusters);
     }
     let Some(solution) = &fit.solution else { return flags };
@@ -140,13 +146,15 @@ pub fn estimate(
     let reaches: Vec<Reach> = solution
         .free
         .iter()
-        .filter(|&&coordinate| may_be_endless(models, at, coordinate, uncertainty.roughly(coordinate)))
+        .filter(|&&coordinate| {
+            may_be_unbounded(models, at, coordinate, uncertainty.approximate_margin(coordinate))
+        })
         .filter_map(|&coordinate| {
-            let known = uncertainty.known(|i| if i == coordinate { 1.0 } else { 0.0 })?;
-            Some(Reach { coordinate, distance: known.quantile * known.std_error, rise: known.rise })
+            let margin = uncertainty.margin(|i| if i == coordinate { 1.0 } else { 0.0 })?;
+            Some(Reach { coordinate, distance: margin.quantile * margin.std_error, rise: margin.rise })
         })
         .collect();
-    for (i, towards) in endless(models, at, &reaches, workspace.starts()) {
+    for (i, towards) in unbounded_parameters(models, at, &reaches, workspace.starts()) {
         let Estimate { bootstrap_std_error, interval, .. } = &mut estimates[i];
         let Some((low, high)) = interval else { continue };
         match towards {
@@ -164,6 +172,7 @@ pub fn estimate(
     flags
 }
 
+/// Returns the number of distinct values.
 fn n_distinct(values: &[u32]) -> usize {
     let mut values = values.to_vec();
     values.sort_unstable();
@@ -172,6 +181,6 @@ fn n_distinct(values: &[u32]) -> usize {
 }
 
 thread_local! {
-    /// A parameter's values over the replicates.
+    /// The values of a parameter over the replicates.
     static VALUES: RefCell<Vec<f64>> = RefCell::default();
 }

@@ -1,23 +1,23 @@
-//! What inference is asked for.
+//! The options of inference.
 
 use super::resample::Resample;
 
-/// What inference is asked for.
+/// The options of inference.
 #[derive(Clone, Debug)]
 pub struct InferenceOptions {
-    /// Number of replicates; 0 for none.
+    /// The number of replicates; 0 for none.
     pub bootstrap: usize,
-    /// What is resampled.
+    /// The resampling scheme.
     pub resample: Resample,
-    /// Of the intervals, between 0 and 1.
+    /// The confidence level of intervals, between 0 and 1.
     pub confidence: f64,
-    /// Every random number follows from it.
+    /// The seed of the random numbers.
     pub seed: u64,
-    /// σ is in the response's units, not relative.
+    /// Whether σ is absolute, in the units of the response, or only relative.
     pub absolute_sigma: bool,
 }
 
-/// A job's, where it says nothing else.
+/// The defaults of a job.
 impl Default for InferenceOptions {
     fn default() -> Self {
         InferenceOptions {

@@ -1,8 +1,8 @@
-//! Refits on resampled weights, starting from the estimate.
+//! Bootstrap replicates: refits under resampled weights, starting from the estimate.
 //!
-//! A replicate is judged as a fit is: one without a finite minimum, or that ended on an uncertified point, has failed. So has
-//! one that is the sample itself, which says nothing about other samples, and one of fewer different points than
-//! parameters.
+//! A replicate fails as a fit does, when it has no finite minimum or ends at an uncertified point. It also fails when
+//! it equals the sample itself, which carries no information about other samples, and when it has fewer distinct points
+//! than parameters.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -14,52 +14,52 @@ use rayon::prelude::*;
 use crate::compile::Scale;
 use crate::lanes::{LANES, Pack};
 use crate::optimize::{
-    Choice, Ending, Expansion, FirstStep, Fit, Linearization, Models, SearchSettings, Surveying, Task,
-    TaskKind, Workspace, agreement_limit, at_edges, minimise, settings,
+    Choice, Ending, Expansion, ExpansionWorkspace, FirstStep, Fit, Linearization, Models, SearchSettings,
+    Task, TaskKind, Workspace, agreement_limit, at_edges, minimise, settings,
 };
 use crate::problem::{LaneData, Part, Problem, RowTable};
 
 use super::options::InferenceOptions;
 use super::resample::Resampler;
 
-/// A sweep's refits under one law, in order of the replicate's number.
+/// The refits of a sweep under one law, by the number of the replicate.
 #[derive(Clone, Debug, Default)]
 pub struct Replicates {
     /// Parameters of the law.
     pub n_parameters: usize,
     /// Each replicate's objective, under its own weights.
     pub objective: Vec<f64>,
-    /// Natural units, row-major.
+    /// The parameters in natural units, row-major: one row per replicate.
     pub estimates: Vec<f64>,
     /// Whether the replicate is good.
     pub converged: Vec<bool>,
-    /// How many different samples could be drawn, if no more than a few.
+    /// The number of different samples that can be drawn, up to a limit.
     pub n_samples: usize,
 }
 
 impl Replicates {
-    /// Returns the number of replicates, failed ones included.
+    /// Returns the number of replicates.
     pub fn len(&self) -> usize {
         self.converged.len()
     }
 
-    /// Whether there is no replicate.
+    /// Returns whether there are no replicates.
     pub fn is_empty(&self) -> bool {
         self.converged.is_empty()
     }
 
-    /// Returns the number of replicates that failed.
+    /// Returns the number of failed replicates.
     pub fn n_failed(&self) -> usize {
         self.converged.iter().filter(|c| !**c).count()
     }
 
-    /// A parameter's values over the good replicates.
+    /// Returns the values of a parameter over the good replicates, in natural units.
     pub fn values(&self, parameter: usize) -> impl Iterator<Item = f64> {
         let converged = (0..self.len()).filter(|&r| self.converged[r]);
         converged.map(move |r| self.estimates[r * self.n_parameters + parameter])
     }
 
-    /// Makes room for so many of a law of so many parameters.
+    /// Resizes the results for `count` replicates of a law with `n_parameters` parameters.
     fn clear(&mut self, count: usize, n_parameters: usize) {
         self.n_parameters = n_parameters;
         for (values, length) in [(&mut self.objective, count), (&mut self.estimates, count * n_parameters)] {
@@ -70,19 +70,23 @@ impl Replicates {
         self.converged.resize(count, false);
     }
 
-    /// One replicate's estimates.
+    /// Returns the parameters of one replicate, in natural units.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such replicate.
     pub fn row(&self, replicate: usize) -> &[f64] {
         &self.estimates[replicate * self.n_parameters..(replicate + 1) * self.n_parameters]
     }
 }
 
-/// Different samples are counted up to here.
-const MOST_SAMPLES: usize = 1000;
+/// The number up to which different samples are counted.
+const MAX_SAMPLES: usize = 1000;
 
-/// Weights held at once: replicates are refitted in chunks of about this many values.
+/// The number of weights that are held at once: replicates are refitted in chunks of about this many.
 const CHUNK_VALUES: usize = 1 << 16;
 
-/// Refits `options.bootstrap` replicates of a trustworthy fit; none where there is but one unit to draw.
+/// Refits `options.bootstrap` replicates of a trustworthy fit. Returns none where there is only one unit to draw.
 pub fn replicate(
     models: &Models,
     fit: &Fit,
@@ -94,7 +98,7 @@ pub fn replicate(
     replicate_into(models, fit, options, key_digest, interrupted, &mut replicates).then_some(replicates)
 }
 
-/// The same in place of other replicates; false where there are none.
+/// Refits replicates in place of earlier ones, like [`replicate`]. Returns false where there is only one unit to draw.
 pub fn replicate_into(
     models: &Models,
     fit: &Fit,
@@ -103,27 +107,28 @@ pub fn replicate_into(
     interrupted: &AtomicBool,
     replicates: &mut Replicates,
 ) -> bool {
-    // Taken, not borrowed: while it waits for other threads, this one may begin another fit.
-    let mut prepared = PREPARED.take();
-    let found = prepared.replicate(models, fit, (options, key_digest), interrupted, replicates);
-    PREPARED.set(prepared);
+    // rayon may start another fit on this thread while it waits for others; holding a borrow would then panic.
+    let mut workspace = REPLICATE_WORKSPACE.take();
+    let found = workspace.replicate(models, fit, (options, key_digest), interrupted, replicates);
+    REPLICATE_WORKSPACE.set(workspace);
     found
 }
 
-/// What a worker keeps from fit to fit.
+/// The buffers that a worker keeps from fit to fit.
 #[derive(Default)]
-struct Prepared {
+struct ReplicateWorkspace {
     resampler: Resampler,
     expansion: Expansion,
-    surveying: Surveying,
+    expansion_workspace: ExpansionWorkspace,
     table: RowTable,
 }
 
 thread_local! {
-    static PREPARED: RefCell<Prepared> = RefCell::default();
+    static REPLICATE_WORKSPACE: RefCell<ReplicateWorkspace> = RefCell::default();
 }
 
-impl Prepared {
+impl ReplicateWorkspace {
+    /// Refits the replicates of a fit; see [`replicate_into`].
     fn replicate(
         &mut self,
         models: &Models,
@@ -132,8 +137,8 @@ impl Prepared {
         interrupted: &AtomicBool,
         replicates: &mut Replicates,
     ) -> bool {
-        let Prepared { resampler, expansion, surveying, table } = self;
-        // One unit drawn with replacement is always the same: an interval of no width would look like knowledge.
+        let ReplicateWorkspace { resampler, expansion, expansion_workspace, table } = self;
+        // A single unit drawn with replacement gives the same sample every time, and an interval of length zero.
         resampler.set(&fit.problem.observations, &options.resample, options.seed, key_digest);
         if resampler.n_units() < 2 {
             return false;
@@ -141,21 +146,21 @@ impl Prepared {
         let level = Level::new();
         let (problem, start) = replicate_problem(models, fit);
         let mut settings = settings(&problem);
-        // From the estimate a nearly undamped step is right; near-absolute losses want a trace more, because a
-        // replicate may leave hardly any residual with curvature.
+        // From the estimate an almost undamped step is right. Nearly absolute losses need some damping, because hardly
+        // any residual of a replicate may have curvature.
         settings.damping = if problem.loss.is_quadratic() { 1e-9 } else { 1e-4 };
-        settings.share = 0.25;
-        // For a long fit the rows take longer to read from memory than to compute again.
+        settings.irls_fraction = 0.25;
+        // For a long fit, reading the table takes longer than computing its values again.
         let is_long = problem.is_long();
         if !is_long {
-            expansion.set(level, &problem, &start, settings.share, surveying);
+            expansion.set(level, &problem, &start, settings.irls_fraction, expansion_workspace);
         }
         let expansion = Some(&*expansion).filter(|_| !is_long);
-        settings.bent = expansion.is_some_and(|e| !e.third.is_empty());
+        settings.second_derivatives = expansion.is_some_and(|e| !e.third.is_empty());
         let has_table = !is_long && table.set(level, &problem);
         let table = Some(&*table).filter(|_| has_table);
         let points = problem.observations.repeated_points();
-        // Replicates follow the rule that the estimate was chosen by.
+        // Replicates choose among equivalent vectors by the rule that chose the estimate.
         let symmetries = models.symmetries();
         let natural = fit.natural.iter().filter(|_| !symmetries.is_empty());
         let estimate: Vec<Option<f64>> = natural.map(|x| Some(*x)).collect();
@@ -163,7 +168,7 @@ impl Prepared {
             let by_rule = symmetries.canonical(&fit.natural) == fit.natural;
             if by_rule { Choice::Canonical } else { Choice::Nearest(&estimate) }
         });
-        let task = Refitting {
+        let task = RefitTask {
             models,
             choice,
             points: points.as_ref().map(|(points, count)| (&points[..], *count)),
@@ -177,9 +182,8 @@ impl Prepared {
         };
         let n_parameters = models.law().parameters.len();
         replicates.clear(options.bootstrap, n_parameters);
-        replicates.n_samples = resampler.n_samples(MOST_SAMPLES);
-        // The cut is by the sweep's size alone, so that it does not depend on threads; results would not
-        // depend on it anyway.
+        replicates.n_samples = resampler.n_samples(MAX_SAMPLES);
+        // The chunk size depends on the sweep only, not on threads; results do not depend on it.
         let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(1, 256);
         let Replicates { objective, estimates, converged, .. } = replicates;
         objective
@@ -189,18 +193,19 @@ impl Prepared {
             .enumerate()
             .for_each(|(c, ((objective, converged), estimates))| {
                 if !interrupted.load(Ordering::Relaxed) {
-                    // Taken, not borrowed: while a long fit waits for other threads, this one may begin another chunk.
-                    let mut scratch = SCRATCH.take();
-                    refit(&task, c * chunk, Refits { objective, estimates, converged }, &mut scratch);
-                    SCRATCH.set(scratch);
+                    // rayon may start another chunk on this thread while a long fit waits; holding a borrow would then
+                    // panic.
+                    let mut buffers = REFIT_WORKSPACE.take();
+                    refit(&task, c * chunk, Refits { objective, estimates, converged }, &mut buffers);
+                    REFIT_WORKSPACE.set(buffers);
                 }
             });
         true
     }
 }
 
-/// The problem that replicates are refitted on: the law's own, with parameters that the fit put on an edge
-/// free to leave it.
+/// Returns the problem on which replicates are refitted, and their start in its coordinates: the law's own problem, in
+/// which parameters that the fit put on an edge are free to leave it.
 fn replicate_problem<'a>(models: &Models, fit: &'a Fit) -> (Cow<'a, Problem>, Cow<'a, [f64]>) {
     if fit.edges.is_empty() {
         let theta = fit.solution.as_ref().map_or(&[][..], |s| &s.theta);
@@ -222,12 +227,12 @@ fn replicate_problem<'a>(models: &Models, fit: &'a Fit) -> (Cow<'a, Problem>, Co
     (Cow::Owned(problem), Cow::Owned(start))
 }
 
-/// An amplitude that falls by more than this in its logarithm, a millionfold, may be on its way to zero.
-const VANISHED: f64 = 13.8;
+/// The decrease of an amplitude's logarithm, a factor of a million, from which the amplitude may tend to zero.
+const MIN_LOG_DECREASE: f64 = 13.8;
 
-/// Buffers that a worker keeps from chunk to chunk and from fit to fit.
+/// The buffers that a worker keeps from chunk to chunk and from fit to fit.
 #[derive(Default)]
-struct Scratch {
+struct RefitWorkspace {
     workspace: Workspace,
     resampler: Resampler,
     rows: Vec<u32>,
@@ -236,23 +241,24 @@ struct Scratch {
     sums: Vec<Pack>,
     trials: Vec<f64>,
     predicted: Vec<f64>,
-    /// Replicates by how many observations they drew, and where their searches ended.
+    /// The replicates by ascending number of observations drawn.
     order: Vec<usize>,
+    /// The points where their searches ended, in solver coordinates.
     thetas: Vec<f64>,
     naturals: Vec<f64>,
-    /// Replicates that are not to be finished.
-    lost: Vec<bool>,
-    /// Those that have no finite minimum, as far as their searches could tell.
-    drifts: Vec<bool>,
-    /// Points that a replicate has.
+    /// Whether a replicate is failed by its sample.
+    unusable: Vec<bool>,
+    /// Whether the search of a replicate found no finite minimum.
+    drifting: Vec<bool>,
+    /// Whether a replicate has each distinct point.
     present: Vec<bool>,
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    static REFIT_WORKSPACE: RefCell<RefitWorkspace> = RefCell::default();
 }
 
-/// Where the results of some replicates go.
+/// The results of a chunk of replicates.
 struct Refits<'a> {
     objective: &'a mut [f64],
     estimates: &'a mut [f64],
@@ -260,30 +266,30 @@ struct Refits<'a> {
 }
 
 /// What all replicates of a fit share.
-struct Refitting<'a> {
+struct RefitTask<'a> {
     models: &'a Models,
     problem: &'a Problem,
     settings: &'a SearchSettings<'a>,
     start: &'a [f64],
-    /// Which of the different points each observation is at, where some are at the same, and how many there are.
+    /// The distinct point of each observation and the number of distinct points, where observations repeat.
     points: Option<(&'a [u32], usize)>,
     expansion: Option<&'a Expansion>,
     table: Option<&'a RowTable>,
-    /// Where several vectors give the same curve, which of them is reported.
+    /// The rule that chooses among equivalent vectors, where there are any.
     choice: Option<Choice<'a>>,
     options: &'a InferenceOptions,
     key_digest: &'a [u8; 32],
 }
 
 /// Refits the replicates from number `first` on.
-fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) {
-    let Refitting { models, problem, settings, start, points, expansion, table, choice, options, key_digest } =
+fn refit(task: &RefitTask, first: usize, refits: Refits, buffers: &mut RefitWorkspace) {
+    let RefitTask { models, problem, settings, start, points, expansion, table, choice, options, key_digest } =
         *task;
     let n = problem.n();
     let p = problem.p();
     let count = refits.converged.len();
     let own = &problem.observations.weight;
-    let Scratch {
+    let RefitWorkspace {
         workspace,
         resampler,
         rows,
@@ -295,10 +301,10 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
         order,
         thetas,
         naturals,
-        lost,
-        drifts,
+        unusable,
+        drifting,
         present,
-    } = scratch;
+    } = buffers;
     resampler.set(&problem.observations, &options.resample, options.seed, key_digest);
     let level = workspace.lanes().level();
     let width = expansion.map_or(0, Expansion::width);
@@ -308,8 +314,8 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
     rows.resize(n * count, 0);
     weight.resize(n * count, 0.0);
     drawn.resize(count, 0);
-    lost.clear();
-    lost.resize(count, false);
+    unusable.clear();
+    unusable.resize(count, false);
     for k in 0..count {
         let (rows, weight) = (&mut rows[k * n..(k + 1) * n], &mut weight[k * n..(k + 1) * n]);
         drawn[k] = resampler.draw((first + k) as u64, own, rows, weight);
@@ -319,7 +325,7 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
             rows[..drawn[k]].iter().for_each(|&row| present[points[row as usize] as usize] = true);
             present.iter().filter(|present| **present).count() < p
         };
-        lost[k] = drawn[k] == resampler.n_observations() || drawn[k] < p || points.is_some_and(few);
+        unusable[k] = drawn[k] == resampler.n_observations() || drawn[k] < p || points.is_some_and(few);
         if let Some(expansion) = expansion {
             let part = Part { rows: &rows[..drawn[k]], weight: &weight[..drawn[k]] };
             expansion.sum(level, part, &mut sums[k * width..(k + 1) * width]);
@@ -334,55 +340,55 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
         (kind.shared.third, kind.shared.connection) = (&expansion.third, &expansion.connection);
         let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));
         for (sums, (trials, predicted)) in sums.chunks(width * LANES).zip(groups) {
-            workspace.lanes().look_ahead(settings, kind.shared, expansion, sums, trials, predicted);
+            workspace.lanes().first_steps(settings, kind.shared, expansion, sums, trials, predicted);
         }
     }
     thetas.clear();
     thetas.resize(count * p, 0.0);
-    // Lanes are as long as the longest of the eight.
+    // Eight lanes take as long as the longest of them, so replicates of similar length run together.
     order.clear();
     order.extend(0..count);
     order.sort_unstable_by_key(|&r| (drawn[r], r));
     let Refits { objective, estimates, converged } = refits;
-    drifts.clear();
-    drifts.resize(count, false);
+    drifting.clear();
+    drifting.resize(count, false);
     let task = |k: usize| {
         let r = order[k];
-        let ahead = expansion.map(|_| FirstStep {
+        let first_step = expansion.map(|_| FirstStep {
             sums: &sums[r * width..(r + 1) * width],
             trial: &trials[r * p..(r + 1) * p],
             predicted: predicted[r],
         });
-        Task { problem, settings, part: part(r), start, ahead }
+        Task { problem, settings, part: part(r), start, first_step }
     };
     workspace.lanes().run(kind, count, task, |ended| {
         let r = order[ended.task];
         objective[r] = ended.objective;
         converged[r] = ended.ending == Ending::Converged;
-        drifts[r] = ended.ending == Ending::Drifting;
+        drifting[r] = ended.ending == Ending::Drifting;
         thetas[r * p..(r + 1) * p].copy_from_slice(ended.theta);
     });
     problem.naturals_into(thetas, naturals);
     estimates.copy_from_slice(naturals);
-    // A search can only follow an amplitude of zero in its logarithm, and stops when it no longer matters.
+    // A search can only follow a vanishing amplitude in its logarithm, and stops when the amplitude no longer matters.
     let vanishes = |theta: &[f64]| {
         let coordinates = problem.model.coordinates.iter().zip(theta.iter().zip(start));
-        coordinates
-            .into_iter()
-            .any(|(c, (x, from))| c.scale == Scale::Log && c.low == f64::NEG_INFINITY && *x < from - VANISHED)
+        coordinates.into_iter().any(|(c, (x, from))| {
+            c.scale == Scale::Log && c.low == f64::NEG_INFINITY && *x < from - MIN_LOG_DECREASE
+        })
     };
     let n_parameters = models.law().parameters.len();
     for (r, natural) in estimates.chunks_exact_mut(n_parameters.max(1)).enumerate() {
         let theta = &thetas[r * p..(r + 1) * p];
-        if lost[r] {
+        if unusable[r] {
             converged[r] = false;
             continue;
         }
-        if !converged[r] && !drifts[r] || vanishes(theta) {
+        if !converged[r] && !drifting[r] || vanishes(theta) {
             let weight = part(r).spread(n);
             if let Some(found) = minimise(problem, &weight, theta, 50) {
-                // A replicate's optimum may lie on an edge, like the estimate's own: leaving such replicates out
-                // would cut the interval off on that side.
+                // The optimum of a replicate may lie on an edge, like the estimate; leaving such replicates out would
+                // truncate the interval.
                 let (solved, _, found) = at_edges(models, problem.clone(), &weight, found);
                 converged[r] = found.is_settled_minimum();
                 objective[r] = found.rows.objective;
@@ -399,7 +405,7 @@ fn refit(task: &Refitting, first: usize, refits: Refits, scratch: &mut Scratch) 
     }
 }
 
-/// Whether the objective under a replicate's weights is what it is at the replicate's own parameters.
+/// Returns whether the objective at `natural`, under the weights of a replicate, agrees with `objective`.
 fn is_as_good(problem: &Problem, weight: &[f64], natural: &[f64], objective: f64) -> bool {
     let start: Vec<f64> = problem.model.coordinates.iter().map(|c| natural[c.parameter]).collect();
     let rows = Linearization::at(problem, &LaneData::spread(problem, weight), &problem.coordinates(&start));
@@ -418,7 +424,7 @@ mod tests {
 
     use super::{Resampler, replicate};
 
-    /// Runs on Chinchilla's law with noise, as many as wanted.
+    /// Returns runs that follow Chinchilla's law with noise.
     fn runs(n: usize) -> Vec<(&'static str, Vec<f64>)> {
         let mut uniform = Uniform(3);
         let runs: Vec<(f64, f64)> = (0..n)
@@ -435,8 +441,8 @@ mod tests {
         ]
     }
 
-    /// What a replicate's search takes for its end, on a promise computed ahead of it, is a minimum of the replicate's own
-    /// objective, certified like a fit's: up to a factor of ten, for rounding.
+    /// The end of a replicate's search, whose last step is not evaluated, holds the certificate of the replicate's own
+    /// objective, up to a factor of ten for rounding.
     #[test]
     fn replicates_hold_the_certificate() {
         let law = catalogue_law("chinchilla");
@@ -457,7 +463,7 @@ mod tests {
                 let natural: Vec<f64> =
                     problem.model.coordinates.iter().map(|c| found.row(r)[c.parameter]).collect();
                 if natural.contains(&0.0) {
-                    // On an edge, where the law is another.
+                    // On an edge the problem has fewer parameters.
                     continue;
                 }
                 let weight = weights(&problem, &options, r);

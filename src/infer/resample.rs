@@ -1,11 +1,11 @@
-//! Random numbers, and what is resampled.
+//! Random numbers and resampling schemes.
 //!
-//! Every number comes from ChaCha8 keyed by SHA-256 of (purpose, seed, the sweep's key), one stream per
-//! replicate. So a replicate's draw does not depend on threads, on the order of the input, or on which other
-//! sweeps are in the job. What is drawn are places in the canonical order of the sweep's rows, which all laws of
-//! a job share, so that laws can be compared replicate by replicate. That order is by the responses first; a law
-//! added to the job changes it only where it brings another response, or where responses are tied. The mapping from
-//! random words to an index is our own, and golden tests hold all of it in place.
+//! Every number comes from ChaCha8 keyed by SHA-256 of (purpose, seed, the sweep's key), with one stream per replicate.
+//! So the draws of a replicate do not depend on threads, on the order of the input, or on the other sweeps of the job.
+//! Draws are places in the canonical order of the sweep's rows, which all laws of a job share, so that laws can be
+//! compared replicate by replicate. That order is by the responses first; another law changes it only where it uses
+//! another response, or where responses are tied. The mapping from random words to indices is our own, and golden tests
+//! keep it fixed.
 
 use fearless_simd::Level;
 use rand_chacha::ChaCha8Rng;
@@ -16,12 +16,12 @@ use crate::problem::Observations;
 
 use super::compact::compact;
 
-/// What a replicate draws with replacement.
+/// The unit that a replicate draws with replacement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resample {
-    /// Observations.
+    /// An observation.
     Pairs,
-    /// Whole clusters, the values of a column.
+    /// A whole cluster, identified by the values of a column.
     Cluster(String),
 }
 
@@ -46,7 +46,7 @@ impl std::str::FromStr for Resample {
     }
 }
 
-/// The generator for one purpose within one sweep.
+/// Returns the generator for one purpose within one sweep.
 pub fn generator(purpose: &str, seed: u64, key_digest: &[u8; 32]) -> ChaCha8Rng {
     let mut hash = Sha256::new();
     hash.update(b"sweepfit/1/");
@@ -57,9 +57,9 @@ pub fn generator(purpose: &str, seed: u64, key_digest: &[u8; 32]) -> ChaCha8Rng 
     ChaCha8Rng::from_seed(hash.finalize().into())
 }
 
-/// Draws `times` indices below `n`, each as likely as the others (Lemire 2019, ACM TOMACS 29(1) 3, section 4).
+/// Draws `times` uniform indices below `n` (Lemire 2019, ACM TOMACS 29(1) 3, section 4).
 fn indices(rng: &mut ChaCha8Rng, n: u32, times: usize, mut each: impl FnMut(usize)) {
-    // Words whose products have a lower low half would make some indices likelier.
+    // Words whose product has a smaller low half would bias the indices, and are rejected.
     let least = n.wrapping_neg().checked_rem(n).unwrap_or(0);
     let mut left = times;
     let mut words = [0; 4 * WORDS];
@@ -77,36 +77,37 @@ fn indices(rng: &mut ChaCha8Rng, n: u32, times: usize, mut each: impl FnMut(usiz
     }
 }
 
-/// Random words that are taken at once: what the generator makes at once.
+/// The number of random words that the generator makes at once.
 const WORDS: usize = 64;
 
-/// Draws replicates of one sweep and law.
+/// Draws the replicates of one sweep and law.
 #[derive(Debug)]
 pub struct Resampler {
     level: Level,
     rng: ChaCha8Rng,
     units: Units,
-    /// The observations of positive weight, in the sweep's canonical order.
+    /// The observations of positive weight, in the canonical order of the sweep.
     order: Vec<u32>,
-    /// Each observation's cluster, and how often each cluster was drawn; the last place is for observations that no draw
-    /// takes.
+    /// The cluster of each observation; one past the last cluster for observations that are never drawn.
     of: Vec<u32>,
+    /// The number of times that each cluster was drawn, and a final zero.
     drawn: Vec<u32>,
-    /// Of every observation, how often it was drawn.
+    /// The number of times that each observation was drawn.
     counts: Vec<u32>,
 }
 
-/// What is drawn.
+/// The units that are drawn.
 #[derive(Clone, Copy, Debug)]
 enum Units {
-    /// Observations, which are in the sweep's canonical order.
+    /// Observations that are in the canonical order of the sweep.
     InOrder,
-    /// Observations, by their place in the sweep's canonical order.
+    /// Observations by their place in the canonical order of the sweep.
     Observations,
+    /// Clusters.
     Clusters,
 }
 
-/// Draws nothing until it is set.
+/// A resampler that draws nothing until it is set.
 impl Default for Resampler {
     fn default() -> Self {
         Resampler {
@@ -122,7 +123,7 @@ impl Default for Resampler {
 }
 
 impl Resampler {
-    /// Prepares to resample some observations.
+    /// Returns a resampler for the observations of a law.
     pub fn new(
         observations: &Observations,
         resample: &Resample,
@@ -134,7 +135,7 @@ impl Resampler {
         resampler
     }
 
-    /// The same in vectors that are there.
+    /// Sets the observations, the scheme and the key of the random numbers.
     pub fn set(
         &mut self,
         observations: &Observations,
@@ -147,8 +148,7 @@ impl Resampler {
         let n = observations.len();
         counts.clear();
         counts.resize(n, 0);
-        // Units are taken in the sweep's canonical order, which all laws of a job share, so that laws that
-        // use the same observations draw the same ones.
+        // All laws of a job share the canonical order, so laws that use the same observations draw the same ones.
         order.clear();
         order.extend((0..n as u32).filter(|&i| observations.weight[i as usize] > 0.0));
         order.sort_unstable_by_key(|&i| observations.rows[i as usize]);
@@ -172,7 +172,7 @@ impl Resampler {
         };
     }
 
-    /// Number of units to draw from.
+    /// Returns the number of units.
     pub fn n_units(&self) -> usize {
         match self.units {
             Units::InOrder | Units::Observations => self.order.len(),
@@ -180,12 +180,12 @@ impl Resampler {
         }
     }
 
-    /// Number of observations that can be drawn.
+    /// Returns the number of observations that can be drawn.
     pub fn n_observations(&self) -> usize {
         self.order.len()
     }
 
-    /// Number of different samples that can be drawn: ways to take as many units as there are, in any order; at most `most`.
+    /// Returns the number of different samples, up to `most`: the multisets of as many units as there are.
     pub fn n_samples(&self, most: usize) -> usize {
         let n = self.n_units();
         let mut samples = 1;
@@ -199,8 +199,8 @@ impl Resampler {
         samples
     }
 
-    /// Writes the observations of one replicate, ascending, and their weights, `own` times how often each was drawn, to the
-    /// front of `rows` and `weight`, which have room for all; gives their number.
+    /// Draws a replicate. Writes its observations, ascending, and their weights (`own` times the number of draws) to
+    /// the front of `rows` and `weight`, which have room for all observations. Returns their number.
     pub fn draw(&mut self, replicate: u64, own: &[f64], rows: &mut [u32], weight: &mut [f64]) -> usize {
         self.rng.set_stream(replicate);
         self.rng.set_word_pos(0);
@@ -232,8 +232,8 @@ impl Resampler {
 mod tests {
     use super::*;
 
-    /// Values of `tests/golden/draws.py`, an independent implementation.
-    /// Any change of these numbers changes every user's results: it needs a new major version.
+    /// Expected values are those of `tests/golden/draws.py`, an independent implementation. Any change of these numbers
+    /// changes every user's results and needs a new major version.
     #[test]
     fn draws_are_golden() {
         let mut rng = generator("resample", 7, &[1; 32]);
@@ -243,7 +243,8 @@ mod tests {
         assert_eq!(drawn, [233, 147, 167, 199, 93, 146, 182, 40]);
     }
 
-    /// Three quarters of all words: the plain product would give every third index twice as often as the others.
+    /// With three quarters of all words as range, the plain product would give every third index twice as often as the
+    /// others.
     #[test]
     fn indices_have_no_bias() {
         let mut rng = generator("test", 0, &[0; 32]);
@@ -253,10 +254,10 @@ mod tests {
         assert!((9_600..10_400).contains(&every_third), "{every_third}");
     }
 
-    /// Whether observations stand in the sweep's order or not, those without weight are never drawn, and as many are drawn as
-    /// have weight.
+    /// Observations without weight are never drawn, in whatever order observations are, and every replicate draws as
+    /// many as have weight.
     #[test]
-    fn what_has_no_weight_is_not_drawn() {
+    fn observations_without_weight_are_not_drawn() {
         let law = crate::testing::typed_law("y ~ b*x", &["x", "y"]);
         let column = |from: f64| (0..6).map(|i| from + f64::from(i)).collect::<Vec<f64>>();
         let columns = [("y", column(2.0)), ("x", column(1.0))];
@@ -287,7 +288,7 @@ mod tests {
         }
     }
 
-    /// Two units can be drawn as (2, 0), (1, 1), (0, 2), three in ten ways.
+    /// Two units can be drawn in three ways, (2, 0), (1, 1), (0, 2); three units in ten.
     #[test]
     fn samples_are_counted() {
         let law = crate::testing::typed_law("y ~ b*x", &["x", "y"]);

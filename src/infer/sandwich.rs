@@ -1,21 +1,22 @@
-//! Standard errors that hold for small sweeps, for residuals whose spread is not constant, and for clusters.
+//! Sandwich standard errors, for small sweeps, heteroscedastic residuals and clusters.
 //!
-//! `X` is the Jacobian of the residuals over the coordinates that are not on a bound, its rows weighted by `√w/σ`;
-//! `M = (XᵀX)⁻¹`, `H = X·M·Xᵀ` has the leverages on its diagonal, and `e` are the weighted residuals. For a quantity with
+//! `X` is the Jacobian of the residuals over the coordinates that are not on a bound, its rows weighted by `√w/σ`; `M =
+//! (XᵀX)⁻¹`, `H = X·M·Xᵀ` has the leverages on its diagonal, and `e` are the weighted residuals. For a quantity with
 //! the gradient `g` let `v = X·M·g`. Then (MacKinnon & White 1985; Bell & McCaffrey 2002; Pustejovsky & Tipton 2018)
 //!
 //! * HC2, by observation: `V = Σ vᵢ²·eᵢ²/(1 − hᵢ)`;
-//! * CR2, by cluster `c`: `V = Σ (v_cᵀ·A_c·e_c)²` with `A_c = (1 − H_cc)^(−1/2)`, a pseudo-inverse where a cluster alone
-//!   determines a direction; HC2 is that of clusters of one;
+//! * CR2, by cluster `c`: `V = Σ (v_cᵀ·A_c·e_c)²` with `A_c = (1 − H_cc)^(−1/2)`, a pseudo-inverse where a cluster
+//!   alone determines a direction; HC2 is that of clusters of one;
 //! * degrees of freedom: with `b_c = (1 − H)_{·c}·A_c·v_c`, `ν = (Σ b_cᵀb_c)²/Σ (b_cᵀb_d)²`, at least 1.
 //!
-//! A robust loss has `ρ′(e)/m` in the place of `e`, `m` being the mean of `ρ″`, times Huber's correction
-//! `K = 1 + (p/n)·(1 − m)/m` (Huber & Ronchetti 2009, 7.6). Where the loss is nearly absolute, so that few residuals lie
-//! within its threshold `δ`, `m` is `2δ` times the density of the residuals at zero, by Powell's kernel with the bandwidth of
+//! A robust loss has `ρ′(e)/m` in place of `e`, where `m` is the mean of `ρ″`, times Huber's correction `K = 1 +
+//! (p/n)·(1 − m)/m` (Huber & Ronchetti 2009, 7.6). Where the loss is nearly absolute, so that few residuals lie within
+//! its threshold `δ`, `m` is `2δ` times the density of the residuals at zero, by Powell's kernel with the bandwidth of
 //! Hall & Sheather (Koenker 2005, 3.4).
 //!
-//! With `Q = X·R⁻¹`, `R` being `X`'s triangular factor, `v = Q·u` for `u = R⁻ᵀ·g`; per cluster with `G = Q_cᵀ·Q_c`,
-//! `A_c·v_c = Q_c·z` for a vector `z` as long as `u`, so that all is done in as many dimensions as there are coordinates.
+//! With `Q = X·R⁻¹` and `R` the triangular factor of `X`, `v = Q·u` for `u = R⁻ᵀ·g`; per cluster with `G = Q_cᵀ·Q_c`,
+//! `A_c·v_c = Q_c·z` for a vector `z` of the length of `u`. So all computations are in as many dimensions as there are
+//! coordinates.
 
 use faer::Mat;
 
@@ -25,28 +26,29 @@ use crate::problem::Loss;
 
 use super::interval::normal_quantile;
 
-/// A direction that a cluster leaves less than this share of to the others is its own.
-const OWN: f64 = 1e-8;
+/// The smallest fraction of a direction that other clusters must determine; below it the direction is dropped.
+const MIN_REMAINDER: f64 = 1e-8;
 
-/// Fewer clusters than this give no standard error.
-const FEWEST_CLUSTERS: usize = 4;
+/// The smallest number of clusters with a standard error.
+const MIN_CLUSTERS: usize = 4;
 
-/// All that standard errors of a fit are made from.
+/// The sandwich estimate of a fit.
 #[derive(Debug)]
 pub struct Sandwich<'a> {
     solution: &'a Finished,
-    /// `R⁻¹` by rows, and the norms of the columns that `R` is scaled by.
+    /// `R⁻¹` by rows.
     inverse: &'a [f64],
+    /// The norms of the columns by which `R` is scaled.
     scale: Vec<f64>,
     meat: Meat,
     /// The mean of `ρ″`.
     mean_curvature: f64,
 }
 
-/// What observations or clusters contribute.
+/// The contributions of observations or clusters.
 #[derive(Debug)]
 enum Meat {
-    /// `Q` by rows, and for each `(1 − h)^(−1/2)` and a corrected residual.
+    /// `Q` by rows, and for each observation `(1 − h)^(−1/2)` and its corrected residual.
     Observations {
         q: Vec<f64>,
         root: Vec<f64>,
@@ -55,28 +57,30 @@ enum Meat {
     Clusters(Vec<Cluster>),
 }
 
-/// What one cluster contributes.
+/// The contribution of one cluster.
 #[derive(Debug)]
 struct Cluster {
-    /// `G`, square by rows, and `A` in the same dimensions: `z = A·u`.
+    /// `G`, square by rows.
     gram: Vec<f64>,
+    /// `A` in the same dimensions: `z = A·u`.
     adjusted: Vec<f64>,
     /// `Q_cᵀ·e_c`, corrected for the loss.
     score: Vec<f64>,
 }
 
-/// How far a quantity is known.
+/// The estimated variance of a quantity.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
+pub struct VarianceEstimate {
     pub variance: f64,
     pub degrees_of_freedom: f64,
-    /// What the objective rises by where the quantity, the coordinates taking their best values, is one standard error
-    /// away, if the objective is a parabola.
+    /// The rise of the objective where the quantity is one standard error away and the coordinates take their best
+    /// values, in the quadratic approximation.
     pub rise: f64,
 }
 
 impl<'a> Sandwich<'a> {
-    /// Of a fit that the data determines, for intervals with the normal quantile `z`; none where no residual is left over, or clusters are too few.
+    /// Returns the sandwich estimate of a fit that the data determines, for intervals with the normal quantile `z`.
+    /// None where no residual degree of freedom is left, or clusters are too few.
     pub fn of(fit: &'a Fit, z: f64) -> Option<Sandwich<'a>> {
         let solution = fit.solution.as_ref().filter(|solution| !solution.free.is_empty())?;
         let (free, rows) = (&solution.free, &solution.rows);
@@ -105,10 +109,10 @@ impl<'a> Sandwich<'a> {
             None => {
                 let mut q = Vec::with_capacity(used.len() * m);
                 used.iter().for_each(|&k| append(k, &mut q));
-                // Of a row that determines a direction alone nothing is left.
+                // An observation that alone determines a direction has no residual left.
                 let root = q.chunks_exact(m).map(|q| {
                     let left = 1.0 - dot(q, q);
-                    if left > OWN { 1.0 / left.sqrt() } else { 0.0 }
+                    if left > MIN_REMAINDER { 1.0 / left.sqrt() } else { 0.0 }
                 });
                 let root = root.collect();
                 Meat::Observations { q, root, score: used.iter().map(|&k| score(k)).collect() }
@@ -118,30 +122,31 @@ impl<'a> Sandwich<'a> {
                 by_cluster.sort_by_key(|&k| cluster[k]);
                 let together = by_cluster.chunk_by(|&a, &b| cluster[a] == cluster[b]);
                 let clusters: Option<Vec<Cluster>> = together
-                    .map(|members| {
+                    .map(|group| {
                         let row = |&k: &usize| {
                             let mut q = Vec::with_capacity(m);
                             append(k, &mut q);
                             (q, score(k))
                         };
-                        Cluster::of(&members.iter().map(row).collect::<Vec<(Vec<f64>, f64)>>(), m)
+                        Cluster::of(&group.iter().map(row).collect::<Vec<(Vec<f64>, f64)>>(), m)
                     })
                     .collect();
-                Meat::Clusters(clusters.filter(|clusters| clusters.len() >= FEWEST_CLUSTERS)?)
+                Meat::Clusters(clusters.filter(|clusters| clusters.len() >= MIN_CLUSTERS)?)
             }
         };
         Some(Sandwich { solution, inverse, scale, meat, mean_curvature: mean })
     }
 
-    /// Of a quantity whose derivatives with respect to the problem's coordinates are given.
-    pub fn spread(&self, gradient: impl Fn(usize) -> f64) -> Option<Spread> {
+    /// Returns the variance of a quantity whose derivatives with respect to the problem's coordinates are given.
+    pub fn variance(&self, gradient: impl Fn(usize) -> f64) -> Option<VarianceEstimate> {
         let m = self.scale.len();
         let scaled: Vec<f64> =
             self.solution.free.iter().zip(&self.scale).map(|(&i, scale)| gradient(i) / scale).collect();
         let u: Vec<f64> =
             (0..m).map(|b| (0..=b).map(|a| self.inverse[a * m + b] * scaled[a]).sum()).collect();
-        let plain: f64 = u.iter().map(|x| x * x).sum();
-        let mut sums = Sums { variance: 0.0, trace: 0.0, own: 0.0, crossed: vec![0.0; m * m] };
+        let unadjusted: f64 = u.iter().map(|x| x * x).sum();
+        let mut sums =
+            Sums { variance: 0.0, trace: 0.0, diagonal_excess: 0.0, cross_products: vec![0.0; m * m] };
         match &self.meat {
             Meat::Observations { q, root, score } => {
                 let mut w = vec![0.0; m];
@@ -153,16 +158,16 @@ impl<'a> Sandwich<'a> {
             }
             Meat::Clusters(clusters) => {
                 for Cluster { gram, adjusted, score } in clusters {
-                    let z = times(adjusted, &u);
-                    let w = times(gram, &z);
+                    let z = multiply(adjusted, &u);
+                    let w = multiply(gram, &z);
                     sums.add(dot(&z, score), dot(&z, &w), &w);
                 }
             }
         }
         let variance = sums.variance;
-        let rise = 0.5 * self.mean_curvature * variance / plain;
-        let spread = Spread { variance, degrees_of_freedom: sums.degrees_of_freedom(), rise };
-        (variance > 0.0 && variance.is_finite() && plain > 0.0).then_some(spread)
+        let rise = 0.5 * self.mean_curvature * variance / unadjusted;
+        let estimate = VarianceEstimate { variance, degrees_of_freedom: sums.degrees_of_freedom(), rise };
+        (variance > 0.0 && variance.is_finite() && unadjusted > 0.0).then_some(estimate)
     }
 }
 
@@ -171,31 +176,34 @@ struct Sums {
     variance: f64,
     /// `Σ b_cᵀb_c`.
     trace: f64,
-    /// What the products of clusters with themselves have more than those with others.
-    own: f64,
-    crossed: Vec<f64>,
+    /// The products of clusters with themselves minus their part in `cross_products`.
+    diagonal_excess: f64,
+    /// `Σ w_c·w_cᵀ`, lower triangle of a square matrix by rows.
+    cross_products: Vec<f64>,
 }
 
 impl Sums {
-    /// `pull = v_cᵀ·A_c·e_c`, `squares = |A_c·v_c|²`, `w = Q_cᵀ·A_c·v_c`.
-    fn add(&mut self, pull: f64, squares: f64, w: &[f64]) {
+    /// Adds a cluster: `product = v_cᵀ·A_c·e_c`, `norm_squared = |A_c·v_c|²`, `w = Q_cᵀ·A_c·v_c`.
+    fn add(&mut self, product: f64, norm_squared: f64, w: &[f64]) {
         let m = w.len();
-        let taken = dot(w, w);
-        self.variance += pull * pull;
-        self.trace += squares - taken;
-        self.own += squares * (squares - 2.0 * taken);
+        let overlap = dot(w, w);
+        self.variance += product * product;
+        self.trace += norm_squared - overlap;
+        self.diagonal_excess += norm_squared * (norm_squared - 2.0 * overlap);
         for (a, x) in w.iter().enumerate() {
-            let row = &mut self.crossed[a * m..=a * m + a];
+            let row = &mut self.cross_products[a * m..=a * m + a];
             row.iter_mut().zip(w).for_each(|(sum, y)| *sum += x * y);
         }
     }
 
+    /// Returns the degrees of freedom `ν`.
     fn degrees_of_freedom(&self) -> f64 {
         // b_cᵀb_d = −w_cᵀw_d, and |A_c·v_c|² − |w_c|² for the cluster with itself.
-        let m = self.crossed.len().isqrt();
-        let diagonal: f64 = (0..m).map(|a| self.crossed[a * m + a].powi(2)).sum();
-        // The lower triangle alone is summed.
-        let products = self.own + 2.0 * dot(&self.crossed, &self.crossed) - diagonal;
+        let m = self.cross_products.len().isqrt();
+        let diagonal: f64 = (0..m).map(|a| self.cross_products[a * m + a].powi(2)).sum();
+        // Only the lower triangle is summed.
+        let products =
+            self.diagonal_excess + 2.0 * dot(&self.cross_products, &self.cross_products) - diagonal;
         if products > 0.0 && self.trace.is_finite() {
             (self.trace * self.trace / products).max(1.0)
         } else {
@@ -205,12 +213,12 @@ impl Sums {
 }
 
 impl Cluster {
-    /// None where eigenvalues cannot be found.
+    /// Returns the contribution of a cluster; none where the eigendecomposition fails.
     fn of(rows: &[(Vec<f64>, f64)], m: usize) -> Option<Cluster> {
         let gram = Mat::from_fn(m, m, |a, b| rows.iter().map(|(q, _)| q[a] * q[b]).sum::<f64>());
         let Eigen { values, vectors } = symmetric_eigen(gram.as_ref())?;
         // A·v_c = v_c + Q_c·U·κ·Uᵀ·Q_cᵀ·v_c with κ = ((1 − d)^(−1/2) − 1)/d, so that z = U·(1 − d)^(−1/2)·Uᵀ·u.
-        let root = |d: f64| if 1.0 - d > OWN { 1.0 / (1.0 - d).sqrt() } else { 0.0 };
+        let root = |d: f64| if 1.0 - d > MIN_REMAINDER { 1.0 / (1.0 - d).sqrt() } else { 0.0 };
         let adjusted = |a: usize, b: usize| -> f64 {
             (0..m).map(|k| vectors[(a, k)] * root(values[k].max(0.0)) * vectors[(b, k)]).sum()
         };
@@ -226,7 +234,8 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
-fn times(matrix: &[f64], x: &[f64]) -> Vec<f64> {
+/// Returns a square matrix (by rows) times a vector.
+fn multiply(matrix: &[f64], x: &[f64]) -> Vec<f64> {
     matrix.chunks_exact(x.len()).map(|row| dot(row, x)).collect()
 }
 
@@ -236,7 +245,8 @@ struct Curvature {
     correction: f64,
 }
 
-/// Of the residuals of the observations that are used; none where it cannot be told, or is not positive.
+/// Returns them for the residuals of the observations in `used`; none where they cannot be computed or are not
+/// positive.
 fn curvature(fit: &Fit, solution: &Finished, used: &[usize], z: f64) -> Option<Curvature> {
     let observations = &fit.problem.observations;
     let rows = &solution.rows;
@@ -252,31 +262,32 @@ fn curvature(fit: &Fit, solution: &Finished, used: &[usize], z: f64) -> Option<C
     };
     let size = |k: usize| (rows.residual[k] / observations.sigma_at(k)).abs();
     let kernel = bandwidth(used, size, z);
-    let (mean, share) = match threshold.filter(|delta| *delta < kernel) {
+    let (mean, fraction_inside) = match threshold.filter(|delta| *delta < kernel) {
         Some(delta) => {
-            let share = mean_of(&|k| if size(k) <= kernel { 1.0 } else { 0.0 });
-            (share * delta / kernel, share)
+            let fraction_inside = mean_of(&|k| if size(k) <= kernel { 1.0 } else { 0.0 });
+            (fraction_inside * delta / kernel, fraction_inside)
         }
         None => {
             let mean = mean_of(&|k| rows.curvature[k] / rows.weight[k]);
             (mean, mean)
         }
     };
-    let correction = 1.0 + p / n * (1.0 - share) / share;
+    let correction = 1.0 + p / n * (1.0 - fraction_inside) / fraction_inside;
     (mean > 0.0 && correction > 0.0).then_some(Curvature { mean, correction })
 }
 
-/// Half the width of Powell's kernel: the distance between two quantiles of the normal distribution that are as far from
-/// the median as Hall & Sheather (1988) say, at the residuals' own scale.
+/// Returns half the width of Powell's kernel: the distance between two normal quantiles whose distance from the median
+/// follows Hall & Sheather (1988), on the scale of the residuals.
 fn bandwidth(used: &[usize], size: impl Fn(usize) -> f64, z: f64) -> f64 {
     let n = used.len() as f64;
     let mut sizes: Vec<f64> = used.iter().map(|&k| size(k)).collect();
     sizes.sort_unstable_by(f64::total_cmp);
     let deviation = (sizes.iter().map(|x| x * x).sum::<f64>() / n).sqrt();
-    // The law has its own location, so that half the range between the quartiles is the median size.
+    // The law has its own location, so half the interquartile range is the median size.
     let robust = sizes[sizes.len() / 2] / normal_quantile(0.75);
     let scale = if robust > 0.0 { deviation.min(robust) } else { deviation };
     let density_squared = 0.5 / std::f64::consts::PI;
-    let away = (n.powf(-1.0 / 3.0) * z.powf(2.0 / 3.0) * (1.5 * density_squared).cbrt()).min(0.499);
-    scale * normal_quantile(0.5 + away)
+    let half_probability =
+        (n.powf(-1.0 / 3.0) * z.powf(2.0 / 3.0) * (1.5 * density_squared).cbrt()).min(0.499);
+    scale * normal_quantile(0.5 + half_probability)
 }

@@ -1,6 +1,6 @@
-//! The published laws, as data.
+//! The catalogue of published laws, as data.
 //!
-//! `catalogue.toml` beside this file is built in; a user's own file in the same format stands beside it.
+//! `catalogue.toml` beside this file is built in. A user's file in the same format can be added.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::{Law, Parameter, Residual};
 
 const BUILT_IN: &str = include_str!("catalogue.toml");
 
-/// Where a law was published.
+/// The publication of a law.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Citation {
@@ -21,17 +21,17 @@ pub struct Citation {
     pub author: String,
     /// Year of publication.
     pub year: u16,
-    /// arXiv number or other reference.
+    /// An arXiv number or other reference.
     pub reference: String,
     /// The equation or section.
     #[serde(default)]
     pub equation: String,
-    /// Published values and what else a user should know.
+    /// Published values, and what else a user should know.
     #[serde(default)]
     pub note: String,
 }
 
-/// The laws by name, in the order of the files.
+/// The laws, in the order of the files.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     /// In the order of the files.
@@ -62,14 +62,22 @@ struct Entry {
 }
 
 impl Catalogue {
-    /// The laws that come with the program.
+    /// Returns the built-in laws.
+    ///
+    /// # Errors
+    ///
+    /// If the built-in file is invalid.
     pub fn built_in() -> Result<Catalogue, Error> {
         let mut catalogue = Catalogue { laws: Vec::new() };
         catalogue.add("the built-in catalogue", BUILT_IN)?;
         Ok(catalogue)
     }
 
-    /// Adds the laws of a file's text; names must be new.
+    /// Adds the laws of a file's text.
+    ///
+    /// # Errors
+    ///
+    /// If the text is not a catalogue, a law is invalid, or a name exists already.
     pub fn add(&mut self, file: &str, text: &str) -> Result<(), Error> {
         let parsed: File =
             toml::from_str(text).map_err(|error| fault(file, format!("not a catalogue of laws: {error}")))?;
@@ -84,12 +92,12 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Returns a law by its name.
+    /// Returns the law of a name.
     pub fn get(&self, name: &str) -> Option<&Law> {
         self.laws.iter().find(|law| law.name == name)
     }
 
-    /// The name nearest to one that is not there.
+    /// Returns the name most similar to one that does not exist, if any is similar enough.
     pub fn nearest(&self, name: &str) -> Option<&str> {
         nearest(name, self.laws.iter().map(|law| law.name.as_str()))
     }
@@ -101,6 +109,7 @@ fn fault(file: &str, reason: String) -> Error {
 }
 
 impl Entry {
+    /// Converts an entry to a law.
     fn into_law(self, file: &str) -> Result<Law, Error> {
         let name = self.name.clone();
         let fail = |reason: String| fault(file, format!("law `{name}`: {reason}"));

@@ -8,17 +8,17 @@ use std::collections::HashMap;
 
 use super::graph::{Graph, Id, Node, Unary, ancestors};
 
-/// Remembers derivatives already built, so that second derivatives reuse the first.
+/// The derivatives built so far, so that second derivatives reuse the first.
 #[derive(Default, Debug)]
 pub struct Derivatives {
     known: HashMap<(Id, u32), Id>,
 }
 
 impl Derivatives {
-    /// Stands for a coordinate in [`Derivatives::of`]: the derivative is with respect to an equation's unknown.
+    /// The pseudo-coordinate of [`Derivatives::of`] for the derivative with respect to an equation's unknown.
     pub const UNKNOWN: u32 = u32::MAX;
 
-    /// `∂ node / ∂ coordinate`.
+    /// Returns `∂ node / ∂ coordinate`.
     pub fn of(&mut self, graph: &mut Graph, node: Id, coordinate: u32) -> Id {
         // Operands come before their users, so one pass over the node's ancestors in id order suffices and
         // no recursion can exhaust the stack on a long formula.
@@ -114,7 +114,7 @@ impl Derivatives {
         }
     }
 
-    /// `d op(a) / d a`, written with the value `id = op(a)` where that is shorter.
+    /// Returns `d op(a) / d a`, written with the value `id = op(a)` where that is shorter.
     fn slope(g: &mut Graph, op: Unary, id: Id, a: Id) -> Id {
         let one = g.constant(1.0);
         match op {

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-/// A node's place in its [`Graph`]; operands always have smaller ids than the nodes that use them.
+/// The place of a node in its [`Graph`]; operands have smaller ids than the nodes that use them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Id(pub u32);
 
@@ -80,11 +80,11 @@ pub enum Unary {
     Sigmoid,
 }
 
-/// What stands for the logarithm of a zero base: `exp(c·L)` is 0 for every `c` above 1e-147, and neither
-/// `L` nor `L²` overflows, so derivatives of first and second order stay finite.
+/// The number that encodes the logarithm of a zero base: `exp(c·L)` is 0 for every `c` above 1e-147, and neither `L`
+/// nor `L²` overflows, so derivatives of first and second order stay finite.
 pub const LN_ZERO: f64 = -1e150;
 
-/// How a data column comes about.
+/// The definition of a data column.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Recipe {
     /// The value of the law's n-th data expression.
@@ -102,14 +102,14 @@ pub enum Recipe {
     Greatest(u32),
 }
 
-/// The graph and its index.
+/// An expression graph with its index.
 #[derive(Clone, Default, Debug)]
 pub struct Graph {
     nodes: Vec<Node>,
     pub(super) index: HashMap<Node, Id>,
     recipes: Vec<Recipe>,
     pub(super) equations: Vec<Equation>,
-    /// Columns that are written as (centred column) + (mean) wherever they are used.
+    /// The columns that are written as (centred column) + (mean) wherever they are used.
     pub(super) centred: Vec<u32>,
 }
 
@@ -132,7 +132,7 @@ impl Graph {
         id
     }
 
-    /// The operands of a node, in order.
+    /// Returns the operands of a node, in order.
     pub fn operands(&self, id: Id) -> impl Iterator<Item = Id> + use<> {
         let (a, b, c) = match self.node(id) {
             Node::Constant(_) | Node::Data(_) | Node::Centre(_) | Node::Coordinate(_) | Node::Unknown => {
@@ -186,7 +186,7 @@ impl Graph {
         self.as_constant(id) == Some(1.0)
     }
 
-    /// The columns that the graph's `Data` nodes index.
+    /// Returns the definitions of the columns that the graph's `Data` nodes index.
     pub fn recipes(&self) -> &[Recipe] {
         &self.recipes
     }
@@ -204,7 +204,7 @@ impl Graph {
         self.recipes.len() as u32 - 1
     }
 
-    /// The least and the greatest value of a column.
+    /// Returns the smallest and the largest value of a column.
     pub fn ends(&mut self, column: u32) -> [Id; 2] {
         [Recipe::Least(column), Recipe::Greatest(column)].map(|recipe| {
             let constant = self.column(recipe);
@@ -223,8 +223,7 @@ impl Graph {
 }
 
 impl Unary {
-    /// The operation on one number: the reference that the compiled programs are tested against, and what
-    /// folds constants.
+    /// Applies the operation to one number: the reference for tests of compiled programs, and the folding of constants.
     pub fn apply(self, x: f64) -> f64 {
         match self {
             Unary::Neg => -x,
@@ -252,7 +251,7 @@ impl Unary {
     }
 }
 
-/// The nodes that `node` depends on, itself included, in id order.
+/// Returns the nodes on which `node` depends, itself included, in id order.
 pub fn ancestors(graph: &Graph, node: Id) -> Vec<Id> {
     let mut seen = vec![false; node.index() + 1];
     seen[node.index()] = true;

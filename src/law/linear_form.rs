@@ -1,12 +1,12 @@
-//! Exponents multiplied out: a sum of constants times products of atoms.
+//! Expands exponents to sums of monomials: a sum of constants times products of atoms.
 //!
-//! Power terms look like `exp(a − α·log N)`. Writing the exponent as a sum of monomials shows which
-//! amplitude goes with which exponent and data column (what centring needs), and lets the means introduced
-//! by centring cancel term by term.
+//! Power terms look like `exp(a − α·log N)`. Writing the exponent as a sum of monomials shows which amplitude belongs
+//! to which exponent and data column (which centring needs), and lets the means introduced by centring cancel term by
+//! term.
 
 use super::graph::{Graph, Id, Node, Unary};
 
-/// `Σ coefficient · Π factors`, factors sorted; terms in order of first appearance.
+/// A sum `Σ coefficient · Π factors`, with sorted factors and terms in order of first appearance.
 #[derive(Debug, Clone, Default)]
 pub struct LinearForm {
     pub terms: Vec<Term>,
@@ -21,11 +21,11 @@ pub struct Term {
     pub factors: Vec<Id>,
 }
 
-/// Products of sums larger than this stay as they are.
+/// The largest number of terms of a product of sums that is expanded.
 const MOST_TERMS: usize = 32;
 
 impl LinearForm {
-    /// Multiplies a node out.
+    /// Expands a node.
     pub fn expand(graph: &Graph, id: Id) -> Self {
         let mut form = LinearForm::default();
         for term in Self::terms(graph, id, 0) {
@@ -90,7 +90,7 @@ impl LinearForm {
         }
     }
 
-    /// The node that the form stands for.
+    /// Returns the node that the form represents.
     pub fn rebuild(&self, graph: &mut Graph) -> Id {
         let mut sum = graph.constant(0.0);
         for term in &self.terms {

@@ -1,15 +1,17 @@
-//! Scaling laws: parameters, domains, the catalogue, and expressions with exact derivatives.
+//! Scaling laws: parameters and their domains, the catalogue, and expressions with exact derivatives.
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! | --- | --- |
-//! | this one | [`Law`]: a formula whose names are sorted into parameters and variables |
+//! | `mod` | [`Law`]: a formula whose names are sorted into parameters and variables |
 //! | [`catalogue`] | the published laws, read from `catalogue.toml` |
-//! | [`graph`] | the nodes of hash-consed expressions |
+//! | [`graph`] | hash-consed expression nodes |
 //! | `simplify` | the graph's constructors, which simplify as they build |
-//! | [`linear_form`] | exponents multiplied out |
+//! | [`linear_form`] | exponents expanded to sums of monomials |
 //! | [`derive`](mod@derive) | exact first and second derivatives |
-//! | `draws` | parameters at which a law is tried before there are data |
-//! | `symmetry` | other parameters that give the same curve |
+//! | `draws` | parameters at which a law is evaluated before there are data |
+//! | `symmetry` | transformations of the parameters that leave the prediction unchanged |
+//!
+//! The folder knows nothing of data, of solver coordinates, or of fits.
 
 pub mod catalogue;
 #[doc(hidden)]
@@ -31,13 +33,13 @@ use crate::error::Error;
 pub use crate::formula::Domain;
 use crate::formula::{Column, Expr, Formula, Table, evaluate, list, names, one_edit_away, unknowns};
 
-/// The space of residuals, `T` in `T(prediction) − T(response)`.
+/// The space of residuals: `T` in `T(prediction) − T(response)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Residual {
-    /// Natural logarithm.
+    /// The natural logarithm.
     Log,
-    /// Identity.
+    /// The identity.
     Linear,
 }
 
@@ -57,41 +59,46 @@ pub struct Parameter {
     pub name: String,
     /// Where the parameter may lie, in natural units.
     pub domain: Domain,
-    /// Where starts are drawn, in natural units; read off the formula's structure where none is given.
+    /// The interval from which starts are drawn, in natural units; from the structure of the formula where none is
+    /// given.
     pub start: Option<(f64, f64)>,
 }
 
 /// A formula whose names are sorted into parameters and variables.
 #[derive(Clone, Debug)]
 pub struct Law {
-    /// The catalogue's name, or the formula as given.
+    /// The name in the catalogue, or the formula as given.
     pub name: String,
-    /// The formula's text.
+    /// The text of the formula.
     pub formula: String,
     /// The left side.
     pub response: Expr,
     /// The right side.
     pub prediction: Expr,
-    /// In order of first appearance in the prediction.
+    /// The parameters, in order of first appearance in the prediction.
     pub parameters: Vec<Parameter>,
-    /// Columns that the prediction reads, in order of first appearance.
+    /// The columns that the prediction reads, in order of first appearance.
     pub variables: Vec<String>,
     /// The residual space where the user asks for none.
     pub residual: Residual,
-    /// Parameters of terms that can be exchanged for each other, such as the places of breaks: drawn in ascending
-    /// order.
+    /// Parameters of exchangeable terms, such as the places of breaks, whose starts are drawn in ascending order.
     pub ordered: Vec<String>,
-    /// Where the law was published.
+    /// The publication of the law.
     pub citation: Option<Citation>,
 }
 
 impl Law {
-    /// Sorts the names of a typed formula: those with a domain are parameters, those that are columns are
-    /// variables, the rest are parameters.
+    /// Sorts the names of a typed formula: those with a domain are parameters, those that are columns are variables,
+    /// the rest are parameters.
+    ///
+    /// # Errors
+    ///
+    /// If no name is a variable or none a parameter, if a domain is not used, if an unknown of `solve` is a column, or
+    /// if a name without domain is one edit away from a column.
     pub fn from_formula(formula: Formula, columns: &[String]) -> Result<Law, Error> {
         let fail = |reason: String| Error::Law { law: formula.source.clone(), reason };
         let used = names(&formula.prediction);
-        // The response is not a variable of the right side, so its name is free there.
+        // The response is no variable of the right side, so its name may be used there.
         let (unknowns, response) = (unknowns(&formula.prediction), names(&formula.response));
         if let Some(unknown) =
             unknowns.iter().find(|name| columns.iter().any(|c| c == *name) && !response.contains(name))
@@ -149,12 +156,12 @@ impl Law {
         })
     }
 
-    /// A parameter's place.
+    /// Returns the index of a parameter.
     pub fn parameter(&self, name: &str) -> Option<usize> {
         self.parameters.iter().position(|p| p.name == name)
     }
 
-    /// The parameters that are not fixed: index, lower and upper edge of the domain.
+    /// Returns the parameters that are not fixed: index, lower and upper end of the domain.
     pub fn free_parameters(&self) -> impl Iterator<Item = (usize, f64, f64)> + '_ {
         self.parameters.iter().enumerate().filter_map(|(i, p)| match p.domain {
             Domain::Range { low, high } => Some((i, low, high)),
@@ -162,14 +169,14 @@ impl Law {
         })
     }
 
-    /// The parameters that are held at values that come with the data, by index.
+    /// Returns the parameters that are held at values that come with the data, by index.
     pub fn held_parameters(&self) -> impl Iterator<Item = usize> + '_ {
         let held = |p: &Parameter| matches!(p.domain, Domain::Held);
         self.parameters.iter().enumerate().filter(move |(_, p)| held(p)).map(|(i, _)| i)
     }
 
-    /// The prediction at some points, evaluated as written; NaN where it cannot be. Values by variable and by parameter, in
-    /// the law's order, one per point.
+    /// Returns the prediction at `n_points` points, evaluated as written; NaN where it cannot be evaluated.
+    /// `variable(k)` and `parameter(i)` return one value per point, in the order of the law.
     pub fn evaluate(
         &self,
         n_points: usize,
@@ -185,7 +192,7 @@ impl Law {
         }
     }
 
-    /// The law with one parameter held at a value that comes with the data of each fit: compiled once, it can be fitted at
+    /// Returns the law with one parameter held at a value that comes with the data of each fit: compiled once, it can be fitted at
     /// any value.
     #[must_use]
     pub fn holding(&self, parameter: usize) -> Law {
@@ -194,7 +201,7 @@ impl Law {
         law
     }
 
-    /// The law with one parameter held at a value.
+    /// Returns the law with one parameter fixed at a value.
     pub fn with_fixed(&self, parameter: usize, value: f64) -> Law {
         let mut law = self.clone();
         law.parameters[parameter].domain = Domain::Fixed(value);

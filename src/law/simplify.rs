@@ -7,7 +7,7 @@ use super::graph::{Equation, Graph, Id, LN_ZERO, Node, Recipe, Unary, ancestors}
 use super::linear_form::LinearForm;
 
 impl Graph {
-    /// The value of the unknown between two ends where `residual` is zero.
+    /// Returns the value of the unknown between two ends at which `residual` is zero.
     pub fn root(&mut self, low: Id, high: Id, residual: Id) -> Id {
         let residual = self.cancel_centres(residual);
         let slope = Derivatives::default().of(self, residual, Derivatives::UNKNOWN);
@@ -19,13 +19,13 @@ impl Graph {
         self.intern(Node::Root(index as u32))
     }
 
-    /// A node with another in place of the unknown.
+    /// Returns a node with the unknown replaced by another node.
     pub fn substitute(&mut self, node: Id, value: Id) -> Id {
         let unknown = self.unknown();
         self.replace(node, unknown, value)
     }
 
-    /// A node with a leaf replaced by another node.
+    /// Returns a node with a leaf replaced by another node.
     pub fn replace(&mut self, node: Id, leaf: Id, value: Id) -> Id {
         let mut replaced: HashMap<Id, Id> = HashMap::new();
         for id in ancestors(self, node) {
@@ -57,7 +57,7 @@ impl Graph {
         replaced.get(&node).copied().unwrap_or(node)
     }
 
-    /// A data column as a value.
+    /// Returns the value of a data column.
     pub fn data(&mut self, recipe: Recipe) -> Id {
         let column = self.column(recipe);
         if self.centred.contains(&column) {
@@ -185,7 +185,7 @@ impl Graph {
         }
     }
 
-    /// `a·b` as it stands, whatever other products are known.
+    /// Returns `a·b` as it stands, whatever other products exist.
     pub fn product(&mut self, a: Id, b: Id) -> Id {
         let (a, b) = if a <= b { (a, b) } else { (b, a) };
         self.intern(Node::Mul(a, b))
@@ -256,7 +256,7 @@ impl Graph {
         }
     }
 
-    /// Whether a node is an exponential, a product with one, or a sum of such.
+    /// Returns whether a node is an exponential, a product with one, or a sum of such.
     fn has_exp(&self, id: Id) -> bool {
         match self.node(id) {
             Node::Unary(Unary::Exp, _) => true,
@@ -267,9 +267,9 @@ impl Graph {
         }
     }
 
-    /// `numerator/(x + y)` of exponentials `x` and `y`, where [`Graph::has_exp`] of the numerator: each of its terms is
-    /// divided by the exponential that leaves it smallest, and multiplied by a sigmoid. Right where exponentials leave
-    /// the range of numbers.
+    /// Returns `numerator/(x + y)` for exponentials `x` and `y`, where [`Graph::has_exp`] holds of the numerator: each
+    /// of its terms is divided by the exponential that leaves it smallest, and multiplied by a sigmoid. The result is
+    /// accurate where exponentials leave the range of float64.
     fn shares(&mut self, numerator: Id, x: Id, y: Id) -> Id {
         match self.node(numerator) {
             Node::Add(a, b) => {
@@ -301,7 +301,7 @@ impl Graph {
         }
     }
 
-    /// The number of nodes that a node depends on.
+    /// Returns the number of nodes on which a node depends.
     fn size(&self, id: Id) -> usize {
         ancestors(self, id).len()
     }
@@ -327,7 +327,7 @@ impl Graph {
         }
     }
 
-    /// Multiplies out an exponent that mentions a mean, so that `(a + α·m) − α·(u + m)` loses its `m`.
+    /// Expands an exponent that mentions a mean, so that `(a + α·m) − α·(u + m)` loses its `m`.
     fn cancel_centres(&mut self, a: Id) -> Id {
         if self.centred.is_empty() {
             return a;
@@ -342,7 +342,7 @@ impl Graph {
         }
     }
 
-    /// Natural logarithm of a value.
+    /// Returns the natural logarithm of a node.
     pub fn ln(&mut self, a: Id) -> Id {
         if let Some(sum) = self.log_of_exponentials(a) {
             return sum;
@@ -382,8 +382,8 @@ impl Graph {
         }
     }
 
-    /// The stable form of `log(exp(a) + exp(b) + …)`, where every term is an exponential or a positive
-    /// constant and at least one is an exponential.
+    /// Returns the stable form of `log(exp(a) + exp(b) + …)`, where every term is an exponential or a positive constant
+    /// and at least one is an exponential.
     fn log_of_exponentials(&mut self, a: Id) -> Option<Id> {
         let Node::Add(..) = self.node(a) else {
             return None;
@@ -460,11 +460,11 @@ impl Graph {
         }
     }
 
-    /// `base^exponent`.
+    /// Returns `base^exponent`.
     ///
-    /// Small whole constant exponents become products, which are right for negative bases; a constant
-    /// exponent of ½ a square root; all else `exp(exponent·log(base))`, with the logarithm of a product
-    /// taken apart where its factors are known to be positive.
+    /// Small whole constant exponents become products, which are right for negative bases; a constant exponent of ½
+    /// becomes a square root; all others become `exp(exponent·log(base))`, with the logarithm of a product split where
+    /// its factors are known to be positive.
     pub fn pow(&mut self, base: Id, exponent: Id) -> Id {
         if let Some(e) = self.as_constant(exponent) {
             if let Some(b) = self.as_constant(base) {
@@ -503,7 +503,7 @@ impl Graph {
         if exponent < 0 { self.div(one, result) } else { result }
     }
 
-    /// Whether the node is positive wherever it is finite.
+    /// Returns whether the node is positive wherever it is finite.
     pub fn known_positive(&self, id: Id) -> bool {
         match self.node(id) {
             Node::Constant(bits) => f64::from_bits(bits) > 0.0,
@@ -515,7 +515,7 @@ impl Graph {
         }
     }
 
-    /// Logarithm of a power's base.
+    /// Returns the logarithm of a power's base.
     fn ln_base(&mut self, base: Id) -> Id {
         match self.node(base) {
             Node::Constant(bits) => {

@@ -1,19 +1,20 @@
-//! Symmetries of a law: other parameters that give the same curve, whatever the data.
+//! Symmetries of a law: transformations of the parameters that leave the prediction unchanged, whatever the data.
 //!
-//! Two exponentials may change places, the plateaus of a sigmoid may when its slope changes its sign, and the sign of a
-//! width that is squared says nothing. What the data cannot tell apart must not alternate from sweep to sweep, so of all
-//! equivalent parameters one vector is reported:
+//! Two exponentials may be exchanged, the plateaus of a sigmoid may when its slope changes sign, and the sign of a
+//! squared width has no effect. Among equivalent parameter vectors, which the data cannot tell apart, one is reported,
+//! so that results do not alternate from sweep to sweep:
 //!
-//! 1. the one with the fewest negative shape parameters (those that the law is not linear in);
-//! 2. of these, the one whose first shape parameter that differs, in the order of the formula, is the smallest.
+//! 1. the one with the fewest negative shape parameters (those in which the law is not linear);
+//! 2. of these, the one whose first differing shape parameter, in the order of the formula, is the smallest.
 //!
 //! # Method
 //!
-//! Candidates are read off the formula (terms of a sum or factors of a product that are the same but for the names of
-//! their parameters) and enumerated (exchanges of shape parameters and changes of their signs, a few at a time). Given what
-//! becomes of the shape parameters, what must become of the linear ones is solved for at one point, and taken if its
-//! coefficients are −1, 0 or 1, or those times the ratio of two shape parameters that change places (absorption and
-//! elimination: the flip-flop of pharmacokinetics). A symmetry is what then leaves the law's value as it is at many points.
+//! Candidates are read off the formula (terms of a sum or factors of a product that are equal but for the names of
+//! their parameters) and enumerated (exchanges of shape parameters and changes of their signs, a few at a time). Given
+//! the transformation of the shape parameters, that of the linear ones is solved for at one parameter vector, and
+//! accepted if its coefficients are −1, 0 or 1, or those times the ratio of two exchanged shape parameters (absorption
+//! and elimination: the flip-flop of pharmacokinetics). A symmetry must then leave the value of the law unchanged at
+//! many points.
 
 use faer::Mat;
 
@@ -23,33 +24,35 @@ use crate::linalg::least_squares;
 use super::Law;
 use super::draws::{Draws, draw};
 
-/// Points at which the linear parameters' images are solved for, and at which a symmetry must hold.
+/// The number of points at which the images of the linear parameters are solved for.
 const POINTS: usize = 24;
+/// The number of points at which a symmetry must hold.
 const TRIALS: usize = 64;
 
-/// Sets of parameters that the former are chosen from.
-const DRAWN: usize = 16;
+/// The number of parameter vectors from which the best conditioned is chosen.
+const PARAMETER_SETS: usize = 16;
 
-/// Of those, so many must be finite.
-const FEWEST: usize = 16;
+/// The smallest number of points at which the law must be finite.
+const MIN_POINTS: usize = 16;
 
-/// Relative difference of values that are the same.
-const SAME: f64 = 1e-9;
+/// The relative difference within which two values agree.
+const TOLERANCE: f64 = 1e-9;
 
-/// A parameter that changes no value by more than this share of it plays no part at the points.
-const NO_PART: f64 = 1e-6;
+/// The relative change of a value from which a parameter has an effect at a point.
+const MIN_EFFECT: f64 = 1e-6;
 
-/// Coefficients this close to a whole number are that.
-const WHOLE: f64 = 1e-5;
+/// The difference from an integer within which a coefficient counts as one.
+const INTEGER_TOLERANCE: f64 = 1e-5;
 
-/// Laws of more shape parameters than these have fewer kinds of candidates.
-const MOST_FOR_PAIRS: usize = 5;
-const MOST_FOR_EXCHANGES: usize = 12;
+/// The largest number of shape parameters for which two exchanges at once, all sign changes and ratios are tried.
+const MAX_SHAPES_FOR_PAIRS: usize = 5;
+/// The largest number of shape parameters for which all single exchanges are tried.
+const MAX_SHAPES_FOR_EXCHANGES: usize = 12;
 
-/// Images of a vector are listed up to here.
-const MOST_IMAGES: usize = 720;
+/// The largest number of equivalent vectors that are listed.
+const MAX_IMAGES: usize = 720;
 
-/// What one parameter becomes: a sum of others, each times the ratio of two where there is one.
+/// The image of one parameter: a sum of parameters with coefficients, each times the ratio of two where there is one.
 #[derive(Clone, Debug, PartialEq)]
 struct Image(Vec<ImageTerm>);
 
@@ -71,27 +74,28 @@ impl Image {
     }
 }
 
-/// The symmetries of a law, by what generates them.
+/// The symmetries of a law, by their generators.
 #[derive(Clone, Debug, Default)]
 pub struct Symmetries {
-    /// One image per parameter.
+    /// Per generator, one image per parameter.
     generators: Vec<Vec<Image>>,
-    /// The free parameters that the law is not linear in, in its order.
+    /// The free parameters in which the law is not linear, in the order of the law.
     shape: Vec<usize>,
     domains: Vec<Domain>,
 }
 
 impl Symmetries {
-    /// Finds them.
+    /// Finds the symmetries of a law.
     pub fn of(law: &Law) -> Symmetries {
         let domains: Vec<Domain> = law.parameters.iter().map(|p| p.domain).collect();
-        let search = Search::new(law);
+        let search = SymmetrySearch::new(law);
         let mut found = Symmetries { generators: Vec::new(), shape: search.shape.clone(), domains };
         let probe = search.trials.first().cloned().unwrap_or_default();
         for candidate in search.candidates() {
             let Some(images) = search.complete(&candidate) else { continue };
             let image: Vec<f64> = images.iter().map(|i| i.value(&probe.parameters)).collect();
-            let known = found.all_images(&probe.parameters).iter().any(|known| alike(known, &image));
+            let known =
+                found.all_images(&probe.parameters).iter().any(|known| equal_to_rounding(known, &image));
             if !known && search.holds(&images) {
                 found.generators.push(images);
             }
@@ -99,12 +103,12 @@ impl Symmetries {
         found
     }
 
-    /// Whether every vector stands for itself alone.
+    /// Returns whether every vector is equivalent to itself only.
     pub fn is_empty(&self) -> bool {
         self.generators.is_empty()
     }
 
-    /// The vectors in the domains that give the same curve, the given one first.
+    /// Returns the equivalent vectors in the domains, the given one first; all are in natural units.
     pub fn images(&self, natural: &[f64]) -> Vec<Vec<f64>> {
         let mut images = self.all_images(natural);
         let mut first = true;
@@ -112,7 +116,7 @@ impl Symmetries {
         images
     }
 
-    /// The one that is reported.
+    /// Returns the equivalent vector that is reported.
     pub fn canonical(&self, natural: &[f64]) -> Vec<f64> {
         let negative = |image: &[f64]| self.shape.iter().filter(|&&i| image[i] < 0.0).count();
         let order = |a: &Vec<f64>, b: &Vec<f64>| {
@@ -122,9 +126,9 @@ impl Symmetries {
         self.images(natural).into_iter().min_by(order).unwrap_or_else(|| natural.to_vec())
     }
 
-    /// The one that is nearest to given values, by their relative differences.
+    /// Returns the equivalent vector nearest to given values, by relative differences.
     pub fn nearest(&self, natural: &[f64], given: impl Fn(usize) -> Option<f64>) -> Vec<f64> {
-        let away = |image: &Vec<f64>| -> f64 {
+        let distance = |image: &Vec<f64>| -> f64 {
             let difference = |(i, x): (usize, &f64)| {
                 let given = given(i)?;
                 let size = x.abs() + given.abs();
@@ -132,7 +136,7 @@ impl Symmetries {
             };
             image.iter().enumerate().filter_map(difference).sum()
         };
-        let nearer = |a: &Vec<f64>, b: &Vec<f64>| away(a).total_cmp(&away(b));
+        let nearer = |a: &Vec<f64>, b: &Vec<f64>| distance(a).total_cmp(&distance(b));
         self.images(natural).into_iter().min_by(nearer).unwrap_or_else(|| natural.to_vec())
     }
 
@@ -143,13 +147,16 @@ impl Symmetries {
         })
     }
 
+    /// Returns the equivalent vectors, inside the domains or not.
     fn all_images(&self, natural: &[f64]) -> Vec<Vec<f64>> {
         let mut images = vec![natural.to_vec()];
         let mut next = 0;
-        while next < images.len() && images.len() < MOST_IMAGES {
+        while next < images.len() && images.len() < MAX_IMAGES {
             for generator in &self.generators {
                 let image: Vec<f64> = generator.iter().map(|i| i.value(&images[next])).collect();
-                if image.iter().all(|x| x.is_finite()) && !images.iter().any(|known| alike(known, &image)) {
+                if image.iter().all(|x| x.is_finite())
+                    && !images.iter().any(|known| equal_to_rounding(known, &image))
+                {
                     images.push(image);
                 }
             }
@@ -159,7 +166,8 @@ impl Symmetries {
     }
 }
 
-fn alike(a: &[f64], b: &[f64]) -> bool {
+/// Returns whether two vectors are equal up to rounding.
+fn equal_to_rounding(a: &[f64], b: &[f64]) -> bool {
     a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-12 * (a.abs() + b.abs()))
 }
 
@@ -170,35 +178,37 @@ struct Point {
     parameters: Vec<f64>,
 }
 
-/// What becomes of the shape parameters: which takes whose place, with which sign.
+/// A transformation of the shape parameters: a permutation with signs.
 #[derive(Clone, Debug, PartialEq)]
 struct Candidate {
-    /// One per parameter of the law.
+    /// The parameter that replaces each parameter of the law.
     from: Vec<usize>,
     sign: Vec<f64>,
-    /// A shape parameter that keeps its place is multiplied by the ratio of two that change theirs.
+    /// A shape parameter that keeps its place and is multiplied by the ratio of two that are exchanged.
     scaled: Option<(usize, (usize, usize))>,
 }
 
-/// Where symmetries are looked for.
-struct Search<'a> {
+/// The points at which symmetries are sought.
+struct SymmetrySearch<'a> {
     law: &'a Law,
     shape: Vec<usize>,
     linear: Vec<usize>,
-    /// Of one set of parameters, and each of its own.
+    /// Points with a common parameter vector.
     points: Vec<Point>,
+    /// Points with a parameter vector each.
     trials: Vec<Point>,
 }
 
-impl<'a> Search<'a> {
-    fn new(law: &'a Law) -> Search<'a> {
+impl<'a> SymmetrySearch<'a> {
+    fn new(law: &'a Law) -> SymmetrySearch<'a> {
         let mut draws = Draws::new(1);
         let point = |draws: &mut Draws| Point {
             variables: law.variables.iter().map(|_| (draws.uniform() * 2.0 - 1.0).exp()).collect(),
             parameters: law.parameters.iter().map(|p| draw(p.domain, draws)).collect(),
         };
         let trials: Vec<Point> = (0..TRIALS).map(|_| point(&mut draws)).collect();
-        let mut search = Search { law, shape: Vec::new(), linear: Vec::new(), points: Vec::new(), trials };
+        let mut search =
+            SymmetrySearch { law, shape: Vec::new(), linear: Vec::new(), points: Vec::new(), trials };
         for (i, ..) in law.free_parameters() {
             if search.is_linear_in(i) {
                 search.linear.push(i);
@@ -206,8 +216,8 @@ impl<'a> Search<'a> {
                 search.shape.push(i);
             }
         }
-        // Where no term is small beside the others.
-        let sets: Vec<Vec<Point>> = (0..DRAWN)
+        // Chooses the parameter vector at which the terms are most similar in size.
+        let sets: Vec<Vec<Point>> = (0..PARAMETER_SETS)
             .map(|_| {
                 let fixed = point(&mut draws).parameters;
                 (0..POINTS).map(|_| Point { parameters: fixed.clone(), ..point(&mut draws) }).collect()
@@ -224,7 +234,7 @@ impl<'a> Search<'a> {
         search
     }
 
-    /// The law's value without its linear parameters, and what each of these is multiplied by.
+    /// Returns the law's value without its linear parameters, and then the factor of each linear parameter.
     fn columns(&self, points: &[Point], parameters: &[f64]) -> Vec<Vec<f64>> {
         let with = |own: Option<usize>| {
             let mut parameters = parameters.to_vec();
@@ -237,14 +247,14 @@ impl<'a> Search<'a> {
         std::iter::once(rest.clone()).chain(own).collect()
     }
 
-    /// The law's value at points with other parameters; not a number where it has none.
+    /// Returns the law's value at points with other parameters; NaN where it has none.
     fn values(&self, points: &[Point], parameters: impl Fn(&Point) -> Vec<f64>) -> Vec<f64> {
         let parameters: Vec<Vec<f64>> = points.iter().map(parameters).collect();
         let variable = |k: usize| points.iter().map(|p| p.variables[k]).collect();
         self.law.evaluate(points.len(), variable, |i| parameters.iter().map(|values| values[i]).collect())
     }
 
-    /// Whether the law is linear in a parameter and those found so far together.
+    /// Returns whether the law is linear in a parameter jointly with the linear parameters found so far.
     fn is_linear_in(&self, parameter: usize) -> bool {
         let at = |own: f64, others: f64| {
             self.values(&self.trials, |point| {
@@ -256,17 +266,18 @@ impl<'a> Search<'a> {
         };
         let [once, twice, thrice] = [1.0, 2.0, 3.0].map(|own| at(own, 1.0));
         let [scaled, both] = [1.0, 2.0].map(|own| at(own, 2.0));
-        let straight = |k: usize| {
+        let is_affine = |k: usize| {
             let size = once[k].abs() + thrice[k].abs();
-            let bend = once[k] + thrice[k] - 2.0 * twice[k];
+            let second_difference = once[k] + thrice[k] - 2.0 * twice[k];
             let mixed = both[k] - scaled[k] - (twice[k] - once[k]);
-            let room = SAME * (size + scaled[k].abs() + both[k].abs());
-            (size.is_finite()).then(|| bend.abs() <= room && mixed.abs() <= room)
+            let tolerance = TOLERANCE * (size + scaled[k].abs() + both[k].abs());
+            (size.is_finite()).then(|| second_difference.abs() <= tolerance && mixed.abs() <= tolerance)
         };
-        let verdicts: Vec<bool> = (0..TRIALS).filter_map(straight).collect();
-        verdicts.len() >= FEWEST && verdicts.iter().all(|straight| *straight)
+        let verdicts: Vec<bool> = (0..TRIALS).filter_map(is_affine).collect();
+        verdicts.len() >= MIN_POINTS && verdicts.iter().all(|is_affine| *is_affine)
     }
 
+    /// Returns the transformations of the shape parameters that are tried.
     fn candidates(&self) -> Vec<Candidate> {
         let n = self.law.parameters.len();
         let shape = &self.shape;
@@ -285,10 +296,10 @@ impl<'a> Search<'a> {
             .collect();
         let pairs: Vec<(usize, usize)> =
             shape.iter().flat_map(|&a| shape.iter().filter(move |&&b| a < b).map(move |&b| (a, b))).collect();
-        if shape.len() <= MOST_FOR_EXCHANGES {
+        if shape.len() <= MAX_SHAPES_FOR_EXCHANGES {
             places.extend(pairs.iter().map(|&pair| exchange(&[pair])));
         }
-        if shape.len() <= MOST_FOR_PAIRS {
+        if shape.len() <= MAX_SHAPES_FOR_PAIRS {
             for (k, &(a, b)) in pairs.iter().enumerate() {
                 let others =
                     pairs[k + 1..].iter().filter(|(c, d)| ![a, b].contains(c) && ![a, b].contains(d));
@@ -302,7 +313,7 @@ impl<'a> Search<'a> {
         for (k, &i) in signed.iter().enumerate() {
             signs.extend(signed[k + 1..].iter().map(|&j| vec![i, j]));
         }
-        if shape.len() <= MOST_FOR_PAIRS && signed.len() >= 3 {
+        if shape.len() <= MAX_SHAPES_FOR_PAIRS && signed.len() >= 3 {
             signs.push(signed.clone());
         }
         let mut candidates = Vec::new();
@@ -317,7 +328,7 @@ impl<'a> Search<'a> {
             }
             let moved: Vec<usize> = (0..n).filter(|&i| from[i] > i).collect();
             if let &[a] = moved.as_slice()
-                && shape.len() <= MOST_FOR_PAIRS
+                && shape.len() <= MAX_SHAPES_FOR_PAIRS
             {
                 let b = from[a];
                 for &scaled in shape.iter().filter(|&&i| from[i] == i) {
@@ -332,11 +343,13 @@ impl<'a> Search<'a> {
         candidates
     }
 
+    /// Returns whether a parameter's domain contains negative values.
     fn can_be_negative(&self, parameter: usize) -> bool {
         matches!(self.law.parameters[parameter].domain, Domain::Range { low, .. } if low < 0.0)
     }
 
-    /// The images of all parameters under a candidate: those of the linear ones are solved for.
+    /// Returns the images of all parameters under a candidate, with those of the linear ones solved for; none where
+    /// they are not of the allowed form.
     fn complete(&self, candidate: &Candidate) -> Option<Vec<Image>> {
         let n = self.law.parameters.len();
         let mut images: Vec<Image> =
@@ -353,11 +366,11 @@ impl<'a> Search<'a> {
         let finite = |k: &usize| old.iter().chain(&new).all(|column| column[*k].is_finite());
         let rows: Vec<usize> = (0..POINTS).filter(finite).collect();
         let m = self.linear.len();
-        if rows.len() < FEWEST.max(m + 4) {
+        if rows.len() < MIN_POINTS.max(m + 4) {
             return None;
         }
         let size = rows.iter().map(|&k| old[0][k].abs()).fold(0.0, f64::max);
-        if rows.iter().any(|&k| (old[0][k] - new[0][k]).abs() > SAME * size) {
+        if rows.iter().any(|&k| (old[0][k] - new[0][k]).abs() > TOLERANCE * size) {
             return None;
         }
         if m == 0 {
@@ -376,14 +389,16 @@ impl<'a> Search<'a> {
         Some(images)
     }
 
-    /// Whether the law has the same value at the images, wherever it has one, and the parameters that move matter there.
+    /// Returns whether the law has the same value at the images, wherever it is finite, and every transformed parameter
+    /// has an effect.
     fn holds(&self, images: &[Image]) -> bool {
         let before = self.values(&self.trials, |point| point.parameters.clone());
         let image = |point: &Point| images.iter().map(|i| i.value(&point.parameters)).collect::<Vec<f64>>();
         let after = self.values(&self.trials, image);
         let both: Vec<usize> =
             (0..TRIALS).filter(|&k| before[k].is_finite() && after[k].is_finite()).collect();
-        let same = |&k: &usize| (before[k] - after[k]).abs() <= SAME * (before[k].abs() + after[k].abs());
+        let same =
+            |&k: &usize| (before[k] - after[k]).abs() <= TOLERANCE * (before[k].abs() + after[k].abs());
         let mut moved = (0..images.len()).filter(|&i| images[i] != Image::of(i, 1.0));
         let matters = |i: usize| {
             let changed = self.values(&self.trials, |point| {
@@ -391,13 +406,14 @@ impl<'a> Search<'a> {
                 parameters[i] *= 1.5;
                 parameters
             });
-            both.iter().any(|&k| (changed[k] - before[k]).abs() > NO_PART * before[k].abs())
+            both.iter().any(|&k| (changed[k] - before[k]).abs() > MIN_EFFECT * before[k].abs())
         };
-        both.len() >= FEWEST && both.iter().all(same) && moved.all(matters)
+        both.len() >= MIN_POINTS && both.iter().all(same) && moved.all(matters)
     }
 }
 
-/// The term of an image that a coefficient stands for: `None` if for none, `Some(None)` if it is zero.
+/// Returns the term of an image that a coefficient represents: `Some(None)` if it is zero, `None` if it is not of an
+/// allowed form.
 fn term(
     coefficient: f64,
     parameter: usize,
@@ -407,7 +423,7 @@ fn term(
     let ratios = swapped.iter().map(|&(a, b)| (Some((a, b)), before[a] / before[b]));
     for (ratio, unit) in std::iter::once((None, 1.0)).chain(ratios) {
         for coefficient_of in [0.0, 1.0, -1.0] {
-            if (coefficient - coefficient_of * unit).abs() <= WHOLE {
+            if (coefficient - coefficient_of * unit).abs() <= INTEGER_TOLERANCE {
                 let term = ImageTerm { parameter, coefficient: coefficient_of, ratio };
                 return Some((coefficient_of != 0.0).then_some(term));
             }
@@ -416,7 +432,7 @@ fn term(
     None
 }
 
-/// Exchanges of parameters under which two terms of a sum, or two factors of a product, become each other.
+/// Returns exchanges of parameters under which two terms of a sum, or two factors of a product, become each other.
 fn exchanges(law: &Law, expr: &Expr) -> Vec<Vec<(usize, usize)>> {
     let mut found = Vec::new();
     let mut open = vec![expr];
@@ -447,7 +463,7 @@ fn exchanges(law: &Law, expr: &Expr) -> Vec<Vec<(usize, usize)>> {
     found
 }
 
-/// What does not care for the order of its operands.
+/// Operations that are symmetric in their operands.
 #[derive(Clone, Copy, PartialEq)]
 enum Chain {
     Sum,
@@ -456,7 +472,7 @@ enum Chain {
     Extreme,
 }
 
-/// The operands of a chain.
+/// Collects the operands of a chain.
 fn collect<'a>(expr: &'a Expr, chain: Chain, into: &mut Vec<&'a Expr>) {
     match &expr.kind {
         ExprKind::Binary(BinaryOp::Add | BinaryOp::Sub, a, b) if chain == Chain::Sum => {
@@ -475,7 +491,7 @@ fn collect<'a>(expr: &'a Expr, chain: Chain, into: &mut Vec<&'a Expr>) {
     }
 }
 
-/// Whether two expressions are the same but for parameters' names, which are paired.
+/// Returns whether two expressions are equal but for parameters' names, which are paired.
 fn matches(law: &Law, a: &Expr, b: &Expr, pairs: &mut Vec<(usize, usize)>) -> bool {
     let same_kind = match (&a.kind, &b.kind) {
         (ExprKind::Number(x), ExprKind::Number(y)) => return x == y,
@@ -508,21 +524,21 @@ mod tests {
         Symmetries::of(&typed_law(formula, &["x", "y", "z"]))
     }
 
-    /// How many vectors give the same curve, by algebra.
+    /// The number of equivalent vectors is that given by algebra.
     #[test]
     fn images_are_those_that_algebra_gives() {
         for (formula, count) in [
             ("y ~ a + b*x", 1),
             ("y ~ a*exp(-p*x) + b*exp(-q*x)", 2),
             ("y ~ a*exp(-p*x) + b*exp(-q*x) + c*exp(-r*x)", 6),
-            // The widths' signs say nothing.
+            // The signs of the widths have no effect.
             ("y ~ a*exp(-(x - m)^2/s^2) + b*exp(-(x - k)^2/t^2)", 8),
             // Plateaus and slope.
             ("y ~ c + (d - c)/(1 + (x/e)^b) where e > 0", 2),
             ("y ~ c + (d - c)/(1 + exp(b*(log(x) - log(e)))) where e > 0", 2),
             ("y ~ c + a/(1 + exp(b*(x - m)))", 2),
             ("y ~ a*tanh(b*x)", 2),
-            // An exponent that may not be negative has no mirror image.
+            // The exponents belong to different variables, so the terms cannot be exchanged.
             ("y ~ a*exp(-p*x) + b*exp(-q*z)", 1),
             ("y ~ a*p/(p - q)*(exp(-q*x) - exp(-p*x)) where p > 0, q > 0", 2),
             ("y ~ 10*p/(v*(p - q))*(exp(-q*x) - exp(-p*x)) where p > 0, q > 0, v > 0", 2),
@@ -542,9 +558,9 @@ mod tests {
         }
     }
 
-    /// The rule: fewest negative shapes, then ascending.
+    /// The reported vector has the fewest negative shape parameters, then the smallest.
     #[test]
-    fn one_vector_stands_for_all() {
+    fn canonical_vectors_follow_the_rule() {
         let sigmoid = of("y ~ c + (d - c)/(1 + (x/e)^b) where e > 0");
         // c, d, e, b by first appearance: c, d, x…
         let names = ["c", "d", "e", "b"];

@@ -1,10 +1,9 @@
-//! Parameters that belong on the edge of their domain.
+//! Parameters on the edge 0 of their domain.
 //!
-//! The edge 0 of an amplitude or scale is a legitimate answer, but its logarithmic coordinate can only run
-//! after it. So where such a parameter hardly matters at the point found, or the point could not be
-//! certified, the law with that parameter *at* its edge is solved too, and preferred if its objective is no
-//! higher. Bounds of linear coordinates need nothing of the kind, since searches stop at them, unless the law has
-//! only a limit there.
+//! The edge 0 of an amplitude or scale is a legitimate estimate, but its logarithmic coordinate can only tend to it. So
+//! where such a parameter hardly affects the prediction at the point found, or the point is not certified, the law with
+//! the parameter fixed at 0 is solved too, and preferred if its objective is no higher. Bounds of linear coordinates
+//! need no such treatment, since searches stop at them, unless the law has only a limit there.
 
 use crate::compile::{Role, Scale};
 use crate::law::Residual;
@@ -14,14 +13,14 @@ use super::models::{Models, Zero};
 use super::newton::{Finished, minimise};
 use crate::problem::Linearization;
 
-/// A term below this share of the response is a candidate for the edge.
-const SMALL_SHARE: f64 = 1e-4;
+/// The size of a term, as a fraction of the response, below which its parameter is tried at 0.
+const SMALL_TERM: f64 = 1e-4;
 
-/// A term below this share of the response is zero but for rounding.
+/// The size of a term, as a fraction of the response, below which it is zero but for rounding.
 const ROUNDING: f64 = 16.0 * f64::EPSILON;
 
-/// The solution with parameters moved to edges for as long as that raises the objective by nothing: the problem
-/// as solved in the end, the parameters on edges, its solution.
+/// Moves parameters to the edge 0 for as long as that does not raise the objective. Returns the problem with these
+/// parameters fixed, their indices in the law, and its solution.
 pub fn at_edges(
     models: &Models,
     problem: Problem,
@@ -31,7 +30,8 @@ pub fn at_edges(
     at_edges_of(models, problem, weight, found, Vec::new(), |_| true)
 }
 
-/// The same for parameters of some roles alone, where some are on edges already.
+/// Moves parameters with certain roles to the edge 0, as [`at_edges`] does; `edges` are the parameters that are on it
+/// already.
 pub fn at_edges_of(
     models: &Models,
     mut problem: Problem,
@@ -50,12 +50,13 @@ pub fn at_edges_of(
                 at.push(problem.model.coordinates[i].parameter);
                 at.sort_unstable();
                 let natural = problem.natural(&found.theta);
-                // Near the edge the objective tells a limit from a value that the formula has there by chance.
+                // The objective near the edge tells a limit of the law from a value that the formula has at 0 by
+                // chance.
                 let (reduced, start, _) = [Zero::Exact, Zero::Limit]
                     .into_iter()
                     .map(|zero| {
                         let model = models.at(&at, zero);
-                        let reduced = problem.under(model);
+                        let reduced = problem.with_model(model);
                         let start: Vec<f64> =
                             reduced.model.coordinates.iter().map(|c| natural[c.parameter]).collect();
                         let start = reduced.coordinates(&start);
@@ -79,17 +80,21 @@ pub fn at_edges_of(
     }
 }
 
+/// Returns the objective at a point in solver coordinates.
 fn objective_at(problem: &Problem, weight: &[f64], theta: &[f64]) -> f64 {
     Linearization::at(problem, &LaneData::spread(problem, weight), theta).objective
 }
 
-/// Logarithmic coordinates whose domain starts at zero and whose parameter hardly matters, or any such
-/// coordinate where the point could not be certified. There also linear ones that hardly matter near a zero which
-/// they cannot reach, because the law has no value there, or that they have reached but for rounding.
+/// Returns the coordinates whose parameter is tried at 0.
+///
+/// These are logarithmic coordinates whose domain starts at zero, if their parameter hardly affects the prediction or
+/// the point is not certified. Linear coordinates are tried where the parameter hardly affects the prediction near a
+/// zero that the search cannot reach because the law has no value there, or where the parameter is zero but for
+/// rounding.
 fn candidates(problem: &Problem, found: &Finished, certified: bool) -> Vec<usize> {
     let rows = &found.rows;
     let n = rows.residual.len();
-    // The typical size of T(prediction)'s response to a relative change of all of it.
+    // The change of T(prediction) when the whole prediction changes by a factor of e.
     let size = match problem.model.residual {
         Residual::Log => 1.0,
         Residual::Linear => rows.value.iter().map(|v| v.abs()).fold(0.0, f64::max).max(f64::MIN_POSITIVE),
@@ -102,13 +107,15 @@ fn candidates(problem: &Problem, found: &Finished, certified: bool) -> Vec<usize
                 Scale::Linear => found.theta[i],
             };
             let slope = (0..n).map(|k| rows.jacobian[k * rows.p + i].abs()).fold(0.0, f64::max);
-            let share = slope * relative / size;
+            let relative_size = slope * relative / size;
             match coordinate.scale {
-                Scale::Log => coordinate.low == f64::NEG_INFINITY && (!certified || share < SMALL_SHARE),
+                Scale::Log => {
+                    coordinate.low == f64::NEG_INFINITY && (!certified || relative_size < SMALL_TERM)
+                }
                 Scale::Linear => {
-                    // Rounding in the data moves an offset off its edge, though the data would have it there.
-                    let rounding = coordinate.role == Role::Offset && share < ROUNDING;
-                    let small = rounding || (!certified && share < SMALL_SHARE);
+                    // Rounding in the data moves an offset off its edge.
+                    let rounding = coordinate.role == Role::Offset && relative_size < ROUNDING;
+                    let small = rounding || (!certified && relative_size < SMALL_TERM);
                     coordinate.low == 0.0 && found.theta[i] > 0.0 && small
                 }
             }

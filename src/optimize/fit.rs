@@ -1,5 +1,5 @@
-//! One fit from its starts to its verdict: searches from all starts, the best finished, the edges of the domain tried, the
-//! result judged.
+//! One fit from its starts to its status: multi-start searches, the best result finished, the edges of the domain
+//! tried, the behaviour at infinity examined, the result diagnosed.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::problem::{Loss, Problem};
 
 use super::boundary::at_edges_of;
 use super::diagnosis::collinearity::collinear;
+use super::diagnosis::diagnose;
 use super::diagnosis::identifiability::Identification;
-use super::diagnosis::judge;
-use super::infinity::Escape;
-use super::infinity::{Landscape, landscape};
+use super::infinity::Divergence;
+use super::infinity::{LimitBehaviour, limit_behaviour};
 use super::models::Models;
-use super::multistart::{Exchange, Member, SearchWorkspace, Searched, agreement_limit, rounds};
+use super::multistart::{Exchange, Multistart, PendingFit, SearchWorkspace, agreement_limit, rounds};
 use super::newton::{Finished, minimise};
 use super::options::{Asked, FitOptions};
 use super::outcome::{End, Fit, Status};
@@ -23,56 +23,66 @@ use super::starts::Starts;
 use super::starts::design::Given;
 use super::workspace::Workspace;
 
-/// Times that collinear terms exchange their roles.
-const MOST_EXCHANGES: usize = 3;
+/// The number of times that collinear terms exchange their roles.
+const MAX_EXCHANGES: usize = 3;
 
-/// Fits one problem: searches from all starts, finishes the best, tries the edges, judges the result.
+/// Fits one problem: searches from all starts, finishes the best, tries the edges of the domain, and diagnoses the
+/// result.
 pub fn fit(models: &Models, problem: Problem, options: &FitOptions, workspace: &mut Workspace) -> Fit {
     let mut fits = fit_many(models, vec![problem], options, workspace);
     fits.remove(0)
 }
 
-/// Fits problems of one law under one loss, whose searches share the vectors. Each has the bits that it has alone.
+/// Fits problems of one law under one loss, whose searches share the SIMD lanes. Each result is bit-identical to that
+/// of [`fit`].
 pub fn fit_many(
     models: &Models,
     problems: Vec<Problem>,
     options: &FitOptions,
     workspace: &mut Workspace,
 ) -> Vec<Fit> {
-    // Taken, not borrowed: the searches are made by the batch that keeps them.
-    let mut searched = std::mem::take(&mut workspace.searched);
-    searched.resize_with(problems.len().max(searched.len()), Searched::default);
+    // The workspace is passed on while the searches are in use, so they are taken out of it.
+    let mut multistart = std::mem::take(&mut workspace.multistart);
+    multistart.resize_with(problems.len().max(multistart.len()), Multistart::default);
     let refusals: Vec<Option<String>> = problems.iter().map(refusal).collect();
-    let mut members = Vec::with_capacity(problems.len());
-    for ((problem, refusal), searched) in problems.iter().zip(&refusals).zip(&mut searched) {
-        searched.begin(problem);
+    let mut pending = Vec::with_capacity(problems.len());
+    for ((problem, refusal), multistart) in problems.iter().zip(&refusals).zip(&mut multistart) {
+        multistart.begin(problem);
         if refusal.is_none() && problem.p() > 0 {
             let mut starts =
-                Starts::with(models, problem, std::mem::take(&mut searched.vectors)).moved(options.seed);
-            if begin_at_given(models.law(), problem, &starts, options, searched, &mut workspace.search) {
-                searched.vectors = starts.take_vectors();
+                Starts::with(models, problem, std::mem::take(&mut multistart.buffers)).shifted(options.seed);
+            if search_from_user_start(
+                models.law(),
+                problem,
+                &starts,
+                options,
+                multistart,
+                &mut workspace.search,
+            ) {
+                multistart.buffers = starts.take_buffers();
             } else {
-                members.push(Member::new(problem, starts, searched));
+                pending.push(PendingFit::new(problem, starts, multistart));
             }
         }
     }
-    rounds(members, options, &mut workspace.search);
-    let finish = |((problem, refusal), searched): ((Problem, Option<String>), &mut Searched)| match refusal {
-        Some(message) => without_solution(models.law().parameters.len(), problem, 0, message),
-        None => finish(models, problem, options, searched, workspace),
-    };
-    let fits = problems.into_iter().zip(refusals).zip(&mut searched).map(finish).collect();
-    workspace.searched = searched;
+    rounds(pending, options, &mut workspace.search);
+    let finish =
+        |((problem, refusal), multistart): ((Problem, Option<String>), &mut Multistart)| match refusal {
+            Some(message) => without_solution(models.law().parameters.len(), problem, 0, message),
+            None => finish(models, problem, options, multistart, workspace),
+        };
+    let fits = problems.into_iter().zip(refusals).zip(&mut multistart).map(finish).collect();
+    workspace.multistart = multistart;
     fits
 }
 
-/// Searches from the user's own start, if there is one; true if from it alone.
-fn begin_at_given(
+/// Searches from the user's start, if there is one. Returns whether it is the only start.
+fn search_from_user_start(
     law: &Law,
     problem: &Problem,
     starts: &Starts,
     options: &FitOptions,
-    searched: &mut Searched,
+    multistart: &mut Multistart,
     workspace: &mut SearchWorkspace,
 ) -> bool {
     if options.user_start.is_empty() {
@@ -80,22 +90,22 @@ fn begin_at_given(
     }
     let value = |c: &Coordinate| options.start_of(&law.parameters[c.parameter].name);
     let given: Given = problem.model.coordinates.iter().map(value).collect();
-    starts.complete(&given, &mut workspace.drafts, &mut searched.starts);
-    let alone = options.starts == Some(1);
-    if alone {
-        searched.alone(problem, options.solver, workspace);
+    starts.complete(&given, &mut workspace.starts, &mut multistart.starts);
+    let search_alone = options.starts == Some(1);
+    if search_alone {
+        multistart.search_alone(problem, options.solver, workspace);
     } else {
-        searched.search(problem, options.solver, workspace);
+        multistart.search(problem, options.solver, workspace);
     }
-    alone
+    search_alone
 }
 
-/// What remains to be done when the searches have been made.
+/// Completes a fit whose searches have been made.
 fn finish(
     models: &Models,
     problem: Problem,
     options: &FitOptions,
-    searched: &mut Searched,
+    multistart: &mut Multistart,
     workspace: &mut Workspace,
 ) -> Fit {
     let law = models.law();
@@ -105,11 +115,18 @@ fn finish(
             let message = "the law has no finite value; check its fixed parameters and the data".to_string();
             return without_solution(law.parameters.len(), problem, 0, message);
         };
-        let end = End { problem, edges: Vec::new(), solution, iterations: 0, escape: None, rests: false };
-        return judge(models, end, collinear.as_ref(), searched, workspace);
+        let end = End {
+            problem,
+            edges: Vec::new(),
+            solution,
+            iterations: 0,
+            divergence: None,
+            is_path_limit: false,
+        };
+        return diagnose(models, end, collinear.as_ref(), multistart, workspace);
     }
-    if searched.best.is_none() {
-        searched.finish(&problem);
+    if multistart.best.is_none() {
+        multistart.finish(&problem);
     }
     let collinear = collinear.as_ref();
     let same_variable = collinear.filter(|c| c.is_same_variable());
@@ -117,66 +134,68 @@ fn finish(
         let starts = Starts::new(models, &problem);
         let exchange =
             Exchange { law, problem: &problem, collinear, starts: &starts, solver: options.solver };
-        // Where the exchanged optimum is the lower one, its own exchange may be its rival.
-        for _ in 0..MOST_EXCHANGES {
-            if !searched.exchange(&exchange, &mut workspace.search) {
+        // Where the exchanged optimum is lower, its own exchange may be lower still.
+        for _ in 0..MAX_EXCHANGES {
+            if !multistart.exchange(&exchange, &mut workspace.search) {
                 break;
             }
         }
     }
-    let Some((solution, iterations)) = searched.best.take() else {
+    let Some((solution, iterations)) = multistart.best.take() else {
         let message = "the law has no finite value at any start; check its domains and the data".to_string();
-        return without_solution(law.parameters.len(), problem, searched.starts.len(), message);
+        return without_solution(law.parameters.len(), problem, multistart.starts.len(), message);
     };
-    let end = End { problem, edges: Vec::new(), solution, iterations, escape: None, rests: false };
-    let end = end.settle(models, options.asked, workspace).represented(models, options);
+    let end =
+        End { problem, edges: Vec::new(), solution, iterations, divergence: None, is_path_limit: false };
+    let end = end.resolve_boundary(models, options.asked, workspace).represented(models, options);
     if let Some(collinear) = same_variable
         && end.edges.is_empty()
     {
-        // Settled, perhaps below all that was searched: so may be its exchange.
+        // The point may now be below all searches, and so may its exchange.
         let starts = Starts::new(models, &end.problem);
         let exchange =
             Exchange { law, problem: &end.problem, collinear, starts: &starts, solver: options.solver };
-        searched.search_exchanged(&exchange, &end.solution.theta, &mut workspace.search);
+        multistart.search_exchanged(&exchange, &end.solution.theta, &mut workspace.search);
     }
-    judge(models, end, collinear, searched, workspace)
+    diagnose(models, end, collinear, multistart, workspace)
 }
 
 impl End {
-    /// Tries the edges of the domain; where that does not end in a certified point that is settled and determined, looks
-    /// where the objective leads.
-    fn settle(self, models: &Models, asked: Asked, workspace: &mut Workspace) -> End {
+    /// Tries the edges of the domain. Where that does not end in a certified point that the data determines, follows
+    /// the regularisation path from it.
+    fn resolve_boundary(self, models: &Models, asked: Asked, workspace: &mut Workspace) -> End {
         if asked == Asked::Point {
             return self.at_edges(models, |_| true);
         }
-        // Without an amplitude the law is simpler; without another parameter it may be none.
+        // A law without an amplitude is a simpler law; a law with another parameter at 0 may have no meaning, so it is
+        // tried last.
         let mut end = self.at_edges(models, |role| matches!(role, Role::Amplitude | Role::Offset));
-        if end.is_clear(workspace) {
+        if end.is_determined_minimum(workspace) {
             let edges = end.edges.len();
             end = end.at_edges(models, |_| true);
-            if end.edges.len() == edges || end.is_clear(workspace) {
+            if end.edges.len() == edges || end.is_determined_minimum(workspace) {
                 return end;
             }
         }
-        let escape = end.survey(models, workspace);
-        if escape.as_ref().is_some_and(|escape| !escape.is_edge()) {
-            return End { escape, ..end };
+        let divergence = end.follow_path(models, workspace);
+        if divergence.as_ref().is_some_and(|divergence| !divergence.is_edge()) {
+            return End { divergence, ..end };
         }
         let edges = end.edges.len();
         end = end.at_edges(models, |_| true);
         if end.edges.len() == edges {
-            return End { escape, ..end };
+            return End { divergence, ..end };
         }
-        if !end.is_clear(workspace) {
-            end.escape = end.survey(models, workspace);
+        if !end.is_determined_minimum(workspace) {
+            end.divergence = end.follow_path(models, workspace);
         }
         end
     }
 
-    /// The same minimum by the parameters that are reported.
+    /// Replaces the parameters by the equivalent ones that are reported (see `representative`).
     fn represented(self, models: &Models, options: &FitOptions) -> End {
-        let End { problem, edges, solution, escape, .. } = &self;
-        if escape.is_some() || models.symmetries().is_empty() {
+        let End { problem, edges, solution, divergence, .. } = &self;
+        if divergence.is_some() || models.symmetries().is_empty() {
             return self;
         }
         let given: Vec<Option<f64>> =
@@ -188,6 +207,7 @@ impl End {
         }
     }
 
+    /// Tries the edges of the domain for parameters with certain roles.
     fn at_edges(self, models: &Models, of: impl Fn(Role) -> bool) -> End {
         let End { problem, edges, solution, .. } = self;
         let observations = Arc::clone(&problem.observations);
@@ -196,19 +216,20 @@ impl End {
         End { problem, edges, solution, ..self }
     }
 
-    /// Looks where the objective leads from the point, and goes there: to a minimum, or some way along an escape.
-    fn survey(&mut self, models: &Models, workspace: &mut Workspace) -> Option<Escape> {
-        self.rests = false;
-        let (found, escape) =
-            match landscape(models, &self.problem, &self.solution, &mut workspace.search.drafts) {
-                Landscape::Minimum(found) => (found, None),
-                Landscape::Unbounded(escape, found) => (found, Some(escape)),
-                Landscape::Unknown => return None,
+    /// Follows the regularisation path from the point and moves there: to its minimum, or some way along its
+    /// divergence.
+    fn follow_path(&mut self, models: &Models, workspace: &mut Workspace) -> Option<Divergence> {
+        self.is_path_limit = false;
+        let (found, divergence) =
+            match limit_behaviour(models, &self.problem, &self.solution, &mut workspace.search.starts) {
+                LimitBehaviour::Minimum(found) => (found, None),
+                LimitBehaviour::Unbounded(divergence, found) => (found, Some(divergence)),
+                LimitBehaviour::Unknown => return None,
             };
-        self.rests = escape.is_none();
+        self.is_path_limit = divergence.is_none();
         self.iterations += found.iterations;
-        // Where the data leaves a direction free, one point of it is as good as another.
-        let stays = self.rests && self.solution.certificate.holds() && {
+        // Along a direction that the data does not determine every point is as good, so the first one is kept.
+        let keeps_point = self.is_path_limit && self.solution.certificate.holds() && {
             let limit = agreement_limit(found.rows.objective, self.problem.floor);
             let mut is_free = |at: &Finished| {
                 workspace.factor.set(&self.problem, &at.rows, &at.free);
@@ -216,14 +237,14 @@ impl End {
             };
             self.solution.rows.objective <= limit && is_free(&self.solution) && is_free(&found)
         };
-        if !stays {
+        if !keeps_point {
             self.solution = found;
         }
-        escape
+        divergence
     }
 
-    /// Whether the point is a minimum and the data determines it, as far as can be told from the point itself.
-    fn is_clear(&self, workspace: &mut Workspace) -> bool {
+    /// Returns whether the point is a certified, settled minimum at which the data determines all directions.
+    fn is_determined_minimum(&self, workspace: &mut Workspace) -> bool {
         self.solution.is_settled_minimum() && {
             workspace.factor.set(&self.problem, &self.solution.rows, &self.solution.free);
             workspace.factor.undetermined().is_empty()
@@ -231,7 +252,7 @@ impl End {
     }
 }
 
-/// Why a problem cannot be searched, where it cannot.
+/// Returns why a problem cannot be fitted, if it cannot.
 fn refusal(problem: &Problem) -> Option<String> {
     match problem.n() {
         0 => Some("no observation of this sweep can be used".to_string()),
@@ -239,15 +260,15 @@ fn refusal(problem: &Problem) -> Option<String> {
     }
 }
 
-/// Sums of squares beyond these leave no room for their products, or for the rounding of them, among float64's normal
-/// numbers.
+/// The range of sums of squares that leaves room for their products, and for the rounding of these, among the normal
+/// numbers of float64.
 const SQUARES: std::ops::RangeInclusive<f64> = 1e-270..=1e290;
 
-/// Why squares that a fit needs cannot be computed, where they cannot.
+/// Returns why the squares that a fit needs cannot be computed in float64, if they cannot.
 fn out_of_range(problem: &Problem) -> Option<String> {
     let response = &problem.observations.response;
     let of_response = problem.model.residual == Residual::Linear;
-    // Under a logarithm the response's own size matters to parameters in its units that are no amplitudes.
+    // With residuals of logarithms the size of the response matters to parameters in its units that are no amplitudes.
     let in_its_units = |c: &Coordinate| matches!(c.role, Role::Offset | Role::LowEnd | Role::HighEnd);
     let by_offset = !of_response && problem.model.coordinates.iter().any(in_its_units);
     let beyond = |x: f64| (!SQUARES.contains(&x)).then_some(if x > 1.0 { "large" } else { "small" });
@@ -265,12 +286,13 @@ fn out_of_range(problem: &Problem) -> Option<String> {
     ))
 }
 
-/// A fit that could not be made, with the reason.
+/// Returns a failed fit with a message.
 pub fn failed(models: &Models, loss: Loss, message: String) -> Fit {
     let problem = Problem::new(Arc::clone(models.full()), Arc::default(), loss);
     without_solution(models.law().parameters.len(), problem, 0, message)
 }
 
+/// Returns a failed fit of a problem with a message.
 fn without_solution(n_parameters: usize, problem: Problem, n_starts: usize, message: String) -> Fit {
     Fit {
         problem,

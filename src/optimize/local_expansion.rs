@@ -1,9 +1,9 @@
-//! The objective near an estimate, under any weights: where searches of replicates should look first.
+//! The objective near an estimate as a function of the observation weights, for the first steps of replicates.
 //!
-//! A replicate differs from the sweep only in its weights, so what its objective is at the estimate, with its first and
-//! second derivatives, is a weighted sum of terms that are there already. The connection of normal coordinates (see
-//! `normal_coordinates`) and third derivatives are taken to be the sweep's own: under `n` observations they differ relatively by the
-//! order of n^−½.
+//! A replicate differs from the sweep in its weights only, so its objective, gradient and Hessian at the estimate are
+//! weighted sums of per-observation terms that are computed once. The connection of normal coordinates (see
+//! `normal_coordinates`) and the third derivatives are those of the sweep: with `n` observations they differ relatively
+//! by the order of n^−½.
 
 use fearless_simd::{Level, dispatch};
 
@@ -14,61 +14,66 @@ use crate::problem::{LaneData, Part, Problem, ProgramWorkspace, outputs_into};
 
 use super::third_derivatives::{Derivatives, Tensors, halve};
 
-/// What a replicate's objective is made from at one point.
+/// The terms of the objective, gradient and Hessian of every observation at one point, in solver coordinates.
 #[derive(Debug, Default)]
 pub struct Expansion {
+    /// The point.
     pub theta: Vec<f64>,
-    /// Packs per observation.
+    /// The number of packs per observation.
     width: usize,
-    /// Per observation and unit of weight: objective, gradient, Hessian (lower triangle by rows; in normal coordinates
-    /// where there is a connection, else Gauss–Newton's); zeros up to a whole pack.
+    /// Per observation and unit of weight: objective, gradient, Hessian (lower triangle by rows), zeros up to a whole
+    /// pack. The Hessian is that in normal coordinates where there is a connection, the Gauss–Newton matrix otherwise.
     table: Vec<Pack>,
-    /// `½ Γ` of [`normal_coordinates`](super::levenberg_marquardt::normal_coordinates) by its upper index, then lower triangles of the others, whose entries off the
-    /// diagonal count twice. Empty where the law's second derivatives are not used in searches.
+    /// The connection `½ Γ` of [`normal_coordinates`](super::levenberg_marquardt::normal_coordinates): p lower
+    /// triangles by rows, one per upper index, with entries off the diagonal doubled. Empty where searches do not use
+    /// second derivatives.
     pub connection: Vec<f64>,
-    /// `½ ∂³f` in the same order, but for `Σ w·r·∂³m`, which residuals of either sign make small.
+    /// The third derivatives `½ ∂³f` in the layout of `connection`, without `Σ w·r·∂³m`, which residuals of either sign
+    /// make small.
     pub third: Vec<f64>,
 }
 
-/// Buffers that are kept from expansion to expansion.
+/// The buffers of an expansion.
 #[derive(Debug, Default)]
-pub struct Surveying {
+pub struct ExpansionWorkspace {
     data: LaneData,
     coordinates: Vec<Pack>,
     workspace: ProgramWorkspace,
     outputs: Vec<Pack>,
-    /// Of each observation's loss.
+    /// The loss of each observation.
     value: Vec<Pack>,
+    /// The derivative of the loss of each observation with respect to its residual.
     slope: Vec<Pack>,
+    /// The curvature of the loss of each observation.
     curvature: Vec<Pack>,
-    /// The same curvature, weighted.
-    pull: Vec<Pack>,
+    /// The curvature times the observation's weight.
+    weighted_curvature: Vec<Pack>,
     tensors: Tensors,
-    /// A row of the table for each lane.
+    /// One row of the table for each lane.
     row: Vec<Pack>,
 }
 
-/// Laws of more parameters go without third derivatives.
-const MOST_PARAMETERS: usize = 8;
+/// The largest number of parameters for which third derivatives are computed.
+const MAX_PARAMETERS: usize = 8;
 
 impl Expansion {
-    /// At `theta`, a `share` of the reweighting's curvature mixed into the loss's own. Observations of weight zero
-    /// add nothing, whatever the law gives there.
+    /// Returns the expansion at `theta`; see [`Expansion::set`].
     #[cfg(test)]
-    pub fn at(problem: &Problem, theta: &[f64], share: f64) -> Expansion {
+    pub fn at(problem: &Problem, theta: &[f64], irls_fraction: f64) -> Expansion {
         let mut expansion = Expansion::default();
-        expansion.set(Level::new(), problem, theta, share, &mut Surveying::default());
+        expansion.set(Level::new(), problem, theta, irls_fraction, &mut ExpansionWorkspace::default());
         expansion
     }
 
-    /// The same in place of another.
+    /// Sets the expansion at `theta`, with a fraction of the IRLS curvature mixed into that of the loss. Observations
+    /// of weight zero contribute nothing, whatever the law gives there.
     pub fn set(
         &mut self,
         level: Level,
         problem: &Problem,
         theta: &[f64],
-        share: f64,
-        surveying: &mut Surveying,
+        irls_fraction: f64,
+        buffers: &mut ExpansionWorkspace,
     ) {
         let model = &problem.model;
         let p = problem.p();
@@ -77,31 +82,43 @@ impl Expansion {
         self.width = (1 + p + triangle(p)).div_ceil(LANES);
         self.table.clear();
         self.table.resize(problem.n() * self.width, Pack::ZERO);
-        let Surveying { data, coordinates, workspace, outputs, .. } = surveying;
+        let ExpansionWorkspace { data, coordinates, workspace, outputs, .. } = buffers;
         data.spread_into(problem, &problem.observations.weight);
         coordinates.clear();
         coordinates.extend(theta.iter().map(|&x| Pack::splat(x)));
-        // A loss that is nearly linear has its minima where residuals change sign: not where smooth derivatives say.
-        let exact = problem.loss.is_quadratic() && !model.bends.is_empty() && p <= MOST_PARAMETERS;
+        // Under a nearly linear loss minima lie where residuals change sign, which smooth derivatives do not predict.
+        let exact =
+            problem.loss.is_quadratic() && !model.second_derivatives.is_empty() && p <= MAX_PARAMETERS;
         let program = if exact { &model.hessian } else { &model.search };
         outputs_into(program, data, coordinates, workspace, outputs);
-        dispatch!(level, simd => self.fill::<fearless_simd::f64x8<_>>(simd, problem, share, exact, surveying));
+        dispatch!(level, simd => self.fill::<fearless_simd::f64x8<_>>(simd, problem, irls_fraction, exact, buffers));
     }
 
+    /// Computes the table and the tensors from the outputs of the law.
     #[inline(always)]
     fn fill<L: Lanes>(
         &mut self,
         token: L::Token,
         problem: &Problem,
-        share: f64,
+        irls_fraction: f64,
         exact: bool,
-        surveying: &mut Surveying,
+        buffers: &mut ExpansionWorkspace,
     ) {
-        let Surveying { data, outputs, value, slope, curvature, pull, tensors, row, .. } = surveying;
+        let ExpansionWorkspace {
+            data,
+            outputs,
+            value,
+            slope,
+            curvature,
+            weighted_curvature,
+            tensors,
+            row,
+            ..
+        } = buffers;
         let p = problem.p();
         let n_packs = data.n_packs;
         let zero = L::splat(token, 0.0);
-        for packs in [&mut *value, &mut *slope, &mut *curvature, &mut *pull] {
+        for packs in [&mut *value, &mut *slope, &mut *curvature, &mut *weighted_curvature] {
             packs.resize(n_packs, Pack::ZERO);
         }
         let (predicted, derivatives) = outputs.split_at(n_packs);
@@ -113,15 +130,17 @@ impl Expansion {
             };
             let residual = L::load(token, &predicted[k].0) - L::load(token, &data.target[k].0);
             let terms = problem.loss.terms(residual * s);
-            let mixed = s * s * (terms.weight - terms.curvature).mul_add(zero.fill(share), terms.curvature);
+            let mixed =
+                s * s * (terms.weight - terms.curvature).mul_add(zero.fill(irls_fraction), terms.curvature);
             terms.value.store(&mut value[k].0);
             (s * terms.slope).store(&mut slope[k].0);
             mixed.store(&mut curvature[k].0);
-            L::select(weight.eq(zero), zero, weight * mixed).store(&mut pull[k].0);
+            L::select(weight.eq(zero), zero, weight * mixed).store(&mut weighted_curvature[k].0);
         }
-        let curved = if exact { &problem.model.curved[..] } else { &[] };
+        let pairs = if exact { &problem.model.second_pairs[..] } else { &[] };
         let (first, second) = derivatives.split_at(p * n_packs);
-        let has_tensors = exact && tensors.set::<L>(token, Derivatives { first, second, curved, pull }, p);
+        let has_tensors = exact
+            && tensors.set::<L>(token, Derivatives { first, second, pairs, weight: weighted_curvature }, p);
         let output = |outputs: &[Pack], i: usize, k: usize| L::load(token, &outputs[i * n_packs + k].0);
         row.resize(1 + p + triangle(p), Pack::ZERO);
         for k in 0..n_packs {
@@ -138,14 +157,14 @@ impl Expansion {
                 }
             }
             if has_tensors {
-                for (i, &(a, b)) in curved.iter().enumerate() {
+                for (i, &(a, b)) in pairs.iter().enumerate() {
                     let entry = &mut hessian[triangle(a.max(b)) + a.min(b)].0;
                     (L::load(token, entry) + slope * output(second, i, k)).store(entry);
                 }
                 for (c, connection) in tensors.connection.chunks_exact(triangle(p)).enumerate() {
-                    let pulled = L::load(token, &gradient[c].0);
+                    let gradient_c = L::load(token, &gradient[c].0);
                     for (entry, &connection) in hessian.iter_mut().zip(connection) {
-                        (L::load(token, &entry.0) - pulled * zero.fill(connection)).store(&mut entry.0);
+                        (L::load(token, &entry.0) - gradient_c * zero.fill(connection)).store(&mut entry.0);
                     }
                 }
             }
@@ -167,12 +186,12 @@ impl Expansion {
         }
     }
 
-    /// Packs in a sum.
+    /// Returns the number of packs in a sum.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// The sums over some observations under other weights, [`Expansion::width`] packs.
+    /// Sums the terms of some observations under given weights into `sums`, [`Expansion::width`] packs.
     pub fn sum(&self, level: Level, part: Part, sums: &mut [Pack]) {
         dispatch!(level, simd => self.sum_lanes::<fearless_simd::f64x8<_>>(simd, part, sums));
     }
@@ -199,7 +218,7 @@ impl Expansion {
         from: usize,
         sums: &mut [Pack],
     ) {
-        // Every other row has sums of its own: a sum would have to wait for the one before.
+        // Two sets of sums halve the chain of dependent additions.
         let mut even = [L::splat(token, 0.0); N];
         let mut odd = even;
         let (rows, last_row) = part.rows.as_chunks::<2>();
@@ -233,7 +252,7 @@ impl Expansion {
     }
 }
 
-/// Packs that are summed at once.
+/// The number of packs that are summed at once.
 const GROUP: usize = 4;
 
 #[cfg(test)]
@@ -247,7 +266,7 @@ mod tests {
 
     use super::Expansion;
 
-    /// Twenty runs on Chinchilla's law exactly, and where its parameters lie.
+    /// Returns twenty runs that follow Chinchilla's law exactly, and the true parameters in solver coordinates.
     fn exact(loss: Loss) -> (Problem, Vec<f64>) {
         let runs: Vec<(f64, f64)> =
             (0..20).map(|i| (1e8 * 1.9_f64.powi(i % 5), 2e9 * 2.7_f64.powi(i / 5))).collect();
@@ -272,7 +291,7 @@ mod tests {
         (problem, theta)
     }
 
-    /// Where all residuals are zero, the third derivatives are those of the exact Hessian.
+    /// Where all residuals are zero, the third derivatives are differences of the exact Hessian.
     #[test]
     fn third_derivatives_are_differences_of_the_hessian() {
         let (problem, theta) = exact(Loss::L2);
@@ -305,8 +324,8 @@ mod tests {
         assert!(checked > 20, "only {checked} are not next to zero");
     }
 
-    /// Half a quadratic form of the connection, by its upper index.
-    fn bow(expansion: &Expansion, step: &[f64]) -> Vec<f64> {
+    /// Returns half the quadratic form of the connection, by its upper index.
+    fn half_form(expansion: &Expansion, step: &[f64]) -> Vec<f64> {
         let p = step.len();
         let forms = expansion.connection.chunks_exact(triangle(p));
         let form = |lower: &[f64]| {
@@ -318,38 +337,39 @@ mod tests {
         forms.map(form).collect()
     }
 
-    /// Along a bow, residuals leave the plane of the first derivatives at right angles: what they gain within it beyond the
-    /// linear is of third order in the step, where along a straight line it is of second.
+    /// Along a step in normal coordinates the residuals leave the tangent plane at right angles: their nonlinear part
+    /// within the plane is of third order in the step, where along a straight step it is of second.
     #[test]
-    fn steps_in_normal_coordinates_leave_the_plane_at_right_angles() {
+    fn steps_in_normal_coordinates_are_orthogonal_to_second_order() {
         let (problem, theta) = exact(Loss::L2);
         let p = problem.p();
         let expansion = Expansion::at(&problem, &theta, 0.0);
         let data = LaneData::spread(&problem, &problem.observations.weight);
         let at = Linearization::at(&problem, &data, &theta);
-        let within = |step: &[f64], bent: f64| {
-            let bow = bow(&expansion, step);
-            let point: Vec<f64> = (0..p).map(|i| theta[i] + step[i] - bent * bow[i]).collect();
+        let within = |step: &[f64], corrected: f64| {
+            let half_form = half_form(&expansion, step);
+            let point: Vec<f64> = (0..p).map(|i| theta[i] + step[i] - corrected * half_form[i]).collect();
             let there = Linearization::at(&problem, &data, &point);
             let beyond = |i: usize| {
                 let straight: f64 = (0..p).map(|a| at.jacobian[i * p + a] * step[a]).sum();
                 there.residual[i] - at.residual[i] - straight
             };
-            let pull = |a: usize| (0..problem.n()).map(|i| beyond(i) * at.jacobian[i * p + a]).sum::<f64>();
-            (0..p).map(|a| pull(a).powi(2)).sum::<f64>().sqrt()
+            let projection =
+                |a: usize| (0..problem.n()).map(|i| beyond(i) * at.jacobian[i * p + a]).sum::<f64>();
+            (0..p).map(|a| projection(a).powi(2)).sum::<f64>().sqrt()
         };
         let mut uniform = Uniform(11);
         for _ in 0..20 {
             let long: Vec<f64> = (0..p).map(|_| uniform.between(-0.01, 0.01)).collect();
             let short: Vec<f64> = long.iter().map(|x| 0.5 * x).collect();
-            let order = |bent: f64| (within(&long, bent) / within(&short, bent)).log2();
+            let order = |corrected: f64| (within(&long, corrected) / within(&short, corrected)).log2();
             assert!((order(1.0) - 3.0).abs() < 0.2, "{long:?}: {}", order(1.0));
             assert!((order(0.0) - 2.0).abs() < 0.2, "{long:?}: {}", order(0.0));
         }
     }
 
-    /// Under the sweep's own weights the sums are the sweep's own objective, gradient and squares, or its Hessian in normal
-    /// coordinates.
+    /// Under the weights of the sweep, the sums are the objective, gradient and Gauss–Newton matrix of the sweep, or
+    /// its Hessian in normal coordinates.
     #[test]
     fn sums_are_those_of_the_rows() {
         for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
@@ -366,9 +386,13 @@ mod tests {
             let hessian = (0..p).flat_map(|j| (0..=j).map(move |k| (j, k))).map(|(j, k)| {
                 let twice = if j == k { 2.0 } else { 1.0 };
                 let forms = expansion.connection.chunks_exact(triangle(p));
-                let turned: f64 =
+                let correction: f64 =
                     forms.zip(&at.gradient).map(|(lower, g)| twice * lower[triangle(j) + k] * g).sum();
-                if loss.is_quadratic() { at.hessian(j, k) - turned } else { at.squares[triangle(j) + k] }
+                if loss.is_quadratic() {
+                    at.hessian(j, k) - correction
+                } else {
+                    at.gauss_newton[triangle(j) + k]
+                }
             });
             let expected: Vec<f64> =
                 [at.objective].into_iter().chain(at.gradient.iter().copied()).chain(hessian).collect();

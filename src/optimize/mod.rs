@@ -1,23 +1,26 @@
-//! Minimising a problem: starts, searches, the finish and its certificate, edges of the domain.
+//! Minimises a problem over the box of its coordinates, certifies the minimum, and diagnoses what the data determines.
 //!
-//! | module | what it holds |
+//! | module | contents |
 //! | --- | --- |
-//! | `fit` | one problem from its starts to its verdict |
-//! | `options`, `outcome` | what a fit is asked for, and what is found out about it |
-//! | `multistart` | the searches of one fit, when they suffice, and how fits share the lanes |
-//! | `starts` | where searches begin |
+//! | `fit` | one fit from its starts to its status |
+//! | `options`, `outcome` | what a fit is asked for, and its result |
+//! | `multistart` | the searches of one fit, when they suffice, and how fits share the SIMD lanes |
+//! | `starts` | starting points |
 //! | `levenberg_marquardt` | one search, eight of them side by side |
-//! | `newton` | the solver that finishes a fit, and the certificate of a minimum |
+//! | `newton` | the reference solver that finishes every fit, and the certificate of a minimum |
 //! | `models` | the compiled forms of a law that fits need |
-//! | `boundary` | parameters that belong on the edge of their domain |
+//! | `boundary` | parameters on the edge 0 of their domain |
 //! | `infinity` | whether there is a finite minimum, or the objective flattens towards infinity |
 //! | `diagnosis` | status, flags and message of a fit; what the data does not determine, and why |
-//! | `representative` | which of the parameters that give the same curve is reported |
-//! | `robust_scale` | losses whose threshold follows the residuals |
+//! | `representative` | which of equivalent parameter vectors is reported |
+//! | `robust_scale` | losses whose threshold follows the scale of the residuals |
 //! | `local_expansion`, `third_derivatives` | the objective near an estimate under any weights, for replicates |
 //! | `workspace` | the buffers of one worker |
 //! | `points` | points in one vector |
-//! | `spare` | vectors of fits that are done with |
+//! | `recycled` | buffers recycled between fits |
+//!
+//! Imports go down: fit → multistart → {starts, levenberg_marquardt, newton} → problem. `diagnosis` reads a finished
+//! fit and starts no search. The folder knows nothing of replicates, standard errors, files or threads.
 
 mod boundary;
 mod diagnosis;
@@ -31,9 +34,9 @@ pub mod newton;
 mod options;
 mod outcome;
 mod points;
+mod recycled;
 mod representative;
 mod robust_scale;
-mod spare;
 mod starts;
 mod third_derivatives;
 mod workspace;
@@ -43,12 +46,12 @@ pub use boundary::at_edges;
 pub use diagnosis::flags::{Flag, words};
 pub use diagnosis::identifiability::Identification;
 pub use fit::{failed, fit, fit_many};
-pub use infinity::{Escape, Reach, Towards, endless, may_be_endless};
+pub use infinity::{Divergence, Reach, Towards, may_be_unbounded, unbounded_parameters};
 pub use levenberg_marquardt::lane_queue::{Ended, LaneQueue, Task, TaskKind};
 pub use levenberg_marquardt::normal_coordinates::FirstStep;
 pub use levenberg_marquardt::settings;
 pub use levenberg_marquardt::{Ending, SearchSettings};
-pub use local_expansion::{Expansion, Surveying};
+pub use local_expansion::{Expansion, ExpansionWorkspace};
 pub use models::Models;
 pub use multistart::agreement_limit;
 pub use newton::certificate::{Certificate, Evaluated, column_scales, scaled_hessian, weighted_entry};
@@ -56,9 +59,9 @@ pub use newton::{Finished, minimise};
 pub use options::{AGREEMENT, Asked, FitOptions, Solver};
 pub use outcome::{Fit, Status};
 pub use points::Points;
+pub use recycled::RecycledBuffers;
 pub use representative::Choice;
 pub use robust_scale::fit_choices;
-pub use spare::Spare;
 pub use starts::design::Given;
 pub use starts::{Starts, most_starts, never_finite};
 pub use workspace::Workspace;

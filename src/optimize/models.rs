@@ -1,4 +1,4 @@
-//! The compiled forms of a law that fits need, and what else of a fit depends on the law alone.
+//! The compiled forms of a law that fits need, and everything else of a fit that depends on the law alone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -9,23 +9,24 @@ use crate::law::{Law, Residual, Symmetries};
 
 use super::starts::design::Design;
 
-/// How a parameter stands on the edge 0.
+/// How a parameter on the edge 0 is represented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::optimize) enum Zero {
+    /// By the value 0.
     Exact,
-    /// At [`NEAR_ZERO`] instead, and called zero: for laws that have a limit at 0 which is not their value there, as a
-    /// broken law has when its break becomes sharp.
+    /// By [`NEAR_ZERO`], reported as zero: for laws whose limit at 0 is not their value there, such as a broken power
+    /// law whose break becomes sharp.
     Limit,
 }
 
-/// Small enough to be as good as zero, and its inverse's square is still a number.
+/// A value as good as zero, the square of whose inverse is still finite.
 const NEAR_ZERO: f64 = 1e-100;
 
-/// Parameters at zero, and how they stand there.
+/// The parameters at zero, and how they are represented.
 type Edge = (Vec<usize>, Zero);
 
-/// The compiled forms of one law: its own, and with parameters fixed on edges as fits ask for them; and what else of a
-/// fit depends on the law alone.
+/// The compiled forms of one law: the law itself, and the law with parameters fixed at 0, compiled when a fit asks for
+/// them.
 #[derive(Debug)]
 pub struct Models {
     law: Law,
@@ -39,6 +40,7 @@ pub struct Models {
 }
 
 impl Models {
+    /// Compiles a law for residuals of the given kind.
     pub fn compile(law: Law, residual: Residual) -> Models {
         let full = Arc::new(Model::compile(&law, residual));
         let independent = independent(&full.sources);
@@ -54,15 +56,17 @@ impl Models {
         }
     }
 
+    /// Returns the law.
     pub fn law(&self) -> &Law {
         &self.law
     }
 
+    /// Returns the model in which no parameter is fixed at an edge.
     pub fn full(&self) -> &Arc<Model> {
         &self.full
     }
 
-    /// The compiled forms of the law with one parameter held at a value that comes with each problem (see
+    /// Returns the compiled forms of the law with one parameter held at a value that comes with each problem (see
     /// [`Problem::holding`](crate::problem::Problem::holding)). They are compiled when first asked for.
     pub fn holding(&self, parameter: usize) -> Arc<Models> {
         let mut holding = self.holding.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,27 +74,27 @@ impl Models {
         Arc::clone(holding.entry(parameter).or_insert_with(compiled))
     }
 
-    /// How starts are made.
+    /// Returns the rules by which starts are generated.
     pub(in crate::optimize) fn design(&self) -> &Design {
         self.design.get_or_init(|| Design::of(&self.law, &self.full, &|parameters| self.at_zero(parameters)))
     }
 
-    /// Other parameters that give the same curve.
+    /// Returns the transformations of the parameters that leave the prediction unchanged.
     pub fn symmetries(&self) -> &Symmetries {
         self.symmetries.get_or_init(|| Symmetries::of(&self.law))
     }
 
-    /// Pairs of the law's data expressions that have no variable in common.
+    /// Returns the pairs of data expressions that have no variable in common, by their places in the model.
     pub(in crate::optimize) fn independent(&self) -> &[(usize, usize)] {
         &self.independent
     }
 
-    /// The model with the given parameters of the law fixed at zero.
+    /// Returns the model with the given parameters of the law fixed at 0.
     pub(in crate::optimize) fn at_zero(&self, parameters: &[usize]) -> Arc<Model> {
         self.at(parameters, Zero::Exact)
     }
 
-    /// The model with the given parameters of the law at zero, in one of two ways.
+    /// Returns the model with the given parameters of the law on the edge 0, represented as `zero` says.
     pub(in crate::optimize) fn at(&self, parameters: &[usize], zero: Zero) -> Arc<Model> {
         let mut reduced = self.reduced.lock().unwrap_or_else(PoisonError::into_inner);
         let fixed = |value: f64| {
@@ -107,8 +111,8 @@ impl Models {
     }
 }
 
-/// Pairs of data expressions that have no variable in common: that the square of a variable moves with it is the law's
-/// own doing, not the data's.
+/// Returns the pairs of data expressions that have no variable in common. Only for them is collinearity a fact of the
+/// data: `x` and `x^2` depend on one another by the law.
 fn independent(sources: &[Expr]) -> Vec<(usize, usize)> {
     let names: Vec<Vec<&str>> = sources.iter().map(names).collect();
     let pairs = (0..sources.len()).flat_map(|j| (0..j).map(move |i| (i, j)));

@@ -1,44 +1,44 @@
-//! What a fit is asked for.
+//! The options of a fit.
 
-/// Two objectives closer than this, relatively, are the same optimum.
+/// The largest relative difference of two objectives that count as the same optimum.
 pub const AGREEMENT: f64 = 1e-6;
 
-/// Which solver searches.
+/// The solver that makes the searches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Solver {
-    /// Searches in lanes, finished by the reference solver.
+    /// Levenberg–Marquardt in lanes, finished by the reference solver.
     #[default]
     Fast,
     /// The reference solver alone.
     Reference,
 }
 
-/// What is to be found out about a fit.
+/// What a fit is to find out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Asked {
     /// The best point, and whether it is a minimum.
     #[default]
     Verdict,
-    /// The best point.
+    /// The best point only.
     Point,
 }
 
-/// What a fit is asked for.
+/// The options of a fit.
 #[derive(Clone, Debug, Default)]
 pub struct FitOptions {
     pub asked: Asked,
     pub solver: Solver,
-    /// None: set by the law.
+    /// The number of starts; none for a number that depends on the law.
     pub starts: Option<usize>,
-    /// The user's own start, per parameter of the law.
+    /// The user's start: parameter names and values in natural units.
     pub user_start: Vec<(String, f64)>,
-    /// Moves the starts, so that another seed is a second opinion.
+    /// A seed that shifts the starts, so that fits with other seeds are independent checks.
     pub seed: u64,
 }
 
 impl FitOptions {
-    /// The user's own start of a parameter.
+    /// Returns the user's start of a parameter.
     pub(in crate::optimize) fn start_of(&self, name: &str) -> Option<f64> {
         self.user_start.iter().find(|(n, _)| n == name).map(|(_, value)| *value)
     }

@@ -1,13 +1,13 @@
-//! What is found out about a fit.
+//! The result of a fit.
 
 use crate::problem::Problem;
 
 use super::diagnosis::flags::Flag;
 use super::diagnosis::identifiability::Identification;
-use super::infinity::Escape;
+use super::infinity::Divergence;
 use super::newton::Finished;
 
-/// How a fit ended; where several hold, the first of this order.
+/// The status of a fit; where several apply, the first of this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
     Failed,
@@ -19,6 +19,7 @@ pub enum Status {
 }
 
 impl Status {
+    /// All statuses, the best first.
     pub const ALL: [Status; 6] = [
         Status::Converged,
         Status::AtBound,
@@ -28,6 +29,7 @@ impl Status {
         Status::Failed,
     ];
 
+    /// Returns the name that stands in the tables.
     pub fn name(self) -> &'static str {
         match self {
             Status::Converged => "converged",
@@ -40,48 +42,51 @@ impl Status {
     }
 }
 
-/// The best point found for one problem and what is known about it.
+/// The best point found for one problem, and what is known about it.
 #[derive(Clone, Debug)]
 pub struct Fit {
-    /// The problem as solved: where a parameter landed on an edge that its coordinate cannot reach, a
-    /// problem with that parameter fixed there.
+    /// The problem as solved: where a parameter landed on an edge that its coordinate cannot reach, a problem with that
+    /// parameter fixed there.
     pub problem: Problem,
-    /// The law's parameters on such an edge, by index.
+    /// The law's parameters on such an edge, by index, ascending.
     pub edges: Vec<usize>,
-    /// None where no search found a finite objective.
+    /// The solution; none where no search found a finite objective.
     pub solution: Option<Finished>,
     /// The law's parameters in natural units; NaN where there is no solution.
     pub natural: Vec<f64>,
-    /// Per parameter of the law.
+    /// Whether each parameter of the law is on a bound of its domain.
     pub at_bound: Vec<bool>,
     pub identification: Identification,
     pub status: Status,
     pub message: String,
-    /// In order.
+    /// The flags, in ascending order.
     pub flags: Vec<Flag>,
+    /// The number of searches.
     pub n_starts: usize,
+    /// The number of searches that ended at the reported objective.
     pub n_agreeing: usize,
-    /// The best objective of another optimum that the searches found.
+    /// The lowest objective of another optimum that the searches found.
     pub runner_up: Option<f64>,
-    /// Iterations of the start that won, its finish included.
+    /// The iterations of the search that found the point, those of the reference solver included.
     pub iterations: u32,
 }
 
 impl Fit {
+    /// Returns the objective at the solution; NaN where there is none.
     pub fn objective(&self) -> f64 {
         self.solution.as_ref().map_or(f64::NAN, |s| s.rows.objective)
     }
 }
 
-/// Where a fit has ended.
+/// The point where a fit has ended, before its diagnosis.
 pub struct End {
     pub problem: Problem,
     /// The law's parameters that are fixed on an edge of their domain.
     pub edges: Vec<usize>,
     pub solution: Finished,
     pub iterations: u32,
-    /// How the objective falls without end, where it does.
-    pub escape: Option<Escape>,
-    /// Whether the point is where the path of regularised minima comes to rest.
-    pub rests: bool,
+    /// How parameters diverge while the objective approaches its infimum, if it has no minimum.
+    pub divergence: Option<Divergence>,
+    /// Whether the regularisation path converges to the point.
+    pub is_path_limit: bool,
 }

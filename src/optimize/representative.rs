@@ -1,4 +1,4 @@
-//! Which of the parameters that give the same curve is reported.
+//! The choice of one parameter vector among those that give the same prediction.
 
 use crate::law::Symmetries;
 use crate::problem::{LaneData, Problem};
@@ -8,20 +8,21 @@ use super::multistart::agreement_limit;
 use super::newton::{Finished, minimise};
 use crate::problem::Linearization;
 
-/// Iterations that an image of a minimum may take to be certified again.
-const MOST_ITERATIONS: u32 = 20;
+/// The number of iterations within which an equivalent vector must be certified again.
+const MAX_ITERATIONS: u32 = 20;
 
-/// How one of several equivalent vectors is chosen.
+/// The rule by which one of several equivalent vectors is chosen.
 #[derive(Clone, Copy, Debug)]
 pub enum Choice<'a> {
-    /// By the law's own rule.
+    /// The law's canonical order.
     Canonical,
-    /// The one nearest to given values, one per parameter of the law.
+    /// The vector nearest to given values, one per parameter of the law, in natural units.
     Nearest(&'a [Option<f64>]),
 }
 
 impl Choice<'_> {
-    /// Of all of the law's parameters.
+    /// Returns the chosen vector among those equivalent to `natural`, which holds all parameters of the law in natural
+    /// units.
     pub fn of(self, symmetries: &Symmetries, natural: &[f64]) -> Vec<f64> {
         match self {
             Choice::Canonical => symmetries.canonical(natural),
@@ -30,8 +31,9 @@ impl Choice<'_> {
     }
 }
 
-/// A minimum with the parameters that are to stand for it: the problem with the parameters on edges, which these are, and
-/// the solution. None where it stands for itself.
+/// Returns the equivalent of a solution that is to be reported: the problem with the parameters on edges fixed, the
+/// parameters on edges, and the solution. None where the solution itself is the chosen one, or its equivalent cannot be
+/// certified as well.
 pub fn represent(
     models: &Models,
     problem: &Problem,
@@ -47,7 +49,7 @@ pub fn represent(
     }
     let edges: Vec<usize> =
         if edges.is_empty() { Vec::new() } else { (0..image.len()).filter(|&i| image[i] == 0.0).collect() };
-    let problem = if edges.is_empty() { problem.clone() } else { problem.under(models.at_zero(&edges)) };
+    let problem = if edges.is_empty() { problem.clone() } else { problem.with_model(models.at_zero(&edges)) };
     let start: Vec<f64> = problem.model.coordinates.iter().map(|c| image[c.parameter]).collect();
     let theta = problem.coordinates(&start);
     let weight = &problem.observations.weight;
@@ -56,7 +58,7 @@ pub fn represent(
     if !(objective <= limit) {
         return None;
     }
-    let found = minimise(&problem, weight, &theta, MOST_ITERATIONS)?;
+    let found = minimise(&problem, weight, &theta, MAX_ITERATIONS)?;
     let as_good = found.rows.objective <= limit
         && found.in_range >= solution.in_range
         && found.certificate.holds() >= solution.certificate.holds();

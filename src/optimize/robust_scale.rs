@@ -1,49 +1,54 @@
-//! Robust losses whose threshold is a multiple of the residuals' own scale.
+//! Robust losses whose threshold is a multiple of the scale of the residuals.
 //!
 //! The scale is the normalised median of the absolute values of residual/σ, `1.4826·med|u|`, taken about zero because
 //! the law has its own location (Huber & Ronchetti 2009, chapters 5 and 7; so do R's `rlm` and statsmodels' `RLM`).
-//! Weights count as repetitions. Scale and parameters are fitted in turn: from least squares, the threshold follows the
-//! residuals and the fit follows the threshold, until the scale stands still. The multi-start and its certificate are
-//! those of the threshold found.
+//! Weights count as repetitions. Scale and parameters are estimated in turn, from least squares on: the threshold
+//! follows the scale of the residuals, and the fit follows the threshold, until the scale converges. The multi-start
+//! and the certificate are those of the fit with the final threshold.
 //!
-//! Where the scale vanishes, half of the observations or more being fitted exactly, the threshold is that of a scale of a
-//! thousandth of least squares' root mean square; with at most two observations per parameter, where that says nothing
-//! about the others, or where all residuals are rounding, the fit is least squares.
+//! The scale is zero where half of the observations or more are fitted exactly. The threshold then corresponds to a
+//! scale of a thousandth of the root mean square of least squares. The fit is least squares where at most two
+//! observations per parameter are given, since an exact fit of half of them says nothing about the others, and where
+//! all residuals are rounding.
 
 use crate::problem::{Loss, LossChoice, Problem};
 
 use super::newton::{Finished, minimise};
 use super::{Asked, Fit, FitOptions, Flag, Models, Status, Workspace, fit, fit_many};
 
-/// Φ⁻¹(3/4): the median of |u| where u is normal with variance one.
+/// Φ⁻¹(3/4): the median of |u| for a standard normal u.
 const NORMAL_MEDIAN: f64 = 0.674_489_750_196_081_7;
 
-/// The scale stands still when it changes by less than this, relatively.
-const SETTLED: f64 = 1e-9;
+/// The relative change of the scale below which it has converged.
+const SCALE_TOLERANCE: f64 = 1e-9;
 
-/// The same between the fit found in turn and the multi-start's at the same threshold.
-const CONFIRMED: f64 = 1e-6;
+/// The largest relative difference between the scale of the alternating fit and that of the multi-start with its
+/// threshold.
+const CONFIRMATION_TOLERANCE: f64 = 1e-6;
 
-/// Both where the fit has no minimum: its residuals only approach a limit.
-const ROUGHLY: f64 = 1e-3;
+/// Both tolerances where the fit has no minimum and its residuals only approach a limit.
+const LIMIT_TOLERANCE: f64 = 1e-3;
 
-const MOST_TURNS: usize = 100;
+/// The largest number of alternations between scale and fit.
+const MAX_ALTERNATIONS: usize = 100;
 
-/// Turns before the scale is looked for between two others.
-const FREE_TURNS: usize = 20;
+/// The number of alternations after which the scale is bracketed and bisected.
+const BISECTION_AFTER: usize = 20;
 
-const MOST_ROUNDS: usize = 8;
+/// The largest number of multi-starts.
+const MAX_ROUNDS: usize = 8;
 
-/// Iterations of a turn: the next one goes on where it ends.
-const MOST_ITERATIONS: u32 = 30;
+/// The number of iterations of the fit within one alternation; the next alternation continues from where it ends.
+const MAX_ITERATIONS: u32 = 30;
 
-/// A scale below this share of the root mean square of least squares' residuals is zero.
-const VANISHED: f64 = 1e-3;
+/// The scale, as a fraction of the root mean square of least squares' residuals, below which it counts as zero.
+const MIN_SCALE: f64 = 1e-3;
 
-/// So is one below this multiple of what rounding leaves.
-const ABOVE_ROUNDING: f64 = 1e2;
+/// The scale, as a multiple of the residuals that rounding leaves, below which it counts as zero.
+const ROUNDING_FACTOR: f64 = 1e2;
 
-/// Fits problems with a loss as asked for, whatever theirs is; those that share a threshold share the vectors.
+/// Fits problems under a loss as asked for, whatever loss they hold. Problems with a common threshold share the SIMD
+/// lanes.
 pub fn fit_choices(
     models: &Models,
     mut problems: Vec<Problem>,
@@ -66,7 +71,7 @@ pub fn fit_choices(
     }
 }
 
-/// Fits with a threshold that follows the residuals; `problem` is that of least squares.
+/// Fits a problem with a threshold that follows the scale of the residuals; `problem` holds least squares.
 fn fit_of_scale(
     models: &Models,
     problem: Problem,
@@ -82,12 +87,12 @@ fn fit_of_scale(
     if spread <= rounding(&problem) {
         return remark(fit(models, problem, options, workspace), Flag::ScaleZero);
     }
-    let least = VANISHED * spread;
-    // The law goes through as many points as it has parameters, whatever they are.
+    let least = MIN_SCALE * spread;
+    // A law goes exactly through as many observations as it has parameters.
     let tells_no_scale = problem.observations.n_distinct() <= 2 * models.full().coordinates.len();
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let Some(solution) = &found.solution else { return found };
-        let (scale, end) = follow(&found.problem, solution, choice, least);
+        let (scale, end) = alternate(&found.problem, solution, choice, least);
         let vanished = end == End::Vanished;
         if vanished && (tells_no_scale || scale <= rounding(&problem)) {
             return remark(fit(models, problem, options, workspace), Flag::ScaleZero);
@@ -97,10 +102,10 @@ fn fit_of_scale(
         if vanished {
             return remark(found, Flag::ScaleZero);
         }
-        let again = found.solution.as_ref().map_or(f64::NAN, |s| robust_scale(&found.problem, s));
+        let recomputed = found.solution.as_ref().map_or(f64::NAN, |s| robust_scale(&found.problem, s));
         let is_minimum = matches!(found.status, Status::Converged | Status::AtBound);
-        let slack = if is_minimum { CONFIRMED } else { ROUGHLY };
-        if end == End::Settled && (again - scale).abs() <= slack * scale {
+        let slack = if is_minimum { CONFIRMATION_TOLERANCE } else { LIMIT_TOLERANCE };
+        if end == End::Settled && (recomputed - scale).abs() <= slack * scale {
             return found;
         }
     }
@@ -114,55 +119,56 @@ fn fit_of_scale(
     found
 }
 
-/// How scale and fit ended that were followed in turn.
+/// How the alternation of scale and fit ended.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
+    /// The scale converged.
     Settled,
-    /// The scale is the least.
+    /// The scale fell below its minimum.
     Vanished,
+    /// The scale did not converge.
     Unsettled,
 }
 
-/// Scale and fit in turn, from one fit on, until the scale stands still or falls to the least: the last scale, and how it
-/// ended.
+/// Alternates between scale and fit, starting from a fit, and returns the last scale and how the alternation ended.
 ///
-/// Where the scale that the fit gives jumps to and fro between a lower and a higher one than the scale that it was fitted
-/// with, the two close in on where it crosses (bisection).
-fn follow(problem: &Problem, from: &Finished, choice: LossChoice, least: f64) -> (f64, End) {
+/// Where the scale of the fit jumps between values below and above the scale that it was fitted with, the fixed point
+/// is bracketed and bisected.
+fn alternate(problem: &Problem, from: &Finished, choice: LossChoice, least: f64) -> (f64, End) {
     let weight = &problem.observations.weight;
     let mut scale = robust_scale(problem, from);
     let mut theta = from.theta.clone();
-    // Scales from which the fit leads to a higher one, and to a lower.
-    let (mut rises, mut falls) = (0.0, f64::INFINITY);
-    for turn in 0..MOST_TURNS {
+    // A scale below the fixed point, and one above it.
+    let (mut below_root, mut above_root) = (0.0, f64::INFINITY);
+    for step in 0..MAX_ALTERNATIONS {
         if !(scale > least) {
             return (least, End::Vanished);
         }
         let at = Problem { loss: choice.at(scale), ..problem.clone() };
-        let Some(found) = minimise(&at, weight, &theta, MOST_ITERATIONS) else {
+        let Some(found) = minimise(&at, weight, &theta, MAX_ITERATIONS) else {
             return (scale, End::Unsettled);
         };
         let next = robust_scale(problem, &found);
-        let slack = if found.is_settled_minimum() { SETTLED } else { ROUGHLY };
+        let slack = if found.is_settled_minimum() { SCALE_TOLERANCE } else { LIMIT_TOLERANCE };
         theta = found.theta;
         if (next - scale).abs() <= slack * scale {
             return (next, End::Settled);
         }
-        let end = if next > scale { &mut rises } else { &mut falls };
+        let end = if next > scale { &mut below_root } else { &mut above_root };
         *end = scale;
-        let crosses = rises > 0.0 && falls < f64::INFINITY && rises < falls;
-        scale = if turn >= FREE_TURNS && crosses { (rises * falls).sqrt() } else { next };
+        let has_bracket = below_root > 0.0 && above_root < f64::INFINITY && below_root < above_root;
+        scale = if step >= BISECTION_AFTER && has_bracket { (below_root * above_root).sqrt() } else { next };
     }
     (scale, End::Unsettled)
 }
 
-/// What rounding the responses makes of a residual, as a share of σ.
+/// Returns the size of a residual, as a fraction of σ, that rounding of the responses can cause.
 fn rounding(problem: &Problem) -> f64 {
     let total: f64 = problem.observations.weight.iter().sum();
-    ABOVE_ROUNDING * (problem.floor / total).sqrt()
+    ROUNDING_FACTOR * (problem.floor / total).sqrt()
 }
 
-/// The normalised weighted median of |residual/σ|.
+/// Returns the normalised weighted median of |residual/σ|.
 fn robust_scale(problem: &Problem, found: &Finished) -> f64 {
     let weight = &problem.observations.weight;
     let mut sizes: Vec<(f64, f64)> = found
@@ -180,7 +186,7 @@ fn robust_scale(problem: &Problem, found: &Finished) -> f64 {
     let mut median = 0.0;
     for (k, (size, w)) in sizes.iter().enumerate() {
         below += w;
-        // Half of the weight below and half above: the middle of the two.
+        // With half of the weight below and half above, the median is the middle of the two values.
         if (2.0 * below - total).abs() <= 1e-12 * total {
             median = 0.5 * (size + sizes.get(k + 1).map_or(*size, |next| next.0));
             break;
@@ -193,6 +199,7 @@ fn robust_scale(problem: &Problem, found: &Finished) -> f64 {
     median / NORMAL_MEDIAN
 }
 
+/// Adds a flag to a fit.
 fn remark(mut fit: Fit, flag: Flag) -> Fit {
     fit.flags.push(flag);
     fit.flags.sort_unstable();

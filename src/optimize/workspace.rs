@@ -2,30 +2,32 @@
 
 use super::diagnosis::identifiability::Factor;
 use super::levenberg_marquardt::lane_queue::LaneQueue;
-use super::multistart::{SearchWorkspace, Searched};
-use super::spare::Spare;
+use super::multistart::{Multistart, SearchWorkspace};
+use super::recycled::RecycledBuffers;
 use super::starts::StartWorkspace;
 
-/// Holds the buffers that fits need; one per worker, passed by `&mut`.
+/// The buffers that fits need. Each worker has one and passes it by `&mut`.
 #[derive(Debug, Default)]
 pub struct Workspace {
+    /// The buffers of searches.
     pub(in crate::optimize) search: SearchWorkspace,
-    /// The searches of the fits that share the lanes.
-    pub(in crate::optimize) searched: Vec<Searched>,
+    /// The searches of the fits that share the SIMD lanes.
+    pub(in crate::optimize) multistart: Vec<Multistart>,
+    /// The buffers of the rank diagnosis.
     pub(in crate::optimize) factor: Factor,
-    /// What fits that are done with have left.
-    pub spare: Spare,
-    /// The values of two of a law's variables.
+    /// Buffers recycled between fits.
+    pub recycled: RecycledBuffers,
+    /// The values of two data expressions.
     pub(in crate::optimize) variables: [Vec<f64>; 2],
 }
 
 impl Workspace {
-    /// The buffers that starts are drawn with.
+    /// Returns the buffers that starts are generated with.
     pub fn starts(&mut self) -> &mut StartWorkspace {
-        &mut self.search.drafts
+        &mut self.search.starts
     }
 
-    /// The lanes that searches run in.
+    /// Returns the lanes that searches run in.
     pub fn lanes(&mut self) -> &mut LaneQueue {
         &mut self.search.lanes
     }

@@ -1,10 +1,13 @@
-//! Columns of one length in one vector, which is filled again and again.
+//! Columns of one length, stored in one vector that is refilled from sweep to sweep.
+//!
+//! Infinite values are encoded as a finite number ([`LN_ZERO`] or its negative), so that products with them stay
+//! finite.
 
 use std::ops::Index;
 
 use crate::law::{LN_ZERO, Recipe};
 
-/// Columns of as many values each; `set[i]` is the i-th.
+/// Columns of equal length; `set[i]` is the i-th.
 #[derive(Debug, Default, PartialEq)]
 pub struct ColumnSet {
     rows: usize,
@@ -12,22 +15,23 @@ pub struct ColumnSet {
 }
 
 impl ColumnSet {
-    /// Forgets all columns; those to come have so many values.
+    /// Removes all columns and sets the number of rows.
     pub fn clear(&mut self, rows: usize) {
         self.rows = rows;
         self.values.clear();
     }
 
-    /// The columns, in order.
+    /// Returns the columns, in order.
     pub fn columns(&self) -> impl Iterator<Item = &[f64]> {
         self.values.chunks_exact(self.rows.max(1))
     }
 
+    /// Returns all values, column by column.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut f64> {
         self.values.iter_mut()
     }
 
-    /// Leaves the rows that are to be kept.
+    /// Keeps the rows for which `keep` is true.
     pub fn retain(&mut self, keep: &[bool]) {
         if let kept @ 1.. = self.rows {
             self.rows = keep.iter().filter(|k| **k).count();
@@ -72,21 +76,25 @@ impl ColumnSet {
             self.values.extend_from_within(from..from + self.rows);
             let values = &mut self.values[place..];
             match recipe {
-                Recipe::Unary(op, _) => values.iter_mut().for_each(|x| *x = stands_for(op.apply(limit(*x)))),
-                Recipe::Inverse(_) => values.iter_mut().for_each(|x| *x = stands_for(1.0 / limit(*x))),
+                Recipe::Unary(op, _) => {
+                    values.iter_mut().for_each(|x| *x = encode_infinity(op.apply(decode_infinity(*x))))
+                }
+                Recipe::Inverse(_) => {
+                    values.iter_mut().for_each(|x| *x = encode_infinity(1.0 / decode_infinity(*x)))
+                }
                 Recipe::Least(_) => {
-                    let numbers = values.iter().copied().filter(|x| !is_limit(*x));
+                    let numbers = values.iter().copied().filter(|x| !is_encoded_infinity(*x));
                     let least = numbers.fold(f64::INFINITY, f64::min);
                     values.fill(least);
                 }
                 Recipe::Greatest(_) => {
-                    let numbers = values.iter().copied().filter(|x| !is_limit(*x));
+                    let numbers = values.iter().copied().filter(|x| !is_encoded_infinity(*x));
                     let greatest = numbers.fold(f64::NEG_INFINITY, f64::max);
                     values.fill(greatest);
                 }
                 _ => {
                     let centre = mean(values, weight);
-                    values.iter_mut().filter(|x| !is_limit(**x)).for_each(|x| *x -= centre);
+                    values.iter_mut().filter(|x| !is_encoded_infinity(**x)).for_each(|x| *x -= centre);
                 }
             }
             means.push(mean(values, weight));
@@ -122,30 +130,30 @@ impl Index<usize> for ColumnSet {
     }
 }
 
-/// The number that stands for an infinite one in columns ([`LN_ZERO`] or its negative), or the number itself.
-pub fn stands_for(x: f64) -> f64 {
+/// Returns the finite number that encodes an infinite `x`, or `x` itself.
+pub fn encode_infinity(x: f64) -> f64 {
     if x.is_infinite() { LN_ZERO.copysign(x) } else { x }
 }
 
-/// Whether it is a number, and stands for no infinite one.
+/// Returns whether `x` is finite and encodes no infinity.
 pub fn is_number(x: f64) -> bool {
-    x.is_finite() && !is_limit(x)
+    x.is_finite() && !is_encoded_infinity(x)
 }
 
-/// Whether a number stands for an infinite one.
-pub fn is_limit(x: f64) -> bool {
+/// Returns whether `x` encodes an infinity.
+pub fn is_encoded_infinity(x: f64) -> bool {
     x.abs() == LN_ZERO.abs()
 }
 
-/// The infinite number that one stands for, or the number itself.
-fn limit(x: f64) -> f64 {
-    if is_limit(x) { f64::INFINITY.copysign(x) } else { x }
+/// Returns the infinity that `x` encodes, or `x` itself.
+fn decode_infinity(x: f64) -> f64 {
+    if is_encoded_infinity(x) { f64::INFINITY.copysign(x) } else { x }
 }
 
-/// The weighted mean of a column. Numbers that stand for infinite ones stay as they are and take no part in it.
+/// Returns the weighted mean of a column, without encoded infinities.
 fn mean(values: &[f64], weight: &[f64]) -> f64 {
-    let counted = || values.iter().zip(weight).filter(|(x, _)| !is_limit(**x));
-    // Rounding must not give a constant a spread: it would look like data that determines an exponent.
+    let counted = || values.iter().zip(weight).filter(|(x, _)| !is_encoded_infinity(**x));
+    // Rounding must not turn a constant column into one with a spread, which would seem to determine an exponent.
     if let Some((first, _)) = counted().next()
         && counted().all(|(x, _)| x == first)
     {

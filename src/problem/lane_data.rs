@@ -1,4 +1,4 @@
-//! Data of up to eight fits side by side, or of one fit spread over the lanes.
+//! The data of up to eight fits side by side, one per lane, or of one fit spread over the lanes.
 
 use std::cell::Cell;
 
@@ -10,40 +10,41 @@ use crate::lanes::{LANES, Pack};
 use super::part::Part;
 use super::{Problem, RowTable};
 
-/// The same cells, which nobody else has.
+/// Returns the packs in cells that are borrowed exclusively.
 fn columns_mut(cells: &mut [Cell<Pack>]) -> &mut [Pack] {
     let n = cells.len();
     // SAFETY: a cell has the layout of what it holds, and the borrow is the only one.
     unsafe { std::slice::from_raw_parts_mut(cells.as_mut_ptr().cast(), n) }
 }
 
-/// Packs of a column that several lanes are written to one after the other.
+/// The number of packs of a column that several lanes write to one after the other, so that they stay in the
+/// first-level cache.
 const TILE: usize = 32;
 
-/// Columns, targets and weights as the compiled programs read them.
+/// Columns, targets and weights in the layout that compiled programs read.
 #[derive(Clone, Debug, Default)]
 pub struct LaneData {
-    /// Packs in use per column.
+    /// The number of packs in use per column.
     pub n_packs: usize,
-    /// Packs allocated per column.
+    /// The number of packs allocated per column.
     pub stride: usize,
     pub columns: Vec<Cell<Pack>>,
     pub target: Vec<Pack>,
     pub weight: Vec<Pack>,
     /// `1/σ`; empty where every σ is 1.
     pub inverse_sigma: Vec<Pack>,
-    /// Means of the columns, one pack per column.
+    /// The means of the columns, one pack per column.
     pub means: Vec<Pack>,
-    /// Per lane: the observations of the lane's fit, and the packs that hold them or their padding.
+    /// The number of observations of the fit in each lane.
     length: [usize; LANES],
+    /// The number of packs of each lane that hold observations or padding.
     padded: [usize; LANES],
-    /// Per lane: the observation that pads.
+    /// The observation that pads each lane.
     padding: [u32; LANES],
 }
 
 impl LaneData {
-    /// Makes room for eight fits of up to `n` observations of a model. What the buffers hold from before is
-    /// overwritten lane by lane.
+    /// Makes room for eight fits of up to `n` observations of a model. Old contents are overwritten lane by lane.
     pub fn prepare(&mut self, model: &Model, n: usize, has_sigma: bool) {
         self.n_packs = 0;
         self.stride = n;
@@ -62,8 +63,8 @@ impl LaneData {
         self.padded = [0; LANES];
     }
 
-    /// Puts fits' data into lanes: the observations of each part, `None` for lanes that stay as they are. Call
-    /// [`LaneData::settle`] when all lanes are loaded. A table is that of the one problem that all fits have.
+    /// Loads the observations of each part into its lane; `None` leaves a lane unchanged. Call [`LaneData::pad_lanes`]
+    /// when all lanes are loaded. A table may be given where all fits are of one problem.
     pub fn load_lanes(
         &mut self,
         level: Level,
@@ -79,7 +80,7 @@ impl LaneData {
             }
             _ => 0,
         };
-        // A pack is a line of the cache: the lanes fill it while it is in the first level.
+        // A pack is a cache line: all lanes fill it while it is in the first-level cache.
         for from in (loaded..longest).step_by(TILE) {
             for (lane, fit) in fits.iter().enumerate() {
                 let Some((problem, part)) = fit.filter(|(_, part)| from < part.rows.len()) else { continue };
@@ -102,7 +103,7 @@ impl LaneData {
         }
     }
 
-    /// The first observations of parts of one fit, by its table; how many.
+    /// Loads the first observations of parts of one fit from its table, and returns their number.
     fn load_rows(
         &mut self,
         level: Level,
@@ -118,9 +119,9 @@ impl LaneData {
         table.load(level, parts, values, &mut self.weight)
     }
 
-    /// Makes all loaded lanes as long as the longest: shorter ones go on with their first observation at weight
-    /// zero, which adds exact zeros to every sum. `problems` are the lanes' own, `None` for lanes not in use.
-    pub fn settle(&mut self, problems: [Option<&Problem>; LANES]) {
+    /// Pads all loaded lanes to the longest: shorter ones repeat their first observation at weight zero, which adds
+    /// exact zeros to every sum. `problems` are the lanes' own, `None` for lanes that are not used.
+    pub fn pad_lanes(&mut self, problems: [Option<&Problem>; LANES]) {
         let used = |lane: &usize| problems[*lane].is_some();
         self.n_packs = (0..LANES).filter(used).map(|lane| self.length[lane]).max().unwrap_or(0);
         for (lane, problem) in problems.iter().enumerate() {
@@ -135,7 +136,7 @@ impl LaneData {
         }
     }
 
-    /// Writes observations into a lane from pack `from` on, weights aside.
+    /// Writes observations, without their weights, to a lane from pack `from` on.
     fn set(&mut self, lane: usize, from: usize, problem: &Problem, observations: &[u32]) {
         for &c in &problem.model.read_columns {
             let column = &problem.columns[c as usize];
@@ -155,14 +156,15 @@ impl LaneData {
         }
     }
 
-    /// The same fit in all lanes, for evaluating it at eight points. Observations of weight zero are left out.
+    /// Returns one fit repeated in all lanes, to be evaluated at eight points. Observations of weight zero are left
+    /// out.
     pub fn repeated(problem: &Problem) -> LaneData {
         let mut data = LaneData::default();
         data.repeat(problem, &problem.weighted());
         data
     }
 
-    /// Some of a fit's observations, repeated in buffers that are there.
+    /// Sets some observations of a fit, repeated in all lanes.
     pub fn repeat(&mut self, problem: &Problem, observations: &[u32]) {
         self.prepare(&problem.model, observations.len(), problem.observations.sigma.is_some());
         let weight = &problem.observations.weight;
@@ -182,26 +184,27 @@ impl LaneData {
         self.n_packs = observations.len();
     }
 
+    /// Sets the means of all lanes to those of a problem.
     fn set_means(&mut self, problem: &Problem) {
         for (mean, &value) in self.means.iter_mut().zip(&problem.means) {
             *mean = Pack::splat(value);
         }
     }
 
-    /// One fit spread over the lanes: observation i sits in lane i mod 8 of pack i / 8; lanes beyond the
-    /// last observation repeat the first at weight zero.
+    /// Returns one fit spread over the lanes: observation i is in lane i mod 8 of pack i / 8. Lanes beyond the last
+    /// observation repeat the first at weight zero.
     pub fn spread(problem: &Problem, weight: &[f64]) -> LaneData {
         let mut data = LaneData::default();
         data.spread_into(problem, weight);
         data
     }
 
-    /// [`LaneData::spread`] in buffers that are there.
+    /// Like [`LaneData::spread`], reusing buffers.
     pub fn spread_into(&mut self, problem: &Problem, weight: &[f64]) {
         self.spread_rows(problem, |i| i, weight);
     }
 
-    /// A part of a fit spread over the lanes, in the same way.
+    /// Sets a part of a fit spread over the lanes, like [`LaneData::spread`].
     pub fn spread_part(&mut self, problem: &Problem, part: Part) {
         self.spread_rows(problem, |i| part.rows[i] as usize, part.weight);
     }
@@ -246,9 +249,10 @@ mod tests {
 
     use super::LaneData;
 
-    /// Parts of one fit of any length, taken into any of the lanes: by the table they are what they are value by value.
+    /// Loading from a table gives the same packs as loading value by value, for parts of any length in any of the
+    /// lanes.
     #[test]
-    fn a_table_loads_what_is_loaded_value_by_value() {
+    fn loading_from_a_table_equals_loading_value_by_value() {
         let law = catalogue_law("chinchilla");
         let mut uniform = Uniform(5);
         let n = 50;
@@ -266,8 +270,9 @@ mod tests {
                 .iter_mut()
                 .for_each(|d| d.prepare(&problem.model, n, problem.observations.sigma.is_some()));
             for round in 0..40 {
-                let mut draw =
-                    |share: f64| (0..n as u32).filter(|_| uniform.next() < share).collect::<Vec<u32>>();
+                let mut draw = |probability: f64| {
+                    (0..n as u32).filter(|_| uniform.next() < probability).collect::<Vec<u32>>()
+                };
                 let rows: Vec<Vec<u32>> = (0..LANES).map(|_| draw(f64::from(round) / 40.0)).collect();
                 let weights: Vec<Vec<f64>> =
                     rows.iter().map(|rows| rows.iter().map(|&i| 0.5 + f64::from(i)).collect()).collect();
@@ -277,7 +282,7 @@ mod tests {
                 });
                 loaded[0].load_lanes(level, None, fits);
                 loaded[1].load_lanes(level, Some(&table).filter(|_| gains), fits);
-                loaded.iter_mut().for_each(|data| data.settle([Some(&problem); LANES]));
+                loaded.iter_mut().for_each(|data| data.pad_lanes([Some(&problem); LANES]));
                 let [expected, found] = &loaded;
                 let k = expected.n_packs;
                 assert_eq!(k, found.n_packs);

@@ -1,10 +1,9 @@
-//! Rows at which something that the law reads is infinite, and the law is not.
+//! Rows at which something that the law reads is infinite and the law is not.
 //!
-//! `exp(b*(log(x) - c))` is 0 at `x = 0` for every positive `b`, though `log(x)` is no number there. Columns hold ±1e150 in
-//! the place of ±∞, so that products with it and their squares are numbers and exponentials have the limit's value and the
-//! limit's derivatives. Whether the law has a value at a row is found out: at parameters drawn from their domains the
-//! formula, evaluated as written in IEEE arithmetic, must be a number, and the compiled law must give the same, with finite
-//! derivatives.
+//! `exp(b*(log(x) - c))` is 0 at `x = 0` for every positive `b`, though `log(x)` is infinite there. Columns encode ±∞
+//! as ±1e150, so that products and squares stay finite, and exponentials have the value and the derivatives of the
+//! limit. Whether the law has a value at a row is tested: at parameters drawn from their domains the formula, evaluated
+//! as written in IEEE arithmetic, must be finite, and the compiled law must agree with it and have finite derivatives.
 
 use crate::lanes::{LANES, Pack};
 use crate::law::{Draws, Law, Residual, draw};
@@ -14,14 +13,15 @@ use super::lane_data::LaneData;
 use super::objective::{ProgramWorkspace, outputs_into};
 use super::{Binding, Problem};
 
-/// Parameters at which a row is tried.
+/// The number of parameter vectors at which a row is tested.
 const TRIALS: usize = 16;
 
-/// Relative difference of values that are the same, and how small a value is that may differ by more.
-const SAME: f64 = 1e-9;
-const NOTHING: f64 = 1e-100;
+/// The relative difference within which two values agree.
+const RELATIVE_TOLERANCE: f64 = 1e-9;
+/// The absolute difference within which two values agree.
+const ABSOLUTE_TOLERANCE: f64 = 1e-100;
 
-/// Of observations, by position, those at which the law has no value that can be used.
+/// Returns the observations among `positions` at which the law has no usable value.
 pub fn without_value(
     law: &Law,
     problem: &Problem,
@@ -51,14 +51,14 @@ pub fn without_value(
         left.retain(|&i| {
             let value = written.next().copied().unwrap_or(f64::NAN);
             let usable = value.is_finite() && (value > 0.0 || model.residual == Residual::Linear);
-            let same = |x: f64| (x - value).abs() <= SAME * value.abs() + NOTHING;
+            let same = |x: f64| (x - value).abs() <= RELATIVE_TOLERANCE * value.abs() + ABSOLUTE_TOLERANCE;
             !(usable && compiled(i).is_some_and(same))
         });
     }
     left
 }
 
-/// The formula's values at some observations, evaluated as written.
+/// Returns the values of the formula at some observations, evaluated as written.
 fn values(
     law: &Law,
     (binding, sweep): (&Binding, &Sweep),
@@ -83,7 +83,7 @@ mod tests {
     use crate::problem::{Loss, bind_columns};
     use crate::testing::typed_law;
 
-    /// Rows at zero are used where the formula has a finite limit, and only there, by the rules of arithmetic with ±∞.
+    /// Rows at zero are used where the formula has a finite limit by the rules of arithmetic with ±∞, and only there.
     #[test]
     fn rows_are_rejected_where_the_law_has_no_value() {
         let x = vec![0.0, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0];
@@ -115,7 +115,7 @@ mod tests {
         }
     }
 
-    /// Michaelis & Menten's curve, two of whose rows are at zero, comes back however its formula is written.
+    /// Michaelis & Menten's curve, with two rows at zero, is recovered however its formula is written.
     #[test]
     fn a_limit_counts_as_a_value() {
         let x = vec![0.0, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0];

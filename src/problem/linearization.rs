@@ -1,8 +1,7 @@
-//! A problem at one point, observation by observation, and the sums over observations that the finish and the
-//! certificate are made from.
+//! A problem at one point: residuals, Jacobian and weights per observation, and the sums from which the reference
+//! solver and the certificate work.
 //!
-//! Observations lie in the lanes, so that a point costs a few packs per sum; the sums of the lanes are added in an order
-//! of their own, the same on every machine.
+//! Observations are spread over the lanes. The lanes of a sum are added in a fixed order, the same on every machine.
 
 use fearless_simd::{Level, dispatch};
 
@@ -14,53 +13,60 @@ use crate::linalg::triangle;
 /// Residuals, Jacobian and weights at one point, one entry per observation, and sums of them.
 #[derive(Debug, Clone, Default)]
 pub struct Linearization {
+    /// The number of coordinates.
     pub p: usize,
-    /// T(prediction) − T(response).
+    /// `r = T(prediction) − T(response)`.
     pub residual: Vec<f64>,
     /// T(prediction).
     pub value: Vec<f64>,
     /// `∂ T(prediction) / ∂ coordinate`, row-major n×p.
     pub jacobian: Vec<f64>,
-    /// `w·s·ρ′(s·r)`: the objective's slope in the residual.
+    /// `w·s·ρ′(s·r)` with `s = 1/σ`: the derivative of the objective with respect to the residual.
     pub slope: Vec<f64>,
-    /// `w·s²·ρ″(s·r)`: its curvature.
+    /// `w·s²·ρ″(s·r)`: the second derivative of the objective with respect to the residual.
     pub curvature: Vec<f64>,
     /// `w·s²`: the weight in the Jacobian whose condition and rank are reported.
     pub weight: Vec<f64>,
     pub objective: f64,
-    /// p entries.
+    /// The gradient, p entries.
     pub gradient: Vec<f64>,
-    /// `Σ curvature·∂T(prediction)·∂T(prediction)`, lower triangle by rows.
-    pub squares: Vec<f64>,
-    /// `Σ slope·∂²T(prediction)`: the law's own share of the Hessian, lower triangle by rows.
-    pub second: Vec<f64>,
-    /// Norms of the weighted Jacobian's columns, p entries.
+    /// `Σ curvature·∂T(prediction)·∂T(prediction)ᵀ`: the Gauss–Newton part of the Hessian, lower triangle by rows.
+    pub gauss_newton: Vec<f64>,
+    /// `Σ slope·∂²T(prediction)`: the second-order part of the Hessian, lower triangle by rows.
+    pub second_order: Vec<f64>,
+    /// The norms of the weighted Jacobian's columns, p entries.
     pub norms: Vec<f64>,
-    /// `√Σ w·(ρ′(s·r))²`.
-    pub pull: f64,
-    /// `Σ |slope·T(prediction)|`.
-    pub moved: f64,
+    /// `√Σ w·(ρ′(s·r))²`: the norm of the influences.
+    pub influence_norm: f64,
+    /// `Σ |slope·T(prediction)|`: the change of the objective per relative error of the predictions.
+    pub rounding_scale: f64,
 }
 
-/// Buffers that evaluations share.
+/// The buffers of an evaluation.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct LinearizationWorkspace {
     workspace: ProgramWorkspace,
     coordinates: Vec<Pack>,
     outputs: Vec<Pack>,
 }
 
 impl Linearization {
-    /// Of a problem at one point; `data` holds it spread over the lanes.
+    /// Returns the linearization of a problem at `theta`; `data` holds the problem spread over the lanes.
     pub fn at(problem: &Problem, data: &LaneData, theta: &[f64]) -> Linearization {
         let mut rows = Linearization::default();
-        rows.evaluate(problem, data, theta, &mut Scratch::default());
+        rows.evaluate(problem, data, theta, &mut LinearizationWorkspace::default());
         rows
     }
 
-    /// The same in buffers that are there.
-    pub fn evaluate(&mut self, problem: &Problem, data: &LaneData, theta: &[f64], scratch: &mut Scratch) {
-        let Scratch { workspace, coordinates, outputs } = scratch;
+    /// Evaluates a problem at `theta`, like [`Linearization::at`], reusing buffers.
+    pub fn evaluate(
+        &mut self,
+        problem: &Problem,
+        data: &LaneData,
+        theta: &[f64],
+        workspace: &mut LinearizationWorkspace,
+    ) {
+        let LinearizationWorkspace { workspace, coordinates, outputs } = workspace;
         coordinates.clear();
         coordinates.extend(theta.iter().map(|&x| Pack::splat(x)));
         outputs_into(&problem.model.hessian, data, coordinates, workspace, outputs);
@@ -74,14 +80,14 @@ impl Linearization {
         for (sums, length) in [
             (&mut self.gradient, p),
             (&mut self.norms, p),
-            (&mut self.squares, triangle(p)),
-            (&mut self.second, triangle(p)),
+            (&mut self.gauss_newton, triangle(p)),
+            (&mut self.second_order, triangle(p)),
         ] {
             sums.clear();
             sums.resize(length, 0.0);
         }
-        let spread = Spread { problem, data, outputs };
-        dispatch!(Level::new(), simd => spread.fill::<fearless_simd::f64x8<_>>(simd, self));
+        let lanes = LaneEvaluation { problem, data, outputs };
+        dispatch!(Level::new(), simd => lanes.fill::<fearless_simd::f64x8<_>>(simd, self));
         for values in
             [&mut self.residual, &mut self.value, &mut self.slope, &mut self.curvature, &mut self.weight]
         {
@@ -95,13 +101,14 @@ impl Linearization {
         }
     }
 
-    /// An entry of the objective's exact Hessian.
+    /// Returns an entry of the objective's exact Hessian.
     pub fn hessian(&self, i: usize, j: usize) -> f64 {
         let k = triangle(i.max(j)) + i.min(j);
-        self.squares[k] + self.second[k]
+        self.gauss_newton[k] + self.second_order[k]
     }
 
-    /// The exact Hessian over the free coordinates, each in its unit: the lower triangle of a square matrix by rows.
+    /// Writes the exact Hessian over the free coordinates, scaled by [`Linearization::scale`]: the lower triangle of a
+    /// square matrix by rows.
     pub fn scaled_hessian_into(&self, free: &[usize], hessian: &mut [f64]) {
         for (a, &i) in free.iter().enumerate() {
             for (b, &j) in free[..=a].iter().enumerate() {
@@ -110,21 +117,21 @@ impl Linearization {
         }
     }
 
-    /// The unit of a coordinate: its column's norm, 1 for a column of zeros.
+    /// Returns the scale of a coordinate: the norm of its column, 1 for a column of zeros.
     pub fn scale(&self, i: usize) -> f64 {
         let norm = self.norms[i];
         if norm > 0.0 && norm.is_finite() { norm } else { 1.0 }
     }
 }
 
-/// A problem spread over the lanes, and what its law gives there.
-struct Spread<'a> {
+/// A problem spread over the lanes, and the outputs of its law.
+struct LaneEvaluation<'a> {
     problem: &'a Problem,
     data: &'a LaneData,
     outputs: &'a [Pack],
 }
 
-impl Spread<'_> {
+impl LaneEvaluation<'_> {
     #[inline(always)]
     fn output(&self, i: usize) -> &[Pack] {
         &self.outputs[i * self.data.n_packs..(i + 1) * self.data.n_packs]
@@ -132,21 +139,22 @@ impl Spread<'_> {
 
     #[inline(always)]
     fn fill<L: Lanes>(&self, token: L::Token, rows: &mut Linearization) {
-        // One loop per loss: a choice within would be made again for every pack.
+        // One loop per loss: inside the loop the choice would be made for every pack.
         match self.problem.loss {
-            Loss::L2 => self.weigh::<L>(token, Loss::L2, rows),
-            Loss::Huber { delta } => self.weigh::<L>(token, Loss::Huber { delta }, rows),
-            Loss::SoftL1 { delta } => self.weigh::<L>(token, Loss::SoftL1 { delta }, rows),
-            Loss::Cauchy { delta } => self.weigh::<L>(token, Loss::Cauchy { delta }, rows),
+            Loss::L2 => self.apply_loss::<L>(token, Loss::L2, rows),
+            Loss::Huber { delta } => self.apply_loss::<L>(token, Loss::Huber { delta }, rows),
+            Loss::SoftL1 { delta } => self.apply_loss::<L>(token, Loss::SoftL1 { delta }, rows),
+            Loss::Cauchy { delta } => self.apply_loss::<L>(token, Loss::Cauchy { delta }, rows),
         }
         self.sum::<L>(token, rows);
     }
 
-    /// Residuals and their weights. Observations of weight zero take no part, whatever the law gives there.
+    /// Computes residuals, losses and weights. Observations of weight zero contribute nothing, whatever the law gives
+    /// there.
     #[inline(always)]
-    fn weigh<L: Lanes>(&self, token: L::Token, loss: Loss, rows: &mut Linearization) {
+    fn apply_loss<L: Lanes>(&self, token: L::Token, loss: Loss, rows: &mut Linearization) {
         let zero = L::splat(token, 0.0);
-        let (mut objective, mut pull, mut moved) = (Compensated::new(zero), zero, zero);
+        let (mut objective, mut influence_norm, mut rounding_scale) = (Compensated::new(zero), zero, zero);
         let values = self.output(0);
         for k in 0..values.len() {
             let value = L::load(token, &values[k].0);
@@ -157,24 +165,24 @@ impl Spread<'_> {
                 None => zero.fill(1.0),
             };
             let terms = loss.terms(residual * s);
-            let out = w.eq(zero);
-            let slope = L::select(out, zero, w * (s * terms.slope));
-            objective.add(L::select(out, zero, w * terms.value));
-            pull = pull + L::select(out, zero, w * terms.slope * terms.slope);
-            moved = moved + L::select(slope.eq(zero), zero, (slope * value).abs());
+            let excluded = w.eq(zero);
+            let slope = L::select(excluded, zero, w * (s * terms.slope));
+            objective.add(L::select(excluded, zero, w * terms.value));
+            influence_norm = influence_norm + L::select(excluded, zero, w * terms.slope * terms.slope);
+            rounding_scale = rounding_scale + L::select(slope.eq(zero), zero, (slope * value).abs());
             let place = k * LANES;
             value.store(&mut rows.value[place..]);
             residual.store(&mut rows.residual[place..]);
             slope.store(&mut rows.slope[place..]);
-            L::select(out, zero, w * (s * s * terms.curvature)).store(&mut rows.curvature[place..]);
+            L::select(excluded, zero, w * (s * s * terms.curvature)).store(&mut rows.curvature[place..]);
             (w * s * s).store(&mut rows.weight[place..]);
         }
         rows.objective = objective.total();
-        rows.pull = total(pull).sqrt();
-        rows.moved = total(moved);
+        rows.influence_norm = total(influence_norm).sqrt();
+        rows.rounding_scale = total(rounding_scale);
     }
 
-    /// Sums over columns of derivatives and their products.
+    /// Sums derivatives and their products over the observations.
     #[inline(always)]
     fn sum<L: Lanes>(&self, token: L::Token, rows: &mut Linearization) {
         let zero = L::splat(token, 0.0);
@@ -184,10 +192,10 @@ impl Spread<'_> {
             let (mut gradient, mut norm) = (Compensated::new(zero), zero);
             for k in 0..n_packs {
                 let x = L::load(token, &column[k].0);
-                let out = L::load(token, &self.data.weight[k].0).eq(zero);
+                let excluded = L::load(token, &self.data.weight[k].0).eq(zero);
                 let weight = L::load(token, &rows.weight[k * LANES..]);
-                gradient.add(L::select(out, zero, L::load(token, &rows.slope[k * LANES..]) * x));
-                norm = norm + L::select(out, zero, weight * x * x);
+                gradient.add(L::select(excluded, zero, L::load(token, &rows.slope[k * LANES..]) * x));
+                norm = norm + L::select(excluded, zero, weight * x * x);
             }
             rows.gradient[i] = gradient.total();
             rows.norms[i] = total(norm).sqrt();
@@ -199,23 +207,23 @@ impl Spread<'_> {
                     let product = curvature * L::load(token, &column[k].0) * L::load(token, &other[k].0);
                     square = square + L::select(curvature.eq(zero), zero, product);
                 }
-                rows.squares[triangle(i) + j] = total(square);
+                rows.gauss_newton[triangle(i) + j] = total(square);
             }
         }
-        for (output, &(a, b)) in self.problem.model.curved.iter().enumerate() {
+        for (output, &(a, b)) in self.problem.model.second_pairs.iter().enumerate() {
             let column = self.output(1 + rows.p + output);
-            let mut bend = zero;
+            let mut sum = zero;
             for k in 0..n_packs {
-                let out = L::load(token, &self.data.weight[k].0).eq(zero);
+                let excluded = L::load(token, &self.data.weight[k].0).eq(zero);
                 let product = L::load(token, &rows.slope[k * LANES..]) * L::load(token, &column[k].0);
-                bend = bend + L::select(out, zero, product);
+                sum = sum + L::select(excluded, zero, product);
             }
-            rows.second[triangle(a) + b] = total(bend);
+            rows.second_order[triangle(a) + b] = total(sum);
         }
     }
 }
 
-/// The sum of the lanes, in an order that is the same on every machine.
+/// Returns the sum of the lanes, in an order that is the same on every machine.
 #[inline(always)]
 pub fn total<L: Lanes>(lanes: L) -> f64 {
     let mut pack = Pack::ZERO;
@@ -224,8 +232,8 @@ pub fn total<L: Lanes>(lanes: L) -> f64 {
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
-/// A compensated sum per lane: the certificate compares gradients of nearly cancelling terms. What an addition loses is
-/// found without a comparison (Knuth 1969, section 4.2.2, theorem B).
+/// A compensated sum per lane, because the certificate compares gradients of nearly cancelling terms. The rounding
+/// error of an addition is computed without a comparison (Knuth 1969, section 4.2.2, theorem B).
 #[derive(Clone, Copy)]
 struct Compensated<L> {
     sum: L,
@@ -241,12 +249,12 @@ impl<L: Lanes> Compensated<L> {
     #[inline(always)]
     fn add(&mut self, x: L) {
         let total = self.sum + x;
-        let taken = total - self.sum;
-        self.error = self.error + ((self.sum - (total - taken)) + (x - taken));
+        let added = total - self.sum;
+        self.error = self.error + ((self.sum - (total - added)) + (x - added));
         self.sum = total;
     }
 
-    /// Of all lanes, compensated too.
+    /// Returns the compensated sum of all lanes.
     #[inline(always)]
     fn total(self) -> f64 {
         let mut sums = Pack::ZERO;

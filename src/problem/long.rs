@@ -1,9 +1,9 @@
-//! One long fit: its observations in pieces, each spread over the lanes, that threads evaluate side by side.
+//! One long fit: its observations in pieces, each spread over the lanes, evaluated by several threads.
 //!
-//! Eight fits side by side in lanes need eight times the data's memory, which for thousands of observations no longer
-//! fits the caches, and they fill one core. A long fit fills vectors by itself, and cores too. Where it is cut depends
-//! on its observations alone, and the pieces' sums are added in their order, so that the bits of a sum do not depend
-//! on the threads.
+//! Eight fits side by side in lanes need eight times the memory of the data, which for thousands of observations
+//! exceeds the caches, and they occupy one core. A long fit fills lanes and cores by itself. The pieces depend on the
+//! number of observations alone, and their sums are added in order, so the bits of a sum do not depend on the number of
+//! threads.
 
 use std::cell::RefCell;
 
@@ -13,28 +13,28 @@ use rayon::prelude::*;
 use crate::compile::Model;
 use crate::lanes::{LANES, Pack};
 
-use super::{LaneData, Loss, Mix, Objective, Order, Part, Problem, ProgramWorkspace, Sums};
+use super::{CurvatureMix, LaneData, Loss, Objective, Order, Part, Problem, ProgramWorkspace, Sums};
 
-/// A fit of more observations than this is long: from here on lanes that are never empty save more than the steps of
-/// eight searches at once (measured on Chinchilla with 20 and with 100 replicates).
+/// The number of observations above which a fit is long: from here on, lanes that are never empty save more than eight
+/// searches side by side (measured on Chinchilla with 20 and with 100 replicates).
 pub const LONG: usize = 1024;
 
-/// Observations per piece: its data stays in a core's own cache.
+/// The number of observations per piece, whose data fits the cache of a core.
 const PIECE: usize = 4096;
 
-/// Observations that show where searches should begin.
+/// The largest number of observations with which starts are made.
 pub const SAMPLE: usize = 512;
 
-/// Pieces below which handing them to other threads costs more than it saves.
-const WORTH_SHARING: usize = 2;
+/// The number of pieces below which handing them to another thread costs more than it saves.
+const MIN_PIECES_PER_THREAD: usize = 2;
 
-/// One fit in pieces; buffers are reused from fit to fit.
+/// One fit in pieces, whose buffers are reused from fit to fit.
 #[derive(Debug, Default)]
 pub struct LongData {
     pieces: Vec<LaneData>,
-    /// Pieces in use.
+    /// The number of pieces in use.
     n: usize,
-    /// Scratch: the pieces' sums.
+    /// The sums of the pieces.
     sums: Vec<Sums>,
 }
 
@@ -44,9 +44,9 @@ thread_local! {
 }
 
 impl LongData {
-    /// Takes a part of a fit.
+    /// Loads a part of a fit.
     pub fn load(&mut self, problem: &Problem, part: Part) {
-        // Without any observation there is still a sum, of zeros.
+        // Without observations there is one empty piece, whose sums are zero.
         self.n = part.rows.len().div_ceil(PIECE).max(1);
         if self.pieces.len() < self.n {
             self.pieces.resize_with(self.n, LaneData::default);
@@ -57,12 +57,12 @@ impl LongData {
         each(&mut self.pieces[..self.n], &mut cuts, |piece, part| piece.spread_part(problem, *part));
     }
 
-    /// Objective, gradient and Hessian of what is held; every lane of `sums` has the whole. All lanes of
-    /// `coordinates` are one point.
+    /// Computes objective, gradient and Hessian of the loaded part. All lanes of `coordinates` are one point, and every
+    /// lane of `sums` holds the sums.
     pub fn evaluate(
         &mut self,
         level: Level,
-        (model, loss, mix): (&Model, Loss, &Mix),
+        (model, loss, mix): (&Model, Loss, &CurvatureMix),
         coordinates: &[Pack],
         sums: &mut Sums,
     ) {
@@ -91,13 +91,13 @@ impl LongData {
     }
 }
 
-/// Does the same with every piece and its own part of something, in any order, on as many threads as are free where
-/// there are many pieces.
+/// Calls `work` on every piece and its element of `parts`, in any order, on several threads where there are many
+/// pieces.
 fn each<P: Send>(pieces: &mut [LaneData], parts: &mut [P], work: impl Fn(&mut LaneData, &mut P) + Sync) {
-    if pieces.len() <= WORTH_SHARING {
+    if pieces.len() <= MIN_PIECES_PER_THREAD {
         pieces.iter_mut().zip(parts).for_each(|(piece, part)| work(piece, part));
     } else {
-        let pieces = pieces.par_iter_mut().with_min_len(WORTH_SHARING);
+        let pieces = pieces.par_iter_mut().with_min_len(MIN_PIECES_PER_THREAD);
         pieces.zip(parts).for_each(|(piece, part)| work(piece, part));
     }
 }

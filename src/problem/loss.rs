@@ -1,11 +1,11 @@
-//! The losses ρ of the objective `Σ w·ρ(residual/σ)` with their first two derivatives.
+//! The losses ρ of the objective `Σ w·ρ(residual/σ)`, with their first two derivatives.
 //!
-//! All are `u²/2` near 0. To add one: a variant here, its arm in each method, its normalising constant in
+//! All equal `u²/2` near 0. To add a loss: a variant here, its arm in each method, its normalising constant in
 //! `infer::likelihood`, and a line in the test below.
 
 use crate::lanes::{self, Lanes};
 
-/// ρ; `delta` is in units of residual/σ.
+/// A loss ρ(u); `delta` is in units of u = residual/σ.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Loss {
     /// `u²/2`.
@@ -18,18 +18,18 @@ pub enum Loss {
     Cauchy { delta: f64 },
 }
 
-/// ρ, ρ′ and ρ″ at one residual (or vector of residuals).
+/// ρ, ρ′ and ρ″ at one residual, or at a vector of residuals.
 #[derive(Clone, Copy, Debug)]
 pub struct LossTerms<L> {
     pub value: L,
     pub slope: L,
     pub curvature: L,
-    /// `ρ′(u)/u`: the weight that reweighted least squares would use; bounds the curvature from above.
+    /// `ρ′(u)/u`: the weight of iteratively reweighted least squares, which bounds the curvature from above.
     pub weight: L,
 }
 
 impl Loss {
-    /// ρ and its derivatives.
+    /// Returns ρ and its derivatives.
     #[inline(always)]
     pub fn terms<L: Lanes>(self, u: L) -> LossTerms<L> {
         let one = u.fill(1.0);
@@ -40,7 +40,7 @@ impl Loss {
                 let d = u.fill(delta);
                 let near = size.le(d);
                 let far_value = d * (size - u.fill(0.5 * delta));
-                // A NaN residual must not pass for a large one.
+                // NaN must not be taken for a large residual.
                 let far_slope = L::select(u.is_nan(), u, d.copysign(u));
                 LossTerms {
                     value: L::select(near, u * u * u.fill(0.5), far_value),
@@ -67,7 +67,7 @@ impl Loss {
                 let z = v * v;
                 let t = one + z;
                 let inverse = one / t;
-                // log(1 + z) right for small z: the rounding of 1 + z is divided out again.
+                // log(1 + z) is accurate for small z because the rounding of 1 + z is divided out.
                 let rounded = t - one;
                 let log = L::select(rounded.eq(u.fill(0.0)), z, lanes::ln(t) * z / rounded);
                 LossTerms {
@@ -80,7 +80,7 @@ impl Loss {
         }
     }
 
-    /// ρ′(u)/u at the residual size where ρ equals `level`: how much a typical residual still pulls.
+    /// Returns the weight ρ′(u)/u at the residual u with ρ(u) = `level`.
     pub fn typical_weight(self, level: f64) -> f64 {
         let weight = match self {
             Loss::L2 => 1.0,
@@ -97,7 +97,7 @@ impl Loss {
         if weight.is_finite() { weight.clamp(1e-8, 1.0) } else { 1.0 }
     }
 
-    /// Whether the objective is a plain sum of squares.
+    /// Returns whether the objective is a sum of squares.
     pub fn is_quadratic(self) -> bool {
         self == Loss::L2
     }
@@ -114,7 +114,7 @@ impl std::fmt::Display for Loss {
     }
 }
 
-/// A number in the shorter of plain and scientific notation, both exact.
+/// A number that is displayed in the shorter of plain and scientific notation, both exact.
 pub(super) struct ShortNumber(pub f64);
 
 impl std::fmt::Display for ShortNumber {
@@ -154,7 +154,7 @@ impl std::str::FromStr for Loss {
 mod tests {
     use super::*;
 
-    /// Values of SciPy's `least_squares` losses (`0.5·C²·rho((u/C)²)`), computed with SciPy 1.16.
+    /// Expected values are those of SciPy's `least_squares` losses (`0.5·C²·rho((u/C)²)`), computed with SciPy 1.16.
     #[test]
     fn losses_agree_with_scipy() {
         let cases = [

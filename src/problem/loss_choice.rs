@@ -1,27 +1,28 @@
-//! A loss as it is asked for: with a threshold that is given, or one that follows the scale of the residuals.
+//! A loss as the user asks for it: with a given threshold, or one that follows the scale of the residuals.
 
 use crate::law::Residual;
 
 use super::Loss;
 use super::loss::ShortNumber;
 
-/// `huber:1e-3`, or `huber:1.345*mad`: a multiple of the residuals' scale, which is estimated along with the parameters
-/// (see `optimize::robust_scale`).
+/// A loss with a given threshold, such as `huber:1e-3`, or with a multiple of the residuals' scale, such as
+/// `huber:1.345*mad`. The scale is estimated along with the parameters (see `optimize::robust_scale`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LossChoice {
+    /// A loss with a given threshold.
     Given(Loss),
-    /// The loss with the factor in place of its threshold.
+    /// A loss with the multiple of the scale in place of its threshold.
     OfScale(Loss),
 }
 
-/// Huber's own threshold: 95 % efficient under normal noise (Huber & Ronchetti 2009).
+/// Huber's threshold with 95 % efficiency under normal noise (Huber & Ronchetti 2009).
 const EFFICIENT: f64 = 1.345;
 
 impl LossChoice {
-    /// What is meant where the user asks for none.
+    /// Returns the loss where the user asks for none.
     ///
-    /// For residuals of a logarithm a threshold that follows their scale, which costs a few percent of precision under normal
-    /// noise and holds against outliers; a formula typed without more is least squares, as everywhere.
+    /// For residuals of a logarithm it is Huber's loss with a threshold that follows the scale: it costs a few percent
+    /// of precision under normal noise and is robust against outliers. For linear residuals it is least squares.
     pub fn usual(residual: Residual) -> LossChoice {
         match residual {
             Residual::Log => LossChoice::OfScale(Loss::Huber { delta: EFFICIENT }),
@@ -29,7 +30,7 @@ impl LossChoice {
         }
     }
 
-    /// The loss where the residuals have this scale; that of a given threshold does not depend on it.
+    /// Returns the loss for residuals of the given scale.
     pub fn at(self, scale: f64) -> Loss {
         match self {
             LossChoice::Given(loss) => loss,

@@ -1,4 +1,4 @@
-//! A problem from arrays in memory, without any file.
+//! A problem from columns in memory, without a file.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use crate::sweep::{Sweep, SweepColumns};
 
 use super::{Binder, Binding, Loss, Problem, Rejection};
 
-/// Binds a law to columns: the response is an expression of them, every observation has weight one.
+/// Binds a law to columns. The response is an expression of the columns, and every observation has weight one. Returns
+/// the problem and the rows that the law cannot use.
 pub fn bind_columns(
     law: &Law,
     model: &Arc<Model>,

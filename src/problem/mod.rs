@@ -1,14 +1,22 @@
-//! A law bound to a sweep: the objective and its derivatives in the solver's coordinates.
+//! A law bound to the data of a sweep: the objective and its derivatives, in solver coordinates.
 //!
-//! * [`ColumnSet`]: columns of one length;
-//! * [`observations`]: which rows of a sweep a law can use, and why not the others;
-//! * `limits`: rows at which something that the law reads is infinite, and the law is not;
-//! * [`Problem`]: the numbers a compiled model needs, ready for the lanes;
-//! * [`lane_data`]: data of up to eight fits side by side;
-//! * [`long`]: one fit of many observations, over lanes and threads;
-//! * [`objective`]: objective, gradient and Hessian over lanes;
-//! * [`loss`]: the losses ρ;
-//! * [`loss_choice`]: a loss as asked for.
+//! The objective is `Σ w·ρ((T(prediction) − T(response))/σ)`, with `T` the logarithm or the identity.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | [`Problem`]: the numbers that a compiled model needs, and its coordinates |
+//! | `observations` | the rows of a sweep that a law can use, and why not the others |
+//! | `limits` | rows at which something that the law reads is infinite and the law is not |
+//! | `column_set` | columns of one length |
+//! | `memory` | a problem from columns in memory |
+//! | `loss`, `loss_choice` | the losses ρ, and a loss as the user asks for it |
+//! | `objective` | objective, gradient and Hessian over the lanes |
+//! | `linearization` | residuals, Jacobian and exact derivatives at one point |
+//! | `lane_data`, `table` | the data of up to eight fits side by side, and how it is loaded |
+//! | `long` | one fit of many observations, over lanes and threads |
+//! | `part` | some observations of a fit, with their weights |
+//!
+//! The folder knows nothing of searches, of starts, or of where a sweep was read from.
 
 mod column_set;
 pub mod lane_data;
@@ -27,14 +35,14 @@ mod tests;
 
 pub use column_set::{ColumnSet, is_number};
 pub use lane_data::LaneData;
-pub use linearization::{Linearization, Scratch, total};
+pub use linearization::{Linearization, LinearizationWorkspace, total};
 pub use long::{LONG, LongData, SAMPLE};
 pub use loss::{Loss, LossTerms};
 pub use loss_choice::LossChoice;
 pub use memory::bind_columns;
 pub use objective::{
-    LEAST_SHARE, Mix, Objective, Order, ProgramWorkspace, Sums, amplitude_equations, outputs_into,
-    outputs_lanes,
+    CurvatureMix, MIN_IRLS_FRACTION, Objective, Order, ProgramWorkspace, Sums, amplitude_equations,
+    outputs_into, outputs_lanes,
 };
 pub use observations::{Binder, Binding, Observations, Rejection};
 pub use part::Part;
@@ -53,27 +61,30 @@ use crate::sweep::Sweep;
 pub struct Problem {
     pub model: Arc<Model>,
     pub loss: Loss,
-    /// One value per observation, per column of the model.
+    /// The columns of the model, one value per observation.
     pub columns: ColumnSet,
-    /// Weighted mean of each column.
+    /// The weighted mean of each column.
     pub means: Vec<f64>,
     pub observations: Arc<Observations>,
-    /// T(response).
+    /// T(response), one value per observation.
     pub target: Vec<f64>,
-    /// Diagonal of the trust region's metric; 0 where it follows the Jacobian's columns.
+    /// The diagonal of the trust region's metric, one value per coordinate; 0 where it follows the columns of the
+    /// Jacobian.
     pub metric: Vec<f64>,
-    /// `Σ w·(size/σ)²`, the size being 1 for logarithms and the response's own for linear residuals.
+    /// `Σ w·(size/σ)²`, where the size is 1 for logarithms and the response for linear residuals: the curvature of the
+    /// objective in a relative change of all responses.
     pub unit: f64,
-    /// What rounding of the responses alone can change in the objective.
+    /// The change of the objective that rounding of the responses alone can cause.
     pub floor: f64,
+    /// The sum of the weights.
     pub total_weight: f64,
     /// Values of the parameters that the model holds, in natural units, in the law's order.
     pub held: Arc<[f64]>,
 }
 
-/// Vectors of a problem that is done with.
+/// The buffers of a problem that is no longer needed.
 #[derive(Debug, Default)]
-pub struct Vectors {
+pub struct ProblemBuffers {
     columns: ColumnSet,
     means: Vec<f64>,
     target: Vec<f64>,
@@ -81,14 +92,14 @@ pub struct Vectors {
 }
 
 impl Problem {
-    /// Binds a model to observations that were found usable for it.
+    /// Binds a model to observations that are usable for it.
     pub fn new(model: Arc<Model>, observations: Arc<Observations>, loss: Loss) -> Problem {
         let mut problem = Problem { observations, ..Problem::empty(model, loss) };
         problem.derive();
         problem
     }
 
-    /// Without observations.
+    /// Returns a problem without observations.
     fn empty(model: Arc<Model>, loss: Loss) -> Problem {
         Problem {
             model,
@@ -105,8 +116,8 @@ impl Problem {
         }
     }
 
-    /// Binds a law's model to a sweep, in the vectors of a problem that is done with, if there is one. Tells which rows the
-    /// law cannot use.
+    /// Binds a law's model to a sweep, reusing the buffers of the problem `done`. Returns the problem and the rows that
+    /// the law cannot use.
     pub fn bind(
         done: Option<Problem>,
         law: &Law,
@@ -118,7 +129,7 @@ impl Problem {
         let empty = || Problem::empty(Arc::clone(model), loss);
         let mut problem = Problem { loss, held: Arc::default(), ..done.unwrap_or_else(empty) };
         problem.model.clone_from(model);
-        // Those that somebody else still has are not to be written to.
+        // Observations that are still shared must not be overwritten.
         if Arc::get_mut(&mut problem.observations).is_none() {
             problem.observations = Arc::default();
         }
@@ -141,7 +152,7 @@ impl Problem {
         (problem, rejections)
     }
 
-    /// Computes what follows from model and observations.
+    /// Computes everything that follows from model and observations.
     fn derive(&mut self) {
         let Problem { model, columns, means, observations, target, held, .. } = self;
         let weight = &observations.weight;
@@ -153,7 +164,7 @@ impl Problem {
         let scale = |i: usize| 1.0 / observations.sigma_at(i);
         let n = target.len();
         self.total_weight = weight.iter().sum();
-        // A relative change of the response by one is worth this much curvature.
+        // The curvature of the objective in a relative change of the response.
         self.unit = (0..n)
             .map(|i| {
                 let size = match model.residual {
@@ -163,7 +174,7 @@ impl Problem {
                 weight[i] * (scale(i) * size).powi(2)
             })
             .sum();
-        // Logarithms are of order one by nature; what size linear responses have is for the data to say.
+        // Logarithms are of order one; the size of linear responses is taken from the data.
         let size = match model.residual {
             Residual::Log => 1.0,
             Residual::Linear => {
@@ -180,14 +191,14 @@ impl Problem {
         self.set_metric();
     }
 
-    /// The same under another model of the law, with more or fewer of its parameters fixed.
-    pub fn under(&self, model: Arc<Model>) -> Problem {
-        self.under_with(model, Vectors::default())
+    /// Returns the problem under another model of the law, with more or fewer of its parameters fixed.
+    pub fn with_model(&self, model: Arc<Model>) -> Problem {
+        self.with_model_in(model, ProblemBuffers::default())
     }
 
-    /// The same in vectors that are there.
-    pub fn under_with(&self, model: Arc<Model>, vectors: Vectors) -> Problem {
-        let Vectors { mut columns, mut means, mut target, metric } = vectors;
+    /// Returns the problem under another model of the law, like [`Problem::with_model`], reusing buffers.
+    pub fn with_model_in(&self, model: Arc<Model>, buffers: ProblemBuffers) -> Problem {
+        let ProblemBuffers { mut columns, mut means, mut target, metric } = buffers;
         if model.recipes == self.model.recipes {
             columns.clone_from(&self.columns);
             means.clone_from(&self.means);
@@ -202,7 +213,7 @@ impl Problem {
         problem
     }
 
-    /// The problem under a model that holds parameters (see [`Law::holding`]), at values in natural units, in the law's order.
+    /// Returns the problem under a model that holds parameters (see [`Law::holding`]), at values in natural units, in the law's order.
     #[must_use]
     pub fn holding(&self, model: Arc<Model>, values: &[f64]) -> Problem {
         let held = Problem { held: values.into(), ..self.clone() };
@@ -212,63 +223,64 @@ impl Problem {
         problem
     }
 
-    /// Leaves its vectors.
-    pub fn into_vectors(self) -> Vectors {
+    /// Returns the buffers of a problem that is no longer needed.
+    pub fn into_buffers(self) -> ProblemBuffers {
         let Problem { columns, means, target, metric, .. } = self;
-        Vectors { columns, means, target, metric }
+        ProblemBuffers { columns, means, target, metric }
     }
 
-    /// Number of observations.
+    /// Returns the number of observations.
     pub fn n(&self) -> usize {
         self.target.len()
     }
 
-    /// Number of observations with positive weight.
+    /// Returns the number of observations with positive weight.
     pub fn n_weighted(&self) -> usize {
         self.observations.weight.iter().filter(|w| **w > 0.0).count()
     }
 
-    /// Whether the fit fills vectors and threads by itself.
+    /// Returns whether the fit fills lanes and threads by itself.
     pub fn is_long(&self) -> bool {
         self.n() > LONG
     }
 
-    /// The observations of positive weight.
+    /// Returns the observations with non-zero weight, ascending.
     pub fn weighted(&self) -> Vec<u32> {
         let mut weighted = Vec::with_capacity(self.n());
         self.weighted_into(&mut weighted);
         weighted
     }
 
+    /// Writes the observations with non-zero weight to `weighted`.
     fn weighted_into(&self, weighted: &mut Vec<u32>) {
         let weight = &self.observations.weight;
         weighted.clear();
         weighted.extend((0..weight.len() as u32).filter(|&i| weight[i as usize] != 0.0));
     }
 
-    /// The same and their weights.
+    /// Returns the observations with non-zero weight, and their weights.
     pub fn taking_part(&self) -> (Vec<u32>, Vec<f64>) {
         let (mut rows, mut weight) = (Vec::new(), Vec::new());
         self.taking_part_into(&mut rows, &mut weight);
         (rows, weight)
     }
 
-    /// The same in vectors that are there.
+    /// Like [`Problem::taking_part`], reusing the capacity of `rows` and `weight`.
     pub fn taking_part_into(&self, rows: &mut Vec<u32>, weight: &mut Vec<f64>) {
         self.weighted_into(rows);
         weight.clear();
         weight.extend(rows.iter().map(|&i| self.observations.weight[i as usize]));
     }
 
-    /// Of these as many as show where searches should begin: in a long fit some, evenly over the canonical order,
-    /// which is the response's.
+    /// Returns the observations with which starts are made: at most [`SAMPLE`] of those with weight, evenly spaced in
+    /// the canonical order, which is that of the responses.
     pub fn sample(&self) -> Vec<u32> {
         let mut sample = Vec::new();
         self.sample_into(&mut sample);
         sample
     }
 
-    /// The same in a vector that is there.
+    /// Like [`Problem::sample`], reusing the capacity of `sample`.
     pub fn sample_into(&self, sample: &mut Vec<u32>) {
         self.weighted_into(sample);
         let n = sample.len();
@@ -278,39 +290,39 @@ impl Problem {
         }
     }
 
-    /// Number of free coordinates.
+    /// Returns the number of free coordinates.
     pub fn p(&self) -> usize {
         self.model.coordinates.len()
     }
 
-    /// Parameters in natural units at `theta`.
+    /// Returns the law's parameters in natural units at `theta` (solver coordinates).
     pub fn natural(&self, theta: &[f64]) -> Vec<f64> {
         self.model.natural.evaluate(theta, &self.means)
     }
 
-    /// The same in a vector that is there.
+    /// Like [`Problem::natural`], reusing the capacity of `natural`.
     pub fn natural_into(&self, theta: &[f64], natural: &mut Vec<f64>) {
         self.model.natural.evaluate_into(theta, &self.means, natural);
     }
 
-    /// The same at many points, in a vector that is there: `thetas` holds p values per point, the result one value per
-    /// parameter of the law.
+    /// Computes the parameters at many points: `thetas` holds p values per point, `naturals` one value per parameter
+    /// and point, both row-major.
     pub fn naturals_into(&self, thetas: &[f64], naturals: &mut Vec<f64>) {
         self.model.natural.evaluate_rows(Level::new(), thetas, &self.means, naturals);
     }
 
-    /// `∂ parameter / ∂ coordinate`, one row of p entries per parameter of the law.
+    /// Returns `∂ parameter / ∂ coordinate` at `theta`, row-major: one row of p entries per parameter of the law.
     pub fn natural_jacobian(&self, theta: &[f64]) -> Vec<f64> {
         self.model.natural_jacobian.evaluate(theta, &self.means)
     }
 
-    /// The same in a vector that is there.
+    /// Like [`Problem::natural_jacobian`], reusing the capacity of `jacobian`.
     pub fn natural_jacobian_into(&self, theta: &[f64], jacobian: &mut Vec<f64>) {
         self.model.natural_jacobian.evaluate_into(theta, &self.means, jacobian);
     }
 
-    /// Coordinates of free parameters given in natural units, in the coordinates' order. Values outside
-    /// the domain give the nearest coordinate inside.
+    /// Returns the solver coordinates of free parameters in natural units, in the order of the coordinates. Values
+    /// outside the domain give the nearest coordinate inside.
     pub fn coordinates(&self, natural: &[f64]) -> Vec<f64> {
         let mut theta = natural.to_vec();
         self.unshift(&mut theta);
@@ -319,7 +331,7 @@ impl Problem {
         theta
     }
 
-    /// The same for many points, p values each, in place; `shifts` is a buffer.
+    /// Converts many points, p values each, from natural units to solver coordinates in place; `shifts` is a buffer.
     pub fn to_coordinates(&self, points: &mut [f64], shifts: &mut Vec<f64>) {
         let p = self.p().max(1);
         points.chunks_mut(p).for_each(|point| self.unshift(point));
@@ -329,18 +341,18 @@ impl Problem {
         }
     }
 
-    /// Natural units to coordinates but for their shifts.
+    /// Converts natural units to coordinates without their shifts.
     fn unshift(&self, point: &mut [f64]) {
         for (value, coordinate) in point.iter_mut().zip(&self.model.coordinates) {
             *value = match coordinate.scale {
                 Scale::Linear => value.clamp(coordinate.low, coordinate.high),
-                // Zero has no logarithm: a term of 1e-300 is as good as none.
+                // Zero has no logarithm; a term of 1e-300 is as small as none.
                 Scale::Log => value.max(1e-300).ln(),
             };
         }
     }
 
-    /// Shifts depend on coordinates alone that have none themselves.
+    /// Subtracts the shifts. They depend only on coordinates that have none themselves.
     fn shift(&self, theta: &mut [f64], shifts: &[f64]) {
         for (i, coordinate) in self.model.coordinates.iter().enumerate() {
             match coordinate.scale {
@@ -351,12 +363,15 @@ impl Problem {
         }
     }
 
-    /// Diagonal of the trust region's metric.
+    /// Computes the diagonal of the trust region's metric.
     fn set_metric(&mut self) {
         let Problem { model, columns, observations, metric, unit, total_weight, .. } = self;
         let weight = &observations.weight;
         let mean_square = |k: &u32| {
-            let finite = columns[*k as usize].iter().zip(weight).filter(|(u, _)| !column_set::is_limit(**u));
+            let finite = columns[*k as usize]
+                .iter()
+                .zip(weight)
+                .filter(|(u, _)| !column_set::is_encoded_infinity(**u));
             let sum: f64 = finite.map(|(u, w)| w * u * u).sum();
             sum / *total_weight
         };

@@ -1,52 +1,54 @@
-//! The objective and its derivatives, eight lanes at a time.
+//! The objective, its gradient and its Hessian, eight lanes at a time.
 //!
 //! For `f(θ) = Σ w·ρ(s·(m(θ) − t))`, `m = T(prediction)`, `t = T(response)`, `s = 1/σ`:
 //!
 //! * gradient `Σ w·s·ρ′·∂m`,
-//! * Hessian `Σ w·s²·c·∂m ∂mᵀ + λ·Σ w·s·ρ′·∂²m`, with a curvature `c` between the loss's own, `ρ″`, and that of
-//!   reweighted least squares, `ρ′(u)/u`, and a share `λ` of the law's own second derivatives.
+//! * Hessian `Σ w·s²·c·∂m ∂mᵀ + λ·Σ w·s·ρ′·∂²m`, where the curvature `c` is a mixture of the loss's own curvature `ρ″`
+//!   and that of iteratively reweighted least squares (IRLS), `ρ′(u)/u`, and `λ` in [0, 1] is the fraction of the law's
+//!   second derivatives.
 //!
-//! The latter double the evaluations from far starts and halve them near the optimum, so searches choose λ; laws where
-//! they cost much go without (see [`Model::bends`]). For `m = log q` they are `∂²q/q − ∂m ∂mᵀ`: the second part is a
-//! matter of `c`, and the first, for a sum of powers, of sums that the gradient needs anyway.
+//! Second derivatives double the number of evaluations from far starts and halve it near the optimum, so searches
+//! choose `λ`; laws for which they are expensive have none (see [`Model::second_derivatives`]). For `m = log q` they
+//! are `∂²q/q − ∂m ∂mᵀ`: the second part is absorbed in `c`, and the first, for a sum of powers, is made of sums that
+//! the gradient needs anyway.
 
 use std::cell::Cell;
 
 use fearless_simd::{Level, dispatch};
 
-use crate::compile::{BLOCK, BendPlace, Block, Model, Operand, Operands, Program};
+use crate::compile::{BLOCK, Block, Model, Operand, Operands, Program, SecondDerivativeSource};
 use crate::lanes::Lanes;
 use crate::lanes::{LANES, Pack};
 use crate::linalg::triangle;
 
 use super::{LaneData, Loss};
 
-/// What is summed besides the objective.
+/// The derivatives that are computed besides the objective.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Nothing.
+    /// None.
     Value,
     /// Gradient and Hessian.
     Hessian,
 }
 
-/// Scratch space of evaluations; reused, so that evaluations allocate nothing.
+/// The buffers of a program, reused so that evaluations allocate nothing.
 #[derive(Debug, Default)]
 pub struct ProgramWorkspace {
     slots: Vec<Cell<Pack>>,
     registers: Vec<Cell<Pack>>,
-    /// Program whose constants the slots hold.
+    /// The program whose constants are in `slots`.
     constants_of: Option<u64>,
 }
 
-/// The sums of one evaluation: objective, gradient (p), Hessian (lower triangle by rows), per lane.
+/// The sums of one evaluation per lane: objective, gradient (p), Hessian (lower triangle by rows).
 #[derive(Clone, Debug, Default)]
 pub struct Sums {
     pub packs: Vec<Pack>,
 }
 
 impl Sums {
-    /// Adds the lanes' sums up, for a fit that is spread over the lanes: every lane then holds the whole.
+    /// Replaces every lane by the sum of all lanes, for a fit that is spread over them.
     pub fn add_lanes(&mut self) {
         for pack in &mut self.packs {
             let [a, b, c, d, e, f, g, h] = pack.0;
@@ -55,14 +57,14 @@ impl Sums {
     }
 }
 
-/// What is evaluated: a model under a loss on lane data, with so many derivatives.
+/// An objective to be evaluated: a model under a loss on lane data, with derivatives as `order` says.
 #[derive(Clone, Copy, Debug)]
 pub struct Objective<'a> {
     pub model: &'a Model,
     pub loss: Loss,
     pub order: Order,
     pub data: &'a LaneData,
-    pub mix: &'a Mix,
+    pub mix: &'a CurvatureMix,
 }
 
 impl Objective<'_> {
@@ -78,7 +80,7 @@ impl Objective<'_> {
         dispatch!(level, simd => self.sum_blocks::<fearless_simd::f64x8<_>>(simd, workspace, &mut sums.packs));
     }
 
-    /// The same one lane at a time: the reference that the tests hold the vectors against.
+    /// Evaluates one lane at a time: the reference for tests of the vector code.
     pub fn evaluate_scalar(&self, coordinates: &[Pack], workspace: &mut ProgramWorkspace, sums: &mut Sums) {
         self.prepare(coordinates, workspace, sums);
         self.sum_blocks::<f64>((), workspace, &mut sums.packs);
@@ -94,7 +96,7 @@ impl Objective<'_> {
     fn prepare(&self, coordinates: &[Pack], workspace: &mut ProgramWorkspace, sums: &mut Sums) {
         workspace.prepare(self.program(), coordinates, &self.data.means);
         let p = coordinates.len();
-        // An output has a sum, and a pair of derivatives.
+        // Every output has a sum, and every pair of first derivatives.
         let pairs = if self.order == Order::Value { 0 } else { triangle(p) };
         let n_sums = self.program().outputs.len() + self.program().tail_outputs.len() + pairs;
         sums.packs.clear();
@@ -102,31 +104,33 @@ impl Objective<'_> {
     }
 }
 
-/// What the Hessian is mixed from, per lane.
+/// The composition of the Hessian, per lane.
 #[derive(Clone, Debug)]
-pub struct Mix {
-    /// Share of the reweighting's curvature `ρ′(u)/u`, instead of the loss's own; see [`LEAST_SHARE`].
-    pub reweighting: Pack,
-    /// Share of the law's own second derivatives.
-    pub bends: Pack,
+pub struct CurvatureMix {
+    /// The fraction, in [[`MIN_IRLS_FRACTION`], 1], of the IRLS curvature `ρ′(u)/u`; the rest is the loss's own `ρ″`.
+    pub irls_fraction: Pack,
+    /// The fraction, in [0, 1], of the law's second derivatives.
+    pub second_derivatives: Pack,
 }
 
-impl Mix {
-    pub const GAUSS_NEWTON: Mix = Mix { reweighting: Pack([LEAST_SHARE; LANES]), bends: Pack::ZERO };
+impl CurvatureMix {
+    /// The Gauss–Newton matrix with the loss's own curvature.
+    pub const GAUSS_NEWTON: CurvatureMix =
+        CurvatureMix { irls_fraction: Pack([MIN_IRLS_FRACTION; LANES]), second_derivatives: Pack::ZERO };
 }
 
-impl Default for Mix {
+impl Default for CurvatureMix {
     fn default() -> Self {
-        Mix::GAUSS_NEWTON
+        CurvatureMix::GAUSS_NEWTON
     }
 }
 
-/// The least share of the reweighting's curvature that is mixed into the loss's own: against loss of rank where hardly
-/// any residual is inside δ. The gradient is exact, so this costs speed near the optimum, not accuracy. Far from it
-/// the whole of it is the better model: it bounds the loss from above.
-pub const LEAST_SHARE: f64 = 0.001;
+/// The smallest fraction of the IRLS curvature. It prevents a loss of rank where hardly any residual is within δ. The
+/// gradient is exact, so it costs speed near the optimum but no accuracy. Far from the optimum the IRLS curvature alone
+/// is the better model: it bounds the loss from above.
+pub const MIN_IRLS_FRACTION: f64 = 0.001;
 
-/// Registers beyond the program's own: slope weights, curvature weights, one weighted Jacobian column.
+/// The registers beyond those of the program: slopes, curvatures, one weighted column of the Jacobian.
 const EXTRA_REGISTERS: usize = 3;
 
 impl ProgramWorkspace {
@@ -147,7 +151,7 @@ impl ProgramWorkspace {
         }
     }
 
-    /// The block of packs from `start` on.
+    /// Returns the block of packs that begins at `start`.
     #[inline(always)]
     fn block<'a>(&'a self, data: &'a LaneData, start: usize) -> Block<'a> {
         Block {
@@ -161,7 +165,7 @@ impl ProgramWorkspace {
     }
 }
 
-/// Values of a program's outputs for every pack: `out[output][pack]`, computed eight lanes wide.
+/// Returns the values of a program's outputs for every pack, `out[output][pack]`, computed eight lanes wide.
 pub fn outputs_lanes(
     program: &Program,
     data: &LaneData,
@@ -173,7 +177,7 @@ pub fn outputs_lanes(
     (0..program.outputs.len()).map(|i| out[i * data.n_packs..(i + 1) * data.n_packs].to_vec()).collect()
 }
 
-/// The same one output after the other, in a vector that is there.
+/// Writes the values of a program's outputs to `out`, one output after the other, `n_packs` packs each.
 pub fn outputs_into(
     program: &Program,
     data: &LaneData,
@@ -183,12 +187,12 @@ pub fn outputs_into(
 ) {
     workspace.prepare(program, coordinates, &data.means);
     out.resize(program.outputs.len() * data.n_packs, Pack::ZERO);
-    dispatch!(Level::new(), simd => collect::<fearless_simd::f64x8<_>>(simd, program, data, workspace, out));
+    dispatch!(Level::new(), simd => write_outputs::<fearless_simd::f64x8<_>>(simd, program, data, workspace, out));
 }
 
-/// Weighted normal equations of a model's amplitudes at many points: `rows` holds responses and their weights,
-/// one pack per observation, `n_packs` of them. Leaves the Gram matrix of the amplitudes' factors (lower triangle
-/// by rows), then their products with what is left of the response, in `sums`.
+/// Computes the weighted normal equations of a model's amplitudes at eight points. `rows` holds responses and their
+/// weights, one pack per observation. Leaves in `sums` the Gram matrix of the amplitudes' factors (lower triangle by
+/// rows), then their products with the response minus the part of the prediction without amplitudes.
 pub fn amplitude_equations(
     level: Level,
     model: &Model,
@@ -247,7 +251,7 @@ fn sum_amplitudes<L: Lanes>(
 }
 
 #[inline(always)]
-fn collect<L: Lanes>(
+fn write_outputs<L: Lanes>(
     token: L::Token,
     program: &Program,
     data: &LaneData,
@@ -273,7 +277,9 @@ impl Objective<'_> {
         let Objective { model, loss, order, data, mix } = *self;
         let program = self.program();
         let p = model.coordinates.len();
-        let bent = order == Order::Hessian && !model.bends.is_empty() && mix.bends != Pack::ZERO;
+        let with_second = order == Order::Hessian
+            && !model.second_derivatives.is_empty()
+            && mix.second_derivatives != Pack::ZERO;
         program.parameter.run::<L>(token, &workspace.slots);
         for start in (0..data.n_packs).step_by(BLOCK) {
             let block = workspace.block(data, start);
@@ -286,22 +292,29 @@ impl Objective<'_> {
             let target = &data.target[start..start + len];
             let weight = &data.weight[start..start + len];
             let sigma = data.inverse_sigma.get(start..start + len);
-            let squares = if model.bends_of_log { &mix.bends } else { &Pack::ZERO };
-            let rows = Residuals { value, target, weight, sigma, share: &mix.reweighting, squares };
-            let want = (order != Order::Value).then_some((slope_cells, curvature_cells));
-            // Least squares are weighed where they are summed, if all at once.
-            let plain = loss.is_quadratic()
+            let outer_fraction = if model.second_of_log { &mix.second_derivatives } else { &Pack::ZERO };
+            let rows =
+                Residuals { value, target, weight, sigma, irls_fraction: &mix.irls_fraction, outer_fraction };
+            let cells = (order != Order::Value).then_some((slope_cells, curvature_cells));
+            // Plain least squares compute slopes and curvatures in the loop that sums them.
+            let fused = loss.is_quadratic()
                 && sigma.is_none()
-                && p <= MOST_IN_REGISTERS
-                && want.is_some()
+                && p <= MAX_IN_REGISTERS
+                && cells.is_some()
                 && !L::is_split(token);
-            // One loop per loss: a choice within would be made again for every pack.
+            // One loop per loss: inside the loop the choice would be made for every pack.
             match loss {
-                Loss::L2 if plain => {}
-                Loss::L2 => rows.weigh::<L>(token, Loss::L2, want, &mut sums[0]),
-                Loss::Huber { delta } => rows.weigh::<L>(token, Loss::Huber { delta }, want, &mut sums[0]),
-                Loss::SoftL1 { delta } => rows.weigh::<L>(token, Loss::SoftL1 { delta }, want, &mut sums[0]),
-                Loss::Cauchy { delta } => rows.weigh::<L>(token, Loss::Cauchy { delta }, want, &mut sums[0]),
+                Loss::L2 if fused => {}
+                Loss::L2 => rows.apply_loss::<L>(token, Loss::L2, cells, &mut sums[0]),
+                Loss::Huber { delta } => {
+                    rows.apply_loss::<L>(token, Loss::Huber { delta }, cells, &mut sums[0])
+                }
+                Loss::SoftL1 { delta } => {
+                    rows.apply_loss::<L>(token, Loss::SoftL1 { delta }, cells, &mut sums[0])
+                }
+                Loss::Cauchy { delta } => {
+                    rows.apply_loss::<L>(token, Loss::Cauchy { delta }, cells, &mut sums[0])
+                }
             }
             if order == Order::Value {
                 continue;
@@ -309,23 +322,23 @@ impl Objective<'_> {
 
             let (objective, rest) = sums.split_at_mut(1);
             let (gradient, hessian) = rest.split_at_mut(p);
-            let (hessian, own) = hessian.split_at_mut(triangle(p));
+            let (hessian, second_sums) = hessian.split_at_mut(triangle(p));
             let slopes = Operands::each(&slope_cells[..len]);
             let curvatures = Operands::each(&curvature_cells[..len]);
             let columns = Columns { block: &block, outputs: &program.outputs[1..=p], slopes, curvatures };
-            let unweighed = (&rows, slope_cells, &mut objective[0]);
+            let fused_input = (&rows, slope_cells, &mut objective[0]);
             match p {
-                1 => columns.sum::<L, 1>(token, plain, unweighed, gradient, hessian),
-                2 => columns.sum::<L, 2>(token, plain, unweighed, gradient, hessian),
-                3 => columns.sum::<L, 3>(token, plain, unweighed, gradient, hessian),
-                4 => columns.sum::<L, 4>(token, plain, unweighed, gradient, hessian),
-                5 => columns.sum::<L, 5>(token, plain, unweighed, gradient, hessian),
-                6 => columns.sum::<L, 6>(token, plain, unweighed, gradient, hessian),
+                1 => columns.sum::<L, 1>(token, fused, fused_input, gradient, hessian),
+                2 => columns.sum::<L, 2>(token, fused, fused_input, gradient, hessian),
+                3 => columns.sum::<L, 3>(token, fused, fused_input, gradient, hessian),
+                4 => columns.sum::<L, 4>(token, fused, fused_input, gradient, hessian),
+                5 => columns.sum::<L, 5>(token, fused, fused_input, gradient, hessian),
+                6 => columns.sum::<L, 6>(token, fused, fused_input, gradient, hessian),
                 _ => columns.sum_one_by_one::<L>(token, weighted, gradient, hessian),
             }
-            if bent {
+            if with_second {
                 program.run_tail::<L>(token, &block);
-                for (sums, outputs) in own.chunks_mut(4).zip(program.tail_outputs.chunks(4)) {
+                for (sums, outputs) in second_sums.chunks_mut(4).zip(program.tail_outputs.chunks(4)) {
                     let columns = Columns { block: &block, outputs, slopes, curvatures };
                     match outputs.len() {
                         1 => columns.sum_weighted::<L, 1>(token, sums),
@@ -336,65 +349,71 @@ impl Objective<'_> {
                 }
             }
         }
-        if bent {
-            add_bends::<L>(token, model, &mix.bends, sums);
+        if with_second {
+            add_second_derivatives::<L>(token, model, &mix.second_derivatives, sums);
         }
     }
 }
 
-/// Adds the share of the law's own second derivatives to the Hessian. Lanes without one stay as they are, whatever the
-/// second derivatives.
+/// Adds a fraction of the law's second derivatives to the Hessian. Lanes with fraction zero stay unchanged, whatever
+/// the second derivatives are.
 #[inline(always)]
-fn add_bends<L: Lanes>(token: L::Token, model: &Model, share: &Pack, sums: &mut [Pack]) {
+fn add_second_derivatives<L: Lanes>(token: L::Token, model: &Model, fraction: &Pack, sums: &mut [Pack]) {
     let p = model.coordinates.len();
     for lane in (0..LANES).step_by(L::WIDTH) {
-        let share = L::load(token, &share.0[lane..]);
-        let none = share.eq(share.fill(0.0));
-        for bend in &model.bends {
-            let sum = match bend.place {
-                BendPlace::First(i) => 1 + i,
-                BendPlace::Own(k) => 1 + p + triangle(p) + k,
+        let fraction = L::load(token, &fraction.0[lane..]);
+        let none = fraction.eq(fraction.fill(0.0));
+        for term in &model.second_derivatives {
+            let sum = match term.source {
+                SecondDerivativeSource::First(i) => 1 + i,
+                SecondDerivativeSource::Own(k) => 1 + p + triangle(p) + k,
             };
             let sum = load::<L>(token, sums, sum, lane);
-            let entry = &mut sums[1 + p + triangle(bend.row) + bend.column].0[lane..];
+            let entry = &mut sums[1 + p + triangle(term.row) + term.column].0[lane..];
             let value = L::load(token, entry);
-            L::select(none, value, share.mul_add(sum, value)).store(entry);
+            L::select(none, value, fraction.mul_add(sum, value)).store(entry);
         }
     }
 }
 
-/// Where slopes and curvatures of a block's residuals are wanted.
-type Wanted<'a> = (&'a [Cell<Pack>], &'a [Cell<Pack>]);
+/// The cells to which slopes and curvatures of a block's residuals are written.
+type DerivativeCells<'a> = (&'a [Cell<Pack>], &'a [Cell<Pack>]);
 
-/// One block's residuals before the loss.
+/// The residuals of one block before the loss is applied.
 struct Residuals<'a> {
     value: Operands<'a>,
     target: &'a [Pack],
     weight: &'a [Pack],
     /// 1/σ.
     sigma: Option<&'a [Pack]>,
-    share: &'a Pack,
-    /// Share of `−ρ′·∂m ∂mᵀ`.
-    squares: &'a Pack,
+    irls_fraction: &'a Pack,
+    /// The fraction of `−ρ′·∂m ∂mᵀ`.
+    outer_fraction: &'a Pack,
 }
 
 impl Residuals<'_> {
-    /// Adds the losses to `objective`; where slopes and curvatures are wanted, writes those too.
+    /// Adds the losses to `objective`, and writes slopes and curvatures to `cells` if given.
     #[inline(always)]
-    fn weigh<L: Lanes>(&self, token: L::Token, loss: Loss, want: Option<Wanted>, objective: &mut Pack) {
-        match (want, self.sigma) {
-            (None, sigma) => self.weigh_as::<L>(token, loss, None, sigma, objective),
-            (want, None) => self.weigh_as::<L>(token, loss, want, None, objective),
-            (want, sigma) => self.weigh_as::<L>(token, loss, want, sigma, objective),
+    fn apply_loss<L: Lanes>(
+        &self,
+        token: L::Token,
+        loss: Loss,
+        cells: Option<DerivativeCells>,
+        objective: &mut Pack,
+    ) {
+        match (cells, self.sigma) {
+            (None, sigma) => self.apply_loss_with::<L>(token, loss, None, sigma, objective),
+            (cells, None) => self.apply_loss_with::<L>(token, loss, cells, None, objective),
+            (cells, sigma) => self.apply_loss_with::<L>(token, loss, cells, sigma, objective),
         }
     }
 
     #[inline(always)]
-    fn weigh_as<L: Lanes>(
+    fn apply_loss_with<L: Lanes>(
         &self,
         token: L::Token,
         loss: Loss,
-        want: Option<Wanted>,
+        cells: Option<DerivativeCells>,
         sigma: Option<&[Pack]>,
         objective: &mut Pack,
     ) {
@@ -402,8 +421,8 @@ impl Residuals<'_> {
         let weight = &self.weight[..len];
         for lane in (0..LANES).step_by(L::WIDTH) {
             let mut total = L::load(token, &objective.0[lane..]);
-            let share = L::load(token, &self.share.0[lane..]);
-            let squares = -L::load(token, &self.squares.0[lane..]);
+            let irls_fraction = L::load(token, &self.irls_fraction.0[lane..]);
+            let outer_fraction = -L::load(token, &self.outer_fraction.0[lane..]);
             for k in 0..len {
                 let residual = self.value.get::<L>(token, k, lane) - load::<L>(token, self.target, k, lane);
                 let w = load::<L>(token, weight, k, lane);
@@ -415,16 +434,16 @@ impl Residuals<'_> {
                     None => (loss.terms(residual), w, w),
                 };
                 total = w.mul_add(terms.value, total);
-                if let Some((slopes, curvatures)) = want {
+                if let Some((slopes, curvatures)) = cells {
                     let slope = slope_weight * terms.slope;
                     set(&slopes[k], slope, lane);
                     let curvature = if loss.is_quadratic() {
                         curvature_weight
                     } else {
-                        let mixed = (terms.weight - terms.curvature).mul_add(share, terms.curvature);
+                        let mixed = (terms.weight - terms.curvature).mul_add(irls_fraction, terms.curvature);
                         curvature_weight * mixed
                     };
-                    set(&curvatures[k], squares.mul_add(slope, curvature), lane);
+                    set(&curvatures[k], outer_fraction.mul_add(slope, curvature), lane);
                 }
             }
             total.store(&mut objective.0[lane..]);
@@ -432,13 +451,13 @@ impl Residuals<'_> {
     }
 }
 
-/// Residuals, where to keep the slopes of those that are weighed when they are summed, and the objective to add them to.
-type Unweighed<'a> = (&'a Residuals<'a>, &'a [Cell<Pack>], &'a mut Pack);
+/// The residuals, the cells for their slopes, and the objective, for the loop that applies least squares while it sums.
+type FusedInput<'a> = (&'a Residuals<'a>, &'a [Cell<Pack>], &'a mut Pack);
 
-/// Up to so many parameters, sums are held in registers.
-const MOST_IN_REGISTERS: usize = 6;
+/// The largest number of parameters for which sums are held in registers.
+const MAX_IN_REGISTERS: usize = 6;
 
-/// One block's Jacobian and weights, to be summed into gradient and Gauss–Newton Hessian.
+/// The Jacobian and the weights of one block, to be summed to gradient and Gauss–Newton matrix.
 struct Columns<'a> {
     block: &'a Block<'a>,
     outputs: &'a [Operand],
@@ -447,47 +466,48 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// All sums. Where residuals are `plain` least squares, they are not weighed yet, and the objective is summed too.
+    /// Adds all sums of a block. With `fused`, least squares are applied in the same loop, and the objective is summed
+    /// too.
     #[inline(always)]
     fn sum<L: Lanes, const P: usize>(
         &self,
         token: L::Token,
-        plain: bool,
-        mut unweighed: Unweighed,
+        fused: bool,
+        mut fused_input: FusedInput,
         gradient: &mut [Pack],
         hessian: &mut [Pack],
     ) {
-        let unweighed = &mut unweighed;
+        let fused_input = &mut fused_input;
         if L::is_split(token) {
-            // There are too few registers for all sums: some of them at a time.
-            self.sum_rows::<L::Half, P, 0, 3, false>(token, unweighed, gradient, hessian);
+            // There are too few registers for all sums at once.
+            self.sum_rows::<L::Half, P, 0, 3, false>(token, fused_input, gradient, hessian);
             if P > 3 {
-                self.sum_rows::<L::Half, P, 3, 5, false>(token, unweighed, gradient, hessian);
+                self.sum_rows::<L::Half, P, 3, 5, false>(token, fused_input, gradient, hessian);
             }
             if P > 5 {
-                self.sum_rows::<L::Half, P, 5, 6, false>(token, unweighed, gradient, hessian);
+                self.sum_rows::<L::Half, P, 5, 6, false>(token, fused_input, gradient, hessian);
             }
-        } else if plain {
-            self.sum_rows::<L, P, 0, MOST_IN_REGISTERS, true>(token, unweighed, gradient, hessian);
+        } else if fused {
+            self.sum_rows::<L, P, 0, MAX_IN_REGISTERS, true>(token, fused_input, gradient, hessian);
         } else {
-            self.sum_rows::<L, P, 0, MOST_IN_REGISTERS, false>(token, unweighed, gradient, hessian);
+            self.sum_rows::<L, P, 0, MAX_IN_REGISTERS, false>(token, fused_input, gradient, hessian);
         }
     }
 
-    /// Some rows of the Hessian's triangle, and the gradient with the first of them. The sums are held in registers and every
-    /// value is loaded once: laws have few parameters. With `PLAIN`, slopes and curvatures are those of least squares; the
-    /// slopes are kept for whoever reads them next.
+    /// Adds some rows of the Hessian's triangle, and with the first of them the gradient. The sums are held in
+    /// registers and every value is loaded once. With `FUSED`, slopes and curvatures are those of least squares, and
+    /// the slopes are kept for the second derivatives.
     #[inline(always)]
-    fn sum_rows<L: Lanes, const P: usize, const FROM: usize, const TO: usize, const PLAIN: bool>(
+    fn sum_rows<L: Lanes, const P: usize, const FROM: usize, const TO: usize, const FUSED: bool>(
         &self,
         token: L::Token,
-        (rows, slope_cells, objective): &mut Unweighed,
+        (rows, slope_cells, objective): &mut FusedInput,
         gradient: &mut [Pack],
         hessian: &mut [Pack],
     ) {
         let columns: [Operands; P] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
         let len = self.block.len;
-        if PLAIN {
+        if FUSED {
             rows.value.assert_covers(len);
             assert!(rows.target.len() >= len && rows.weight.len() >= len && slope_cells.len() >= len);
         } else {
@@ -510,10 +530,10 @@ impl Columns<'_> {
                 }
             }
             let mut total = L::load(token, &objective.0[lane..]);
-            let squares = -L::load(token, &rows.squares.0[lane..]);
+            let outer_fraction = -L::load(token, &rows.outer_fraction.0[lane..]);
             for k in 0..len {
                 // SAFETY: `len` packs were asserted above, here and below.
-                let (slope, curvature): (L, L) = if PLAIN {
+                let (slope, curvature): (L, L) = if FUSED {
                     let value: L = unsafe { rows.value.get_unchecked(token, k, lane) };
                     let residual = value - load(token, rows.target, k, lane);
                     let w = load::<L>(token, rows.weight, k, lane);
@@ -521,7 +541,7 @@ impl Columns<'_> {
                     total = w.mul_add(terms.value, total);
                     let slope = w * terms.slope;
                     set(&slope_cells[k], slope, lane);
-                    (slope, squares.mul_add(slope, w))
+                    (slope, outer_fraction.mul_add(slope, w))
                 } else {
                     unsafe {
                         (
@@ -546,7 +566,7 @@ impl Columns<'_> {
                     }
                 }
             }
-            if PLAIN {
+            if FUSED {
                 total.store(&mut objective.0[lane..]);
             }
             if FROM == 0 {
@@ -562,7 +582,7 @@ impl Columns<'_> {
         }
     }
 
-    /// Each column times the slopes, side by side.
+    /// Adds the products of each column with the slopes, `Q` columns at a time.
     #[inline(always)]
     fn sum_weighted<L: Lanes, const Q: usize>(&self, token: L::Token, sums: &mut [Pack]) {
         let columns: [Operands; Q] = std::array::from_fn(|i| self.block.source(self.outputs[i]));
@@ -588,7 +608,7 @@ impl Columns<'_> {
         }
     }
 
-    /// One sum after the other, for laws of many parameters.
+    /// Adds one sum after the other, for laws of many parameters.
     #[inline(always)]
     fn sum_one_by_one<L: Lanes>(
         &self,
@@ -629,7 +649,7 @@ fn set<L: Lanes>(cell: &Cell<Pack>, value: L, lane: usize) {
     cell.set(pack);
 }
 
-/// `sum += Σ_k a[k]·b[k]`, per lane, in order of k.
+/// Adds `Σ_k a[k]·b[k]` to `sum`, per lane, in the order of k.
 #[inline(always)]
 fn dot<L: Lanes>(token: L::Token, len: usize, a: Operands, b: Operands, sum: &mut Pack) {
     for lane in (0..LANES).step_by(L::WIDTH) {

@@ -1,4 +1,4 @@
-//! Which rows of a sweep a law can use, and why not the others.
+//! The rows of a sweep that a law can use, and the reasons why it cannot use the others.
 
 use crate::compile::Model;
 use crate::formula::{Column, Expr, ExprKind, Table, evaluate};
@@ -6,33 +6,33 @@ use crate::law::{Law, Recipe, Residual, Unary};
 use crate::sweep::{Sweep, is_null};
 
 use super::ColumnSet;
-use super::column_set::{is_limit, stands_for};
+use super::column_set::{encode_infinity, is_encoded_infinity};
 
-/// Which of a sweep's columns a law reads.
+/// The columns of a sweep that a law reads.
 #[derive(Clone, Debug)]
 pub struct Binding {
-    /// Names of the sweep's columns, in its order.
+    /// The names of the sweep's columns, in its order.
     pub names: Vec<String>,
-    /// Indices of the columns the law reads: response's columns first, then its variables.
+    /// The indices of the columns that the law reads: those of the response first, then its variables.
     pub used: Vec<usize>,
-    /// The left side.
+    /// The left side of the formula.
     pub response: Expr,
     pub weight: Option<usize>,
     pub sigma: Option<usize>,
 }
 
-/// The usable observations of one sweep for one law, in the law's canonical order.
+/// The usable observations of one sweep for one law, in the canonical order of the law.
 #[derive(Clone, Debug, Default)]
 pub struct Observations {
-    /// The left side's value, not transformed.
+    /// The values of the left side, not transformed.
     pub response: Vec<f64>,
     pub weight: Vec<f64>,
-    /// None where every σ is 1.
+    /// σ per observation; none where every σ is 1.
     pub sigma: Option<Vec<f64>>,
     pub cluster: Option<Vec<u32>>,
-    /// Position of each observation in the sweep.
+    /// The position of each observation in the sweep.
     pub rows: Vec<u32>,
-    /// Values of the model's data expressions.
+    /// The values of the model's data expressions.
     sources: ColumnSet,
     /// Whether an observation differs from the one before it in what the law reads.
     distinct_from_last: Vec<bool>,
@@ -41,12 +41,12 @@ pub struct Observations {
 /// A row that a law cannot use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejection {
-    /// Position in the sweep.
+    /// Its position in the sweep.
     pub row: u32,
     pub reason: String,
 }
 
-/// Buffers that are kept from sweep to sweep.
+/// The buffers of [`Observations::bind`], kept from sweep to sweep.
 #[derive(Debug, Default)]
 pub struct Binder {
     keep: Vec<bool>,
@@ -56,8 +56,8 @@ pub struct Binder {
 }
 
 impl Observations {
-    /// Sorts a sweep's rows into usable ones, in place of those that were there, and rejected ones. With them the rows, among
-    /// the usable ones, at which something that the law reads is infinite: what, in words.
+    /// Sets the observations to the usable rows of a sweep. Returns the rejected rows, and those usable rows at which
+    /// something that the law reads is infinite, each with a reason.
     pub fn bind(
         &mut self,
         law: &Law,
@@ -76,7 +76,7 @@ impl Observations {
             }
         }
 
-        // Results must not depend on what else the job reads, so the order is by this law's columns alone.
+        // Results must not depend on the other columns of the job, so the order is by this law's columns alone.
         let key = |row: u32| {
             binding
                 .used
@@ -103,12 +103,12 @@ impl Observations {
         expressions.evaluate(&binding.response, response);
         sources.clear(n);
         model.sources.iter().for_each(|source| expressions.evaluate(source, sources));
-        sources.values_mut().for_each(|x| *x = stands_for(*x));
+        sources.values_mut().for_each(|x| *x = encode_infinity(*x));
         keep.clear();
         keep.resize(n, true);
         ones.clear();
         ones.resize(n, 1.0);
-        // Of the model's columns those up to the last that may have no value.
+        // Only the columns up to the last that may be undefined are needed here.
         let may_have_none = |r: &Recipe| matches!(r, Recipe::Unary(..) | Recipe::Inverse(_));
         let n_columns = model.recipes.iter().rposition(may_have_none).map_or(0, |k| k + 1);
         columns.clear(n);
@@ -162,18 +162,19 @@ impl Observations {
         (rejections, limits)
     }
 
-    /// Number of observations.
+    /// Returns the number of observations.
     pub fn len(&self) -> usize {
         self.response.len()
     }
 
+    /// Returns whether there are no observations.
     pub fn is_empty(&self) -> bool {
         self.response.is_empty()
     }
 
-    /// Number of observations of positive weight that differ in what the law reads.
+    /// Returns the number of distinct observations (in what the law reads) of positive weight.
     pub fn n_distinct(&self) -> usize {
-        // Equal observations stand side by side; a group counts once if any of it has weight.
+        // Equal observations are adjacent; a group counts once if any of it has weight.
         let mut count = 0;
         let mut counted = false;
         for (new, weight) in self.distinct_from_last.iter().zip(&self.weight) {
@@ -186,7 +187,7 @@ impl Observations {
         count
     }
 
-    /// The observations without some of them, given by position.
+    /// Returns the observations without those at the given positions.
     pub fn without(&self, left_out: &[usize]) -> Observations {
         let mut keep = vec![true; self.len()];
         left_out.iter().for_each(|&i| keep[i] = false);
@@ -205,17 +206,18 @@ impl Observations {
         rest
     }
 
+    /// Returns σ of an observation.
     pub fn sigma_at(&self, i: usize) -> f64 {
         self.sigma.as_ref().map_or(1.0, |sigma| sigma[i])
     }
 
-    /// The values of the model's n-th data expression.
+    /// Returns the values of the model's i-th data expression.
     pub fn source(&self, i: usize) -> &[f64] {
         &self.sources[i]
     }
 
-    /// Where observations repeat the values of all data expressions: a number for each observation, the same for those that
-    /// repeat one another, and how many there are. None where none does.
+    /// Returns the distinct point (the values of all data expressions) of each observation, as a number, and the number
+    /// of distinct points. None where all points are distinct.
     pub fn repeated_points(&self) -> Option<(Vec<u32>, usize)> {
         let by_values = |&a: &u32, &b: &u32| {
             self.sources
@@ -235,7 +237,7 @@ impl Observations {
         ((count as usize) < self.len()).then_some((points, count as usize))
     }
 
-    /// All columns of a model and their weighted means, in place of others; `held` are the values of parameters that the model
+    /// Computes all columns of a model and their weighted means; `held` are the values of parameters that the model
     /// holds. The model may be the law's own or one with some of the law's parameters fixed or held, which reads the
     /// same data expressions in the same order.
     pub fn columns_into(&self, model: &Model, held: &[f64], columns: &mut ColumnSet, means: &mut Vec<f64>) {
@@ -249,7 +251,7 @@ fn retain<T: Copy>(values: &mut Vec<T>, keep: &[bool]) {
     values.retain(|_| flags.next().copied().unwrap_or(true));
 }
 
-/// Why a row's stored values cannot be used.
+/// Returns why the stored values of a row cannot be used, if they cannot.
 fn unusable(binding: &Binding, sweep: &Sweep, row: usize) -> Option<String> {
     let value = |c: usize| sweep.columns[c][row];
     for &c in binding.used.iter().chain(&binding.weight).chain(&binding.sigma) {
@@ -275,6 +277,7 @@ fn unusable(binding: &Binding, sweep: &Sweep, row: usize) -> Option<String> {
     None
 }
 
+/// Returns the words for a number that is not finite.
 fn spelled(x: f64) -> &'static str {
     if x.is_nan() {
         "NaN"
@@ -285,7 +288,7 @@ fn spelled(x: f64) -> &'static str {
     }
 }
 
-/// What the formula makes of a row.
+/// Whether the formula can use a row.
 enum State {
     Usable,
     /// Something that the law reads is infinite.
@@ -293,7 +296,7 @@ enum State {
     Unusable(String),
 }
 
-/// Of a row; `values` are the response, the data expressions and the model's columns.
+/// Returns whether the formula can use a row; `values` are the response, the data expressions and the model's columns.
 fn state(
     law: &Law,
     model: &Model,
@@ -319,11 +322,11 @@ fn state(
         if x.is_nan() {
             return State::Unusable(no_number(source, x));
         }
-        if is_limit(x) {
+        if is_encoded_infinity(x) {
             limit.get_or_insert_with(|| no_number(source, x));
         }
     }
-    // What the law makes of data: of a negative number no logarithm, of zero a limit.
+    // The logarithm of a negative number is undefined; that of zero is infinite.
     for (k, recipe) in model.recipes.iter().enumerate() {
         let (from, what) = match recipe {
             Recipe::Unary(Unary::LnBase, from) => (from, "takes a power that is not a whole number"),
@@ -332,7 +335,7 @@ fn state(
             _ => continue,
         };
         let value = columns[k][i];
-        if !value.is_nan() && !is_limit(value) {
+        if !value.is_nan() && !is_encoded_infinity(value) {
             continue;
         }
         let of = match model.recipes[*from as usize] {
@@ -349,17 +352,17 @@ fn state(
     limit.map_or(State::Usable, State::Limit)
 }
 
-/// What expressions are over rows of a sweep.
+/// Evaluates expressions over rows of a sweep.
 struct Expressions<'a> {
     binding: &'a Binding,
     sweep: &'a Sweep<'a>,
     rows: &'a [u32],
-    /// The rows as the language sees them, once they are needed.
+    /// The rows as a table of the formula language, built when first needed.
     table: Option<Table>,
 }
 
 impl Expressions<'_> {
-    /// Appends the values of one; NaN where it cannot be computed.
+    /// Appends the values of an expression; NaN where it cannot be computed.
     fn evaluate(&mut self, expr: &Expr, values: &mut impl Extend<f64>) {
         let Expressions { binding, sweep, rows, ref mut table } = *self;
         let gather = |c: usize| rows.iter().map(move |&r| sweep.columns[c][r as usize]);

@@ -1,6 +1,6 @@
-//! Which observations of a fit take part, and how much each counts.
+//! Some observations of a fit, with their weights.
 
-/// The observations of a fit that take part, and their weights.
+/// Some observations of a fit, by position, and the weight of each.
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'a> {
     pub rows: &'a [u32],
@@ -8,7 +8,7 @@ pub struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// One weight per observation of a fit of `n`.
+    /// Returns one weight per observation of a fit of `n`, zero for those that are not in the part.
     pub fn spread(&self, n: usize) -> Vec<f64> {
         let mut weight = vec![0.0; n];
         for (&i, &w) in self.rows.iter().zip(self.weight) {

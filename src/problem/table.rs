@@ -1,7 +1,7 @@
-//! The observations of a fit row by row, for lanes that each take others of them.
+//! The observations of a fit row by row, for lanes that each take a different subset of them.
 //!
-//! Replicates leave out a third of all observations each, and loading the rest into lanes value by value takes a seventh of
-//! all their time. AVX-512 has the shuffles to turn eight rows into a pack of each value at once.
+//! Every replicate leaves out about a third of all observations, and loading the rest into lanes value by value takes a
+//! seventh of its time. AVX-512 shuffles turn eight rows into one pack per value.
 #![cfg_attr(
     not(any(target_arch = "x86", target_arch = "x86_64")),
     allow(dead_code, unused_mut, unused_variables)
@@ -20,32 +20,34 @@ use crate::lanes::{LANES, Pack};
 use super::Problem;
 use super::part::Part;
 
-/// Lanes from which on shuffling, which always costs as much as for all of them, is less work than value by value.
-const WORTH_SHUFFLING: usize = 3;
+/// The number of lanes from which shuffling, whose cost does not depend on it, is faster than loading value by value.
+const MIN_LANES: usize = 3;
 
-/// Observations of a fit below which preparing for it is not made up for.
-const LEAST_OBSERVATIONS: usize = 24;
+/// The number of observations of a fit from which building the table pays.
+const MIN_OBSERVATIONS: usize = 24;
 
-/// Values that are moved at once.
+/// The number of values that are moved at once.
 const QUAD: usize = 4;
 
+/// Four values of one observation.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(32))]
 pub struct Row([f64; QUAD]);
 
-/// What programs read of every observation: the columns that the model reads, the target, and 1/σ where there is one.
+/// The values of every observation that programs read: the columns that the model reads, the target, and 1/σ where
+/// there is one.
 #[derive(Clone, Debug, Default)]
 pub struct RowTable {
-    /// Observations.
+    /// The number of observations.
     n: usize,
     /// Four values of every observation, then the next four.
     rows: Vec<Row>,
 }
 
 impl RowTable {
-    /// Takes the place of another problem's; false where the machine would not gain by it.
+    /// Sets the table of a problem. Returns false, without setting it, where the machine would not gain from it.
     pub fn set(&mut self, level: Level, problem: &Problem) -> bool {
-        let gains = shuffles(level) && problem.n() >= LEAST_OBSERVATIONS;
+        let gains = has_shuffles(level) && problem.n() >= MIN_OBSERVATIONS;
         if gains {
             self.fill(problem);
         }
@@ -77,8 +79,9 @@ impl RowTable {
         }
     }
 
-    /// Writes the first observations of each part, and their weights, into its lane; how many is told: as all parts have, or
-    /// none where that is less work value by value. `packs` are those of each value, in the order of the table.
+    /// Writes the first observations of each part, and their weights, to its lane. Returns the number written, at most
+    /// the length of the shortest part; it is 0 where loading value by value is faster. `packs` are those of each
+    /// value, in the order of the table.
     pub fn load<'p>(
         &self,
         level: Level,
@@ -89,7 +92,7 @@ impl RowTable {
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
         if let (Some(avx512), Some(any)) = (level.as_avx512(), parts.iter().flatten().next())
             && let Some(shortest) = parts.iter().flatten().map(|part| part.rows.len()).min()
-            && parts.iter().flatten().count() >= WORTH_SHUFFLING
+            && parts.iter().flatten().count() >= MIN_LANES
         {
             let n = shortest / QUAD * QUAD;
             let taken = (0..LANES).fold(0, |taken, lane| taken | u8::from(parts[lane].is_some()) << lane);
@@ -98,8 +101,8 @@ impl RowTable {
             for quad in self.rows.chunks_exact(self.n) {
                 let mut packs: [&mut [Pack]; QUAD] =
                     std::array::from_fn(|_| packs.next().unwrap_or_default());
-                let there = packs.iter().take_while(|packs| !packs.is_empty()).count();
-                load_quad(avx512, taken, quad, rows, &mut packs[..there]);
+                let used = packs.iter().take_while(|packs| !packs.is_empty()).count();
+                load_quad(avx512, taken, quad, rows, &mut packs[..used]);
             }
             load_weights(avx512, taken, weights, weight);
             return n;
@@ -108,15 +111,15 @@ impl RowTable {
     }
 }
 
-/// Whether there are the vectors to shuffle with.
-fn shuffles(level: Level) -> bool {
+/// Returns whether the machine has the shuffles.
+fn has_shuffles(level: Level) -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     return level.as_avx512().is_some();
     #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
     return false;
 }
 
-/// Four packs from eight times four values.
+/// Turns eight times four values into four packs.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 macro_rules! transpose {
     ($avx512:ident, $row:expr) => {{
@@ -157,8 +160,8 @@ fearless_simd::kernel!(
         let inside = |rows: &[u32]| rows.iter().copied().max().is_none_or(|row| (row as usize) < quad.len());
         assert!(rows.iter().all(|rows| rows.len() == n && inside(rows)), "rows beyond the table");
         for k in 0..n {
-            // SAFETY: every lane has n rows, and each is one of the table's, as was just asserted. Checking each takes a
-            // third of the time of loading.
+            // SAFETY: every lane has n rows, and each is one of the table's, as was just asserted. Checking each access
+            // would take a third of the loading time.
             let row = |lane: usize| unsafe { &quad.get_unchecked(*rows[lane].get_unchecked(k) as usize).0 };
             let values = transpose!(avx512, row);
             for (packs, values) in packs.iter_mut().zip(values) {
@@ -189,10 +192,9 @@ mod tests {
     use crate::problem::{Loss, Problem};
     use crate::testing::{problem, typed_law};
 
-    /// Values of row and column that tell both; four and five values per observation, with and without σ, in the place of a
-    /// larger table.
+    /// Rows hold the right values for four and five values per observation, with and without σ, after a larger table.
     #[test]
-    fn rows_hold_what_programs_read() {
+    fn rows_hold_the_values_of_columns_target_and_sigma() {
         let law = typed_law("y ~ a*exp(-b*x) + c*exp(-d*z) + e*w", &["y", "x", "z", "w"]);
         let named = |n: usize| {
             let column = |from: f64| (0..n).map(|i| from + i as f64).collect::<Vec<f64>>();

@@ -1,4 +1,4 @@
-//! Lanes against the scalar path, sums against the formula.
+//! Tests of the objective: vector lanes against the scalar path, sums against closed forms and the law's derivatives.
 
 use fearless_simd::Level;
 
@@ -7,7 +7,7 @@ use crate::law::Residual;
 use crate::testing::{Uniform, catalogue_law, levels, problem};
 use crate::verify::cases::{Draws, cases};
 
-use super::{LaneData, Loss, Mix, Objective, Order, ProgramWorkspace, Sums, outputs_lanes};
+use super::{CurvatureMix, LaneData, Loss, Objective, Order, ProgramWorkspace, Sums, outputs_lanes};
 use crate::linalg::triangle;
 
 #[test]
@@ -31,7 +31,10 @@ fn eight_lanes_and_one_give_the_same_bits() {
                 }
             }
             for order in [Order::Value, Order::Hessian] {
-                let mix = Mix { bends: Pack([0.0, 1.0, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0]), ..Mix::GAUSS_NEWTON };
+                let mix = CurvatureMix {
+                    second_derivatives: Pack([0.0, 1.0, 0.5, 0.0, 1.0, 0.0, 0.0, 1.0]),
+                    ..CurvatureMix::GAUSS_NEWTON
+                };
                 let objective = Objective { model: &problem.model, loss, order, data: &data, mix: &mix };
                 let (mut vector, mut scalar) = (Sums::default(), Sums::default());
                 objective.evaluate_scalar(&coordinates, &mut ProgramWorkspace::default(), &mut scalar);
@@ -64,7 +67,7 @@ fn sums_of_a_line_are_closed_forms() {
         loss: Loss::L2,
         order: Order::Hessian,
         data: &data,
-        mix: &Mix::GAUSS_NEWTON,
+        mix: &CurvatureMix::GAUSS_NEWTON,
     }
     .evaluate(Level::new(), &[Pack::splat(1.0)], &mut ProgramWorkspace::default(), &mut sums);
     let total = |k: usize| sums.packs[k].0.iter().sum::<f64>();
@@ -73,7 +76,8 @@ fn sums_of_a_line_are_closed_forms() {
     assert_eq!(sums.packs.len(), 2 + triangle(1));
 }
 
-/// The same for more observations than one piece has: whole numbers, so that every sum is exact in any order.
+/// The closed forms hold for more observations than one piece has: all numbers are integers, so every sum is exact in
+/// any order.
 #[test]
 fn sums_of_a_long_line_are_closed_forms() {
     let law = crate::testing::typed_law("y ~ b*x", &["x", "y"]);
@@ -86,7 +90,7 @@ fn sums_of_a_long_line_are_closed_forms() {
         let rows: Vec<u32> = (0..n as u32).filter(|&i| weight[i as usize] != 0.0).collect();
         let weight = vec![1.0; rows.len()];
         data.load(&problem, super::Part { rows: &rows, weight: &weight });
-        let what = (&*problem.model, Loss::L2, &Mix::GAUSS_NEWTON);
+        let what = (&*problem.model, Loss::L2, &CurvatureMix::GAUSS_NEWTON);
         data.evaluate(Level::new(), what, &[Pack::splat(1.0)], &mut sums);
         assert!(sums.packs.iter().all(|pack| pack.0 == [pack.0[0]; LANES]));
         sums.packs.iter().map(|pack| pack.0[0]).collect::<Vec<f64>>()
@@ -101,9 +105,9 @@ fn sums_of_a_long_line_are_closed_forms() {
     assert_eq!(evaluate(&vec![0.0; n]), [0.0; 3]);
 }
 
-/// Multiplying the losses by a constant moves no residual in log space when the amplitudes follow.
+/// Multiplying the responses by a constant changes no residual in log space when the amplitudes follow.
 #[test]
-fn log_residuals_do_not_know_the_unit_of_the_response() {
+fn log_residuals_are_invariant_under_units() {
     let law = catalogue_law("power-offset");
     let mut uniform = Uniform(3);
     let x: Vec<f64> = (0..12).map(|_| uniform.between(10.0, 1e4)).collect();
@@ -118,9 +122,9 @@ fn log_residuals_do_not_know_the_unit_of_the_response() {
     assert!((objective(1.0) / objective(1000.0) - 1.0).abs() < 1e-10);
 }
 
-/// A zero base of a power takes no part in the centring of the others: the law is recovered with it.
+/// A zero base of a power is excluded from the centring of the others, and the law is recovered.
 #[test]
-fn a_zero_among_the_data_of_a_power_spoils_nothing() {
+fn a_zero_base_of_a_power_does_not_affect_the_centring() {
     let law = crate::testing::typed_law("y ~ E + A*x^alpha where E > 0, A > 0, alpha in [0, 2]", &["x", "y"]);
     let x: Vec<f64> = (0..21).map(|i| 0.5 * f64::from(i)).collect();
     let y: Vec<f64> = x.iter().map(|x| 1.5 + 0.8 * x.powf(0.7)).collect();
@@ -132,11 +136,11 @@ fn a_zero_among_the_data_of_a_power_spoils_nothing() {
     }
 }
 
-/// The Hessian that searches sum from shared products against the law's second derivatives, term by term.
+/// The Hessian that searches sum from shared products equals the one summed from the law's second derivatives.
 #[test]
-fn bends_are_second_derivatives() {
+fn searched_second_derivatives_are_exact() {
     let mut draws = Draws::new(23);
-    let mut bent = 0;
+    let mut with_second = 0;
     for (case, law) in &cases().unwrap() {
         for residual in [Residual::Log, Residual::Linear] {
             let response: Vec<f64> = (0..20).map(|_| 1.0 + 3.0 * draws.uniform()).collect();
@@ -145,8 +149,8 @@ fn bends_are_second_derivatives() {
             columns.extend(law.variables.iter().map(String::as_str).zip(variables));
             let (_, problem) = problem(law, residual, Loss::L2, &columns);
             let model = &problem.model;
-            bent += usize::from(!model.bends.is_empty());
-            if model.bends.is_empty() && !model.bends_of_log {
+            with_second += usize::from(!model.second_derivatives.is_empty());
+            if model.second_derivatives.is_empty() && !model.second_of_log {
                 continue;
             }
             let theta = problem.coordinates(&draws.parameters(law, &case.truth(law)));
@@ -163,11 +167,11 @@ fn bends_are_second_derivatives() {
                         expected[triangle(a) + b] += at(1 + a, i) * at(1 + b, i);
                     }
                 }
-                for (k, &(a, b)) in model.curved.iter().enumerate() {
+                for (k, &(a, b)) in model.second_pairs.iter().enumerate() {
                     expected[triangle(a) + b] += (at(0, i) - problem.target[i]) * at(1 + p + k, i);
                 }
             }
-            let mix = Mix { bends: Pack::splat(1.0), ..Mix::GAUSS_NEWTON };
+            let mix = CurvatureMix { second_derivatives: Pack::splat(1.0), ..CurvatureMix::GAUSS_NEWTON };
             let mut sums = Sums::default();
             Objective { model, loss: Loss::L2, order: Order::Hessian, data: &data, mix: &mix }.evaluate(
                 Level::new(),
@@ -186,5 +190,5 @@ fn bends_are_second_derivatives() {
             }
         }
     }
-    assert!(bent >= 8, "{bent}");
+    assert!(with_second >= 8, "{with_second}");
 }

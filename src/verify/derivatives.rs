@@ -302,7 +302,7 @@ impl Exact {
         let p = theta.len();
         let [first, second] = self.derivatives(problem.model.residual);
         let curved = |i: usize, j: usize| {
-            let place = problem.model.curved.iter().position(|&pair| pair == (i, j));
+            let place = problem.model.second_pairs.iter().position(|&pair| pair == (i, j));
             place.map(|k| compiled[1 + p + k].as_slice())
         };
         // The prediction's own size, and one coordinate's unit.
@@ -450,7 +450,7 @@ mod tests {
             let digits = exact.agreement(&problem, &theta, &right, &gradient)[0];
             assert!((7.9..8.1).contains(&digits), "{digits}");
         }
-        for k in 0..problem.model.curved.len() {
+        for k in 0..problem.model.second_pairs.len() {
             let full = wrong(&right, 1 + theta.len() + k, 1.0 + 1e-5);
             assert!(exact.agreement(&problem, &theta, &full, &searched)[1] < 8.0);
         }

@@ -1,7 +1,7 @@
-//! Why the data does not determine some parameters, in the user's terms.
+//! Explanations of undetermined parameters in terms of the data.
 //!
-//! The judge is the numerical rank (`identifiability`); what stands here only finds words for its verdict: which
-//! parameters move together, and what about the data lets them. Two facts of the data explain nearly all cases: a
+//! The rank of the Jacobian (`identifiability`) decides what is undetermined. This file finds the words: which
+//! parameters move together, and which property of the data lets them. Two properties explain nearly all cases: a
 //! variable that takes too few values (`A/N^alpha` is a constant where `N` is), and two variables of which one is a
 //! power of the other (tokens in fixed proportion to parameters).
 
@@ -14,45 +14,47 @@ use crate::problem::Problem;
 use crate::optimize::models::Models;
 use crate::optimize::starts::design::Given;
 
-/// Two variables are called collinear where one departs from a power of the other by less than this share of its
-/// spread.
+/// The largest departure of one variable from a power of the other, as a fraction of its spread, at which the two count
+/// as collinear.
 const COLLINEAR: f64 = 1e-2;
 
-/// A variable whose largest value is below this multiple of its smallest has a narrow range.
+/// The ratio of largest to smallest value below which a variable has a narrow range.
 const NARROW: f64 = 1.5;
 
-/// Two variables closer than this to a power of one another do not tell their terms apart, if another optimum is as
-/// good as the best.
+/// The departure below which two variables cannot tell their terms apart, if another optimum is as good as the best.
 const SAME_VARIABLE: f64 = 1e-3;
 
-/// A parameter takes part in a direction that changes nothing if it moves by this share of the one that moves most:
-/// above what rounding leaves of those that do not.
-pub const MOVES: f64 = 1e-6;
+/// The smallest movement along an undetermined direction, relative to the parameter that moves most, with which a
+/// parameter is named: above what rounding leaves of the others.
+pub const MIN_MOVE: f64 = 1e-6;
 
-/// The same in a direction that is merely the worst determined, which is never pure.
-pub const MOVES_MUCH: f64 = 1e-3;
+/// The smallest such movement along the direction that is determined worst, which mixes with the others.
+pub const MIN_MOVE_WEAKEST: f64 = 1e-3;
 
-/// Two data expressions of which one is, nearly, a power of the other (or a straight line in it, where values are
-/// not positive).
+/// Two data expressions of which one is nearly a power of the other, or linear in it where values are not positive.
 #[derive(Clone, Debug)]
 pub struct Collinear {
+    /// The sentence that says so.
     pub sentence: String,
-    /// Root mean square departure over spread.
+    /// The root mean square departure over the spread.
     pub departure: f64,
-    /// Parameters of the law in whose terms they stand.
+    /// The parameters of the law in whose terms the two expressions stand.
     pub parameters: Vec<usize>,
+    /// The exponent, or the slope where values are not positive.
     slope: f64,
+    /// The two expressions, by their places in the model.
     pair: (usize, usize),
 }
 
 impl Collinear {
-    /// Whether they are so close that only an optimum without rival can tell their terms apart.
+    /// Returns whether the two are so close that their terms can be told apart only if no other optimum is as good.
     pub fn is_same_variable(&self) -> bool {
         self.departure < SAME_VARIABLE
     }
 
-    /// Starts at which the terms of the two have exchanged their roles: exponents exchanged, amplitudes left to be
-    /// solved, all else as it is. (If `D = c·N^k`, then `B/D^beta` is a term in `N` with the exponent `k·beta`.)
+    /// Returns starts, in natural units, at which the terms of the two have exchanged their roles: exponents exchanged,
+    /// amplitudes left to be solved, everything else unchanged. (If `D = c·N^k`, then `B/D^beta` is a term in `N` with
+    /// the exponent `k·beta`.)
     pub fn exchanges(&self, law: &Law, problem: &Problem, theta: &[f64]) -> Vec<Given> {
         let natural = problem.natural(theta);
         let coordinates = &problem.model.coordinates;
@@ -84,7 +86,7 @@ impl Collinear {
     }
 }
 
-/// Data expressions that move together, the worst pair alone; `values` is a buffer.
+/// Returns the pair of data expressions that is closest to collinear, if any is; `values` is a buffer.
 pub fn collinear(models: &Models, problem: &Problem, values: &mut [Vec<f64>; 2]) -> Option<Collinear> {
     let (law, sources) = (models.law(), &problem.model.sources);
     let mut worst: Option<Collinear> = None;
@@ -109,8 +111,8 @@ pub fn collinear(models: &Models, problem: &Problem, values: &mut [Vec<f64>; 2])
     worst
 }
 
-/// The line of the j-th data expression in the i-th: slope, departure over spread, and whether in logarithms. None
-/// where they are not collinear, or where either takes fewer than three values, through which there is always a line.
+/// Returns the regression of the j-th data expression on the i-th: slope, departure over spread, and whether in
+/// logarithms. None where they are not collinear, or where either takes fewer than three values.
 fn line(problem: &Problem, i: usize, j: usize, values: &mut [Vec<f64>; 2]) -> Option<(f64, f64, bool)> {
     let [x, y] = values;
     used(problem, i, x);
@@ -136,14 +138,14 @@ fn line(problem: &Problem, i: usize, j: usize, values: &mut [Vec<f64>; 2]) -> Op
     holds.then_some((slope, departure, logarithmic))
 }
 
-/// The values of a data expression where there is weight.
+/// Leaves in `used` the values of a data expression at observations of positive weight.
 fn used(problem: &Problem, source: usize, used: &mut Vec<f64>) {
     let values = problem.observations.source(source).iter().zip(&problem.observations.weight);
     used.clear();
     used.extend(values.filter(|(_, w)| **w > 0.0).map(|(x, _)| *x));
 }
 
-/// The same in order.
+/// Returns the values of a data expression at observations of positive weight, ascending.
 fn sorted(problem: &Problem, source: usize) -> Vec<f64> {
     let mut values = Vec::with_capacity(problem.n());
     used(problem, source, &mut values);
@@ -151,14 +153,14 @@ fn sorted(problem: &Problem, source: usize) -> Vec<f64> {
     values
 }
 
-/// Distinct values that a data expression takes where there is weight.
+/// Returns the number of distinct values of a data expression at observations of positive weight.
 fn distinct(problem: &Problem, source: usize) -> usize {
     let mut values = sorted(problem, source);
     values.dedup();
     values.len()
 }
 
-/// The parameters of the law that stand in a term with a data expression.
+/// Returns the parameters of the law that stand in a term with a data expression.
 fn parameters_of(law: &Law, source: &Expr) -> Vec<usize> {
     let mut terms = Vec::new();
     split(&law.prediction, &mut terms);
@@ -168,7 +170,7 @@ fn parameters_of(law: &Law, source: &Expr) -> Vec<usize> {
     (0..law.parameters.len()).filter(stands).collect()
 }
 
-/// Data expressions with fewer values than there are parameters for them to determine, in a phrase.
+/// Returns a phrase about data expressions with fewer distinct values than parameters to determine, if there are any.
 ///
 /// `undetermined` and `at_edge` are parameters of the law. Those on an edge count, because they would be free to move
 /// with the others.
@@ -187,7 +189,8 @@ pub fn few_values(law: &Law, problem: &Problem, undetermined: &[usize], at_edge:
     joined(problem.model.sources.iter().enumerate().filter_map(phrase).collect())
 }
 
-/// Data expressions of a narrow range among those that should determine the given parameters, in a phrase.
+/// Returns a phrase about data expressions of a narrow range among those that should determine the given parameters, if
+/// there are any.
 pub fn narrow_range(law: &Law, problem: &Problem, parameters: &[usize]) -> Option<String> {
     if parameters.is_empty() {
         return None;
@@ -203,11 +206,12 @@ pub fn narrow_range(law: &Law, problem: &Problem, parameters: &[usize]) -> Optio
     joined(problem.model.sources.iter().enumerate().filter_map(phrase).collect())
 }
 
+/// Joins phrases by "and".
 fn joined(phrases: Vec<String>) -> Option<String> {
     (!phrases.is_empty()).then(|| phrases.join(" and "))
 }
 
-/// The names in each term of a sum.
+/// Collects the names in each term of a sum.
 fn split<'a>(expr: &'a Expr, terms: &mut Vec<Vec<&'a str>>) {
     match &expr.kind {
         ExprKind::Binary(BinaryOp::Add | BinaryOp::Sub, a, b) => {
@@ -219,14 +223,15 @@ fn split<'a>(expr: &'a Expr, terms: &mut Vec<Vec<&'a str>>) {
     }
 }
 
-/// The parameters of the law that move along some of the directions (steps in the coordinates).
-pub fn movers(problem: &Problem, theta: &[f64], directions: &[Vec<f64>], share: f64) -> Vec<usize> {
+/// Returns the parameters of the law that move along some of the directions (steps in solver coordinates) by more than
+/// `threshold` of the one that moves most.
+pub fn movers(problem: &Problem, theta: &[f64], directions: &[Vec<f64>], threshold: f64) -> Vec<usize> {
     let moves: Vec<Vec<f64>> = directions.iter().map(|d| moves(problem, theta, d)).collect();
     let n = moves.first().map_or(0, Vec::len);
-    (0..n).filter(|&k| moves.iter().any(|m| m[k].abs() > share)).collect()
+    (0..n).filter(|&k| moves.iter().any(|m| m[k].abs() > threshold)).collect()
 }
 
-/// How the parameters move along one direction, each relative to its own size, the largest as one.
+/// Returns the movement of each parameter along a direction, relative to its own size, with the largest scaled to one.
 fn moves(problem: &Problem, theta: &[f64], direction: &[f64]) -> Vec<f64> {
     let p = problem.p();
     let natural = problem.natural(theta);
@@ -249,13 +254,20 @@ fn moves(problem: &Problem, theta: &[f64], direction: &[f64]) -> Vec<f64> {
     moves
 }
 
-/// How parameters move along the directions, as the subject of a sentence: "raising `A`, `alpha` while lowering `E`".
-pub fn movement(law: &Law, problem: &Problem, theta: &[f64], directions: &[Vec<f64>], share: f64) -> String {
+/// Returns how parameters move along the directions, as the subject of a sentence: "raising `A`, `alpha` while lowering
+/// `E`".
+pub fn movement(
+    law: &Law,
+    problem: &Problem,
+    theta: &[f64],
+    directions: &[Vec<f64>],
+    threshold: f64,
+) -> String {
     let [direction] = directions else {
         return format!("each of {} independent ways of moving them", directions.len());
     };
     let moves = moves(problem, theta, direction);
-    let taking_part: Vec<usize> = (0..moves.len()).filter(|&k| moves[k].abs() > share).collect();
+    let taking_part: Vec<usize> = (0..moves.len()).filter(|&k| moves[k].abs() > threshold).collect();
     let Some(&first) = taking_part.first() else { return "moving them".to_string() };
     if taking_part.len() == 1 {
         return "moving it".to_string();

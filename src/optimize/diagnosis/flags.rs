@@ -1,6 +1,6 @@
-//! What else there is to say about a fit, in stable words a program can look for.
+//! Flags of a fit: remarks under stable names that a program can look for.
 
-/// A remark on a fit. The order is the order in the output; a fit carries each at most once.
+/// A remark on a fit, in the order of the output. A fit carries each at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Flag {
     FewObservations,
@@ -23,6 +23,7 @@ pub enum Flag {
 }
 
 impl Flag {
+    /// All flags, in order.
     pub const ALL: [Flag; 17] = [
         Flag::FewObservations,
         Flag::Saturated,
@@ -43,6 +44,7 @@ impl Flag {
         Flag::ScaleUnsettled,
     ];
 
+    /// Returns the name that stands in the tables.
     pub fn name(self) -> &'static str {
         match self {
             Flag::FewObservations => "few_observations",
@@ -65,6 +67,7 @@ impl Flag {
         }
     }
 
+    /// Returns a sentence that says what the flag means.
     pub fn meaning(self) -> &'static str {
         match self {
             Flag::FewObservations => "fewer distinct observations than free parameters",
@@ -112,7 +115,7 @@ impl Flag {
     }
 }
 
-/// The words of a set of flags, comma-separated; empty where there are none.
+/// Returns the names of flags, comma-separated; empty where there are none.
 pub fn words(flags: &[Flag]) -> String {
     let words: Vec<&str> = flags.iter().map(|f| f.name()).collect();
     words.join(",")

@@ -1,4 +1,4 @@
-//! What the data determines: condition and rank of the weighted Jacobian at a point.
+//! Identifiability at a point: condition number, numerical rank and undetermined directions of the weighted Jacobian.
 
 use std::mem::MaybeUninit;
 
@@ -17,13 +17,13 @@ use crate::problem::Linearization;
 /// What the data determines at a point.
 #[derive(Clone, Debug)]
 pub struct Identification {
-    /// Largest over smallest singular value of the column-scaled, weighted Jacobian with respect to the parameters;
-    /// infinite where a direction is not determined.
+    /// The ratio of the largest to the smallest singular value of the column-scaled, weighted Jacobian with respect to
+    /// the parameters in natural units; infinite where a direction is not determined.
     pub condition: f64,
-    /// Directions that the data does not determine, as steps in all coordinates.
+    /// The directions that the data does not determine, as steps in all solver coordinates.
     pub undetermined: Vec<Vec<f64>>,
-    /// `R⁻¹` by rows, `R` being the triangular factor of the weighted Jacobian over the coordinates that are not held at a
-    /// bound, its columns scaled to a norm of one; empty where the data leaves a direction free.
+    /// `R⁻¹` by rows, where `R` is the triangular factor of the weighted Jacobian over the coordinates that are not
+    /// held at a bound, its columns scaled to norm one; empty where a direction is not determined.
     pub inverse: Vec<f64>,
 }
 
@@ -33,36 +33,38 @@ impl Default for Identification {
     }
 }
 
-/// Directions with a singular value below this share of the largest are not determined: moving along one
-/// by its own length changes no residual by more than rounding does.
+/// The singular value, as a fraction of the largest, below which a direction is not determined: moving along it by its
+/// own length changes no residual by more than rounding does.
 const RANK: f64 = 1e-11;
 
-/// The column-scaled, weighted Jacobian over some coordinates as its triangular factor, which has the same singular
-/// values and costs less to decompose. Holds its buffers.
+/// The column-scaled, weighted Jacobian over some coordinates, as its triangular factor: the factor has the same
+/// singular values and is cheaper to decompose. Holds its buffers.
 #[derive(Debug, Default)]
 pub struct Factor {
-    /// All coordinates, those in question or not.
+    /// The number of all coordinates.
     p: usize,
-    /// Coordinates with an effect, and the norms of their columns.
-    live: Vec<usize>,
+    /// The coordinates with an effect on the residuals.
+    effective: Vec<usize>,
+    /// The norms of their columns.
     norms: Vec<f64>,
-    dead: Vec<usize>,
-    /// As many columns as live coordinates, and rows if there are enough observations.
+    /// The coordinates without an effect.
+    without_effect: Vec<usize>,
+    /// The factor: one column per effective coordinate, and as many rows if there are enough observations.
     r: Matrix,
-    /// Its inverse by rows, where there are enough observations.
+    /// Its inverse by rows, if there are enough observations.
     inverse: Vec<f64>,
     /// Whether no singular value can be near [`RANK`].
     far_from_singular: bool,
-    /// The Jacobian column by column.
+    /// The Jacobian by columns.
     columns: Vec<f64>,
-    small: Small,
-    /// The derivatives of the parameters with respect to all coordinates.
+    workspace: SvdWorkspace,
+    /// The derivatives of the parameters with respect to all coordinates, row-major.
     transform: Vec<f64>,
 }
 
-/// What is kept to decompose small matrices.
+/// The buffers of decompositions of small matrices.
 #[derive(Debug, Default)]
-struct Small {
+struct SvdWorkspace {
     lu: Matrix,
     permutation: Vec<usize>,
     inverse_permutation: Vec<usize>,
@@ -74,38 +76,39 @@ struct Small {
 }
 
 impl Factor {
-    /// At a point, over the given coordinates.
+    /// Returns the factor at a point, over the given coordinates.
     pub fn of(problem: &Problem, at: &Linearization, free: &[usize]) -> Factor {
         let mut factor = Factor::default();
         factor.set(problem, at, free);
         factor
     }
 
-    /// The same in buffers that are there.
+    /// Sets the factor at a point, over the given coordinates.
     pub fn set(&mut self, problem: &Problem, at: &Linearization, free: &[usize]) {
-        // A parameter without effect: a column of zeros or, where one unit of the coordinate is a large step by nature,
-        // one by which that step changes the objective less than rounding of the data does.
-        let is_live = |&i: &usize| {
+        // A coordinate has no effect where its column is zero. Where one unit of the coordinate is a large step by its
+        // nature (logarithms, exponents), it also has none if that step changes the objective by less than rounding of
+        // the data.
+        let is_effective = |&i: &usize| {
             let coordinate = &problem.model.coordinates[i];
             let by_nature = coordinate.scale == Scale::Log || coordinate.role == Role::Exponent;
             let least = if by_nature { problem.floor } else { 0.0 };
             at.norms[i] * at.norms[i] > least && at.norms[i].is_finite()
         };
-        let Factor { p, live, norms, dead, r, columns: scaled, .. } = self;
+        let Factor { p, effective, norms, without_effect, r, columns: scaled, .. } = self;
         *p = at.p;
-        live.clear();
-        live.extend(free.iter().filter(|i| is_live(i)));
-        dead.clear();
-        dead.extend(free.iter().filter(|i| !is_live(i)));
+        effective.clear();
+        effective.extend(free.iter().filter(|i| is_effective(i)));
+        without_effect.clear();
+        without_effect.extend(free.iter().filter(|i| !is_effective(i)));
         norms.clear();
-        norms.extend(live.iter().map(|&i| at.norms[i]));
-        let (n, m) = (at.residual.len(), live.len());
-        // With room for what the factorisation needs.
+        norms.extend(effective.iter().map(|&i| at.norms[i]));
+        let (n, m) = (at.residual.len(), effective.len());
+        // One more column as the workspace of the factorisation.
         scaled.clear();
         scaled.resize((n + 1) * m, 0.0);
         for (k, &weight) in at.weight.iter().enumerate().filter(|(_, w)| **w != 0.0) {
             let root = weight.sqrt();
-            for (a, (&i, norm)) in live.iter().zip(norms.iter()).enumerate() {
+            for (a, (&i, norm)) in effective.iter().zip(norms.iter()).enumerate() {
                 scaled[a * n + k] = root * at.jacobian[k * at.p + i] / norm;
             }
         }
@@ -119,15 +122,15 @@ impl Factor {
         self.invert();
     }
 
-    /// Directions that the data does not determine, as steps in all coordinates.
+    /// Returns the directions that the data does not determine, as steps in all coordinates.
     pub fn undetermined(&self) -> Vec<Vec<f64>> {
         let alone = |&i: &usize| {
             let mut step = vec![0.0; self.p];
             step[i] = 1.0;
             step
         };
-        let mut undetermined: Vec<Vec<f64>> = self.dead.iter().map(alone).collect();
-        if !self.live.is_empty() && !self.far_from_singular {
+        let mut undetermined: Vec<Vec<f64>> = self.without_effect.iter().map(alone).collect();
+        if !self.effective.is_empty() && !self.far_from_singular {
             let directions = self.directions();
             let largest = directions.first().map_or(0.0, |(value, _)| *value);
             let free = directions.into_iter().filter(|(value, _)| *value <= RANK * largest);
@@ -136,14 +139,15 @@ impl Factor {
         undetermined
     }
 
-    /// The direction that the data determines worst.
+    /// Returns the direction that the data determines worst.
     pub fn weakest(&self) -> Vec<f64> {
         let undetermined = self.undetermined().into_iter().next();
         undetermined.or_else(|| self.directions().pop().map(|(_, direction)| direction)).unwrap_or_default()
     }
 
-    /// Inverts the factor, if there are enough observations. No singular value can be near [`RANK`] where the product of
-    /// the Frobenius norms of matrix and inverse, which is at least the condition number, is far below `1/RANK`.
+    /// Inverts the factor, if there are enough observations. No singular value can be near [`RANK`] where the product
+    /// of the Frobenius norms of the matrix and its inverse, which is at least the condition number, is far below
+    /// `1/RANK`.
     fn invert(&mut self) {
         let Factor { r: Matrix(r), inverse, far_from_singular, .. } = self;
         let m = r.ncols();
@@ -166,39 +170,41 @@ impl Factor {
         *far_from_singular = own * of_inverse < (1e-2 / RANK).powi(2);
     }
 
-    /// [`Identification::inverse`], where the data leaves no direction free.
+    /// Returns the inverse of the factor as in [`Identification::inverse`].
     pub fn inverse(&self) -> &[f64] {
         &self.inverse
     }
 
-    /// Singular values, largest first, with their right singular vectors as steps in all coordinates; empty where they
-    /// cannot be computed.
+    /// Returns the singular values, largest first, with their right singular vectors as steps in all coordinates; empty
+    /// where they cannot be computed.
     fn directions(&self) -> Vec<(f64, Vec<f64>)> {
         let Some((singular, vectors)) = right_singular(self.r.0.as_ref()) else { return Vec::new() };
         let direction = |k: usize| {
             let mut step = vec![0.0; self.p];
-            for (a, (&i, norm)) in self.live.iter().zip(&self.norms).enumerate() {
+            for (a, (&i, norm)) in self.effective.iter().zip(&self.norms).enumerate() {
                 step[i] = vectors[(a, k)] / norm;
             }
             (singular.get(k).copied().unwrap_or(0.0), step)
         };
-        (0..self.live.len()).map(direction).collect()
+        (0..self.effective.len()).map(direction).collect()
     }
 
-    /// Condition number of the column-scaled Jacobian with respect to the parameters themselves at `theta`, not the
-    /// solver's coordinates: what a user can compute from the table of residuals. All coordinates of the factor must have an
-    /// effect.
+    /// Returns the condition number of the column-scaled Jacobian with respect to the parameters in natural units at
+    /// `theta`: the number that a user can compute from the table of residuals. All coordinates of the factor must have
+    /// an effect.
     pub fn natural_condition(&mut self, problem: &Problem, theta: &[f64]) -> f64 {
-        let Factor { p, live, norms, r, small, transform, .. } = self;
+        let Factor { p, effective, norms, r, workspace, transform, .. } = self;
         problem.natural_jacobian_into(theta, transform);
         let coordinates = &problem.model.coordinates;
-        let transform = |a: usize, b: usize| transform[coordinates[live[a]].parameter * *p + live[b]];
-        let Small { lu, permutation, inverse_permutation, transposed, other, values, memory } = small;
-        let (n, m) = (r.0.nrows(), live.len());
+        let transform =
+            |a: usize, b: usize| transform[coordinates[effective[a]].parameter * *p + effective[b]];
+        let SvdWorkspace { lu, permutation, inverse_permutation, transposed, other, values, memory } =
+            workspace;
+        let (n, m) = (r.0.nrows(), effective.len());
         if m == 0 {
             return 1.0;
         }
-        // J = J'·T, so J' = J·T⁻¹; columns are scaled before the inversion to spare the arithmetic.
+        // J = J'·T, so J' = J·T⁻¹; columns are scaled before the inversion to recycled the arithmetic.
         values.clear();
         values.extend((0..m).map(|a| (0..m).map(|b| (transform(a, b) / norms[b]).abs()).fold(0.0, f64::max)));
         lu.set(m, m, |b, a| transform(a, b) / norms[b] / values[a]);
@@ -227,7 +233,7 @@ impl Factor {
             stack,
             Default::default(),
         );
-        // Both factors lie in one matrix.
+        // The matrix holds both triangular factors.
         let (lower, upper) = (lu.0.as_ref(), lu.0.as_ref());
         solve::solve_in_place_with_conj(lower, upper, rows, Conj::No, transposed.0.as_mut(), Par::Seq, stack);
         values.clear();
@@ -245,7 +251,7 @@ impl Factor {
     }
 }
 
-/// A matrix that is set again and again, in the same place where it does not grow.
+/// A matrix that is overwritten repeatedly without a new allocation while it does not grow.
 #[derive(Debug)]
 struct Matrix(Mat<f64>);
 
@@ -256,6 +262,7 @@ impl Default for Matrix {
 }
 
 impl Matrix {
+    /// Sets shape and entries.
     fn set(&mut self, rows: usize, columns: usize, entry: impl Fn(usize, usize) -> f64) {
         if self.0.shape() != (rows, columns) {
             self.0.resize_with(rows, columns, |_, _| 0.0);

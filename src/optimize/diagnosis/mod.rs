@@ -1,4 +1,13 @@
-//! The verdict on a fit: its status, the flags, and the sentence that says why.
+//! The diagnosis of a finished fit: its status, its flags, and the sentence that gives the reason.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | status, flags and message, from everything that is known about a fit |
+//! | `identifiability` | condition number, rank and undetermined directions of the weighted Jacobian |
+//! | `collinearity` | explanations of undetermined directions in terms of the data |
+//! | `flags` | the flags, their names and meanings |
+//!
+//! The folder starts no search and changes no estimate.
 
 pub mod collinearity;
 pub mod flags;
@@ -9,38 +18,39 @@ use crate::formula::list;
 use crate::law::{Domain, Law};
 use crate::problem::{LaneData, Problem};
 
-use self::collinearity::{Collinear, MOVES, MOVES_MUCH, few_values, movement, movers, narrow_range};
+use self::collinearity::{Collinear, MIN_MOVE, MIN_MOVE_WEAKEST, few_values, movement, movers, narrow_range};
 use self::identifiability::{Factor, Identification};
-use super::infinity::Escape;
-use super::multistart::{Searched, agreement_limit};
+use super::infinity::Divergence;
+use super::multistart::{Multistart, agreement_limit};
 use super::newton::Finished;
 use super::outcome::End;
-use super::spare::Estimated;
+use super::recycled::EstimateBuffers;
 use super::{Ending, Fit, Flag, Models, Status, Workspace};
 use crate::problem::Linearization;
 
-/// An uncertified point whose Jacobian is this ill-conditioned is probably on its way to infinity.
+/// The condition number of the Jacobian from which an uncertified point is probably on its way to infinity.
 const RUNAWAY: f64 = 3e3;
 
-/// Another optimum within this log-likelihood of the best is a rival.
+/// The difference in log-likelihood within which another optimum is a rival of the best.
 const RIVAL: f64 = 2.0;
 
-/// Of at least this many searches one alone found the optimum: it was found rarely.
+/// The number of searches from which an optimum that only one of them found counts as rarely found.
 const MANY_STARTS: usize = 8;
 
-/// Puts status, flags and message to where a fit has ended; `collinear` is what of the data moves together.
-pub(in crate::optimize) fn judge(
+/// Returns a fit with its status, flags and message; `collinear` is the pair of data expressions that are nearly
+/// collinear.
+pub(in crate::optimize) fn diagnose(
     models: &Models,
     end: End,
     collinear: Option<&Collinear>,
-    searched: &Searched,
+    multistart: &Multistart,
     workspace: &mut Workspace,
 ) -> Fit {
-    let End { problem, edges, solution: found, iterations, escape, rests } = end;
-    let Workspace { factor, spare, .. } = workspace;
+    let End { problem, edges, solution: found, iterations, divergence, is_path_limit } = end;
+    let Workspace { factor, recycled, .. } = workspace;
     let law = models.law();
-    let n_starts = searched.starts.len();
-    let Estimated { mut natural, mut at_bound, mut inverse } = spare.estimated();
+    let n_starts = multistart.starts.len();
+    let EstimateBuffers { mut natural, mut at_bound, mut inverse } = recycled.estimated();
     natural_values(law, &problem, &found, &mut natural);
     at_bound.clear();
     at_bound.resize(law.parameters.len(), false);
@@ -66,8 +76,8 @@ pub(in crate::optimize) fn judge(
         f64::INFINITY
     };
     let identification = Identification { condition, undetermined, inverse };
-    let n_agreeing = searched.agreeing(found.rows.objective, problem.floor);
-    let runner_up = searched.runner_up(found.rows.objective, problem.floor);
+    let n_agreeing = multistart.agreeing(found.rows.objective, problem.floor);
+    let runner_up = multistart.runner_up(found.rows.objective, problem.floor);
     let case = Case {
         law,
         problem: &problem,
@@ -77,13 +87,13 @@ pub(in crate::optimize) fn judge(
         natural: &natural,
         bound: (0..at_bound.len()).filter(|&i| at_bound[i]).collect(),
         identification: &identification,
-        escape,
-        rests,
+        divergence,
+        is_path_limit,
         n_free: models.full().coordinates.len(),
-        // Outcomes are points of the law's own problem.
-        twin: edges.is_empty() && has_twin(models, &problem, &found, searched),
+        // The results of searches are points of the problem without fixed parameters.
+        twin: edges.is_empty() && has_twin(models, &problem, &found, multistart),
         rival: edges.is_empty() && runner_up.is_some_and(|r| is_rival(&problem, &found, r)),
-        // Searches towards an edge end short of it.
+        // Searches towards an edge end before it, at objectives that differ.
         rare: n_starts >= MANY_STARTS && n_agreeing <= 1 && !at_bound.contains(&true),
     };
     let (status, message, flags) = case.verdict();
@@ -104,7 +114,7 @@ pub(in crate::optimize) fn judge(
     }
 }
 
-/// What the verdict is made from.
+/// The information that a diagnosis is made from.
 struct Case<'a> {
     law: &'a Law,
     problem: &'a Problem,
@@ -112,24 +122,30 @@ struct Case<'a> {
     factor: &'a Factor,
     collinear: Option<&'a Collinear>,
     natural: &'a [f64],
-    /// Parameters of the law on an edge of their domain.
+    /// The parameters of the law on an edge of their domain.
     bound: Vec<usize>,
     identification: &'a Identification,
-    escape: Option<Escape>,
-    /// Whether the point, if it is not settled, is a minimum all the same.
-    rests: bool,
+    divergence: Option<Divergence>,
+    /// Whether the regularisation path converges to the point, which is then a minimum even if it is not settled.
+    is_path_limit: bool,
+    /// The number of free parameters of the law.
     n_free: usize,
+    /// Whether other parameters give the same objective.
     twin: bool,
+    /// Whether another optimum is hardly worse.
     rival: bool,
+    /// Whether only one of many searches found the optimum.
     rare: bool,
 }
 
 impl Case<'_> {
+    /// Returns the names of parameters as a list.
     fn names(&self, which: &[usize]) -> String {
         let names: Vec<&str> = which.iter().map(|&i| self.law.parameters[i].name.as_str()).collect();
         list(&names)
     }
 
+    /// Returns status, message and flags.
     fn verdict(&self) -> (Status, String, Vec<Flag>) {
         let mut flags = Vec::new();
         let mut flag = |holds: bool, which: Flag| {
@@ -140,32 +156,32 @@ impl Case<'_> {
         };
         let n_distinct = self.problem.observations.n_distinct();
         let certified = self.found.is_settled_minimum()
-            || (self.rests && self.found.in_range && self.found.certificate.holds());
-        let escape = self.escape.as_ref();
+            || (self.is_path_limit && self.found.in_range && self.found.certificate.holds());
+        let divergence = self.divergence.as_ref();
         let directions = &self.identification.undetermined;
-        let endless = self.endless();
+        let out_of_range = self.out_of_range();
         let collinear = self.collinear;
-        let undetermined = movers(self.problem, &self.found.theta, directions, MOVES);
+        let undetermined = movers(self.problem, &self.found.theta, directions, MIN_MOVE);
         let few = few_values(self.law, self.problem, &undetermined, &self.bound);
         let finite = self.found.rows.objective.is_finite();
         let exchangeable =
             certified && (self.twin || self.rival) && collinear.is_some_and(|c| c.is_same_variable());
-        let running = !certified && escape.is_none() && self.identification.condition > RUNAWAY;
-        let weakest = if running { vec![self.factor.weakest()] } else { Vec::new() };
-        let loose = match escape {
-            Some(escape) => escape.parameters.iter().map(|(parameter, _)| *parameter).collect(),
-            None if running => movers(self.problem, &self.found.theta, &weakest, MOVES_MUCH),
+        let diverging = !certified && divergence.is_none() && self.identification.condition > RUNAWAY;
+        let weakest = if diverging { vec![self.factor.weakest()] } else { Vec::new() };
+        let affected = match divergence {
+            Some(divergence) => divergence.parameters.iter().map(|(parameter, _)| *parameter).collect(),
+            None if diverging => movers(self.problem, &self.found.theta, &weakest, MIN_MOVE_WEAKEST),
             None => undetermined.clone(),
         };
-        let narrow = narrow_range(self.law, self.problem, &loose);
+        let narrow = narrow_range(self.law, self.problem, &affected);
 
         flag(n_distinct < self.n_free, Flag::FewObservations);
         flag(n_distinct == self.n_free && self.n_free > 0, Flag::Saturated);
         flag(few.is_some(), Flag::FewValues);
         flag(narrow.is_some(), Flag::NarrowRange);
         flag(collinear.is_some(), Flag::Collinear);
-        flag(!directions.is_empty() && escape.is_none(), Flag::FreeDirection);
-        flag(escape.is_some() || !endless.is_empty() || running, Flag::Runaway);
+        flag(!directions.is_empty() && divergence.is_none(), Flag::FreeDirection);
+        flag(divergence.is_some() || !out_of_range.is_empty() || diverging, Flag::Runaway);
         flag(!self.bound.is_empty(), Flag::Edge);
         flag(self.twin, Flag::TwinOptimum);
         flag(self.rival, Flag::RivalOptimum);
@@ -179,19 +195,19 @@ impl Case<'_> {
                 self.n_free
             );
             (Status::Underdetermined, message)
-        } else if let Some(escape) = escape {
+        } else if let Some(divergence) = divergence {
             let reasons = narrow.into_iter().chain(collinear.map(|c| c.sentence.clone()));
             (
                 Status::Unbounded,
-                reasons.fold(self.no_minimum(escape), |message, reason| message + "; " + &reason),
+                reasons.fold(self.no_minimum(divergence), |message, reason| message + "; " + &reason),
             )
         } else if !directions.is_empty() && self.natural.iter().all(|x| x.is_finite()) {
             let reason = few.or(narrow).or(collinear.map(|c| c.sentence.clone()));
             (Status::Underdetermined, self.free_directions(&undetermined, reason))
-        } else if !endless.is_empty() {
+        } else if !out_of_range.is_empty() {
             let message = format!(
                 "no finite minimum: the objective has none before {} leaves the range of numbers",
-                self.names(&endless)
+                self.names(&out_of_range)
             );
             (Status::Unbounded, message)
         } else if exchangeable {
@@ -214,8 +230,8 @@ impl Case<'_> {
             } else {
                 self.found.certificate.failure()
             };
-            if running {
-                message += &self.runaway(&loose, &weakest);
+            if diverging {
+                message += &self.runaway(&affected, &weakest);
             }
             for reason in narrow.into_iter().chain(collinear.map(|c| c.sentence.clone())) {
                 message += &format!("; {reason}");
@@ -229,27 +245,27 @@ impl Case<'_> {
         (status, message, flags)
     }
 
-    /// "no finite minimum: …".
-    fn no_minimum(&self, escape: &Escape) -> String {
+    /// Returns the message "no finite minimum: …".
+    fn no_minimum(&self, divergence: &Divergence) -> String {
         let name = |i: usize| self.law.parameters[i].name.clone();
         let mut message = format!(
             "no finite minimum: the objective approaches {} as {}",
-            escape.limit,
-            escape.directions(name)
+            divergence.limit,
+            divergence.directions(name)
         );
-        if !escape.following.is_empty() {
-            message += &format!(", {} following", self.names(&escape.following));
+        if !divergence.following.is_empty() {
+            message += &format!(", {} following", self.names(&divergence.following));
         }
-        if !escape.without_effect.is_empty() {
-            message += &format!("; {} has then no effect", self.names(&escape.without_effect));
+        if !divergence.without_effect.is_empty() {
+            message += &format!("; {} has then no effect", self.names(&divergence.without_effect));
         }
-        if let Some(curve) = escape.curve {
+        if let Some(curve) = divergence.curve {
             message += &format!("; the limit is {curve}");
         }
         message
     }
 
-    /// "the data does not determine …", why, and how the parameters may be moved.
+    /// Returns the message "the data does not determine …", with the reason, and how the parameters may be moved.
     fn free_directions(&self, undetermined: &[usize], reason: Option<String>) -> String {
         let mut message = format!("the data does not determine {}", self.names(undetermined));
         let held: Vec<usize> = self.bound.iter().copied().filter(|i| !undetermined.contains(i)).collect();
@@ -260,15 +276,15 @@ impl Case<'_> {
         }
         if undetermined.len() > 1 {
             let directions = &self.identification.undetermined;
-            let movement = movement(self.law, self.problem, &self.found.theta, directions, MOVES);
+            let movement = movement(self.law, self.problem, &self.found.theta, directions, MIN_MOVE);
             message += &format!("; {movement} changes no prediction");
         }
         message
     }
 
-    /// How the parameters run away, along the weakest direction.
+    /// Returns the part of a message that says how parameters may diverge along the weakest direction.
     fn runaway(&self, parameters: &[usize], weakest: &[Vec<f64>]) -> String {
-        let movement = movement(self.law, self.problem, &self.found.theta, weakest, MOVES_MUCH);
+        let movement = movement(self.law, self.problem, &self.found.theta, weakest, MIN_MOVE_WEAKEST);
         format!(
             "; {} may be running away together: {movement} hardly changes the objective (condition number {:.1e})",
             self.names(parameters),
@@ -276,13 +292,14 @@ impl Case<'_> {
         )
     }
 
+    /// Returns names and values of parameters as a list.
     fn values(&self, which: &[usize]) -> String {
         let value = |&i: &usize| format!("`{}` = {}", self.law.parameters[i].name, self.natural[i]);
         which.iter().map(value).collect::<Vec<String>>().join(", ")
     }
 
-    /// Parameters at an end of the range of numbers: a logarithm has no zero to reach.
-    fn endless(&self) -> Vec<usize> {
+    /// Returns the parameters at an end of the range of float64.
+    fn out_of_range(&self) -> Vec<usize> {
         let coordinates = self.problem.model.coordinates.iter().zip(&self.found.theta);
         coordinates
             .filter(|(c, x)| {
@@ -295,27 +312,28 @@ impl Case<'_> {
     }
 }
 
-/// Undetermined directions that lead from a bound into the domain.
+/// Returns the undetermined directions that lead from a bound into the domain.
 ///
-/// A coordinate at its bound that the gradient does not press against it is there by chance: where the data leaves a
-/// direction free, a search follows it until it meets a bound, and the rest then looks determined.
+/// A coordinate at a bound whose multiplier (its derivative of the objective) is zero is there by chance: along a
+/// direction that the data does not determine, a search continues until it meets a bound, and the remaining coordinates
+/// then look determined.
 fn beyond_bounds(problem: &Problem, found: &Finished) -> Vec<Vec<f64>> {
-    let unpressed = |i: usize| {
+    let weakly_active = |i: usize| {
         let norm = found.rows.norms[i];
-        let pressure = found.rows.gradient[i].abs() / if norm > 0.0 { norm } else { 1.0 };
-        !found.free.contains(&i) && pressure <= found.certificate.gradient_limit
+        let multiplier = found.rows.gradient[i].abs() / if norm > 0.0 { norm } else { 1.0 };
+        !found.free.contains(&i) && multiplier <= found.certificate.gradient_limit
     };
-    let unpressed: Vec<usize> = (0..problem.p()).filter(|&i| unpressed(i)).collect();
-    if unpressed.is_empty() {
+    let weakly_active: Vec<usize> = (0..problem.p()).filter(|&i| weakly_active(i)).collect();
+    if weakly_active.is_empty() {
         return Vec::new();
     }
-    let mut free = [&found.free[..], &unpressed].concat();
+    let mut free = [&found.free[..], &weakly_active].concat();
     free.sort_unstable();
     let directions = Factor::of(problem, &found.rows, &free).undetermined();
-    // One direction can be followed forwards or backwards; some combination of several can be.
+    // A single direction must lead inside forwards or backwards; some combination of several directions always does.
     let leads_inside = |sign: f64| {
         let [direction] = directions.as_slice() else { return true };
-        unpressed.iter().all(|&i| {
+        weakly_active.iter().all(|&i| {
             let at_low = found.theta[i] <= problem.model.coordinates[i].low;
             let step = sign * direction[i];
             if at_low { step >= 0.0 } else { step <= 0.0 }
@@ -324,10 +342,10 @@ fn beyond_bounds(problem: &Problem, found: &Finished) -> Vec<Vec<f64>> {
     if leads_inside(1.0) || leads_inside(-1.0) { directions } else { Vec::new() }
 }
 
-/// Whether a search ended at the same objective elsewhere: so far that a parabola through the estimate would have
-/// risen by a thousand times the difference at which objectives still count as the same. Other parameters for the same curve
-/// are not elsewhere.
-fn has_twin(models: &Models, problem: &Problem, found: &Finished, searched: &Searched) -> bool {
+/// Returns whether a search ended at the same objective at another point: so far away that a parabola through the
+/// estimate would have risen by a thousand times the difference within which objectives agree. Equivalent parameter
+/// vectors do not count.
+fn has_twin(models: &Models, problem: &Problem, found: &Finished, multistart: &Multistart) -> bool {
     let rows = &found.rows;
     let slack = agreement_limit(rows.objective, problem.floor) - rows.objective;
     let rise = |theta: &[f64]| -> f64 {
@@ -338,7 +356,7 @@ fn has_twin(models: &Models, problem: &Problem, found: &Finished, searched: &Sea
         (0..rows.residual.len())
             .filter(|&i| rows.weight[i] > 0.0)
             .map(|i| {
-                // The weight of reweighted least squares: no loss rises faster than that.
+                // The IRLS weight bounds the loss from above.
                 let weight =
                     if rows.residual[i] == 0.0 { rows.weight[i] } else { rows.slope[i] / rows.residual[i] };
                 0.5 * weight * moved(i).powi(2)
@@ -355,23 +373,24 @@ fn has_twin(models: &Models, problem: &Problem, found: &Finished, searched: &Sea
         let natural: Vec<f64> = problem.model.coordinates.iter().map(|c| nearest[c.parameter]).collect();
         rise(&problem.coordinates(&natural))
     };
-    searched
+    multistart
         .outcomes
         .iter()
         .filter(|o| o.ending == Ending::Converged && o.objective <= rows.objective + slack)
-        .any(|o| rises(searched.ends.point(o.start)) > 1e3 * slack)
+        .any(|o| rises(multistart.ends.point(o.start)) > 1e3 * slack)
 }
 
-/// How far coordinates are moved to either side to see a corner, and the share of a derivative's size that it changes by.
-const ASIDE: f64 = 1e-8;
-const JUMPS: f64 = 1e-3;
+/// The relative step to either side of a point by which corners are detected.
+const CORNER_STEP: f64 = 1e-8;
+/// The change of a derivative across that step, as a fraction of its size, from which the point is a corner.
+const CORNER_JUMP: f64 = 1e-3;
 
-/// Whether derivatives of the prediction jump at a point.
+/// Returns whether derivatives of the prediction are discontinuous at a point.
 fn is_corner(problem: &Problem, found: &Finished) -> bool {
     let data = LaneData::spread(problem, &problem.observations.weight);
     let p = problem.p();
     (0..p).any(|i| {
-        let [low, high] = [-ASIDE, ASIDE].map(|step| {
+        let [low, high] = [-CORNER_STEP, CORNER_STEP].map(|step| {
             let mut theta = found.theta.clone();
             theta[i] += step * (1.0 + theta[i].abs());
             Linearization::at(problem, &data, &theta).jacobian
@@ -381,21 +400,22 @@ fn is_corner(problem: &Problem, found: &Finished) -> bool {
                 |jacobian: &[f64]| -> Vec<f64> { jacobian.iter().skip(j).step_by(p).copied().collect() };
             let (low, high) = (column(&low), column(&high));
             let size = low.iter().chain(&high).map(|x| x.abs()).fold(0.0, f64::max);
-            low.iter().zip(&high).any(|(a, b)| (a - b).abs() > JUMPS * size)
+            low.iter().zip(&high).any(|(a, b)| (a - b).abs() > CORNER_JUMP * size)
         })
     })
 }
 
-/// Whether an objective is so little worse that the data cannot rule its parameters out.
+/// Returns whether an objective is so little above the best that the data cannot exclude its parameters.
 fn is_rival(problem: &Problem, found: &Finished, objective: f64) -> bool {
     let least = found.rows.objective;
     let n = problem.n_weighted() as f64;
     least > 1e3 * problem.floor && 0.5 * n * (objective / least).ln() < RIVAL
 }
 
+/// Computes the parameters in natural units, fixed values exactly as given.
 fn natural_values(law: &Law, problem: &Problem, found: &Finished, natural: &mut Vec<f64>) {
     problem.natural_into(&found.theta, natural);
-    // A fixed value is reported as given, not as it comes back through arithmetic.
+    // A fixed value is reported exactly, without the rounding of coordinate transformations.
     for (value, parameter) in natural.iter_mut().zip(&law.parameters) {
         if let Domain::Fixed(fixed) = parameter.domain {
             *value = fixed;

@@ -1,10 +1,11 @@
-//! Names the curve that a law in one variable tends to where the objective has no minimum: a step, a line, an exponential.
+//! Names the curve to which a law in one variable tends where the objective has no minimum: a step, a line, an
+//! exponential.
 //!
-//! The limit of a law is not derived from its formula but recognised: the predictions near the end of the path of
-//! regularised minima are compared with the curves that such limits usually are. A curve counts as recognised where it
-//! differs from the predictions by no more than what they still changed by along the path's last step.
+//! The limit is not derived from the formula but recognised: the predictions near the end of the regularisation path
+//! are compared with the curves that such limits usually are. A curve is recognised where it differs from the
+//! predictions by no more than a multiple of their change along the last step of the path.
 
-/// Curves that are told apart, from few parameters to many.
+/// The curves that are recognised, from few parameters to many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitCurve {
     Constant,
@@ -29,19 +30,21 @@ impl std::fmt::Display for LimitCurve {
     }
 }
 
-/// Multiples of the last change by which a curve may differ from the predictions, and the least such difference, relative
-/// to their size.
-const OF_LAST_CHANGE: f64 = 3.0;
+/// The largest difference between a curve and the predictions, as a multiple of their last change.
+const CHANGE_FACTOR: f64 = 3.0;
+/// The difference, as a fraction of the size of the predictions, that is always allowed.
 const ROUNDING: f64 = 1e-9;
 
-/// Where that exceeds this share of the predictions' range, they are too far from their limit to be recognised.
-const TOO_FAR: f64 = 1e-2;
+/// The allowed difference, as a fraction of the range of the predictions, above which they are too far from their limit
+/// to be recognised.
+const MAX_RELATIVE_CHANGE: f64 = 1e-2;
 
-/// Points at different places that a curve needs beyond its parameters.
-const SPARE_PLACES: usize = 2;
+/// The number of distinct values of the variable that a curve needs beyond its parameters.
+const MIN_SPARE_POINTS: usize = 2;
 
-/// Rates of exponentials that are tried, times the range of the variable, and their number.
+/// The range of the exponential rates that are tried, times the range of the variable.
 const RATES: (f64, f64) = (1e-2, 50.0);
+/// The number of rates that are tried.
 const N_RATES: usize = 40;
 
 /// Returns the curve that predictions in one variable have at the end of a path, where it is one of those known here.
@@ -59,48 +62,53 @@ pub fn recognise(x: &[f64], before: &[f64], end: &[f64]) -> Option<LimitCurve> {
     }
     let change = rows.iter().map(|&i| (end[i] - before[i]).abs()).fold(0.0, f64::max);
     let size = y.iter().map(|y| y.abs()).fold(0.0, f64::max);
-    let tolerance = OF_LAST_CHANGE * change + ROUNDING * size;
+    let tolerance = CHANGE_FACTOR * change + ROUNDING * size;
     let range = range(&y);
-    let spare = |parameters: usize| x.len() >= parameters + SPARE_PLACES;
+    let has_points_for = |parameters: usize| x.len() >= parameters + MIN_SPARE_POINTS;
     if range <= tolerance {
-        return spare(1).then_some(LimitCurve::Constant);
+        return has_points_for(1).then_some(LimitCurve::Constant);
     }
-    if tolerance.is_nan() || tolerance > TOO_FAR * range {
+    if tolerance.is_nan() || tolerance > MAX_RELATIVE_CHANGE * range {
         return None;
     }
-    if spare(2) && is_step(&y, tolerance) {
+    if has_points_for(2) && is_step(&y, tolerance) {
         return Some(LimitCurve::Step);
     }
     let logarithms: Option<Vec<f64>> = (x[0] > 0.0).then(|| x.iter().map(|x| x.ln()).collect());
     let nearest = |candidates: [(LimitCurve, Option<f64>); 2]| {
-        let near = candidates.into_iter().filter_map(|(curve, miss)| Some((curve, miss?)));
-        near.filter(|(_, miss)| *miss <= tolerance).min_by(|a, b| a.1.total_cmp(&b.1)).map(|(curve, _)| curve)
+        let near = candidates.into_iter().filter_map(|(curve, max_residual)| Some((curve, max_residual?)));
+        near.filter(|(_, max_residual)| *max_residual <= tolerance)
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(curve, _)| curve)
     };
     let logarithms = logarithms.as_deref();
-    let line = spare(2).then(|| {
-        let [x, logarithms] = [Some(&*x), logarithms].map(|x| x.map(|x| miss(x, &y)));
+    let line = has_points_for(2).then(|| {
+        let [x, logarithms] = [Some(&*x), logarithms].map(|x| x.map(|x| max_residual(x, &y)));
         nearest([(LimitCurve::Line, x), (LimitCurve::Logarithm, logarithms)])
     });
     line.flatten().or_else(|| {
-        let [x, logarithms] = [Some(&*x), logarithms].map(|x| x.map(|x| miss_of_exponential(x, &y)));
-        spare(3).then(|| nearest([(LimitCurve::Exponential, x), (LimitCurve::Power, logarithms)])).flatten()
+        let [x, logarithms] = [Some(&*x), logarithms].map(|x| x.map(|x| max_residual_of_exponential(x, &y)));
+        has_points_for(3)
+            .then(|| nearest([(LimitCurve::Exponential, x), (LimitCurve::Power, logarithms)]))
+            .flatten()
     })
 }
 
+/// Returns the range of values.
 fn range(y: &[f64]) -> f64 {
     let (low, high) =
         y.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &y| (low.min(y), high.max(y)));
     high - low
 }
 
-/// Whether values are at one level up to some place and at another beyond it, whatever they are at the place itself.
+/// Returns whether values are constant up to some place and constant beyond it, whatever the value at the place itself.
 fn is_step(y: &[f64], tolerance: f64) -> bool {
     let level = |part: &[f64]| part.is_empty() || range(part) <= tolerance;
     (1..y.len()).any(|i| level(&y[..i]) && (level(&y[i..]) || level(&y[i + 1..])))
 }
 
-/// The largest distance of values from their least-squares line in `u`.
-fn miss(u: &[f64], y: &[f64]) -> f64 {
+/// Returns the largest residual of values from their least-squares line in `u`.
+fn max_residual(u: &[f64], y: &[f64]) -> f64 {
     let n = u.len() as f64;
     let mean = |values: &[f64]| values.iter().sum::<f64>() / n;
     let (mean_u, mean_y) = (mean(u), mean(y));
@@ -110,19 +118,19 @@ fn miss(u: &[f64], y: &[f64]) -> f64 {
         squares += (u - mean_u).powi(2);
     }
     let slope = products / squares;
-    let misses = u.iter().zip(y).map(|(u, y)| (y - mean_y - slope * (u - mean_u)).abs());
-    misses.fold(0.0, f64::max)
+    let residuals = u.iter().zip(y).map(|(u, y)| (y - mean_y - slope * (u - mean_u)).abs());
+    residuals.fold(0.0, f64::max)
 }
 
-/// The same for the best exponential of `u` among all rates.
-fn miss_of_exponential(u: &[f64], y: &[f64]) -> f64 {
+/// Returns the largest residual of values from the best exponential of `u` among all rates.
+fn max_residual_of_exponential(u: &[f64], y: &[f64]) -> f64 {
     let (first, last) = (u[0], u[u.len() - 1]);
     let of_rate = |rate: f64| {
-        // The largest value of the exponential is 1.
+        // The origin makes the largest value of the exponential 1.
         let origin = if rate > 0.0 { last } else { first };
         let exponentials: Vec<f64> = u.iter().map(|u| (rate * (u - origin) / (last - first)).exp()).collect();
-        let miss = miss(&exponentials, y);
-        if miss.is_nan() { f64::INFINITY } else { miss }
+        let max_residual = max_residual(&exponentials, y);
+        if max_residual.is_nan() { f64::INFINITY } else { max_residual }
     };
     let step = (RATES.1 / RATES.0).ln() / (N_RATES - 1) as f64;
     let best_of_sign = |sign: f64| {
@@ -148,7 +156,7 @@ fn miss_of_exponential(u: &[f64], y: &[f64]) -> f64 {
 mod tests {
     use super::{LimitCurve, recognise};
 
-    /// Recognises a curve to which predictions have come within a thousandth.
+    /// Recognises a curve from predictions that differ from it by less than a thousandth.
     fn recognised(curve: impl Fn(f64) -> f64) -> Option<LimitCurve> {
         let x: Vec<f64> = (1..=20).map(f64::from).collect();
         let near = |distance: f64| -> Vec<f64> {

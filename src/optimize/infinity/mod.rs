@@ -1,22 +1,32 @@
-//! Whether the objective has a finite minimum, or only flattens towards infinity.
+//! Decides whether the objective has a finite minimum or only flattens towards infinity.
 //!
 //! # Method
 //!
-//! A point whose Newton step is not small against its coordinates, that could not be certified, or that leaves a direction
-//! free is judged by a path. To the objective `F(θ)` is added `½·λ·Σ((θ − m)/u)²` over the coordinates in which the
-//! prediction is not linear, `m` and `u` being the middle and the half-width of the region where the law's starts are
-//! drawn. The minimum of the sum is finite and unique along every flat direction. As `λ` falls, it
+//! A point is examined where its Newton step is not small against its coordinates, where it could not be certified, or
+//! where the data does not determine a direction. A penalty `½·λ·Σ((θ − m)/u)²` over the coordinates in which the
+//! prediction is not linear is added to the objective `F(θ)`, with `m` and `u` the middle and the half-width of the
+//! region from which starts are drawn. The penalised minimum is finite, and unique along every flat direction. As `λ`
+//! falls, the path of these minima
 //!
-//! * comes to rest where `F` has a finite minimum: what `λ` moves it by is proportional to `λ`;
-//! * rests at `m` along a direction that changes nothing, so that the data leaves a direction free there too;
-//! * goes on without end where `F` only flattens: where `F` approaches its limit as `exp(−t)` or a power of `t`, by the
-//!   same distance, or in the same proportion, for every decade of `λ`.
+//! * converges where `F` has a finite minimum: its distance from the minimum is proportional to `λ`;
+//! * stays at `m` along a direction that has no effect, which the data then does not determine;
+//! * diverges where `F` only flattens: where `F` approaches its limit as `exp(−t)` or a power of `t`, the path moves by
+//!   the same distance, or by the same factor, for every decade of `λ`.
 //!
-//! So what counts is how far the path goes in its last steps, compared with the steps before. The limit, the parameters
-//! that leave all bounds and those that make no difference any more are read off the path's end.
+//! So the criterion is the length of the path's last steps compared with the steps before. The limit of the objective,
+//! the parameters that diverge and those without effect in the limit are read off the end of the path. The result
+//! depends on the law, the data and the point only.
 //!
-//! Nothing but the law, the data and the point enters. (Regularisation paths: Tikhonov 1963; Hoerl & Kennard 1970. That a
-//! least-squares problem of exponentials may have no minimum: Demidenko 1989, Wynn & Bloomfield 1971.)
+//! Sources: regularisation paths, Tikhonov 1963 and Hoerl & Kennard 1970; least squares of exponentials without a
+//! minimum, Demidenko 1989 and Wynn & Bloomfield 1971.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | the criterion, parameters that diverge, parameters without a finite interval |
+//! | `regularization_path` | penalised minima for one penalty after the other |
+//! | `limit_curve` | the kind of curve that the predictions tend to |
+//!
+//! The folder knows nothing of searches from other starts or of the status of a fit.
 
 mod limit_curve;
 mod regularization_path;
@@ -31,65 +41,69 @@ use crate::law::Residual;
 use crate::problem::{LaneData, Problem};
 
 use self::limit_curve::{LimitCurve, recognise};
-use self::regularization_path::{Order, Path, Place, in_chart};
+use self::regularization_path::{Order, Path, PathPoint, step_in_chart};
 use super::models::Models;
 use super::newton::{Finished, Region, minimise, minimise_within, resolution};
 use super::starts::StartWorkspace;
 use crate::problem::Linearization;
 
-/// A path has come to rest where its last step is below this share of the one before, or of the coordinates.
-const RESTS: f64 = 0.1;
-const STANDS_STILL: f64 = 1e-4;
+/// The ratio of the path's last step to the one before, below which the path has converged.
+const CONVERGED_RATIO: f64 = 0.1;
+/// The length of the path's last step below which it has converged.
+const CONVERGED_STEP: f64 = 1e-4;
 
-/// A path that ends above the point that is judged by more than this, relatively, is in another valley.
-const HIGHER: f64 = 1e-2;
+/// The relative rise of the objective from the examined point to the end of the path, above which the path belongs to
+/// another minimum.
+const MAX_RISE: f64 = 1e-2;
 
-/// A parameter that changes by more than this share of itself along the last step of a path without end takes part.
-/// One that changes by more than the second share follows.
-const TAKES_PART: f64 = 0.02;
-const FOLLOWS: f64 = 1e-3;
+/// The relative change of a parameter along the last step of a diverging path from which it is one of the diverging
+/// parameters.
+const DIVERGING_CHANGE: f64 = 0.02;
+/// The relative change from which a parameter is said to follow the diverging ones.
+const FOLLOWING_CHANGE: f64 = 1e-3;
 
-/// A parameter that changes the residuals by less than this share of them, in squares, when it is changed by as much as
-/// itself, and by less than the second share of what it was a step before, has no effect in the limit.
+/// The effect of a relative change of a parameter on the residuals, in squares and as a fraction of the objective,
+/// below which it may have no effect in the limit.
 const SMALL_EFFECT: f64 = 1e-3;
-const SMALLER: f64 = 0.3;
+/// The ratio of that effect to the effect one step before, below which the effect vanishes in the limit.
+const EFFECT_RATIO: f64 = 0.3;
 
-/// A coordinate of which the interval reaches no farther than this, in its chart, ends there.
-const FAR_REACHING: f64 = 0.5;
+/// The half-length of an interval in the coordinate's chart below which its end is finite.
+const MIN_REACH: f64 = 0.5;
 
-/// Iterations without a penalty, where the path has come to rest.
-const MOST_AT_REST: u32 = 50;
+/// The number of iterations without a penalty after the path has converged.
+const MAX_ITERATIONS: u32 = 50;
 
-/// A parameter that grows by more than this factor while the step along a path doubles has no end.
-const DIVERGES: f64 = 1.5;
+/// The factor by which a parameter must grow when a step along the path doubles, to count as unbounded.
+const MIN_GROWTH: f64 = 1.5;
 
-/// What the objective does around a point.
+/// The behaviour of the objective on the regularisation path from a point.
 #[derive(Clone, Debug)]
-pub enum Landscape {
-    /// It has a finite minimum, near this point.
+pub enum LimitBehaviour {
+    /// There is a finite minimum, near this point.
     Minimum(Finished),
-    /// It has a limit, but no minimum; a point on the way there.
-    Unbounded(Escape, Finished),
-    /// The path led elsewhere.
+    /// There is an infimum but no minimum; the point lies on the way to it.
+    Unbounded(Divergence, Finished),
+    /// The path belongs to another minimum, or could not be followed.
     Unknown,
 }
 
-/// How the objective falls without end.
+/// How parameters diverge while the objective approaches its infimum.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Escape {
-    /// The law's parameters that leave all bounds, or go to zero, and where to.
+pub struct Divergence {
+    /// The law's parameters that diverge or tend to zero, and where to.
     pub parameters: Vec<(usize, Towards)>,
-    /// Those that stay finite but have not come to rest: they make up for the others.
+    /// The parameters that stay finite but have not converged: they compensate the others.
     pub following: Vec<usize>,
-    /// Those that make no difference in the limit.
+    /// The parameters without effect in the limit.
     pub without_effect: Vec<usize>,
-    /// The lowest objective on the way.
+    /// The lowest objective on the path.
     pub limit: f64,
-    /// The curve that the predictions tend to, where its kind is known.
+    /// The kind of curve that the predictions tend to, where it is known.
     pub curve: Option<LimitCurve>,
 }
 
-/// Where a parameter goes.
+/// The limit of a diverging parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Towards {
     Infinity,
@@ -107,8 +121,8 @@ impl std::fmt::Display for Towards {
     }
 }
 
-impl Escape {
-    /// "`c`, `d` → ∞, `b` → 0".
+impl Divergence {
+    /// Returns a phrase such as "`c`, `d` → ∞, `b` → 0".
     pub fn directions(&self, name: impl Fn(usize) -> String) -> String {
         let mut phrases = Vec::new();
         for towards in [Towards::Infinity, Towards::MinusInfinity, Towards::Zero] {
@@ -121,88 +135,92 @@ impl Escape {
         phrases.join(", ")
     }
 
-    /// Whether parameters go to zero and nowhere else: to the edge of their domains, which may be a legitimate answer.
+    /// Returns whether parameters tend to zero and nowhere else: to the edge of their domains, which may be a
+    /// legitimate estimate.
     pub fn is_edge(&self) -> bool {
         self.parameters.iter().all(|(_, towards)| *towards == Towards::Zero)
     }
 }
 
-/// Follows the path from a point: at first under large penalties, which leave no valley that is hard to follow; where that
-/// leads into another valley, under small ones first.
-pub fn landscape(
+/// Follows the regularisation path from a point, at first from large penalties down, which make the minimisation well
+/// conditioned. Where that path belongs to another minimum, it is followed from small penalties up.
+pub fn limit_behaviour(
     models: &Models,
     problem: &Problem,
     from: &Finished,
-    drafts: &mut StartWorkspace,
-) -> Landscape {
-    let mut path = Path::new(models, problem, from, drafts);
+    workspace: &mut StartWorkspace,
+) -> LimitBehaviour {
+    let mut path = Path::new(models, problem, from, workspace);
     for order in [Order::LargestFirst, Order::LeastFirst] {
         path.follow(order);
-        let found = read(problem, &path, from);
-        if !matches!(found, Landscape::Unknown) {
+        let found = classify(problem, &path, from);
+        if !matches!(found, LimitBehaviour::Unknown) {
             return found;
         }
     }
-    Landscape::Unknown
+    LimitBehaviour::Unknown
 }
 
-/// How far a coordinate may go, as far as a parabola tells, and what the objective may rise by.
+/// The end of a coordinate's interval in the quadratic approximation.
 #[derive(Clone, Copy, Debug)]
 pub struct Reach {
     pub coordinate: usize,
-    /// In the coordinate's units, one way.
+    /// The half-length of the interval, in solver coordinates.
     pub distance: f64,
+    /// The rise of the objective at the end of the interval.
     pub rise: f64,
 }
 
-/// Intervals reach no farther than this many times what they would if residuals were alike.
-const UNLIKE: f64 = 10.0;
+/// The largest ratio of a half-length to the one that follows from residuals of equal variance.
+const MAX_REACH_RATIO: f64 = 10.0;
 
-/// Whether an interval of a coordinate, which is known roughly, is worth following.
-pub fn may_be_endless(
+/// Returns whether the interval of a coordinate, whose half-length is known approximately, may have an infinite end.
+pub fn may_be_unbounded(
     models: &Models,
     (problem, from): (&Problem, &Finished),
     coordinate: usize,
-    roughly: Option<f64>,
+    approximate: Option<f64>,
 ) -> bool {
-    let Some(roughly) = roughly else { return true };
-    in_chart(models, problem, from, coordinate, UNLIKE * roughly).is_some_and(|step| step > FAR_REACHING)
+    let Some(approximate) = approximate else { return true };
+    step_in_chart(models, problem, from, coordinate, MAX_REACH_RATIO * approximate)
+        .is_some_and(|step| step > MIN_REACH)
 }
 
-/// The parameters of the law that the data does not keep from leaving all bounds, and where to: with coordinates that can be
-/// followed to the end of their charts while the objective stays within reach of its minimum.
+/// Returns the parameters of the law that the data does not bound, and where they diverge to: those whose coordinates
+/// can be followed to the end of their charts while the objective stays below its rise at the end of the interval.
 ///
-/// Coordinates that are known to a small part of their unit are not followed: the parabola would have to flatten within it.
-pub fn endless(
+/// Coordinates that are known to a small part of their unit are not followed: the objective would have to leave its
+/// quadratic approximation within that part.
+pub fn unbounded_parameters(
     models: &Models,
     (problem, from): (&Problem, &Finished),
     reaches: &[Reach],
-    drafts: &mut StartWorkspace,
+    workspace: &mut StartWorkspace,
 ) -> Vec<(usize, Towards)> {
     if reaches.is_empty() {
         return Vec::new();
     }
-    let mut path = Path::new(models, problem, from, drafts);
+    let mut path = Path::new(models, problem, from, workspace);
     let mut found: Vec<(usize, Towards)> = Vec::new();
     for reach in reaches {
-        let Some(step) = in_chart(models, problem, from, reach.coordinate, reach.distance)
-            .filter(|step| *step > FAR_REACHING)
+        let Some(step) = step_in_chart(models, problem, from, reach.coordinate, reach.distance)
+            .filter(|step| *step > MIN_REACH)
         else {
             continue;
         };
         let level = from.rows.objective + reach.rise;
         for step in [step, -step] {
-            // Steps are doubled, so that the last one is long whatever the first.
+            // Steps are doubled, so the last one is long whatever the first.
             if path.stays_below(reach.coordinate, step.clamp(-1.0, 1.0), level)
-                && let [.., last, end] = path.places.as_slice()
+                && let [.., last, end] = path.points.as_slice()
             {
-                // The path shows that the coordinate has no end. Of the others, those that the prediction is linear in
-                // are as free; the rest may move within bounds of their own, and are followed themselves.
+                // The path shows that this coordinate is unbounded. Coordinates in which the prediction is linear are
+                // unbounded with it; the others may move within bounds of their own and are followed separately.
                 let (near, far) = (problem.natural(&last.theta), problem.natural(&end.theta));
                 let coordinates = &problem.model.coordinates;
                 let follows = |i: usize| {
                     let is_linear = |c: &&Coordinate| c.parameter == i && c.is_conditionally_linear();
-                    coordinates.iter().any(|c| is_linear(&c)) && far[i].abs() > DIVERGES * near[i].abs()
+                    coordinates.iter().any(|c| is_linear(&c)) && far[i].abs() > MIN_GROWTH * near[i].abs()
                 };
                 let (parameters, _) = moving(problem, &near, &far);
                 let own = coordinates[reach.coordinate].parameter;
@@ -213,41 +231,41 @@ pub fn endless(
     found
 }
 
-/// What a path that has been followed says.
-fn read(problem: &Problem, path: &Path, from: &Finished) -> Landscape {
-    let places = &path.places;
-    let [.., last, end] = places.as_slice() else { return Landscape::Unknown };
-    if end.objective > from.rows.objective * (1.0 + HIGHER) + path.scale * HIGHER {
-        return Landscape::Unknown;
+/// Returns the behaviour of the objective on a path that has been followed.
+fn classify(problem: &Problem, path: &Path, from: &Finished) -> LimitBehaviour {
+    let points = &path.points;
+    let [.., last, end] = points.as_slice() else { return LimitBehaviour::Unknown };
+    if end.objective > from.rows.objective * (1.0 + MAX_RISE) + path.scale * MAX_RISE {
+        return LimitBehaviour::Unknown;
     }
-    let steps: Vec<f64> = places.windows(2).map(|pair| pair[0].distance(&pair[1])).collect();
-    let rests = match steps.as_slice() {
-        [.., before, last] => *last < STANDS_STILL || *last < RESTS * before,
-        _ => return Landscape::Unknown,
+    let steps: Vec<f64> = points.windows(2).map(|pair| pair[0].distance(&pair[1])).collect();
+    let converges = match steps.as_slice() {
+        [.., before, last] => *last < CONVERGED_STEP || *last < CONVERGED_RATIO * before,
+        _ => return LimitBehaviour::Unknown,
     };
     let weight = &problem.observations.weight;
-    if rests {
+    if converges {
         let region = Region::of(problem).beyond_range();
-        let found = minimise_within(problem, region, weight, &end.theta, MOST_AT_REST);
-        // A minimum at parameters that are no numbers is none.
+        let found = minimise_within(problem, region, weight, &end.theta, MAX_ITERATIONS);
+        // A minimum must have finite parameters.
         match found {
-            None => return Landscape::Unknown,
-            Some(found) if found.in_range => return Landscape::Minimum(found),
+            None => return LimitBehaviour::Unknown,
+            Some(found) if found.in_range => return LimitBehaviour::Minimum(found),
             Some(_) => {}
         }
     }
-    let limit = places.iter().map(|place| place.objective).fold(f64::INFINITY, f64::min);
-    let escape = escape(problem, last, end, limit, from);
-    if escape.parameters.is_empty() {
-        return Landscape::Unknown;
+    let limit = points.iter().map(|point| point.objective).fold(f64::INFINITY, f64::min);
+    let divergence = divergence(problem, last, end, limit, from);
+    if divergence.parameters.is_empty() {
+        return LimitBehaviour::Unknown;
     }
-    let is_finite = |place: &&Place| problem.natural(&place.theta).iter().all(|x| x.is_finite());
-    let finite = places.iter().rev().find(is_finite);
-    let point = finite.and_then(|place| minimise(problem, weight, &place.theta, 0));
-    point.map_or(Landscape::Unknown, |point| Landscape::Unbounded(escape, point))
+    let is_finite = |point: &&PathPoint| problem.natural(&point.theta).iter().all(|x| x.is_finite());
+    let finite = points.iter().rev().find(is_finite);
+    let point = finite.and_then(|point| minimise(problem, weight, &point.theta, 0));
+    point.map_or(LimitBehaviour::Unknown, |point| LimitBehaviour::Unbounded(divergence, point))
 }
 
-/// The curve that predictions in one variable tend to.
+/// Returns the kind of curve that predictions in one variable tend to.
 fn limit_curve(problem: &Problem, before: &Linearization, end: &Linearization) -> Option<LimitCurve> {
     let sources = &problem.model.sources;
     let all: BTreeSet<&str> = sources.iter().flat_map(names).collect();
@@ -270,13 +288,13 @@ fn limit_curve(problem: &Problem, before: &Linearization, end: &Linearization) -
     recognise(&values, &before, &end)
 }
 
-/// Whether zero is an end of a coordinate's domain.
+/// Returns whether zero is an end of a coordinate's domain.
 fn ends_at_zero(coordinate: &Coordinate) -> bool {
     coordinate.scale == Scale::Log || coordinate.low == 0.0 || coordinate.high == 0.0
 }
 
-/// Which parameters of the law leave all bounds or go to zero along a step from `near` to `far`, natural units, and which
-/// follow without coming to rest.
+/// Returns the parameters of the law that diverge or tend to zero along a step from `near` to `far` (natural units),
+/// and those that follow without converging.
 fn moving(problem: &Problem, near: &[f64], far: &[f64]) -> (Vec<(usize, Towards)>, Vec<usize>) {
     let size = largest_response(problem);
     let (mut parameters, mut following) = (Vec::new(), Vec::new());
@@ -286,14 +304,15 @@ fn moving(problem: &Problem, near: &[f64], far: &[f64]) -> (Vec<(usize, Towards)
             Role::Offset | Role::LowEnd | Role::HighEnd => size.max(near[i].abs()),
             _ => near[i].abs(),
         };
-        let grows = !far[i].is_finite() || far[i].abs() > unit * (1.0 + TAKES_PART);
-        let shrinks = far[i].abs() < near[i].abs() / (1.0 + TAKES_PART);
+        let grows = !far[i].is_finite() || far[i].abs() > unit * (1.0 + DIVERGING_CHANGE);
+        let shrinks = far[i].abs() < near[i].abs() / (1.0 + DIVERGING_CHANGE);
         if grows {
             let up = far[i] > 0.0 || far[i].is_nan();
             parameters.push((i, if up { Towards::Infinity } else { Towards::MinusInfinity }));
         } else if shrinks && ends_at_zero(coordinate) {
             parameters.push((i, Towards::Zero));
-        } else if !coordinate.is_conditionally_linear() && (far[i] - near[i]).abs() > FOLLOWS * near[i].abs()
+        } else if !coordinate.is_conditionally_linear()
+            && (far[i] - near[i]).abs() > FOLLOWING_CHANGE * near[i].abs()
         {
             following.push(i);
         }
@@ -301,17 +320,24 @@ fn moving(problem: &Problem, near: &[f64], far: &[f64]) -> (Vec<(usize, Towards)
     (parameters, following)
 }
 
+/// Returns the largest absolute response.
 fn largest_response(problem: &Problem) -> f64 {
     problem.observations.response.iter().map(|y| y.abs()).fold(0.0, f64::max)
 }
 
-/// Which parameters take part in a path without end, by its last step.
-fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finished) -> Escape {
+/// Returns how parameters diverge along the last step of a path.
+fn divergence(
+    problem: &Problem,
+    last: &PathPoint,
+    end: &PathPoint,
+    limit: f64,
+    from: &Finished,
+) -> Divergence {
     let (near, far) = (problem.natural(&last.theta), problem.natural(&end.theta));
     let (parameters, mut following) = moving(problem, &near, &far);
     let size = largest_response(problem);
     let data = LaneData::spread(problem, &problem.observations.weight);
-    let [before, rows] = [last, end].map(|place| Linearization::at(problem, &data, &place.theta));
+    let [before, rows] = [last, end].map(|point| Linearization::at(problem, &data, &point.theta));
     let slack = problem.floor + resolution(&from.theta, &from.rows);
     let without_effect = |&i: &usize| {
         let coordinate = &problem.model.coordinates[i];
@@ -322,7 +348,7 @@ fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finis
         };
         let moved = |rows: &Linearization| (rows.norms[i] * unit).powi(2);
         let (there, here) = (moved(&before), moved(&rows));
-        let vanishes = here < SMALL_EFFECT * limit && here < there * SMALLER;
+        let vanishes = here < SMALL_EFFECT * limit && here < there * EFFECT_RATIO;
         let takes_part = parameters.iter().any(|(p, _)| *p == coordinate.parameter);
         (vanishes || here <= slack) && !takes_part
     };
@@ -330,5 +356,5 @@ fn escape(problem: &Problem, last: &Place, end: &Place, limit: f64, from: &Finis
         (0..problem.p()).filter(without_effect).map(|i| problem.model.coordinates[i].parameter).collect();
     following.retain(|i| !without_effect.contains(i));
     let curve = limit_curve(problem, &before, &rows);
-    Escape { parameters, following, without_effect, limit, curve }
+    Divergence { parameters, following, without_effect, limit, curve }
 }

@@ -1,16 +1,15 @@
-//! The path of regularised minima: `F(θ) + ½·λ·Σ φ(θ)²` for one `λ` after the other.
+//! The regularisation path: minima of `F(θ) + ½·λ·Σ φ(θ)²` for one penalty `λ` after the other.
 //!
-//! The sum goes over the coordinates in which the prediction is not linear; amplitudes and offsets take their best values
-//! for them at every point (variable projection: Golub & Pereyra 1973), so that valleys along which an amplitude makes up
-//! for the others are none.
+//! The sum is over the outer coordinates, in which the prediction is not linear. The inner ones, amplitudes and
+//! offsets, take their best values at every point (variable projection: Golub & Pereyra 1973).
 //!
-//! Each coordinate has a chart `φ(θ)` that is zero in the middle of the region where the law's starts are drawn, of the
-//! order of one within it, and logarithmic far out: the inverse hyperbolic sine of a coordinate without bounds, the
-//! logarithm of the distance from a bound. So the sum has a minimum at finite `φ` along every direction in which `F` is
-//! flat.
+//! Each outer coordinate has a chart `φ(θ)` that is zero in the middle of the region from which starts are drawn, of
+//! the order of one within it, and logarithmic far out: the inverse hyperbolic sine for a coordinate without bounds,
+//! the logarithm of the distance from a bound. So the penalised objective has a minimum at finite `φ` along every
+//! direction in which `F` is flat.
 //!
-//! Newton's method on the exact Hessian of the projected sum (a Schur complement), its steps
-//! cut to a trust region.
+//! The minimisation is Newton's method on the exact Hessian of the projected sum (a Schur complement), with steps cut
+//! to a trust region.
 
 use crate::compile::{Coordinate, Role, Scale};
 use crate::problem::{LaneData, Problem};
@@ -24,105 +23,112 @@ use crate::optimize::starts::StartWorkspace;
 use crate::optimize::starts::{Starts, start_region};
 use crate::problem::Linearization;
 
-/// Penalties, as shares of the objective: each a hundredth of the one before, and as small as normal equations resolve.
+/// The penalties, as fractions of the objective: each a hundredth of the one before, down to what normal equations
+/// resolve.
 const PENALTIES: [f64; 5] = [1e-1, 1e-3, 1e-5, 1e-7, 1e-9];
 
-/// Where the fit is exact, penalties are shares of this part of the responses' sum of squares.
-const EXACT: f64 = 1e-8;
+/// The fraction of the responses' sum of squares that replaces the objective where the fit is exact.
+const EXACT_FIT: f64 = 1e-8;
 
-/// Evaluations for each penalty.
-const MOST_EVALUATIONS: usize = 80;
+/// The largest number of evaluations per penalty.
+const MAX_EVALUATIONS: usize = 80;
 
-/// A minimum of the sum counts as found where a step promises less than this share of the penalty's own curvature.
-const FOUND: f64 = 1e-4;
+/// The predicted decrease, as a fraction of the penalty, below which a penalised minimum is found.
+const TOLERANCE: f64 = 1e-4;
 
-/// Iterations for the inner coordinates.
-const MOST_INNER: u32 = 40;
+/// The number of iterations for the inner coordinates.
+const MAX_INNER_ITERATIONS: u32 = 40;
 
-/// The first step changes no chart by more than the first of these, none by more than the second; after one that gains little, by no more than this share of it; a step that
-/// must be shorter than the last finds nothing.
-const FIRST: f64 = 2.0;
-const LONGEST: f64 = 64.0;
-const SHORTER: f64 = 0.3;
-const SHORTEST: f64 = 1e-6;
+/// The first trust radius: the largest change of a chart in one step.
+const FIRST_RADIUS: f64 = 2.0;
+/// The largest trust radius.
+const MAX_RADIUS: f64 = 64.0;
+/// The trust radius after a step of low gain ratio, as a fraction of that step.
+const RADIUS_SHRINK: f64 = 0.3;
+/// The trust radius below which the minimisation fails.
+const MIN_RADIUS: f64 = 1e-6;
 
-/// A coordinate is followed so far in its chart, and from the second of these on as far as numbers allow.
-const FARTHEST: f64 = 64.0;
-const FAR: f64 = 8.0;
+/// The largest distance in its chart over which a coordinate is followed.
+const MAX_CHART_STEP: f64 = 64.0;
+/// The distance in its chart beyond which a coordinate may reach the end of the range of float64.
+const FAR_CHART_STEP: f64 = 8.0;
 
-/// Whether the objective is below a level is told to this share of how far that is above the minimum; to the same share,
-/// from the second on, whether it has levelled out between a step and twice the step.
-const CLEARLY: f64 = 1e-2;
-const LEVEL_FROM: f64 = 2.0;
+/// The accuracy of the objective, as a fraction of its rise to a level, with which it is compared with the level; also
+/// the largest change between two steps at which the objective has levelled out.
+const LEVEL_TOLERANCE: f64 = 1e-2;
+/// The distance in its chart from which the objective may have levelled out.
+const MIN_LEVEL_STEP: f64 = 2.0;
 
-/// In what order penalties are taken.
+/// The order of the penalties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     LargestFirst,
     LeastFirst,
 }
 
-/// A minimum of the sum.
+/// A penalised minimum.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct PathPoint {
+    /// The point in solver coordinates.
     pub theta: Vec<f64>,
-    /// In the charts.
+    /// The outer coordinates in their charts.
     pub phi: Vec<f64>,
-    /// Without the penalty.
+    /// The objective without the penalty.
     pub objective: f64,
 }
 
-impl Place {
-    /// The largest change of a chart from here to another place.
-    pub fn distance(&self, other: &Place) -> f64 {
+impl PathPoint {
+    /// Returns the largest change of a chart between two points.
+    pub fn distance(&self, other: &PathPoint) -> f64 {
         self.phi.iter().zip(&other.phi).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
     }
 }
 
-/// How a coordinate is seen.
+/// The chart of a coordinate.
 #[derive(Clone, Copy, Debug)]
 enum Chart {
     /// `(θ − middle)/width`.
-    Straight { middle: f64, width: f64 },
+    Affine { middle: f64, width: f64 },
     /// `asinh((θ − middle)/width)`.
-    BothWays { middle: f64, width: f64 },
+    Asinh { middle: f64, width: f64 },
     /// `log((θ − bound)/width)`; the width is negative where the bound is an upper one.
-    FromBound { bound: f64, width: f64 },
+    LogDistance { bound: f64, width: f64 },
 }
 
 impl Chart {
-    /// How a coordinate is seen of which the middle and the half-width of the start region are known.
+    /// Returns the chart of a coordinate, given the middle and half-width of its start region.
     fn of(coordinate: &Coordinate, (middle, width): (f64, f64)) -> Chart {
         let width = if width > 0.0 { width } else { 1.0 };
         let Coordinate { low, high, .. } = *coordinate;
         match coordinate.scale {
-            Scale::Log => Chart::Straight { middle, width: width.max(1.0) },
+            Scale::Log => Chart::Affine { middle, width: width.max(1.0) },
             Scale::Linear if low.is_finite() => {
-                Chart::FromBound { bound: low, width: (middle - low).max(f64::MIN_POSITIVE) }
+                Chart::LogDistance { bound: low, width: (middle - low).max(f64::MIN_POSITIVE) }
             }
             Scale::Linear if high.is_finite() => {
-                Chart::FromBound { bound: high, width: (middle - high).min(-f64::MIN_POSITIVE) }
+                Chart::LogDistance { bound: high, width: (middle - high).min(-f64::MIN_POSITIVE) }
             }
-            Scale::Linear => Chart::BothWays { middle, width },
+            Scale::Linear => Chart::Asinh { middle, width },
         }
     }
 
+    /// Returns the value in the chart.
     fn phi(self, theta: f64) -> f64 {
         match self {
-            Chart::Straight { middle, width } => (theta - middle) / width,
-            Chart::BothWays { middle, width } => ((theta - middle) / width).asinh(),
-            Chart::FromBound { bound, width } => ((theta - bound) / width).ln(),
+            Chart::Affine { middle, width } => (theta - middle) / width,
+            Chart::Asinh { middle, width } => ((theta - middle) / width).asinh(),
+            Chart::LogDistance { bound, width } => ((theta - bound) / width).ln(),
         }
     }
 
-    /// `θ` and its first two derivatives with respect to `φ`.
+    /// Returns `θ` and its first two derivatives with respect to `φ`.
     fn theta(self, phi: f64) -> [f64; 3] {
         match self {
-            Chart::Straight { middle, width } => [middle + width * phi, width, 0.0],
-            Chart::BothWays { middle, width } => {
+            Chart::Affine { middle, width } => [middle + width * phi, width, 0.0],
+            Chart::Asinh { middle, width } => {
                 [middle + width * phi.sinh(), width * phi.cosh(), width * phi.sinh()]
             }
-            Chart::FromBound { bound, width } => {
+            Chart::LogDistance { bound, width } => {
                 let distance = width * phi.exp();
                 [bound + distance, distance, distance]
             }
@@ -130,61 +136,68 @@ impl Chart {
     }
 }
 
-/// A path that is followed.
+/// A regularisation path.
 pub struct Path<'a> {
     models: &'a Models,
     problem: &'a Problem,
-    drafts: &'a mut StartWorkspace,
+    workspace: &'a mut StartWorkspace,
     data: LaneData,
-    /// Coordinates that are followed, and how they are seen.
+    /// The outer coordinates, which are penalised.
     outer: Vec<usize>,
+    /// The charts of the outer coordinates.
     charts: Vec<Chart>,
-    /// Coordinates that take their best values.
+    /// The inner coordinates, which take their best values.
     inner: Vec<usize>,
-    /// A coordinate that is held, and where.
+    /// A coordinate that is held, and its value.
     held: Option<(usize, f64)>,
-    /// The point it begins at.
+    /// The point at which the path begins.
     start: Vec<f64>,
-    /// The objective there, and what penalties are shares of.
+    /// The objective at that point.
     objective: f64,
+    /// The objective that penalties are fractions of.
     pub scale: f64,
-    pub places: Vec<Place>,
+    /// The penalised minima, by falling penalty.
+    pub points: Vec<PathPoint>,
 }
 
-/// How a step goes on from a point: straight in the charts, or in the coordinates themselves.
+/// The model that a step minimises, and the space in which the step is straight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Along {
+enum StepModel {
+    /// Newton's model, straight in the charts.
     Charts,
+    /// Newton's model, straight in the coordinates.
     Coordinates,
-    /// In the charts, by the majorant.
+    /// The majorant of iteratively reweighted least squares, straight in the charts.
     Majorant,
 }
 
-/// The projected sum at a point: its value, and its gradient and Hessian (square, by rows) over the outer coordinates.
-/// Steps are measured in the charts; in the coordinates themselves they are as long to first order.
+/// The projected, penalised objective at a point: its value, and its gradient and Hessian (square, by rows) over the
+/// outer coordinates. Steps are measured in the charts; steps in the coordinates have the same length to first order.
 #[derive(Clone)]
-struct Sum {
+struct PenalizedObjective {
     phi: Vec<f64>,
     theta: Vec<f64>,
     objective: f64,
     value: f64,
     gradient: Vec<f64>,
     gauss_newton: Vec<f64>,
-    /// The Hessian along the charts, and what its diagonal has less along the coordinates.
+    /// The Hessian with respect to the charts.
     hessian: Vec<f64>,
-    bend: Vec<f64>,
-    /// Gauss-Newton's matrix of losses that rise no less anywhere.
+    /// The part of the Hessian's diagonal that is due to the curvature of the charts.
+    chart_curvature: Vec<f64>,
+    /// The Gauss–Newton matrix of iteratively reweighted least squares, which bounds the loss from above.
     majorant: Vec<f64>,
-    /// `∂θ/∂φ`, and whether a step along the coordinates goes straight in this one: next to a bound it would leave the
-    /// domain.
+    /// `∂θ/∂φ`.
     slope: Vec<f64>,
-    straight: Vec<bool>,
-    /// How the inner coordinates follow the outer ones, to first order: by inner coordinate.
-    follow: Vec<f64>,
+    /// Whether a step with [`StepModel::Coordinates`] is straight in this coordinate: next to a bound it would leave
+    /// the domain.
+    by_coordinate: Vec<bool>,
+    /// The derivatives of the inner coordinates with respect to the charts: one row per inner coordinate.
+    sensitivity: Vec<f64>,
 }
 
-/// How large a step of a coordinate is in its chart; none where it is not followed, or ends at a bound.
-pub fn in_chart(
+/// Returns the size of a coordinate's step in its chart; none where the coordinate is inner or at a bound.
+pub fn step_in_chart(
     models: &Models,
     problem: &Problem,
     from: &Finished,
@@ -200,18 +213,18 @@ pub fn in_chart(
     phi.is_finite().then(|| (step / chart.theta(phi)[1]).abs())
 }
 
-/// Whether a coordinate takes its best value along a path.
+/// Returns whether a coordinate takes its best value along a path.
 fn is_inner(coordinate: &Coordinate) -> bool {
     matches!(coordinate.role, Role::Amplitude | Role::Offset)
 }
 
 impl<'a> Path<'a> {
-    /// A path that begins at a point.
+    /// Returns a path that begins at a point.
     pub fn new(
         models: &'a Models,
         problem: &'a Problem,
         from: &Finished,
-        drafts: &'a mut StartWorkspace,
+        workspace: &'a mut StartWorkspace,
     ) -> Path<'a> {
         let coordinates = &problem.model.coordinates;
         let (inner, outer): (Vec<usize>, Vec<usize>) =
@@ -225,7 +238,7 @@ impl<'a> Path<'a> {
         Path {
             models,
             problem,
-            drafts,
+            workspace,
             data: LaneData::spread(problem, &problem.observations.weight),
             outer,
             charts,
@@ -233,15 +246,15 @@ impl<'a> Path<'a> {
             held: None,
             start: from.theta.clone(),
             objective: from.rows.objective,
-            scale: from.rows.objective.max(EXACT * problem.unit),
-            places: Vec::new(),
+            scale: from.rows.objective.max(EXACT_FIT * problem.unit),
+            points: Vec::new(),
         }
     }
 
-    /// Minimises under one penalty after the other from the start, for as long as minima are found: the largest penalty
-    /// first, or the least. Leaves the places by falling penalty.
+    /// Minimises under one penalty after the other from the start, for as long as minima are found. Leaves the minima
+    /// in `points` by falling penalty.
     pub fn follow(&mut self, order: Order) {
-        self.places.clear();
+        self.points.clear();
         let mut phi: Vec<f64> =
             self.outer.iter().zip(&self.charts).map(|(&i, chart)| chart.phi(self.start[i])).collect();
         let mut penalties = PENALTIES;
@@ -250,31 +263,31 @@ impl<'a> Path<'a> {
         }
         for penalty in penalties {
             let penalty = penalty * self.scale;
-            let found = self.minimise(&phi, penalty, FOUND * penalty);
+            let found = self.minimise(&phi, penalty, TOLERANCE * penalty);
             let Some(found) = found else {
-                // What is lost in rounding under a small penalty may be found under a larger one.
-                if order == Order::LeastFirst && self.places.is_empty() {
+                // A minimum that rounding hides under a small penalty may be found under a larger one.
+                if order == Order::LeastFirst && self.points.is_empty() {
                     continue;
                 }
                 break;
             };
             phi.clone_from(&found.phi);
-            if let Some(last) = self.places.last() {
-                // The next one is looked for as far beyond as this one is from the last.
+            if let Some(last) = self.points.last() {
+                // Extrapolates the path by its last step.
                 phi.iter_mut().zip(&last.phi).for_each(|(x, before)| *x += *x - before);
             }
-            self.places.push(Place { theta: found.theta, phi: found.phi, objective: found.objective });
+            self.points.push(PathPoint { theta: found.theta, phi: found.phi, objective: found.objective });
         }
         if order == Order::LeastFirst {
-            self.places.reverse();
+            self.points.reverse();
         }
     }
 
-    /// Follows a coordinate that the path is made of from its value at the start by steps of a chart, each twice the one
-    /// before, until the objective, the other coordinates taking their best values, rises above a level. True where it
-    /// does not before the end of the chart, with the last two places in `places`.
+    /// Follows an outer coordinate from its value at the start by steps of its chart, each twice the one before, with
+    /// the other coordinates at their best values. Returns whether the objective stays below `level` to the end of the
+    /// chart; the last two points are then in `points`.
     pub fn stays_below(&mut self, coordinate: usize, first_step: f64, level: f64) -> bool {
-        self.places.clear();
+        self.points.clear();
         let Some(at) = self.outer.iter().position(|&i| i == coordinate) else { return false };
         let chart = self.charts[at];
         let begin = chart.phi(self.start[coordinate]);
@@ -287,22 +300,23 @@ impl<'a> Path<'a> {
         let rise = level - self.objective;
         let mut step = first_step;
         let mut below = true;
-        while below && step.abs() <= FARTHEST {
+        while below && step.abs() <= MAX_CHART_STEP {
             let [value, ..] = chart.theta(begin + step);
             self.held = Some((coordinate, value));
-            let found = self.minimise(&phi, PENALTIES[PENALTIES.len() - 1] * self.scale, CLEARLY * rise);
+            let found =
+                self.minimise(&phi, PENALTIES[PENALTIES.len() - 1] * self.scale, LEVEL_TOLERANCE * rise);
             let Some(found) = found else {
-                // Numbers may end there.
-                below = step.abs() > FAR;
+                // The range of float64 may end there.
+                below = step.abs() > FAR_CHART_STEP;
                 break;
             };
             below = found.objective <= level;
-            // The others go on as they went: the next step is twice the last.
+            // Extrapolates the other coordinates: the next step is twice the last.
             let before = std::mem::replace(&mut last, found.phi.clone());
             phi.clear();
             phi.extend(last.iter().zip(&before).map(|(last, before)| last + 2.0 * (last - before)));
-            self.places.push(Place { theta: found.theta, phi: found.phi, objective: found.objective });
-            // Farther out rounding, or a valley that is hard to follow, would end what the objective does not.
+            self.points.push(PathPoint { theta: found.theta, phi: found.phi, objective: found.objective });
+            // Farther out, rounding or ill-conditioning would stop the path although the objective stays low.
             if below && self.has_no_end(step.abs(), rise) {
                 break;
             }
@@ -311,82 +325,83 @@ impl<'a> Path<'a> {
         self.held = None;
         self.outer.insert(at, coordinate);
         self.charts.insert(at, chart);
-        below && self.places.len() >= 2
+        below && self.points.len() >= 2
     }
 
-    /// Whether the objective hardly changed between the last two places, or has not risen by much so far out.
+    /// Returns whether the objective hardly changed between the last two points, or has risen little so far out.
     fn has_no_end(&self, step: f64, rise: f64) -> bool {
-        let [.., last, end] = self.places.as_slice() else { return false };
-        let levels_out = (end.objective - last.objective).abs() <= CLEARLY * rise;
-        step >= LEVEL_FROM && levels_out || step >= FAR && end.objective - self.objective <= 0.5 * rise
+        let [.., last, end] = self.points.as_slice() else { return false };
+        let levels_out = (end.objective - last.objective).abs() <= LEVEL_TOLERANCE * rise;
+        step >= MIN_LEVEL_STEP && levels_out
+            || step >= FAR_CHART_STEP && end.objective - self.objective <= 0.5 * rise
     }
 
-    /// Minimises from a point of the charts, or from the last place where that is better, until a step promises no more than
-    /// `enough`.
-    fn minimise(&mut self, start: &[f64], penalty: f64, enough: f64) -> Option<Sum> {
-        let near = self.places.last().map_or_else(|| self.start.clone(), |last| last.theta.clone());
+    /// Minimises from a point of the charts, or from the last point of the path where that is better, until the
+    /// predicted decrease is at most `tolerance`.
+    fn minimise(&mut self, start: &[f64], penalty: f64, tolerance: f64) -> Option<PenalizedObjective> {
+        let near = self.points.last().map_or_else(|| self.start.clone(), |last| last.theta.clone());
         let mut at = self.sum(start, near.clone(), penalty);
-        if let Some(last) = self.places.last() {
+        if let Some(last) = self.points.last() {
             let phi = last.phi.clone();
-            let there = self.sum(&phi, near, penalty);
-            if there.as_ref().is_some_and(|there| !at.as_ref().is_some_and(|at| at.value < there.value)) {
-                at = there;
+            let trial = self.sum(&phi, near, penalty);
+            if trial.as_ref().is_some_and(|trial| !at.as_ref().is_some_and(|at| at.value < trial.value)) {
+                at = trial;
             }
         }
-        // Far out the sum may not be a number: nearer to the middle it is.
-        let mut share = 0.5;
-        while at.is_none() && share > 1e-3 {
-            let nearer: Vec<f64> = start.iter().map(|x| x * share).collect();
+        // Far out the objective may not be finite; nearer to the middle of the charts it is.
+        let mut factor = 0.5;
+        while at.is_none() && factor > 1e-3 {
+            let nearer: Vec<f64> = start.iter().map(|x| x * factor).collect();
             at = self.sum(&nearer, self.start.clone(), penalty);
-            share *= 0.5;
+            factor *= 0.5;
         }
         let mut at = at?;
-        let mut radius = FIRST;
-        let mut along = Along::Charts;
-        for _ in 0..MOST_EVALUATIONS {
+        let mut radius = FIRST_RADIUS;
+        let mut model = StepModel::Charts;
+        for _ in 0..MAX_EVALUATIONS {
             if at.phi.is_empty() {
                 return Some(at);
             }
-            let step = step(&at, along, radius)?;
-            let promised = promised(&at, along, &step);
-            if promised <= enough {
+            let step = step(&at, model, radius)?;
+            let predicted_decrease = predicted_decrease(&at, model, &step);
+            if predicted_decrease <= tolerance {
                 return Some(at);
             }
-            let phi = self.after(&at, along, &step);
-            let there = phi.and_then(|phi| {
-                let near = followed(&at, &self.inner, &step);
+            let phi = self.after(&at, model, &step);
+            let trial = phi.and_then(|phi| {
+                let near = predict_inner(&at, &self.inner, &step);
                 self.sum(&phi, near, penalty)
             });
-            let gain = there.as_ref().map_or(f64::NAN, |there| (at.value - there.value) / promised);
+            let gain = trial.as_ref().map_or(f64::NAN, |trial| (at.value - trial.value) / predicted_decrease);
             let length = step.iter().map(|s| s.abs()).fold(0.0, f64::max);
-            if let Some(there) = there.filter(|_| gain > 1e-4) {
-                at = there;
+            if let Some(trial) = trial.filter(|_| gain > 1e-4) {
+                at = trial;
             }
             if gain > 0.25 {
-                radius = (2.0 * length).max(radius).min(LONGEST);
+                radius = (2.0 * length).max(radius).min(MAX_RADIUS);
             } else {
-                radius = SHORTER * length;
-                // A valley may be straight in the one and curved in the other.
-                along = match along {
-                    Along::Charts => Along::Coordinates,
-                    Along::Coordinates if !self.problem.loss.is_quadratic() => Along::Majorant,
-                    _ => Along::Charts,
+                radius = RADIUS_SHRINK * length;
+                // Level sets may be straight in one space and curved in the other.
+                model = match model {
+                    StepModel::Charts => StepModel::Coordinates,
+                    StepModel::Coordinates if !self.problem.loss.is_quadratic() => StepModel::Majorant,
+                    _ => StepModel::Charts,
                 };
             }
-            if radius < SHORTEST {
+            if radius < MIN_RADIUS {
                 return None;
             }
         }
         None
     }
 
-    /// The point after a step, in the charts; none where a coordinate would leave its domain.
-    fn after(&self, at: &Sum, along: Along, step: &[f64]) -> Option<Vec<f64>> {
-        if along != Along::Coordinates {
+    /// Returns the point after a step, in the charts; none where a coordinate would leave its domain.
+    fn after(&self, at: &PenalizedObjective, model: StepModel, step: &[f64]) -> Option<Vec<f64>> {
+        if model != StepModel::Coordinates {
             return Some(at.phi.iter().zip(step).map(|(x, s)| x + s).collect());
         }
         let moved = self.outer.iter().enumerate().map(|(a, &i)| {
-            if at.straight[a] {
+            if at.by_coordinate[a] {
                 self.charts[a].phi(at.theta[i] + at.slope[a] * step[a])
             } else {
                 at.phi[a] + step[a]
@@ -396,9 +411,9 @@ impl<'a> Path<'a> {
         phi.iter().all(|x| x.is_finite()).then_some(phi)
     }
 
-    /// The sum at a point of the charts; `near` has about the best values of the inner coordinates. None where it is not
-    /// finite.
-    fn sum(&mut self, phi: &[f64], near: Vec<f64>, penalty: f64) -> Option<Sum> {
+    /// Returns the penalised objective at a point of the charts; `near` holds approximate values of the inner
+    /// coordinates. None where it is not finite.
+    fn sum(&mut self, phi: &[f64], near: Vec<f64>, penalty: f64) -> Option<PenalizedObjective> {
         let m = self.outer.len();
         let mut theta = near;
         let mut slopes = Vec::with_capacity(m);
@@ -426,11 +441,11 @@ impl<'a> Path<'a> {
         }
         let rows = self.project(&mut theta, &bounds)?;
         let quadratic = self.problem.loss.is_quadratic();
-        let Reduced { mut gauss_newton, mut hessian, majorant, mut follow } =
+        let Reduced { mut gauss_newton, mut hessian, majorant, mut sensitivity } =
             Reduced::of(&rows, &self.inner, &self.outer, quadratic);
         let mut majorant = majorant.unwrap_or_else(|| gauss_newton.clone());
         let mut gradient = Vec::with_capacity(m);
-        let mut bend = Vec::with_capacity(m);
+        let mut chart_curvature = Vec::with_capacity(m);
         for (a, &i) in self.outer.iter().enumerate() {
             let (slope, second) = slopes[a];
             gradient.push(rows.gradient[i] * slope + penalty * phi[a]);
@@ -439,8 +454,8 @@ impl<'a> Path<'a> {
                 hessian[a * m + b] *= slope * other;
                 majorant[a * m + b] *= slope * other;
             }
-            (0..self.inner.len()).for_each(|c| follow[c * m + a] *= slope);
-            bend.push(
+            (0..self.inner.len()).for_each(|c| sensitivity[c * m + a] *= slope);
+            chart_curvature.push(
                 rows.gradient[i] * second
                     + if slope == 0.0 { 0.0 } else { penalty * phi[a] * second / slope },
             );
@@ -451,11 +466,11 @@ impl<'a> Path<'a> {
         let objective = rows.objective;
         let value = objective + 0.5 * penalty * phi.iter().map(|x| x * x).sum::<f64>();
         let slope = slopes.iter().map(|(slope, _)| *slope).collect();
-        let is_straight =
-            |(chart, phi): (&Chart, &f64)| !matches!(chart, Chart::FromBound { .. }) || *phi > 0.0;
-        let straight = self.charts.iter().zip(phi).map(is_straight).collect();
+        let is_by_coordinate =
+            |(chart, phi): (&Chart, &f64)| !matches!(chart, Chart::LogDistance { .. }) || *phi > 0.0;
+        let by_coordinate = self.charts.iter().zip(phi).map(is_by_coordinate).collect();
         let phi = phi.to_vec();
-        Some(Sum {
+        Some(PenalizedObjective {
             phi,
             theta,
             objective,
@@ -464,21 +479,21 @@ impl<'a> Path<'a> {
             gauss_newton,
             hessian,
             majorant,
-            bend,
+            chart_curvature,
             slope,
-            straight,
-            follow,
+            by_coordinate,
+            sensitivity,
         })
     }
 
-    /// Gives the inner coordinates their best values, the outer ones being held by their bounds.
+    /// Sets the inner coordinates to their best values; the bounds hold the outer ones.
     fn project(&mut self, theta: &mut Vec<f64>, bounds: &[(f64, f64)]) -> Option<Linearization> {
-        let Path { models, problem, drafts, data, .. } = self;
+        let Path { models, problem, workspace, data, .. } = self;
         if problem.p() == models.full().coordinates.len() && !self.inner.is_empty() {
             let mut solved = Points::default();
             solved.clear(theta.len());
             solved.push(theta);
-            Starts::new(models, problem).solve_amplitudes(&mut solved, drafts);
+            Starts::new(models, problem).solve_amplitudes(&mut solved, workspace);
             let objective = |theta: &[f64]| Linearization::at(problem, data, theta).objective;
             let (known, new) = (objective(theta), objective(solved.point(0)));
             if new < known || !known.is_finite() {
@@ -486,42 +501,46 @@ impl<'a> Path<'a> {
             }
         }
         let region = Region { bounds, in_range: false };
-        let found = minimise_within(problem, region, &problem.observations.weight, theta, MOST_INNER)?;
+        let found =
+            minimise_within(problem, region, &problem.observations.weight, theta, MAX_INNER_ITERATIONS)?;
         *theta = found.theta;
         Some(found.rows)
     }
 }
 
-/// The point with the inner coordinates where they follow a step of the outer ones to.
-fn followed(at: &Sum, inner: &[usize], step: &[f64]) -> Vec<f64> {
+/// Returns the point with the inner coordinates moved to first order with a step of the outer ones.
+fn predict_inner(at: &PenalizedObjective, inner: &[usize], step: &[f64]) -> Vec<f64> {
     let m = step.len();
     let mut theta = at.theta.clone();
     for (c, &i) in inner.iter().enumerate() {
-        theta[i] += (0..m).map(|b| at.follow[c * m + b] * step[b]).sum::<f64>();
+        theta[i] += (0..m).map(|b| at.sensitivity[c * m + b] * step[b]).sum::<f64>();
     }
     theta
 }
 
-/// Newton's step, or Gauss-Newton's where the Hessian is not positive definite; no coordinate moves by more than `radius`.
-fn step(at: &Sum, along: Along, radius: f64) -> Option<Vec<f64>> {
+/// Returns Newton's step, or Gauss–Newton's where the Hessian is not positive definite, cut so that no chart changes by
+/// more than `radius`.
+fn step(at: &PenalizedObjective, model: StepModel, radius: f64) -> Option<Vec<f64>> {
     let m = at.phi.len();
-    let solve = |matrix: &[f64], bend: f64| {
+    let solve = |matrix: &[f64], chart_curvature: f64| {
         let mut matrix = matrix.to_vec();
-        (0..m).filter(|&a| at.straight[a]).for_each(|a| matrix[a * m + a] -= bend * at.bend[a]);
+        (0..m)
+            .filter(|&a| at.by_coordinate[a])
+            .for_each(|a| matrix[a * m + a] -= chart_curvature * at.chart_curvature[a]);
         let mut step: Vec<f64> = at.gradient.iter().map(|g| -g).collect();
         cholesky(&mut matrix, m).then(|| {
             cholesky_solve(&matrix, m, &mut step);
             step
         })
     };
-    let bend = if along == Along::Coordinates { 1.0 } else { 0.0 };
-    let matrix = if along == Along::Majorant { &at.majorant } else { &at.hessian };
-    let downhill = || {
-        let along = |a: usize| -at.gradient[a] / at.gauss_newton[a * m + a];
-        Some((0..m).map(along).collect())
+    let chart_curvature = if model == StepModel::Coordinates { 1.0 } else { 0.0 };
+    let matrix = if model == StepModel::Majorant { &at.majorant } else { &at.hessian };
+    let scaled_gradient = || {
+        let model = |a: usize| -at.gradient[a] / at.gauss_newton[a * m + a];
+        Some((0..m).map(model).collect())
     };
     let mut step: Vec<f64> =
-        solve(matrix, bend).or_else(|| solve(&at.gauss_newton, 0.0)).or_else(downhill)?;
+        solve(matrix, chart_curvature).or_else(|| solve(&at.gauss_newton, 0.0)).or_else(scaled_gradient)?;
     let length = step.iter().map(|s| s.abs()).fold(0.0, f64::max);
     if length > radius {
         step.iter_mut().for_each(|s| *s *= radius / length);
@@ -529,11 +548,12 @@ fn step(at: &Sum, along: Along, radius: f64) -> Option<Vec<f64>> {
     step.iter().all(|s| s.is_finite()).then_some(step)
 }
 
-/// What Gauss-Newton's model promises for a step, or the gradient's half where that is negative.
-fn promised(at: &Sum, along: Along, step: &[f64]) -> f64 {
+/// Returns the decrease that the Gauss–Newton model predicts for a step, but at least a quarter of the decrease to
+/// first order.
+fn predicted_decrease(at: &PenalizedObjective, model: StepModel, step: &[f64]) -> f64 {
     let m = step.len();
     let slope: f64 = at.gradient.iter().zip(step).map(|(g, s)| -g * s).sum();
-    let matrix = if along == Along::Majorant { &at.majorant } else { &at.gauss_newton };
-    let bend: f64 = (0..m * m).map(|k| matrix[k] * step[k / m] * step[k % m]).sum();
-    (slope - 0.5 * bend).max(0.25 * slope)
+    let matrix = if model == StepModel::Majorant { &at.majorant } else { &at.gauss_newton };
+    let chart_curvature: f64 = (0..m * m).map(|k| matrix[k] * step[k / m] * step[k % m]).sum();
+    (slope - 0.5 * chart_curvature).max(0.25 * slope)
 }

@@ -1,4 +1,7 @@
-//! The linear algebra of a step: the damped Newton step within a box, and what it promises; in lanes.
+//! The linear algebra of a step: the damped Newton step within a box, and the decrease that its quadratic model
+//! predicts.
+//!
+//! All quantities are in solver coordinates, one pack per coordinate, and every lane is a search of its own.
 
 use crate::lanes::Lanes;
 use crate::linalg::triangle;
@@ -7,17 +10,17 @@ use super::state::Searches;
 use crate::lanes::{is_true, load, truth};
 use crate::linalg::{solve_lanes, substitute_lanes};
 
-/// What a step is solved against.
+/// The right-hand side of the damped system.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::optimize) enum Against {
-    /// The gradient.
+pub(in crate::optimize) enum RightHandSide {
+    /// The negative gradient.
     Gradient,
-    /// The gradient, and what steps that are made already add to it: those of coordinates that stop at a face.
-    Stops,
+    /// The negative gradient of the quadratic model after the steps of the coordinates that stop at a face of the box.
+    GradientAfterStops,
 }
 
 impl Searches {
-    /// Marks the coordinates that are not held at a bound by the gradient.
+    /// Marks in `free` the coordinates that the gradient does not hold at a bound.
     #[inline(always)]
     pub(in crate::optimize) fn set_free<L: Lanes>(&mut self, token: L::Token) {
         let zero = L::splat(token, 0.0);
@@ -31,14 +34,14 @@ impl Searches {
         }
     }
 
-    /// Solves for the free coordinates with a damping; the result is in `rhs`, zero elsewhere. True where the matrix is
-    /// positive definite.
+    /// Solves the damped system for the free coordinates, leaves the solution in `rhs` (zero for the others), and
+    /// returns the lanes in which the damped matrix is positive definite.
     #[inline(always)]
     pub(in crate::optimize) fn solve<L: Lanes>(
         &mut self,
         token: L::Token,
         damping: L,
-        against: Against,
+        right_hand_side: RightHandSide,
     ) -> L::Mask {
         let p = self.theta.len();
         let zero = L::splat(token, 0.0);
@@ -55,9 +58,9 @@ impl Searches {
             let diagonal = damping.mul_add(metric, load(token, &hessian[triangle(i) + i]));
             L::select(free, diagonal, one).store(&mut self.matrix[triangle(i) + i].0);
             let mut rhs = -load::<L>(token, &self.at.packs[1 + i]);
-            if against == Against::Stops {
+            if right_hand_side == RightHandSide::GradientAfterStops {
                 for j in 0..p {
-                    // Free coordinates have no step yet.
+                    // The steps of free coordinates are still zero.
                     let (row, column) = if i >= j { (i, j) } else { (j, i) };
                     let entry = load::<L>(token, &hessian[triangle(row) + column]);
                     rhs = (-entry).mul_add(load(token, &self.step[j]), rhs);
@@ -68,20 +71,21 @@ impl Searches {
         solve_lanes::<L>(token, &mut self.matrix, &mut self.rhs)
     }
 
-    /// Solves for what is added to the gradient along a step, in `turn`, with the matrix of the last solution.
+    /// Solves `(H + μM) x = −correction` with the factor of the last call of `solve`; leaves `x` in `rhs`.
     #[inline(always)]
-    pub(in crate::optimize) fn solve_for_turn<L: Lanes>(&mut self, token: L::Token) {
+    pub(in crate::optimize) fn solve_for_correction<L: Lanes>(&mut self, token: L::Token) {
         let zero = L::splat(token, 0.0);
-        for (rhs, (turn, free)) in self.rhs.iter_mut().zip(self.turn.iter().zip(&self.free)) {
+        for (rhs, (correction, free)) in self.rhs.iter_mut().zip(self.correction.iter().zip(&self.free)) {
             let free = is_true::<L>(token, free);
-            L::select(free, -load::<L>(token, turn), zero).store(&mut rhs.0);
+            L::select(free, -load::<L>(token, correction), zero).store(&mut rhs.0);
         }
         substitute_lanes::<L>(token, &self.matrix, &mut self.rhs);
     }
 
-    /// `½ gᵀ(H + μM)⁻¹g` over the free coordinates, of the step in `rhs`.
+    /// Returns `½ gᵀ(H + μM)⁻¹g` over the free coordinates, for the solution in `rhs`. Without damping it is half the
+    /// squared Newton decrement.
     #[inline(always)]
-    pub(in crate::optimize) fn promised<L: Lanes>(&self, token: L::Token) -> L {
+    pub(in crate::optimize) fn predicted_decrease<L: Lanes>(&self, token: L::Token) -> L {
         let mut sum = L::splat(token, 0.0);
         for (rhs, gradient) in self.rhs.iter().zip(&self.at.packs[1..]) {
             sum = load::<L>(token, rhs).mul_add(load(token, gradient), sum);
@@ -89,8 +93,8 @@ impl Searches {
         sum * sum.fill(-0.5)
     }
 
-    /// Turns the solution in `rhs` into `step`: coordinates that would leave the box stop at its face, and the
-    /// others are solved again. True where that ends in a step.
+    /// Turns the solution in `rhs` into `step`: coordinates that would leave the box stop at its face, and the others
+    /// are solved again. Returns the lanes that end with a step.
     #[inline(always)]
     pub(in crate::optimize) fn stop_at_faces<L: Lanes>(
         &mut self,
@@ -132,14 +136,14 @@ impl Searches {
                 L::select(stops, face, load(token, &self.step[i])).store(&mut self.step[i].0);
                 L::select(stops, zero, load(token, &self.free[i])).store(&mut self.free[i].0);
             }
-            open = open & self.solve::<L>(token, damping, Against::Stops);
+            open = open & self.solve::<L>(token, damping, RightHandSide::GradientAfterStops);
             if !L::any(open) {
                 return ended;
             }
         }
     }
 
-    /// `−(gᵀδ + ½ δᵀHδ)` of the undamped model.
+    /// Returns the decrease `−(gᵀδ + ½ δᵀHδ)` that the undamped quadratic model predicts for `step`.
     #[inline(always)]
     pub(in crate::optimize) fn model_decrease<L: Lanes>(&self, token: L::Token) -> L {
         let p = self.theta.len();
@@ -147,14 +151,13 @@ impl Searches {
         let mut total = L::splat(token, 0.0);
         for i in 0..p {
             let step = load::<L>(token, &self.step[i]);
-            // The gradient along the way, row by row of the triangle.
-            let mut pull = load::<L>(token, &self.at.packs[1 + i]);
+            let mut gradient = load::<L>(token, &self.at.packs[1 + i]);
             for j in 0..i {
                 let entry = load::<L>(token, &hessian[triangle(i) + j]);
-                pull = entry.mul_add(load(token, &self.step[j]), pull);
+                gradient = entry.mul_add(load(token, &self.step[j]), gradient);
             }
             let half = load::<L>(token, &hessian[triangle(i) + i]) * step.fill(0.5);
-            total = total - half.mul_add(step, pull) * step;
+            total = total - half.mul_add(step, gradient) * step;
         }
         total
     }

@@ -1,36 +1,38 @@
-//! Geodesic acceleration from the last step, without an evaluation of its own.
+//! Geodesic acceleration estimated from the last accepted step, without an evaluation of its own.
 //!
-//! Where a step has ended on the floor, the gradient differs from what its model foretold by what bent the step's way,
-//! `h = ∇f(θ+δ) − (g + Hδ)`. A next step that goes `κ` times as far along the same way meets `κ²h`, and is bent by
-//! `−(H + μM)⁻¹κ²h`: the geodesic acceleration of Transtrum & Sethna, of the last step instead of this one, but without
-//! an evaluation.
+//! After an accepted step `δ` the gradient differs from the gradient of the quadratic model by `h = ∇f(θ+δ) − (g +
+//! Hδ)`, which is the second-order effect of the curved model surface along `δ`. A next step in about the same
+//! direction, `κ` times as long, meets `κ²h` and is corrected by `−(H + μM)⁻¹κ²h`. This is the geodesic acceleration of
+//! Transtrum & Sethna (2012, arXiv:1201.5885), taken from the last step instead of a directional second derivative.
 
 use crate::lanes::{Lanes, is_true, load};
 
 use super::state::Searches;
 
 impl Searches {
-    /// Bends steps as the last one was bent, where they go the same way and less far; what is to be taken from them is left
-    /// in `turn`. Bent beyond what is known of the way, or besides the law's own second derivatives, searches went astray
-    /// more often than before.
+    /// Computes the corrections of the steps in the lanes `good`, and leaves in `correction` what is to be subtracted.
+    ///
+    /// Only steps aligned with the last one and shorter than it are corrected: longer ones extrapolate beyond what is
+    /// known, and together with the law's second derivatives the correction was found to lead searches astray.
     #[inline(always)]
     pub(in crate::optimize) fn geodesic_acceleration<L: Lanes>(&mut self, token: L::Token, good: L::Mask) {
         let zero = L::splat(token, 0.0);
-        let (further, same_way) = self.along_run::<L>(token);
-        let elsewhere = is_true::<L>(token, &self.bent) | is_true::<L>(token, &self.watchdog.bold);
-        let bends = good & !elsewhere & same_way & further.lt(zero.fill(1.0));
-        if !L::any(bends) {
-            self.turn.iter_mut().for_each(|turn| zero.store(&mut turn.0));
+        let (ratio, aligned) = self.compare_with_last_step::<L>(token);
+        let excluded =
+            is_true::<L>(token, &self.has_second_derivatives) | is_true::<L>(token, &self.watchdog.relaxed);
+        let accelerated = good & !excluded & aligned & ratio.lt(zero.fill(1.0));
+        if !L::any(accelerated) {
+            self.correction.iter_mut().for_each(|correction| zero.store(&mut correction.0));
             return;
         }
-        let share = further * further;
-        for (turn, miss) in self.turn.iter_mut().zip(&self.watchdog.miss) {
-            (load::<L>(token, miss) * share).store(&mut turn.0);
+        let squared = ratio * ratio;
+        for (correction, gradient_error) in self.correction.iter_mut().zip(&self.watchdog.gradient_error) {
+            (load::<L>(token, gradient_error) * squared).store(&mut correction.0);
         }
-        self.solve_for_turn::<L>(token);
-        for (turn, rhs) in self.turn.iter_mut().zip(&self.rhs) {
-            (-load::<L>(token, rhs)).store(&mut turn.0);
+        self.solve_for_correction::<L>(token);
+        for (correction, rhs) in self.correction.iter_mut().zip(&self.rhs) {
+            (-load::<L>(token, rhs)).store(&mut correction.0);
         }
-        self.keep_small_turns::<L>(token, bends);
+        self.keep_small_corrections::<L>(token, accelerated);
     }
 }

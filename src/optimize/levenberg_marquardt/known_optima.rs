@@ -1,8 +1,10 @@
-//! Searches that need not be finished: they are on their way to an optimum that another has found.
+//! Optima of one problem that searches have found, and searches that are abandoned because they converge to one of
+//! them.
 //!
-//! Around an optimum the objective is its quadratic model there. A search whose objective and gradient are already what
-//! that model says is where Newton's method converges to this optimum (Kantorovich 1948 bounds the same by the change of
-//! the Hessian), and what it would find is known. A search that is elsewhere differs in one of the two.
+//! Near an optimum the objective equals its quadratic model there. A search at which both objective and gradient agree
+//! with the model is in the region from which Newton's method converges to the optimum (Kantorovich 1948 bounds that
+//! region by the change of the Hessian), so its result is known. A search that converges elsewhere disagrees in one of
+//! the two.
 
 use fearless_simd::{Level, dispatch};
 
@@ -14,34 +16,35 @@ use super::state::Searches;
 use crate::lanes::{is_true, load, truth};
 use crate::optimize::AGREEMENT;
 
-/// Optima of one problem that searches have found: for each its place, the objective, gradient and Hessian, one after the
-/// other.
+/// The optima of one problem. Each holds the point, objective, gradient and Hessian (lower triangle by rows), one after
+/// the other, in solver coordinates.
 ///
-/// What is found becomes known when it is published, in the order of the searches' numbers: what a search is abandoned for
-/// then does not depend on how fast others were that ran beside it.
+/// An optimum that is recorded becomes visible when it is published, in the order of the searches' numbers: which
+/// searches are abandoned does not depend on how fast searches run beside one another.
 #[derive(Clone, Debug, Default)]
 pub struct KnownOptima {
     p: usize,
     known: Vec<f64>,
-    /// Numbers of the searches that have converged since, ascending, and their optima.
+    /// Numbers of the searches that have converged since the last call of `publish`, ascending.
     numbers: Vec<usize>,
+    /// The optima of these searches, in the order of `numbers`.
     found: Vec<f64>,
 }
 
-/// Optima that are known at most: comparing with many would cost more than it saves.
+/// The most optima that are kept: comparing with many would cost more than it saves.
 const MOST_BASINS: usize = 4;
 
-/// A search is on its way to an optimum where objective and gradient are what the optimum's quadratic model says, to
-/// this share of what they differ from the optimum's: there Newton's method has begun to converge.
-const ALIKE: f64 = 0.1;
+/// The largest deviation from the quadratic model of a known optimum, as a fraction of the change from the optimum to
+/// the search's point, at which a search is abandoned.
+const MODEL_TOLERANCE: f64 = 0.1;
 
-/// Values of an optimum in `p` coordinates.
+/// Returns the number of values that one optimum takes in `p` coordinates.
 fn width(p: usize) -> usize {
     p + 1 + p + triangle(p)
 }
 
 impl KnownOptima {
-    /// Forgets all, for a problem of `p` coordinates.
+    /// Removes all optima and sets the number of coordinates to `p`.
     pub fn forget(&mut self, p: usize) {
         self.p = p;
         self.known.clear();
@@ -49,12 +52,12 @@ impl KnownOptima {
         self.found.clear();
     }
 
-    /// Whether there is none to be on the way to.
+    /// Returns whether no optimum is published.
     pub fn none_known(&self) -> bool {
         self.known.is_empty()
     }
 
-    /// Notes where the search of this number has converged.
+    /// Records the optimum of the search with this number.
     pub fn note(&mut self, number: usize, optimum: &[f64]) {
         let place = self.numbers.partition_point(|&n| n < number);
         self.numbers.insert(place, number);
@@ -62,7 +65,7 @@ impl KnownOptima {
         self.found.splice(place..place, optimum.iter().copied());
     }
 
-    /// Makes known what has been noted, as far as it is new and there is room.
+    /// Publishes the recorded optima that are new, as long as there is room.
     pub fn publish(&mut self) {
         let KnownOptima { p, known, numbers, found } = self;
         let width = width(*p);
@@ -78,22 +81,22 @@ impl KnownOptima {
     }
 }
 
-/// What the searches in lanes know of optima: each lane its own problem's.
+/// The published optima of the problem in each lane.
 #[derive(Debug, Default)]
-pub struct Known {
-    /// How many, per lane.
+pub struct KnownInLanes {
+    /// The number of optima per lane.
     n: [usize; LANES],
     optima: Vec<Pack>,
 }
 
-impl Known {
-    /// Nothing, in `p` coordinates.
+impl KnownInLanes {
+    /// Removes the optima of all lanes and makes room for `p` coordinates.
     pub fn forget(&mut self, p: usize) {
         self.n = [0; LANES];
         self.optima.resize(MOST_BASINS * width(p), Pack::ZERO);
     }
 
-    /// A lane takes over what is known of its problem.
+    /// Copies the published optima of a problem to a lane.
     pub fn set(&mut self, lane: usize, optima: &KnownOptima) {
         self.n[lane] = optima.known.len() / width(optima.p);
         for (pack, &value) in self.optima.iter_mut().zip(&optima.known) {
@@ -101,7 +104,7 @@ impl Known {
         }
     }
 
-    /// Place and objective of an optimum that a lane knows.
+    /// Returns the point and the objective of an optimum of a lane.
     pub fn get(&self, p: usize, lane: usize, number: usize) -> (impl Iterator<Item = f64>, f64) {
         let optimum = &self.optima[number * width(p)..(number + 1) * width(p)];
         (optimum[..p].iter().map(move |pack| pack.0[lane]), optimum[p].0[lane])
@@ -109,56 +112,60 @@ impl Known {
 }
 
 impl Searches {
-    /// The searches that are on their way to an optimum that they know, and to which.
-    pub fn entered(&self, level: Level, known: &Known) -> [Option<usize>; LANES] {
-        let mut entered = [None; LANES];
+    /// Returns, per lane, the number of a known optimum that the search converges to, if there is one.
+    pub fn near_known_optimum(&self, level: Level, known: &KnownInLanes) -> [Option<usize>; LANES] {
+        let mut near_known_optimum = [None; LANES];
         let most = known.n.iter().copied().max().unwrap_or(0);
         let p = self.theta.len();
         for (number, optimum) in known.optima.chunks(width(p)).take(most).enumerate() {
-            let alike = dispatch!(level, simd => self.alike::<fearless_simd::f64x8<_>>(simd, optimum));
-            for (lane, entry) in entered.iter_mut().enumerate() {
+            let matches_model =
+                dispatch!(level, simd => self.matches_model::<fearless_simd::f64x8<_>>(simd, optimum));
+            for (lane, entry) in near_known_optimum.iter_mut().enumerate() {
                 // A search that is below an optimum cannot be on its way to it.
                 let above = self.at.packs[0].0[lane] >= optimum[p].0[lane];
-                if number < known.n[lane] && alike.0[lane] == 1.0 && above {
+                if number < known.n[lane] && matches_model.0[lane] == 1.0 && above {
                     *entry = entry.or(Some(number));
                 }
             }
         }
-        entered
+        near_known_optimum
     }
 
-    /// 1 where objective and gradient are as the quadratic model around an optimum has them.
+    /// Returns 1 in the lanes in which objective and gradient agree with the quadratic model of an optimum, 0
+    /// elsewhere.
     #[inline(always)]
-    fn alike<L: Lanes>(&self, token: L::Token, optimum: &[Pack]) -> Pack {
+    fn matches_model<L: Lanes>(&self, token: L::Token, optimum: &[Pack]) -> Pack {
         let p = self.theta.len();
         let zero = L::splat(token, 0.0);
         let (theta, sums) = optimum.split_at(p);
         let (gradient, hessian) = sums[1..].split_at(p);
-        let away = |i: usize| load::<L>(token, &self.theta[i]) - load(token, &theta[i]);
-        let mut excess = zero;
+        let displacement = |i: usize| load::<L>(token, &self.theta[i]) - load(token, &theta[i]);
+        let mut model_excess = zero;
         let (mut error, mut size) = (zero, zero);
         for i in 0..p {
-            let mut bend = zero;
+            let mut hessian_step = zero;
             for j in 0..p {
                 let k = if i >= j { triangle(i) + j } else { triangle(j) + i };
-                bend = load::<L>(token, &hessian[k]).mul_add(away(j), bend);
+                hessian_step = load::<L>(token, &hessian[k]).mul_add(displacement(j), hessian_step);
             }
             let slope = load::<L>(token, &gradient[i]);
-            excess = (slope + bend * bend.fill(0.5)).mul_add(away(i), excess);
-            let wrong = load::<L>(token, &self.at.packs[1 + i]) - (slope + bend);
-            // Coordinates differ in units: each by its own curvature.
+            model_excess =
+                (slope + hessian_step * hessian_step.fill(0.5)).mul_add(displacement(i), model_excess);
+            let difference = load::<L>(token, &self.at.packs[1 + i]) - (slope + hessian_step);
+            // Coordinates differ in units: each is weighted by its own curvature.
             let curvature = load::<L>(token, &hessian[triangle(i) + i]).abs();
             let unit = zero.fill(1.0) / curvature.max(zero.fill(f64::MIN_POSITIVE));
-            error = (wrong * wrong).mul_add(unit, error);
-            size = (bend * bend).mul_add(unit, size);
+            error = (difference * difference).mul_add(unit, error);
+            size = (hessian_step * hessian_step).mul_add(unit, size);
         }
         let found = load::<L>(token, &self.at.packs[0]) - load(token, &sums[0]);
         let started = is_true::<L>(token, &self.started);
-        let share = zero.fill(ALIKE);
-        let alike =
-            started & (found - excess).abs().le(share * excess.abs()) & error.le(share * share * size);
+        let tolerance = zero.fill(MODEL_TOLERANCE);
+        let matches_model = started
+            & (found - model_excess).abs().le(tolerance * model_excess.abs())
+            & error.le(tolerance * tolerance * size);
         let mut flags = Pack::ZERO;
-        truth(alike, zero.fill(1.0)).store(&mut flags.0);
+        truth(matches_model, zero.fill(1.0)).store(&mut flags.0);
         flags
     }
 }
@@ -174,7 +181,7 @@ mod tests {
 
     use super::{AGREEMENT, KnownOptima};
 
-    /// Searches on a law with many optima end, abandoned or not, in the optimum that each finds when left alone.
+    /// On a law with many optima, a search that is abandoned is abandoned for the optimum that it finds when run alone.
     #[test]
     fn abandoned_searches_would_have_ended_there() {
         let law = typed_law("y ~ a*sin(b*x) + c where b in [0.2, 6]", &["x", "y"]);
@@ -186,7 +193,7 @@ mod tests {
         let mut workspace = Workspace::default();
         let mut starts = Points::default();
         starts.clear(problem.p());
-        Starts::new(&models, &problem).draw(0..128, 128, &mut workspace.search.drafts, &mut starts);
+        Starts::new(&models, &problem).draw(0..128, 128, &mut workspace.search.starts, &mut starts);
         let settings = settings(&problem);
         let (rows, weight) = problem.taking_part();
         let part = Part { rows: &rows, weight: &weight };

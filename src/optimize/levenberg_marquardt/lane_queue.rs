@@ -1,11 +1,11 @@
-//! Many searches of one model at once, one per lane.
+//! A queue of searches of one model, run in the SIMD lanes.
 //!
-//! A lane whose search has ended is given the next task at once, so that no search waits for a slower
-//! neighbour; tasks may be of several fits (see `lane_scheduler`). Every lane's arithmetic is its own: what a search finds does not
-//! depend on which others share its batch, nor on the order in which they are taken.
+//! A lane whose search has ended takes the next task at once, so no search waits for a slower neighbour. The tasks may
+//! belong to several fits (see `lane_scheduler`). The arithmetic of every lane is its own: the result of a search
+//! depends neither on the searches beside it nor on the order of tasks.
 //!
-//! Searches on a long fit ([`LongData`]), or few on one that fills the lanes, are made one after the other, each over all
-//! lanes and over what threads are free.
+//! Searches on a long fit ([`LongData`]), and few searches on a fit that fills the lanes by itself, run one after the
+//! other, each over all lanes and over the threads that are free.
 
 use fearless_simd::Level;
 
@@ -15,31 +15,31 @@ use crate::problem::{
     LONG, LaneData, LongData, Objective, Order, Part, Problem, ProgramWorkspace, RowTable, Sums,
 };
 
-use super::known_optima::{Known, KnownOptima};
+use super::known_optima::{KnownInLanes, KnownOptima};
 use super::normal_coordinates::FirstStep;
 use super::state::{Ending, SearchSettings, Searches, SharedSettings};
 use crate::optimize::local_expansion::Expansion;
 
-/// One search to be made.
+/// A search to be made.
 #[derive(Clone, Copy, Debug)]
 pub struct Task<'a> {
     pub problem: &'a Problem,
     pub settings: &'a SearchSettings<'a>,
     pub part: Part<'a>,
     pub start: &'a [f64],
-    /// What is known at the start, if anything.
-    pub ahead: Option<FirstStep<'a>>,
+    /// Objective and derivatives at the start and the first trial point, where they are known before the search.
+    pub first_step: Option<FirstStep<'a>>,
 }
 
 impl<'a> Task<'a> {
-    /// A search of whose start nothing is known.
+    /// Returns a search whose objective at the start is not known.
     pub fn new(
         problem: &'a Problem,
         settings: &'a SearchSettings<'a>,
         part: Part<'a>,
         start: &'a [f64],
     ) -> Task<'a> {
-        Task { problem, settings, part, start, ahead: None }
+        Task { problem, settings, part, start, first_step: None }
     }
 }
 
@@ -51,12 +51,12 @@ pub struct TaskKind<'a> {
     /// The largest number of observations of a task.
     pub most_observations: usize,
     pub has_sigma: bool,
-    /// Of the problem, where all tasks are parts of one.
+    /// The row table of the problem, where all tasks are parts of one problem.
     pub table: Option<&'a RowTable>,
 }
 
 impl<'a> TaskKind<'a> {
-    /// The kind of tasks on one problem.
+    /// Returns the kind of the tasks on one problem.
     pub fn of(problem: &'a Problem, settings: &'a SearchSettings<'a>) -> TaskKind<'a> {
         TaskKind {
             model: &problem.model,
@@ -65,7 +65,7 @@ impl<'a> TaskKind<'a> {
                 coordinates: &problem.model.coordinates,
                 linear: settings.linear,
                 project_start: settings.project_start,
-                daring: settings.daring,
+                accelerated: settings.accelerated,
                 third: &[],
                 connection: &[],
             },
@@ -76,34 +76,36 @@ impl<'a> TaskKind<'a> {
     }
 }
 
-/// How a search ended.
+/// The result of a search.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended<'a> {
     /// The task's number.
     pub task: usize,
-    /// The point where it ended; an abandoned search's is the optimum it was on its way to.
+    /// The point where the search ended, in solver coordinates; for an abandoned search, the known optimum.
     pub theta: &'a [f64],
     pub objective: f64,
     pub iterations: u32,
     pub ending: Ending,
-    /// The point, and the objective, gradient and Hessian there or one step before, as [`KnownOptima::note`] takes them.
+    /// The point, then objective, gradient and Hessian there or one step before, in the layout of
+    /// [`KnownOptima::note`].
     pub(in crate::optimize) optimum: &'a [f64],
 }
 
-/// Where lanes get their tasks.
+/// A source of tasks for the lanes.
 pub trait Tasks<'a> {
-    /// The next task of a lane that is free, and its number; none while there is none.
+    /// Returns the number and the task that a free lane runs next; none while there is none.
     fn next(&mut self, lane: usize) -> Option<(usize, Task<'a>)>;
 
-    /// The optima that a task's search is abandoned for when it is on its way to one.
+    /// Returns the known optima for which the search of a task may be abandoned.
     fn optima(&self, _task: usize) -> Option<&KnownOptima> {
         None
     }
 
+    /// Takes the result of a task.
     fn done(&mut self, ended: Ended);
 }
 
-/// Tasks that anyone may take in the order of their numbers.
+/// Tasks that any lane may take, in the order of their numbers.
 struct InOrder<T, D> {
     next: usize,
     n: usize,
@@ -125,11 +127,11 @@ impl<'a, T: FnMut(usize) -> Task<'a>, D: FnMut(Ended)> Tasks<'a> for InOrder<T, 
     }
 }
 
-/// A fit of so many observations fills the lanes by itself when there are few searches: eight at once wait for the
-/// slowest, while one after the other those after the first find its optimum known.
-const FILLING: usize = 192;
+/// The number of observations from which a fit fills the lanes by itself when there are few searches. Run side by side,
+/// eight searches would wait for the slowest; run one after the other, those after the first find its optimum known.
+const MIN_FILLING: usize = 192;
 
-/// Runs searches in lanes; holds the buffers that they need, reused from run to run.
+/// Runs searches in lanes. Holds their buffers, which are reused from run to run.
 #[derive(Debug)]
 pub struct LaneQueue {
     level: Level,
@@ -139,7 +141,7 @@ pub struct LaneQueue {
     sums: Sums,
     searches: Searches,
     optimum: Vec<f64>,
-    known: Known,
+    known: KnownInLanes,
 }
 
 impl Default for LaneQueue {
@@ -152,14 +154,14 @@ impl Default for LaneQueue {
             sums: Sums::default(),
             searches: Searches::default(),
             optimum: Vec::new(),
-            known: Known::default(),
+            known: KnownInLanes::default(),
         }
     }
 }
 
 impl LaneQueue {
-    /// Runs tasks `0..n` of one kind; `task(i)` describes the i-th, `done` takes the results, in the order in
-    /// which searches end.
+    /// Runs the tasks `0..n` of one kind. `task(i)` describes the i-th; `done` takes the results in the order in which
+    /// the searches end.
     pub fn run<'a>(
         &mut self,
         kind: TaskKind,
@@ -175,7 +177,7 @@ impl LaneQueue {
         }
     }
 
-    /// Runs one task alone, its observations spread over the lanes.
+    /// Runs one task with its observations spread over the lanes.
     pub fn run_alone(&mut self, kind: TaskKind, task: Task, done: impl FnMut(Ended)) {
         self.run_in_turn(kind, &mut InOrder { next: 0, n: 1, task: |_| task, done });
     }
@@ -199,8 +201,9 @@ impl LaneQueue {
             let ending = loop {
                 long.evaluate(*level, (model, shared.loss, &searches.mix), &searches.trial, sums);
                 let ending = searches.observe(*level, sums, [true; LANES], shared)[0];
-                let entered = || searches.entered(*level, known)[0].map(Ending::Abandoned);
-                if let Some(ending) = ending.or_else(entered) {
+                let near_known_optimum =
+                    || searches.near_known_optimum(*level, known)[0].map(Ending::Abandoned);
+                if let Some(ending) = ending.or_else(near_known_optimum) {
                     break ending;
                 }
             };
@@ -208,7 +211,7 @@ impl LaneQueue {
         }
     }
 
-    /// Runs tasks of one kind side by side.
+    /// Runs tasks of one kind side by side, one per lane.
     pub fn run_in_lanes<'a>(&mut self, kind: TaskKind, tasks: &mut impl Tasks<'a>) {
         let TaskKind { model, shared, most_observations, has_sigma, table } = kind;
         let p = model.coordinates.len();
@@ -226,7 +229,7 @@ impl LaneQueue {
                     continue;
                 }
                 let Some((number, task)) = tasks.next(lane) else { continue };
-                // Starts of one sweep share their data: it stays in the lane.
+                // Searches of one sweep share its data, which then stays in the lane.
                 let identity = (std::ptr::from_ref(task.problem), task.part.weight.as_ptr());
                 if loaded[lane] != Some(identity) {
                     loading[lane] = Some((task.problem, task.part));
@@ -242,7 +245,7 @@ impl LaneQueue {
             }
             if changed {
                 data.load_lanes(*level, table, loading);
-                data.settle(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
+                data.pad_lanes(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
                 changed = false;
             }
             Objective { model, loss: shared.loss, order: Order::Hessian, data, mix: &searches.mix }.evaluate(
@@ -252,8 +255,8 @@ impl LaneQueue {
                 sums,
             );
             let mut endings = searches.observe(*level, sums, active, shared);
-            for (ending, basin) in endings.iter_mut().zip(searches.entered(*level, known)) {
-                *ending = ending.or(basin.map(Ending::Abandoned));
+            for (ending, optimum) in endings.iter_mut().zip(searches.near_known_optimum(*level, known)) {
+                *ending = ending.or(optimum.map(Ending::Abandoned));
             }
             for lane in 0..LANES {
                 if let (Some((number, _)), Some(ending)) = (lanes[lane], endings[lane]) {
@@ -265,9 +268,12 @@ impl LaneQueue {
         }
     }
 
-    /// Where up to eight searches that begin at the expansion's point under weights of their own should look next;
-    /// `sums` are the expansion's for each, one after the other. Leaves points and expected decreases for each.
-    pub fn look_ahead(
+    /// Computes the first trial points of up to eight searches that begin at the expansion's point, each under its own
+    /// weights.
+    ///
+    /// `sums` holds the expansion's sums (objective, gradient, Hessian) of each search, one after the other. The points
+    /// go to `trials` (row-major, p values per search), the predicted decreases to `predicted`.
+    pub fn first_steps(
         &mut self,
         settings: &SearchSettings,
         shared: SharedSettings,
@@ -278,13 +284,13 @@ impl LaneQueue {
     ) {
         let p = expansion.theta.len();
         self.searches.prepare(p);
-        // Lanes that are left over repeat the first.
+        // Unused lanes repeat the first search.
         for lane in 0..LANES {
             let from = if lane < predicted.len() { lane * expansion.width() } else { 0 };
             self.searches.begin(lane, &expansion.theta, settings);
-            self.searches.inform(lane, &sums[from..from + expansion.width()], settings.loss);
+            self.searches.set_sums(lane, &sums[from..from + expansion.width()], settings.loss);
         }
-        self.searches.look_ahead(self.level, shared);
+        self.searches.first_step(self.level, shared);
         for (lane, (trial, predicted)) in trials.chunks_mut(p).zip(predicted).enumerate() {
             for (x, pack) in trial.iter_mut().zip(&self.searches.trial) {
                 *x = pack.0[lane];
@@ -293,43 +299,43 @@ impl LaneQueue {
         }
     }
 
-    /// The vectors that the machine has.
+    /// Returns the SIMD level of the machine.
     pub fn level(&self) -> Level {
         self.level
     }
 }
 
-/// Whether `n` searches on so many observations are made one after the other.
+/// Returns whether `n` searches on so many observations run one after the other.
 pub fn fills(observations: usize, n: usize) -> bool {
-    observations > LONG || (n <= LANES && observations >= FILLING)
+    observations > LONG || (n <= LANES && observations >= MIN_FILLING)
 }
 
-/// Begins a task's search in a lane, with the optima that it is abandoned for.
+/// Begins the search of a task in a lane, with the optima for which it may be abandoned.
 fn begin(
     lane: usize,
     task: &Task,
     optima: Option<&KnownOptima>,
     shared: SharedSettings,
     searches: &mut Searches,
-    known: &mut Known,
+    known: &mut KnownInLanes,
 ) {
     searches.begin(lane, task.start, task.settings);
     if let Some(optima) = optima {
         known.set(lane, optima);
     }
-    if let Some(ahead) = task.ahead {
-        searches.inform(lane, ahead.sums, shared.loss);
-        searches.look_at(lane, ahead.trial, ahead.predicted);
+    if let Some(first_step) = task.first_step {
+        searches.set_sums(lane, first_step.sums, shared.loss);
+        searches.set_trial(lane, first_step.trial, first_step.predicted);
     }
 }
 
-/// What is told of a search that has ended in a lane.
+/// Returns the result of the search that has ended in a lane.
 fn ended<'a>(
     task: usize,
     ending: Ending,
     lane: usize,
     searches: &Searches,
-    known: &Known,
+    known: &KnownInLanes,
     optimum: &'a mut Vec<f64>,
 ) -> Ended<'a> {
     let p = searches.theta.len();
@@ -342,7 +348,7 @@ fn ended<'a>(
     }
     optimum.extend(searches.theta.iter().chain(&searches.at.packs).map(|pack| pack.0[lane]));
     if ending == Ending::NotFinite {
-        // What the lane holds is another search's.
+        // The sums in the lane belong to an earlier search.
         optimum[p..].fill(f64::NAN);
     }
     Ended { task, theta: &optimum[..p], objective: optimum[p], iterations, ending, optimum }
@@ -359,7 +365,8 @@ mod tests {
 
     use super::{Part, Task, TaskKind};
 
-    /// A fit with as many observations as lanes take, and one with more: searches end where the reference solver does.
+    /// On a fit with as many observations as the lanes take, and on one with more, searches end at the optimum of the
+    /// reference solver.
     #[test]
     fn searches_on_long_fits_end_where_the_reference_solver_does() {
         let law = catalogue_law("power-offset");
@@ -374,7 +381,7 @@ mod tests {
                 let mut workspace = Workspace::default();
                 let mut starts = Points::default();
                 starts.clear(problem.p());
-                Starts::new(&models, &problem).draw(0..32, 12, &mut workspace.search.drafts, &mut starts);
+                Starts::new(&models, &problem).draw(0..32, 12, &mut workspace.search.starts, &mut starts);
                 let settings = settings(&problem);
                 let weight = &problem.observations.weight;
                 let rows = problem.weighted();
@@ -396,7 +403,8 @@ mod tests {
         }
     }
 
-    /// A search that cannot begin has no objective, also in a lane where another has found one.
+    /// A search that is not finite at its start has no objective, even in a lane in which an earlier search has found
+    /// one.
     #[test]
     fn a_search_that_is_not_finite_has_no_objective() {
         let law = catalogue_law("power-offset");
@@ -407,7 +415,7 @@ mod tests {
             let mut workspace = Workspace::default();
             let mut starts = Points::default();
             starts.clear(problem.p());
-            Starts::new(&models, &problem).draw(0..64, 32, &mut workspace.search.drafts, &mut starts);
+            Starts::new(&models, &problem).draw(0..64, 32, &mut workspace.search.starts, &mut starts);
             (16..32).for_each(|i| starts.point_mut(i)[0] = f64::NAN);
             let settings = settings(&problem);
             let (rows, weight) = problem.taking_part();
@@ -424,10 +432,10 @@ mod tests {
         i as f64
     }
 
-    /// Where most residuals are beyond the kinks of the loss, steps end beyond other kinks than they were made for. Searches
-    /// take them back at once: with the damping doubled until it is felt, they took 17.2 evaluations in the mean here.
+    /// Where most residuals are in the linear zone of the loss, steps often end across kinks of the objective. With the
+    /// damping from the tangents, searches take fewer than 14 evaluations in the mean; with the damping doubled, 17.2.
     #[test]
-    fn steps_beyond_kinks_are_taken_back_at_once() {
+    fn damping_by_tangents_shortens_steps_across_kinks() {
         let law = catalogue_law("power-offset");
         let mut uniform = Uniform(11);
         let n = 24;

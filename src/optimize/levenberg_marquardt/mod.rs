@@ -1,45 +1,53 @@
-//! Levenberg–Marquardt in lanes: eight searches side by side, told what was found where they asked to look.
+//! Levenberg–Marquardt searches of one model, eight at a time, one per SIMD lane.
 //!
-//! Minimises `f(θ)` over a box. At an accepted point with gradient `g` and Hessian (or its Gauss–Newton
-//! part) `H` the trial step solves, over the coordinates that are not held at a bound,
+//! A search minimises `f(θ)` over a box of solver coordinates. At the accepted point, with gradient `g` and Hessian (or
+//! Gauss–Newton matrix) `H`, the trial step `δ` solves, over the coordinates that the gradient does not hold at a
+//! bound,
 //!
-//! `(H + μ·M) δ = −g`,
+//! `(H + μ·M) δ = −g`.
 //!
-//! where `M` is the trust region's metric. `M` is *not* the columns' norms for coordinates that are
-//! commensurate already (logarithms, exponents): with column norms a power term that has vanished may run
-//! away. The damping `μ` follows Nielsen (1999, IMM-REP-1999-05, eq. 2.4): a smooth function of the gain
-//! ratio when a step is accepted, doubling increase when it is not. Under nearly absolute losses the curvature
-//! at a point says little of what lies a step away, and doubling took five evaluations to be felt at all. But a refused
-//! step that ended uphill tells by how much it was too long: the tangents at its two ends meet near the minimum between
-//! them, exactly there where the objective is one kink. So under all losses but least squares, for which this gains
-//! nothing, the damping becomes at once what is felt on that scale. Steps that leave the box stop at its face, with the
-//! other coordinates solved again.
+//! **Metric.** `M` is the diagonal metric of the trust region. For coordinates that are commensurate already
+//! (logarithms, exponents) it is *not* the norms of the Jacobian's columns: with column norms a power term that has
+//! vanished can run away to infinity. Where the coordinates are not commensurate, `M` follows the largest curvature
+//! seen (Moré 1978).
 //!
-//! Where the residuals are linear in some amplitudes, a trial point is first moved to the best amplitudes for
-//! its other coordinates, if that promises much: then the search runs along the valley of the reduced
-//! problem (variable projection; Ruhe & Wedin 1980, algorithm 2) instead of zigzagging across it, and passes
-//! exponents of zero, where amplitudes go through infinity.
+//! **Damping.** `μ` follows Nielsen (1999, IMM-REP-1999-05, eq. 2.4): it is a smooth function of the gain ratio after
+//! an accepted step, and grows by doubling factors after refused ones. Under nearly absolute losses the curvature at a
+//! point says little about the objective one step away, and doubling takes about five evaluations to have an effect. A
+//! refused step that ended uphill tells how much too long it was: the tangents at its two ends meet near the minimum
+//! between them. So under every loss but least squares, for which this gains nothing, the damping is at once set to the
+//! value that corresponds to the intersection of the tangents.
 //!
-//! `H` is Gauss–Newton's until steps keep their promises and the next one promises little; there and from then on the
-//! law's own second derivatives are added where they are cheap (Newton's method, quadratic at the end; see
-//! `Model::bends`). The last step, whose successor would promise next to nothing at the rate at which promises have been
-//! falling, is taken without evaluating the objective there again. Where an objective's third derivatives are known, steps
-//! are made in normal coordinates (see `normal_coordinates`). Where they are not, least squares follow curved valleys by steps that go
-//! uphill for once (see `watchdog`) and by geodesic acceleration (see there).
+//! **Bounds.** A step that would leave the box stops at its face, and the other coordinates are solved again.
 //!
-//! Every step is vector arithmetic under masks. A lane's numbers depend on no other lane: what one lane needs
-//! done again is done again for all, and kept only where it was needed.
+//! **Variable projection.** Where the residuals are linear in some amplitudes, a trial point is first moved to the best
+//! amplitudes for its other coordinates, if the predicted decrease is worth an evaluation (Ruhe & Wedin 1980, algorithm
+//! 2). The search then follows the reduced problem and passes exponents of zero, at which amplitudes go through
+//! infinity.
 //!
-//! | file | what it holds |
+//! **Second derivatives.** `H` is the Gauss–Newton matrix until the gain ratio is high and the predicted decrease
+//! small. From there on the law's second derivatives are added, where they are cheap (see `Model::second_derivatives`):
+//! Newton's method, which converges quadratically. The last step is taken without an evaluation where the decrease
+//! predicted for its successor, extrapolated from the rate at which predictions fall, is negligible.
+//!
+//! **Curvature of the model surface.** Where third derivatives of the objective are known, steps are made in normal
+//! coordinates. Where they are not, least-squares searches use watchdog steps and geodesic acceleration.
+//!
+//! All arithmetic is vectorised under masks. The numbers of a lane depend on no other lane: what one lane needs again
+//! is computed again in every lane and kept only where it was needed.
+//!
+//! | file | contents |
 //! | --- | --- |
-//! | `state` | what searches are told, where they are, how they end |
-//! | `search` | the method above: a trial is accepted or refused, and the next one proposed |
-//! | `damped_step` | the linear algebra of a step within the box |
-//! | `watchdog` | least squares along curved valleys: steps that go uphill for once |
-//! | `geodesic_acceleration` | steps bent by the second-order correction of the last one |
-//! | `normal_coordinates` | the same correction where third derivatives are known |
-//! | `known_optima` | searches that are on their way to an optimum that another has found |
-//! | `lane_queue` | many searches, one per lane |
+//! | `state` | settings of a search, the state of eight searches, how a search ends |
+//! | `search` | the method: a trial is accepted or refused, the next trial is proposed |
+//! | `damped_step` | linear algebra of the damped step within the box |
+//! | `watchdog` | steps that may increase the objective once (least squares) |
+//! | `geodesic_acceleration` | second-order correction of a step from the last accepted step |
+//! | `normal_coordinates` | the second-order correction where third derivatives are known; the first step of a replicate |
+//! | `known_optima` | searches abandoned on their way to an optimum that is known |
+//! | `lane_queue` | many searches of one model, one per lane |
+//!
+//! The folder knows nothing of how starts are made, of how many searches a fit needs, or of the status of a fit.
 
 mod damped_step;
 mod geodesic_acceleration;

@@ -1,17 +1,17 @@
-//! Looking further than the quadratic model: searches near an estimate whose derivatives are known.
+//! Steps in normal coordinates, for searches near an estimate whose higher derivatives are known (those of replicates).
 //!
-//! Near an estimate an objective differs from a parabola mostly by the choice of parameters. The residuals' second
-//! derivatives split into what lies in the span of the first ones and the rest, `∂²m = Γ·∂m + N` (parameter-effects and
-//! intrinsic curvature; Bates & Watts 1980, JRSS B 42(1)). In normal coordinates `φ`, with `θ + φ − ½ Γ[φ,φ]` for `θ`,
-//! only `N` is left. There a step `φ` solves `(H − g·Γ + μM) φ = −g`, and `θ` is moved along the bow (to second order the
-//! geodesic acceleration of Transtrum & Sethna 2012, arXiv:1201.5885). `Γ` is taken from a sweep's estimate, for all its
-//! replicates.
+//! Near an estimate an objective differs from a quadratic mostly by the choice of parameters. The second derivatives of
+//! the residuals split into their projection onto the first derivatives and the rest, `∂²m = Γ·∂m + N`
+//! (parameter-effects and intrinsic curvature; Bates & Watts 1980, JRSS B 42(1)). In normal coordinates `φ`, with `θ +
+//! φ − ½ Γ[φ,φ]` in place of `θ`, only `N` is left. A step `φ` solves `(H − g·Γ + μM) φ = −g`, and `θ` moves along a
+//! curve that agrees to second order with the geodesic acceleration of Transtrum & Sethna (2012, arXiv:1201.5885). `Γ`
+//! is taken at the estimate of the sweep and used for all of its replicates.
 //!
-//! With steps in normal coordinates the promises of a search fall by their square from the first on, which tells what the
-//! next one would be. Where that is next to nothing, and third derivatives `T` of the objective agree, the last step needs
-//! no confirmation: a straight step `d` would leave a gradient `h = ½ T[d,d]` and `½ hᵀH⁻¹h` to gain, a bent one far less.
-//! A correction of the step by `T` itself was tried: a replicate's own `T` differs too much from its sweep's, and searches
-//! took more evaluations.
+//! With steps in normal coordinates the predicted decreases of a search fall quadratically from the first on, so the
+//! next one can be predicted. Where it is negligible, and third derivatives `T` of the objective agree, the last step
+//! needs no evaluation: an uncorrected step `d` would leave a gradient `h = ½ T[d,d]` and a decrease `½ hᵀH⁻¹h`, a
+//! corrected one far less. Correcting the step by `T` itself does not pay: the `T` of a replicate differs too much from
+//! that of its sweep.
 
 use fearless_simd::{Level, dispatch};
 
@@ -23,25 +23,28 @@ use crate::problem::Loss;
 use super::state::{Searches, SharedSettings};
 use crate::lanes::{is_true, load};
 
-/// Times that the first step, which is the longest, is bent: each time by the step as it was bent before.
+/// The number of times that the first step, which is the longest, is corrected; each correction is evaluated at the
+/// step as corrected before.
 const CORRECTIONS: usize = 2;
 
-/// A step is not bent by more than this share of its length, squared: there the next terms would matter as much.
-const MOST_BENT: f64 = 0.25;
+/// The largest correction, as a fraction of the step in squared length; beyond it, terms of higher order matter as
+/// much.
+const MAX_CORRECTION: f64 = 0.25;
 
-/// What is known of a search's start, and where it looks next.
+/// The first step of a search, computed before the search.
 #[derive(Clone, Copy, Debug)]
 pub struct FirstStep<'a> {
-    /// Objective, gradient, Hessian at the start.
+    /// Objective, gradient and Hessian (lower triangle by rows) at the start.
     pub sums: &'a [Pack],
+    /// The first trial point, in solver coordinates.
     pub trial: &'a [f64],
-    /// The decrease that is expected at `trial`.
+    /// The predicted decrease at `trial`.
     pub predicted: f64,
 }
 
 impl Searches {
-    /// Tells a search that has begun what is known at its start.
-    pub fn inform(&mut self, lane: usize, sums: &[Pack], loss: Loss) {
+    /// Sets objective, gradient and Hessian at the start of the search in a lane.
+    pub fn set_sums(&mut self, lane: usize, sums: &[Pack], loss: Loss) {
         for (k, pack) in self.at.packs.iter_mut().enumerate() {
             pack.0[lane] = sums[k / LANES].0[k % LANES];
         }
@@ -49,24 +52,24 @@ impl Searches {
         self.set_damping(lane, loss);
     }
 
-    /// Tells a search that was informed where to look next.
-    pub fn look_at(&mut self, lane: usize, trial: &[f64], predicted: f64) {
+    /// Sets the next trial point of the search in a lane, and its predicted decrease.
+    pub fn set_trial(&mut self, lane: usize, trial: &[f64], predicted: f64) {
         for (pack, &x) in self.trial.iter_mut().zip(trial) {
             pack.0[lane] = x;
         }
         self.predicted.0[lane] = predicted;
     }
 
-    /// Where searches that were informed should look next: `trial` and `predicted`.
-    pub fn look_ahead(&mut self, level: Level, shared: SharedSettings) {
-        dispatch!(level, simd => self.look_ahead_lanes::<fearless_simd::f64x8<_>>(simd, shared));
+    /// Computes the first trial points and their predicted decreases in all lanes, whose sums at the start must be set.
+    pub fn first_step(&mut self, level: Level, shared: SharedSettings) {
+        dispatch!(level, simd => self.first_step_lanes::<fearless_simd::f64x8<_>>(simd, shared));
     }
 
     #[inline(always)]
-    fn look_ahead_lanes<L: Lanes>(&mut self, token: L::Token, shared: SharedSettings) {
+    fn first_step_lanes<L: Lanes>(&mut self, token: L::Token, shared: SharedSettings) {
         let zero = L::splat(token, 0.0);
         let all = zero.eq(zero);
-        // Where no step is proposed none is expected to gain anything.
+        // Where no step is proposed, the predicted decrease is zero.
         zero.store(&mut self.predicted.0);
         self.update_metric::<L>(token, all);
         self.propose::<L>(token, all, shared);
@@ -74,33 +77,33 @@ impl Searches {
             return;
         }
         let p = self.theta.len();
-        self.straight.copy_from_slice(&self.trial);
+        self.uncorrected.copy_from_slice(&self.trial);
         for _ in 0..CORRECTIONS {
             for i in 0..p {
                 let step = load::<L>(token, &self.trial[i]) - load(token, &self.theta[i]);
                 step.store(&mut self.step[i].0);
             }
-            self.set_turn::<L>(token, shared.connection);
+            self.set_quadratic_form::<L>(token, shared.connection);
             for i in 0..p {
-                let target = load::<L>(token, &self.straight[i]) - load(token, &self.turn[i]);
+                let target = load::<L>(token, &self.uncorrected[i]) - load(token, &self.correction[i]);
                 let target = target.max(load(token, &self.low[i])).min(load(token, &self.high[i]));
                 target.store(&mut self.trial[i].0);
             }
         }
     }
 
-    /// The Hessian that steps are made with: in normal coordinates, where `at` has the exact one.
+    /// Sets the Hessian that steps are made with: in normal coordinates where `at` holds the exact Hessian.
     #[inline(always)]
     pub(in crate::optimize) fn set_hessian<L: Lanes>(&mut self, token: L::Token, connection: &[f64]) {
         let p = self.theta.len();
         self.hessian.copy_from_slice(&self.at.packs[1 + p..]);
-        let bent = is_true::<L>(token, &self.bent);
-        if connection.is_empty() || !L::any(bent) {
+        let exact = is_true::<L>(token, &self.has_second_derivatives);
+        if connection.is_empty() || !L::any(exact) {
             return;
         }
         let zero = L::splat(token, 0.0);
         for (c, lower) in connection.chunks_exact(triangle(p)).enumerate() {
-            let slope = -L::select(bent, load(token, &self.at.packs[1 + c]), zero);
+            let slope = -L::select(exact, load(token, &self.at.packs[1 + c]), zero);
             let twice = slope + slope;
             for j in 0..p {
                 for k in 0..=j {
@@ -113,8 +116,8 @@ impl Searches {
         }
     }
 
-    /// What is taken from the steps for the sake of the valley's curvature, in `turn`: `½ Γ[d,d]` where the connection is
-    /// known, else what the last step tells of it.
+    /// Sets in `correction` what is subtracted from the steps for the curvature of the model surface: `½ Γ[d,d]` where
+    /// the connection `Γ` is known, the estimate of `geodesic_acceleration` for least squares otherwise.
     #[inline(always)]
     pub(in crate::optimize) fn set_geodesic_correction<L: Lanes>(
         &mut self,
@@ -122,42 +125,42 @@ impl Searches {
         good: L::Mask,
         shared: SharedSettings,
     ) {
-        let bent = is_true::<L>(token, &self.bent);
-        if shared.connection.is_empty() && shared.loss.is_quadratic() && shared.daring {
+        let exact = is_true::<L>(token, &self.has_second_derivatives);
+        if shared.connection.is_empty() && shared.loss.is_quadratic() && shared.accelerated {
             self.geodesic_acceleration::<L>(token, good);
-        } else if !shared.connection.is_empty() && L::any(bent) {
-            self.set_turn::<L>(token, shared.connection);
-            // The Hessian must be the exact one, and no step stop at a face.
-            let free = self.free.iter().fold(bent, |all, free| all & is_true::<L>(token, free));
-            self.keep_small_turns::<L>(token, free);
+        } else if !shared.connection.is_empty() && L::any(exact) {
+            self.set_quadratic_form::<L>(token, shared.connection);
+            // The correction assumes the exact Hessian and no coordinate stopped at a face.
+            let free = self.free.iter().fold(exact, |all, free| all & is_true::<L>(token, free));
+            self.keep_small_corrections::<L>(token, free);
         } else {
             let zero = L::splat(token, 0.0);
-            self.turn.iter_mut().for_each(|turn| zero.store(&mut turn.0));
+            self.correction.iter_mut().for_each(|correction| zero.store(&mut correction.0));
         }
     }
 
-    /// Drops turns that are not small beside their step, and those of other lanes.
+    /// Sets to zero the corrections that are not small beside their step, and those of lanes outside `lanes`.
     #[inline(always)]
-    pub(in crate::optimize) fn keep_small_turns<L: Lanes>(&mut self, token: L::Token, lanes: L::Mask) {
+    pub(in crate::optimize) fn keep_small_corrections<L: Lanes>(&mut self, token: L::Token, lanes: L::Mask) {
         let zero = L::splat(token, 0.0);
-        let (mut bow, mut step) = (zero, zero);
+        let (mut size, mut step) = (zero, zero);
         for i in 0..self.theta.len() {
             let metric = self.metric_of::<L>(token, i);
-            let (turn, d) = (load::<L>(token, &self.turn[i]), load::<L>(token, &self.step[i]));
-            bow = (turn * metric).mul_add(turn, bow);
+            let (correction, d) = (load::<L>(token, &self.correction[i]), load::<L>(token, &self.step[i]));
+            size = (correction * metric).mul_add(correction, size);
             step = (d * metric).mul_add(d, step);
         }
-        let small = lanes & bow.lt(step * zero.fill(MOST_BENT));
-        for turn in &mut self.turn {
-            L::select(small, load(token, turn), zero).store(&mut turn.0);
+        let small = lanes & size.lt(step * zero.fill(MAX_CORRECTION));
+        for correction in &mut self.correction {
+            L::select(small, load(token, correction), zero).store(&mut correction.0);
         }
     }
 
-    /// `½ T[d,d]` of the steps.
+    /// Sets `correction` to `½ T[d,d]` of the steps `d`, for a tensor `T` given as in [`SharedSettings::third`].
     #[inline(always)]
-    fn set_turn<L: Lanes>(&mut self, token: L::Token, third: &[f64]) {
+    fn set_quadratic_form<L: Lanes>(&mut self, token: L::Token, third: &[f64]) {
         let p = self.theta.len();
-        for (turn, rows) in self.turn.iter_mut().zip(third.chunks_exact(triangle(p))) {
+        for (correction, rows) in self.correction.iter_mut().zip(third.chunks_exact(triangle(p))) {
             let mut total = L::splat(token, 0.0);
             for j in 0..p {
                 let mut row = L::splat(token, 0.0);
@@ -167,20 +170,24 @@ impl Searches {
                 }
                 total = row.mul_add(load(token, &self.step[j]), total);
             }
-            total.store(&mut turn.0);
+            total.store(&mut correction.0);
         }
     }
 
-    /// What the steps of a quadratic model leave to gain, as far as third derivatives tell; the steps are those that were
-    /// solved for last.
+    /// Returns the decrease that is left after a step of the quadratic model, by third derivatives; the factor is that
+    /// of the last call of `solve`.
     #[inline(always)]
-    pub(in crate::optimize) fn left_by_turns<L: Lanes>(&mut self, token: L::Token, third: &[f64]) -> L {
-        self.set_turn::<L>(token, third);
-        self.solve_for_turn::<L>(token);
+    pub(in crate::optimize) fn third_order_decrease<L: Lanes>(
+        &mut self,
+        token: L::Token,
+        third: &[f64],
+    ) -> L {
+        self.set_quadratic_form::<L>(token, third);
+        self.solve_for_correction::<L>(token);
         let mut left = L::splat(token, 0.0);
-        for (turn, correction) in self.turn.iter().zip(&self.rhs) {
-            let half = load::<L>(token, turn) * left.fill(-0.5);
-            left = half.mul_add(load(token, correction), left);
+        for (correction, solution) in self.correction.iter().zip(&self.rhs) {
+            let half = load::<L>(token, correction) * left.fill(-0.5);
+            left = half.mul_add(load(token, solution), left);
         }
         left
     }

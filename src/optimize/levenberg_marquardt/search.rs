@@ -1,4 +1,4 @@
-//! The method of the folder's first page, for eight searches at once.
+//! The Levenberg–Marquardt iteration described in the folder's `mod.rs`, for eight searches at once.
 
 use fearless_simd::{Level, dispatch};
 
@@ -6,14 +6,14 @@ use crate::compile::{Coordinate, Scale};
 use crate::lanes::{self, Lanes};
 use crate::lanes::{LANES, Pack, is_true, load, replace, truth};
 use crate::linalg::triangle;
-use crate::problem::{LEAST_SHARE, Loss, Problem, Sums};
+use crate::problem::{Loss, MIN_IRLS_FRACTION, Problem, Sums};
 
-use super::damped_step::Against;
+use super::damped_step::RightHandSide;
 use super::state::{Ending, SearchSettings, Searches, SharedSettings};
-use super::watchdog::AFTER_CLIMB;
+use super::watchdog::DAMPING_AFTER_RELAXED;
 use crate::linalg::solve_lanes;
 
-/// What a search needs to know of a problem.
+/// Returns the settings of a search on a problem.
 pub fn settings(problem: &Problem) -> SearchSettings<'_> {
     let model = &problem.model;
     SearchSettings {
@@ -21,69 +21,76 @@ pub fn settings(problem: &Problem) -> SearchSettings<'_> {
         metric: &problem.metric,
         floor: problem.floor,
         damping: 1e-4,
-        share: 1.0,
-        daring: true,
-        bent: false,
+        irls_fraction: 1.0,
+        accelerated: true,
+        second_derivatives: false,
         loss: problem.loss,
         total_weight: problem.total_weight,
         linear: if problem.loss.is_quadratic() { &model.linear } else { &[] },
         project_start: false,
-        most_iterations: MOST_ITERATIONS,
+        max_iterations: MAX_ITERATIONS,
     }
 }
 
-/// A predicted decrease below this share of the objective ends a search.
-pub const DECREASE: f64 = 1e-14;
+/// The predicted decrease, as a fraction of the objective, below which a search ends.
+pub const NEGLIGIBLE: f64 = 1e-14;
 
-/// Evaluations after which a search gives up, where nothing else is said.
-pub const MOST_ITERATIONS: u32 = 300;
+/// The number of evaluations after which a search gives up, unless its settings say otherwise.
+pub const MAX_ITERATIONS: u32 = 300;
 
-/// A search that is not alone gives up where so many evaluations have lowered the objective by less than this share of it,
-/// after the first ones: it creeps along a valley that leads to infinity, or is too long for it.
-const CREEPING_FOR: u32 = 16;
-const CREEPING_AFTER: u32 = 48;
-const CREEPING: f64 = 1e-4;
+/// The number of evaluations between two checks of progress. A search that other searches make up for ends where the
+/// objective has fallen by less than `SLOW_DECREASE` in that time: its path leads to infinity or is too long.
+const SLOW_INTERVAL: u32 = 16;
+/// The number of evaluations before the first check of progress.
+const SLOW_AFTER: u32 = 48;
+/// The smallest relative decrease of the objective between two checks.
+const SLOW_DECREASE: f64 = 1e-4;
 
-/// At a minimum the Newton step moves no coordinate by more than this share of itself; a logarithm by no more than this.
+/// The largest Newton step at a minimum, as a fraction of a linear coordinate, or absolute for a logarithmic one.
 ///
-/// A promise of `1e-14` of the objective leaves a step of 1e-7 standard errors. Where the objective only flattens, as
-/// `exp(-t)` or a power of `t` does, the step stays of the order of one, or of `1/16` where `t` is an exponential itself.
+/// A predicted decrease of `1e-14` of the objective corresponds to a step of 1e-7 standard errors. Where the objective
+/// only flattens, as `exp(-t)` or a power of `t` does, the Newton step stays of the order of one, or of `1/16` where
+/// `t` is an exponential itself.
 pub const SETTLED: f64 = 1e-2;
 
-/// After a step whose gain exceeds the last, the share of the reweighting's curvature falls by the first. From far starts
-/// with `huber:1e-3` this takes 21 evaluations where the least share throughout takes 70. After steps that promised less
-/// than `CLOSE` of the objective it falls by the second: replicates then take 6.3 evaluations instead of 8.3.
-const SHARE_FALLS: f64 = 0.6;
-const SHARE_FALLS_CLOSE: f64 = 0.12;
-const CLOSE: f64 = 0.01;
-const SHARE_GAIN: f64 = 0.6;
+/// The factor of the IRLS fraction after a step whose gain ratio exceeds `IRLS_MIN_GAIN`. From far starts with
+/// `huber:1e-3` searches take 21 evaluations, where the least fraction throughout takes 70.
+const IRLS_DECREASE: f64 = 0.6;
+/// The factor of the IRLS fraction after such a step whose predicted decrease is below `IRLS_NEAR` of the objective.
+/// Replicates then take 6.3 evaluations instead of 8.3.
+const IRLS_DECREASE_NEAR: f64 = 0.12;
+/// The relative predicted decrease below which a search counts as near the optimum for the IRLS fraction.
+const IRLS_NEAR: f64 = 0.01;
+/// The gain ratio from which the IRLS fraction falls.
+const IRLS_MIN_GAIN: f64 = 0.6;
 
-/// After a refused step that ended uphill, the share of it that the tangents at its ends leave is held to be between these.
-/// The next step is damped so many times as much as would have made that of this one. The share of the reweighting's
-/// curvature, which knows of kinks that are further away, grows by the last.
-const LEFT: std::ops::RangeInclusive<f64> = 0.02..=0.7;
-const CAUTION: f64 = 2.0;
-const SHARE_GROWS: f64 = 5.0;
+/// The range of the fraction of a refused step at which the tangents at its two ends are taken to meet.
+const STEP_FRACTION: std::ops::RangeInclusive<f64> = 0.02..=0.7;
+/// The factor of the damping increase that would have shortened the refused step to that fraction.
+const TANGENT_SAFETY: f64 = 2.0;
+/// The factor of the IRLS fraction after a refused step that ended uphill: the IRLS curvature accounts for kinks
+/// further away.
+const IRLS_INCREASE: f64 = 5.0;
 
-/// After a step that kept its promise, where the next one promises less than this share of the objective, the law's own
-/// second derivatives are used.
+/// The predicted decrease, relative to the objective, below which the law's second derivatives are used.
 const NEAR: f64 = 0.03;
-const KEPT: f64 = 0.75;
+/// The gain ratio of the last step from which the law's second derivatives are used.
+const HIGH_GAIN: f64 = 0.75;
 
-/// What is left after a step, at the rate at which promises fall and by what damping held back, must be below this share
-/// of what is negligible for the step to be taken on trust.
-const TRUST: f64 = 0.01;
+/// The largest decrease left after the last step, as a fraction of what is negligible, at which that step is taken
+/// without an evaluation.
+const LAST_STEP: f64 = 0.01;
 
-/// In normal coordinates also what a straight step would leave, by third derivatives, must be below so many times of what
-/// is negligible: a bent one leaves far less. With either condition alone some in a thousand replicates of 30 points end
-/// above ten times the certificate's limit.
-const TRUST_THIRD: f64 = 10.0;
+/// The largest decrease that third derivatives leave after an uncorrected last step, as a multiple of what is
+/// negligible, in normal coordinates; a corrected step leaves far less. With either condition alone, some in a thousand
+/// replicates of 30 observations end above ten times the limit of the certificate.
+const LAST_STEP_THIRD: f64 = 10.0;
 
-/// Times that the damping may grow before a search counts as stalled.
-const MOST_ATTEMPTS: u32 = 60;
+/// The number of times that the damping may grow within one proposal before a search counts as stalled.
+const MAX_ATTEMPTS: u32 = 60;
 
 impl Searches {
-    /// Room for searches over `p` coordinates.
+    /// Resizes the buffers to `p` coordinates.
     pub fn prepare(&mut self, p: usize) {
         for packs in [
             &mut self.theta,
@@ -94,8 +101,8 @@ impl Searches {
             &mut self.from_column,
             &mut self.free,
             &mut self.step,
-            &mut self.turn,
-            &mut self.straight,
+            &mut self.correction,
+            &mut self.uncorrected,
             &mut self.rhs,
         ] {
             packs.clear();
@@ -125,32 +132,34 @@ impl Searches {
         self.floor.0[lane] = settings.floor;
         self.total_weight.0[lane] = settings.total_weight;
         self.first_damping.0[lane] = settings.damping;
-        self.mix.reweighting.0[lane] = settings.share;
-        self.mix.bends.0[lane] = f64::from(u8::from(settings.bent && settings.daring));
+        self.mix.irls_fraction.0[lane] = settings.irls_fraction;
+        self.mix.second_derivatives.0[lane] =
+            f64::from(u8::from(settings.second_derivatives && settings.accelerated));
         self.growth.0[lane] = 2.0;
         self.started.0[lane] = 0.0;
-        self.fulfilled.0[lane] = 0.0;
+        self.last_predicted.0[lane] = 0.0;
         self.projected.0[lane] = 0.0;
-        self.bent.0[lane] = 0.0;
-        self.was_bent.0[lane] = 0.0;
-        self.kept.0[lane] = 0.0;
+        self.has_second_derivatives.0[lane] = 0.0;
+        self.had_second_derivatives.0[lane] = 0.0;
+        self.gain_was_high.0[lane] = 0.0;
         self.drifting.0[lane] = 0.0;
         self.watchdog.begin(lane);
         self.iterations[lane] = 0;
-        self.most_iterations[lane] = settings.most_iterations;
-        self.impatient[lane] = settings.daring;
-        self.last_looked[lane] = f64::INFINITY;
+        self.max_iterations[lane] = settings.max_iterations;
+        self.stops_early[lane] = settings.accelerated;
+        self.checked_objective[lane] = f64::INFINITY;
     }
 
-    /// The first damping, once the objective at the start is known.
+    /// Sets the first damping, once the objective at the start is known.
     pub(in crate::optimize) fn set_damping(&mut self, lane: usize, loss: Loss) {
-        // Where most residuals are in the loss's linear zone, all curvature is smaller by this much.
+        // In the linear zone of the loss all curvature is smaller by the IRLS weight.
         let level = self.at.packs[0].0[lane] / self.total_weight.0[lane];
-        self.pull.0[lane] = loss.typical_weight(level);
-        self.damping.0[lane] = self.first_damping.0[lane] * self.pull.0[lane];
+        self.typical_weight.0[lane] = loss.typical_weight(level);
+        self.damping.0[lane] = self.first_damping.0[lane] * self.typical_weight.0[lane];
     }
 
-    /// Takes the evaluation at `trial` in the lanes that are `active`; gives the endings, the others go on.
+    /// Takes the evaluation at `trial` in the lanes that are `active`, and returns the endings; the other searches
+    /// continue.
     pub fn observe(
         &mut self,
         level: Level,
@@ -178,7 +187,7 @@ impl Searches {
         let active = load::<L>(token, &Pack(active.map(|a| f64::from(u8::from(a))))).eq(one);
 
         let objective = load::<L>(token, &found.packs[0]);
-        // Zero times a number is zero; times anything else it is not.
+        // A finite number times zero is zero; any other value times zero is NaN.
         let mut probe = zero;
         for pack in &found.packs[..self.at.packs.len()] {
             probe = load::<L>(token, pack).mul_add(zero, probe);
@@ -190,53 +199,62 @@ impl Searches {
         L::select(started, predicted, objective * one.fill(0.01)).store(&mut self.predicted.0);
         let mut moved = !(zero.eq(zero));
         if !shared.linear.is_empty() && shared.linear.len() < p {
-            let mut asking = active & finite & !is_true::<L>(token, &self.projected);
+            let mut candidates = active & finite & !is_true::<L>(token, &self.projected);
             if !shared.project_start {
-                asking = asking & started;
+                candidates = candidates & started;
             }
-            if L::any(asking) {
-                moved = self.project::<L>(token, found, asking, shared.linear);
+            if L::any(candidates) {
+                moved = self.project::<L>(token, found, candidates, shared.linear);
             }
         }
         truth(moved, one).store(&mut self.projected.0);
 
-        let here = active & !moved;
-        let fresh = here & !started;
-        let trying = here & started;
+        let evaluated = active & !moved;
+        let first = evaluated & !started;
+        let judged = evaluated & started;
         let before = load::<L>(token, &self.at.packs[0]);
         let gain = (before - objective) / load::<L>(token, &self.predicted);
-        let bold = is_true::<L>(token, &self.watchdog.bold);
-        let below = objective.lt(self.lowest::<L>(token));
-        let accepted = trying & finite & below & gain.gt(one.fill(1e-4));
-        let refused = trying & !accepted;
-        // What comes of a climb is compared with its base.
-        self.return_to_last_accepted::<L>(token, trying & bold);
-        let goes_uphill = if shared.loss.is_quadratic() && shared.daring {
-            self.note_run::<L>(token, found, accepted);
-            self.climb::<L>(token, objective, refused & finite & !bold)
+        let relaxed = is_true::<L>(token, &self.watchdog.relaxed);
+        let below = objective.lt(self.reference_objective::<L>(token));
+        let accepted = judged & finite & below & gain.gt(one.fill(1e-4));
+        let refused = judged & !accepted;
+        // An evaluation after an uphill step is judged against the point of return.
+        self.return_to_last_accepted::<L>(token, judged & relaxed);
+        let goes_uphill = if shared.loss.is_quadratic() && shared.accelerated {
+            self.record_step::<L>(token, found, accepted);
+            self.relax::<L>(token, objective, refused & finite & !relaxed)
         } else {
             !(zero.eq(zero))
         };
-        truth(goes_uphill | (bold & !trying), one).store(&mut self.watchdog.bold.0);
+        truth(goes_uphill | (relaxed & !judged), one).store(&mut self.watchdog.relaxed.0);
         let rejected = refused & !goes_uphill;
-        let taken = accepted | goes_uphill | (fresh & finite);
+        let taken = accepted | goes_uphill | (first & finite);
         if L::any(taken) {
             replace::<L>(token, taken, &found.packs, &mut self.at.packs);
             replace::<L>(token, taken, &self.trial, &mut self.theta);
-            L::select(taken, load(token, &self.bent), load(token, &self.was_bent))
-                .store(&mut self.was_bent.0);
-            L::select(taken, load(token, &self.mix.bends), load(token, &self.bent)).store(&mut self.bent.0);
+            L::select(
+                taken,
+                load(token, &self.has_second_derivatives),
+                load(token, &self.had_second_derivatives),
+            )
+            .store(&mut self.had_second_derivatives.0);
+            L::select(
+                taken,
+                load(token, &self.mix.second_derivatives),
+                load(token, &self.has_second_derivatives),
+            )
+            .store(&mut self.has_second_derivatives.0);
         }
-        truth(started | fresh, one).store(&mut self.started.0);
+        truth(started | first, one).store(&mut self.started.0);
 
         let damping = load::<L>(token, &self.damping);
         let growth = load::<L>(token, &self.growth);
         let two = one.fill(2.0);
         let centred = (gain + gain) - one;
         let shrink = one - centred * centred * centred;
-        // Near the optimum the model is right and the damping only slows the last steps.
+        // Near the optimum the quadratic model is accurate and damping only slows the last steps.
         let least = L::select(gain.gt(one.fill(0.9)), one.fill(0.05), one.fill(1.0 / 3.0));
-        let factor = L::select(bold, one.fill(AFTER_CLIMB), shrink.max(least).min(two));
+        let factor = L::select(relaxed, one.fill(DAMPING_AFTER_RELAXED), shrink.max(least).min(two));
         let mut grown = damping * growth;
         let mut uphill = !(zero.eq(zero));
         if !shared.loss.is_quadratic() && L::any(rejected) {
@@ -247,53 +265,55 @@ impl Searches {
         let damping = L::select(accepted, damping * factor, L::select(rejected, grown, damping));
         damping.store(&mut self.damping.0);
         let growth = L::select(rejected, growth + growth, growth);
-        L::select(accepted | fresh | uphill, two, growth).store(&mut self.growth.0);
-        L::select(accepted, load(token, &self.predicted), zero).store(&mut self.fulfilled.0);
-        truth(accepted & gain.gt(zero.fill(KEPT)), one).store(&mut self.kept.0);
-        let bends = load::<L>(token, &self.mix.bends);
-        L::select(refused, zero, bends).store(&mut self.mix.bends.0);
+        L::select(accepted | first | uphill, two, growth).store(&mut self.growth.0);
+        L::select(accepted, load(token, &self.predicted), zero).store(&mut self.last_predicted.0);
+        truth(accepted & gain.gt(zero.fill(HIGH_GAIN)), one).store(&mut self.gain_was_high.0);
+        let second_derivatives = load::<L>(token, &self.mix.second_derivatives);
+        L::select(refused, zero, second_derivatives).store(&mut self.mix.second_derivatives.0);
         if !shared.loss.is_quadratic() {
-            // Where the reweighting's curvature, which is too large, foretold the decrease well, less of it will do.
-            let share = load::<L>(token, &self.mix.reweighting);
-            let promise = load::<L>(token, &self.predicted);
-            let close = promise.lt(before * share.fill(CLOSE));
-            let falls = L::select(close, share.fill(SHARE_FALLS_CLOSE), share.fill(SHARE_FALLS));
-            let less = (share * falls).max(share.fill(LEAST_SHARE));
-            let falls = accepted & gain.gt(share.fill(SHARE_GAIN));
-            let more = (share * share.fill(SHARE_GROWS)).min(one);
-            let share = L::select(falls, less, L::select(uphill, more, share));
-            share.store(&mut self.mix.reweighting.0);
+            // The IRLS curvature is an upper bound. Where the decrease was predicted well with it, a smaller fraction
+            // suffices.
+            let irls_fraction = load::<L>(token, &self.mix.irls_fraction);
+            let predicted = load::<L>(token, &self.predicted);
+            let close = predicted.lt(before * irls_fraction.fill(IRLS_NEAR));
+            let falls =
+                L::select(close, irls_fraction.fill(IRLS_DECREASE_NEAR), irls_fraction.fill(IRLS_DECREASE));
+            let less = (irls_fraction * falls).max(irls_fraction.fill(MIN_IRLS_FRACTION));
+            let falls = accepted & gain.gt(irls_fraction.fill(IRLS_MIN_GAIN));
+            let more = (irls_fraction * irls_fraction.fill(IRLS_INCREASE)).min(one);
+            let irls_fraction = L::select(falls, less, L::select(uphill, more, irls_fraction));
+            irls_fraction.store(&mut self.mix.irls_fraction.0);
         }
-        if L::any(fresh) {
+        if L::any(first) {
             let mut flags = Pack::ZERO;
-            truth(fresh, one).store(&mut flags.0);
+            truth(first, one).store(&mut flags.0);
             for lane in (0..LANES).filter(|&lane| flags.0[lane] == 1.0) {
                 self.set_damping(lane, shared.loss);
             }
         }
 
-        let running = here & (started | finite);
+        let running = evaluated & (started | finite);
         self.update_metric::<L>(token, running);
         let (mut converged, mut stalled) = self.propose::<L>(token, running, shared);
-        let mut lost = goes_uphill;
+        let mut withdrawn = goes_uphill;
         if L::any(goes_uphill) {
-            // A search does not end above its lowest point.
-            lost = goes_uphill & (converged | stalled | self.hopeless::<L>(token));
+            // A search must not end above its point of return.
+            withdrawn = goes_uphill & (converged | stalled | self.cannot_improve::<L>(token));
         }
-        if L::any(lost) {
-            self.return_to_last_accepted::<L>(token, lost);
+        if L::any(withdrawn) {
+            self.return_to_last_accepted::<L>(token, withdrawn);
             let (damping, growth) = (load::<L>(token, &self.damping), load::<L>(token, &self.growth));
-            L::select(lost, damping * growth, damping).store(&mut self.damping.0);
-            L::select(lost, growth + growth, growth).store(&mut self.growth.0);
-            let (again, stuck) = self.propose::<L>(token, lost, shared);
-            converged = (converged & !lost) | again;
-            stalled = (stalled & !lost) | stuck;
+            L::select(withdrawn, damping * growth, damping).store(&mut self.damping.0);
+            L::select(withdrawn, growth + growth, growth).store(&mut self.growth.0);
+            let (again, stuck) = self.propose::<L>(token, withdrawn, shared);
+            converged = (converged & !withdrawn) | again;
+            stalled = (stalled & !withdrawn) | stuck;
         }
-        self.endings::<L>(token, converged, stalled, fresh & !finite)
+        self.endings::<L>(token, converged, stalled, first & !finite)
     }
 
-    /// The damping after steps to `trial` that are refused, by the tangents at their two ends; negative where the
-    /// objective does not grow there.
+    /// Returns the damping after refused steps to `trial`, from the tangents at their two ends; negative where the
+    /// objective does not increase along the step at its end.
     #[inline(always)]
     fn damping_by_tangents<L: Lanes>(&self, token: L::Token, found: &Sums) -> L {
         let one = L::splat(token, 1.0);
@@ -307,35 +327,36 @@ impl Searches {
         }
         let rise = load::<L>(token, &found.packs[0]) - load(token, &self.at.packs[0]);
         let left = (rise - after) / (before - after);
-        let left = left.max(one.fill(*LEFT.start())).min(one.fill(*LEFT.end()));
-        // Along the step the curvature is `−before`, with the damping that there was: a step `left` times as long needs
-        // `−before/left`.
-        let more = (one / left - one) * (-before) * one.fill(CAUTION) / length;
+        let left = left.max(one.fill(*STEP_FRACTION.start())).min(one.fill(*STEP_FRACTION.end()));
+        // Along the step the damped curvature is `−before`; a step `left` times as long needs `−before/left`.
+        let more = (one / left - one) * (-before) * one.fill(TANGENT_SAFETY) / length;
         L::select(after.gt(zero), load::<L>(token, &self.damping) + more, -one)
     }
 
-    /// The trust region's metric; 1 where it is not known yet.
+    /// Returns the metric of coordinate `i`; 1 where it is not known yet.
     #[inline(always)]
     pub(in crate::optimize) fn metric_of<L: Lanes>(&self, token: L::Token, i: usize) -> L {
         let metric = load::<L>(token, &self.metric[i]);
         L::select(metric.gt(metric.fill(0.0)), metric, metric.fill(1.0))
     }
 
-    /// Column metrics follow the largest curvature seen (Moré 1978).
+    /// Raises the metrics that follow the Hessian to the largest curvature seen (Moré 1978).
     #[inline(always)]
     pub(in crate::optimize) fn update_metric<L: Lanes>(&mut self, token: L::Token, running: L::Mask) {
         let p = self.theta.len();
-        let pull = load::<L>(token, &self.pull);
+        let typical_weight = load::<L>(token, &self.typical_weight);
         for i in 0..p {
             let follows = running & is_true::<L>(token, &self.from_column[i]);
             if L::any(follows) {
-                let diagonal = load::<L>(token, &self.at.packs[1 + p + triangle(i) + i]).abs() / pull;
+                let diagonal =
+                    load::<L>(token, &self.at.packs[1 + p + triangle(i) + i]).abs() / typical_weight;
                 let metric = load::<L>(token, &self.metric[i]);
                 L::select(follows, metric.max(diagonal), metric).store(&mut self.metric[i].0);
             }
         }
     }
 
+    /// Returns how the search in each lane ends, if it does.
     #[inline(always)]
     fn endings<L: Lanes>(
         &mut self,
@@ -349,7 +370,7 @@ impl Searches {
         let mut ends = Pack::ZERO;
         L::select(not_finite, zero.fill(3.0), codes).store(&mut ends.0);
         std::array::from_fn(|lane| match ends.0[lane] as u8 {
-            0 if self.iterations[lane] >= self.most_iterations[lane] || self.creeps(lane) => {
+            0 if self.iterations[lane] >= self.max_iterations[lane] || self.progress_is_slow(lane) => {
                 Some(Ending::Limit)
             }
             0 => None,
@@ -360,18 +381,18 @@ impl Searches {
         })
     }
 
-    /// Whether a lane's objective has hardly fallen since it was last looked at.
-    fn creeps(&mut self, lane: usize) -> bool {
+    /// Returns whether the objective in a lane has hardly fallen since the last check of progress.
+    fn progress_is_slow(&mut self, lane: usize) -> bool {
         let done = self.iterations[lane];
-        if !self.impatient[lane] || done < CREEPING_AFTER || !done.is_multiple_of(CREEPING_FOR) {
+        if !self.stops_early[lane] || done < SLOW_AFTER || !done.is_multiple_of(SLOW_INTERVAL) {
             return false;
         }
         let objective = self.at.packs[0].0[lane];
-        let before = std::mem::replace(&mut self.last_looked[lane], objective);
-        before - objective < CREEPING * objective
+        let before = std::mem::replace(&mut self.checked_objective[lane], objective);
+        before - objective < SLOW_DECREASE * objective
     }
 
-    /// Where `steps` move no coordinate by more than [`SETTLED`].
+    /// Returns the lanes in which `steps` move no coordinate by more than [`SETTLED`].
     #[inline(always)]
     fn is_settled<L: Lanes>(&self, token: L::Token, coordinates: &[Coordinate], steps: &[Pack]) -> L::Mask {
         let zero = L::splat(token, 0.0);
@@ -389,14 +410,14 @@ impl Searches {
         !moves
     }
 
-    /// Moves trial points to the best amplitudes for their other coordinates, where that promises a decrease
-    /// comparable to the step's own; true in the lanes that moved.
+    /// Moves trial points to the best amplitudes for their other coordinates where the predicted decrease of that is
+    /// comparable to that of the step, and returns the lanes that moved.
     #[inline(always)]
     fn project<L: Lanes>(
         &mut self,
         token: L::Token,
         found: &Sums,
-        asking: L::Mask,
+        candidates: L::Mask,
         linear: &[(usize, Scale)],
     ) -> L::Mask {
         let p = self.theta.len();
@@ -409,13 +430,13 @@ impl Searches {
             (-gradient).store(&mut self.rhs[a].0);
         }
         let positive = solve_lanes::<L>(token, &mut self.matrix[..triangle(m)], &mut self.rhs[..m]);
-        let mut promised = L::splat(token, 0.0);
+        let mut decrease = L::splat(token, 0.0);
         for (a, &(i, _)) in linear.iter().enumerate() {
-            let half = load::<L>(token, &found.packs[1 + i]) * promised.fill(-0.5);
-            promised = half.mul_add(load(token, &self.rhs[a]), promised);
+            let half = load::<L>(token, &found.packs[1 + i]) * decrease.fill(-0.5);
+            decrease = half.mul_add(load(token, &self.rhs[a]), decrease);
         }
         let predicted = load::<L>(token, &self.predicted);
-        let moves = asking & positive & promised.gt(predicted * predicted.fill(0.1));
+        let moves = candidates & positive & decrease.gt(predicted * predicted.fill(0.1));
         if !L::any(moves) {
             return moves;
         }
@@ -423,7 +444,7 @@ impl Searches {
             let step = load::<L>(token, &self.rhs[a]);
             let step = match scale {
                 Scale::Linear => step,
-                // The step is relative to the amplitude; one that would change its sign stops short.
+                // The step is relative to the amplitude; one that would change the sign of the amplitude is cut.
                 Scale::Log => lanes::ln(step.max(step.fill(-0.9)) + step.fill(1.0)),
             };
             let trial = load::<L>(token, &self.trial[i]);
@@ -434,8 +455,8 @@ impl Searches {
         moves
     }
 
-    /// The next trial points of the lanes that are `running`; which of them have converged, and which can make
-    /// no step.
+    /// Proposes the next trial points of the lanes that are `running`, and returns the lanes that have converged and
+    /// those that can make no step.
     #[inline(always)]
     pub(in crate::optimize) fn propose<L: Lanes>(
         &mut self,
@@ -451,20 +472,20 @@ impl Searches {
         let mut converged = !(zero.eq(zero));
         let mut stalled = converged;
         let objective = load::<L>(token, &self.at.packs[0]);
-        let negligible = (objective * zero.fill(DECREASE)).max(load(token, &self.floor));
-        for attempt in 0..MOST_ATTEMPTS {
+        let negligible = (objective * zero.fill(NEGLIGIBLE)).max(load(token, &self.floor));
+        for attempt in 0..MAX_ATTEMPTS {
             self.set_free::<L>(token);
             for step in &mut self.step {
                 zero.store(&mut step.0);
             }
             let damping = load::<L>(token, &self.damping);
-            let mut positive = self.solve::<L>(token, damping, Against::Gradient);
-            // The undamped step promises at least what the damped one does: it is needed only where that is
-            // little.
-            let little = pending & positive & self.promised::<L>(token).le(negligible);
+            let mut positive = self.solve::<L>(token, damping, RightHandSide::Gradient);
+            // The decrease of the undamped step is at least that of the damped one, so it is needed only where the
+            // latter is negligible.
+            let little = pending & positive & self.predicted_decrease::<L>(token).le(negligible);
             if attempt == 0 && L::any(little) {
-                let positive_undamped = self.solve::<L>(token, zero, Against::Gradient);
-                let done = little & positive_undamped & self.promised::<L>(token).le(negligible);
+                let undamped_positive = self.solve::<L>(token, zero, RightHandSide::Gradient);
+                let done = little & undamped_positive & self.predicted_decrease::<L>(token).le(negligible);
                 converged = converged | done;
                 if L::any(done) {
                     let settled = self.is_settled::<L>(token, shared.coordinates, &self.rhs);
@@ -475,7 +496,7 @@ impl Searches {
                 if !L::any(pending) {
                     break;
                 }
-                positive = self.solve::<L>(token, damping, Against::Gradient);
+                positive = self.solve::<L>(token, damping, RightHandSide::Gradient);
             }
             positive = self.stop_at_faces::<L>(token, damping, pending & positive);
 
@@ -492,39 +513,42 @@ impl Searches {
             if L::any(good) {
                 self.set_geodesic_correction::<L>(token, good, shared);
                 for i in 0..p {
-                    let step = load::<L>(token, &self.step[i]) - load(token, &self.turn[i]);
+                    let step = load::<L>(token, &self.step[i]) - load(token, &self.correction[i]);
                     let target = load::<L>(token, &self.theta[i]) + step;
                     let target = target.max(load(token, &self.low[i])).min(load(token, &self.high[i]));
                     L::select(good, target, load(token, &self.trial[i])).store(&mut self.trial[i].0);
                 }
                 L::select(good, predicted, load(token, &self.predicted)).store(&mut self.predicted.0);
-                if shared.daring {
-                    // Near the optimum they make the last steps quadratic; far from it they mislead.
-                    let near =
-                        good & is_true::<L>(token, &self.kept) & predicted.lt(objective * zero.fill(NEAR));
-                    let bends = load::<L>(token, &self.mix.bends);
-                    L::select(near, zero.fill(1.0), bends).store(&mut self.mix.bends.0);
+                if shared.accelerated {
+                    // Near the optimum second derivatives make convergence quadratic; far from it they can be
+                    // indefinite.
+                    let near = good
+                        & is_true::<L>(token, &self.gain_was_high)
+                        & predicted.lt(objective * zero.fill(NEAR));
+                    let second_derivatives = load::<L>(token, &self.mix.second_derivatives);
+                    L::select(near, zero.fill(1.0), second_derivatives)
+                        .store(&mut self.mix.second_derivatives.0);
                 }
-                // A step whose successor would promise next to nothing, at the rate at which promises fall, is taken
-                // without another look; if damping has not kept it from going all the way.
-                let hardly = negligible * zero.fill(TRUST);
+                // The step is taken without an evaluation where the predicted decrease of its successor, extrapolated
+                // from the last two, is negligible, and damping has not shortened it.
+                let tolerance = negligible * zero.fill(LAST_STEP);
                 let next = predicted * predicted;
-                let mut last = next.lt(load::<L>(token, &self.fulfilled) * hardly);
-                // In normal coordinates promises fall by their square, and Newton's do.
-                let rate = predicted / load::<L>(token, &self.fulfilled);
+                let mut last = next.lt(load::<L>(token, &self.last_predicted) * tolerance);
+                // In normal coordinates and with second derivatives, predicted decreases fall quadratically.
+                let rate = predicted / load::<L>(token, &self.last_predicted);
                 let squared = predicted * rate * rate;
-                let little = good & is_true::<L>(token, &self.bent) & squared.lt(hardly);
+                let little = good & is_true::<L>(token, &self.has_second_derivatives) & squared.lt(tolerance);
                 if third.is_empty() && shared.loss.is_quadratic() {
-                    last = last | (little & is_true::<L>(token, &self.was_bent));
+                    last = last | (little & is_true::<L>(token, &self.had_second_derivatives));
                 } else if !third.is_empty() && L::any(little) {
-                    let left = self.left_by_turns::<L>(token, third);
-                    last = last | (little & left.lt(negligible * zero.fill(TRUST_THIRD)));
+                    let left = self.third_order_decrease::<L>(token, third);
+                    last = last | (little & left.lt(negligible * zero.fill(LAST_STEP_THIRD)));
                 }
                 last = last & good;
                 if L::any(last) {
                     last = last & self.is_settled::<L>(token, shared.coordinates, &self.step);
-                    last = last & self.solve::<L>(token, zero, Against::Gradient);
-                    last = last & (self.promised::<L>(token) - predicted).lt(hardly);
+                    last = last & self.solve::<L>(token, zero, RightHandSide::Gradient);
+                    last = last & (self.predicted_decrease::<L>(token) - predicted).lt(tolerance);
                 }
                 if L::any(last) {
                     replace::<L>(token, last, &self.trial, &mut self.theta);

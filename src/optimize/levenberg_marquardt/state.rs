@@ -1,110 +1,117 @@
-//! What searches are made of: what they are told, where they are, how they end.
+//! The settings of a search, the state of eight searches in the lanes, and the ways in which a search ends.
 
 use crate::compile::{Coordinate, Scale};
 use crate::lanes::{LANES, Pack};
 use crate::linalg::triangle;
-use crate::problem::{Loss, Mix, Sums};
+use crate::problem::{CurvatureMix, Loss, Sums};
 
-/// The problem's constants that a search needs.
+/// The settings of a search: constants of its problem and how it begins.
 #[derive(Clone, Debug)]
 pub struct SearchSettings<'a> {
+    /// Lower and upper bound per coordinate.
     pub bounds: &'a [(f64, f64)],
-    /// Diagonal of the metric; 0 where it is to be taken from the Hessian's diagonal.
+    /// The diagonal of the metric; 0 where it is taken from the diagonal of the Hessian.
     pub metric: &'a [f64],
-    /// What rounding of the data alone can change in the objective.
+    /// The change of the objective that rounding of the data alone can cause.
     pub floor: f64,
-    /// Damping at the start, in units of the metric.
+    /// The damping at the start, relative to the metric.
     pub damping: f64,
-    /// Share of the reweighting's curvature at the start: 1 where that may be far from the optimum.
-    pub share: f64,
-    /// Whether a search takes what mostly pays and may lead astray: the law's own second derivatives near optima, climbs,
-    /// bent steps.
-    pub daring: bool,
-    /// Whether the law's own second derivatives are used from the start.
-    pub bent: bool,
+    /// The fraction of the IRLS curvature at the start, in [0, 1]: 1 where the start may be far from the optimum.
+    pub irls_fraction: f64,
+    /// Whether the search uses what mostly pays but can lead it astray: the law's second derivatives near optima,
+    /// watchdog steps, geodesic acceleration, and an early end where progress is slow.
+    pub accelerated: bool,
+    /// Whether the law's second derivatives are in the Hessian from the start.
+    pub second_derivatives: bool,
     pub loss: Loss,
-    /// Σ w: turns the objective into a typical ρ.
+    /// Σ w: turns the objective into a typical value of ρ.
     pub total_weight: f64,
-    /// Coordinates in which least squares is linear, and whether by their exponential; empty where there are
-    /// none.
+    /// The coordinates in which least squares is linear, and their scale; empty where there are none.
     pub linear: &'a [(usize, Scale)],
-    /// Whether the start's own amplitudes are to be solved too; drawn starts come with theirs solved.
+    /// Whether the amplitudes of the start are solved too; those of drawn starts are solved already.
     pub project_start: bool,
-    /// Evaluations after which the search gives up.
-    pub most_iterations: u32,
+    /// The number of evaluations after which the search gives up.
+    pub max_iterations: u32,
 }
 
-/// Why a search ended.
+/// The reason why a search ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The Newton step promises a decrease that is negligible against the objective.
+    /// The predicted decrease of the Newton step is negligible against the objective.
     Converged,
-    /// The Newton step promises next to nothing, and yet would move a coordinate by more than [`SETTLED`](super::SETTLED) of itself: the
-    /// objective flattens towards infinity.
+    /// The predicted decrease of the Newton step is negligible, but the step would move a coordinate by more than
+    /// [`SETTLED`](super::SETTLED) of itself: the objective flattens towards infinity.
     Drifting,
-    /// No step decreases the objective although the model promises it.
+    /// No step decreases the objective although the quadratic model predicts a decrease.
     Stalled,
-    /// The limit of evaluations; or, where other searches make up for this one, the objective has hardly fallen for long.
+    /// The limit of evaluations is reached, or progress is slow where other searches make up for this one.
     Limit,
     /// The objective is not finite at the start.
     NotFinite,
-    /// On its way to the optimum of this number, which another search has found.
+    /// The search converges to the known optimum of this number.
     Abandoned(usize),
 }
 
-/// Eight searches in progress. Vectors hold one pack per coordinate; truth values are 1 and 0.
+/// The state of eight searches. Vectors hold one pack per coordinate, in solver coordinates; truth values are 1 and 0.
 #[derive(Debug, Default)]
 pub struct Searches {
+    /// The last accepted point.
     pub theta: Vec<Pack>,
-    /// Where the objective is wanted next.
+    /// The point at which the objective is evaluated next.
     pub trial: Vec<Pack>,
-    /// Objective, gradient, Hessian at `theta`.
+    /// Objective, gradient and Hessian at `theta`.
     pub at: Sums,
-    /// What the Hessian of the next evaluation is mixed from.
-    pub mix: Mix,
-    /// Evaluations so far, and the most that are made.
+    /// The composition of the Hessian at the next evaluation.
+    pub mix: CurvatureMix,
+    /// The number of evaluations so far.
     pub iterations: [u32; LANES],
-    pub(in crate::optimize) most_iterations: [u32; LANES],
-    /// Whether a lane gives up where it creeps, and its objective when it last looked.
-    pub(in crate::optimize) impatient: [bool; LANES],
-    pub(in crate::optimize) last_looked: [f64; LANES],
+    /// The largest number of evaluations.
+    pub(in crate::optimize) max_iterations: [u32; LANES],
+    /// Whether the search ends where its progress is slow.
+    pub(in crate::optimize) stops_early: [bool; LANES],
+    /// The objective when progress was last checked.
+    pub(in crate::optimize) checked_objective: [f64; LANES],
     pub(in crate::optimize) low: Vec<Pack>,
     pub(in crate::optimize) high: Vec<Pack>,
     pub(in crate::optimize) metric: Vec<Pack>,
-    /// Where the metric follows the Hessian's diagonal.
+    /// 1 where the metric follows the diagonal of the Hessian.
     pub(in crate::optimize) from_column: Vec<Pack>,
     pub(in crate::optimize) floor: Pack,
     pub(in crate::optimize) total_weight: Pack,
     pub(in crate::optimize) first_damping: Pack,
     pub(in crate::optimize) damping: Pack,
+    /// The factor by which the damping grows after the next refused step.
     pub(in crate::optimize) growth: Pack,
-    /// How much a typical residual pulls at the start, against least squares.
-    pub(in crate::optimize) pull: Pack,
+    /// The IRLS weight `ρ′(u)/u` of a typical residual at the start, which is 1 for least squares.
+    pub(in crate::optimize) typical_weight: Pack,
+    /// The predicted decrease at `trial`.
     pub(in crate::optimize) predicted: Pack,
-    /// The promise of the last step that was taken; 0 where there is none.
-    pub(in crate::optimize) fulfilled: Pack,
+    /// The predicted decrease of the last accepted step; 0 where there is none.
+    pub(in crate::optimize) last_predicted: Pack,
+    /// 1 once the objective at the start is known.
     pub(in crate::optimize) started: Pack,
-    /// The trial point has had its amplitudes solved.
+    /// 1 where the amplitudes of the trial point have been solved.
     pub(in crate::optimize) projected: Pack,
-    /// The Hessian at `theta` has the law's own second derivatives in it, and the one before had.
-    pub(in crate::optimize) bent: Pack,
-    pub(in crate::optimize) was_bent: Pack,
-    /// The last step kept its promise.
-    pub(in crate::optimize) kept: Pack,
-    /// Whether the search has converged on a point that is not settled.
+    /// 1 where the Hessian at `theta` contains the law's second derivatives.
+    pub(in crate::optimize) has_second_derivatives: Pack,
+    /// 1 where the Hessian at the accepted point before `theta` contained the law's second derivatives.
+    pub(in crate::optimize) had_second_derivatives: Pack,
+    /// 1 where the gain ratio of the last step was high.
+    pub(in crate::optimize) gain_was_high: Pack,
+    /// 1 where the search has converged at a point that is not settled.
     pub(in crate::optimize) drifting: Pack,
     pub(in crate::optimize) watchdog: Watchdog,
-    // Scratch.
+    // Buffers of one proposal.
     pub(in crate::optimize) hessian: Vec<Pack>,
     pub(in crate::optimize) free: Vec<Pack>,
     pub(in crate::optimize) step: Vec<Pack>,
-    pub(in crate::optimize) turn: Vec<Pack>,
-    pub(in crate::optimize) straight: Vec<Pack>,
+    pub(in crate::optimize) correction: Vec<Pack>,
+    pub(in crate::optimize) uncorrected: Vec<Pack>,
     pub(in crate::optimize) matrix: Vec<Pack>,
     pub(in crate::optimize) rhs: Vec<Pack>,
 }
 
-/// What the searches of a batch have in common.
+/// The settings that the searches of a batch have in common; the fields named as in [`SearchSettings`] mean the same.
 #[derive(Clone, Copy, Debug)]
 pub struct SharedSettings<'a> {
     pub loss: Loss,
@@ -112,31 +119,35 @@ pub struct SharedSettings<'a> {
     pub linear: &'a [(usize, Scale)],
     pub project_start: bool,
     /// As in [`SearchSettings`].
-    pub daring: bool,
-    /// Connection and third derivatives that are close to all of theirs, as in
-    /// [`Expansion`](crate::optimize::Expansion); empty where there are none.
+    pub accelerated: bool,
+    /// The connection, as in [`Expansion`](crate::optimize::Expansion); empty where it is not known.
     pub connection: &'a [f64],
+    /// The third derivatives of the objective, as in [`Expansion`](crate::optimize::Expansion); empty where they are
+    /// not known.
     pub third: &'a [f64],
 }
 
-/// What searches know of the valleys that they are in.
+/// The memory of the watchdog and of geodesic acceleration.
 #[derive(Debug, Default)]
 pub struct Watchdog {
-    /// Where the lanes are that have gone uphill, 1 and 0.
-    pub bold: Pack,
-    /// The lowest point of these, and the sums there.
+    /// 1 in the lanes whose last accepted step increased the objective.
+    pub relaxed: Pack,
+    /// The point to which such a lane returns.
     pub(in crate::optimize) theta: Vec<Pack>,
+    /// Objective, gradient and Hessian at the point of return.
     pub(in crate::optimize) sums: Sums,
-    pub(in crate::optimize) bent: Pack,
-    /// The last step that ended lower, and what the gradient at its end differed from what was foretold.
-    pub(in crate::optimize) run: Vec<Pack>,
-    pub(in crate::optimize) miss: Vec<Pack>,
+    /// 1 where the Hessian at the point of return contains the law's second derivatives.
+    pub(in crate::optimize) has_second_derivatives: Pack,
+    /// The last step that decreased the objective.
+    pub(in crate::optimize) last_step: Vec<Pack>,
+    /// The gradient at the end of the last step minus the gradient of the quadratic model there.
+    pub(in crate::optimize) gradient_error: Vec<Pack>,
 }
 
 impl Watchdog {
-    /// Room for searches over `p` coordinates.
+    /// Resizes the buffers to `p` coordinates.
     pub fn prepare(&mut self, p: usize) {
-        for packs in [&mut self.theta, &mut self.run, &mut self.miss] {
+        for packs in [&mut self.theta, &mut self.last_step, &mut self.gradient_error] {
             packs.clear();
             packs.resize(p, Pack::ZERO);
         }
@@ -144,10 +155,10 @@ impl Watchdog {
         self.sums.packs.resize(1 + p + triangle(p), Pack::ZERO);
     }
 
-    /// Forgets what a lane's last search knew.
+    /// Clears the memory of a lane.
     pub fn begin(&mut self, lane: usize) {
-        self.bold.0[lane] = 0.0;
-        for pack in self.run.iter_mut().chain(&mut self.miss) {
+        self.relaxed.0[lane] = 0.0;
+        for pack in self.last_step.iter_mut().chain(&mut self.gradient_error) {
             pack.0[lane] = 0.0;
         }
     }

@@ -1,12 +1,12 @@
-//! Searches of several fits that share the lanes.
+//! Searches of several fits that share the SIMD lanes.
 //!
 //! Eight searches of one small fit leave lanes empty as they end, and none of them can be abandoned before one has
-//! converged. So the fits of several sweeps are searched together: of each fit one search goes ahead, and where it
-//! converged is known to the others, while the lanes that wait for it do another fit's work. A lane stays with one fit
-//! while that has tasks, so that its data does.
+//! converged. So the fits of several sweeps are searched together: one search of each fit runs first, its optimum is
+//! then known to the others, and the lanes that would wait for it search for another fit. A lane stays with one fit as
+//! long as that fit has tasks, so that its data stays in the lane.
 //!
-//! A fit's searches begin in stages, and know what earlier stages found: a fit's results depend neither on the fits that it
-//! shares lanes with nor on which of its searches are faster.
+//! The searches of a fit begin in stages and know the optima of earlier stages only. So the results of a fit depend
+//! neither on the fits that it shares lanes with nor on which of its searches are faster.
 
 use crate::lanes::LANES;
 use crate::problem::{Part, Problem};
@@ -17,7 +17,7 @@ use crate::optimize::levenberg_marquardt::lane_queue::{Ended, LaneQueue, Task, T
 use crate::optimize::levenberg_marquardt::{Ending, SearchSettings};
 use crate::optimize::points::Points;
 
-/// The searches of one fit that are to be made: from the starts for which `ends` has no place yet.
+/// The searches of one fit that are to be made: from the starts for which `ends` has no point yet.
 #[derive(Debug)]
 pub struct SearchGroup<'a> {
     pub problem: &'a Problem,
@@ -33,11 +33,15 @@ pub struct SearchGroup<'a> {
 #[derive(Debug)]
 struct ActiveGroup<'a> {
     group: SearchGroup<'a>,
-    /// The first start, the next one to be searched from, and the one at which the stage that has begun ends.
+    /// The first start of the group.
     first: usize,
+    /// The next start to be searched from.
     next: usize,
+    /// The start at which the current stage ends.
     stage: usize,
+    /// The number of searches that run.
     running: usize,
+    /// Whether its searches run one after the other, each over all lanes.
     in_turn: bool,
 }
 
@@ -45,10 +49,10 @@ impl<'a> ActiveGroup<'a> {
     fn new(group: SearchGroup<'a>) -> ActiveGroup<'a> {
         let first = group.ends.len();
         group.ends.resize(group.starts.len());
-        let mut at_work = ActiveGroup { group, first, next: first, stage: first, running: 0, in_turn: false };
-        at_work.in_turn = at_work.is_lone() || fills(at_work.group.problem.n(), at_work.searches());
-        at_work.begin_stage();
-        at_work
+        let mut active = ActiveGroup { group, first, next: first, stage: first, running: 0, in_turn: false };
+        active.in_turn = active.is_lone() || fills(active.group.problem.n(), active.searches());
+        active.begin_stage();
+        active
     }
 
     fn begin_stage(&mut self) {
@@ -63,7 +67,7 @@ impl<'a> ActiveGroup<'a> {
         self.stage = n.min(self.next + searches);
     }
 
-    /// Searches that could begin.
+    /// Returns the number of searches that may begin.
     fn ready(&self) -> usize {
         self.stage - self.next
     }
@@ -72,7 +76,7 @@ impl<'a> ActiveGroup<'a> {
         self.group.starts.len() - self.first
     }
 
-    /// A search that nothing else makes up for is left alone.
+    /// Returns whether the group is a single search, which is never abandoned.
     fn is_lone(&self) -> bool {
         self.searches() == 1
     }
@@ -101,14 +105,15 @@ impl<'a> ActiveGroup<'a> {
     }
 }
 
-/// Groups that share lanes. A task's number is its start, and its group's number in the upper half.
+/// Groups that share lanes. A task's number holds the start in its lower half and the group in its upper half.
 struct GroupTasks<'a> {
     groups: Vec<ActiveGroup<'a>>,
-    /// Whose task each lane had last.
+    /// The group of the last task of each lane.
     lanes: [usize; LANES],
 }
 
-const CREW: u32 = usize::BITS / 2;
+/// The number of bits by which a task's number is shifted to give its group.
+const GROUP_SHIFT: u32 = usize::BITS / 2;
 
 impl<'a> Tasks<'a> for GroupTasks<'a> {
     fn next(&mut self, lane: usize) -> Option<(usize, Task<'a>)> {
@@ -118,20 +123,21 @@ impl<'a> Tasks<'a> for GroupTasks<'a> {
         }
         let number = self.lanes[lane];
         let group = &mut self.groups[number];
-        (group.ready() > 0).then(|| ((number << CREW) + group.next, group.take()))
+        (group.ready() > 0).then(|| ((number << GROUP_SHIFT) + group.next, group.take()))
     }
 
     fn optima(&self, task: usize) -> Option<&KnownOptima> {
-        let group = &self.groups[task >> CREW];
+        let group = &self.groups[task >> GROUP_SHIFT];
         (!group.is_lone()).then_some(&*group.group.optima)
     }
 
     fn done(&mut self, ended: Ended) {
-        self.groups[ended.task >> CREW].end(ended.task & ((1 << CREW) - 1), &ended);
+        self.groups[ended.task >> GROUP_SHIFT].end(ended.task & ((1 << GROUP_SHIFT) - 1), &ended);
     }
 }
 
-/// Makes the searches of fits of one model under one loss; those that fill the lanes by themselves one after the other.
+/// Makes the searches of fits of one model under one loss; fits that fill the lanes by themselves run one after the
+/// other.
 pub fn search<'a>(groups: impl IntoIterator<Item = SearchGroup<'a>>, queue: &mut LaneQueue) {
     let mut sharing = Vec::new();
     for group in groups.into_iter().map(ActiveGroup::new) {
@@ -156,15 +162,15 @@ mod tests {
     use crate::problem::{Loss, Problem};
     use crate::testing::{Uniform, problem, typed_law};
 
-    /// All that a fit tells, bit for bit.
-    fn told(fit: &Fit) -> (Vec<u64>, u64, usize, usize, Option<u64>, u32) {
+    /// Returns all numbers of a fit, bit by bit.
+    fn bits(fit: &Fit) -> (Vec<u64>, u64, usize, usize, Option<u64>, u32) {
         let natural = fit.natural.iter().map(|x| x.to_bits()).collect();
         let Fit { n_starts, n_agreeing, runner_up, iterations, .. } = fit;
         (natural, fit.objective().to_bits(), *n_starts, *n_agreeing, runner_up.map(f64::to_bits), *iterations)
     }
 
-    /// Sweeps of a law with many optima, from fewer observations than lanes to more than fill them: each has the bits that
-    /// it has alone, whichever it shares the lanes with.
+    /// Sweeps of a law with many optima, from fewer observations than lanes to more than fill them, have bit-identical
+    /// results whether they are fitted alone or with others.
     #[test]
     fn a_fit_does_not_depend_on_those_it_shares_the_lanes_with() {
         let law = typed_law("y ~ a*sin(b*x) + c where b in [0.2, 6]", &["x", "y"]);
@@ -192,7 +198,7 @@ mod tests {
                         let problems = group.iter().map(|&i| problems[i].clone()).collect();
                         let fits = fit_many(models, problems, &options, &mut workspace);
                         for (fit, &i) in fits.iter().zip(group) {
-                            assert_eq!(told(fit), told(&alone[i]), "{loss} {starts:?} {step} {i}");
+                            assert_eq!(bits(fit), bits(&alone[i]), "{loss} {starts:?} {step} {i}");
                         }
                     }
                 }

@@ -1,4 +1,16 @@
-//! The searches of one fit: from where, how many, and where they ended.
+//! Multi-start: the searches of one fit, how many are made, and which of their results is kept.
+//!
+//! Every fit starts searches from drawn points until a stopping rule says that a better optimum is unlikely (see
+//! [`rounds`]). The best result is finished by the reference solver and, where two variables are nearly collinear,
+//! compared with the optimum at which the terms have exchanged their roles.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | the searches of one fit, the stopping rule, finishing the best |
+//! | `lane_scheduler` | searches of several fits that share the SIMD lanes |
+//! | `outcome` | the result of one search |
+//!
+//! The folder knows nothing of the edges of the domain, of limits at infinity, or of the status of a fit.
 
 pub mod lane_scheduler;
 mod outcome;
@@ -7,7 +19,7 @@ use std::collections::BTreeSet;
 
 use crate::lanes::LANES;
 use crate::law::Law;
-use crate::problem::{Part, Problem, Vectors};
+use crate::problem::{Part, Problem, ProblemBuffers};
 
 use self::lane_scheduler::SearchGroup;
 use self::outcome::Outcome;
@@ -21,11 +33,13 @@ use super::starts::StartWorkspace;
 use super::starts::{Starts, most_starts};
 use super::{AGREEMENT, FitOptions, SearchSettings, Solver, settings};
 
-/// The buffers of searches: their starts, and the lanes that they run in.
+/// The buffers of searches.
 #[derive(Debug, Default)]
 pub struct SearchWorkspace {
+    /// The lanes that searches run in.
     pub lanes: LaneQueue,
-    pub drafts: StartWorkspace,
+    /// The buffers that starts are generated with.
+    pub starts: StartWorkspace,
 }
 
 /// How a search treats the coordinates in which the problem is linear.
@@ -33,14 +47,14 @@ pub struct SearchWorkspace {
 enum Amplitudes {
     /// Like all others.
     Free,
-    /// Solved at every trial point; drawn starts come with theirs solved.
+    /// Solved at every trial point; those of drawn starts are solved already.
     Drawn,
     /// Solved at every trial point and at the start.
     Solved,
 }
 
-/// Searches of the first round, by how many coordinates are drawn; each later one doubles the number of searches so
-/// far.
+/// Returns the number of searches of the first round, by the number of coordinates that are drawn. Each later round
+/// doubles the number of searches made.
 fn first_round(n_drawn: usize) -> usize {
     match n_drawn {
         0..=3 => LANES,
@@ -49,33 +63,38 @@ fn first_round(n_drawn: usize) -> usize {
     }
 }
 
-/// The same for laws with corners, whose pieces make many optima, over this.
-const FOR_CORNERS: usize = 8;
-const FOR_CROSSINGS: usize = 2;
+/// The factor of the number of searches for laws with corners (`min`, `max`, `abs`), whose pieces make many optima.
+const CORNER_FACTOR: usize = 8;
+/// The factor of the number of searches for laws in which terms of unlike powers cross.
+const CROSSING_FACTOR: usize = 2;
 
-/// Points of the design that are screened by their objective: per search, and at least in a round.
+/// The number of generated points per search, which are screened by their objective.
 const SCREENED_PER_START: usize = 2;
-const LEAST_SCREENED: usize = 4 * LANES;
+/// The smallest number of points that are screened in a round.
+const MIN_SCREENED: usize = 4 * LANES;
 
-/// The same for laws in which terms of unlike powers cross: where they do, and how steeply, makes many optima.
-const LEAST_FOR_CROSSINGS: usize = 32 * LANES;
+/// The smallest number of points that are screened in a round for laws with crossings: where terms cross, and how
+/// steeply, makes many optima.
+const MIN_SCREENED_CROSSINGS: usize = 32 * LANES;
 
-/// Iterations after which a search of the reference solver gives up.
+/// The number of iterations after which a search of the reference solver gives up.
 const REFERENCE_ITERATIONS: u32 = 400;
 
-/// Times that a lone search may go on where it ran out of iterations, the first included.
-const MOST_LEGS: usize = 10;
+/// The number of times that a lone search may run into its limit of evaluations and be continued, the first run
+/// included.
+const MAX_CONTINUATIONS: usize = 10;
 
-/// Searches without an end whose objectives differ by no more than this share run off along the same valley.
-const SAME_VALLEY: f64 = 1e-2;
+/// The largest relative difference of objectives at which two unfinished searches count as diverging along the same
+/// path.
+const SAME_DIVERGENCE: f64 = 1e-2;
 
-/// Searches that are finished at most.
-const MOST_FINISHED: usize = 3;
+/// The largest number of searches that are finished by the reference solver.
+const MAX_FINISHED: usize = 3;
 
-/// Times that the best optimum must have been found.
+/// The number of times that the best optimum must have been found.
 const TIMES_FOUND: usize = 3;
 
-/// What searches need where terms may exchange their roles.
+/// The arguments of searches in which collinear terms exchange their roles.
 #[derive(Clone, Copy)]
 pub struct Exchange<'a> {
     pub law: &'a Law,
@@ -85,29 +104,31 @@ pub struct Exchange<'a> {
     pub solver: Solver,
 }
 
-/// The searches of one fit; holds its buffers from fit to fit.
+/// The searches of one fit. Holds buffers that are reused from fit to fit.
 #[derive(Debug, Default)]
-pub struct Searched {
+pub struct Multistart {
+    /// The starting points, in solver coordinates.
     pub starts: Points,
-    /// Of each start that was drawn, the kind of curve that it stands for; none of the others.
+    /// The region from which each start was drawn (see [`Starts::drawn_regions`]); none for starts that were not drawn.
     regions: Vec<Option<usize>>,
-    /// Where each start's search ended.
+    /// The point where the search from each start ended.
     pub ends: Points,
-    /// Of the searches that ended in a finite objective, by objective.
+    /// The results of the searches that ended with a finite objective, by ascending objective.
     pub outcomes: Vec<Outcome>,
-    /// The best, finished, and its iterations.
+    /// The best result, finished by the reference solver, and its iterations in total.
     pub best: Option<(Finished, u32)>,
     /// The optima that searches have found.
     optima: KnownOptima,
-    /// The observations that take part, and their weights.
+    /// The observations of positive weight.
     rows: Vec<u32>,
+    /// The weights of these observations.
     weight: Vec<f64>,
-    /// Of its starts.
-    pub vectors: Vectors,
+    /// The buffers of the problem that starts are solved with.
+    pub buffers: ProblemBuffers,
 }
 
-impl Searched {
-    /// Forgets the last fit's.
+impl Multistart {
+    /// Clears the results of the last fit.
     pub fn begin(&mut self, problem: &Problem) {
         self.starts.clear(problem.p());
         self.regions.clear();
@@ -118,24 +139,24 @@ impl Searched {
         problem.taking_part_into(&mut self.rows, &mut self.weight);
     }
 
-    /// From the starts that have not been searched from.
+    /// Searches from the starts that have not been searched from.
     pub fn search(&mut self, problem: &Problem, solver: Solver, workspace: &mut SearchWorkspace) {
         search_all([(problem, self)], solver, Amplitudes::Drawn, workspace);
     }
 
-    /// Drops outcomes that are none, and sorts the others.
+    /// Drops results without a finite objective and sorts the others.
     fn rank(&mut self) {
         self.outcomes.retain(|o| o.objective.is_finite());
-        // The search that found an optimum comes before those that were abandoned on their way to it.
+        // The search that found an optimum comes before those that were abandoned for it.
         self.outcomes.sort_unstable_by(|a, b| {
             let by_objective = a.objective.total_cmp(&b.objective);
             by_objective.then(a.abandoned().cmp(&b.abandoned())).then(a.start.cmp(&b.start))
         });
     }
 
-    /// The reference solver's searches.
+    /// Searches with the reference solver from the starts that have not been searched from.
     fn search_by_reference(&mut self, problem: &Problem) {
-        let Searched { starts, ends, outcomes, .. } = self;
+        let Multistart { starts, ends, outcomes, .. } = self;
         let first = ends.len();
         ends.resize(starts.len());
         for start in first..starts.len() {
@@ -154,35 +175,35 @@ impl Searched {
         }
     }
 
-    /// How the searches from the starts that have not been searched from see the problem.
+    /// Returns the settings of the searches from the starts that have not been searched from.
     fn settings<'a>(&self, problem: &'a Problem, amplitudes: Amplitudes) -> SearchSettings<'a> {
         let mut settings = settings(problem);
         settings.project_start = amplitudes == Amplitudes::Solved;
         if amplitudes == Amplitudes::Free {
             settings.linear = &[];
         }
-        // Where no other search makes up for one that goes astray, it goes the safer way.
-        settings.daring = self.starts.len() - self.ends.len() != 1;
+        // A search that no other makes up for must not be led astray.
+        settings.accelerated = self.starts.len() - self.ends.len() != 1;
         settings
     }
 
-    /// From the user's own start alone: first as it stands; where that ends in no certified minimum, with its
-    /// amplitudes solved.
+    /// Searches from the user's start alone: first with all coordinates free; where that ends in no certified minimum,
+    /// with the amplitudes solved.
     ///
-    /// A search that ran out of iterations while it still descended has not been refused anything: it goes on from
-    /// where it is, now with the amplitudes solved along the way, because a valley that is too long for it is
-    /// mostly one in which an amplitude changes by orders of magnitude (NIST's MGH10).
-    pub fn alone(&mut self, problem: &Problem, solver: Solver, workspace: &mut SearchWorkspace) {
+    /// A search that runs out of evaluations while its objective still falls is continued from where it is, now with
+    /// the amplitudes solved at every step: such a search mostly follows a path on which an amplitude changes by orders
+    /// of magnitude (NIST's MGH10).
+    pub fn search_alone(&mut self, problem: &Problem, solver: Solver, workspace: &mut SearchWorkspace) {
         let start = self.starts.clone();
         for amplitudes in [Amplitudes::Free, Amplitudes::Solved] {
-            self.again(problem, solver, amplitudes, workspace);
-            for _ in 1..MOST_LEGS {
+            self.search_again(problem, solver, amplitudes, workspace);
+            for _ in 1..MAX_CONTINUATIONS {
                 let Some(before) = self.outcomes.first().copied().filter(|o| o.ending == Ending::Limit)
                 else {
                     break;
                 };
                 self.starts.clone_from(&self.ends);
-                self.again(problem, solver, Amplitudes::Drawn, workspace);
+                self.search_again(problem, solver, Amplitudes::Drawn, workspace);
                 self.outcomes.iter_mut().for_each(|o| o.iterations += before.iterations);
             }
             self.starts.clone_from(&start);
@@ -193,8 +214,8 @@ impl Searched {
         }
     }
 
-    /// Searches from all starts as if none had been searched from.
-    fn again(
+    /// Repeats the searches from all starts.
+    fn search_again(
         &mut self,
         problem: &Problem,
         solver: Solver,
@@ -206,8 +227,9 @@ impl Searched {
         search_all([(problem, self)], solver, amplitudes, workspace);
     }
 
-    /// Finishes the best outcome. Where that ends in no certified point, finishes others that came to no end elsewhere: a
-    /// search that was cut short may lie above the best. Keeps the best; true where one is certified.
+    /// Finishes the best result with the reference solver, and keeps it in `best`. Where the finished point is not
+    /// certified, also finishes unfinished searches that ended elsewhere, because a search that was cut short may lead
+    /// below the best. Returns whether a point was certified.
     pub fn finish(&mut self, problem: &Problem) -> bool {
         let weight = &problem.observations.weight;
         let region = Region::of(problem).beyond_range();
@@ -215,7 +237,8 @@ impl Searched {
         let mut tried = 0;
         for k in 0..self.outcomes.len() {
             let outcome = self.outcomes[k];
-            if tried > 0 && (!outcome.runs_off() || outcome.objective <= last * (1.0 + SAME_VALLEY)) {
+            if tried > 0 && (!outcome.is_unfinished() || outcome.objective <= last * (1.0 + SAME_DIVERGENCE))
+            {
                 continue;
             }
             last = outcome.objective;
@@ -231,15 +254,16 @@ impl Searched {
                     return true;
                 }
             }
-            if tried == MOST_FINISHED {
+            if tried == MAX_FINISHED {
                 break;
             }
         }
         false
     }
 
-    /// Where two variables are nearly powers of one another, also searches where their terms have exchanged roles:
-    /// whether that is as good must not be left to the draw of the starts. True where one of them is better.
+    /// Where two variables are nearly powers of one another, also searches from the best point with the roles of their
+    /// terms exchanged, so that the choice between the two optima does not depend on the starts drawn. Returns whether
+    /// one of them is better.
     pub fn exchange(&mut self, exchange: &Exchange, workspace: &mut SearchWorkspace) -> bool {
         let Some((best, _)) = &self.best else { return false };
         let before = best.rows.objective;
@@ -254,7 +278,8 @@ impl Searched {
         self.best.as_ref().is_some_and(lower)
     }
 
-    /// Searches from a point with its terms' roles exchanged; false where no terms can exchange theirs.
+    /// Searches from a point with the roles of its terms exchanged. Returns false where no terms can exchange their
+    /// roles.
     pub fn search_exchanged(
         &mut self,
         exchange: &Exchange,
@@ -264,13 +289,13 @@ impl Searched {
         let Exchange { law, problem, collinear, starts, solver } = *exchange;
         let first = self.starts.len();
         for given in collinear.exchanges(law, problem, theta) {
-            starts.complete(&given, &mut workspace.drafts, &mut self.starts);
+            starts.complete(&given, &mut workspace.starts, &mut self.starts);
         }
         if self.starts.len() == first {
             return false;
         }
-        // The valley between the two is long and shallow, and a search may stop before its end: both are compared as
-        // finished.
+        // Between the two optima the objective is nearly flat and a search may stop early, so the finished points are
+        // compared.
         let winner = self.outcomes.first().map(|o| o.start);
         self.search(problem, solver, workspace);
         for outcome in self.outcomes.iter_mut().filter(|o| o.start >= first || Some(o.start) == winner) {
@@ -285,23 +310,26 @@ impl Searched {
         true
     }
 
-    /// The rule of [`rounds`].
-    fn suffices(&self, problem: &Problem, has_steps: bool) -> bool {
+    /// Returns whether the stopping rule of [`rounds`] holds.
+    fn is_sufficient(&self, problem: &Problem, has_steps: bool) -> bool {
         let Some(best) = self.outcomes.first() else { return false };
-        // A search that ended where others did has ended somewhere, even if it could not tell: it may have stalled
+        // A search that ended at the same objective as others counts even if it did not converge: it may have stalled
         // within rounding of the optimum.
         let limit = agreement_limit(best.objective, problem.floor);
         let same = |o: &&Outcome| {
-            // Searches that run off along the same valley end where each of them gives up.
+            // Searches that diverge along the same path end at different points of it.
             o.objective <= limit
-                || (best.runs_off() && o.runs_off() && o.objective <= best.objective * (1.0 + SAME_VALLEY))
+                || (best.is_unfinished()
+                    && o.is_unfinished()
+                    && o.objective <= best.objective * (1.0 + SAME_DIVERGENCE))
         };
         let found = self.outcomes.iter().filter(same).count();
         if found < TIMES_FOUND {
             return false;
         }
-        // Steps at other places have optima of their own: that these agree cannot be asked.
-        if !has_steps && self.kinds_agree(found) {
+        // Laws with crossings have an optimum per position of a step, so agreement between regions says nothing about
+        // them.
+        if !has_steps && self.regions_agree(found) {
             return true;
         }
         let (mut n, mut optima) = (found, 1);
@@ -316,8 +344,9 @@ impl Searched {
         enough(n, optima)
     }
 
-    /// Whether the first `found` outcomes come from curves of at least [`TIMES_FOUND`] kinds, and of half of all kinds.
-    fn kinds_agree(&self, found: usize) -> bool {
+    /// Returns whether the first `found` results come from at least [`TIMES_FOUND`] regions, and from half of all
+    /// regions.
+    fn regions_agree(&self, found: usize) -> bool {
         let kinds = |outcomes: &[Outcome]| {
             let of = |o: &Outcome| self.regions.get(o.start).copied().flatten();
             outcomes.iter().filter_map(of).collect::<BTreeSet<usize>>().len()
@@ -326,115 +355,123 @@ impl Searched {
         agreeing >= TIMES_FOUND && 2 * agreeing >= kinds(&self.outcomes)
     }
 
-    /// Searches that ended at `objective`.
+    /// Returns the number of searches that ended at `objective`, to within [`agreement_limit`].
     pub fn agreeing(&self, objective: f64, floor: f64) -> usize {
         let limit = agreement_limit(objective, floor);
         self.outcomes.iter().filter(|o| o.objective <= limit).count()
     }
 
-    /// The best objective of another optimum.
+    /// Returns the lowest objective of another optimum.
     pub fn runner_up(&self, objective: f64, floor: f64) -> Option<f64> {
         let limit = agreement_limit(objective, floor);
         self.outcomes.iter().filter(|o| o.converged()).map(|o| o.objective).find(|&o| o > limit)
     }
 }
 
-/// A fit whose searches share lanes with others': its problem, its starts, and what has been searched.
-pub struct Member<'a> {
+/// A fit that may need more searches.
+pub struct PendingFit<'a> {
     problem: &'a Problem,
     starts: Starts<'a>,
-    searched: &'a mut Searched,
-    /// Points of the design that have been drawn.
+    multistart: &'a mut Multistart,
+    /// The number of points of the sequence that have been generated.
     drawn: usize,
-    /// Whether the design has no more.
+    /// Whether the sequence has no more points to offer.
     exhausted: bool,
-    sharpened: bool,
+    /// Whether the sharper starts of the last round have been added.
+    sharper_added: bool,
 }
 
-impl<'a> Member<'a> {
-    pub fn new(problem: &'a Problem, starts: Starts<'a>, searched: &'a mut Searched) -> Member<'a> {
-        Member { problem, starts, searched, drawn: 0, exhausted: false, sharpened: false }
+impl<'a> PendingFit<'a> {
+    /// Returns a fit without searches.
+    pub fn new(problem: &'a Problem, starts: Starts<'a>, multistart: &'a mut Multistart) -> PendingFit<'a> {
+        PendingFit { problem, starts, multistart, drawn: 0, exhausted: false, sharper_added: false }
     }
 
-    /// Adds the starts of the next round; false where there is none left.
+    /// Adds the starts of the next round. Returns false where there are none left.
     fn draw(&mut self, options: &FitOptions, workspace: &mut SearchWorkspace) -> bool {
         let n_drawn = self.starts.n_drawn();
         let has_corners = self.problem.model.has_corners;
         let more = if has_corners {
-            FOR_CORNERS
+            CORNER_FACTOR
         } else if self.starts.have_crossings() {
-            FOR_CROSSINGS
+            CROSSING_FACTOR
         } else {
             1
         };
         let most = options.starts.unwrap_or_else(|| more * most_starts(n_drawn)).max(1);
-        let done = self.searched.starts.len();
+        let done = self.multistart.starts.len();
         if done >= most {
             return false;
         }
         let round = if options.starts.is_some() { most } else { (more * first_round(n_drawn)).max(done) };
         let wanted = round.min(most - done);
-        let least = if self.starts.have_crossings() { LEAST_FOR_CROSSINGS } else { LEAST_SCREENED };
+        let least = if self.starts.have_crossings() { MIN_SCREENED_CROSSINGS } else { MIN_SCREENED };
         let points = self.drawn..self.drawn + least.max(SCREENED_PER_START * wanted);
         self.drawn = points.end;
-        self.starts.draw(points, wanted, &mut workspace.drafts, &mut self.searched.starts);
-        self.searched.regions.resize(done, None);
-        self.searched.regions.extend(Starts::drawn_regions(&workspace.drafts).map(Some));
-        self.exhausted = self.searched.starts.len() - done < wanted;
+        self.starts.draw(points, wanted, &mut workspace.starts, &mut self.multistart.starts);
+        self.multistart.regions.resize(done, None);
+        self.multistart.regions.extend(Starts::drawn_regions(&workspace.starts).map(Some));
+        self.exhausted = self.multistart.starts.len() - done < wanted;
         true
     }
 
-    /// Adds the starts of the next searches; false where no more are needed.
+    /// Adds the starts of the next searches. Returns false where no more searches are needed.
     fn next(&mut self, options: &FitOptions, workspace: &mut SearchWorkspace) -> bool {
-        !self.sharpened
-            && ((!self.suffices(options) && self.draw(options, workspace))
-                || self.sharpen(options, workspace))
+        !self.sharper_added
+            && ((!self.is_sufficient(options) && self.draw(options, workspace))
+                || self.add_sharper(options, workspace))
     }
 
-    /// Adds starts that turn more sharply than the best outcome near the same place: the last that a fit needs. False where
-    /// there are none.
-    fn sharpen(&mut self, options: &FitOptions, workspace: &mut SearchWorkspace) -> bool {
-        self.sharpened = true;
+    /// Adds the last starts that a fit needs: those with sharper transitions than the best result, near the same place.
+    /// Returns false where there are none.
+    fn add_sharper(&mut self, options: &FitOptions, workspace: &mut SearchWorkspace) -> bool {
+        self.sharper_added = true;
         if options.starts.is_some() {
             return false;
         }
-        let Searched { starts, ends, outcomes, .. } = &mut *self.searched;
+        let Multistart { starts, ends, outcomes, .. } = &mut *self.multistart;
         let Some(best) = outcomes.first() else { return false };
         let before = starts.len();
-        self.starts.sharpen(ends.point(best.start), &mut workspace.drafts, starts);
+        self.starts.add_sharper(ends.point(best.start), &mut workspace.starts, starts);
         starts.len() > before
     }
 
-    fn suffices(&self, options: &FitOptions) -> bool {
+    /// Returns whether no further round is needed.
+    fn is_sufficient(&self, options: &FitOptions) -> bool {
         self.exhausted
             || (options.starts.is_none()
-                && self.searched.suffices(self.problem, self.starts.have_crossings()))
+                && self.multistart.is_sufficient(self.problem, self.starts.have_crossings()))
     }
 }
 
-impl Drop for Member<'_> {
+impl Drop for PendingFit<'_> {
     fn drop(&mut self) {
-        self.searched.vectors = self.starts.take_vectors();
+        self.multistart.buffers = self.starts.take_buffers();
     }
 }
 
-/// Searches until the best optimum of each fit of one law is likely the best there is.
+/// Makes searches in rounds until the best optimum of each fit of one law is probably the global one.
 ///
-/// After each round: enough when the best was found [`TIMES_FOUND`] times and, with `n` searches that ended in `w`
-/// different optima, the number of optima to be expected, `w(n−1)/(n−w−2)`, exceeds those seen by no more than a half
-/// (Boender & Rinnooy Kan 1987); or when searches from curves of unlike kinds found the best, half of all kinds at least,
-/// where the law has no steps. Searches that ended nowhere, because they ran off or out of iterations, say nothing
-/// and are not counted. The first round grows with the number of coordinates that are drawn, and so does the limit
-/// ([`most_starts`]). At last, searches from turns that are sharper than the best optimum's: see
-/// [`crossing`](super::starts::crossing). Where the user gives a number of starts, that many and no rule.
-pub fn rounds(mut members: Vec<Member>, options: &FitOptions, workspace: &mut SearchWorkspace) {
+/// After each round a fit has enough searches when its best optimum was found [`TIMES_FOUND`] times and one of two
+/// conditions holds:
+///
+/// * with `n` searches that ended in `w` different optima, the posterior expectation of the number of optima,
+///   `w(n−1)/(n−w−2)`, exceeds `w` by no more than a half (Boender & Rinnooy Kan 1987);
+/// * searches from several regions of the start distribution found it, at least half of all regions (only where the law
+///   has no crossings).
+///
+/// Searches that diverged or ran out of evaluations are not counted. The size of the first round and the largest number
+/// of searches ([`most_starts`]) grow with the number of coordinates that are drawn. A last round starts from
+/// transitions that are sharper than those of the best optimum (see [`crossing`](super::starts::crossing)). Where the
+/// user gives a number of starts, that number is made and no rule applies.
+pub fn rounds(mut pending: Vec<PendingFit>, options: &FitOptions, workspace: &mut SearchWorkspace) {
     loop {
-        members.retain_mut(|member| member.next(options, workspace));
-        if members.is_empty() {
+        pending.retain_mut(|fit| fit.next(options, workspace));
+        if pending.is_empty() {
             return;
         }
         search_all(
-            members.iter_mut().map(|m| (m.problem, &mut *m.searched)),
+            pending.iter_mut().map(|m| (m.problem, &mut *m.multistart)),
             options.solver,
             Amplitudes::Drawn,
             workspace,
@@ -444,27 +481,27 @@ pub fn rounds(mut members: Vec<Member>, options: &FitOptions, workspace: &mut Se
 
 /// Searches from the starts of several fits of one law that have not been searched from.
 fn search_all<'a>(
-    fits: impl IntoIterator<Item = (&'a Problem, &'a mut Searched)>,
+    fits: impl IntoIterator<Item = (&'a Problem, &'a mut Multistart)>,
     solver: Solver,
     amplitudes: Amplitudes,
     workspace: &mut SearchWorkspace,
 ) {
     let mut fits: Vec<_> = fits.into_iter().collect();
     if solver == Solver::Reference {
-        fits.iter_mut().for_each(|(problem, searched)| searched.search_by_reference(problem));
+        fits.iter_mut().for_each(|(problem, multistart)| multistart.search_by_reference(problem));
     } else {
         let settings: Vec<SearchSettings> =
-            fits.iter().map(|(problem, searched)| searched.settings(problem, amplitudes)).collect();
-        let groups = fits.iter_mut().zip(&settings).map(|((problem, searched), settings)| {
-            let Searched { starts, ends, outcomes, rows, weight, optima, .. } = &mut **searched;
+            fits.iter().map(|(problem, multistart)| multistart.settings(problem, amplitudes)).collect();
+        let groups = fits.iter_mut().zip(&settings).map(|((problem, multistart), settings)| {
+            let Multistart { starts, ends, outcomes, rows, weight, optima, .. } = &mut **multistart;
             SearchGroup { problem, settings, part: Part { rows, weight }, starts, ends, outcomes, optima }
         });
         lane_scheduler::search(groups, &mut workspace.lanes);
     }
-    fits.iter_mut().for_each(|(_, searched)| searched.rank());
+    fits.iter_mut().for_each(|(_, multistart)| multistart.rank());
 }
 
-/// Whether `n` searches that ended in `w` different optima make it unlikely that there is another.
+/// Returns whether `n` searches that ended in `w` different optima make an unseen optimum unlikely.
 fn enough(n: usize, w: usize) -> bool {
     if n <= w + 2 {
         return false;
@@ -473,7 +510,8 @@ fn enough(n: usize, w: usize) -> bool {
     w * (n - 1.0) / (n - w - 2.0) <= w + 0.5
 }
 
-/// Objectives up to here are the same optimum as `objective`, to the resolution of `floor`.
+/// Returns the largest objective that counts as the same optimum as `objective`; `floor` is the resolution of the
+/// objective.
 pub fn agreement_limit(objective: f64, floor: f64) -> f64 {
     objective * (1.0 + AGREEMENT) + 1e3 * floor
 }
@@ -482,9 +520,9 @@ pub fn agreement_limit(objective: f64, floor: f64) -> f64 {
 mod tests {
     use super::enough;
 
-    /// The expected number of optima from its posterior, summed term by term: every number of optima and every way
-    /// to share the starts among them is as likely as any other beforehand, so that `k` optima leave `w` of them in
-    /// `n` searches with a likelihood ∝ k!(k−1)!/((k−w)!(k+n−1)!).
+    /// Returns the posterior expectation of the number of optima, summed term by term: every number of optima and every
+    /// way to divide the starts among them is equally likely a priori, so that `k` optima leave `w` of them in `n`
+    /// searches with a likelihood ∝ k!(k−1)!/((k−w)!(k+n−1)!).
     fn expected(n: usize, w: usize) -> f64 {
         let (mut weight, mut total, mut moment) = (1.0, 0.0, 0.0);
         for k in w..200_000 {

@@ -1,10 +1,11 @@
-//! How the searches of a fit ended.
+//! The result of one search of a multi-start.
 
 use crate::optimize::levenberg_marquardt::Ending;
 
-/// How a search ended.
+/// The result of one search.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
+    /// The number of its start.
     pub start: usize,
     pub objective: f64,
     pub iterations: u32,
@@ -12,16 +13,17 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// It ended in an optimum, or was abandoned on its way to one.
+    /// Returns whether the search ended in an optimum or was abandoned for one.
     pub fn converged(&self) -> bool {
         matches!(self.ending, Ending::Converged | Ending::Drifting | Ending::Abandoned(_))
     }
 
-    /// It came to no end.
-    pub fn runs_off(&self) -> bool {
+    /// Returns whether the search ended without reaching an optimum that stays finite.
+    pub fn is_unfinished(&self) -> bool {
         matches!(self.ending, Ending::Drifting | Ending::Stalled | Ending::Limit)
     }
 
+    /// Returns whether the search was abandoned for a known optimum.
     pub fn abandoned(&self) -> bool {
         matches!(self.ending, Ending::Abandoned(_))
     }

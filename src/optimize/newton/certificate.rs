@@ -1,45 +1,44 @@
-//! The certificate: what must hold of a point before a fit is called converged.
+//! The certificate of a minimum: what must hold of a point before a fit is called converged.
 //!
-//! It knows nothing of how the point was found: no iteration count, no history, no step that became small. It is
-//! computed from the point itself ([`Linearization`]: residuals, exact first and second derivatives, weights), in float64 with
-//! compensated sums.
+//! The certificate does not depend on how the point was found: no iteration count, no history, no step that became
+//! small. It is computed from the point itself ([`Linearization`]: residuals, exact first and second derivatives,
+//! weights), in float64 with compensated sums.
 //!
 //! # Definition
 //!
 //! Let `F(θ) = Σ w·ρ(r/σ)` be the objective (a sum) and `g`, `H` its exact gradient and Hessian over the *free*
-//! coordinates: those that are not on a bound with the gradient pressing them against it. All is measured in
-//! coordinates scaled so that every column of the weighted Jacobian `√w/σ·∂r/∂θ` has norm one: then `g` is in units of
-//! a residual over σ, whatever the units of the parameters. The point is a certified minimum when
+//! coordinates, those that the gradient does not hold at a bound. Coordinates are scaled so that every column of the
+//! weighted Jacobian `√w/σ·∂r/∂θ` has norm one: then `g` is in units of a residual over σ, whatever the units of the
+//! parameters. The point is a certified minimum when
 //!
 //! 1. **it is no saddle**: `H` has no eigenvalue below `−1e-8` of its largest in absolute value;
-//! 2. **nothing is left to gain**: Newton's step promises a decrease `½ gᵀH⁻¹g` of at most `1e-14·F`, or of at most the
-//!    floor, what rounding the responses to float64 can change in `F`: `Σ w·(ε·max(|T(y)|, size)/σ)²`, where `size` is
-//!    1 for logarithms and the mean absolute response otherwise. (Eigenvalues are taken by their absolute value and
-//!    not below `1e-14` of the largest.) An exact fit has `F = 0` and can hold by the floor alone;
-//! 3. **the gradient is zero to what its terms cancel to**: no entry of `g` exceeds `1e-7` of `√Σ w·(ρ'(r/σ))²`, the
-//!    norm of the residuals' pull, which bounds it by Cauchy–Schwarz: for least squares the ratio is the cosine of the
-//!    angle between the residuals and a column of the Jacobian. The floor allows `4·√(2·floor)` instead.
+//! 2. **no decrease is left**: the decrease `½ gᵀH⁻¹g` predicted for Newton's step is at most `1e-14·F`, or at most the
+//!    floor, the change of `F` that rounding the responses to float64 can cause: `Σ w·(ε·max(|T(y)|, size)/σ)²`, where
+//!    `size` is 1 for logarithms and the mean absolute response otherwise. (Eigenvalues are taken by their absolute
+//!    value and not below `1e-14` of the largest.) An exact fit has `F = 0` and can hold by the floor alone;
+//! 3. **the gradient is zero relative to its terms**: no entry of `g` exceeds `1e-7` of `√Σ w·(ρ'(r/σ))²`, the norm of
+//!    the influences, which bounds it by Cauchy–Schwarz: for least squares the ratio is the cosine of the angle between
+//!    the residuals and a column of the Jacobian. The floor allows `4·√(2·floor)` instead.
 //!
-//! A fourth number says whether the minimum is *settled*: the Newton step moves no coordinate by more than 1e-2 of itself
-//! (a logarithm by no more than 1e-2; coordinates in which the prediction is linear are left out, because they have a
-//! finite minimum wherever the others have one). Where the objective flattens towards infinity, as `exp(−t)` or a power of
-//! `t` does, 1 to 3 come to hold at some finite `t` though there is no minimum, but the Newton step stays of the order of
-//! `t` itself. A point that is certified and settled is a minimum; one that is certified but not settled is followed (see
-//! `infinity`) before it is judged.
+//! A fourth number says whether the minimum is *settled*: the Newton step moves no coordinate by more than 1e-2 of
+//! itself (a logarithm by no more than 1e-2; coordinates in which the prediction is linear are left out, because they
+//! have a finite minimum wherever the others have one). Where the objective flattens towards infinity, as `exp(−t)` or
+//! a power of `t` does, conditions 1 to 3 hold at some finite `t` though there is no minimum, but the Newton step stays
+//! of the order of `t` itself. A point that is certified and settled is a minimum. From a point that is certified but
+//! not settled the regularisation path is followed (see `infinity`) before the fit is diagnosed.
 //!
-//! Every limit is relative to the problem itself. Multiplying the objective, the responses in linear space, the
-//! weights or the units of a parameter by a constant changes no verdict.
+//! Every limit is relative to the problem itself. Multiplying the objective, the responses in linear space, the weights
+//! or the units of a parameter by a constant changes no result.
 //!
 //! # What it does not say
 //!
-//! * That the minimum is the lowest there is: that is for the starts (`n_agreeing` in the tables).
-//! * That it is a point: where the data leaves a direction free, `H` is singular and every point along it passes. The
-//!   rank of the Jacobian says so (`identifiability`), and the fit is then `underdetermined` whatever holds here.
+//! * That the minimum is the global one: that depends on the starts (`n_agreeing` in the tables).
+//! * That it is a point: where the data does not determine a direction, `H` is singular and every point along it
+//!   passes. The rank of the Jacobian says so (`identifiability`), and the fit is then `underdetermined`.
 //! * That the derivatives are those of the law: a point is stationary for the derivatives that it is given. They are
-//!   exact by construction, and `sweepfit verify` holds them against differences in high precision.
+//!   exact by construction, and `sweepfit verify` compares them with differences in high precision.
 //!
-//! A minimum where the objective has a kink (`abs`, `min`, `max` in a law, exactly there) has no zero gradient and is
-//! not certified.
+//! A minimum at a kink of the objective (from `abs`, `min`, `max` in a law) has no zero gradient and is not certified.
 
 use faer::Mat;
 
@@ -48,51 +47,56 @@ use crate::linalg::{Eigen, cholesky, cholesky_solve, symmetric_eigen};
 use crate::optimize::levenberg_marquardt::SETTLED;
 use crate::problem::Linearization;
 
+/// The largest entry of the gradient, as a fraction of the norm of the influences.
 const GRADIENT: f64 = 1e-7;
+/// The largest predicted decrease, as a fraction of the objective.
 const DECREASE: f64 = 1e-14;
+/// The smallest eigenvalue of the Hessian, as a fraction of the largest.
 const SADDLE: f64 = -1e-8;
-/// Eigenvalues below this share of the largest are flat directions.
-const FLAT: f64 = 1e-14;
-/// Where they are certain to be above this share, Newton's step needs no eigenvalues.
-const ROUND: f64 = 1e-12;
+/// The smallest absolute eigenvalue, as a fraction of the largest, with which a Newton step is computed.
+const MIN_EIGENVALUE: f64 = 1e-14;
+/// The lower bound of the eigenvalues, as a fraction of the largest, above which Cholesky replaces the
+/// eigendecomposition.
+const WELL_CONDITIONED: f64 = 1e-12;
 
-/// What is known about a point as a minimiser; all in the scaled coordinates of the module's definition.
+/// The certificate of a point; all numbers are in the scaled coordinates of the module's definition.
 #[derive(Clone, Debug)]
 pub struct Certificate {
-    /// Largest absolute entry of the projected gradient.
+    /// The largest absolute entry of the projected gradient.
     pub gradient: f64,
-    /// What it must not exceed.
+    /// The largest entry with which the certificate holds.
     pub gradient_limit: f64,
-    /// Decrease that a Newton step promises.
+    /// The decrease predicted for a Newton step.
     pub decrease: f64,
+    /// The largest predicted decrease with which the certificate holds.
     pub decrease_limit: f64,
-    /// Smallest eigenvalue of the Hessian over its largest; where that is above 1e-12, a lower bound of it which is so
-    /// too.
+    /// The smallest eigenvalue of the Hessian over its largest; where that is above 1e-12, a lower bound of it.
     pub lowest_curvature: f64,
-    /// How far the Newton step moves a coordinate at most, as a share of the coordinate; of logarithms as it is, and
-    /// without coordinates in which the prediction is linear.
+    /// The largest change of a coordinate in the Newton step, as a fraction of the coordinate, or absolute for
+    /// logarithms. Coordinates in which the prediction is linear are left out.
     pub relative_step: f64,
 }
 
-/// A point that has been evaluated, for its certificate.
+/// A point and its linearization, as input of a certificate.
 #[derive(Clone, Copy, Debug)]
 pub struct Evaluated<'a> {
     pub coordinates: &'a [Coordinate],
+    /// The point, in solver coordinates.
     pub theta: &'a [f64],
     pub rows: &'a Linearization,
-    /// The coordinates that no bound holds.
+    /// The coordinates that are not held at a bound.
     pub free: &'a [usize],
-    /// What rounding of the responses alone can change in the objective.
+    /// The change of the objective that rounding of the responses alone can cause.
     pub floor: f64,
 }
 
 impl Certificate {
-    /// Of a point that has been evaluated.
+    /// Returns the certificate of a point.
     pub fn of(point: Evaluated) -> Certificate {
         Certificate::with(point, &mut Vec::new())
     }
 
-    /// The same; `work` is a buffer.
+    /// Returns the certificate of a point; `work` is a buffer.
     pub fn with(point: Evaluated, work: &mut Vec<f64>) -> Certificate {
         let Evaluated { rows: at, free, floor, .. } = point;
         let m = free.len();
@@ -104,7 +108,7 @@ impl Certificate {
             g.iter().fold(0.0, |worst: f64, x| if x.is_nan() { f64::NAN } else { worst.max(x.abs()) });
         let mut certificate = Certificate {
             gradient,
-            gradient_limit: (GRADIENT * at.pull).max(4.0 * (2.0 * floor).sqrt()),
+            gradient_limit: (GRADIENT * at.influence_norm).max(4.0 * (2.0 * floor).sqrt()),
             decrease: f64::INFINITY,
             decrease_limit: (DECREASE * at.objective).max(floor),
             lowest_curvature: 0.0,
@@ -114,7 +118,7 @@ impl Certificate {
             (certificate.decrease, certificate.relative_step) = (0.0, 0.0);
             return certificate;
         }
-        if let Some((decrease, lowest)) = round(at, free, g, work) {
+        if let Some((decrease, lowest)) = by_cholesky(at, free, g, work) {
             (certificate.decrease, certificate.lowest_curvature) = (decrease, lowest);
             certificate.relative_step = relative_step(point, &work[m * m..]);
             return certificate;
@@ -123,7 +127,7 @@ impl Certificate {
         let Some(Eigen { values, vectors }) = symmetric_eigen(hessian.as_ref()) else { return certificate };
         let largest = (0..m).map(|a| values[a].abs()).fold(0.0, f64::max);
         if !(largest > 0.0) {
-            // No curvature at all: only a zero gradient is stationary.
+            // Without any curvature only a zero gradient is stationary.
             certificate.decrease = if gradient <= certificate.gradient_limit { 0.0 } else { f64::INFINITY };
             return certificate;
         }
@@ -133,7 +137,7 @@ impl Certificate {
         certificate.decrease = 0.0;
         for a in 0..m {
             let along: f64 = (0..m).map(|b| vectors[(b, a)] * g[b]).sum();
-            let moved = along / values[a].abs().max(FLAT * largest);
+            let moved = along / values[a].abs().max(MIN_EIGENVALUE * largest);
             certificate.decrease += 0.5 * along * moved;
             step.iter_mut().enumerate().for_each(|(b, s)| *s += vectors[(b, a)] * moved);
         }
@@ -141,18 +145,19 @@ impl Certificate {
         certificate
     }
 
-    /// Whether the Newton step leaves every coordinate about where it is.
+    /// Returns whether the Newton step leaves every coordinate nearly unchanged.
     pub fn is_settled(&self) -> bool {
         self.relative_step <= SETTLED
     }
 
+    /// Returns whether the point is certified as a minimum.
     pub fn holds(&self) -> bool {
         self.lowest_curvature >= SADDLE
             && self.decrease <= self.decrease_limit
             && self.gradient <= self.gradient_limit
     }
 
-    /// Which part fails, in a sentence.
+    /// Returns a sentence that says which condition fails.
     pub fn failure(&self) -> String {
         if !self.gradient.is_finite() {
             "the objective or its gradient is not finite at the best point found".to_string()
@@ -168,7 +173,8 @@ impl Certificate {
     }
 }
 
-/// How far a step moves a coordinate at most, as a share of it; `step` is in scaled coordinates, over the free ones.
+/// Returns the largest change of a coordinate in a step, as a fraction of the coordinate; `step` is in scaled
+/// coordinates, over the free ones.
 fn relative_step(point: Evaluated, step: &[f64]) -> f64 {
     let Evaluated { coordinates, theta, rows, free, .. } = point;
     let moves = free.iter().zip(step).map(|(&i, s)| {
@@ -182,12 +188,12 @@ fn relative_step(point: Evaluated, step: &[f64]) -> f64 {
     moves.fold(0.0, f64::max)
 }
 
-/// What Newton's step promises and a lower bound of the smallest eigenvalue over the largest, where the Hessian is far
-/// from singular.
+/// Returns the decrease predicted for Newton's step, and a lower bound of the smallest eigenvalue over the largest.
+/// None unless the Hessian is far from singular.
 ///
-/// `λ₁ ≥ det H·((m − 1)/tr H)^(m−1)`, because the other eigenvalues' product is largest where they are equal
+/// `λ₁ ≥ det H·((m − 1)/tr H)^(m−1)`, because the product of the other eigenvalues is largest where they are equal
 /// (Merikoski & Virtanen 1997), and no eigenvalue exceeds the trace.
-fn round(at: &Linearization, free: &[usize], g: &[f64], work: &mut [f64]) -> Option<(f64, f64)> {
+fn by_cholesky(at: &Linearization, free: &[usize], g: &[f64], work: &mut [f64]) -> Option<(f64, f64)> {
     let m = free.len();
     let (hessian, step) = work.split_at_mut(m * m);
     at.scaled_hessian_into(free, hessian);
@@ -198,7 +204,7 @@ fn round(at: &Linearization, free: &[usize], g: &[f64], work: &mut [f64]) -> Opt
     let determinant: f64 = (0..m).map(|a| hessian[a * m + a].powi(2)).product();
     let others = (m - 1) as f64;
     let lowest = determinant * (others / trace).powi(m as i32 - 1) / trace;
-    if !(lowest > ROUND) {
+    if !(lowest > WELL_CONDITIONED) {
         return None;
     }
     step.copy_from_slice(g);
@@ -206,17 +212,18 @@ fn round(at: &Linearization, free: &[usize], g: &[f64], work: &mut [f64]) -> Opt
     Some((0.5 * step.iter().zip(g).map(|(s, g)| s * g).sum::<f64>(), lowest))
 }
 
-/// `√w·derivative`; 0 where the weight is, whatever the law gives there.
+/// Returns `√w·derivative`; 0 where the weight is, whatever the law gives there.
 pub fn weighted_entry(weight: f64, derivative: f64) -> f64 {
     if weight == 0.0 { 0.0 } else { weight.sqrt() * derivative }
 }
 
-/// Norms of the free columns of the weighted Jacobian, without the loss's curvature; 1 for a column of zeros.
+/// Returns the norms of the free columns of the weighted Jacobian, without the curvature of the loss; 1 for a column of
+/// zeros.
 pub fn column_scales(at: &Linearization, free: &[usize]) -> Vec<f64> {
     free.iter().map(|&i| at.scale(i)).collect()
 }
 
-/// The exact Hessian over the free coordinates, columns scaled.
+/// Returns the exact Hessian over the free coordinates, with scaled columns.
 pub fn scaled_hessian(at: &Linearization, free: &[usize], scale: &[f64]) -> Mat<f64> {
     Mat::from_fn(free.len(), free.len(), |a, b| at.hessian(free[a], free[b]) / (scale[a] * scale[b]))
 }

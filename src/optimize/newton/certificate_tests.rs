@@ -1,4 +1,4 @@
-//! Planted faults: what must not be certified is not, and what is a minimum is.
+//! Tests of the certificate: points that are not minima are not certified, and minima are.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::optimize::{
     Certificate, Evaluated, Fit, FitOptions, Linearization, Models, Status, Workspace, fit, minimise,
 };
 
-/// The problem evaluated at a point, and the certificate of that point.
+/// Returns the certificate of a point.
 fn certificate(problem: &Problem, theta: &[f64]) -> Certificate {
     let at = evaluated(problem, theta);
     let mut free = Vec::new();
@@ -34,7 +34,7 @@ fn fitted(models: &Models, problem: Problem) -> Fit {
     fit(models, problem, &FitOptions::default(), &mut Workspace::default())
 }
 
-/// From one start alone, by name.
+/// Fits from one start alone, given by name.
 fn fitted_from(models: &Models, problem: Problem, start: &[(&str, f64)]) -> Fit {
     let user_start = start.iter().map(|(name, value)| ((*name).to_string(), *value)).collect();
     let options = FitOptions { starts: Some(1), user_start, ..FitOptions::default() };
@@ -43,14 +43,14 @@ fn fitted_from(models: &Models, problem: Problem, start: &[(&str, f64)]) -> Fit 
 
 type Columns = Vec<(&'static str, Vec<f64>)>;
 
-/// Noise that repeats after five: 1 % at most, of mean zero.
+/// Relative noise of period five, at most 1 %, of mean zero.
 const NOISE: [f64; 5] = [0.004, -0.01, 0.006, 0.008, -0.008];
 
 fn noisy(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values.enumerate().map(|(i, y)| y * (1.0 + NOISE[i % 5])).collect()
 }
 
-/// Forty runs on Chinchilla's law.
+/// Returns forty runs on Chinchilla's law.
 fn chinchilla() -> Columns {
     let runs: Vec<(f64, f64)> =
         (0..40).map(|i| (1e8 * 1.9_f64.powi(i % 8), 2e9 * 2.7_f64.powi(i / 8 + i % 3))).collect();
@@ -62,7 +62,7 @@ fn chinchilla() -> Columns {
     ]
 }
 
-/// A saturating growth curve.
+/// Returns a saturating growth curve.
 fn growth() -> Columns {
     let x: Vec<f64> = (1..=15).map(f64::from).collect();
     let y = noisy(x.iter().map(|x| 7.0 * (1.0 - (-0.3 * x).exp())));
@@ -73,7 +73,7 @@ fn typed(text: &str) -> Law {
     typed_law(text, &["x", "y"])
 }
 
-/// Problems with a minimum inside the domain, of each kind of residual and loss.
+/// Returns problems with a minimum inside the domain, of each kind of residual and several losses.
 fn well_posed() -> Vec<(&'static str, Models, Problem)> {
     let mut found = Vec::new();
     for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }, Loss::SoftL1 { delta: 0.01 }] {
@@ -88,7 +88,7 @@ fn well_posed() -> Vec<(&'static str, Models, Problem)> {
     found
 }
 
-/// A solver that stops early: the minimum is certified, a point beside it is not, along whichever coordinate.
+/// The minimum is certified and a point beside it is not, along any coordinate: a solver that stops early is detected.
 #[test]
 fn a_point_beside_the_minimum_fails() {
     for (name, models, problem) in well_posed() {
@@ -108,8 +108,7 @@ fn a_point_beside_the_minimum_fails() {
     }
 }
 
-/// A solver that stops after k iterations: whenever it is certified, it has NIST's sum of squares and values; and
-/// mostly it is not.
+/// After k iterations a point is certified only if it has NIST's certified parameters; mostly it is not certified.
 #[test]
 fn a_solver_that_is_cut_short_is_not_certified() {
     let (mut certified, mut refused) = (0, 0);
@@ -143,7 +142,7 @@ fn a_solver_that_is_cut_short_is_not_certified() {
     assert!(certified > 60 && refused > 60, "{certified} certified, {refused} refused");
 }
 
-/// The model with one output of its full program replaced by another: a derivative that is not the law's.
+/// Returns the model with one output of its programs replaced by another: a derivative that is not the law's.
 fn tampered(law: &Law, residual: Residual, tamper: impl Fn(&mut Vec<Operand>)) -> Arc<Model> {
     let mut model = Model::compile(law, residual);
     tamper(&mut model.hessian.outputs);
@@ -151,8 +150,8 @@ fn tampered(law: &Law, residual: Residual, tamper: impl Fn(&mut Vec<Operand>)) -
     Arc::new(model)
 }
 
-/// A wrong derivative: the true minimum is not stationary for it. By chance another point may be; such a point is not the
-/// minimum, and with the right derivatives it is not certified.
+/// With a wrong derivative the true minimum is not stationary. Another point may be, by chance; it is not certified
+/// with the right derivatives.
 #[test]
 fn a_wrong_derivative_is_not_certified() {
     let law = catalogue_law("chinchilla");
@@ -177,7 +176,7 @@ fn a_wrong_derivative_is_not_certified() {
     assert!(by_chance <= 1, "{by_chance} of 10 certified");
 }
 
-/// A wrong derivative in single observations only.
+/// A wrong derivative at a single observation is detected.
 #[test]
 fn a_jacobian_with_one_wrong_entry_fails() {
     for (name, models, problem) in well_posed() {
@@ -195,7 +194,7 @@ fn a_jacobian_with_one_wrong_entry_fails() {
     }
 }
 
-/// A start that is a minimum already: certified at once, and no digit moves.
+/// A start at a minimum is certified at once and stays unchanged.
 #[test]
 fn a_minimum_as_start_converges_at_once() {
     for (name, models, problem) in well_posed() {
@@ -216,8 +215,8 @@ fn a_minimum_as_start_converges_at_once() {
     }
 }
 
-/// Two equal exponentials fitted to data of two different ones: the best pair of equal rates is stationary, but the
-/// objective falls where they part.
+/// Two exponentials with equal rates, fitted to data of two different rates: the best pair of equal rates is
+/// stationary, but the objective decreases when the rates separate.
 #[test]
 fn a_saddle_is_not_a_minimum() {
     let x: Vec<f64> = (0..20).map(|i| 0.2 * f64::from(i)).collect();
@@ -243,7 +242,7 @@ fn a_saddle_is_not_a_minimum() {
     assert!((rates[0] - 0.5).abs() < 1e-9 && (rates[1] - 3.0).abs() < 1e-9, "{rates:?}");
 }
 
-/// A maximum is stationary too.
+/// A maximum is stationary and not certified.
 #[test]
 fn a_maximum_is_not_a_minimum() {
     // Symmetric about the phase, so that the opposite phase is stationary.
@@ -258,7 +257,7 @@ fn a_maximum_is_not_a_minimum() {
     assert!(certificate(&problem, &[0.3]).holds());
 }
 
-/// Residuals of zero leave nothing to be small against but rounding: an exact fit converges in any unit.
+/// An exact fit, whose objective is zero but for rounding, converges in any unit.
 #[test]
 fn an_exact_fit_converges() {
     let x: Vec<f64> = (1..=12).map(f64::from).collect();
@@ -285,7 +284,7 @@ fn an_exact_fit_converges() {
     }
 }
 
-/// A direction that the data leaves free is said, with its parameters, and never called converged.
+/// A direction that the data does not determine is reported with its parameters, and the fit is not called converged.
 #[test]
 fn a_flat_direction_is_underdetermined() {
     let x: Vec<f64> = (1..=16).map(f64::from).collect();
@@ -296,7 +295,7 @@ fn a_flat_direction_is_underdetermined() {
         ("y ~ a + b + c*x", &["`a`", "`b`"], vec![("y", y.clone()), ("x", x.clone())]),
         ("y ~ A*exp(b + c*x) where A > 0", &["`A`", "`b`"], vec![("y", y.clone()), ("x", x.clone())]),
         ("y ~ a + c*x + 0*d", &["`d`"], vec![("y", y.clone()), ("x", x.clone())]),
-        // The bend lies beyond the data.
+        // The corner lies beyond the data.
         ("y ~ a + b*x + c*max(x - 100, 0)", &["`c`"], vec![("y", y.clone()), ("x", x.clone())]),
         // Two values of x cannot tell three parameters apart.
         ("y ~ e + b*x^(-c) where e >= 0, b > 0", &[], vec![("y", y.clone()), ("x", two)]),
@@ -319,9 +318,9 @@ fn a_flat_direction_is_underdetermined() {
     }
 }
 
-/// No limit has a unit: the verdict and the estimate are the same when objective or responses are multiplied.
+/// Status and estimate do not change when the objective or the responses are multiplied by a constant.
 #[test]
-fn units_change_no_verdict() {
+fn status_is_invariant_under_units() {
     let law = typed("y ~ a*(1 - exp(-b*x)) where b > 0");
     let reference = problem(&law, Residual::Linear, Loss::L2, &growth());
     let expected = fitted(&reference.0, reference.1).natural;

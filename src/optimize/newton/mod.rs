@@ -1,11 +1,19 @@
-//! The solver that finishes every fit, and stands alone as `--solver reference`: a damped Newton method in
-//! scalar arithmetic on faer's QR factorisation. It goes on until the [`Certificate`] holds.
+//! The reference solver: a damped Newton method in scalar arithmetic on QR factorisations, which goes on until the
+//! [`Certificate`] holds. It finishes every fit, and is the only solver with `--solver reference`.
 //!
-//! For least squares a step comes from the QR factorisation of the scaled Jacobian stacked on the damping,
-//! so that the Jacobian's condition number enters once and not squared; the law's second derivatives are
-//! added in the factor's coordinates, `(I + R⁻ᵀ S R⁻¹) v = −Qᵀr`, which is Newton's step where that matrix
-//! is positive definite and Gauss–Newton's where it is not. For other losses the exact Hessian is factorised
-//! (Björck 1996, chapters 2 and 9; Nielsen 1999 for the damping).
+//! For least squares a step comes from the QR factorisation of the scaled Jacobian stacked on the damping, so that the
+//! condition number of the Jacobian enters once and not squared. The law's second derivatives `S` are added in the
+//! coordinates of the factor, `(I + R⁻ᵀ S R⁻¹) v = −Qᵀr`. This is Newton's step where the matrix is positive definite,
+//! and Gauss–Newton's where it is not. For other losses the exact Hessian is factorised (Björck 1996, chapters 2 and 9;
+//! damping after Nielsen 1999).
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | the iteration, its steps, the region it may search |
+//! | `certificate` | what must hold of a point before it is called a minimum |
+//! | `schur_complement` | the Hessian over some coordinates when the others take their best values |
+//!
+//! The folder knows nothing of starts, of other searches, or of the status of a fit.
 
 pub mod certificate;
 #[cfg(test)]
@@ -20,70 +28,74 @@ use crate::problem::{LONG, LaneData, Problem};
 
 use self::certificate::{Certificate, Evaluated};
 use crate::linalg::{cholesky, cholesky_solve, triangularise};
-use crate::problem::{Linearization, Scratch};
+use crate::problem::{Linearization, LinearizationWorkspace};
 
-/// A finished minimisation.
+/// The result of a minimisation.
 #[derive(Clone, Debug)]
 pub struct Finished {
+    /// The best point, in solver coordinates.
     pub theta: Vec<f64>,
+    /// Residuals, derivatives and sums at the point.
     pub rows: Linearization,
-    /// Coordinates not held at a bound.
+    /// The coordinates that are not held at a bound.
     pub free: Vec<usize>,
+    /// The certificate of the point.
     pub certificate: Certificate,
-    /// Whether all parameters are finite numbers: coordinates can describe amplitudes that are not.
+    /// Whether all parameters are finite in natural units: coordinates can describe amplitudes that are not.
     pub in_range: bool,
     pub iterations: u32,
 }
 
 impl Finished {
-    /// Whether the point is certified, and its Newton step small against its coordinates.
+    /// Returns whether the point is certified and its Newton step is small against its coordinates.
     pub fn is_settled_minimum(&self) -> bool {
         self.in_range && self.certificate.holds() && self.certificate.is_settled()
     }
 
-    /// Leaves the vectors to minimisations to come on this thread.
-    pub fn reuse(self) {
-        // Those of a long fit are worth more than the time that it would take to have others.
+    /// Leaves the buffers to later minimisations on this thread.
+    pub fn recycle(self) {
+        // Buffers of a long fit take more memory than their allocation is worth.
         if self.rows.residual.len() <= LONG {
             BUFFERS.with_borrow_mut(|(buffers, _)| {
-                if buffers.done.len() < MOST_DONE {
-                    buffers.done.push(self);
+                if buffers.recycled.len() < MAX_RECYCLED {
+                    buffers.recycled.push(self);
                 }
             });
         }
     }
 }
 
-/// Most minimisations whose vectors a thread keeps.
-const MOST_DONE: usize = 64;
+/// The largest number of minimisations whose buffers a thread keeps.
+const MAX_RECYCLED: usize = 64;
 
-/// Where a minimisation may go.
+/// The region that a minimisation may search.
 #[derive(Clone, Copy, Debug)]
 pub struct Region<'a> {
-    /// A coordinate whose bounds are equal is held.
+    /// Lower and upper bound per coordinate. A coordinate whose bounds are equal is held.
     pub bounds: &'a [(f64, f64)],
-    /// Where parameters leave the range of numbers, though not coordinates, the objective counts as infinite.
+    /// Whether the objective counts as infinite where parameters are not finite in natural units.
     pub in_range: bool,
 }
 
 impl<'a> Region<'a> {
-    /// All that the law's domain leaves, as far as parameters are finite numbers.
+    /// Returns the domain of the law, as far as all parameters are finite in natural units.
     pub fn of(problem: &'a Problem) -> Region<'a> {
         Region { bounds: &problem.model.bounds, in_range: true }
     }
 
-    /// The same whether parameters are finite numbers or not.
+    /// Returns the region without the restriction to finite parameters.
     pub fn beyond_range(self) -> Region<'a> {
         Region { in_range: false, ..self }
     }
 }
 
-/// Minimises from `theta`; the data is spread over the lanes once.
+/// Minimises the objective from `theta` over the domain, under the given observation weights, in at most `most`
+/// iterations. Returns none where the objective is not finite at `theta`.
 pub fn minimise(problem: &Problem, weight: &[f64], theta: &[f64], most: u32) -> Option<Finished> {
     minimise_within(problem, Region::of(problem), weight, theta, most)
 }
 
-/// The same within a region.
+/// Minimises within a region; see [`minimise`].
 pub fn minimise_within(
     problem: &Problem,
     region: Region,
@@ -91,60 +103,63 @@ pub fn minimise_within(
     theta: &[f64],
     most: u32,
 ) -> Option<Finished> {
-    BUFFERS.with_borrow_mut(|(buffers, moving)| {
+    BUFFERS.with_borrow_mut(|(buffers, step_buffers)| {
         buffers.data.spread_into(problem, weight);
-        let found = Reference { problem, region, buffers }.minimise(theta, most, moving);
+        let found = Reference { problem, region, buffers }.minimise(theta, most, step_buffers);
         if problem.is_long() {
-            // Or a short fit would take it for its own, and leave it to others.
+            // A later short fit would otherwise take over the large buffers.
             buffers.found = Linearization::default();
         }
         found
     })
 }
 
-/// What a thread keeps from one minimisation to the next.
+/// The buffers that a thread keeps from one minimisation to the next.
 #[derive(Default)]
 struct Buffers {
     data: LaneData,
-    scratch: Scratch,
-    /// Of minimisations whose results are done with.
-    done: Vec<Finished>,
-    /// Of the point that is tried.
+    workspace: LinearizationWorkspace,
+    /// Results of earlier minimisations that are no longer needed.
+    recycled: Vec<Finished>,
+    /// The evaluation of the trial point.
     found: Linearization,
     natural: Vec<f64>,
-    /// The Jacobian stacked on the damping, a small matrix, and the step.
+    /// The Jacobian stacked on the damping, by columns.
     stacked: Vec<f64>,
+    /// A square matrix over the free coordinates.
     matrix: Vec<f64>,
+    /// The step over the free coordinates.
     step: Vec<f64>,
 }
 
-/// The same of what changes from step to step.
+/// The buffers of a step, kept like [`Buffers`].
 #[derive(Default)]
-struct Moving {
-    /// Coordinates not held at a bound.
+struct StepBuffers {
+    /// The coordinates that are not held at a bound.
     free: Vec<usize>,
-    /// Of the damping.
+    /// The diagonal of the metric of the damping.
     metric: Vec<f64>,
-    /// Where to look next.
+    /// The trial point.
     trial: Vec<f64>,
 }
 
 thread_local! {
-    static BUFFERS: RefCell<(Buffers, Moving)> = RefCell::default();
+    static BUFFERS: RefCell<(Buffers, StepBuffers)> = RefCell::default();
 }
 
-/// The quadratic that a step minimises.
+/// The quadratic model that a step minimises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quadratic {
-    /// By the exact Hessian.
+    /// With the exact Hessian.
     Newton,
-    /// Reweighted least squares: no loss rises faster than that (Huber & Ronchetti 2009, chapter 7). Where most residuals
-    /// are beyond a loss's threshold, its own curvature says nothing about where they end.
+    /// That of iteratively reweighted least squares, which bounds the loss from above (Huber & Ronchetti 2009, chapter
+    /// 7). Where most residuals are beyond the threshold of a loss, its own curvature says nothing about where they
+    /// end.
     Majorant,
 }
 
 impl Quadratic {
-    /// The curvature of an observation.
+    /// Returns the curvature of observation `k`.
     pub fn curvature(self, at: &Linearization, k: usize) -> f64 {
         match self {
             Quadratic::Newton => at.curvature[k],
@@ -153,7 +168,7 @@ impl Quadratic {
         }
     }
 
-    /// What a step promises.
+    /// Returns the decrease that the model predicts for a step.
     fn decrease(self, at: &Linearization, free: &[usize], step: impl Fn(usize) -> f64) -> f64 {
         let mut total: f64 = free.iter().map(|&i| -at.gradient[i] * step(i)).sum();
         match self {
@@ -173,12 +188,13 @@ impl Quadratic {
     }
 }
 
-/// An amplitude's step leaves at least this share of it.
-const LEAST_SHARE: f64 = 0.1;
+/// The smallest fraction of an amplitude that a step leaves.
+const MIN_REMAINING: f64 = 0.1;
 
-/// A step by the majorant that lowers the objective by this share is followed by another.
-const MUCH_LOWER: f64 = 0.1;
+/// The relative decrease of the objective from which a step by the majorant is followed by another.
+const LARGE_DECREASE: f64 = 0.1;
 
+/// A minimisation by the reference solver.
 struct Reference<'a> {
     problem: &'a Problem,
     region: Region<'a>,
@@ -186,10 +202,10 @@ struct Reference<'a> {
 }
 
 impl Reference<'_> {
-    /// Evaluates a point, into `found`.
+    /// Evaluates a point into `found`.
     fn evaluate(&mut self, theta: &[f64]) {
-        let Buffers { data, scratch, found, natural, .. } = &mut *self.buffers;
-        found.evaluate(self.problem, data, theta, scratch);
+        let Buffers { data, workspace, found, natural, .. } = &mut *self.buffers;
+        found.evaluate(self.problem, data, theta, workspace);
         if self.region.in_range {
             self.problem.natural_into(theta, natural);
             if !natural.iter().all(|x| x.is_finite()) {
@@ -198,22 +214,24 @@ impl Reference<'_> {
         }
     }
 
+    /// Returns the certificate of a point.
     fn certificate(&mut self, theta: &[f64], rows: &Linearization, free: &[usize]) -> Certificate {
         let Problem { model, floor, .. } = self.problem;
         let point = Evaluated { coordinates: &model.coordinates, theta, rows, free, floor: *floor };
         Certificate::with(point, &mut self.buffers.matrix)
     }
 
-    fn minimise(&mut self, theta: &[f64], most: u32, moving: &mut Moving) -> Option<Finished> {
+    /// Minimises from `theta` in at most `most` iterations. Returns none where the objective is not finite there.
+    fn minimise(&mut self, theta: &[f64], most: u32, step_buffers: &mut StepBuffers) -> Option<Finished> {
         let bounds = self.region.bounds;
-        let Moving { free, metric, trial } = moving;
+        let StepBuffers { free, metric, trial } = step_buffers;
         trial.clear();
         trial.extend(theta.iter().zip(bounds).map(|(x, &(low, high))| x.clamp(low, high)));
         self.evaluate(trial);
         if !self.buffers.found.objective.is_finite() {
             return None;
         }
-        let (mut theta, mut at, mut found_free) = match self.buffers.done.pop() {
+        let (mut theta, mut at, mut found_free) = match self.buffers.recycled.pop() {
             Some(Finished { theta, rows, free, .. }) => (theta, rows, free),
             None => Default::default(),
         };
@@ -236,18 +254,18 @@ impl Reference<'_> {
             self.update_metric(&at, metric);
             if !self.step(&theta, &at, free, quadratic, damping, metric) {
                 quadratic = Quadratic::Newton;
-                damping = increase(damping, &mut growth);
+                damping = increase_damping(damping, &mut growth);
                 if damping > 1e12 {
                     break;
                 }
                 continue;
             }
-            self.stepped(&theta, free, false, trial);
+            self.set_trial(&theta, free, false, trial);
             let predicted = quadratic.decrease(&at, free, |i| trial[i] - theta[i]);
             self.evaluate(trial);
             let mut accept = self.is_better(&at, free, predicted);
             if !accept && self.has_log_amplitude(free) {
-                self.stepped(&theta, free, true, trial);
+                self.set_trial(&theta, free, true, trial);
                 self.evaluate(trial);
                 accept = self.is_better(&at, free, predicted);
             }
@@ -255,7 +273,7 @@ impl Reference<'_> {
             let decrease = at.objective - found.objective;
             let gain = decrease / predicted;
             if accept {
-                if decrease < MUCH_LOWER * at.objective {
+                if decrease < LARGE_DECREASE * at.objective {
                     quadratic = Quadratic::Newton;
                 }
                 std::mem::swap(&mut at, found);
@@ -269,7 +287,7 @@ impl Reference<'_> {
                 quadratic = Quadratic::Majorant;
             } else {
                 quadratic = Quadratic::Newton;
-                damping = increase(damping, &mut growth);
+                damping = increase_damping(damping, &mut growth);
                 if damping > 1e12 {
                     break;
                 }
@@ -287,11 +305,11 @@ impl Reference<'_> {
         Some(Finished { theta, rows: at, free: found_free, certificate, in_range, iterations })
     }
 
-    /// Whether the point that has been evaluated is to be preferred.
+    /// Returns whether the evaluated point is preferred to the current one.
     fn is_better(&self, at: &Linearization, free: &[usize], predicted: f64) -> bool {
         let found = &self.buffers.found;
         let decrease = at.objective - found.objective;
-        // At the resolution of the objective only the gradient can tell.
+        // Within rounding of the objective only the gradient tells which point is better.
         let resolution = resolution_of_predictions(at);
         found.objective.is_finite()
             && found.gradient.iter().all(|g| g.is_finite())
@@ -301,17 +319,19 @@ impl Reference<'_> {
                     && gradient_size(found, free) < gradient_size(at, free)))
     }
 
+    /// Returns whether a coordinate is the logarithm of an amplitude.
     fn is_log_amplitude(&self, i: usize) -> bool {
         let coordinate = &self.problem.model.coordinates[i];
         coordinate.scale == Scale::Log && coordinate.role == Role::Amplitude
     }
 
+    /// Returns whether a free coordinate is the logarithm of an amplitude.
     fn has_log_amplitude(&self, free: &[usize]) -> bool {
         free.iter().any(|&i| self.is_log_amplitude(i))
     }
 
-    /// Undamped steps for as long as they shrink the gradient: the last digits, which the objective cannot
-    /// see any more. True where there was one.
+    /// Takes undamped steps for as long as they shrink the gradient: the last digits, which the objective does not
+    /// resolve. Returns whether a step was taken.
     fn polish(
         &mut self,
         theta: &mut Vec<f64>,
@@ -321,14 +341,14 @@ impl Reference<'_> {
     ) -> bool {
         for steps in 0..8 {
             free_coordinates(theta, &at.gradient, self.region.bounds, free);
-            // A gradient that is all rounding points nowhere.
-            if free.is_empty() || gradient_size(at, free) <= f64::EPSILON * at.pull {
+            // A gradient that consists of rounding has no direction.
+            if free.is_empty() || gradient_size(at, free) <= f64::EPSILON * at.influence_norm {
                 return steps > 0;
             }
             if !self.step(theta, at, free, Quadratic::Newton, 0.0, &self.problem.metric) {
                 return steps > 0;
             }
-            self.stepped(theta, free, false, trial);
+            self.set_trial(theta, free, false, trial);
             self.evaluate(trial);
             let found = &mut self.buffers.found;
             let slack = resolution_of_predictions(at) + self.problem.floor;
@@ -343,29 +363,30 @@ impl Reference<'_> {
         true
     }
 
-    /// The point after the step, or where the step meets the first bound: coordinates that make up for one another must go
-    /// there together. With `relative`, amplitudes themselves change by the share that their logarithms' steps say: the
-    /// valley in which one makes up for another, or for an offset, is straight in them.
-    fn stepped(&self, theta: &[f64], free: &[usize], relative: bool, trial: &mut Vec<f64>) {
+    /// Sets the trial point after the step, cut where the step meets the first bound: coordinates that compensate one
+    /// another must reach it together. With `relative`, amplitudes change linearly by the fraction that the step of
+    /// their logarithm says: the level sets along which one amplitude compensates another, or an offset, are straight
+    /// in the amplitudes themselves.
+    fn set_trial(&self, theta: &[f64], free: &[usize], relative: bool, trial: &mut Vec<f64>) {
         trial.clear();
         trial.extend_from_slice(theta);
         let steps = || free.iter().copied().zip(&self.buffers.step);
-        let share = |(i, s): (usize, &f64)| {
+        let fraction_to_bound = |(i, s): (usize, &f64)| {
             let (low, high) = self.region.bounds[i];
             let room = if *s < 0.0 { theta[i] - low } else { high - theta[i] };
             if room > 0.0 && room < s.abs() { room / s.abs() } else { 1.0 }
         };
-        let whole = steps().map(share).fold(1.0, f64::min);
+        let fraction = steps().map(fraction_to_bound).fold(1.0, f64::min);
         for (i, s) in steps() {
             let (low, high) = self.region.bounds[i];
-            let meets = whole < 1.0 && share((i, s)) == whole;
-            let mut moved = whole * s;
+            let reaches_bound = fraction < 1.0 && fraction_to_bound((i, s)) == fraction;
+            let mut moved = fraction * s;
             if relative && self.is_log_amplitude(i) {
-                moved = moved.max(LEAST_SHARE - 1.0).ln_1p();
+                moved = moved.max(MIN_REMAINING - 1.0).ln_1p();
             }
-            let target = if meets && *s < 0.0 {
+            let target = if reaches_bound && *s < 0.0 {
                 low
-            } else if meets {
+            } else if reaches_bound {
                 high
             } else {
                 theta[i] + moved
@@ -374,6 +395,7 @@ impl Reference<'_> {
         }
     }
 
+    /// Raises the metrics that follow the Jacobian's columns to the largest norm seen.
     fn update_metric(&self, at: &Linearization, metric: &mut [f64]) {
         for (i, base) in self.problem.metric.iter().enumerate() {
             if *base == 0.0 {
@@ -382,8 +404,8 @@ impl Reference<'_> {
         }
     }
 
-    /// Finds a step that leads into the domain: coordinates that it would take out of it, though the gradient does not,
-    /// are held. False where the damped Hessian is not positive definite.
+    /// Computes a step that leads into the domain: coordinates at a bound that the step would leave are held. Returns
+    /// false where the damped Hessian is not positive definite.
     fn step(
         &mut self,
         theta: &[f64],
@@ -408,7 +430,7 @@ impl Reference<'_> {
         false
     }
 
-    /// Finds the step over the free coordinates; false where the damped Hessian is not positive definite.
+    /// Computes the step over the free coordinates. Returns false where the damped Hessian is not positive definite.
     fn step_over(
         &mut self,
         at: &Linearization,
@@ -421,7 +443,7 @@ impl Reference<'_> {
             let square = at.scale(i) * at.scale(i);
             damping * (if metric[i] > 0.0 { metric[i] } else { square }) / square
         };
-        // Normal equations lose what columns that are nearly parallel have of their own.
+        // Normal equations lose the components that distinguish nearly parallel columns.
         let by_hessian = quadratic == Quadratic::Newton && !self.problem.loss.is_quadratic();
         let found = (by_hessian && self.buffers.newton_step(at, free, damped))
             || self.buffers.orthogonal_step(at, free, quadratic, damped);
@@ -431,12 +453,13 @@ impl Reference<'_> {
     }
 }
 
-/// A pivot of the Hessian below this share of its largest entry leaves too few digits.
+/// The smallest pivot of the Hessian, as a fraction of its largest entry, that leaves enough digits.
 const NEARLY_SINGULAR: f64 = 1e-9;
 
-/// Steps in scaled coordinates; `damped(i)` is what is added to the i-th's curvature.
+/// Steps in scaled coordinates; `damped(i)` is what is added to the curvature of coordinate `i`.
 impl Buffers {
-    /// By the exact Hessian; false where it is not positive definite, or nearly singular.
+    /// Computes the step with the exact Hessian. Returns false where the Hessian is not positive definite, or nearly
+    /// singular.
     fn newton_step(&mut self, at: &Linearization, free: &[usize], damped: impl Fn(usize) -> f64) -> bool {
         let Buffers { matrix: hessian, step, .. } = self;
         let m = free.len();
@@ -454,8 +477,8 @@ impl Buffers {
         definite
     }
 
-    /// By QR of the rows that are curved; what the others pull, and curvature that is negative, is added in the factor's
-    /// coordinates.
+    /// Computes the step by QR of the rows of positive curvature. The gradient of the other rows, and negative
+    /// curvature, are added in the coordinates of the factor. Returns false where the factor is singular.
     fn orthogonal_step(
         &mut self,
         at: &Linearization,
@@ -463,10 +486,10 @@ impl Buffers {
         quadratic: Quadratic,
         damped: impl Fn(usize) -> f64,
     ) -> bool {
-        let Buffers { stacked, matrix: bent, step, .. } = self;
+        let Buffers { stacked, matrix: second_matrix, step, .. } = self;
         let (n, m) = (at.residual.len(), free.len());
         let rows = n + m;
-        // With the residuals as one more column, its entries in R are Qᵀ of them.
+        // With the residuals as an additional column, R holds Qᵀ times the residuals.
         stacked.clear();
         stacked.resize(rows * (m + 1), 0.0);
         let curvature = |k: usize| if at.weight[k] > 0.0 { quadratic.curvature(at, k) } else { 0.0 };
@@ -490,56 +513,58 @@ impl Buffers {
         }
         // (I + R⁻ᵀ S R⁻¹) v = z.
         let has_negative = (0..n).any(|k| curvature(k) < 0.0);
-        bent.resize(m * m, 0.0);
+        second_matrix.resize(m * m, 0.0);
         for (a, &i) in free.iter().enumerate() {
             for (b, &j) in free.iter().enumerate() {
                 let negative =
                     |k: usize| curvature(k).min(0.0) * at.jacobian[k * at.p + i] * at.jacobian[k * at.p + j];
-                let mut second = at.second[triangle(i.max(j)) + i.min(j)];
+                let mut second_order = at.second_order[triangle(i.max(j)) + i.min(j)];
                 if has_negative {
-                    second += (0..n).map(negative).sum::<f64>();
+                    second_order += (0..n).map(negative).sum::<f64>();
                 }
-                bent[a * m + b] = second / (at.scale(i) * at.scale(j));
+                second_matrix[a * m + b] = second_order / (at.scale(i) * at.scale(j));
             }
         }
         for _ in 0..2 {
-            // R⁻ᵀ from the left, then the transpose.
+            // Multiplies by R⁻ᵀ from the left and transposes; twice gives R⁻ᵀ S R⁻¹.
             for b in 0..m {
                 for a in 0..m {
-                    let known: f64 = (0..a).map(|k| r(k, a) * bent[k * m + b]).sum();
-                    bent[a * m + b] = (bent[a * m + b] - known) / r(a, a);
+                    let known: f64 = (0..a).map(|k| r(k, a) * second_matrix[k * m + b]).sum();
+                    second_matrix[a * m + b] = (second_matrix[a * m + b] - known) / r(a, a);
                 }
             }
             for a in 0..m {
                 for b in 0..a {
-                    bent.swap(a * m + b, b * m + a);
+                    second_matrix.swap(a * m + b, b * m + a);
                 }
             }
         }
         for a in 0..m {
             for b in 0..a {
-                bent[a * m + b] = 0.5 * (bent[a * m + b] + bent[b * m + a]);
+                second_matrix[a * m + b] = 0.5 * (second_matrix[a * m + b] + second_matrix[b * m + a]);
             }
-            bent[a * m + a] += 1.0;
+            second_matrix[a * m + a] += 1.0;
         }
         step.clear();
         step.extend((0..m).map(|a| r(a, m)));
         let others = |&k: &usize| curvature(k) <= 0.0 && at.slope[k] != 0.0;
         if (0..n).any(|k| others(&k)) {
-            // −R⁻ᵀ of their gradient.
-            let mut pulled = vec![0.0; m];
+            // Subtracts R⁻ᵀ times the gradient of the rows without positive curvature.
+            let mut linear_gradient = vec![0.0; m];
             for k in (0..n).filter(others) {
                 let row = &at.jacobian[k * at.p..(k + 1) * at.p];
-                free.iter().zip(&mut pulled).for_each(|(&i, g)| *g += at.slope[k] * row[i] / at.scale(i));
+                free.iter()
+                    .zip(&mut linear_gradient)
+                    .for_each(|(&i, g)| *g += at.slope[k] * row[i] / at.scale(i));
             }
             for a in 0..m {
-                let known: f64 = (0..a).map(|k| r(k, a) * pulled[k]).sum();
-                pulled[a] = (pulled[a] - known) / r(a, a);
+                let known: f64 = (0..a).map(|k| r(k, a) * linear_gradient[k]).sum();
+                linear_gradient[a] = (linear_gradient[a] - known) / r(a, a);
             }
-            step.iter_mut().zip(&pulled).for_each(|(s, g)| *s -= g);
+            step.iter_mut().zip(&linear_gradient).for_each(|(s, g)| *s -= g);
         }
-        if cholesky(bent, m) {
-            cholesky_solve(bent, m, step);
+        if cholesky(second_matrix, m) {
+            cholesky_solve(second_matrix, m, step);
         }
         for a in (0..m).rev() {
             let known: f64 = (a + 1..m).map(|k| r(a, k) * step[k]).sum();
@@ -549,13 +574,14 @@ impl Buffers {
     }
 }
 
-/// What rounding in the evaluation of the law can change in the objective: a few units in the last place of
-/// every prediction.
+/// Returns the change of the objective that rounding in the evaluation of the law can cause: a few units in the last
+/// place of every prediction.
 fn resolution_of_predictions(at: &Linearization) -> f64 {
-    16.0 * f64::EPSILON * (at.objective + at.moved)
+    16.0 * f64::EPSILON * (at.objective + at.rounding_scale)
 }
 
-/// The same, and what rounding the coordinates to float64 can change: a few units in the last place of each of them.
+/// Returns the change of the objective that rounding can cause, both in the evaluation of the law and in the
+/// coordinates: a few units in the last place of each.
 pub fn resolution(theta: &[f64], at: &Linearization) -> f64 {
     let by_coordinates: f64 = at
         .jacobian
@@ -567,13 +593,14 @@ pub fn resolution(theta: &[f64], at: &Linearization) -> f64 {
     resolution_of_predictions(at) + 16.0 * f64::EPSILON * by_coordinates
 }
 
-fn increase(damping: f64, growth: &mut f64) -> f64 {
+/// Returns the damping after a refused step.
+fn increase_damping(damping: f64, growth: &mut f64) -> f64 {
     let raised = if damping == 0.0 { 1e-6 } else { damping * *growth };
     *growth *= 2.0;
     raised
 }
 
-/// Coordinates that the gradient does not press against a bound.
+/// Leaves in `free` the coordinates that the gradient does not hold at a bound.
 pub fn free_coordinates(theta: &[f64], gradient: &[f64], bounds: &[(f64, f64)], free: &mut Vec<usize>) {
     let held = |i: usize| {
         let (low, high) = bounds[i];
@@ -583,6 +610,7 @@ pub fn free_coordinates(theta: &[f64], gradient: &[f64], bounds: &[(f64, f64)], 
     free.extend((0..theta.len()).filter(|&i| !held(i)));
 }
 
+/// Returns the largest entry of the scaled gradient over the free coordinates.
 fn gradient_size(at: &Linearization, free: &[usize]) -> f64 {
     free.iter().map(|&i| (at.gradient[i] / at.scale(i)).abs()).fold(0.0, f64::max)
 }

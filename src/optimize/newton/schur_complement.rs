@@ -1,10 +1,10 @@
-//! The Hessian over some coordinates where others take their best values for them: a Schur complement.
+//! The Hessian over some coordinates when the others take their best values for them: a Schur complement.
 //!
-//! `H = JᵀCJ + S` is split into inner and outer coordinates. `H_oo − H_oi·H_ii⁻¹·H_io` from the entries of `H` loses all
-//! digits where the inner columns are nearly parallel. Here the columns of `√C·J`, the inner ones first, are factorised
-//! together: `[A_i A_o] = Q·[R P; 0 R_o]`. Then the squares' part of the complement is `R_oᵀR_o` without a
-//! subtraction, and only what the second derivatives `S` add to it is computed from differences (Golub & Pereyra 1973;
-//! Björck 1996, chapter 9).
+//! `H = JᵀCJ + S` is split into inner and outer coordinates. Computing `H_oo − H_oi·H_ii⁻¹·H_io` from the entries of
+//! `H` loses all digits where the inner columns are nearly parallel. Here the columns of `√C·J`, the inner ones first,
+//! are factorised together: `[A_i A_o] = Q·[R P; 0 R_o]`. Then the Gauss–Newton part of the complement is `R_oᵀR_o`,
+//! without a subtraction, and only what the second derivatives `S` add to it is computed from differences (Golub &
+//! Pereyra 1973; Björck 1996, chapter 9).
 
 use crate::linalg::triangle;
 
@@ -12,44 +12,47 @@ use super::Quadratic;
 use crate::linalg::{cholesky, cholesky_solve, triangularise};
 use crate::problem::Linearization;
 
-/// Added to the norm of every inner column, of which the norm is one: what is parallel to rounding stays where it is.
-const PARALLEL: f64 = 1e-13;
+/// The ridge added to every inner column, whose norm is one: coordinates that are parallel to rounding stay where they
+/// are.
+const RIDGE: f64 = 1e-13;
 
-/// What is known of the outer coordinates, square matrices by rows, in the coordinates' own units.
+/// The complement over the outer coordinates: square matrices by rows, in the units of the coordinates.
 #[derive(Debug, Default)]
 pub struct Reduced {
-    /// Without second derivatives and without rows of negative curvature.
+    /// The complement without second derivatives and without rows of negative curvature.
     pub gauss_newton: Vec<f64>,
+    /// The complement of the exact Hessian.
     pub hessian: Vec<f64>,
-    /// The same as the first where a quadratic takes the place of every observation's loss that rises no less anywhere;
-    /// none for least squares, which are their own.
+    /// The Gauss–Newton complement of iteratively reweighted least squares, which bounds every loss from above; none
+    /// for least squares.
     pub majorant: Option<Vec<f64>>,
-    /// How the inner coordinates follow the outer ones, to first order: a row per inner coordinate.
-    pub follow: Vec<f64>,
+    /// The derivatives of the inner coordinates with respect to the outer ones: one row per inner coordinate.
+    pub sensitivity: Vec<f64>,
 }
 
 impl Reduced {
-    /// At a point of a problem; `quadratic` says that its loss is.
+    /// Returns the complement at a point of a problem; `quadratic` says whether its loss is least squares.
     pub fn of(rows: &Linearization, inner: &[usize], outer: &[usize], quadratic: bool) -> Reduced {
         let (k, m) = (inner.len(), outer.len());
         let columns: Vec<usize> = inner.iter().chain(outer).copied().collect();
         let scale: Vec<f64> = columns.iter().map(|&i| rows.scale(i)).collect();
-        let squares_of = |r: &Factor, a: usize, b: usize| -> f64 {
+        let gram_entry = |r: &Factor, a: usize, b: usize| -> f64 {
             let sum: f64 = (0..=a.min(b)).map(|c| r.at(k + c, k + a) * r.at(k + c, k + b)).sum();
             sum * scale[k + a] * scale[k + b]
         };
-        let square = |r: &Factor| (0..m * m).map(|c| squares_of(r, c / m, c % m)).collect::<Vec<f64>>();
+        let gram = |r: &Factor| (0..m * m).map(|c| gram_entry(r, c / m, c % m)).collect::<Vec<f64>>();
         let majorant = (!quadratic).then(|| {
             let weight = |k: usize| Quadratic::Majorant.curvature(rows, k);
-            square(&Factor::new(rows, &columns, &scale, k, weight))
+            gram(&Factor::new(rows, &columns, &scale, k, weight))
         });
         let r = Factor::new(rows, &columns, &scale, k, |k| Quadratic::Newton.curvature(rows, k));
-        let second = second_derivatives(rows, &columns, &scale);
-        let at = |a: usize, b: usize| second[a * (k + m) + b];
+        let second_order = second_derivatives(rows, &columns, &scale);
+        let at = |a: usize, b: usize| second_order[a * (k + m) + b];
 
         // U = R⁻ᵀ·S_io, T = P + U, M = 1 + R⁻ᵀ·S_ii·R⁻¹.
         let solved = |column: Vec<f64>| r.solve_transposed(column, k);
-        let added: Vec<Vec<f64>> = (0..m).map(|b| solved((0..k).map(|a| at(a, k + b)).collect())).collect();
+        let coupling_second: Vec<Vec<f64>> =
+            (0..m).map(|b| solved((0..k).map(|a| at(a, k + b)).collect())).collect();
         let projected = |a: usize, b: usize| r.at(a, k + b);
         let mut middle = vec![0.0; k * k];
         for b in 0..k {
@@ -60,47 +63,47 @@ impl Reduced {
             let row = solved(middle[a * k..(a + 1) * k].to_vec());
             middle[a * k..(a + 1) * k].copy_from_slice(&row);
         }
-        let bent = middle.clone();
+        let inner_second = middle.clone();
         (0..k).for_each(|a| middle[a * k + a] += 1.0);
         let solvable = cholesky(&mut middle, k);
-        let taken: Vec<Vec<f64>> =
-            (0..m).map(|b| (0..k).map(|a| projected(a, b) + added[b][a]).collect()).collect();
-        let mut against = taken.clone();
+        let coupling: Vec<Vec<f64>> =
+            (0..m).map(|b| (0..k).map(|a| projected(a, b) + coupling_second[b][a]).collect()).collect();
+        let mut inner_step = coupling.clone();
         if solvable {
-            against.iter_mut().for_each(|column| cholesky_solve(&middle, k, column));
+            inner_step.iter_mut().for_each(|column| cholesky_solve(&middle, k, column));
         }
 
-        let gauss_newton = square(&r);
+        let gauss_newton = gram(&r);
         let mut reduced =
-            Reduced { hessian: gauss_newton.clone(), gauss_newton, majorant, follow: vec![0.0; k * m] };
+            Reduced { hessian: gauss_newton.clone(), gauss_newton, majorant, sensitivity: vec![0.0; k * m] };
         for a in 0..m {
             for b in 0..m {
                 let unit = scale[k + a] * scale[k + b];
                 let mut whole = at(k + a, k + b);
                 for c in 0..k {
-                    let curved: f64 = (0..k).map(|d| bent[c * k + d] * taken[b][d]).sum();
-                    whole -= projected(c, a) * added[b][c] + added[a][c] * taken[b][c];
-                    whole += against[a][c] * curved;
+                    let product: f64 = (0..k).map(|d| inner_second[c * k + d] * coupling[b][d]).sum();
+                    whole -= projected(c, a) * coupling_second[b][c] + coupling_second[a][c] * coupling[b][c];
+                    whole += inner_step[a][c] * product;
                 }
                 reduced.hessian[a * m + b] += whole * unit;
             }
         }
-        for (b, column) in against.into_iter().enumerate() {
+        for (b, column) in inner_step.into_iter().enumerate() {
             let column = r.solve(column, k);
-            (0..k).for_each(|a| reduced.follow[a * m + b] = -column[a] * scale[k + b] / scale[a]);
+            (0..k).for_each(|a| reduced.sensitivity[a * m + b] = -column[a] * scale[k + b] / scale[a]);
         }
         reduced
     }
 }
 
-/// The triangular factor, by columns.
+/// A triangular factor, stored by columns.
 struct Factor {
     entries: Vec<f64>,
     rows: usize,
 }
 
 impl Factor {
-    /// Of the scaled columns of `√C·J`, as far as `C` is positive; the first `inner` of them regularised.
+    /// Factorises the scaled columns of `√C·J`, rows of positive `C` only, with a ridge on the first `inner` columns.
     fn new(
         rows: &Linearization,
         columns: &[usize],
@@ -117,7 +120,7 @@ impl Factor {
                 column[k] = curvature(k).sqrt() * rows.jacobian[k * rows.p + i] / scale;
             }
             if a < inner {
-                column[n + a] = PARALLEL;
+                column[n + a] = RIDGE;
             }
         }
         triangularise(&mut entries, height, &mut vec![0.0; columns.len()]);
@@ -128,7 +131,7 @@ impl Factor {
         self.entries[b * self.rows + a]
     }
 
-    /// `R⁻ᵀ·x` over the first `k` columns.
+    /// Returns `R⁻ᵀ·x` over the first `k` columns.
     fn solve_transposed(&self, mut x: Vec<f64>, k: usize) -> Vec<f64> {
         for a in 0..k {
             let known: f64 = (0..a).map(|c| self.at(c, a) * x[c]).sum();
@@ -137,7 +140,7 @@ impl Factor {
         x
     }
 
-    /// `R⁻¹·x` over the first `k` columns.
+    /// Returns `R⁻¹·x` over the first `k` columns.
     fn solve(&self, mut x: Vec<f64>, k: usize) -> Vec<f64> {
         for a in (0..k).rev() {
             let known: f64 = (a + 1..k).map(|c| self.at(a, c) * x[c]).sum();
@@ -147,21 +150,22 @@ impl Factor {
     }
 }
 
-/// `S` and the rows of negative curvature, scaled; square, by rows.
+/// Returns the law's second derivatives and the rows of negative curvature, in scaled coordinates: a square matrix by
+/// rows.
 fn second_derivatives(rows: &Linearization, columns: &[usize], scale: &[f64]) -> Vec<f64> {
     let m = columns.len();
-    let bent: Vec<(usize, f64)> =
+    let inner_second: Vec<(usize, f64)> =
         rows.curvature.iter().copied().enumerate().filter(|(_, c)| *c < 0.0).collect();
-    let mut second = vec![0.0; m * m];
+    let mut second_order = vec![0.0; m * m];
     for (a, &i) in columns.iter().enumerate() {
         for (b, &j) in columns.iter().enumerate() {
             let of = |k: usize, i: usize| rows.jacobian[k * rows.p + i];
-            let negative: f64 = bent.iter().map(|(k, c)| c * of(*k, i) * of(*k, j)).sum();
-            let own = rows.second[triangle(i.max(j)) + i.min(j)];
-            second[a * m + b] = (own + negative) / (scale[a] * scale[b]);
+            let negative: f64 = inner_second.iter().map(|(k, c)| c * of(*k, i) * of(*k, j)).sum();
+            let law_second = rows.second_order[triangle(i.max(j)) + i.min(j)];
+            second_order[a * m + b] = (law_second + negative) / (scale[a] * scale[b]);
         }
     }
-    second
+    second_order
 }
 
 #[cfg(test)]
@@ -173,7 +177,8 @@ mod tests {
 
     use super::Reduced;
 
-    /// Where the columns are far from parallel, the complement of the Hessian's entries is exact enough to compare with.
+    /// Where the columns are far from parallel, the result equals the complement computed from the entries of the
+    /// Hessian.
     #[test]
     fn the_complement_is_that_of_the_entries() {
         let x: Vec<f64> = (1..=9).map(f64::from).collect();
@@ -189,11 +194,11 @@ mod tests {
             let determinant = h(0, 0) * h(3, 3) - h(0, 3) * h(0, 3);
             let inverse = [[h(3, 3), -h(0, 3)], [-h(0, 3), h(0, 0)]];
             for (b, &j) in outer.iter().enumerate() {
-                let follow: Vec<f64> = (0..2)
+                let sensitivity: Vec<f64> = (0..2)
                     .map(|a| -(0..2).map(|c| inverse[a][c] * h(inner[c], j)).sum::<f64>() / determinant)
                     .collect();
                 for (a, &i) in outer.iter().enumerate() {
-                    let expected = h(i, j) + h(i, 0) * follow[0] + h(i, 3) * follow[1];
+                    let expected = h(i, j) + h(i, 0) * sensitivity[0] + h(i, 3) * sensitivity[1];
                     let got = reduced.hessian[a * 2 + b];
                     assert!(
                         (got - expected).abs() < 1e-11 * h(i, i).abs(),
@@ -201,8 +206,8 @@ mod tests {
                     );
                 }
                 for a in 0..2 {
-                    let got = reduced.follow[a * 2 + b];
-                    assert!((got - follow[a]).abs() < 1e-11, "{loss}: {got} {}", follow[a]);
+                    let got = reduced.sensitivity[a * 2 + b];
+                    assert!((got - sensitivity[a]).abs() < 1e-11, "{loss}: {got} {}", sensitivity[a]);
                 }
             }
         }

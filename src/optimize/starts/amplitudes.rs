@@ -1,11 +1,11 @@
-//! Least squares from normal equations, for starts: eight systems side by side, one per lane.
+//! Least squares with sign constraints from normal equations: eight systems side by side, one per lane.
 
 use crate::lanes::{LANES, Pack};
 use crate::linalg::triangle;
 
 use crate::linalg::PIVOT;
 
-/// What sign a solution's entry may have.
+/// The sign that an entry of the solution may have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sign {
     Any,
@@ -14,7 +14,7 @@ pub enum Sign {
 }
 
 impl Sign {
-    /// How far a value is on the wrong side.
+    /// Returns how far a value is on the wrong side of zero.
     fn excess(self, value: f64) -> f64 {
         match self {
             Sign::Any => 0.0,
@@ -24,12 +24,13 @@ impl Sign {
     }
 }
 
-/// Least squares with signs from normal equations: columns of the wrong sign are dropped, worst first, until none
-/// is left. (For starts this serves as well as the full non-negative algorithm and is shorter.) Holds its buffers.
+/// Least squares with sign constraints: the column that violates its sign most is dropped, until none does. For starts
+/// this serves as well as non-negative least squares (Lawson & Hanson 1974) and is shorter. Holds its buffers.
 #[derive(Debug, Default)]
 pub struct SignedLeastSquares {
+    /// The norms of the columns.
     scale: Vec<Pack>,
-    /// Lower triangle by rows.
+    /// The Gram matrix and its Cholesky factor, lower triangle by rows.
     matrix: Vec<Pack>,
     solution: Vec<Pack>,
     /// Whether a column has not been dropped.
@@ -37,7 +38,7 @@ pub struct SignedLeastSquares {
 }
 
 impl SignedLeastSquares {
-    /// One value per column; `gram` (row ≥ column) and `product` are the equations' two sides.
+    /// Returns one value per column; `gram` (row ≥ column) and `product` are the two sides of the normal equations.
     pub fn solve(
         &mut self,
         gram: impl Fn(usize, usize) -> Pack,
@@ -56,7 +57,7 @@ impl SignedLeastSquares {
         active.clear();
         active.resize(m, [true; LANES]);
         loop {
-            // A column that is dropped is one of the identity, with nothing on the other side.
+            // A dropped column is replaced by one of the identity with a right-hand side of zero.
             matrix.clear();
             solution.clear();
             for i in 0..m {
@@ -67,7 +68,7 @@ impl SignedLeastSquares {
                         if active[i][lane] && active[j][lane] { value } else { 0.0 }
                     }));
                 }
-                // A trace of ridge: nearly collinear columns share their load instead of cancelling.
+                // A small ridge makes nearly collinear columns share their effect instead of cancelling.
                 let (entry, right) = (gram(i, i), product(i));
                 matrix.push(each(|lane| {
                     let value = entry.0[lane] / (scale[i].0[lane] * scale[i].0[lane]) * (1.0 + 1e-10);
@@ -110,24 +111,24 @@ fn each(value: impl Fn(usize) -> f64) -> Pack {
     Pack(std::array::from_fn(value))
 }
 
-/// `x − y·z` in every lane.
-fn less(x: Pack, y: Pack, z: Pack) -> Pack {
+/// Returns `x − y·z` in every lane.
+fn minus_product(x: Pack, y: Pack, z: Pack) -> Pack {
     each(|lane| x.0[lane] - y.0[lane] * z.0[lane])
 }
 
-fn over(x: Pack, y: Pack) -> Pack {
+fn quotient(x: Pack, y: Pack) -> Pack {
     each(|lane| x.0[lane] / y.0[lane])
 }
 
-/// Factorises a symmetric matrix (lower triangle by rows) into `L·Lᵀ` in place. True in lanes where it is numerically
-/// positive definite; the others hold nothing of use.
+/// Factorises a symmetric matrix (lower triangle by rows) into `L·Lᵀ` in place. Returns the lanes in which it is
+/// numerically positive definite; the other lanes hold no useful numbers.
 fn cholesky(a: &mut [Pack], m: usize) -> [bool; LANES] {
     let mut definite = [true; LANES];
     for j in 0..m {
         let original = a[triangle(j) + j];
         let mut diagonal = original;
         for k in 0..j {
-            diagonal = less(diagonal, a[triangle(j) + k], a[triangle(j) + k]);
+            diagonal = minus_product(diagonal, a[triangle(j) + k], a[triangle(j) + k]);
         }
         for lane in 0..LANES {
             let pivot = diagonal.0[lane];
@@ -138,9 +139,9 @@ fn cholesky(a: &mut [Pack], m: usize) -> [bool; LANES] {
         for i in j + 1..m {
             let mut value = a[triangle(i) + j];
             for k in 0..j {
-                value = less(value, a[triangle(i) + k], a[triangle(j) + k]);
+                value = minus_product(value, a[triangle(i) + k], a[triangle(j) + k]);
             }
-            a[triangle(i) + j] = over(value, root);
+            a[triangle(i) + j] = quotient(value, root);
         }
     }
     definite
@@ -152,16 +153,16 @@ fn cholesky_solve(l: &[Pack], b: &mut [Pack]) {
     for i in 0..m {
         let mut value = b[i];
         for k in 0..i {
-            value = less(value, l[triangle(i) + k], b[k]);
+            value = minus_product(value, l[triangle(i) + k], b[k]);
         }
-        b[i] = over(value, l[triangle(i) + i]);
+        b[i] = quotient(value, l[triangle(i) + i]);
     }
     for i in (0..m).rev() {
         let mut value = b[i];
         for k in i + 1..m {
-            value = less(value, l[triangle(k) + i], b[k]);
+            value = minus_product(value, l[triangle(k) + i], b[k]);
         }
-        b[i] = over(value, l[triangle(i) + i]);
+        b[i] = quotient(value, l[triangle(i) + i]);
     }
 }
 
@@ -172,7 +173,7 @@ mod tests {
 
     use super::{Sign, SignedLeastSquares, each};
 
-    /// Every lane's solution has the right signs, and its gradient vanishes in all entries that are not zero.
+    /// In every lane the solution has the right signs, and its gradient vanishes in all entries that are not zero.
     #[test]
     fn lanes_hold_signed_solutions_of_their_own_equations() {
         let mut uniform = Uniform(11);

@@ -1,18 +1,18 @@
-//! Terms of unlike powers that cross within the data: the starts that such a law needs.
+//! Starts for laws in which terms of unlike powers cross within the data.
 //!
-//! In `exp(-a*x^d)` and `b + x^d` two terms have the same size where `x^d` is `1/a`, or `b`. The law turns there, within a
-//! range of `ln x` of about `1/d`. Which place and which sharpness fits best has many local answers: a step between two
-//! observations is another optimum than a step between the next two, and a step that is sharper than the gap between its
-//! observations is another optimum than a smooth turn. Hence starts are drawn by place and sharpness, and an optimum that
-//! turns sharply is compared with sharper ones nearby.
+//! In `exp(-a*x^d)` and `b + x^d` two terms have the same size where `x^d` is `1/a`, or `b`. Around that place the law
+//! changes from one regime to the other, within a range of `ln x` of about `1/d`. Place and sharpness of this
+//! transition have many local optima: a step between two observations is another optimum than a step between the next
+//! two, and a step that is sharper than the gap between its observations is another optimum than a smooth transition.
+//! Hence starts are drawn by place and sharpness, and an optimum with a sharp transition is compared with sharper ones
+//! nearby.
 
 use crate::compile::{Model, Scale};
 use crate::formula::{BinaryOp, Expr, ExprKind};
 use crate::law::Law;
 use crate::problem::is_number;
 
-/// A coordinate whose size goes with a power of data of which the exponent is drawn: `a` in `exp(-a*x^d)`, or `b` in
-/// `b + x^d`.
+/// A coordinate of the size of a power of data whose exponent is drawn: `a` in `exp(-a*x^d)`, or `b` in `b + x^d`.
 #[derive(Debug)]
 pub struct Crossing {
     /// The coordinate of the size.
@@ -21,24 +21,24 @@ pub struct Crossing {
     pub exponent: usize,
     /// The data expression, by its place among the model's.
     pub source: usize,
-    /// The terms cross where the size is the data to the power of the exponent times this sign.
+    /// The exponent's sign: the terms cross where the size equals the data to the power of `sign` times the exponent.
     sign: f64,
 }
 
-/// Exponents of a step.
-const STEEP: (f64, f64) = (2.0, 100.0);
+/// The range of the exponents of a step.
+const STEP_EXPONENTS: (f64, f64) = (2.0, 100.0);
 
-/// Classes of places that a step can have.
+/// The number of classes into which the places of steps are divided.
 const PLACES: usize = 8;
 
-/// An optimum turns sharply where its exponent times the gap between the observations around the place exceeds this.
+/// The product of the exponent and the gap between the observations around the place from which a transition is sharp.
 const SHARP: f64 = 0.1;
 
-/// Sharper turns at the same place: multiples of the exponent.
+/// The exponents of sharper transitions at the same place, as multiples of the exponent.
 const SHARPER: [f64; 2] = [2.0, 4.0];
 
-/// Exponents times the gap of steps in this gap and its neighbours: a step that both observations feel, and a step that
-/// neither feels.
+/// The products of exponent and gap for steps in this gap and its neighbours: a step that both observations resolve,
+/// and one that neither resolves.
 const WITHIN_GAP: [f64; 2] = [2.0, 8.0];
 
 impl Crossing {
@@ -49,27 +49,27 @@ impl Crossing {
         found
     }
 
-    /// The size, in natural units, with which the terms cross at `place` (a logarithm of the data).
+    /// Returns the size, in natural units, with which the terms cross at `place`, a logarithm of the data.
     pub fn size_at(&self, place: f64, exponent: f64) -> f64 {
         (self.sign * exponent * place).exp()
     }
 
-    /// The place (a logarithm of the data) at which the terms cross, both arguments in natural units.
+    /// Returns the place, a logarithm of the data, at which the terms cross; both arguments are in natural units.
     fn place(&self, size: f64, exponent: f64) -> f64 {
         size.ln() / (self.sign * exponent)
     }
 
-    /// Returns a drawn step: its exponent, its place and the class of its place, from two numbers between 0 and 1. None
-    /// where the data has no gap.
+    /// Returns a step with its exponent, place and class, from two numbers between 0 and 1. None where the data has no
+    /// gap.
     pub fn draw_step(gaps: &Gaps, (u, v): (f64, f64)) -> Option<Step> {
         let n = gaps.count();
         let gap = ((u * n as f64) as usize).min(n.checked_sub(1)?);
-        let exponent = STEEP.0 * (STEEP.1 / STEEP.0).powf(v);
+        let exponent = STEP_EXPONENTS.0 * (STEP_EXPONENTS.1 / STEP_EXPONENTS.0).powf(v);
         Some(Step { exponent, place: gaps.middle(gap), class: gap * PLACES / n })
     }
 
-    /// Returns exponents and places of sharper turns near the turn with a size and an exponent in natural units; none where
-    /// that turn is smooth.
+    /// Returns exponents and places of sharper transitions near that of a size and an exponent (natural units); none
+    /// where that transition is smooth.
     pub fn sharper(&self, gaps: &Gaps, size: f64, exponent: f64) -> Vec<(f64, f64)> {
         let place = self.place(size, exponent);
         let Some(gap) = gaps.around(place).filter(|&gap| exponent * gaps.width(gap) > SHARP) else {
@@ -88,7 +88,7 @@ impl Crossing {
 pub struct Step {
     pub exponent: f64,
     pub place: f64,
-    /// Which part of the data it is in, from 0.
+    /// The class of its place, from 0.
     pub class: usize,
 }
 
@@ -96,17 +96,17 @@ pub struct Step {
 #[derive(Debug, Default)]
 pub struct Gaps {
     places: Vec<f64>,
-    /// The data expression, by its place among the model's.
+    /// The data expression, by its place in the model.
     of: Option<usize>,
 }
 
 impl Gaps {
-    /// Forgets the last problem's.
+    /// Clears the gaps.
     pub fn clear(&mut self) {
         self.of = None;
     }
 
-    /// Sets the gaps of a data expression's values at `rows`; does nothing where they are set.
+    /// Sets the gaps of a data expression's values at `rows`, unless they are set already.
     pub fn set(&mut self, source: usize, values: &[f64], rows: &[u32]) {
         if self.of == Some(source) {
             return;
@@ -131,7 +131,7 @@ impl Gaps {
         0.5 * (self.places[gap] + self.places[gap + 1])
     }
 
-    /// The gap that holds a place, or the one nearest to it.
+    /// Returns the gap that holds a place, or the one nearest to it.
     fn around(&self, place: f64) -> Option<usize> {
         let last = self.count().checked_sub(1)?;
         Some(self.places.partition_point(|x| *x <= place).saturating_sub(1).min(last))

@@ -1,25 +1,24 @@
-//! Starts for the scale in an equation.
+//! Starts for the scale of a term in an equation.
 //!
-//! A law that is the root of an equation is linear in none of its parameters, so there is no amplitude to solve for.
-//! But where the root moves one way with the scale of a term, as `y` does with `b` in
-//! `(y − e)/(e0 − y)^a = b·x^-c`, halving finds the scale at which half of the predictions lie above their
-//! responses, whatever units the data is in.
+//! A law that is the root of an equation is linear in none of its parameters, so no amplitude can be solved. But where
+//! the root is monotone in the scale of a term, as `y` is in `b` in `(y − e)/(e0 − y)^a = b·x^-c`, bisection finds the
+//! scale at which half of the predictions lie above their responses, whatever the units of the data.
 
 use crate::lanes::{LANES, Pack};
 use crate::problem::{LaneData, Problem};
 
 use super::workspace::StartWorkspace;
 
-/// The scale's logarithm is sought from minus to plus this (at the geometric-mean observation).
+/// The half-length of the interval of the scale's logarithm (at the geometric-mean observation).
 const REACH: f64 = 256.0;
 
-/// Halvings: to 1/64 in the logarithm.
+/// The number of bisections: to 1/64 in the logarithm.
 const HALVINGS: usize = 15;
 
-/// Sets a logarithmic coordinate of every point so that as many predictions are too large as are too small. Where
-/// that cannot be, the coordinate is left at its middle, zero. Its sample is loaded.
-pub fn balance(problem: &Problem, coordinate: usize, drafts: &mut StartWorkspace) {
-    let StartWorkspace { evaluator, points, packs, .. } = drafts;
+/// Sets a logarithmic coordinate of every point so that as many predictions are too large as are too small. Where that
+/// cannot be, the coordinate is set to zero. The problem's sample must be loaded.
+pub fn balance(problem: &Problem, coordinate: usize, workspace: &mut StartWorkspace) {
+    let StartWorkspace { evaluator, points, packs, .. } = workspace;
     for first in (0..points.len()).step_by(LANES) {
         let mut excess = |at: [f64; LANES]| -> [f64; LANES] {
             (0..points.in_pack(first)).for_each(|k| points.point_mut(first + k)[coordinate] = at[k]);
@@ -49,7 +48,7 @@ pub fn balance(problem: &Problem, coordinate: usize, drafts: &mut StartWorkspace
     }
 }
 
-/// Per lane, the weight of predictions above their responses less that of those below.
+/// Returns, per lane, the weight of predictions above their responses minus the weight of those below.
 fn surplus(values: &[Pack], data: &LaneData) -> [f64; LANES] {
     std::array::from_fn(|lane| {
         let each = values.iter().zip(&data.target).zip(&data.weight);

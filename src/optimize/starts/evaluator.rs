@@ -1,15 +1,15 @@
-//! Observations of one problem repeated over the lanes, to evaluate it at eight points at a time: what starts are made
-//! with.
+//! Evaluates a problem at eight points at a time, with its observations repeated over the lanes.
 
 use fearless_simd::Level;
 
 use crate::compile::{Model, Program};
 use crate::lanes::Pack;
 use crate::problem::{
-    LaneData, Loss, Mix, Objective, Order, Problem, ProgramWorkspace, Sums, amplitude_equations, outputs_into,
+    CurvatureMix, LaneData, Loss, Objective, Order, Problem, ProgramWorkspace, Sums, amplitude_equations,
+    outputs_into,
 };
 
-/// Holds its buffers.
+/// An evaluator and its buffers.
 #[derive(Debug)]
 pub struct Evaluator {
     pub level: Level,
@@ -37,21 +37,21 @@ impl Evaluator {
         self.data.repeat(problem, observations);
     }
 
-    /// The objective of the loaded observations at eight points, and its derivatives of that order.
+    /// Returns the sums of the loaded observations at eight points: the objective, and its derivatives as `order` says.
     pub fn objective(&mut self, model: &Model, loss: Loss, order: Order, at: &[Pack]) -> &[Pack] {
-        let objective = Objective { model, loss, order, data: &self.data, mix: &Mix::GAUSS_NEWTON };
+        let objective = Objective { model, loss, order, data: &self.data, mix: &CurvatureMix::GAUSS_NEWTON };
         objective.evaluate(self.level, at, &mut self.workspace, &mut self.sums);
         &self.sums.packs
     }
 
-    /// Normal equations of the amplitudes at eight points; see [`amplitude_equations`].
+    /// Returns the normal equations of the amplitudes at eight points; see [`amplitude_equations`].
     pub fn amplitude_equations(&mut self, model: &Model, rows: (&[Pack], &[Pack]), at: &[Pack]) -> &[Pack] {
         let Evaluator { level, workspace, data, sums, .. } = self;
         amplitude_equations(*level, model, data, rows, at, workspace, sums);
         &sums.packs
     }
 
-    /// A program's first output at eight points, one pack per observation, and the observations.
+    /// Returns a program's first output at eight points, one pack per observation, and the loaded data.
     pub fn values(&mut self, program: &Program, at: &[Pack]) -> (&[Pack], &LaneData) {
         outputs_into(program, &self.data, at, &mut self.workspace, &mut self.outputs);
         (&self.outputs[..self.data.n_packs], &self.data)

@@ -1,13 +1,14 @@
-//! The interval that a coordinate's starts are drawn from, with its tails.
+//! The distribution of a coordinate's starts: uniform in an interval, with tails beyond it.
 
 use crate::compile::{Coordinate, LARGEST_LOG, Scale};
 
-/// The share of draws that fall beyond either end of an interval where one or two coordinates have no end (of more, less:
-/// most points should be usual in most coordinates), and how far: in widths, or as a factor.
+/// The probability of the tail beyond either end of an interval, where one or two coordinates are unbounded. With more
+/// unbounded coordinates it is smaller, so that most points are within most intervals.
 pub const TAIL: f64 = 0.125;
+/// The length of a tail: in widths of the interval, or as a factor for logarithmic intervals.
 const FAR: f64 = 10.0;
 
-/// Where a coordinate is drawn, in natural units or their logarithm.
+/// The distribution of a coordinate, in natural units or their logarithm.
 #[derive(Clone, Copy, Debug)]
 pub struct Draw {
     pub low: f64,
@@ -18,7 +19,7 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// Whether the value for a number is within the interval (0), below (1) or above (2).
+    /// Returns whether the value for `u` is within the interval (0), below it (1) or above it (2).
     pub fn side(&self, u: f64) -> usize {
         if u < self.tail && self.bounds.0 == f64::NEG_INFINITY {
             1
@@ -29,8 +30,8 @@ impl Draw {
         }
     }
 
-    /// The value for a number between 0 and 1: mostly within the interval, for the first and the last beyond it.
-    /// Curves of another kind than the usual lie there, such as one that has ended its fall at the second observation.
+    /// Returns the value for a number `u` between 0 and 1, mostly within the interval. Curves of unusual kinds lie in
+    /// the tails, such as one that has ended its fall at the second observation.
     pub fn at(&self, u: f64) -> f64 {
         let Draw { low, width, log, tail, bounds } = *self;
         let far = |v: f64| if log { v * FAR.ln() } else { width * FAR.powf(v) };
@@ -47,7 +48,7 @@ impl Draw {
     }
 }
 
-/// The ends of a coordinate's domain as it is drawn: infinite where there are none.
+/// Returns the bounds of a coordinate's domain on the scale of its draws: infinite where there are none.
 pub fn natural_bounds(coordinate: &Coordinate, log: bool) -> (f64, f64) {
     let open = coordinate.high >= LARGEST_LOG;
     match coordinate.scale {

@@ -1,11 +1,26 @@
-//! Where searches begin: drawn from the law's start region, with the amplitudes solved from the data.
+//! Starting points: drawn from the start region of a law, with the amplitudes solved from the data.
 //!
-//! A scaling law is usually linear in its amplitudes. Given exponents (and a floor below the smallest
-//! response) the amplitudes follow by non-negative least squares, so only the exponents need a design
-//! (variable projection: Golub & Pereyra 1973). The design is Roberts' additive recurrence (2018), a
-//! low-discrepancy sequence in any dimension that needs no tables. Many points are screened by their
-//! objective, and searches begin at the best of them and at a spread of the others. Some hundred observations
-//! show where to begin as well as a million: amplitudes and objectives are those of [`Problem::sample`].
+//! A scaling law is usually linear in its amplitudes. Given exponents (and an offset below the smallest response) the
+//! amplitudes follow by non-negative least squares, so only the exponents need to be drawn (variable projection: Golub
+//! & Pereyra 1973). They are drawn from Roberts' additive recurrence (2018), a low-discrepancy sequence in any
+//! dimension that needs no tables. More points are generated than searches are made: the points are screened by their
+//! objective, and searches begin at the best of them and at a spread of the others. Some hundred observations suffice
+//! for that: amplitudes and objectives are those of [`Problem::sample`].
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | generating, screening and completing starts |
+//! | `design` | how the coordinates of a law's starts are determined, whatever the data |
+//! | `start_rules` | the interval of a parameter about which the catalogue says nothing, from the formula |
+//! | `interval` | drawing a coordinate from its interval, with tails beyond it |
+//! | `amplitudes` | least squares with sign constraints, one system per lane |
+//! | `variable_projection` | coordinates solved by linear least squares for laws that are linear in logarithms |
+//! | `equation_scale` | the scale of a term in a law that is the root of an equation |
+//! | `crossing` | starts for laws in which terms of unlike powers cross |
+//! | `evaluator` | evaluating a problem at eight points at a time |
+//! | `workspace` | the buffers of starts |
+//!
+//! The folder knows nothing of the searches that begin at its points.
 
 pub mod amplitudes;
 pub mod crossing;
@@ -26,7 +41,7 @@ use crate::lanes::{LANES, Pack};
 use crate::law::Residual;
 use crate::linalg::triangle;
 use crate::optimize::starts::start_rules::StartRule;
-use crate::problem::{Order, Problem, Vectors, is_number};
+use crate::problem::{Order, Problem, ProblemBuffers, is_number};
 
 use self::crossing::Crossing;
 use self::design::{Design, Division, Given};
@@ -40,95 +55,104 @@ use interval::{Draw, TAIL, natural_bounds};
 pub struct Starts<'a> {
     problem: &'a Problem,
     design: &'a Design,
-    /// Without its offsets, where that has a valley.
+    /// The problem with its offsets at zero, where the law then has a log-linear part.
     reduced: Option<Problem>,
-    /// The design's sequence begins here, in every dimension.
+    /// The origin of the low-discrepancy sequence, in every dimension.
     origin: f64,
 }
 
 impl<'a> Starts<'a> {
+    /// Returns the starts of a problem.
     pub fn new(models: &'a Models, problem: &'a Problem) -> Starts<'a> {
-        Starts::with(models, problem, Vectors::default())
+        Starts::with(models, problem, ProblemBuffers::default())
     }
 
-    /// The same in vectors that are there.
-    pub fn with(models: &'a Models, problem: &'a Problem, vectors: Vectors) -> Starts<'a> {
+    /// Returns the starts of a problem, using the buffers of an earlier one.
+    pub fn with(models: &'a Models, problem: &'a Problem, buffers: ProblemBuffers) -> Starts<'a> {
         let design = models.design();
-        let reduced = design.valley.as_ref().map(|valley| valley.reduced(problem, vectors));
+        let reduced = design.log_linear.as_ref().map(|log_linear| log_linear.reduced(problem, buffers));
         Starts { problem, design, reduced, origin: 0.5 }
     }
 
-    /// The same starts moved as far as a seed says; by none for zero.
-    pub fn moved(self, seed: u64) -> Starts<'a> {
-        // The golden ratio's multiples are spread evenly, however many seeds are tried (Weyl 1916).
+    /// Shifts the starts by an amount that depends on the seed; a seed of zero leaves them unchanged.
+    pub fn shifted(self, seed: u64) -> Starts<'a> {
+        // Multiples of the golden ratio are equidistributed for any number of seeds (Weyl 1916).
         let golden = 0.5 * (5.0_f64.sqrt() - 1.0);
         Starts { origin: (0.5 + (seed % (1 << 20)) as f64 * golden).fract(), ..self }
     }
 
-    /// Takes its vectors away, without which it makes no more starts. Those of a long fit are not worth keeping.
-    pub fn take_vectors(&mut self) -> Vectors {
+    /// Takes out the buffers, after which no more starts can be made. Those of a long fit are not worth keeping.
+    pub fn take_buffers(&mut self) -> ProblemBuffers {
         let reduced = self.reduced.take().filter(|reduced| !reduced.is_long());
-        reduced.map_or_else(Vectors::default, Problem::into_vectors)
+        reduced.map_or_else(ProblemBuffers::default, Problem::into_buffers)
     }
 
-    /// What has to be drawn where nothing is given: the dimensions of the search for the global optimum.
+    /// Returns the number of coordinates that are drawn: the dimension of the global search.
     pub fn n_drawn(&self) -> usize {
         self.design.open.drawn.len()
     }
 
-    /// Whether terms of unlike powers cross.
+    /// Returns whether terms of unlike powers cross.
     pub fn have_crossings(&self) -> bool {
         !self.design.crossings.is_empty()
     }
 
-    /// Up to `wanted` starts from a range of the design's points, best objective first; fewer where the design has no
-    /// more.
-    pub fn draw(&self, points: Range<usize>, wanted: usize, drafts: &mut StartWorkspace, into: &mut Points) {
-        self.draft(&self.design.open, &[], points, drafts);
-        self.screen(wanted, drafts, into);
+    /// Appends up to `wanted` starts from a range of the sequence to `into`, the best objective first; fewer where
+    /// fewer points have a finite objective.
+    pub fn draw(
+        &self,
+        points: Range<usize>,
+        wanted: usize,
+        workspace: &mut StartWorkspace,
+        into: &mut Points,
+    ) {
+        self.generate(&self.design.open, &[], points, workspace);
+        self.screen(wanted, workspace, into);
     }
 
-    /// The kinds of curve of the starts that were drawn last, in their order.
-    pub fn drawn_regions(drafts: &StartWorkspace) -> impl Iterator<Item = usize> {
-        let StartWorkspace { regions, chosen, .. } = drafts;
+    /// Returns the regions of the starts that were drawn last, in their order. Two starts are in the same region if
+    /// each of their coordinates was drawn on the same side of its interval (within, below or above).
+    pub fn drawn_regions(workspace: &StartWorkspace) -> impl Iterator<Item = usize> {
+        let StartWorkspace { regions, chosen, .. } = workspace;
         chosen.iter().map(|&i| regions[i])
     }
 
-    /// The user's own start; what it leaves open is drawn and solved, the best of a few draws.
-    pub fn complete(&self, given: &Given, drafts: &mut StartWorkspace, into: &mut Points) {
+    /// Appends the user's start. Coordinates that it leaves open are drawn and solved, and the best of a few draws is
+    /// taken.
+    pub fn complete(&self, given: &Given, workspace: &mut StartWorkspace, into: &mut Points) {
         let division = self.design.division(&self.problem.model, |i| given[i].is_some());
-        self.draft(&division, given, 0..2 * LANES, drafts);
-        self.screen(1, drafts, into);
+        self.generate(&division, given, 0..2 * LANES, workspace);
+        self.screen(1, workspace, into);
     }
 
-    /// Points of the design, whatever their objective.
-    pub fn sample(&self, points: Range<usize>, drafts: &mut StartWorkspace, into: &mut Points) {
-        self.draft(&self.design.open, &[], points, drafts);
-        let drafted = &drafts.points;
-        (0..drafted.len()).for_each(|k| into.push(drafted.point(k)));
+    /// Appends the points of a range of the sequence, whatever their objective.
+    pub fn sample(&self, points: Range<usize>, workspace: &mut StartWorkspace, into: &mut Points) {
+        self.generate(&self.design.open, &[], points, workspace);
+        let generated = &workspace.points;
+        (0..generated.len()).for_each(|k| into.push(generated.point(k)));
     }
 
-    /// Solves the amplitudes of points in the solver's coordinates, given the rest.
-    pub fn solve_amplitudes(&self, points: &mut Points, drafts: &mut StartWorkspace) {
+    /// Solves the amplitudes of points in solver coordinates, given their other coordinates.
+    pub fn solve_amplitudes(&self, points: &mut Points, workspace: &mut StartWorkspace) {
         let division = &self.design.open;
         if division.solved.is_empty() {
             return;
         }
-        std::mem::swap(points, &mut drafts.points);
-        self.problem.sample_into(&mut drafts.sample);
-        drafts.evaluator.load(self.problem, &drafts.sample);
-        solve_amplitudes(self.problem, division, drafts);
-        std::mem::swap(points, &mut drafts.points);
+        std::mem::swap(points, &mut workspace.points);
+        self.problem.sample_into(&mut workspace.sample);
+        workspace.evaluator.load(self.problem, &workspace.sample);
+        solve_amplitudes(self.problem, division, workspace);
+        std::mem::swap(points, &mut workspace.points);
     }
 
-    /// Adds starts that turn more sharply near where a point in the solver's coordinates does; none where it turns nowhere
-    /// sharply.
-    pub fn sharpen(&self, theta: &[f64], drafts: &mut StartWorkspace, into: &mut Points) {
+    /// Appends starts with sharper transitions near those of a point in solver coordinates; none where the point has no
+    /// sharp transition.
+    pub fn add_sharper(&self, theta: &[f64], workspace: &mut StartWorkspace, into: &mut Points) {
         let Starts { problem, design, .. } = self;
         if design.crossings.is_empty() {
             return;
         }
-        let StartWorkspace { sample, gaps, shifts, .. } = &mut *drafts;
+        let StartWorkspace { sample, gaps, shifts, .. } = &mut *workspace;
         let coordinates = &problem.model.coordinates;
         problem.sample_into(sample);
         gaps.clear();
@@ -148,14 +172,15 @@ impl<'a> Starts<'a> {
             }
         }
         problem.to_coordinates(sharper.values_mut(), shifts);
-        self.solve_amplitudes(&mut sharper, drafts);
+        self.solve_amplitudes(&mut sharper, workspace);
         (0..sharper.len()).for_each(|k| into.push(sharper.point(k)));
     }
 
-    /// Takes the best half by objective of the points that are drafted, then the best of each region that has none among
-    /// them, the rest evenly over the remaining ranks: a basin whose bottom is deep may look poor from its rim.
-    fn screen(&self, wanted: usize, drafts: &mut StartWorkspace, into: &mut Points) {
-        let StartWorkspace { evaluator, points, packs, objectives, ranked, regions, chosen, .. } = drafts;
+    /// Selects starts among the generated points: the best half by objective, then the best of each region that is not
+    /// represented, the rest evenly over the remaining ranks, because a point in the region of attraction of a low
+    /// minimum may itself have a high objective.
+    fn screen(&self, wanted: usize, workspace: &mut StartWorkspace, into: &mut Points) {
+        let StartWorkspace { evaluator, points, packs, objectives, ranked, regions, chosen, .. } = workspace;
         let Problem { model, loss, .. } = self.problem;
         objectives.clear();
         for first in (0..points.len()).step_by(LANES) {
@@ -169,7 +194,7 @@ impl<'a> Starts<'a> {
         let best = wanted.div_ceil(2).min(ranked.len());
         chosen.clear();
         chosen.extend_from_slice(&ranked[..best]);
-        // The best of every region that has none among them.
+        // The best point of every region that is not represented.
         for &i in &ranked[best..] {
             if chosen.len() < wanted && !chosen.iter().any(|&c| regions[c] == regions[i]) {
                 chosen.push(i);
@@ -185,18 +210,18 @@ impl<'a> Starts<'a> {
         chosen.iter().for_each(|&i| into.push(points.point(i)));
     }
 
-    /// Points of the solver's coordinates: a range of the design's sequence. Leaves the problem's sample loaded.
-    fn draft(
+    /// Generates the points of a range of the sequence, in solver coordinates. Leaves the problem's sample loaded.
+    fn generate(
         &self,
         division: &Division,
         given: &[Option<f64>],
         range: Range<usize>,
-        drafts: &mut StartWorkspace,
+        workspace: &mut StartWorkspace,
     ) {
         let Starts { problem, design, reduced, origin } = self;
         let coordinates = &problem.model.coordinates;
         let Division { drawn, ordered, steps, .. } = division;
-        let StartWorkspace { sample, points, intervals, ascending, gaps, regions, .. } = drafts;
+        let StartWorkspace { sample, points, intervals, ascending, gaps, regions, .. } = workspace;
         regions.clear();
         gaps.clear();
         let n_regions = 3_usize.pow(drawn.len() as u32);
@@ -211,7 +236,7 @@ impl<'a> Starts<'a> {
         let is_open = |draw: &&Draw| draw.bounds.0 == f64::NEG_INFINITY || draw.bounds.1 == f64::INFINITY;
         let n_open = intervals.iter().filter(is_open).count().max(2);
         intervals.iter_mut().for_each(|draw| draw.tail = TAIL * 2.0 / n_open as f64);
-        // One point is enough where everything is solved or given.
+        // Where nothing is drawn all points are equal.
         let range = if drawn.is_empty() { range.start.min(1)..1 } else { range };
         points.clear(problem.p());
         points.resize(range.len());
@@ -227,8 +252,8 @@ impl<'a> Starts<'a> {
                 natural[i] = draw.at(u);
                 region = 3 * region + draw.side(u);
             }
-            // Every other point has the terms of unlike powers of the same size somewhere within the data, and half of these
-            // points have them change places there like a step.
+            // In every other point the crossing terms have the same size at a place within the data, and in half of
+            // these points the exponent makes the crossing as sharp as a step.
             for crossing in design.crossings.iter().filter(|_| k % 2 == 1) {
                 let uniform = |i: usize| {
                     let place = drawn.iter().position(|&drawn| drawn == i)?;
@@ -257,37 +282,39 @@ impl<'a> Starts<'a> {
             ascending.sort_by(f64::total_cmp);
             ordered.iter().zip(ascending.iter()).for_each(|(&i, &value)| natural[i] = value);
         }
-        if let (Some(valley), Some(reduced), true) = (&design.valley, reduced, division.in_valley) {
-            valley.solve(problem, reduced, drafts);
-            // Every other point is now in the valley.
-            drafts.regions.iter_mut().step_by(2).for_each(|region| *region = usize::MAX);
+        if let (Some(log_linear), Some(reduced), true) =
+            (&design.log_linear, reduced, division.solves_log_linear)
+        {
+            log_linear.solve(problem, reduced, workspace);
+            // Every other point has its log-linear part solved.
+            workspace.regions.iter_mut().step_by(2).for_each(|region| *region = usize::MAX);
         }
-        problem.to_coordinates(drafts.points.values_mut(), &mut drafts.shifts);
-        drafts.evaluator.load(problem, &drafts.sample);
+        problem.to_coordinates(workspace.points.values_mut(), &mut workspace.shifts);
+        workspace.evaluator.load(problem, &workspace.sample);
         if !division.solved.is_empty() {
-            solve_amplitudes(problem, division, drafts);
+            solve_amplitudes(problem, division, workspace);
         }
-        if let Some(freed) = design.freed.as_ref().filter(|_| given.is_empty()) {
-            // The valley's points are the even ones.
-            let StartWorkspace { points, thetas, .. } = &mut *drafts;
+        if let Some(with_offsets) = design.with_offsets.as_ref().filter(|_| given.is_empty()) {
+            // The points with the log-linear part solved are the even ones.
+            let StartWorkspace { points, thetas, .. } = &mut *workspace;
             thetas.clear(problem.p());
             (1..points.len()).step_by(2).for_each(|k| thetas.push(points.point(k)));
             std::mem::swap(points, thetas);
-            solve_amplitudes(problem, freed, drafts);
-            let StartWorkspace { points, thetas, .. } = &mut *drafts;
+            solve_amplitudes(problem, with_offsets, workspace);
+            let StartWorkspace { points, thetas, .. } = &mut *workspace;
             std::mem::swap(points, thetas);
             for k in 0..thetas.len() {
                 points.point_mut(2 * k + 1).copy_from_slice(thetas.point(k));
             }
         }
         if let Some(i) = division.balanced {
-            balance(problem, i, drafts);
+            balance(problem, i, workspace);
         }
     }
 }
 
-/// Where the search for a coordinate begins, in its own units but for a shift: the middle of the interval that starts are
-/// drawn from, and half its width. The problem may have some of the law's parameters fixed.
+/// Returns the middle and half-width of the interval from which a coordinate is drawn, in its own units without its
+/// shift. The problem may have some of the law's parameters fixed.
 pub fn start_region(models: &Models, problem: &Problem, coordinate: &Coordinate) -> (f64, f64) {
     let whole = &models.full().coordinates;
     let place = whole.iter().position(|c| c.parameter == coordinate.parameter).unwrap_or_default();
@@ -302,7 +329,8 @@ pub fn start_region(models: &Models, problem: &Problem, coordinate: &Coordinate)
     (0.5 * (low + high), 0.5 * (high - low))
 }
 
-/// Interval of a coordinate's draws, in natural units; `i` is its place among the law's own.
+/// Returns the interval of a coordinate in natural units, and whether it is drawn logarithmically; `i` is the
+/// coordinate's place in the model without fixed parameters.
 fn interval(problem: &Problem, design: &Design, i: usize, coordinate: &Coordinate) -> (f64, f64, bool) {
     let fallback = (0.1, 10.0, true);
     let source = design.sources[i].map(|source| problem.observations.source(source));
@@ -333,7 +361,7 @@ fn interval(problem: &Problem, design: &Design, i: usize, coordinate: &Coordinat
             Some((low, high)) if high > low => (0.005 * (high - low), 0.5 * (high - low), true),
             _ => fallback,
         },
-        StartRule::Share { expression } => {
+        StartRule::ResponseScale { expression } => {
             let size = |values: &[f64]| sizes(values).map_or(1.0, |(_, high)| high);
             let divisor = if expression.is_some() { source.map_or(1.0, size) } else { 1.0 };
             let unit = size(&problem.observations.response) / divisor;
@@ -357,7 +385,7 @@ fn interval(problem: &Problem, design: &Design, i: usize, coordinate: &Coordinat
     }
 }
 
-/// Smallest and largest value of a data expression.
+/// Returns the smallest and largest value of a data expression.
 fn ends(values: &[f64]) -> Option<(f64, f64)> {
     let finite = values.iter().filter(|x| is_number(**x));
     let (low, high) =
@@ -365,7 +393,7 @@ fn ends(values: &[f64]) -> Option<(f64, f64)> {
     (low <= high).then_some((low, high))
 }
 
-/// Smallest and largest absolute value of a data expression, zeros left out.
+/// Returns the smallest and largest absolute value of a data expression, zeros left out.
 fn sizes(values: &[f64]) -> Option<(f64, f64)> {
     let (low, high) = values
         .iter()
@@ -375,13 +403,13 @@ fn sizes(values: &[f64]) -> Option<(f64, f64)> {
     (low <= high).then_some((low, high))
 }
 
-/// Observations, by position, where the law is not finite at any point of the design: no search could begin
+/// Returns the observations, by position, at which the law is not finite at any generated point: no search could begin
 /// with them.
 pub fn never_finite(models: &Models, problem: &Problem) -> Vec<usize> {
-    let mut drafts = StartWorkspace::default();
+    let mut workspace = StartWorkspace::default();
     let starts = Starts::new(models, problem);
-    starts.draft(&starts.design.open, &[], 0..2 * LANES, &mut drafts);
-    let StartWorkspace { evaluator, points, packs, .. } = &mut drafts;
+    starts.generate(&starts.design.open, &[], 0..2 * LANES, &mut workspace);
+    let StartWorkspace { evaluator, points, packs, .. } = &mut workspace;
     let weighted = problem.weighted();
     evaluator.load(problem, &weighted);
     let mut finite = vec![false; weighted.len()];
@@ -395,15 +423,15 @@ pub fn never_finite(models: &Models, problem: &Problem) -> Vec<usize> {
     weighted.iter().zip(&finite).filter(|(_, finite)| !**finite).map(|(&i, _)| i as usize).collect()
 }
 
-/// Replaces the amplitudes of every point by the weighted least-squares solution given the rest.
-fn solve_amplitudes(problem: &Problem, division: &Division, drafts: &mut StartWorkspace) {
+/// Replaces the amplitudes of every point by the weighted least-squares solution given the other coordinates.
+fn solve_amplitudes(problem: &Problem, division: &Division, workspace: &mut StartWorkspace) {
     let StartWorkspace {
         evaluator, sample, points, packs, least_squares, response, row_weight, held, ..
-    } = drafts;
+    } = workspace;
     let Division { solved, signs, held: kept, .. } = division;
     let model = &problem.model;
     let observations = &problem.observations;
-    // Linearization as the lanes hold them.
+    // Every lane holds the same observations.
     response.clear();
     row_weight.clear();
     for i in sample.iter().map(|&i| i as usize) {
@@ -418,8 +446,8 @@ fn solve_amplitudes(problem: &Problem, division: &Division, drafts: &mut StartWo
     let total = |value: &dyn Fn(usize) -> f64| (0..response.len()).map(value).sum::<f64>();
     let total_weight = total(&|k| row_weight[k].0[0]);
     let squares = total(&|k| row_weight[k].0[0] * response[k].0[0].powi(2));
-    // A term that starts at a thousandth of the response is small, yet felt.
-    let little = 1e-3 * (squares / total_weight).sqrt();
+    // A term of a thousandth of the response is small but has a gradient.
+    let small_size = 1e-3 * (squares / total_weight).sqrt();
 
     let m = model.amplitudes.len();
     for first in (0..points.len()).step_by(LANES) {
@@ -450,7 +478,7 @@ fn solve_amplitudes(problem: &Problem, division: &Division, drafts: &mut StartWo
                     Scale::Linear => value.clamp(coordinate.low, coordinate.high),
                     Scale::Log => {
                         let size = (gram(a, a).0[lane] / total_weight).sqrt();
-                        let small = little / size;
+                        let small = small_size / size;
                         let small = if small > 0.0 && small.is_finite() { small } else { 1.0 };
                         let value = if value > 0.0 { value } else { small };
                         value.ln().clamp(coordinate.low, coordinate.high)
@@ -461,7 +489,7 @@ fn solve_amplitudes(problem: &Problem, division: &Division, drafts: &mut StartWo
     }
 }
 
-/// The amplitude as a plain factor.
+/// Returns the amplitude itself, given its coordinate.
 fn plain(coordinate: &Coordinate, theta: f64) -> f64 {
     match coordinate.scale {
         Scale::Linear => theta,
@@ -469,8 +497,8 @@ fn plain(coordinate: &Coordinate, theta: f64) -> f64 {
     }
 }
 
-/// The most searches that a law gets where the user does not say, by how many of its coordinates are drawn: see
-/// [`rounds`](super::multistart::rounds).
+/// Returns the largest number of searches of a fit where the user gives none, by the number of coordinates that are
+/// drawn (see [`rounds`](super::multistart::rounds)).
 pub fn most_starts(n_drawn: usize) -> usize {
     match n_drawn {
         0 => 1,
@@ -496,33 +524,33 @@ mod tests {
         let y: Vec<f64> = x.iter().map(|x| 2.0 + 3.0 / x).collect();
         let law = catalogue_law("power-offset");
         let (models, problem) = problem(&law, Residual::Log, Loss::L2, &[("y", y), ("x", x)]);
-        let mut drafts = StartWorkspace::default();
+        let mut workspace = StartWorkspace::default();
         let mut starts = Points::default();
         starts.clear(problem.p());
-        Starts::new(&models, &problem).moved(seed).draw(0..32, 8, &mut drafts, &mut starts);
+        Starts::new(&models, &problem).shifted(seed).draw(0..32, 8, &mut workspace, &mut starts);
         (0..starts.len()).flat_map(|k| starts.point(k).to_vec()).collect()
     }
 
     #[test]
-    fn a_seed_moves_the_starts() {
+    fn a_seed_shifts_the_starts() {
         assert_eq!(starts_of(0), starts_of(0));
         assert_ne!(starts_of(0), starts_of(1));
         assert_ne!(starts_of(1), starts_of(2));
     }
 
-    /// An eighth of the draws on either side where there is no end, none beyond an end.
+    /// An eighth of the draws lies on either side of an interval where the domain is unbounded; none beyond a bound.
     #[test]
-    fn tails_are_drawn_where_the_domain_goes_on() {
+    fn tails_are_drawn_where_the_domain_is_unbounded() {
         let draw =
             |low: f64| Draw { low: -1.0, width: 2.0, log: false, tail: 0.125, bounds: (low, f64::INFINITY) };
-        let share = |draw: Draw, is: &dyn Fn(f64) -> bool| {
+        let count = |draw: Draw, is: &dyn Fn(f64) -> bool| {
             (0..800).filter(|k| is(draw.at((f64::from(*k) + 0.5) / 800.0))).count()
         };
         let (open, bounded) = (draw(f64::NEG_INFINITY), draw(-1.0));
-        assert_eq!(share(open, &|x| x > 1.0), 100);
-        assert_eq!(share(open, &|x| x < -1.0), 100);
+        assert_eq!(count(open, &|x| x > 1.0), 100);
+        assert_eq!(count(open, &|x| x < -1.0), 100);
         // Of widths of 2: 2·10^v exceeds 4 (beyond 1) from v = log 2 over log 10 on.
-        assert_eq!(share(open, &|x| x > 5.0), 70);
-        assert_eq!(share(bounded, &|x| x < -1.0), 0);
+        assert_eq!(count(open, &|x| x > 5.0), 70);
+        assert_eq!(count(bounded, &|x| x < -1.0), 0);
     }
 }

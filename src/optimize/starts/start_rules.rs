@@ -1,8 +1,7 @@
-//! Where starts are drawn for a parameter that the catalogue says nothing about.
+//! The start rule of a parameter about which the catalogue says nothing, from the structure of the formula.
 //!
-//! The formula's structure gives the scale: a parameter added to (or divided into) data is of the size of
-//! that data, one that multiplies data inside a function is of the size of its inverse, an exponent is of
-//! order one.
+//! A parameter added to (or divided into) data is of the size of the data; one that multiplies data inside a function
+//! is of the size of its inverse; an exponent is of order one.
 
 use crate::formula::{BinaryOp, Expr, ExprKind, names, unknowns};
 
@@ -10,40 +9,41 @@ use crate::compile::{Coordinate, Role};
 use crate::compile::{LARGEST_LOG, Scale};
 use crate::law::Law;
 
-/// How to draw a start for one coordinate.
+/// A rule for the start of one coordinate.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StartRule {
     /// Solved from the data with the other amplitudes.
     Solve,
-    /// A fraction of the smallest response.
+    /// Drawn as a fraction of the smallest response.
     Floor,
-    /// Above the greatest response.
+    /// Drawn above the largest response.
     Above,
-    /// So that as many predictions are too large as are too small: the scale of a term of an equation.
+    /// Set so that as many predictions are too large as are too small: the scale of a term of an equation.
     Balance,
-    /// Between two values in natural units; on a logarithmic scale where `log`.
+    /// Drawn between two values in natural units; on a logarithmic scale where `log`.
     Between { low: f64, high: f64, log: bool },
-    /// A fraction of a data expression's smallest value: it is subtracted inside a power.
+    /// Drawn as a fraction of the smallest value of a data expression, from which it is subtracted inside a power.
     Below { expression: Expr },
-    /// Over the range of a data expression, or of its inverse.
+    /// Drawn over the range of a data expression, or of its inverse.
     DataRange { expression: Expr, inverse: bool },
-    /// Anywhere between a data expression's ends: the centre of something.
+    /// Drawn between the ends of a data expression: the centre of something.
     Location { expression: Expr },
-    /// A part of the distance between a data expression's ends: the width of something.
+    /// Drawn as a part of the distance between the ends of a data expression: the width of something.
     Width { expression: Expr },
-    /// Of the size of the response, or where it multiplies a data expression, of that over the expression's.
-    Share { expression: Option<Expr> },
+    /// Drawn of the size of the response, divided by that of a data expression if the parameter multiplies one.
+    ResponseScale { expression: Option<Expr> },
 }
 
-/// One rule per coordinate.
+/// Returns one rule per coordinate.
 pub fn start_rules(law: &Law, coordinates: &[Coordinate]) -> Vec<StartRule> {
     let mut rules: Vec<StartRule> = coordinates.iter().map(|c| rule(law, c)).collect();
-    // One parameter can balance the predictions; others are drawn.
+    // Only one parameter can balance the predictions; others are drawn.
     let balancing = rules.iter_mut().filter(|rule| **rule == StartRule::Balance);
     balancing.skip(1).for_each(|rule| *rule = StartRule::Between { low: 1e-2, high: 1e2, log: true });
     rules
 }
 
+/// Returns the rule of one coordinate.
 fn rule(law: &Law, coordinate: &Coordinate) -> StartRule {
     let parameter = &law.parameters[coordinate.parameter];
     let log_scale = coordinate.scale == Scale::Log;
@@ -58,14 +58,14 @@ fn rule(law: &Law, coordinate: &Coordinate) -> StartRule {
         Role::Piece => {
             return match companion(law, &law.prediction, &parameter.name, Base::None) {
                 Some(StartRule::DataRange { expression, inverse: true }) => {
-                    StartRule::Share { expression: Some(expression) }
+                    StartRule::ResponseScale { expression: Some(expression) }
                 }
                 Some(rule @ (StartRule::Location { .. } | StartRule::Below { .. })) => rule,
                 Some(StartRule::DataRange { expression, .. }) if !log_scale => {
                     StartRule::Location { expression }
                 }
                 Some(rule) => rule,
-                None => StartRule::Share { expression: None },
+                None => StartRule::ResponseScale { expression: None },
             };
         }
         Role::Exponent | Role::Shape => {}
@@ -93,7 +93,7 @@ fn rule(law: &Law, coordinate: &Coordinate) -> StartRule {
     StartRule::Between { low, high, log: log_scale }
 }
 
-/// Whether a parameter stands in an equation.
+/// Returns whether a parameter stands in an equation.
 fn in_equation(expr: &Expr, name: &str) -> bool {
     match &expr.kind {
         ExprKind::Solve { equation, .. } => names(equation).contains(&name),
@@ -107,11 +107,11 @@ enum Base {
     None,
     /// Of an even whole power: what is subtracted there is a centre.
     Even,
-    /// Of another, which wants it positive.
+    /// Of another power, which requires a positive base.
     Other,
 }
 
-/// The rule by the data expression that a parameter meets first.
+/// Returns the rule that follows from the first data expression with which a parameter is combined.
 fn companion(law: &Law, expr: &Expr, name: &str, base: Base) -> Option<StartRule> {
     let unknowns = unknowns(&law.prediction);
     let is_data = |e: &Expr| {
@@ -153,7 +153,7 @@ fn companion(law: &Law, expr: &Expr, name: &str, base: Base) -> Option<StartRule
     if mentions(b) && is_data(a) {
         return rule(a);
     }
-    // What divides a distance from a centre is a width.
+    // A parameter that divides a distance from a centre is a width.
     if *op == BinaryOp::Div
         && mentions(b)
         && let Some(data) = distance(a, &is_data)
@@ -163,7 +163,7 @@ fn companion(law: &Law, expr: &Expr, name: &str, base: Base) -> Option<StartRule
     None
 }
 
-/// The data expression from which something is subtracted, alone or under a power.
+/// Returns the data expression from which something is subtracted, alone or under a power.
 fn distance<'a>(expr: &'a Expr, is_data: &dyn Fn(&Expr) -> bool) -> Option<&'a Expr> {
     match &expr.kind {
         ExprKind::Binary(BinaryOp::Sub, a, _) if is_data(a) => Some(a),

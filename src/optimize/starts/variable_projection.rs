@@ -1,10 +1,10 @@
-//! Starts on the floor of the valley: what is linear in logarithms is solved, not drawn.
+//! Starting points by variable projection, for laws that are linear in logarithms once their offset is subtracted.
 //!
-//! With residuals of logarithms many laws are linear in most of their coordinates once their offset is gone: a power
-//! law in `log b` and `c`; a broken one (Caballero et al. 2022) in its amplitude and all its exponents, given where
-//! the breaks lie and how sharp they are. So only the offset, the places and the sharpness are drawn. With an offset
-//! `e` below the smallest response, `log(y − e)` stands for `log y`, at weight `(1 − e/y)²`, which is how much
-//! `log y` feels of it; one linear least-squares problem gives the rest (variable projection: Golub & Pereyra 1973).
+//! With residuals of logarithms many laws are linear in most of their coordinates without their offset: a power law in
+//! `log b` and `c`; a broken one (Caballero et al. 2022) in its amplitude and all its exponents, given the places and
+//! the sharpness of its breaks. So only the offset, the places and the sharpness are drawn. With an offset `e` below
+//! the smallest response, `log(y − e)` replaces `log y`, at weight `(1 − e/y)²`, the squared derivative of `log y` with
+//! respect to `log(y − e)`; one linear least-squares problem gives the other coordinates (Golub & Pereyra 1973).
 
 use std::sync::Arc;
 
@@ -16,29 +16,30 @@ use crate::lanes::{LANES, Pack};
 use crate::law::Residual;
 use crate::linalg::triangle;
 use crate::optimize::starts::start_rules::StartRule;
-use crate::problem::{LaneData, Loss, Order, Problem, Vectors};
+use crate::problem::{LaneData, Loss, Order, Problem, ProblemBuffers};
 
 use super::amplitudes::Sign;
 use super::workspace::StartWorkspace;
 
-/// A law without its offsets, where that is linear in coordinates that would have to be drawn.
+/// The law with its offsets at zero, where that is linear in coordinates that would otherwise be drawn.
 #[derive(Debug)]
 pub struct LogLinearPart {
     /// The law with the offsets at zero.
     model: Arc<Model>,
-    /// Of its coordinates, those in which it is linear; their signs are open.
+    /// The coordinates in which it is linear.
     linear: Vec<usize>,
+    /// Their signs, which are open.
     signs: Vec<Sign>,
-    /// For each of its coordinates, the full law's.
+    /// For each of its coordinates, the coordinate of the full law.
     places: Vec<usize>,
-    /// Of the full law's coordinates, the offsets.
+    /// The offsets among the coordinates of the full law.
     offsets: Vec<usize>,
     /// The parameters solved for, by index.
     pub solved: Vec<usize>,
 }
 
 impl LogLinearPart {
-    /// None where nothing would be gained.
+    /// Returns the log-linear part of a law; none where it has no coordinate that would otherwise be drawn.
     pub fn of(
         full: &Arc<Model>,
         rules: &[StartRule],
@@ -71,15 +72,15 @@ impl LogLinearPart {
         Some(LogLinearPart { model, linear, signs, places, offsets, solved })
     }
 
-    /// A problem without the offsets, in vectors that are there.
-    pub fn reduced(&self, problem: &Problem, vectors: Vectors) -> Problem {
-        problem.under_with(Arc::clone(&self.model), vectors)
+    /// Returns a problem with the offsets at zero, using the buffers of an earlier one.
+    pub fn reduced(&self, problem: &Problem, buffers: ProblemBuffers) -> Problem {
+        problem.with_model_in(Arc::clone(&self.model), buffers)
     }
 
-    /// Solves the linear coordinates of every other of the points, which are given in natural units, in the order of the
-    /// full problem's coordinates. (Basins that the data's own exponents never lead to exist: the others keep their
-    /// draws.)
-    pub fn solve(&self, problem: &Problem, reduced: &Problem, drafts: &mut StartWorkspace) {
+    /// Solves the linear coordinates of every other point. Points are in natural units, in the order of the full
+    /// problem's coordinates. The other points keep their draws, because some regions of attraction cannot be reached
+    /// from solved exponents.
+    pub fn solve(&self, problem: &Problem, reduced: &Problem, workspace: &mut StartWorkspace) {
         let StartWorkspace {
             evaluator,
             sample,
@@ -91,7 +92,7 @@ impl LogLinearPart {
             shifts,
             inverse,
             ..
-        } = drafts;
+        } = workspace;
         let LogLinearPart { model, linear, signs, places, offsets, .. } = self;
         let p = model.coordinates.len();
         let solved = |k: usize| 2 * k;
@@ -115,10 +116,10 @@ impl LogLinearPart {
             let LaneData { target, weight, .. } = &mut evaluator.data;
             let whole = (&reduced.target[..], &reduced.observations.weight[..]);
             let part = (&mut target[..], &mut weight[..]);
-            dispatch!(evaluator.level, simd => take_offset::<f64x8<_>>(simd, &offset, whole, (sample, inverse), part));
+            dispatch!(evaluator.level, simd => subtract_offset::<f64x8<_>>(simd, &offset, whole, (sample, inverse), part));
             thetas.pack(first, packs);
             let sums = evaluator.objective(model, Loss::L2, Order::Hessian, packs);
-            // In ascending order, as the triangle of the sums has them.
+            // The linear coordinates are ascending, as the triangle of the sums requires.
             let gram = |a: usize, b: usize| sums[1 + p + triangle(linear[a]) + linear[b]];
             let product = |a: usize| Pack(sums[1 + linear[a]].0.map(|slope| -slope));
             let steps = least_squares.solve(gram, product, signs);
@@ -147,10 +148,10 @@ impl LogLinearPart {
     }
 }
 
-/// Targets and weights of `sample` without the offsets of eight points: `log(y − e) = log y + log(1 − e/y)`. `inverse` is
-/// `1/y`.
+/// Computes targets and weights of `sample` with the offsets of eight points subtracted: `log(y − e) = log y + log(1 −
+/// e/y)`. `inverse` is `1/y`.
 #[inline(always)]
-fn take_offset<L: Lanes>(
+fn subtract_offset<L: Lanes>(
     token: L::Token,
     offset: &Pack,
     (whole, weight): (&[f64], &[f64]),
@@ -161,9 +162,9 @@ fn take_offset<L: Lanes>(
     let one = L::splat(token, 1.0);
     let rows = sample.iter().zip(inverse).zip(targets.iter_mut().zip(weights));
     for ((&i, &inverse), (target_of_row, weight_of_row)) in rows {
-        let share = one - offset * L::splat(token, inverse);
-        let target = L::splat(token, whole[i as usize]) + lanes::ln(share);
+        let fraction = one - offset * L::splat(token, inverse);
+        let target = L::splat(token, whole[i as usize]) + lanes::ln(fraction);
         target.store(&mut target_of_row.0);
-        (L::splat(token, weight[i as usize]) * share * share).store(&mut weight_of_row.0);
+        (L::splat(token, weight[i as usize]) * fraction * fraction).store(&mut weight_of_row.0);
     }
 }
