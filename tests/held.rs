@@ -38,8 +38,12 @@ fn a_held_parameter_gives_the_minimum_of_the_law_with_it_fixed() {
         let found = fit_many(&held, problems, &options, &mut Workspace::default());
         for (value, found) in values.into_iter().zip(found) {
             let fixed = Models::compile(law.with_fixed(parameter, value), Residual::Log);
-            let expected =
-                fit(&fixed, problem.with_model(Arc::clone(fixed.full())), &options, &mut Workspace::default());
+            let expected = fit(
+                &fixed,
+                problem.with_model(Arc::clone(fixed.full())),
+                &options,
+                &mut Workspace::default(),
+            );
             let name = &law.parameters[parameter].name;
             assert_eq!(found.status, expected.status, "{name} = {value}");
             assert_eq!(found.natural[parameter].to_bits(), value.to_bits(), "{name} = {value}");

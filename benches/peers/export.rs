@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 use sweepfit::engine::Job;
-use sweepfit::infer::{Resample, Resampler};
+use sweepfit::infer::{Draw, Resample, Scheme, UnitResampling};
 use sweepfit::optimize::{Models, Points, Starts, Workspace};
 use sweepfit::problem::{Binder, Loss, Part, Problem};
 
@@ -95,12 +95,12 @@ fn drawn_starts(models: &Models, problem: &Problem, workspace: &mut Workspace) -
 
 /// How often each replicate draws each observation.
 fn draw(problem: &Problem, key_digest: &[u8; 32], replicates: usize, into: &mut Vec<u8>) {
-    let mut resampler = Resampler::new(&problem.observations, &Resample::Pairs, 0, key_digest);
+    let mut resampler = UnitResampling::new(&problem.observations, &Resample::Pairs, 0, key_digest);
     let (mut rows, mut weight) = (vec![0; problem.n()], vec![0.0; problem.n()]);
     for replicate in 0..replicates {
-        let own = &problem.observations.weight;
-        let drawn = resampler.draw(replicate as u64, own, &mut rows, &mut weight);
-        let part = Part { rows: &rows[..drawn], weight: &weight[..drawn] };
+        let draw = Draw { rows: &mut rows, weight: &mut weight, target: &mut [] };
+        let drawn = resampler.draw(replicate as u64, draw);
+        let part = Part::new(&rows[..drawn], &weight[..drawn]);
         into.extend(part.spread(problem.n()).iter().map(|&w| w as u8));
     }
 }

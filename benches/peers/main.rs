@@ -97,7 +97,7 @@ fn searches(problem: &Problem, start: &[f64], n: usize, alone: bool, workspace: 
     let settings = optimize::settings(problem);
     let kind = TaskKind::of(problem, &settings);
     let (rows, weight) = problem.taking_part();
-    let part = Part { rows: &rows, weight: &weight };
+    let part = Part::new(&rows, &weight);
     let task = Task::new(problem, &settings, part, start);
     let mut last = Vec::new();
     if alone {

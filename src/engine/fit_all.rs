@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::borrow::Borrow;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::infer::{self, Replicates, estimate, is_trustworthy, leverages, predictions, replicate_into};
+use crate::infer::{self, estimate, is_trustworthy, leverages, predictions, replicate};
 use crate::input::{Contents, Segment, panic_text};
 use crate::lanes::LANES;
 use crate::optimize::{self, Fit, Workspace, fit_choices, never_finite};
@@ -191,11 +190,6 @@ const GROUPS_PER_THREAD: usize = 4;
 pub(super) struct Tools {
     workspace: Workspace,
     binder: Binder,
-    replicates: Replicates,
-}
-
-thread_local! {
-    static TOOLS: RefCell<Tools> = RefCell::default();
 }
 
 /// The results of consecutive sweeps, in order.
@@ -217,15 +211,12 @@ fn fit_chunk(run: &Run, segment: &Segment, sweeps: Range<usize>, control: &Contr
     }
     let parts: Vec<Chunk> = groups
         .into_par_iter()
-        .map(|group| {
+        .map_init(Tools::default, |tools, group| {
             if interrupted.load(Ordering::Relaxed) {
                 return Chunk::default();
             }
             let sweeps: Vec<Sweep> = group.iter().map(|&i| segment.sweep(&run.contents, i)).collect();
-            // Taken, not borrowed: while replicates wait for other threads, this one may begin another group.
-            let mut tools = TOOLS.take();
-            let part = fit_group(run, &sweeps, &mut tools, interrupted);
-            TOOLS.set(tools);
+            let part = fit_group(run, &sweeps, tools, interrupted);
             progress.advance(group.len() as u64);
             part
         })
@@ -326,8 +317,7 @@ fn fit_or_fail(
     if let [judged] = group {
         let bound = &run.laws[law];
         let fit = optimize::failed(&bound.models, bound.loss.at(1.0), fault(&bound.law.name, panic.as_ref()));
-        let tools = (&mut tools.workspace, &mut tools.replicates);
-        record(run, law, judged.sweep, &fit, interrupted, tools, chunk);
+        record(run, law, judged.sweep, &fit, interrupted, &mut tools.workspace, chunk);
     } else {
         for judged in group.chunks_mut(1) {
             fit_or_fail(run, law, judged, (&mut *tools, interrupted), chunk);
@@ -357,14 +347,13 @@ fn fit_law(
             problems.push(problem);
         }
     }
-    let Tools { workspace, replicates, .. } = tools;
+    let workspace = &mut tools.workspace;
     chunk.estimates.reserve(members.len() * bound.law.parameters.len());
     let fits = fit_choices(&bound.models, problems, bound.loss, &run.solve, workspace);
     for (member, fit) in members.into_iter().zip(fits) {
         let judged = &mut group[member];
         if let Some(fit) = without_culprits(judged, law, fit, workspace) {
-            let tools = (&mut *workspace, &mut *replicates);
-            record(run, law, judged.sweep, &fit, interrupted, tools, chunk);
+            record(run, law, judged.sweep, &fit, interrupted, workspace, chunk);
             workspace.recycled.keep(fit);
         }
     }
@@ -404,20 +393,19 @@ fn record(
     sweep: &Sweep,
     fit: &Fit,
     interrupted: &AtomicBool,
-    (workspace, replicates): (&mut Workspace, &mut Replicates),
+    workspace: &mut Workspace,
     chunk: &mut Chunk,
 ) {
     let bound = &run.laws[law];
     let wanted = run.inference.bootstrap > 0 && is_trustworthy(fit) && fit.problem.p() > 0;
     let (models, digest) = (&bound.models, &sweep.key_digest);
-    let found = (wanted && replicate_into(models, fit, &run.inference, digest, interrupted, replicates))
-        .then_some(replicates);
-    let flags = estimate(models, fit, found.as_deref(), &run.inference, workspace, &mut chunk.estimates);
+    let found = if wanted { replicate(models, fit, &run.inference, digest, interrupted) } else { None };
+    let flags = estimate(models, fit, found.as_ref(), &run.inference, workspace, &mut chunk.estimates);
     let mut record = Record::new(sweep.index, law, fit, flags, &chunk.estimates);
     if let Some(replicates) = found {
         record.n_replicates = replicates.len();
         record.n_failed = replicates.n_failed();
-        record.replicates = run.keep_replicates.then(|| std::mem::take(replicates));
+        record.replicates = run.keep_replicates.then_some(replicates);
     }
     if run.residuals {
         let first = chunk.residuals.len();

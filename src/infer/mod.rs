@@ -15,7 +15,6 @@
 //!
 //! The folder knows nothing of files, tables or jobs, and changes no estimate.
 
-mod compact;
 mod covariance;
 mod goodness;
 mod interval;
@@ -29,8 +28,8 @@ pub use covariance::leverages;
 pub use goodness::{Goodness, goodness, predictions};
 pub use interval::normal_quantile;
 pub use likelihood::{Criteria, criteria};
-pub use replicates::{Replicates, replicate, replicate_into};
-pub use resample::{Resample, Resampler, generator};
+pub use replicates::{Replicates, replicate};
+pub use resample::{Draw, Resample, Scheme, UnitResampling, generator};
 
 use std::cell::RefCell;
 

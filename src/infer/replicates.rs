@@ -5,7 +5,6 @@
 //! than parameters.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fearless_simd::Level;
@@ -14,13 +13,13 @@ use rayon::prelude::*;
 use crate::compile::Scale;
 use crate::lanes::{LANES, Pack};
 use crate::optimize::{
-    Choice, Ending, Expansion, ExpansionWorkspace, FirstStep, Fit, Linearization, Models, SearchSettings,
-    Task, TaskKind, Workspace, agreement_limit, at_edges, minimise, settings,
+    Choice, Ending, Expansion, FirstStep, Fit, Linearization, Models, SearchSettings, Task, TaskKind,
+    Workspace, agreement_limit, at_edges, minimise, settings,
 };
 use crate::problem::{LaneData, Part, Problem, RowTable};
 
 use super::options::InferenceOptions;
-use super::resample::Resampler;
+use super::resample::{Draw, Scheme};
 
 /// The refits of a sweep under one law, by the number of the replicate.
 #[derive(Clone, Debug, Default)]
@@ -59,15 +58,15 @@ impl Replicates {
         converged.map(move |r| self.estimates[r * self.n_parameters + parameter])
     }
 
-    /// Resizes the results for `count` replicates of a law with `n_parameters` parameters.
-    fn clear(&mut self, count: usize, n_parameters: usize) {
-        self.n_parameters = n_parameters;
-        for (values, length) in [(&mut self.objective, count), (&mut self.estimates, count * n_parameters)] {
-            values.clear();
-            values.resize(length, f64::NAN);
+    /// Returns places for the results of `count` replicates of a law with `n_parameters` parameters.
+    fn of(count: usize, n_parameters: usize) -> Replicates {
+        Replicates {
+            n_parameters,
+            objective: vec![f64::NAN; count],
+            estimates: vec![f64::NAN; count * n_parameters],
+            converged: vec![false; count],
+            n_samples: 0,
         }
-        self.converged.clear();
-        self.converged.resize(count, false);
     }
 
     /// Returns the parameters of one replicate, in natural units.
@@ -94,114 +93,78 @@ pub fn replicate(
     key_digest: &[u8; 32],
     interrupted: &AtomicBool,
 ) -> Option<Replicates> {
-    let mut replicates = Replicates::default();
-    replicate_into(models, fit, options, key_digest, interrupted, &mut replicates).then_some(replicates)
+    let scheme = || options.resample.scheme(&fit.problem, options.seed, key_digest);
+    replicate_by(&scheme, models, fit, options.bootstrap, interrupted)
 }
 
-/// Refits replicates in place of earlier ones, like [`replicate`]. Returns false where there is only one unit to draw.
-pub fn replicate_into(
+/// Refits replicates like [`replicate`], of any scheme; each thread makes its own.
+fn replicate_by(
+    scheme: &(dyn Fn() -> Box<dyn Scheme> + Sync),
     models: &Models,
     fit: &Fit,
-    options: &InferenceOptions,
-    key_digest: &[u8; 32],
+    count: usize,
     interrupted: &AtomicBool,
-    replicates: &mut Replicates,
-) -> bool {
-    // rayon may start another fit on this thread while it waits for others; holding a borrow would then panic.
-    let mut workspace = REPLICATE_WORKSPACE.take();
-    let found = workspace.replicate(models, fit, (options, key_digest), interrupted, replicates);
-    REPLICATE_WORKSPACE.set(workspace);
-    found
-}
-
-/// The buffers that a worker keeps from fit to fit.
-#[derive(Default)]
-struct ReplicateWorkspace {
-    resampler: Resampler,
-    expansion: Expansion,
-    expansion_workspace: ExpansionWorkspace,
-    table: RowTable,
-}
-
-thread_local! {
-    static REPLICATE_WORKSPACE: RefCell<ReplicateWorkspace> = RefCell::default();
-}
-
-impl ReplicateWorkspace {
-    /// Refits the replicates of a fit; see [`replicate_into`].
-    fn replicate(
-        &mut self,
-        models: &Models,
-        fit: &Fit,
-        (options, key_digest): (&InferenceOptions, &[u8; 32]),
-        interrupted: &AtomicBool,
-        replicates: &mut Replicates,
-    ) -> bool {
-        let ReplicateWorkspace { resampler, expansion, expansion_workspace, table } = self;
-        // A single unit drawn with replacement gives the same sample every time, and an interval of length zero.
-        resampler.set(&fit.problem.observations, &options.resample, options.seed, key_digest);
-        if resampler.n_units() < 2 {
-            return false;
-        }
-        let level = Level::new();
-        let (problem, start) = replicate_problem(models, fit);
-        let mut settings = settings(&problem);
-        // From the estimate an almost undamped step is right. Nearly absolute losses need some damping, because hardly
-        // any residual of a replicate may have curvature.
-        settings.damping = if problem.loss.is_quadratic() { 1e-9 } else { 1e-4 };
-        settings.irls_fraction = 0.25;
-        // For a long fit, reading the table takes longer than computing its values again.
-        let is_long = problem.is_long();
-        if !is_long {
-            expansion.set(level, &problem, &start, settings.irls_fraction, expansion_workspace);
-        }
-        let expansion = Some(&*expansion).filter(|_| !is_long);
-        settings.second_derivatives = expansion.is_some_and(|e| !e.third.is_empty());
-        let has_table = !is_long && table.set(level, &problem);
-        let table = Some(&*table).filter(|_| has_table);
-        let points = problem.observations.repeated_points();
-        // Replicates choose among equivalent vectors by the rule that chose the estimate.
-        let symmetries = models.symmetries();
-        let natural = fit.natural.iter().filter(|_| !symmetries.is_empty());
-        let estimate: Vec<Option<f64>> = natural.map(|x| Some(*x)).collect();
-        let choice = (!symmetries.is_empty()).then(|| {
-            let by_rule = symmetries.canonical(&fit.natural) == fit.natural;
-            if by_rule { Choice::Canonical } else { Choice::Nearest(&estimate) }
-        });
-        let task = RefitTask {
-            models,
-            choice,
-            points: points.as_ref().map(|(points, count)| (&points[..], *count)),
-            problem: &problem,
-            settings: &settings,
-            start: &start,
-            expansion,
-            table,
-            options,
-            key_digest,
-        };
-        let n_parameters = models.law().parameters.len();
-        replicates.clear(options.bootstrap, n_parameters);
-        replicates.n_samples = resampler.n_samples(MAX_SAMPLES);
-        // The chunk size depends on the sweep only, not on threads; results do not depend on it.
-        let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(1, 256);
-        let Replicates { objective, estimates, converged, .. } = replicates;
-        objective
-            .par_chunks_mut(chunk)
-            .zip(converged.par_chunks_mut(chunk))
-            .zip(estimates.par_chunks_mut(chunk * n_parameters.max(1)))
-            .enumerate()
-            .for_each(|(c, ((objective, converged), estimates))| {
-                if !interrupted.load(Ordering::Relaxed) {
-                    // rayon may start another chunk on this thread while a long fit waits; holding a borrow would then
-                    // panic.
-                    let mut buffers = REFIT_WORKSPACE.take();
-                    refit(&task, c * chunk, Refits { objective, estimates, converged }, &mut buffers);
-                    REFIT_WORKSPACE.set(buffers);
-                }
-            });
-        true
+) -> Option<Replicates> {
+    let sampling = scheme();
+    // A single unit drawn with replacement gives the same sample every time, and an interval of length zero.
+    if sampling.n_units() < 2 {
+        return None;
     }
+    let level = Level::new();
+    let (problem, start) = replicate_problem(models, fit);
+    let mut settings = settings(&problem);
+    // From the estimate an almost undamped step is right. Nearly absolute losses need some damping, because hardly
+    // any residual of a replicate may have curvature.
+    settings.damping = if problem.loss.is_quadratic() { 1e-9 } else { 1e-4 };
+    settings.irls_fraction = 0.25;
+    // For a long fit, reading the table takes longer than computing its values again.
+    let is_long = problem.is_long();
+    // The objective near the estimate is known beforehand under other weights, not under other responses.
+    let expansion = (!is_long && !sampling.makes_responses())
+        .then(|| Expansion::at(level, &problem, &start, settings.irls_fraction));
+    settings.second_derivatives = expansion.as_ref().is_some_and(|e| !e.third.is_empty());
+    let mut table = RowTable::default();
+    let has_table = !is_long && table.set(level, &problem);
+    let points = problem.observations.repeated_points();
+    // Replicates choose among equivalent vectors by the rule that chose the estimate.
+    let symmetries = models.symmetries();
+    let natural = fit.natural.iter().filter(|_| !symmetries.is_empty());
+    let estimate: Vec<Option<f64>> = natural.map(|x| Some(*x)).collect();
+    let choice = (!symmetries.is_empty()).then(|| {
+        let by_rule = symmetries.canonical(&fit.natural) == fit.natural;
+        if by_rule { Choice::Canonical } else { Choice::Nearest(&estimate) }
+    });
+    let task = RefitTask {
+        models,
+        choice,
+        points: points.as_ref().map(|(points, count)| (&points[..], *count)),
+        problem: &problem,
+        settings: &settings,
+        start: &start,
+        expansion: expansion.as_ref(),
+        table: Some(&table).filter(|_| has_table),
+    };
+    let n_parameters = models.law().parameters.len();
+    let mut replicates = Replicates::of(count, n_parameters);
+    replicates.n_samples = sampling.n_samples(MAX_SAMPLES);
+    // The chunk size depends on the sweep only, not on threads; results do not depend on it.
+    let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(1, 256);
+    let Replicates { objective, estimates, converged, .. } = &mut replicates;
+    objective
+        .par_chunks_mut(chunk)
+        .zip(converged.par_chunks_mut(chunk))
+        .zip(estimates.par_chunks_mut(chunk * n_parameters.max(1)))
+        .enumerate()
+        .for_each_init(
+            || (scheme(), Workspace::default()),
+            |(scheme, workspace), (c, ((objective, converged), estimates))| {
+                if !interrupted.load(Ordering::Relaxed) {
+                    let refits = Refits { objective, estimates, converged };
+                    refit(&task, c * chunk, refits, scheme.as_mut(), workspace);
+                }
+            },
+        );
+    Some(replicates)
 }
 
 /// Returns the problem on which replicates are refitted, and their start in its coordinates: the law's own problem, in
@@ -230,34 +193,6 @@ fn replicate_problem<'a>(models: &Models, fit: &'a Fit) -> (Cow<'a, Problem>, Co
 /// The decrease of an amplitude's logarithm, a factor of a million, from which the amplitude may tend to zero.
 const MIN_LOG_DECREASE: f64 = 13.8;
 
-/// The buffers that a worker keeps from chunk to chunk and from fit to fit.
-#[derive(Default)]
-struct RefitWorkspace {
-    workspace: Workspace,
-    resampler: Resampler,
-    rows: Vec<u32>,
-    weight: Vec<f64>,
-    drawn: Vec<usize>,
-    sums: Vec<Pack>,
-    trials: Vec<f64>,
-    predicted: Vec<f64>,
-    /// The replicates by ascending number of observations drawn.
-    order: Vec<usize>,
-    /// The points where their searches ended, in solver coordinates.
-    thetas: Vec<f64>,
-    naturals: Vec<f64>,
-    /// Whether a replicate is failed by its sample.
-    unusable: Vec<bool>,
-    /// Whether the search of a replicate found no finite minimum.
-    drifting: Vec<bool>,
-    /// Whether a replicate has each distinct point.
-    present: Vec<bool>,
-}
-
-thread_local! {
-    static REFIT_WORKSPACE: RefCell<RefitWorkspace> = RefCell::default();
-}
-
 /// The results of a chunk of replicates.
 struct Refits<'a> {
     objective: &'a mut [f64],
@@ -277,64 +212,43 @@ struct RefitTask<'a> {
     table: Option<&'a RowTable>,
     /// The rule that chooses among equivalent vectors, where there are any.
     choice: Option<Choice<'a>>,
-    options: &'a InferenceOptions,
-    key_digest: &'a [u8; 32],
 }
 
 /// Refits the replicates from number `first` on.
-fn refit(task: &RefitTask, first: usize, refits: Refits, buffers: &mut RefitWorkspace) {
-    let RefitTask { models, problem, settings, start, points, expansion, table, choice, options, key_digest } =
-        *task;
+fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme, workspace: &mut Workspace) {
+    let RefitTask { models, problem, settings, start, points, expansion, table, choice } = *task;
     let n = problem.n();
     let p = problem.p();
     let count = refits.converged.len();
-    let own = &problem.observations.weight;
-    let RefitWorkspace {
-        workspace,
-        resampler,
-        rows,
-        weight,
-        drawn,
-        sums,
-        trials,
-        predicted,
-        order,
-        thetas,
-        naturals,
-        unusable,
-        drifting,
-        present,
-    } = buffers;
-    resampler.set(&problem.observations, &options.resample, options.seed, key_digest);
     let level = workspace.lanes().level();
     let width = expansion.map_or(0, Expansion::width);
-    sums.resize(width * count, Pack::ZERO);
-    trials.resize(p * count, 0.0);
-    predicted.resize(count, 0.0);
-    rows.resize(n * count, 0);
-    weight.resize(n * count, 0.0);
-    drawn.resize(count, 0);
-    unusable.clear();
-    unusable.resize(count, false);
+    let mut sums = vec![Pack::ZERO; width * count];
+    let (mut rows, mut weight, mut drawn) = (vec![0; n * count], vec![0.0; n * count], vec![0; count]);
+    let n_targets = if scheme.makes_responses() { n } else { 0 };
+    let mut target = vec![0.0; n_targets * count];
+    // Whether a replicate is failed by its sample.
+    let mut unusable = vec![false; count];
     for k in 0..count {
         let (rows, weight) = (&mut rows[k * n..(k + 1) * n], &mut weight[k * n..(k + 1) * n]);
-        drawn[k] = resampler.draw((first + k) as u64, own, rows, weight);
+        let target = &mut target[k * n_targets..(k + 1) * n_targets];
+        drawn[k] = scheme.draw((first + k) as u64, Draw { rows, weight, target });
         let few = |(points, n_points): (&[u32], usize)| {
-            present.clear();
-            present.resize(n_points, false);
+            let mut present = vec![false; n_points];
             rows[..drawn[k]].iter().for_each(|&row| present[points[row as usize] as usize] = true);
             present.iter().filter(|present| **present).count() < p
         };
-        unusable[k] = drawn[k] == resampler.n_observations() || drawn[k] < p || points.is_some_and(few);
+        unusable[k] = scheme.is_original(drawn[k]) || drawn[k] < p || points.is_some_and(few);
         if let Some(expansion) = expansion {
-            let part = Part { rows: &rows[..drawn[k]], weight: &weight[..drawn[k]] };
+            let part = Part::new(&rows[..drawn[k]], &weight[..drawn[k]]);
             expansion.sum(level, part, &mut sums[k * width..(k + 1) * width]);
         }
     }
     let part = |r: usize| {
-        let drawn = r * n..r * n + drawn[r];
-        Part { rows: &rows[drawn.clone()], weight: &weight[drawn] }
+        let range = r * n..r * n + drawn[r];
+        let target = (n_targets > 0).then(|| &target[range.clone()]);
+        Part { rows: &rows[range.clone()], weight: &weight[range], target }
     };
+    let (mut trials, mut predicted) = (vec![0.0; p * count], vec![0.0; count]);
     let mut kind = TaskKind { table, ..TaskKind::of(problem, settings) };
     if let Some(expansion) = expansion {
         (kind.shared.third, kind.shared.connection) = (&expansion.third, &expansion.connection);
@@ -343,15 +257,14 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, buffers: &mut RefitWork
             workspace.lanes().first_steps(settings, kind.shared, expansion, sums, trials, predicted);
         }
     }
-    thetas.clear();
-    thetas.resize(count * p, 0.0);
+    // Where searches ended, in solver coordinates.
+    let mut thetas = vec![0.0; count * p];
     // Eight lanes take as long as the longest of them, so replicates of similar length run together.
-    order.clear();
-    order.extend(0..count);
+    let mut order: Vec<usize> = (0..count).collect();
     order.sort_unstable_by_key(|&r| (drawn[r], r));
     let Refits { objective, estimates, converged } = refits;
-    drifting.clear();
-    drifting.resize(count, false);
+    // Whether the search of a replicate found no finite minimum.
+    let mut drifting = vec![false; count];
     let task = |k: usize| {
         let r = order[k];
         let first_step = expansion.map(|_| FirstStep {
@@ -368,8 +281,9 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, buffers: &mut RefitWork
         drifting[r] = ended.ending == Ending::Drifting;
         thetas[r * p..(r + 1) * p].copy_from_slice(ended.theta);
     });
-    problem.naturals_into(thetas, naturals);
-    estimates.copy_from_slice(naturals);
+    let mut naturals = Vec::new();
+    problem.naturals_into(&thetas, &mut naturals);
+    estimates.copy_from_slice(&naturals);
     // A search can only follow a vanishing amplitude in its logarithm, and stops when the amplitude no longer matters.
     let vanishes = |theta: &[f64]| {
         let coordinates = problem.model.coordinates.iter().zip(theta.iter().zip(start));
@@ -385,11 +299,11 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, buffers: &mut RefitWork
             continue;
         }
         if !converged[r] && !drifting[r] || vanishes(theta) {
-            let weight = part(r).spread(n);
-            if let Some(found) = minimise(problem, &weight, theta, 50) {
+            let (problem, weight) = (with_responses(problem, part(r)), part(r).spread(n));
+            if let Some(found) = minimise(&problem, &weight, theta, 50) {
                 // The optimum of a replicate may lie on an edge, like the estimate; leaving such replicates out would
                 // truncate the interval.
-                let (solved, _, found) = at_edges(models, problem.clone(), &weight, found);
+                let (solved, _, found) = at_edges(models, problem.into_owned(), &weight, found);
                 converged[r] = found.is_settled_minimum();
                 objective[r] = found.rows.objective;
                 natural.copy_from_slice(&solved.natural(&found.theta));
@@ -398,11 +312,22 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, buffers: &mut RefitWork
         converged[r] &= natural.iter().all(|x| x.is_finite());
         if let Some(choice) = choice.filter(|_| converged[r]) {
             let image = choice.of(models.symmetries(), natural);
-            if image != *natural && is_as_good(problem, &part(r).spread(n), &image, objective[r]) {
-                natural.copy_from_slice(&image);
+            if image != *natural {
+                let problem = with_responses(problem, part(r));
+                if is_as_good(&problem, &part(r).spread(n), &image, objective[r]) {
+                    natural.copy_from_slice(&image);
+                }
             }
         }
     }
+}
+
+/// Returns the problem with the responses of a replicate, where it has its own.
+fn with_responses<'a>(problem: &'a Problem, part: Part) -> Cow<'a, Problem> {
+    let Some(responses) = part.target else { return Cow::Borrowed(problem) };
+    let mut own = problem.clone();
+    part.rows.iter().zip(responses).for_each(|(&row, &target)| own.target[row as usize] = target);
+    Cow::Owned(own)
 }
 
 /// Returns whether the objective at `natural`, under the weights of a replicate, agrees with `objective`.
@@ -422,7 +347,7 @@ mod tests {
     use crate::problem::{LaneData, Loss, Part, Problem};
     use crate::testing::{Uniform, catalogue_law, problem};
 
-    use super::{Resampler, replicate};
+    use super::{Draw, Scheme, replicate, replicate_by};
 
     /// Returns runs that follow Chinchilla's law with noise.
     fn runs(n: usize) -> Vec<(&'static str, Vec<f64>)> {
@@ -480,11 +405,87 @@ mod tests {
         }
     }
 
+    /// A scheme for tests that changes the signs of residuals and draws all observations, each with its own weight.
+    struct SignFlips {
+        predicted: Vec<f64>,
+        residual: Vec<f64>,
+        weight: Vec<f64>,
+    }
+
+    impl SignFlips {
+        fn of(fit: &optimize::Fit) -> SignFlips {
+            let residual = fit.solution.as_ref().unwrap().rows.residual.clone();
+            let predicted = fit.problem.target.iter().zip(&residual).map(|(y, r)| y + r).collect();
+            SignFlips { predicted, residual, weight: fit.problem.observations.weight.clone() }
+        }
+
+        fn target(&self, replicate: u64, i: usize) -> f64 {
+            let sign =
+                if (replicate.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (i % 61)) & 1 == 0 { 1.0 } else { -1.0 };
+            self.predicted[i] + sign * self.residual[i]
+        }
+    }
+
+    impl Scheme for SignFlips {
+        fn n_units(&self) -> usize {
+            self.weight.len()
+        }
+
+        fn n_samples(&self, most: usize) -> usize {
+            most
+        }
+
+        fn makes_responses(&self) -> bool {
+            true
+        }
+
+        fn draw(&mut self, replicate: u64, Draw { rows, weight, target }: Draw<'_>) -> usize {
+            for i in 0..self.weight.len() {
+                (rows[i], weight[i], target[i]) = (i as u32, self.weight[i], self.target(replicate, i));
+            }
+            self.weight.len()
+        }
+    }
+
+    /// A replicate with responses of its own is the fit of a sweep that has these responses: eight side by side in lanes,
+    /// and one after the other in a long fit.
+    #[test]
+    fn replicates_may_have_responses_of_their_own() {
+        let law = catalogue_law("chinchilla");
+        for (n, count, loss) in [
+            (60, 40, Loss::L2),
+            (60, 40, Loss::Huber { delta: 1e-2 }),
+            (crate::problem::LONG + 5, 3, Loss::L2),
+        ] {
+            let (models, problem) = problem(&law, Residual::Log, loss, &runs(n));
+            let options = optimize::FitOptions::default();
+            let fit = optimize::fit(&models, problem.clone(), &options, &mut Workspace::default());
+            let flips = SignFlips::of(&fit);
+            let scheme = || Box::new(SignFlips::of(&fit)) as Box<dyn Scheme>;
+            let found = replicate_by(&scheme, &models, &fit, count, &AtomicBool::new(false)).unwrap();
+            assert_eq!(found.n_failed(), 0);
+            for r in 0..count {
+                let mut own = problem.clone();
+                (0..n).for_each(|i| own.target[i] = flips.target(r as u64, i));
+                let expected = optimize::fit(&models, own, &options, &mut Workspace::default());
+                for (a, b) in found.row(r).iter().zip(&expected.natural) {
+                    assert!((a / b - 1.0).abs() < 1e-6, "{n} {loss} replicate {r}: {a} {b}");
+                }
+                assert!(
+                    (found.objective[r] / expected.objective() - 1.0).abs() < 1e-9,
+                    "{n} {loss} replicate {r}"
+                );
+            }
+            // Other responses give other estimates.
+            assert!((found.row(0)[0] / found.row(1)[0] - 1.0).abs() > 1e-6);
+        }
+    }
+
     fn weights(problem: &Problem, options: &InferenceOptions, replicate: usize) -> Vec<f64> {
-        let mut resampler = Resampler::new(&problem.observations, &options.resample, options.seed, &[0; 32]);
+        let mut scheme = options.resample.scheme(problem, options.seed, &[0; 32]);
         let (mut rows, mut weight) = (vec![0; problem.n()], vec![0.0; problem.n()]);
-        let own = &problem.observations.weight;
-        let drawn = resampler.draw(replicate as u64, own, &mut rows, &mut weight);
-        Part { rows: &rows[..drawn], weight: &weight[..drawn] }.spread(problem.n())
+        let draw = Draw { rows: &mut rows, weight: &mut weight, target: &mut [] };
+        let drawn = scheme.draw(replicate as u64, draw);
+        Part::new(&rows[..drawn], &weight[..drawn]).spread(problem.n())
     }
 }

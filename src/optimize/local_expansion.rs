@@ -15,7 +15,7 @@ use crate::problem::{LaneData, Part, Problem, ProgramWorkspace, outputs_into};
 use super::third_derivatives::{Derivatives, Tensors, halve};
 
 /// The terms of the objective, gradient and Hessian of every observation at one point, in solver coordinates.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Expansion {
     /// The point.
     pub theta: Vec<f64>,
@@ -33,65 +33,34 @@ pub struct Expansion {
     pub third: Vec<f64>,
 }
 
-/// The buffers of an expansion.
-#[derive(Debug, Default)]
-pub struct ExpansionWorkspace {
-    data: LaneData,
-    coordinates: Vec<Pack>,
-    workspace: ProgramWorkspace,
-    outputs: Vec<Pack>,
-    /// The loss of each observation.
-    value: Vec<Pack>,
-    /// The derivative of the loss of each observation with respect to its residual.
-    slope: Vec<Pack>,
-    /// The curvature of the loss of each observation.
-    curvature: Vec<Pack>,
-    /// The curvature times the observation's weight.
-    weighted_curvature: Vec<Pack>,
-    tensors: Tensors,
-    /// One row of the table for each lane.
-    row: Vec<Pack>,
-}
-
 /// The largest number of parameters for which third derivatives are computed.
 const MAX_PARAMETERS: usize = 8;
 
 impl Expansion {
-    /// Returns the expansion at `theta`; see [`Expansion::set`].
-    #[cfg(test)]
-    pub fn at(problem: &Problem, theta: &[f64], irls_fraction: f64) -> Expansion {
-        let mut expansion = Expansion::default();
-        expansion.set(Level::new(), problem, theta, irls_fraction, &mut ExpansionWorkspace::default());
-        expansion
-    }
-
-    /// Sets the expansion at `theta`, with a fraction of the IRLS curvature mixed into that of the loss. Observations
+    /// Returns the expansion at `theta`, with a fraction of the IRLS curvature mixed into that of the loss. Observations
     /// of weight zero contribute nothing, whatever the law gives there.
-    pub fn set(
-        &mut self,
-        level: Level,
-        problem: &Problem,
-        theta: &[f64],
-        irls_fraction: f64,
-        buffers: &mut ExpansionWorkspace,
-    ) {
+    pub fn at(level: Level, problem: &Problem, theta: &[f64], irls_fraction: f64) -> Expansion {
         let model = &problem.model;
         let p = problem.p();
-        self.theta.clear();
-        self.theta.extend_from_slice(theta);
-        self.width = (1 + p + triangle(p)).div_ceil(LANES);
-        self.table.clear();
-        self.table.resize(problem.n() * self.width, Pack::ZERO);
-        let ExpansionWorkspace { data, coordinates, workspace, outputs, .. } = buffers;
-        data.spread_into(problem, &problem.observations.weight);
-        coordinates.clear();
-        coordinates.extend(theta.iter().map(|&x| Pack::splat(x)));
+        let width = (1 + p + triangle(p)).div_ceil(LANES);
+        let mut expansion = Expansion {
+            theta: theta.to_vec(),
+            width,
+            table: vec![Pack::ZERO; problem.n() * width],
+            connection: Vec::new(),
+            third: Vec::new(),
+        };
+        let data = LaneData::spread(problem, &problem.observations.weight);
+        let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
         // Under a nearly linear loss minima lie where residuals change sign, which smooth derivatives do not predict.
         let exact =
             problem.loss.is_quadratic() && !model.second_derivatives.is_empty() && p <= MAX_PARAMETERS;
         let program = if exact { &model.hessian } else { &model.search };
-        outputs_into(program, data, coordinates, workspace, outputs);
-        dispatch!(level, simd => self.fill::<fearless_simd::f64x8<_>>(simd, problem, irls_fraction, exact, buffers));
+        let mut outputs = Vec::new();
+        outputs_into(program, &data, &coordinates, &mut ProgramWorkspace::default(), &mut outputs);
+        dispatch!(level, simd =>
+            expansion.fill::<fearless_simd::f64x8<_>>(simd, problem, irls_fraction, exact, (&data, &outputs)));
+        expansion
     }
 
     /// Computes the table and the tensors from the outputs of the law.
@@ -102,25 +71,14 @@ impl Expansion {
         problem: &Problem,
         irls_fraction: f64,
         exact: bool,
-        buffers: &mut ExpansionWorkspace,
+        (data, outputs): (&LaneData, &[Pack]),
     ) {
-        let ExpansionWorkspace {
-            data,
-            outputs,
-            value,
-            slope,
-            curvature,
-            weighted_curvature,
-            tensors,
-            row,
-            ..
-        } = buffers;
         let p = problem.p();
         let n_packs = data.n_packs;
         let zero = L::splat(token, 0.0);
-        for packs in [&mut *value, &mut *slope, &mut *curvature, &mut *weighted_curvature] {
-            packs.resize(n_packs, Pack::ZERO);
-        }
+        // Of each observation the loss, its derivative and its curvature, and the curvature times the weight.
+        let mut terms_of = std::array::from_fn(|_| vec![Pack::ZERO; n_packs]);
+        let [value, slope, curvature, weighted_curvature] = &mut terms_of;
         let (predicted, derivatives) = outputs.split_at(n_packs);
         for k in 0..n_packs {
             let weight = L::load(token, &data.weight[k].0);
@@ -139,10 +97,12 @@ impl Expansion {
         }
         let pairs = if exact { &problem.model.second_pairs[..] } else { &[] };
         let (first, second) = derivatives.split_at(p * n_packs);
+        let mut tensors = Tensors::default();
         let has_tensors = exact
             && tensors.set::<L>(token, Derivatives { first, second, pairs, weight: weighted_curvature }, p);
         let output = |outputs: &[Pack], i: usize, k: usize| L::load(token, &outputs[i * n_packs + k].0);
-        row.resize(1 + p + triangle(p), Pack::ZERO);
+        // One row of the table for each lane.
+        let mut row = vec![Pack::ZERO; 1 + p + triangle(p)];
         for k in 0..n_packs {
             let slope = L::load(token, &slope[k].0);
             let curvature = L::load(token, &curvature[k].0);
@@ -177,12 +137,9 @@ impl Expansion {
                 }
             }
         }
-        self.connection.clear();
-        self.third.clear();
         if has_tensors {
-            self.connection.extend_from_slice(&tensors.connection);
+            (self.connection, self.third) = (tensors.connection, tensors.third);
             halve(&mut self.connection, p);
-            self.third.extend_from_slice(&tensors.third);
         }
     }
 
@@ -264,6 +221,8 @@ mod tests {
     use crate::problem::{LaneData, Loss, Part, Problem};
     use crate::testing::{Uniform, catalogue_law, problem};
 
+    use fearless_simd::Level;
+
     use super::Expansion;
 
     /// Returns twenty runs that follow Chinchilla's law exactly, and the true parameters in solver coordinates.
@@ -296,7 +255,7 @@ mod tests {
     fn third_derivatives_are_differences_of_the_hessian() {
         let (problem, theta) = exact(Loss::L2);
         let p = problem.p();
-        let expansion = Expansion::at(&problem, &theta, 0.0);
+        let expansion = Expansion::at(Level::new(), &problem, &theta, 0.0);
         let data = LaneData::spread(&problem, &problem.observations.weight);
         let mut checked = 0;
         for i in 0..p {
@@ -343,7 +302,7 @@ mod tests {
     fn steps_in_normal_coordinates_are_orthogonal_to_second_order() {
         let (problem, theta) = exact(Loss::L2);
         let p = problem.p();
-        let expansion = Expansion::at(&problem, &theta, 0.0);
+        let expansion = Expansion::at(Level::new(), &problem, &theta, 0.0);
         let data = LaneData::spread(&problem, &problem.observations.weight);
         let at = Linearization::at(&problem, &data, &theta);
         let within = |step: &[f64], corrected: f64| {
@@ -376,10 +335,10 @@ mod tests {
             let (problem, mut theta) = exact(loss);
             theta[0] += 0.01;
             let p = problem.p();
-            let expansion = Expansion::at(&problem, &theta, 0.0);
+            let expansion = Expansion::at(Level::new(), &problem, &theta, 0.0);
             let (rows, weight) = problem.taking_part();
             let mut sums = vec![Pack::ZERO; expansion.width()];
-            let part = Part { rows: &rows, weight: &weight };
+            let part = Part::new(&rows, &weight);
             expansion.sum(Workspace::default().lanes().level(), part, &mut sums);
             let sum = |k: usize| sums[k / LANES].0[k % LANES];
             let at = Linearization::at(&problem, &LaneData::spread(&problem, &weight), &theta);

@@ -51,7 +51,7 @@ pub use levenberg_marquardt::lane_queue::{Ended, LaneQueue, Task, TaskKind};
 pub use levenberg_marquardt::normal_coordinates::FirstStep;
 pub use levenberg_marquardt::settings;
 pub use levenberg_marquardt::{Ending, SearchSettings};
-pub use local_expansion::{Expansion, ExpansionWorkspace};
+pub use local_expansion::Expansion;
 pub use models::Models;
 pub use multistart::agreement_limit;
 pub use newton::certificate::{Certificate, Evaluated, column_scales, scaled_hessian, weighted_entry};

@@ -99,6 +99,9 @@ impl LaneData {
                 for (mean, &value) in self.means.iter_mut().zip(&problem.means) {
                     mean.0[lane] = value;
                 }
+                for (pack, &target) in self.target.iter_mut().zip(part.target.unwrap_or_default()) {
+                    pack.0[lane] = target;
+                }
             }
         }
     }
@@ -207,6 +210,9 @@ impl LaneData {
     /// Sets a part of a fit spread over the lanes, like [`LaneData::spread`].
     pub fn spread_part(&mut self, problem: &Problem, part: Part) {
         self.spread_rows(problem, |i| part.rows[i] as usize, part.weight);
+        for (i, &target) in part.target.unwrap_or_default().iter().enumerate() {
+            self.target[i / LANES].0[i % LANES] = target;
+        }
     }
 
     /// Spreads the observations `row(i)`, each with its weight.
@@ -277,7 +283,7 @@ mod tests {
                 let weights: Vec<Vec<f64>> =
                     rows.iter().map(|rows| rows.iter().map(|&i| 0.5 + f64::from(i)).collect()).collect();
                 let fits = std::array::from_fn(|lane| {
-                    let part = Part { rows: &rows[lane], weight: &weights[lane] };
+                    let part = Part::new(&rows[lane], &weights[lane]);
                     (round == 0 || uniform.next() < 0.6).then_some((&problem, part))
                 });
                 loaded[0].load_lanes(level, None, fits);

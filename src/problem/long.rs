@@ -45,15 +45,19 @@ thread_local! {
 
 impl LongData {
     /// Loads a part of a fit.
-    pub fn load(&mut self, problem: &Problem, part: Part) {
+    pub fn load<'p>(&mut self, problem: &Problem, part: Part<'p>) {
         // Without observations there is one empty piece, whose sums are zero.
         self.n = part.rows.len().div_ceil(PIECE).max(1);
         if self.pieces.len() < self.n {
             self.pieces.resize_with(self.n, LaneData::default);
         }
-        let cuts = part.rows.chunks(PIECE).zip(part.weight.chunks(PIECE));
-        let mut cuts: Vec<Part> = cuts.map(|(rows, weight)| Part { rows, weight }).collect();
-        cuts.resize(self.n, Part { rows: &[], weight: &[] });
+        let cut = |(number, rows): (usize, &'p [u32])| {
+            let range = number * PIECE..number * PIECE + rows.len();
+            let target = part.target.map(|target| &target[range.clone()]);
+            Part { rows, weight: &part.weight[range], target }
+        };
+        let mut cuts: Vec<Part> = part.rows.chunks(PIECE).enumerate().map(cut).collect();
+        cuts.resize(self.n, Part::new(&[], &[]));
         each(&mut self.pieces[..self.n], &mut cuts, |piece, part| piece.spread_part(problem, *part));
     }
 

@@ -89,7 +89,7 @@ fn sums_of_a_long_line_are_closed_forms() {
     let mut evaluate = |weight: &[f64]| {
         let rows: Vec<u32> = (0..n as u32).filter(|&i| weight[i as usize] != 0.0).collect();
         let weight = vec![1.0; rows.len()];
-        data.load(&problem, super::Part { rows: &rows, weight: &weight });
+        data.load(&problem, super::Part::new(&rows, &weight));
         let what = (&*problem.model, Loss::L2, &CurvatureMix::GAUSS_NEWTON);
         data.evaluate(Level::new(), what, &[Pack::splat(1.0)], &mut sums);
         assert!(sums.packs.iter().all(|pack| pack.0 == [pack.0[0]; LANES]));

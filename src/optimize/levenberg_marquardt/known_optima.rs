@@ -196,7 +196,7 @@ mod tests {
         Starts::new(&models, &problem).draw(0..128, 128, &mut workspace.search.starts, &mut starts);
         let settings = settings(&problem);
         let (rows, weight) = problem.taking_part();
-        let part = Part { rows: &rows, weight: &weight };
+        let part = Part::new(&rows, &weight);
         let mut alone = vec![f64::NAN; starts.len()];
         let task = |i: usize| Task::new(&problem, &settings, part, starts.point(i));
         workspace.lanes().run(TaskKind::of(&problem, &settings), starts.len(), task, |end| {

@@ -385,7 +385,7 @@ mod tests {
                 let settings = settings(&problem);
                 let weight = &problem.observations.weight;
                 let rows = problem.weighted();
-                let part = Part { rows: &rows, weight };
+                let part = Part::new(&rows, weight);
                 let task = |i: usize| Task::new(&problem, &settings, part, starts.point(i));
                 let best = minimise(&problem, weight, starts.point(0), 200).unwrap();
                 assert!(best.certificate.holds(), "{:?}", best.certificate);
@@ -419,7 +419,7 @@ mod tests {
             (16..32).for_each(|i| starts.point_mut(i)[0] = f64::NAN);
             let settings = settings(&problem);
             let (rows, weight) = problem.taking_part();
-            let part = Part { rows: &rows, weight: &weight };
+            let part = Part::new(&rows, &weight);
             let task = |i: usize| Task::new(&problem, &settings, part, starts.point(i));
             workspace.lanes().run(TaskKind::of(&problem, &settings), starts.len(), task, |ended| {
                 assert_eq!(ended.task >= 16, ended.ending == Ending::NotFinite, "{n} {}", ended.task);
@@ -457,7 +457,7 @@ mod tests {
             (0..count).map(|_| (0..n).map(|_| uniform.between(0.0, 2.5).floor()).collect()).collect();
         let settings = settings(&problem);
         let task = |k: usize| {
-            let part = Part { rows: &rows, weight: &weights[k] };
+            let part = Part::new(&rows, &weights[k]);
             Task::new(&problem, &settings, part, &start)
         };
         let mut evaluations = 0;

@@ -183,9 +183,7 @@ mod tests {
             Starts::new(&models, &problem).draw(0..64, 32, &mut workspace.search.starts, &mut starts);
             let (rows, weight) = problem.taking_part();
             let settings = settings(&problem);
-            let task = |i: usize| {
-                Task::new(&problem, &settings, Part { rows: &rows, weight: &weight }, starts.point(i))
-            };
+            let task = |i: usize| Task::new(&problem, &settings, Part::new(&rows, &weight), starts.point(i));
             workspace.lanes().run(TaskKind::of(&problem, &settings), starts.len(), task, |end| {
                 evaluations += end.iterations;
                 ended += 1;

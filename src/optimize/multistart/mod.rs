@@ -494,7 +494,7 @@ fn search_all<'a>(
             fits.iter().map(|(problem, multistart)| multistart.settings(problem, amplitudes)).collect();
         let groups = fits.iter_mut().zip(&settings).map(|((problem, multistart), settings)| {
             let Multistart { starts, ends, outcomes, rows, weight, optima, .. } = &mut **multistart;
-            SearchGroup { problem, settings, part: Part { rows, weight }, starts, ends, outcomes, optima }
+            SearchGroup { problem, settings, part: Part::new(rows, weight), starts, ends, outcomes, optima }
         });
         lane_scheduler::search(groups, &mut workspace.lanes);
     }
