@@ -78,8 +78,10 @@ pub fn is_weak(fit: &Fit, estimates: &[Estimate]) -> bool {
 
 /// The fraction of good replicates below which a fit is flagged.
 const MIN_GOOD: f64 = 0.9;
+
 /// The number of different samples below which a fit is flagged.
 const MIN_SAMPLES: usize = 10;
+
 /// The fraction of good replicates below which no interval is given.
 const MIN_GOOD_FOR_INTERVAL: f64 = 0.5;
 

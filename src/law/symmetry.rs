@@ -26,6 +26,7 @@ use super::draws::{Draws, draw};
 
 /// The number of points at which the images of the linear parameters are solved for.
 const POINTS: usize = 24;
+
 /// The number of points at which a symmetry must hold.
 const TRIALS: usize = 64;
 
@@ -46,6 +47,7 @@ const INTEGER_TOLERANCE: f64 = 1e-5;
 
 /// The largest number of shape parameters for which two exchanges at once, all sign changes and ratios are tried.
 const MAX_SHAPES_FOR_PAIRS: usize = 5;
+
 /// The largest number of shape parameters for which all single exchanges are tried.
 const MAX_SHAPES_FOR_EXCHANGES: usize = 12;
 

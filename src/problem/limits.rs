@@ -18,6 +18,7 @@ const TRIALS: usize = 16;
 
 /// The relative difference within which two values agree.
 const RELATIVE_TOLERANCE: f64 = 1e-9;
+
 /// The absolute difference within which two values agree.
 const ABSOLUTE_TOLERANCE: f64 = 1e-100;
 

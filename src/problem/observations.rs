@@ -312,7 +312,7 @@ fn state(
     }
     if model.residual == Residual::Log && response <= 0.0 {
         return State::Unusable(format!(
-            "`{}` is not positive ({response}), which the residual space `log` needs",
+            "`{}` is {response}, but the residual space `log` needs a positive value",
             binding.response
         ));
     }
@@ -329,9 +329,9 @@ fn state(
     // The logarithm of a negative number is undefined; that of zero is infinite.
     for (k, recipe) in model.recipes.iter().enumerate() {
         let (from, what) = match recipe {
-            Recipe::Unary(Unary::LnBase, from) => (from, "takes a power that is not a whole number"),
-            Recipe::Unary(_, from) => (from, "takes the logarithm"),
-            Recipe::Inverse(from) => (from, "takes the inverse"),
+            Recipe::Unary(Unary::LnBase, from) => (from, "takes a non-integer power of"),
+            Recipe::Unary(_, from) => (from, "takes the logarithm of"),
+            Recipe::Inverse(from) => (from, "takes the inverse of"),
             _ => continue,
         };
         let value = columns[k][i];
@@ -343,7 +343,7 @@ fn state(
             _ => "a term of the formula".to_string(),
         };
         let x = columns[*from as usize][i];
-        let reason = format!("{of} is {x}, of which `{}` {what}", law.name);
+        let reason = format!("`{}` {what} {of}, which is {x}", law.name);
         if value.is_nan() {
             return State::Unusable(reason);
         }

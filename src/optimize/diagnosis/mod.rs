@@ -222,7 +222,8 @@ impl Case<'_> {
             (Status::Underdetermined, message)
         } else if !certified {
             let mut message = if self.found.certificate.holds() {
-                "the point is stationary, but whether it is a minimum could not be told".to_string()
+                "the best point found is stationary, but it could not be decided whether it is a minimum"
+                    .to_string()
             } else if self.problem.model.has_corners && is_corner(self.problem, self.found) {
                 "the point lies on a corner of the law, where arguments of `min` or `max` are equal or one of `abs` is \
                  zero: the objective has no derivative there that could certify it"
@@ -382,6 +383,7 @@ fn has_twin(models: &Models, problem: &Problem, found: &Finished, multistart: &M
 
 /// The relative step to either side of a point by which corners are detected.
 const CORNER_STEP: f64 = 1e-8;
+
 /// The change of a derivative across that step, as a fraction of its size, from which the point is a corner.
 const CORNER_JUMP: f64 = 1e-3;
 

@@ -32,6 +32,7 @@ impl std::fmt::Display for LimitCurve {
 
 /// The largest difference between a curve and the predictions, as a multiple of their last change.
 const CHANGE_FACTOR: f64 = 3.0;
+
 /// The difference, as a fraction of the size of the predictions, that is always allowed.
 const ROUNDING: f64 = 1e-9;
 
@@ -44,6 +45,7 @@ const MIN_SPARE_POINTS: usize = 2;
 
 /// The range of the exponential rates that are tried, times the range of the variable.
 const RATES: (f64, f64) = (1e-2, 50.0);
+
 /// The number of rates that are tried.
 const N_RATES: usize = 40;
 

@@ -49,6 +49,7 @@ use crate::problem::Linearization;
 
 /// The ratio of the path's last step to the one before, below which the path has converged.
 const CONVERGED_RATIO: f64 = 0.1;
+
 /// The length of the path's last step below which it has converged.
 const CONVERGED_STEP: f64 = 1e-4;
 
@@ -59,12 +60,14 @@ const MAX_RISE: f64 = 1e-2;
 /// The relative change of a parameter along the last step of a diverging path from which it is one of the diverging
 /// parameters.
 const DIVERGING_CHANGE: f64 = 0.02;
+
 /// The relative change from which a parameter is said to follow the diverging ones.
 const FOLLOWING_CHANGE: f64 = 1e-3;
 
 /// The effect of a relative change of a parameter on the residuals, in squares and as a fraction of the objective,
 /// below which it may have no effect in the limit.
 const SMALL_EFFECT: f64 = 1e-3;
+
 /// The ratio of that effect to the effect one step before, below which the effect vanishes in the limit.
 const EFFECT_RATIO: f64 = 0.3;
 

@@ -41,21 +41,26 @@ const MAX_INNER_ITERATIONS: u32 = 40;
 
 /// The first trust radius: the largest change of a chart in one step.
 const FIRST_RADIUS: f64 = 2.0;
+
 /// The largest trust radius.
 const MAX_RADIUS: f64 = 64.0;
+
 /// The trust radius after a step of low gain ratio, as a fraction of that step.
 const RADIUS_SHRINK: f64 = 0.3;
+
 /// The trust radius below which the minimisation fails.
 const MIN_RADIUS: f64 = 1e-6;
 
 /// The largest distance in its chart over which a coordinate is followed.
 const MAX_CHART_STEP: f64 = 64.0;
+
 /// The distance in its chart beyond which a coordinate may reach the end of the range of float64.
 const FAR_CHART_STEP: f64 = 8.0;
 
 /// The accuracy of the objective, as a fraction of its rise to a level, with which it is compared with the level; also
 /// the largest change between two steps at which the objective has levelled out.
 const LEVEL_TOLERANCE: f64 = 1e-2;
+
 /// The distance in its chart from which the objective may have levelled out.
 const MIN_LEVEL_STEP: f64 = 2.0;
 

@@ -41,8 +41,10 @@ pub const MAX_ITERATIONS: u32 = 300;
 /// The number of evaluations between two checks of progress. A search that other searches make up for ends where the
 /// objective has fallen by less than `SLOW_DECREASE` in that time: its path leads to infinity or is too long.
 const SLOW_INTERVAL: u32 = 16;
+
 /// The number of evaluations before the first check of progress.
 const SLOW_AFTER: u32 = 48;
+
 /// The smallest relative decrease of the objective between two checks.
 const SLOW_DECREASE: f64 = 1e-4;
 
@@ -56,24 +58,30 @@ pub const SETTLED: f64 = 1e-2;
 /// The factor of the IRLS fraction after a step whose gain ratio exceeds `IRLS_MIN_GAIN`. From far starts with
 /// `huber:1e-3` searches take 21 evaluations, where the least fraction throughout takes 70.
 const IRLS_DECREASE: f64 = 0.6;
+
 /// The factor of the IRLS fraction after such a step whose predicted decrease is below `IRLS_NEAR` of the objective.
 /// Replicates then take 6.3 evaluations instead of 8.3.
 const IRLS_DECREASE_NEAR: f64 = 0.12;
+
 /// The relative predicted decrease below which a search counts as near the optimum for the IRLS fraction.
 const IRLS_NEAR: f64 = 0.01;
+
 /// The gain ratio from which the IRLS fraction falls.
 const IRLS_MIN_GAIN: f64 = 0.6;
 
 /// The range of the fraction of a refused step at which the tangents at its two ends are taken to meet.
 const STEP_FRACTION: std::ops::RangeInclusive<f64> = 0.02..=0.7;
+
 /// The factor of the damping increase that would have shortened the refused step to that fraction.
 const TANGENT_SAFETY: f64 = 2.0;
+
 /// The factor of the IRLS fraction after a refused step that ended uphill: the IRLS curvature accounts for kinks
 /// further away.
 const IRLS_INCREASE: f64 = 5.0;
 
 /// The predicted decrease, relative to the objective, below which the law's second derivatives are used.
 const NEAR: f64 = 0.03;
+
 /// The gain ratio of the last step from which the law's second derivatives are used.
 const HIGH_GAIN: f64 = 0.75;
 

@@ -65,11 +65,13 @@ fn first_round(n_drawn: usize) -> usize {
 
 /// The factor of the number of searches for laws with corners (`min`, `max`, `abs`), whose pieces make many optima.
 const CORNER_FACTOR: usize = 8;
+
 /// The factor of the number of searches for laws in which terms of unlike powers cross.
 const CROSSING_FACTOR: usize = 2;
 
 /// The number of generated points per search, which are screened by their objective.
 const SCREENED_PER_START: usize = 2;
+
 /// The smallest number of points that are screened in a round.
 const MIN_SCREENED: usize = 4 * LANES;
 

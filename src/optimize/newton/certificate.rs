@@ -49,12 +49,16 @@ use crate::problem::Linearization;
 
 /// The largest entry of the gradient, as a fraction of the norm of the influences.
 const GRADIENT: f64 = 1e-7;
+
 /// The largest predicted decrease, as a fraction of the objective.
 const DECREASE: f64 = 1e-14;
+
 /// The smallest eigenvalue of the Hessian, as a fraction of the largest.
 const SADDLE: f64 = -1e-8;
+
 /// The smallest absolute eigenvalue, as a fraction of the largest, with which a Newton step is computed.
 const MIN_EIGENVALUE: f64 = 1e-14;
+
 /// The lower bound of the eigenvalues, as a fraction of the largest, above which Cholesky replaces the
 /// eigendecomposition.
 const WELL_CONDITIONED: f64 = 1e-12;
@@ -165,7 +169,7 @@ impl Certificate {
             "the best point found is not a minimum: the objective still falls along one direction".to_string()
         } else {
             format!(
-                "the best point found is not certified: gradient {:.1e} (limit {:.1e}), promised decrease \
+                "the best point found is not certified: gradient {:.1e} (limit {:.1e}), predicted decrease \
                  {:.1e} (limit {:.1e})",
                 self.gradient, self.gradient_limit, self.decrease, self.decrease_limit
             )
