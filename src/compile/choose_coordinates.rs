@@ -1,5 +1,7 @@
 //! Which coordinates the solver works in: read off the structure of the law.
 
+use std::collections::HashMap;
+
 use crate::formula::{BinaryOp, Expr, ExprKind, Function, names};
 
 use super::coordinate::{CentringPlan, Coordinate, LARGEST_LOG, Metric, Reference, Role, Scale, ShiftTerm};
@@ -78,19 +80,24 @@ fn roles(law: &Law) -> Vec<Role> {
     roles
 }
 
-/// The coordinates that stand under `min`, `max` or `abs`.
+/// Returns the coordinates that stand under `min`, `max` or `abs`.
 pub fn cornered(graph: &Graph, value: Id) -> Vec<u32> {
-    let has_corner = |id: &Id| {
-        matches!(graph.node(*id), Node::Min(..) | Node::Max(..) | Node::Less(..) | Node::Unary(Unary::Abs, _))
+    let has_corner = |id: Id| {
+        matches!(graph.node(id), Node::Min(..) | Node::Max(..) | Node::Less(..) | Node::Unary(Unary::Abs, _))
     };
-    let corners = ancestors(graph, value).into_iter().filter(has_corner);
-    let mut found: Vec<u32> = corners
-        .flat_map(|corner| ancestors(graph, corner))
-        .filter_map(|id| match graph.node(id) {
-            Node::Coordinate(i) => Some(i),
-            _ => None,
-        })
-        .collect();
+    // Users come after their operands: downward, a node is visited when all that is above it has been.
+    let nodes = ancestors(graph, value);
+    let mut is_under = vec![false; value.index() + 1];
+    let mut found: Vec<u32> = Vec::new();
+    for &id in nodes.iter().rev() {
+        if is_under[id.index()] || has_corner(id) {
+            graph.operands(id).for_each(|operand| is_under[operand.index()] = true);
+        }
+        match graph.node(id) {
+            Node::Coordinate(i) if is_under[id.index()] => found.push(i),
+            _ => {}
+        }
+    }
     found.sort_unstable();
     found.dedup();
     found
@@ -221,7 +228,7 @@ fn at_ends(
         Node::Data(column) => {
             matches!(graph.recipes()[column as usize], Recipe::Unary(Unary::Ln | Unary::LnBase, _))
         }
-        _ => !depends_on_data(graph, *factor),
+        _ => !graph.depends_on_data(*factor),
     };
     if form.terms.iter().flat_map(|term| &term.factors).all(is_plain) {
         return None;
@@ -238,7 +245,7 @@ fn at_ends(
     if !ends.iter().all(|&end| can_shift(graph, end, coordinates)) {
         return None;
     }
-    let value = match course(graph, argument, coordinates)? {
+    let value = match Courses::new(graph, coordinates).course(argument)? {
         Course::Falls => ends[0],
         Course::Rises => ends[1],
         Course::Either => graph.log_add_exp(ends[0], ends[1]),
@@ -263,7 +270,7 @@ fn shift_terms(graph: &Graph, form: &LinearForm, scale: f64, coordinates: &[Coor
     let mut terms = Vec::new();
     for term in &form.terms {
         let (of_data, factors): (Vec<Id>, Vec<Id>) =
-            term.factors.iter().partition(|&&f| depends_on_data(graph, f));
+            term.factors.iter().partition(|&&f| graph.depends_on_data(f));
         let [logarithm] = of_data.as_slice() else { continue };
         if factors.is_empty() || !factors.iter().all(|&f| can_shift(graph, f, coordinates)) {
             continue;
@@ -297,61 +304,81 @@ impl Course {
     }
 }
 
-/// The course of a node that depends on data; none where it turns, or that is not known.
-fn course(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<Course> {
-    let of = |node: Id| course(graph, node, coordinates);
-    let depends = |node: Id| depends_on_data(graph, node);
-    match graph.node(node) {
-        Node::Data(_) => Some(Course::Rises),
-        Node::Unary(Unary::Exp | Unary::Ln | Unary::LnBase | Unary::Sqrt, a) => of(a),
-        Node::Unary(Unary::Neg, a) => of(a).map(Course::opposite),
-        Node::Add(a, b) | Node::Sub(a, b) => {
-            let second =
-                if matches!(graph.node(node), Node::Sub(..)) { Course::opposite } else { |c: Course| c };
-            match (depends(a), depends(b)) {
-                (true, false) => of(a),
-                (false, true) => of(b).map(second),
-                _ => of(a).filter(|c| *c != Course::Either && of(b).map(second) == Some(*c)),
-            }
-        }
-        Node::Mul(a, b) => {
-            let (data, factor) = if depends(a) { (a, b) } else { (b, a) };
-            match sign(graph, factor, coordinates) {
-                _ if depends(factor) => None,
-                Some(true) => of(data),
-                Some(false) => of(data).map(Course::opposite),
-                None => of(data).map(|_| Course::Either),
-            }
-        }
-        _ => None,
-    }
+/// Finds courses and signs of nodes, and remembers them.
+struct Courses<'a> {
+    graph: &'a Graph,
+    coordinates: &'a [Coordinate],
+    courses: HashMap<Id, Option<Course>>,
+    signs: HashMap<Id, Option<bool>>,
 }
 
-/// Whether a node of parameters is never negative, or never positive; none where it may be either.
-fn sign(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<bool> {
-    match graph.node(node) {
-        Node::Constant(bits) => Some(f64::from_bits(bits) >= 0.0),
-        Node::Unary(Unary::Exp | Unary::Sigmoid, _) => Some(true),
-        Node::Unary(Unary::Neg, a) => sign(graph, a, coordinates).map(|positive| !positive),
-        Node::Coordinate(i) => {
-            let Coordinate { scale, low, high, .. } = coordinates[i as usize];
-            match scale {
-                Scale::Linear if low >= 0.0 => Some(true),
-                Scale::Linear if high <= 0.0 => Some(false),
-                _ => None,
-            }
-        }
-        Node::Mul(a, b) | Node::Div(a, b) => {
-            Some(sign(graph, a, coordinates)? == sign(graph, b, coordinates)?)
-        }
-        _ => None,
+impl<'a> Courses<'a> {
+    fn new(graph: &'a Graph, coordinates: &'a [Coordinate]) -> Self {
+        Courses { graph, coordinates, courses: HashMap::new(), signs: HashMap::new() }
     }
-}
 
-fn depends_on_data(graph: &Graph, node: Id) -> bool {
-    ancestors(graph, node)
-        .into_iter()
-        .any(|id| matches!(graph.node(id), Node::Data(_) | Node::Unknown | Node::Root(_)))
+    /// Returns the course of a node that depends on data; none where it turns, or that is not known.
+    fn course(&mut self, node: Id) -> Option<Course> {
+        if let Some(&known) = self.courses.get(&node) {
+            return known;
+        }
+        let graph = self.graph;
+        let course = match graph.node(node) {
+            Node::Data(_) => Some(Course::Rises),
+            Node::Unary(Unary::Exp | Unary::Ln | Unary::LnBase | Unary::Sqrt, a) => self.course(a),
+            Node::Unary(Unary::Neg, a) => self.course(a).map(Course::opposite),
+            Node::Add(a, b) | Node::Sub(a, b) => {
+                let second =
+                    if matches!(graph.node(node), Node::Sub(..)) { Course::opposite } else { |c: Course| c };
+                match (graph.depends_on_data(a), graph.depends_on_data(b)) {
+                    (true, false) => self.course(a),
+                    (false, true) => self.course(b).map(second),
+                    _ => self
+                        .course(a)
+                        .filter(|c| *c != Course::Either && self.course(b).map(second) == Some(*c)),
+                }
+            }
+            Node::Mul(a, b) => {
+                let (data, factor) = if graph.depends_on_data(a) { (a, b) } else { (b, a) };
+                if graph.depends_on_data(factor) {
+                    None
+                } else {
+                    match self.sign(factor) {
+                        Some(true) => self.course(data),
+                        Some(false) => self.course(data).map(Course::opposite),
+                        None => self.course(data).map(|_| Course::Either),
+                    }
+                }
+            }
+            _ => None,
+        };
+        self.courses.insert(node, course);
+        course
+    }
+
+    /// Returns whether a node of parameters is never negative, or never positive; none where it may be either.
+    fn sign(&mut self, node: Id) -> Option<bool> {
+        if let Some(&known) = self.signs.get(&node) {
+            return known;
+        }
+        let sign = match self.graph.node(node) {
+            Node::Constant(bits) => Some(f64::from_bits(bits) >= 0.0),
+            Node::Unary(Unary::Exp | Unary::Sigmoid, _) => Some(true),
+            Node::Unary(Unary::Neg, a) => self.sign(a).map(|positive| !positive),
+            Node::Coordinate(i) => {
+                let Coordinate { scale, low, high, .. } = self.coordinates[i as usize];
+                match scale {
+                    Scale::Linear if low >= 0.0 => Some(true),
+                    Scale::Linear if high <= 0.0 => Some(false),
+                    _ => None,
+                }
+            }
+            Node::Mul(a, b) | Node::Div(a, b) => self.sign(a).and_then(|a| self.sign(b).map(|b| a == b)),
+            _ => None,
+        };
+        self.signs.insert(node, sign);
+        sign
+    }
 }
 
 /// The terms of an equation that are a product of parameters and one factor of the unknown: coefficient, parameters,

@@ -198,7 +198,8 @@ fn bent(
     }
     let mut second = pairs(graph, derivatives, argument, n);
     for (.., node) in &mut second {
-        let quotient = quotient(graph, &divided, *node).unwrap_or_else(|| graph.mul(inverse, *node));
+        let quotient = quotient(graph, &divided, *node, &mut HashMap::new())
+            .unwrap_or_else(|| graph.mul(inverse, *node));
         divided.insert(*node, quotient);
         *node = quotient;
     }
@@ -221,11 +222,32 @@ fn pairs(graph: &mut Graph, derivatives: &mut Derivatives, of: Id, n: usize) -> 
 }
 
 /// A node over the prediction, from quotients that are there already: `x·y` over it is `x` times `y` over it. (Products
-/// stay as they are put together here: the graph's own rewriting would look for those of the prediction again.)
-fn quotient(graph: &mut Graph, divided: &HashMap<Id, Id>, node: Id) -> Option<Id> {
+/// stay as they are put together here: the graph's own rewriting would look for those of the prediction again.) `visited`
+/// holds what was found for nodes that were met before.
+fn quotient(
+    graph: &mut Graph,
+    divided: &HashMap<Id, Id>,
+    node: Id,
+    visited: &mut HashMap<Id, Option<Id>>,
+) -> Option<Id> {
     if let Some(&known) = divided.get(&node) {
         return Some(known);
     }
+    if let Some(&known) = visited.get(&node) {
+        return known;
+    }
+    let found = find_quotient(graph, divided, node, visited);
+    visited.insert(node, found);
+    found
+}
+
+/// [`quotient`] of a node that was not met before, by those of its operands.
+fn find_quotient(
+    graph: &mut Graph,
+    divided: &HashMap<Id, Id>,
+    node: Id,
+    visited: &mut HashMap<Id, Option<Id>>,
+) -> Option<Id> {
     match graph.node(node) {
         Node::Mul(a, b) => {
             // What is known may be the opposite of a factor's quotient.
@@ -236,14 +258,14 @@ fn quotient(graph: &mut Graph, divided: &HashMap<Id, Id>, node: Id) -> Option<Id
                     return Some(graph.neg(product));
                 }
             }
-            match quotient(graph, divided, b) {
+            match quotient(graph, divided, b, visited) {
                 Some(b) => Some(graph.product(a, b)),
-                None => quotient(graph, divided, a).map(|a| graph.product(a, b)),
+                None => quotient(graph, divided, a, visited).map(|a| graph.product(a, b)),
             }
         }
-        Node::Unary(Unary::Neg, a) => quotient(graph, divided, a).map(|a| graph.neg(a)),
+        Node::Unary(Unary::Neg, a) => quotient(graph, divided, a, visited).map(|a| graph.neg(a)),
         Node::Add(a, b) => {
-            let (a, b) = (quotient(graph, divided, a)?, quotient(graph, divided, b)?);
+            let (a, b) = (quotient(graph, divided, a, visited)?, quotient(graph, divided, b, visited)?);
             Some(graph.add(a, b))
         }
         _ => None,

@@ -192,6 +192,18 @@ impl Expr {
         Self { kind, span }
     }
 
+    /// Returns how many operations, names and numbers the expression has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let mut open = vec![self];
+        let mut count = 0;
+        while let Some(expr) = open.pop() {
+            count += 1;
+            open.extend(expr.children());
+        }
+        count
+    }
+
     /// The operands, in the order they are written.
     #[must_use]
     pub fn children(&self) -> Vec<&Expr> {

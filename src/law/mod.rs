@@ -86,11 +86,24 @@ pub enum LawError {
     Names { law: String, reason: String },
 }
 
+/// How large a law may be: the operations, names and numbers of its right side, times its free parameters, times these again.
+/// Compilation and every step of a fit take time in proportion, because they need all second derivatives.
+pub const MAX_SIZE: usize = 4_000_000;
+
+/// A text for a message, cut where it is long.
+fn shown(text: &str) -> String {
+    const MOST: usize = 200;
+    if text.len() <= MOST {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(MOST)])
+}
+
 impl Law {
     /// Sorts the names of a typed formula: those with a domain are parameters, those that are columns are
     /// variables, the rest are parameters.
     pub fn from_formula(formula: Formula, columns: &[String]) -> Result<Law, LawError> {
-        let fail = |reason: String| LawError::Names { law: formula.source.clone(), reason };
+        let fail = |reason: String| LawError::Names { law: shown(&formula.source), reason };
         let used = names(&formula.prediction);
         // The response is not a variable of the right side, so its name is free there.
         let (unknowns, response) = (unknowns(&formula.prediction), names(&formula.response));
@@ -137,7 +150,7 @@ impl Law {
                 "every name on the right side is a column, so there is no parameter to fit".to_string(),
             ));
         }
-        Ok(Law {
+        let law = Law {
             name: formula.source.clone(),
             formula: formula.source.clone(),
             response: formula.response,
@@ -147,6 +160,23 @@ impl Law {
             residual: Residual::Linear,
             ordered: Vec::new(),
             citation: None,
+        };
+        match law.too_large() {
+            Some(reason) => Err(LawError::Names { law: shown(&law.formula), reason }),
+            None => Ok(law),
+        }
+    }
+
+    /// Returns why the law is refused where it is larger than [`MAX_SIZE`].
+    fn too_large(&self) -> Option<String> {
+        let (size, n_free) = (self.prediction.size(), self.free_parameters().count());
+        let most = MAX_SIZE / (n_free * n_free).max(1);
+        (size > most).then(|| {
+            format!(
+                "its right side has {size} operations, names and numbers (`with` definitions put in), more than the \
+                 {most} that are fitted with {n_free} free parameters; give some parameters a value, as in \
+                 `where p = 1`, or leave out terms"
+            )
         })
     }
 

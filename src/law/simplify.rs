@@ -6,6 +6,9 @@ use super::derive::Derivatives;
 use super::graph::{Equation, Graph, Id, LN_ZERO, Node, Recipe, Unary, ancestors};
 use super::linear_form::LinearForm;
 
+/// The logarithm of a sum of more exponentials than this is taken as it stands.
+const MOST_EXPONENTIALS: usize = 4096;
+
 impl Graph {
     /// The value of the unknown between two ends where `residual` is zero.
     pub fn root(&mut self, low: Id, high: Id, residual: Id) -> Id {
@@ -236,8 +239,8 @@ impl Graph {
             (_, Node::Add(x, y)) if self.is_one(x) && self.is_exp(y) => self.sigmoid_quotient(a, y),
             (_, Node::Add(x, y)) if self.is_one(y) && self.is_exp(x) => self.sigmoid_quotient(a, x),
             // exp(x)/(exp(x) + exp(y)) is a sigmoid too.
-            (_, Node::Add(x, y)) if self.is_exp(x) && self.is_exp(y) && self.has_exp(a) => {
-                self.shares(a, x, y)
+            (_, Node::Add(x, y)) if self.is_exp(x) && self.is_exp(y) && self.is_exponential_sum(a) => {
+                self.shares(a, x, y, &mut HashMap::new())
             }
             (_, Node::Mul(x, y)) if self.is_exp(x) => {
                 let numerator = self.div(a, x);
@@ -251,32 +254,25 @@ impl Graph {
         }
     }
 
-    /// Whether a node is an exponential, a product with one, or a sum of such.
-    fn has_exp(&self, id: Id) -> bool {
-        match self.node(id) {
-            Node::Unary(Unary::Exp, _) => true,
-            Node::Unary(Unary::Neg, a) => self.has_exp(a),
-            Node::Mul(a, b) => self.is_exp(a) || self.is_exp(b),
-            Node::Add(a, b) | Node::Sub(a, b) => self.has_exp(a) && self.has_exp(b),
-            _ => false,
-        }
-    }
-
-    /// `numerator/(x + y)` of exponentials `x` and `y`, where [`Graph::has_exp`] of the numerator: each of its terms is
+    /// `numerator/(x + y)` of exponentials `x` and `y`, where [`Graph::is_exponential_sum`] of the numerator: each of its terms is
     /// divided by the exponential that leaves it smallest, and multiplied by a sigmoid. Right where exponentials leave
     /// the range of numbers.
-    fn shares(&mut self, numerator: Id, x: Id, y: Id) -> Id {
-        match self.node(numerator) {
+    /// `known` holds the quotients of numerators that were met before.
+    fn shares(&mut self, numerator: Id, x: Id, y: Id, known: &mut HashMap<Id, Id>) -> Id {
+        if let Some(&known) = known.get(&numerator) {
+            return known;
+        }
+        let quotient = match self.node(numerator) {
             Node::Add(a, b) => {
-                let (a, b) = (self.shares(a, x, y), self.shares(b, x, y));
+                let (a, b) = (self.shares(a, x, y, known), self.shares(b, x, y, known));
                 self.add(a, b)
             }
             Node::Sub(a, b) => {
-                let (a, b) = (self.shares(a, x, y), self.shares(b, x, y));
+                let (a, b) = (self.shares(a, x, y, known), self.shares(b, x, y, known));
                 self.sub(a, b)
             }
             Node::Unary(Unary::Neg, a) => {
-                let share = self.shares(a, x, y);
+                let share = self.shares(a, x, y, known);
                 self.neg(share)
             }
             _ => {
@@ -293,7 +289,9 @@ impl Graph {
                 let share = self.unary(Unary::Sigmoid, difference);
                 self.mul(quotient, share)
             }
-        }
+        };
+        known.insert(numerator, quotient);
+        quotient
     }
 
     /// The number of nodes that a node depends on.
@@ -338,10 +336,19 @@ impl Graph {
 
     /// Natural logarithm of a value.
     pub fn ln(&mut self, a: Id) -> Id {
+        self.ln_of(a, &mut HashMap::new())
+    }
+
+    /// [`Graph::ln`]; `known` holds the logarithms of factors that were met before.
+    fn ln_of(&mut self, a: Id, known: &mut HashMap<Id, Id>) -> Id {
+        if let Some(&known) = known.get(&a) {
+            return known;
+        }
         if let Some(sum) = self.log_of_exponentials(a) {
+            known.insert(a, sum);
             return sum;
         }
-        match self.node(a) {
+        let log = match self.node(a) {
             Node::Constant(bits) => self.constant(f64::from_bits(bits).ln()),
             Node::Unary(Unary::Exp, x) => x,
             Node::Unary(Unary::Sigmoid, x) => {
@@ -362,18 +369,20 @@ impl Graph {
                     self.add(log_k, e)
                 }
                 _ if self.known_positive(x) || self.known_positive(y) => {
-                    let (log_x, log_y) = (self.ln(x), self.ln(y));
+                    let (log_x, log_y) = (self.ln_of(x, known), self.ln_of(y, known));
                     self.add(log_x, log_y)
                 }
                 _ => self.intern(Node::Unary(Unary::Ln, a)),
             },
             Node::Div(x, y) if self.known_positive(x) || self.known_positive(y) => {
-                let (log_x, log_y) = (self.ln(x), self.ln(y));
+                let (log_x, log_y) = (self.ln_of(x, known), self.ln_of(y, known));
                 self.sub(log_x, log_y)
             }
             Node::Data(column) => self.data(Recipe::Unary(Unary::Ln, column)),
             _ => self.intern(Node::Unary(Unary::Ln, a)),
-        }
+        };
+        known.insert(a, log);
+        log
     }
 
     /// The stable form of `log(exp(a) + exp(b) + …)`, where every term is an exponential or a positive
@@ -385,6 +394,9 @@ impl Graph {
         let mut terms = Vec::new();
         let mut stack = vec![a];
         while let Some(id) = stack.pop() {
+            if terms.len() > MOST_EXPONENTIALS {
+                return None;
+            }
             match self.node(id) {
                 Node::Add(x, y) => stack.extend([x, y]),
                 Node::Unary(Unary::Exp, x) => terms.push(x),
@@ -470,7 +482,7 @@ impl Graph {
                 return self.intern(Node::Pow(base, exponent));
             }
         }
-        let log = self.ln_base(base);
+        let log = self.ln_base(base, &mut HashMap::new());
         let product = self.mul(exponent, log);
         self.exp(product)
     }
@@ -492,36 +504,29 @@ impl Graph {
         if exponent < 0 { self.div(one, result) } else { result }
     }
 
-    /// Whether the node is positive wherever it is finite.
-    pub fn known_positive(&self, id: Id) -> bool {
-        match self.node(id) {
-            Node::Constant(bits) => f64::from_bits(bits) > 0.0,
-            Node::Unary(Unary::Exp | Unary::Sigmoid, _) => true,
-            Node::Mul(a, b) | Node::Div(a, b) | Node::Add(a, b) => {
-                self.known_positive(a) && self.known_positive(b)
-            }
-            _ => false,
+    /// Logarithm of a power's base; `known` holds those of factors that were met before.
+    fn ln_base(&mut self, base: Id, known: &mut HashMap<Id, Id>) -> Id {
+        if let Some(&known) = known.get(&base) {
+            return known;
         }
-    }
-
-    /// Logarithm of a power's base.
-    fn ln_base(&mut self, base: Id) -> Id {
-        match self.node(base) {
+        let log = match self.node(base) {
             Node::Constant(bits) => {
                 let value = f64::from_bits(bits);
                 self.constant(if value == 0.0 { LN_ZERO } else { value.ln() })
             }
             Node::Unary(Unary::Exp, x) => x,
             Node::Mul(a, b) if self.known_positive(a) || self.known_positive(b) => {
-                let (x, y) = (self.ln_base(a), self.ln_base(b));
+                let (x, y) = (self.ln_base(a, known), self.ln_base(b, known));
                 self.add(x, y)
             }
             Node::Div(a, b) if self.known_positive(a) || self.known_positive(b) => {
-                let (x, y) = (self.ln_base(a), self.ln_base(b));
+                let (x, y) = (self.ln_base(a, known), self.ln_base(b, known));
                 self.sub(x, y)
             }
             _ if self.known_positive(base) => self.ln(base),
             _ => self.unary(Unary::LnBase, base),
-        }
+        };
+        known.insert(base, log);
+        log
     }
 }

@@ -15,6 +15,8 @@
 //! coefficients are −1, 0 or 1, or those times the ratio of two shape parameters that change places (absorption and
 //! elimination: the flip-flop of pharmacokinetics). A symmetry is what then leaves the law's value as it is at many points.
 
+use std::collections::HashSet;
+
 use faer::Mat;
 use faer::linalg::solvers::SolveLstsq;
 
@@ -45,6 +47,10 @@ const WHOLE: f64 = 1e-5;
 /// Laws of more shape parameters than these have fewer kinds of candidates.
 const MOST_FOR_PAIRS: usize = 5;
 const MOST_FOR_EXCHANGES: usize = 12;
+
+/// Values that candidates may take to evaluate, in operations of the formula at all points. Where exchanges combined with
+/// changes of sign would take more, each is tried alone, and of these as many as this allows.
+const MOST_OPERATIONS: usize = 2_000_000;
 
 /// Images of a vector are listed up to here.
 const MOST_IMAGES: usize = 720;
@@ -187,6 +193,8 @@ struct Search<'a> {
     linear: Vec<usize>,
     /// Of one set of parameters, and each of its own.
     points: Vec<Point>,
+    /// [`Search::columns`] at the points.
+    columns: Vec<Vec<f64>>,
     trials: Vec<Point>,
 }
 
@@ -198,7 +206,14 @@ impl<'a> Search<'a> {
             parameters: law.parameters.iter().map(|p| draw(p.domain, draws)).collect(),
         };
         let trials: Vec<Point> = (0..TRIALS).map(|_| point(&mut draws)).collect();
-        let mut search = Search { law, shape: Vec::new(), linear: Vec::new(), points: Vec::new(), trials };
+        let mut search = Search {
+            law,
+            shape: Vec::new(),
+            linear: Vec::new(),
+            points: Vec::new(),
+            columns: Vec::new(),
+            trials,
+        };
         for (i, ..) in law.free_parameters() {
             if search.is_linear_in(i) {
                 search.linear.push(i);
@@ -221,6 +236,9 @@ impl<'a> Search<'a> {
         };
         let best = sets.iter().max_by(|a, b| balance(a).total_cmp(&balance(b))).cloned();
         search.points = best.unwrap_or_default();
+        if let Some(first) = search.points.first() {
+            search.columns = search.columns(&search.points, &first.parameters);
+        }
         search
     }
 
@@ -305,13 +323,17 @@ impl<'a> Search<'a> {
         if shape.len() <= MOST_FOR_PAIRS && signed.len() >= 3 {
             signs.push(signed.clone());
         }
+        let per_candidate = (self.linear.len() + 1) * self.law.prediction.size();
+        let allowed = MOST_OPERATIONS / per_candidate;
+        let combined = places.len() * signs.len() <= allowed;
         let mut candidates = Vec::new();
+        let mut known = HashSet::new();
         for from in &places {
-            for negated in &signs {
+            for negated in signs.iter().filter(|negated| combined || *from == same || negated.is_empty()) {
                 let mut sign = vec![1.0; n];
                 negated.iter().for_each(|&i| sign[i] = -1.0);
                 let candidate = Candidate { from: from.clone(), sign, scaled: None };
-                if (*from != same || !negated.is_empty()) && !candidates.contains(&candidate) {
+                if (*from != same || !negated.is_empty()) && known.insert((from, negated)) {
                     candidates.push(candidate);
                 }
             }
@@ -329,6 +351,7 @@ impl<'a> Search<'a> {
                 }
             }
         }
+        candidates.truncate(allowed);
         candidates
     }
 
@@ -344,15 +367,19 @@ impl<'a> Search<'a> {
         if let Some((scaled, ratio)) = candidate.scaled {
             images[scaled].0[0].ratio = Some(ratio);
         }
+        let m = self.linear.len();
+        if POINTS < FEWEST.max(m + 4) {
+            return None;
+        }
         let before = &self.points.first()?.parameters;
         let mut after: Vec<f64> = images.iter().map(|image| image.value(before)).collect();
         for &i in &self.linear {
             after[i] = before[i];
         }
-        let (old, new) = (self.columns(&self.points, before), self.columns(&self.points, &after));
+        let old = &self.columns;
+        let new = self.columns(&self.points, &after);
         let finite = |k: &usize| old.iter().chain(&new).all(|column| column[*k].is_finite());
         let rows: Vec<usize> = (0..POINTS).filter(finite).collect();
-        let m = self.linear.len();
         if rows.len() < FEWEST.max(m + 4) {
             return None;
         }
@@ -419,10 +446,15 @@ fn term(
 /// Exchanges of parameters under which two terms of a sum, or two factors of a product, become each other.
 fn exchanges(law: &Law, expr: &Expr) -> Vec<Vec<(usize, usize)>> {
     let mut found = Vec::new();
-    let mut open = vec![expr];
-    while let Some(expr) = open.pop() {
-        open.extend(expr.children());
+    let mut known: HashSet<Vec<(usize, usize)>> = HashSet::new();
+    // Each with the chains that it is a link of: their operands have been compared with each other already.
+    let mut open: Vec<(&Expr, &[Chain])> = vec![(expr, &[])];
+    while let Some((expr, of)) = open.pop() {
+        open.extend(expr.children().into_iter().map(|child| (child, links(expr))));
         for chain in [Chain::Sum, Chain::Product, Chain::Extreme] {
+            if of.contains(&chain) {
+                continue;
+            }
             let mut operands = Vec::new();
             collect(expr, chain, &mut operands);
             for (k, a) in operands.iter().enumerate() {
@@ -436,7 +468,7 @@ fn exchanges(law: &Law, expr: &Expr) -> Vec<Vec<(usize, usize)>> {
                         let mut places: Vec<usize> = pairs.iter().flat_map(|&(a, b)| [a, b]).collect();
                         places.sort_unstable();
                         let is_exchange = places.windows(2).all(|two| two[0] != two[1]);
-                        if !pairs.is_empty() && is_exchange && !found.contains(&pairs) {
+                        if !pairs.is_empty() && is_exchange && known.insert(pairs.clone()) {
                             found.push(pairs);
                         }
                     }
@@ -454,6 +486,16 @@ enum Chain {
     Product,
     /// `min` or `max`.
     Extreme,
+}
+
+/// Returns the chains that go on below an expression.
+fn links(expr: &Expr) -> &'static [Chain] {
+    match &expr.kind {
+        ExprKind::Binary(BinaryOp::Add | BinaryOp::Sub, ..) => &[Chain::Sum],
+        ExprKind::Binary(BinaryOp::Mul | BinaryOp::Div, ..) => &[Chain::Product],
+        ExprKind::Negate(_) => &[Chain::Sum, Chain::Product],
+        _ => &[],
+    }
 }
 
 /// The operands of a chain.
