@@ -9,6 +9,7 @@
 //! | [`linear_form`] | exponents multiplied out |
 //! | [`derive`](mod@derive) | exact first and second derivatives |
 //! | `draws` | parameters at which a law is tried before there are data |
+//! | `size` | how much work a law is, before it is compiled |
 //! | `symmetry` | other parameters that give the same curve |
 
 pub mod catalogue;
@@ -17,11 +18,13 @@ mod draws;
 pub mod graph;
 pub mod linear_form;
 mod simplify;
+mod size;
 mod symmetry;
 
 pub use catalogue::{Catalogue, CatalogueError, Citation};
 pub use draws::{Draws, draw};
 pub use graph::{LN_ZERO, Recipe, Unary};
+pub use size::MAX_WORK;
 pub use symmetry::Symmetries;
 
 pub use crate::formula::Domain;
@@ -85,10 +88,6 @@ pub enum LawError {
     #[error("`{law}`: {reason}")]
     Names { law: String, reason: String },
 }
-
-/// How large a law may be: the operations, names and numbers of its right side, times its free parameters, times these again.
-/// Compilation and every step of a fit take time in proportion, because they need all second derivatives.
-pub const MAX_SIZE: usize = 4_000_000;
 
 /// A text for a message, cut where it is long.
 fn shown(text: &str) -> String {
@@ -165,19 +164,6 @@ impl Law {
             Some(reason) => Err(LawError::Names { law: shown(&law.formula), reason }),
             None => Ok(law),
         }
-    }
-
-    /// Returns why the law is refused where it is larger than [`MAX_SIZE`].
-    fn too_large(&self) -> Option<String> {
-        let (size, n_free) = (self.prediction.size(), self.free_parameters().count());
-        let most = MAX_SIZE / (n_free * n_free).max(1);
-        (size > most).then(|| {
-            format!(
-                "its right side has {size} operations, names and numbers (`with` definitions put in), more than the \
-                 {most} that are fitted with {n_free} free parameters; give some parameters a value, as in \
-                 `where p = 1`, or leave out terms"
-            )
-        })
     }
 
     /// A parameter's place.
