@@ -1,9 +1,10 @@
 //! The functions of the language: one table, read by the parser, the evaluator and the listing.
 //!
 //! Each is the standard library's float64 function of that name, except `sigmoid`, which the
-//! standard library lacks. `min` and `max` are `f64::min` and `f64::max`, which pass over a NaN.
+//! standard library lacks, and `min` and `max`, which are [`lanes::min`] and [`lanes::max`]: NaN where an argument is.
 
 use super::suggest::nearest;
+use crate::lanes;
 
 /// What `solve(unknown, low, high, equation)` is called in formulas.
 pub(super) const SOLVE: &str = "solve";
@@ -161,8 +162,8 @@ impl Function {
             return f64::NAN;
         };
         match self {
-            Self::Min => rest.iter().fold(x, |low, &next| low.min(next)),
-            Self::Max => rest.iter().fold(x, |high, &next| high.max(next)),
+            Self::Min => rest.iter().fold(x, |low, &next| lanes::min(low, next)),
+            Self::Max => rest.iter().fold(x, |high, &next| lanes::max(high, next)),
             one => one.of_one(x),
         }
     }
@@ -257,6 +258,7 @@ mod tests {
         assert_eq!(Function::Max.apply(&[1.0, 3.0, 2.0]), 3.0);
         assert_eq!(Function::Min.apply(&[1.0, -3.0, 2.0]), -3.0);
         assert!(Function::Exp.apply(&[]).is_nan());
+        assert!(Function::Min.apply(&[1.0, f64::NAN, 2.0]).is_nan());
     }
 
     #[test]

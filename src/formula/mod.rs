@@ -57,7 +57,7 @@
 //!   so is a domain for a name that the right side lacks or that the left side has.
 //! * Conditions follow SQL's logic of nulls (ISO/IEC 9075-2): what is computed from or compared
 //!   with a null is null, `and` and `or` are three-valued, `is null` never is null. A NaN is not a
-//!   null: it is unequal to everything and neither less nor greater (IEEE 754). Texts are ordered
+//!   null: it is unequal to everything and neither less nor greater (IEEE 754); `min` and `max` of a NaN are NaN. Texts are ordered
 //!   by code point.
 //!
 //! # Equations

@@ -165,6 +165,22 @@ pub trait Lanes:
     }
 }
 
+/// Returns the smaller of two numbers: the second where they are equal, such as zeros of unlike sign, and NaN where either is,
+/// for a missing value must not vanish.
+///
+/// This is the rule for `min` and [`max`] wherever formulas are evaluated: on columns, in compiled programs, and where
+/// constants are folded.
+#[inline(always)]
+pub fn min<L: Lanes>(a: L, b: L) -> L {
+    Lanes::min(a, b)
+}
+
+/// Returns the larger of two numbers, by the rule of [`min`].
+#[inline(always)]
+pub fn max<L: Lanes>(a: L, b: L) -> L {
+    Lanes::max(a, b)
+}
+
 const SIGN: u64 = 1 << 63;
 
 /// `result`, with `f(x)` lane by lane where the mask holds.

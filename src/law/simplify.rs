@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::derive::Derivatives;
 use super::graph::{Equation, Graph, Id, LN_ZERO, Node, Recipe, Unary, ancestors};
 use super::linear_form::LinearForm;
+use crate::lanes;
 
 /// The logarithm of a sum of more exponentials than this is taken as it stands.
 const MOST_EXPONENTIALS: usize = 4096;
@@ -439,7 +440,7 @@ impl Graph {
             return a;
         }
         match (self.as_constant(a), self.as_constant(b)) {
-            (Some(x), Some(y)) => self.constant(if x < y { x } else { y }),
+            (Some(x), Some(y)) => self.constant(lanes::min(x, y)),
             _ => self.intern(Node::Min(a, b)),
         }
     }
@@ -449,7 +450,7 @@ impl Graph {
             return a;
         }
         match (self.as_constant(a), self.as_constant(b)) {
-            (Some(x), Some(y)) => self.constant(if x > y { x } else { y }),
+            (Some(x), Some(y)) => self.constant(lanes::max(x, y)),
             _ => self.intern(Node::Max(a, b)),
         }
     }
