@@ -7,6 +7,7 @@ use crate::compile::{Coordinate, Role};
 use crate::law::{Law, Residual};
 use crate::problem::{Loss, Problem};
 
+use super::agreement_limit;
 use super::boundary::at_edges_of;
 use super::diagnosis::collinearity::collinear;
 use super::diagnosis::identifiability::Identification;
@@ -14,7 +15,7 @@ use super::diagnosis::judge;
 use super::infinity::Escape;
 use super::infinity::{Landscape, landscape};
 use super::models::Models;
-use super::multistart::{Exchange, Member, SearchWorkspace, Searched, agreement_limit, rounds};
+use super::multistart::{Exchange, Member, SearchWorkspace, Searched, rounds};
 use super::newton::{Finished, minimise};
 use super::options::{Asked, FitOptions};
 use super::outcome::{End, Fit, Status};

@@ -3,6 +3,11 @@
 /// Two objectives closer than this, relatively, are the same optimum.
 pub const AGREEMENT: f64 = 1e-6;
 
+/// Objectives up to here are the same optimum as `objective`, to the resolution of `floor`.
+pub fn agreement_limit(objective: f64, floor: f64) -> f64 {
+    objective * (1.0 + AGREEMENT) + 1e3 * floor
+}
+
 /// Which solver searches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -10,8 +10,9 @@ use crate::problem::{LaneData, Problem};
 
 use self::collinearity::{Collinear, MOVES, MOVES_MUCH, few_values, movement, movers, narrow_range};
 use self::identifiability::{Factor, Identification};
+use super::agreement_limit;
 use super::infinity::Escape;
-use super::multistart::{Searched, agreement_limit};
+use super::multistart::Searched;
 use super::newton::Finished;
 use super::outcome::End;
 use super::spare::Estimated;

@@ -12,7 +12,7 @@ use crate::linalg::triangle;
 
 use super::state::Searches;
 use crate::lanes::{is_true, load, truth};
-use crate::optimize::AGREEMENT;
+use crate::optimize::agreement_limit;
 
 /// Optima of one problem that searches have found: for each its place, the objective, gradient and Hessian, one after the
 /// other.
@@ -62,13 +62,16 @@ impl KnownOptima {
         self.found.splice(place..place, optimum.iter().copied());
     }
 
-    /// Makes known what has been noted, as far as it is new and there is room.
-    pub fn publish(&mut self) {
+    /// Makes known what has been noted, as far as it is new and there is room; `floor` is the problem's.
+    pub fn publish(&mut self, floor: f64) {
         let KnownOptima { p, known, numbers, found } = self;
         let width = width(*p);
         for optimum in found.chunks(width) {
             let objective = optimum[*p];
-            let same = |known: &[f64]| (known[*p] - objective).abs() <= AGREEMENT * objective.abs();
+            let same = |known: &[f64]| {
+                let (lower, higher) = (known[*p].min(objective), known[*p].max(objective));
+                higher <= agreement_limit(lower, floor)
+            };
             if known.len() < MOST_BASINS * width && !known.chunks(width).any(same) {
                 known.extend_from_slice(optimum);
             }
@@ -172,7 +175,29 @@ mod tests {
     use crate::problem::{Loss, Part};
     use crate::testing::{Uniform, problem, typed_law};
 
-    use super::{AGREEMENT, KnownOptima};
+    use crate::optimize::AGREEMENT;
+
+    use super::KnownOptima;
+
+    /// Where the fit is exact, objectives are what rounding leaves of them: that they differ does not tell optima apart.
+    #[test]
+    fn optima_within_the_rounding_floor_are_one() {
+        let published = |objectives: [f64; 2], floor: f64| {
+            let mut optima = KnownOptima::default();
+            optima.forget(1);
+            // Place, objective, gradient, Hessian.
+            for (number, objective) in objectives.into_iter().enumerate() {
+                optima.note(number, &[0.0, objective, 0.0, 1.0]);
+            }
+            optima.publish(floor);
+            optima.known.len() / 4
+        };
+        assert_eq!(published([1e-28, 5e-28], 1e-30), 1);
+        assert_eq!(published([5e-28, 1e-28], 1e-30), 1);
+        assert_eq!(published([1e-28, 5e-27], 1e-30), 2);
+        assert_eq!(published([1.0, 1.0 + 0.5 * AGREEMENT], 0.0), 1);
+        assert_eq!(published([1.0, 1.0 + 2.0 * AGREEMENT], 0.0), 2);
+    }
 
     /// Searches on a law with many optima end, abandoned or not, in the optimum that each finds when left alone.
     #[test]
