@@ -6,6 +6,8 @@
 //! a job share, so that laws can be compared replicate by replicate. That order is by the responses first; a law
 //! added to the job changes it only where it brings another response, or where responses are tied. The mapping from
 //! random words to an index is our own, and golden tests hold all of it in place.
+//!
+//! Observations and clusters are counted in 32 bits: a sweep has at most [`MAX_ROWS`](crate::sweep::MAX_ROWS) of either.
 
 use fearless_simd::Level;
 use rand_chacha::ChaCha8Rng;

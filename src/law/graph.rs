@@ -135,7 +135,8 @@ impl Graph {
         if let Some(&id) = self.index.get(&node) {
             return id;
         }
-        let id = Id(self.nodes.len() as u32);
+        // A law of `MAX_WORK` has some million nodes; counting on from zero would give one node the place of another.
+        let id = Id(u32::try_from(self.nodes.len()).expect("fewer than 2^32 nodes"));
         let traits = self.traits_of(node);
         self.traits.push(traits);
         self.nodes.push(node);
