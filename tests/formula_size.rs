@@ -43,12 +43,15 @@ fn chain(prediction: &str, first: &str, depth: usize, next: impl Fn(&str) -> Str
     text
 }
 
+/// A subexpression that contains the one of this name.
+type Next = fn(&str) -> String;
+
 /// Sums, products, powers, extremes and exponentials of a subexpression that stands in each of them twice, in every
 /// place where compilation looks into them: the prediction, exponents, logarithms, quotients.
 fn shared() -> Vec<(String, String)> {
     let first = ["x*c", "x + c", "exp(c*x)", "exp(c*x) + exp(d*x)", "c*x^d + 1"];
     let domains = ["where b > 0", "where b > 0, c > 0", "where c > 0"];
-    let next: [(&str, usize, fn(&str) -> String); 9] = [
+    let next: [(&str, usize, Next); 9] = [
         ("square", 10, |t| format!("{t}*{t} + {t}")),
         ("sum", 13, |t| format!("{t} + {t}")),
         ("difference", 13, |t| format!("{t} - ({t} + 1)")),
