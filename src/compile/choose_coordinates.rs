@@ -6,6 +6,7 @@ use crate::formula::{BinaryOp, Expr, ExprKind, Function, names};
 
 use super::coordinate::{CentringPlan, Coordinate, LARGEST_LOG, Metric, Reference, Role, Scale, ShiftTerm};
 use super::from_syntax::Build;
+use crate::lanes::scalar;
 use crate::law::Law;
 use crate::law::derive::Derivatives;
 use crate::law::graph::ancestors;
@@ -27,7 +28,7 @@ pub fn choose_coordinates(law: &Law) -> Vec<Coordinate> {
             // A range such as [0, 2] of something that is not an exponent stays linear: 0 is inside.
             let log = log && (low > 0.0 || high == f64::INFINITY);
             let (scale, low, high) = if log {
-                (Scale::Log, low.ln(), high.ln().min(LARGEST_LOG))
+                (Scale::Log, scalar::ln(low), scalar::ln(high).min(LARGEST_LOG))
             } else {
                 (Scale::Linear, low, high)
             };

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::formula::{BinaryOp, Expr, ExprKind, Function};
 
 use super::coordinate::{CentringPlan, Coordinate, Scale};
+use crate::lanes::scalar;
 use crate::law::graph::{Graph, Id, Recipe, Unary};
 use crate::law::{Domain, Law};
 
@@ -191,7 +192,7 @@ impl<'a> Build<'a> {
         let a = arguments[0];
         let scaled_log = |g: &mut Graph, base: f64| {
             let log = g.ln(a);
-            let scale = g.constant(1.0 / base.ln());
+            let scale = g.constant(1.0 / scalar::ln(base));
             g.mul(log, scale)
         };
         match function {

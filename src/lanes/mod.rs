@@ -19,6 +19,7 @@ mod pack;
 mod pairs;
 mod pow;
 pub mod root;
+pub mod scalar;
 mod trig;
 mod types;
 

@@ -10,6 +10,8 @@
 
 use std::collections::HashMap;
 
+use crate::lanes::scalar;
+
 /// A node's place in its [`Graph`]; operands always have smaller ids than the nodes that use them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Id(pub u32);
@@ -280,26 +282,23 @@ impl Unary {
     pub fn apply(self, x: f64) -> f64 {
         match self {
             Unary::Neg => -x,
-            Unary::Exp => x.exp(),
-            Unary::Ln => x.ln(),
+            Unary::Exp => scalar::exp(x),
+            Unary::Ln => scalar::ln(x),
             Unary::LnBase => {
                 if x == 0.0 {
                     LN_ZERO
                 } else {
-                    x.ln()
+                    scalar::ln(x)
                 }
             }
             Unary::Sqrt => x.sqrt(),
             Unary::Abs => x.abs(),
-            Unary::Sin => x.sin(),
-            Unary::Cos => x.cos(),
-            Unary::Tan => x.tan(),
-            Unary::Atan => x.atan(),
-            Unary::Tanh => x.tanh(),
-            Unary::Sigmoid => {
-                let e = (-x.abs()).exp();
-                if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
-            }
+            Unary::Sin => scalar::sin(x),
+            Unary::Cos => scalar::cos(x),
+            Unary::Tan => scalar::tan(x),
+            Unary::Atan => scalar::atan(x),
+            Unary::Tanh => scalar::tanh(x),
+            Unary::Sigmoid => scalar::sigmoid(x),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::derive::Derivatives;
 use super::graph::{Equation, Graph, Id, LN_ZERO, Node, Recipe, Unary, ancestors};
 use super::linear_form::LinearForm;
-use crate::lanes;
+use crate::lanes::{self, scalar};
 
 /// The logarithm of a sum of more exponentials than this is taken as it stands.
 const MOST_EXPONENTIALS: usize = 4096;
@@ -311,7 +311,7 @@ impl Graph {
 
     pub fn exp(&mut self, a: Id) -> Id {
         match self.node(a) {
-            Node::Constant(bits) => self.constant(f64::from_bits(bits).exp()),
+            Node::Constant(bits) => self.constant(scalar::exp(f64::from_bits(bits))),
             Node::Unary(Unary::Ln, x) => x,
             _ => {
                 let a = self.cancel_centres(a);
@@ -350,7 +350,7 @@ impl Graph {
             return sum;
         }
         let log = match self.node(a) {
-            Node::Constant(bits) => self.constant(f64::from_bits(bits).ln()),
+            Node::Constant(bits) => self.constant(scalar::ln(f64::from_bits(bits))),
             Node::Unary(Unary::Exp, x) => x,
             Node::Unary(Unary::Sigmoid, x) => {
                 // log σ(x) = −log(1 + exp(−x)): finite where σ underflows.
@@ -362,7 +362,7 @@ impl Graph {
             // log(k·exp(x)) with a constant factor.
             Node::Mul(x, y) => match (self.as_constant(x), self.node(y), self.node(x)) {
                 (Some(k), Node::Unary(Unary::Exp, e), _) if k > 0.0 => {
-                    let log_k = self.constant(k.ln());
+                    let log_k = self.constant(scalar::ln(k));
                     self.add(log_k, e)
                 }
                 (_, _, Node::Unary(Unary::Exp, e)) if self.as_constant(y).is_some_and(|k| k > 0.0) => {
@@ -402,7 +402,7 @@ impl Graph {
                 Node::Add(x, y) => stack.extend([x, y]),
                 Node::Unary(Unary::Exp, x) => terms.push(x),
                 Node::Constant(bits) if f64::from_bits(bits) > 0.0 => {
-                    let log = self.constant(f64::from_bits(bits).ln());
+                    let log = self.constant(scalar::ln(f64::from_bits(bits)));
                     terms.push(log);
                 }
                 _ => return None,
@@ -470,7 +470,7 @@ impl Graph {
     pub fn pow(&mut self, base: Id, exponent: Id) -> Id {
         if let Some(e) = self.as_constant(exponent) {
             if let Some(b) = self.as_constant(base) {
-                return self.constant(b.powf(e));
+                return self.constant(scalar::pow(b, e));
             }
             if e == 0.5 {
                 return self.unary(Unary::Sqrt, base);
@@ -513,7 +513,7 @@ impl Graph {
         let log = match self.node(base) {
             Node::Constant(bits) => {
                 let value = f64::from_bits(bits);
-                self.constant(if value == 0.0 { LN_ZERO } else { value.ln() })
+                self.constant(if value == 0.0 { LN_ZERO } else { scalar::ln(value) })
             }
             Node::Unary(Unary::Exp, x) => x,
             Node::Mul(a, b) if self.known_positive(a) || self.known_positive(b) => {

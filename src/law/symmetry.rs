@@ -22,6 +22,8 @@ use faer::linalg::solvers::SolveLstsq;
 
 use crate::formula::{BinaryOp, Domain, Expr, ExprKind, Function};
 
+use crate::lanes::scalar;
+
 use super::Law;
 use super::draws::{Draws, draw};
 
@@ -202,7 +204,7 @@ impl<'a> Search<'a> {
     fn new(law: &'a Law) -> Search<'a> {
         let mut draws = Draws::new(1);
         let point = |draws: &mut Draws| Point {
-            variables: law.variables.iter().map(|_| (draws.uniform() * 2.0 - 1.0).exp()).collect(),
+            variables: law.variables.iter().map(|_| scalar::exp(draws.uniform() * 2.0 - 1.0)).collect(),
             parameters: law.parameters.iter().map(|p| draw(p.domain, draws)).collect(),
         };
         let trials: Vec<Point> = (0..TRIALS).map(|_| point(&mut draws)).collect();

@@ -6,7 +6,7 @@
 //! formula, evaluated as written in IEEE arithmetic, must be a number, and the compiled law must give the same, with finite
 //! derivatives.
 
-use crate::lanes::{LANES, Pack};
+use crate::lanes::{LANES, Pack, scalar};
 use crate::law::{Draws, Law, Residual, draw};
 use crate::sweep::Sweep;
 
@@ -42,7 +42,7 @@ pub fn without_value(
             let mut all = outputs.chunks_exact(data.n_packs).map(|output| output[i / LANES].0[i % LANES]);
             let value = all.next()?;
             all.all(f64::is_finite).then_some(match model.residual {
-                Residual::Log => value.exp(),
+                Residual::Log => scalar::exp(value),
                 Residual::Linear => value,
             })
         };
