@@ -33,6 +33,9 @@ pub fn canonical(value: f64) -> f64 {
     if value.is_nan() { NAN } else { value }
 }
 
+/// How many observations a sweep may have: fits keep places in a sweep as numbers of 32 bits.
+pub const MAX_ROWS: usize = u32::MAX as usize;
+
 /// Columns of a sweep; `columns[i]` is the i-th.
 #[derive(Debug, Clone, Copy)]
 pub struct SweepColumns<'a> {

@@ -56,3 +56,67 @@ fn a_share_of_replicates_ends_on_the_edge() {
     // Three standard errors of a share of 1,000, and as much for the normal approximation.
     assert!((on_edge - expected).abs() < 0.06, "{on_edge} on the edge, expected {expected}");
 }
+
+/// Replicates of an estimate on an edge do not depend on units: with `x` times 2^k and `y` times 2^m, which rounds nothing, `E`
+/// is 2^m times and `B` 2^(m + k/2) times what it was.
+#[test]
+fn replicates_of_an_estimate_on_the_edge_have_no_units() {
+    let n = 40;
+    let x: Vec<f64> = (0..n).map(|i| 1e3 * 10f64.powf(f64::from(i) / 15.0)).collect();
+    let y: Vec<f64> = (0..n)
+        .zip(&x)
+        .map(|(i, x)| {
+            let t = (f64::from(i) + 1.0) * 0.618_033_988_749_894_9;
+            2.0 - 0.1 * x.powf(-0.5) + 0.05 * (t - t.floor() - 0.5)
+        })
+        .collect();
+    for residual in ["linear", "log"] {
+        let run = |k: i32, m: i32| {
+            let scaled =
+                |values: &[f64], by: i32| values.iter().map(|v| v * 2f64.powi(by)).collect::<Vec<f64>>();
+            let folder = common::Folder::new();
+            folder.write("in.parquet", &[("x", floats(&scaled(&x, k))), ("y", floats(&scaled(&y, m)))]);
+            let law = "y ~ E + B/x^0.5 where E > 0, B > 0";
+            let outcome = fit(
+                &folder.path("in.parquet"),
+                &folder.path("out"),
+                &[
+                    "--law",
+                    law,
+                    "--residual",
+                    residual,
+                    "--loss",
+                    "l2",
+                    "--bootstrap",
+                    "200",
+                    "--keep-replicates",
+                ],
+            );
+            assert_eq!(outcome.status(), "at_bound");
+            let replicates = outcome.replicates.as_ref().expect("replicates");
+            let names = outcome.coefficients.texts("parameter");
+            let unit = |name: &str| 2f64.powi(if name == "B" { m + k / 2 } else { m });
+            let estimates: Vec<Vec<f64>> = replicates
+                .lists("estimates")
+                .iter()
+                .map(|row| row.iter().zip(&names).map(|(v, name)| v / unit(name)).collect())
+                .collect();
+            (estimates, replicates.bools("converged"))
+        };
+        let (estimates, converged) = run(0, 0);
+        assert!(converged.iter().filter(|c| **c).count() >= 195);
+        let free = estimates.iter().filter(|row| row.iter().all(|v| *v > 0.0)).count();
+        assert!(free >= 20, "{free} replicates left the edge");
+        let most: Vec<f64> = (0..2).map(|j| estimates.iter().map(|row| row[j]).fold(0.0, f64::max)).collect();
+        for (k, m) in [(-20, 0), (0, -20), (20, 10), (-10, 30)] {
+            let (others, converged_others) = run(k, m);
+            assert_eq!(converged, converged_others, "{residual} {k} {m}");
+            for (row, other) in estimates.iter().zip(&others) {
+                for j in 0..2 {
+                    let off = (row[j] - other[j]).abs() / most[j];
+                    assert!(off <= 1e-9, "{residual} {k} {m}: {row:?} {other:?}");
+                }
+            }
+        }
+    }
+}

@@ -1,10 +1,13 @@
 //! Chooses the solver's coordinates from the structure of a law: the role of each parameter, its scale, the centring of
 //! logarithms, and its metric.
 
+use std::collections::HashMap;
+
 use crate::formula::{BinaryOp, Expr, ExprKind, Function, names};
 
 use super::coordinate::{CentringPlan, Coordinate, LARGEST_LOG, Metric, Reference, Role, Scale, ShiftTerm};
 use super::from_syntax::Build;
+use crate::lanes::scalar;
 use crate::law::Law;
 use crate::law::derive::Derivatives;
 use crate::law::graph::ancestors;
@@ -26,7 +29,7 @@ pub fn choose_coordinates(law: &Law) -> Vec<Coordinate> {
             // A range such as [0, 2] of something that is not an exponent stays linear: 0 is inside.
             let log = log && (low > 0.0 || high == f64::INFINITY);
             let (scale, low, high) = if log {
-                (Scale::Log, low.ln(), high.ln().min(LARGEST_LOG))
+                (Scale::Log, scalar::ln(low), scalar::ln(high).min(LARGEST_LOG))
             } else {
                 (Scale::Linear, low, high)
             };
@@ -81,17 +84,22 @@ fn roles(law: &Law) -> Vec<Role> {
 
 /// Returns the coordinates that stand under `min`, `max` or `abs`.
 pub fn cornered(graph: &Graph, value: Id) -> Vec<u32> {
-    let has_corner = |id: &Id| {
-        matches!(graph.node(*id), Node::Min(..) | Node::Max(..) | Node::Less(..) | Node::Unary(Unary::Abs, _))
+    let has_corner = |id: Id| {
+        matches!(graph.node(id), Node::Min(..) | Node::Max(..) | Node::Less(..) | Node::Unary(Unary::Abs, _))
     };
-    let corners = ancestors(graph, value).into_iter().filter(has_corner);
-    let mut found: Vec<u32> = corners
-        .flat_map(|corner| ancestors(graph, corner))
-        .filter_map(|id| match graph.node(id) {
-            Node::Coordinate(i) => Some(i),
-            _ => None,
-        })
-        .collect();
+    // Users come after their operands: downward, a node is visited when all that is above it has been.
+    let nodes = ancestors(graph, value);
+    let mut is_under = vec![false; value.index() + 1];
+    let mut found: Vec<u32> = Vec::new();
+    for &id in nodes.iter().rev() {
+        if is_under[id.index()] || has_corner(id) {
+            graph.operands(id).for_each(|operand| is_under[operand.index()] = true);
+        }
+        match graph.node(id) {
+            Node::Coordinate(i) if is_under[id.index()] => found.push(i),
+            _ => {}
+        }
+    }
     found.sort_unstable();
     found.dedup();
     found
@@ -225,7 +233,7 @@ fn shift_at_data_ends(
         Node::Data(column) => {
             matches!(graph.recipes()[column as usize], Recipe::Unary(Unary::Ln | Unary::LnBase, _))
         }
-        _ => !depends_on_data(graph, *factor),
+        _ => !graph.depends_on_data(*factor),
     };
     if form.terms.iter().flat_map(|term| &term.factors).all(is_plain) {
         return None;
@@ -242,7 +250,7 @@ fn shift_at_data_ends(
     if !ends.iter().all(|&end| can_shift(graph, end, coordinates)) {
         return None;
     }
-    let value = match monotonicity(graph, argument, coordinates)? {
+    let value = match Monotonicities::new(graph, coordinates).monotonicity(argument)? {
         Monotonicity::Decreasing => ends[0],
         Monotonicity::Increasing => ends[1],
         Monotonicity::Undetermined => graph.log_add_exp(ends[0], ends[1]),
@@ -267,7 +275,7 @@ fn shift_terms(graph: &Graph, form: &LinearForm, scale: f64, coordinates: &[Coor
     let mut terms = Vec::new();
     for term in &form.terms {
         let (of_data, factors): (Vec<Id>, Vec<Id>) =
-            term.factors.iter().partition(|&&f| depends_on_data(graph, f));
+            term.factors.iter().partition(|&&f| graph.depends_on_data(f));
         let [logarithm] = of_data.as_slice() else { continue };
         if factors.is_empty() || !factors.iter().all(|&f| can_shift(graph, f, coordinates)) {
             continue;
@@ -303,66 +311,84 @@ impl Monotonicity {
     }
 }
 
-/// Returns the monotonicity of a node that depends on data; none where it is not monotone or not known to be.
-fn monotonicity(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<Monotonicity> {
-    let of = |node: Id| monotonicity(graph, node, coordinates);
-    let depends = |node: Id| depends_on_data(graph, node);
-    match graph.node(node) {
-        Node::Data(_) => Some(Monotonicity::Increasing),
-        Node::Unary(Unary::Exp | Unary::Ln | Unary::LnBase | Unary::Sqrt, a) => of(a),
-        Node::Unary(Unary::Neg, a) => of(a).map(Monotonicity::opposite),
-        Node::Add(a, b) | Node::Sub(a, b) => {
-            let second = if matches!(graph.node(node), Node::Sub(..)) {
-                Monotonicity::opposite
-            } else {
-                |c: Monotonicity| c
-            };
-            match (depends(a), depends(b)) {
-                (true, false) => of(a),
-                (false, true) => of(b).map(second),
-                _ => of(a).filter(|c| *c != Monotonicity::Undetermined && of(b).map(second) == Some(*c)),
-            }
-        }
-        Node::Mul(a, b) => {
-            let (data, factor) = if depends(a) { (a, b) } else { (b, a) };
-            match sign(graph, factor, coordinates) {
-                _ if depends(factor) => None,
-                Some(true) => of(data),
-                Some(false) => of(data).map(Monotonicity::opposite),
-                None => of(data).map(|_| Monotonicity::Undetermined),
-            }
-        }
-        _ => None,
-    }
+/// Finds monotonicities and signs of nodes, and remembers them.
+struct Monotonicities<'a> {
+    graph: &'a Graph,
+    coordinates: &'a [Coordinate],
+    monotonicities: HashMap<Id, Option<Monotonicity>>,
+    signs: HashMap<Id, Option<bool>>,
 }
 
-/// Returns whether a node of parameters is never negative (true) or never positive (false); none where it may be
-/// either.
-fn sign(graph: &Graph, node: Id, coordinates: &[Coordinate]) -> Option<bool> {
-    match graph.node(node) {
-        Node::Constant(bits) => Some(f64::from_bits(bits) >= 0.0),
-        Node::Unary(Unary::Exp | Unary::Sigmoid, _) => Some(true),
-        Node::Unary(Unary::Neg, a) => sign(graph, a, coordinates).map(|positive| !positive),
-        Node::Coordinate(i) => {
-            let Coordinate { scale, low, high, .. } = coordinates[i as usize];
-            match scale {
-                Scale::Linear if low >= 0.0 => Some(true),
-                Scale::Linear if high <= 0.0 => Some(false),
-                _ => None,
-            }
-        }
-        Node::Mul(a, b) | Node::Div(a, b) => {
-            Some(sign(graph, a, coordinates)? == sign(graph, b, coordinates)?)
-        }
-        _ => None,
+impl<'a> Monotonicities<'a> {
+    fn new(graph: &'a Graph, coordinates: &'a [Coordinate]) -> Self {
+        Monotonicities { graph, coordinates, monotonicities: HashMap::new(), signs: HashMap::new() }
     }
-}
 
-/// Returns whether a node depends on data or on the unknown of an equation.
-fn depends_on_data(graph: &Graph, node: Id) -> bool {
-    ancestors(graph, node)
-        .into_iter()
-        .any(|id| matches!(graph.node(id), Node::Data(_) | Node::Unknown | Node::Root(_)))
+    /// Returns the monotonicity of a node that depends on data; none where it is not monotone or not known to be.
+    fn monotonicity(&mut self, node: Id) -> Option<Monotonicity> {
+        if let Some(&known) = self.monotonicities.get(&node) {
+            return known;
+        }
+        let graph = self.graph;
+        let found = match graph.node(node) {
+            Node::Data(_) => Some(Monotonicity::Increasing),
+            Node::Unary(Unary::Exp | Unary::Ln | Unary::LnBase | Unary::Sqrt, a) => self.monotonicity(a),
+            Node::Unary(Unary::Neg, a) => self.monotonicity(a).map(Monotonicity::opposite),
+            Node::Add(a, b) | Node::Sub(a, b) => {
+                let second = if matches!(graph.node(node), Node::Sub(..)) {
+                    Monotonicity::opposite
+                } else {
+                    |c: Monotonicity| c
+                };
+                match (graph.depends_on_data(a), graph.depends_on_data(b)) {
+                    (true, false) => self.monotonicity(a),
+                    (false, true) => self.monotonicity(b).map(second),
+                    _ => self.monotonicity(a).filter(|c| {
+                        *c != Monotonicity::Undetermined && self.monotonicity(b).map(second) == Some(*c)
+                    }),
+                }
+            }
+            Node::Mul(a, b) => {
+                let (data, factor) = if graph.depends_on_data(a) { (a, b) } else { (b, a) };
+                if graph.depends_on_data(factor) {
+                    None
+                } else {
+                    match self.sign(factor) {
+                        Some(true) => self.monotonicity(data),
+                        Some(false) => self.monotonicity(data).map(Monotonicity::opposite),
+                        None => self.monotonicity(data).map(|_| Monotonicity::Undetermined),
+                    }
+                }
+            }
+            _ => None,
+        };
+        self.monotonicities.insert(node, found);
+        found
+    }
+
+    /// Returns whether a node of parameters is never negative, or never positive; none where it may be either.
+    fn sign(&mut self, node: Id) -> Option<bool> {
+        if let Some(&known) = self.signs.get(&node) {
+            return known;
+        }
+        let sign = match self.graph.node(node) {
+            Node::Constant(bits) => Some(f64::from_bits(bits) >= 0.0),
+            Node::Unary(Unary::Exp | Unary::Sigmoid, _) => Some(true),
+            Node::Unary(Unary::Neg, a) => self.sign(a).map(|positive| !positive),
+            Node::Coordinate(i) => {
+                let Coordinate { scale, low, high, .. } = self.coordinates[i as usize];
+                match scale {
+                    Scale::Linear if low >= 0.0 => Some(true),
+                    Scale::Linear if high <= 0.0 => Some(false),
+                    _ => None,
+                }
+            }
+            Node::Mul(a, b) | Node::Div(a, b) => self.sign(a).and_then(|a| self.sign(b).map(|b| a == b)),
+            _ => None,
+        };
+        self.signs.insert(node, sign);
+        sign
+    }
 }
 
 /// Returns the terms of an equation that are a product of parameters and one factor of the unknown: coefficient,

@@ -1,8 +1,11 @@
 //! Translates a formula to the expression graph: expressions of data become leaves, everything else nodes.
 
-use crate::formula::{BinaryOp, Expr, ExprKind, Function, names};
+use std::collections::HashMap;
+
+use crate::formula::{BinaryOp, Expr, ExprKind, Function};
 
 use super::coordinate::{CentringPlan, Coordinate, Scale};
+use crate::lanes::scalar;
 use crate::law::graph::{Graph, Id, Recipe, Unary};
 use crate::law::{Domain, Law};
 
@@ -12,11 +15,34 @@ pub struct Build<'a> {
     pub graph: Graph,
     /// The data expressions met so far; `Recipe::Source(i)` is the i-th.
     pub sources: Vec<Expr>,
-    source_texts: Vec<String>,
+    source_numbers: HashMap<String, usize>,
     /// The node that each parameter of the law currently stands for.
     pub parameters: Vec<Id>,
     /// The name of the unknown, inside an equation.
     unknown: Option<String>,
+}
+
+/// What the names in an expression stand for.
+#[derive(Clone, Copy, Default)]
+struct Uses {
+    data: bool,
+    parameters: bool,
+    /// The unknown of the equation that the expression stands in.
+    unknown: bool,
+}
+
+impl Uses {
+    fn or(self, other: Uses) -> Uses {
+        Uses {
+            data: self.data | other.data,
+            parameters: self.parameters | other.parameters,
+            unknown: self.unknown | other.unknown,
+        }
+    }
+
+    fn is_data_alone(&self) -> bool {
+        self.data && !self.parameters && !self.unknown
+    }
 }
 
 impl<'a> Build<'a> {
@@ -36,7 +62,7 @@ impl<'a> Build<'a> {
                 Domain::Range { .. } => graph.constant(f64::NAN),
             })
             .collect();
-        Build { law, graph, sources: Vec::new(), source_texts: Vec::new(), parameters, unknown: None }
+        Build { law, graph, sources: Vec::new(), source_numbers: HashMap::new(), parameters, unknown: None }
     }
 
     /// Declares the free parameters as coordinates, in the order of the law, without transformation.
@@ -89,11 +115,36 @@ impl<'a> Build<'a> {
 
     /// Returns the node of an expression, with parameters as currently declared.
     pub fn expression(&mut self, expr: &Expr) -> Id {
-        let used = names(expr);
-        let is_data =
-            |name: &&str| self.law.parameter(name).is_none() && self.unknown.as_deref() != Some(name);
+        let mut uses = HashMap::new();
+        self.note_uses(expr, None, &mut uses);
+        self.node(expr, &uses)
+    }
+
+    /// Records what the names of an expression, and of everything in it, stand for; `unknown` is that of the equation it stands in.
+    fn note_uses(&self, expr: &Expr, unknown: Option<&str>, noted: &mut HashMap<*const Expr, Uses>) -> Uses {
+        let uses = match &expr.kind {
+            ExprKind::Name(name) if unknown == Some(name) => Uses { unknown: true, ..Uses::default() },
+            ExprKind::Name(name) if self.law.parameter(name).is_some() => {
+                Uses { parameters: true, ..Uses::default() }
+            }
+            ExprKind::Name(_) => Uses { data: true, ..Uses::default() },
+            ExprKind::Solve { unknown: own, low, high, equation } => {
+                let ends = self.note_uses(low, unknown, noted).or(self.note_uses(high, unknown, noted));
+                let equation = self.note_uses(equation, Some(own), noted);
+                ends.or(Uses { unknown: false, ..equation })
+            }
+            _ => {
+                let children = expr.children().into_iter();
+                children.fold(Uses::default(), |uses, child| uses.or(self.note_uses(child, unknown, noted)))
+            }
+        };
+        noted.insert(std::ptr::from_ref(expr), uses);
+        uses
+    }
+
+    fn node(&mut self, expr: &Expr, uses: &HashMap<*const Expr, Uses>) -> Id {
         // An equation of data alone is a data expression too and evaluated once per sweep.
-        if !used.is_empty() && used.iter().all(is_data) {
+        if uses.get(&std::ptr::from_ref(expr)).is_some_and(Uses::is_data_alone) {
             return self.data(expr);
         }
         match &expr.kind {
@@ -104,11 +155,11 @@ impl<'a> Build<'a> {
                 None => self.data(expr),
             },
             ExprKind::Negate(a) => {
-                let a = self.expression(a);
+                let a = self.node(a, uses);
                 self.graph.neg(a)
             }
             ExprKind::Binary(op, a, b) => {
-                let (a, b) = (self.expression(a), self.expression(b));
+                let (a, b) = (self.node(a, uses), self.node(b, uses));
                 match op {
                     BinaryOp::Add => self.graph.add(a, b),
                     BinaryOp::Sub => self.graph.sub(a, b),
@@ -118,13 +169,13 @@ impl<'a> Build<'a> {
                 }
             }
             ExprKind::Call(function, arguments) => {
-                let nodes: Vec<Id> = arguments.iter().map(|a| self.expression(a)).collect();
+                let nodes: Vec<Id> = arguments.iter().map(|a| self.node(a, uses)).collect();
                 self.call(*function, &nodes)
             }
             ExprKind::Solve { unknown, low, high, equation } => {
-                let (low, high) = (self.expression(low), self.expression(high));
+                let (low, high) = (self.node(low, uses), self.node(high, uses));
                 self.unknown = Some(unknown.clone());
-                let residual = self.expression(equation);
+                let residual = self.node(equation, uses);
                 self.unknown = None;
                 self.graph.root(low, high, residual)
             }
@@ -135,15 +186,11 @@ impl<'a> Build<'a> {
 
     /// Returns the leaf of a data expression.
     fn data(&mut self, expr: &Expr) -> Id {
-        let text = expr.to_string();
-        let source = match self.source_texts.iter().position(|t| *t == text) {
-            Some(known) => known,
-            None => {
-                self.source_texts.push(text);
-                self.sources.push(expr.clone());
-                self.sources.len() - 1
-            }
-        };
+        let next = self.sources.len();
+        let source = *self.source_numbers.entry(expr.to_string()).or_insert(next);
+        if source == next {
+            self.sources.push(expr.clone());
+        }
         self.graph.data(Recipe::Source(source as u32))
     }
 
@@ -153,7 +200,7 @@ impl<'a> Build<'a> {
         let a = arguments[0];
         let scaled_log = |g: &mut Graph, base: f64| {
             let log = g.ln(a);
-            let scale = g.constant(1.0 / base.ln());
+            let scale = g.constant(1.0 / scalar::ln(base));
             g.mul(log, scale)
         };
         match function {

@@ -202,7 +202,8 @@ fn searched_second(
     }
     let mut second = pairs(graph, derivatives, argument, n);
     for (.., node) in &mut second {
-        let quotient = quotient(graph, &divided, *node).unwrap_or_else(|| graph.mul(inverse, *node));
+        let quotient = quotient(graph, &divided, *node, &mut HashMap::new())
+            .unwrap_or_else(|| graph.mul(inverse, *node));
         divided.insert(*node, quotient);
         *node = quotient;
     }
@@ -226,10 +227,31 @@ fn pairs(graph: &mut Graph, derivatives: &mut Derivatives, of: Id, n: usize) -> 
 
 /// Returns a node over the prediction, from quotients that exist already: `x·y` over it is `x` times `y` over it.
 /// Products are not rewritten here, because the graph's rewriting would search for those of the prediction again.
-fn quotient(graph: &mut Graph, divided: &HashMap<Id, Id>, node: Id) -> Option<Id> {
+/// `visited` holds the results for nodes that were met before.
+fn quotient(
+    graph: &mut Graph,
+    divided: &HashMap<Id, Id>,
+    node: Id,
+    visited: &mut HashMap<Id, Option<Id>>,
+) -> Option<Id> {
     if let Some(&known) = divided.get(&node) {
         return Some(known);
     }
+    if let Some(&known) = visited.get(&node) {
+        return known;
+    }
+    let found = find_quotient(graph, divided, node, visited);
+    visited.insert(node, found);
+    found
+}
+
+/// [`quotient`] of a node that was not met before, by those of its operands.
+fn find_quotient(
+    graph: &mut Graph,
+    divided: &HashMap<Id, Id>,
+    node: Id,
+    visited: &mut HashMap<Id, Option<Id>>,
+) -> Option<Id> {
     match graph.node(node) {
         Node::Mul(a, b) => {
             // The known quotient may be that of the negative factor.
@@ -240,14 +262,14 @@ fn quotient(graph: &mut Graph, divided: &HashMap<Id, Id>, node: Id) -> Option<Id
                     return Some(graph.neg(product));
                 }
             }
-            match quotient(graph, divided, b) {
+            match quotient(graph, divided, b, visited) {
                 Some(b) => Some(graph.product(a, b)),
-                None => quotient(graph, divided, a).map(|a| graph.product(a, b)),
+                None => quotient(graph, divided, a, visited).map(|a| graph.product(a, b)),
             }
         }
-        Node::Unary(Unary::Neg, a) => quotient(graph, divided, a).map(|a| graph.neg(a)),
+        Node::Unary(Unary::Neg, a) => quotient(graph, divided, a, visited).map(|a| graph.neg(a)),
         Node::Add(a, b) => {
-            let (a, b) = (quotient(graph, divided, a)?, quotient(graph, divided, b)?);
+            let (a, b) = (quotient(graph, divided, a, visited)?, quotient(graph, divided, b, visited)?);
             Some(graph.add(a, b))
         }
         _ => None,

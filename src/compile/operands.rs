@@ -40,7 +40,7 @@ impl<'a> Operands<'a> {
     ///
     /// If there are fewer.
     #[inline(always)]
-    pub fn assert_covers(&self, len: usize) {
+    pub(crate) fn assert_covers(&self, len: usize) {
         assert!(self.packs.len() > self.stride * len.saturating_sub(1), "a block reads beyond its data");
     }
 
@@ -50,10 +50,41 @@ impl<'a> Operands<'a> {
     ///
     /// [`Operands::assert_covers`] must have returned for some `len > k`.
     #[inline(always)]
-    pub unsafe fn get_unchecked<L: Lanes>(&self, token: L::Token, k: usize, lane: usize) -> L {
+    pub(crate) unsafe fn get_unchecked<L: Lanes>(&self, token: L::Token, k: usize, lane: usize) -> L {
         // SAFETY: k·stride is at most (len − 1)·stride, which was found to be inside. Nothing writes to the
         // cell while this reference, which does not leave the function, is alive.
         let pack = unsafe { &*(*self.packs.as_ptr().add(k * self.stride)).as_ptr() };
         L::load(token, &pack.0[lane..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::panic::catch_unwind;
+
+    use super::Operands;
+    use crate::lanes::Pack;
+
+    /// A length is refused unless all packs up to it are there: the last of them, or the one that is read throughout.
+    #[test]
+    fn packs_are_covered_only_where_they_are() {
+        let covers = |n: usize, stride: usize, len: usize| {
+            catch_unwind(|| {
+                let packs = vec![Cell::new(Pack::ZERO); n];
+                Operands { packs: &packs, stride }.assert_covers(len);
+            })
+            .is_ok()
+        };
+        for (n, stride, len, expected) in [
+            (3, 1, 3, true),
+            (3, 1, 4, false),
+            (0, 1, 1, false),
+            (1, 0, 32, true),
+            (0, 0, 1, false),
+            (3, 1, usize::MAX, false),
+        ] {
+            assert_eq!(covers(n, stride, len), expected, "{n} {stride} {len}");
+        }
     }
 }

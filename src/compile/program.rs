@@ -176,9 +176,12 @@ impl<'a> Compiler<'a> {
     /// on there being one.
     pub fn program_with_tail(&self, outputs: &[Id], more: &[Id]) -> Program {
         let order = self.order(outputs);
+        let mut is_output = vec![false; self.graph.count()];
+        outputs.iter().for_each(|id| is_output[id.index()] = true);
+        let is_new = |id: &Id| !is_output[id.index()];
         let tail_order: Vec<Id> =
-            self.order_by(more, |id| self.needs(id).into_iter().filter(|x| !outputs.contains(x)).collect());
-        let tail_order: Vec<Id> = tail_order.into_iter().filter(|x| !outputs.contains(x)).collect();
+            self.order_by(more, |id| self.needs(id).into_iter().filter(is_new).collect());
+        let tail_order: Vec<Id> = tail_order.into_iter().filter(is_new).collect();
         let (parameter, slots) = self.slots(&[order.as_slice(), &tail_order].concat());
 
         let mut emission = Emission {
@@ -192,7 +195,7 @@ impl<'a> Compiler<'a> {
         emission.straight_line(&order, outputs);
         let instructions = std::mem::take(&mut emission.instructions);
         // Only the outputs are still where they were put.
-        for &id in order.iter().filter(|id| !outputs.contains(id)) {
+        for &id in order.iter().filter(|id| is_new(id)) {
             emission.registers[id.index()] = u32::MAX;
         }
         emission.straight_line(&tail_order, more);
@@ -392,10 +395,12 @@ impl Emission<'_> {
         kept.iter().for_each(|id| uses[id.index()] += 1);
 
         let fused = compiler.fusions(order, &uses);
+        let mut is_fused = vec![false; graph.count()];
+        fused.iter().flatten().for_each(|id| is_fused[id.index()] = true);
         let is_instruction = |id: Id| {
             compiler.per_observation[id.index()]
                 && !matches!(graph.node(id), Node::Data(_) | Node::Unknown)
-                && !fused.contains(&Some(id))
+                && !is_fused[id.index()]
         };
 
         // Last use of each node, by position, for the register allocation.

@@ -4,8 +4,10 @@
 // Expected values stand as they were computed, with more digits than a float holds.
 #![allow(clippy::excessive_precision)]
 
-use crate::formula::{Column, Table, evaluate};
+use crate::compile::program::Compiler;
+use crate::formula::{Column, Table, evaluate, parse_expression};
 use crate::lanes::Pack;
+use crate::law::graph::Graph;
 use crate::law::{Law, Residual};
 use crate::problem::{LaneData, Loss, Problem, ProgramWorkspace, outputs_lanes};
 use crate::testing::{Uniform, problem, typed_law};
@@ -40,6 +42,37 @@ fn outputs(problem: &Problem, theta: &[f64]) -> Vec<Vec<f64>> {
         .iter()
         .map(|packs| (0..problem.n()).map(|i| packs[i / 8].0[i % 8]).collect())
         .collect()
+}
+
+/// The rule of `lanes::min` and `lanes::max` holds in the interpreter, in compiled programs and where constants are folded.
+#[test]
+fn extremes_of_a_missing_value_are_missing_everywhere() {
+    let numbers = [f64::NAN, f64::NEG_INFINITY, -1.0, -0.0, 0.0, 1.0, f64::INFINITY];
+    for (a, b) in numbers.into_iter().flat_map(|a| numbers.map(|b| (a, b))) {
+        let mut graph = Graph::default();
+        let (x, y) = (graph.coordinate(0), graph.coordinate(1));
+        let outputs = [graph.min(x, y), graph.max(x, y)];
+        let compiled = Compiler::new(&graph, 2).parameter_program(&outputs).evaluate(&[a, b], &[]);
+        let (x, y) = (graph.constant(a), graph.constant(b));
+        let folded = [graph.min(x, y), graph.max(x, y)].map(|node| graph.as_constant(node).unwrap());
+        for (i, text) in ["min(a, b)", "max(a, b)"].into_iter().enumerate() {
+            let mut table = Table::new(1);
+            table.push_numbers("a", vec![a]);
+            table.push_numbers("b", vec![b]);
+            let Ok(Column::Number { values, .. }) = evaluate(&parse_expression(text).unwrap(), &table) else {
+                panic!("{text} is a number")
+            };
+            // The order of the reals, by `PartialOrd`; of equal numbers the second.
+            let first = if i == 0 { a < b } else { a > b };
+            let expected = if a.is_nan() || first { a } else { b };
+            let is_expected = |x: f64| x.to_bits() == expected.to_bits() || (x.is_nan() && expected.is_nan());
+            assert!(is_expected(values[0]), "{text} of {a:?} and {b:?}: interpreted {:?}", values[0]);
+            assert!(is_expected(compiled[i]), "{text} of {a:?} and {b:?}: compiled {:?}", compiled[i]);
+            // Constants have one zero, whose sign carries no meaning.
+            let same = folded[i] == expected || (folded[i].is_nan() && expected.is_nan());
+            assert!(same, "{text} of {a:?} and {b:?}: folded {:?}", folded[i]);
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The tree that a text becomes, and the few things every reader of it needs.
 
 use super::functions::Function;
+use crate::lanes::scalar;
 
 /// A place in the source text, as byte offsets.
 pub type Span = std::ops::Range<usize>;
@@ -99,7 +100,7 @@ impl BinaryOp {
         }
     }
 
-    /// The operation in float64: one IEEE operation, or `f64::powf`.
+    /// The operation in float64: one IEEE operation, or [`scalar::pow`].
     #[must_use]
     #[inline]
     pub fn apply(self, a: f64, b: f64) -> f64 {
@@ -108,7 +109,7 @@ impl BinaryOp {
             Self::Sub => a - b,
             Self::Mul => a * b,
             Self::Div => a / b,
-            Self::Pow => a.powf(b),
+            Self::Pow => scalar::pow(a, b),
         }
     }
 }
@@ -194,6 +195,18 @@ impl Expr {
     #[must_use]
     pub fn new(kind: ExprKind, span: Span) -> Self {
         Self { kind, span }
+    }
+
+    /// Returns how many operations, names and numbers the expression has.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let mut open = vec![self];
+        let mut count = 0;
+        while let Some(expr) = open.pop() {
+            count += 1;
+            open.extend(expr.children());
+        }
+        count
     }
 
     /// The operands, in the order they are written.

@@ -13,6 +13,7 @@ use super::columns::{Column, Columns};
 use super::error::TypeError;
 use super::functions::Function;
 use super::solve::roots;
+use crate::lanes::scalar;
 
 /// Evaluates an expression for every row.
 ///
@@ -212,7 +213,7 @@ impl<'a> Batch<'a> {
             BinaryOp::Sub => self.zip(a, b, |a, b| a - b),
             BinaryOp::Mul => self.zip(a, b, |a, b| a * b),
             BinaryOp::Div => self.zip(a, b, |a, b| a / b),
-            BinaryOp::Pow => self.zip(a, b, f64::powf),
+            BinaryOp::Pow => self.zip(a, b, scalar::pow),
         };
         Ok(Value::Number(numbers, valid))
     }

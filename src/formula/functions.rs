@@ -1,9 +1,10 @@
 //! The functions of the language: one table, read by the parser, the evaluator and the listing.
 //!
-//! Each is the standard library's float64 function of that name, except `sigmoid`, which the
-//! standard library lacks. `min` and `max` are `f64::min` and `f64::max`, which pass over a NaN.
+//! Each is the function of that name in [`scalar`], which has the same bits on every machine and in compiled programs. `min`
+//! and `max` are [`lanes::min`] and [`lanes::max`]: NaN where an argument is.
 
 use super::suggest::nearest;
+use crate::lanes::{self, scalar};
 
 /// What `solve(unknown, low, high, equation)` is called in formulas.
 pub(super) const SOLVE: &str = "solve";
@@ -161,8 +162,8 @@ impl Function {
             return f64::NAN;
         };
         match self {
-            Self::Min => rest.iter().fold(x, |low, &next| low.min(next)),
-            Self::Max => rest.iter().fold(x, |high, &next| high.max(next)),
+            Self::Min => rest.iter().fold(x, |low, &next| lanes::min(low, next)),
+            Self::Max => rest.iter().fold(x, |high, &next| lanes::max(high, next)),
             one => one.of_one(x),
         }
     }
@@ -172,31 +173,21 @@ impl Function {
     #[inline]
     pub fn of_one(self, x: f64) -> f64 {
         match self {
-            Self::Exp => x.exp(),
-            Self::Log => x.ln(),
-            Self::Log10 => x.log10(),
-            Self::Log2 => x.log2(),
+            Self::Exp => scalar::exp(x),
+            Self::Log => scalar::ln(x),
+            Self::Log10 => scalar::log10(x),
+            Self::Log2 => scalar::log2(x),
             Self::Sqrt => x.sqrt(),
             Self::Abs => x.abs(),
-            Self::Sin => x.sin(),
-            Self::Cos => x.cos(),
-            Self::Tan => x.tan(),
-            Self::Atan => x.atan(),
-            Self::Tanh => x.tanh(),
-            Self::Sigmoid => sigmoid(x),
+            Self::Sin => scalar::sin(x),
+            Self::Cos => scalar::cos(x),
+            Self::Tan => scalar::tan(x),
+            Self::Atan => scalar::atan(x),
+            Self::Tanh => scalar::tanh(x),
+            Self::Sigmoid => scalar::sigmoid(x),
             Self::Min | Self::Max => x,
         }
     }
-}
-
-/// The logistic function.
-///
-/// The exponential is always of a non-positive number: it cannot overflow, and the lower tail
-/// keeps its relative accuracy down to the smallest subnormal.
-#[must_use]
-pub fn sigmoid(x: f64) -> f64 {
-    let small = (-x.abs()).exp();
-    if x >= 0.0 { 1.0 / (1.0 + small) } else { small / (1.0 + small) }
 }
 
 /// What to tell someone who called a function that does not exist.
@@ -236,27 +227,28 @@ mod tests {
 
     #[test]
     fn sigmoid_keeps_both_tails() {
-        assert_eq!(sigmoid(0.0), 0.5);
+        assert_eq!(scalar::sigmoid(0.0), 0.5);
         // 1/(1+exp(40)) and 1/(1+exp(-1)) in 40-digit decimal arithmetic.
         let lower = 4.248_354_255_291_589e-18;
-        assert!((sigmoid(-40.0) / lower - 1.0).abs() < 1e-15);
-        assert!((sigmoid(1.0) - 0.731_058_578_630_004_9).abs() < 1e-16);
-        assert_eq!(sigmoid(800.0), 1.0);
-        assert_eq!(sigmoid(-800.0), 0.0);
-        assert!(sigmoid(-740.0) > 0.0);
-        assert_eq!(sigmoid(f64::INFINITY), 1.0);
-        assert_eq!(sigmoid(f64::NEG_INFINITY), 0.0);
-        assert!(sigmoid(f64::NAN).is_nan());
+        assert!((scalar::sigmoid(-40.0) / lower - 1.0).abs() < 1e-15);
+        assert!((scalar::sigmoid(1.0) - 0.731_058_578_630_004_9).abs() < 1e-16);
+        assert_eq!(scalar::sigmoid(800.0), 1.0);
+        assert_eq!(scalar::sigmoid(-800.0), 0.0);
+        assert!(scalar::sigmoid(-740.0) > 0.0);
+        assert_eq!(scalar::sigmoid(f64::INFINITY), 1.0);
+        assert_eq!(scalar::sigmoid(f64::NEG_INFINITY), 0.0);
+        assert!(scalar::sigmoid(f64::NAN).is_nan());
     }
 
     #[test]
-    fn values_are_the_standard_library_s() {
+    fn whole_values_are_exact() {
         assert_eq!(Function::Log.apply(&[std::f64::consts::E]), 1.0);
         assert_eq!(Function::Log2.apply(&[8.0]), 3.0);
         assert_eq!(Function::Log10.apply(&[1000.0]), 3.0);
         assert_eq!(Function::Max.apply(&[1.0, 3.0, 2.0]), 3.0);
         assert_eq!(Function::Min.apply(&[1.0, -3.0, 2.0]), -3.0);
         assert!(Function::Exp.apply(&[]).is_nan());
+        assert!(Function::Min.apply(&[1.0, f64::NAN, 2.0]).is_nan());
     }
 
     #[test]

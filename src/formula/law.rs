@@ -118,7 +118,7 @@ fn definition(i: &mut Input<'_>) -> Parsed<(Definition, Option<usize>)> {
         return Fault::cut("expected `=`: a definition is written `name = expression`", here(i));
     }
     let node = node(i)?;
-    let nodes = count(&node.expr);
+    let nodes = node.expr.size();
     let more = accept(i, &TokenKind::Comma).is_some();
     if !more && next(i).is_some() {
         return Fault::cut("expected an operator, `,` or `where`", here(i));
@@ -126,16 +126,6 @@ fn definition(i: &mut Input<'_>) -> Parsed<(Definition, Option<usize>)> {
     let left = more.then(|| i.input.len());
     let definition = Definition { name, span, node, nodes };
     Ok((definition, left))
-}
-
-fn count(expr: &Expr) -> usize {
-    let mut open = vec![expr];
-    let mut count = 0;
-    while let Some(expr) = open.pop() {
-        count += 1;
-        open.extend(expr.children());
-    }
-    count
 }
 
 /// Notes the first use of each plain name, by the definition that uses it.

@@ -57,7 +57,7 @@
 //!   so is a domain for a name that the right side lacks or that the left side has.
 //! * Conditions follow SQL's logic of nulls (ISO/IEC 9075-2): what is computed from or compared
 //!   with a null is null, `and` and `or` are three-valued, `is null` never is null. A NaN is not a
-//!   null: it is unequal to everything and neither less nor greater (IEEE 754). Texts are ordered
+//!   null: it is unequal to everything and neither less nor greater (IEEE 754); `min` and `max` of a NaN are NaN. Texts are ordered
 //!   by code point.
 //!
 //! # Equations
@@ -99,7 +99,7 @@ pub use check::{check, check_condition, check_number};
 pub use columns::{Column, Columns, Table, Type};
 pub use error::{FormulaError, TypeError};
 pub use evaluate::evaluate;
-pub use functions::{Arity, Entry, Function, reference, sigmoid};
+pub use functions::{Arity, Entry, Function, reference};
 pub use node::{MAX_HEIGHT, MAX_NODES};
 pub use stream::MAX_NESTING;
 pub use suggest::nearest;

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 use crate::compile::Scale;
 use crate::lanes::{LANES, Pack};
+use crate::law::Residual;
 use crate::optimize::{
     Choice, Ending, Expansion, FirstStep, Fit, Linearization, Models, SearchSettings, Task, TaskKind,
     Workspace, agreement_limit, at_edges, minimise, settings,
@@ -175,19 +176,68 @@ fn replicate_problem<'a>(models: &Models, fit: &'a Fit) -> (Cow<'a, Problem>, Co
         return (Cow::Borrowed(&fit.problem), Cow::Borrowed(theta));
     }
     let problem = Problem::new(models.full().clone(), fit.problem.observations.clone(), fit.problem.loss);
-    let response = &problem.observations.response;
-    let size = response.iter().map(|y| y.abs()).sum::<f64>() / response.len().max(1) as f64;
     let natural: Vec<f64> = problem.model.coordinates.iter().map(|c| fit.natural[c.parameter]).collect();
     let mut start = problem.coordinates(&natural);
-    for (theta, coordinate) in start.iter_mut().zip(&problem.model.coordinates) {
-        if fit.edges.contains(&coordinate.parameter) {
-            *theta = match coordinate.scale {
-                Scale::Log => (1e-3 * size.max(f64::MIN_POSITIVE)).ln(),
-                Scale::Linear => 1e-2,
-            };
+    let edges = (0..problem.p()).filter(|&i| fit.edges.contains(&problem.model.coordinates[i].parameter));
+    leave_edges(&problem, &edges.collect::<Vec<usize>>(), &mut start);
+    (Cow::Owned(problem), Cow::Owned(start))
+}
+
+/// The effect of a parameter that replicates begin with off its edge: the root mean square of `∂ T(prediction) / ∂ coordinate`
+/// times the distance from the edge (for a logarithm, times one), as a share of the size of the response.
+const EDGE_EFFECT: f64 = 1e-3;
+
+/// Where no such effect is found, a coordinate with two ends begins at this share of the distance between them, and one with
+/// none at this value, which suits an exponent.
+const EDGE_DISTANCE: f64 = 1e-2;
+
+/// Evaluations to look for the effect with. The first few suffice where the prediction is linear in the parameter.
+const MOST_EDGE_STEPS: usize = 100;
+
+/// The largest step of a logarithm towards the effect while it is too small to be a number: a thousandfold.
+const BLIND_STEP: f64 = 7.0;
+
+/// Moves coordinates off their edges to where they have [`EDGE_EFFECT`]. Measured in effects, the distance does not depend on
+/// the units of response and variables.
+fn leave_edges(problem: &Problem, edges: &[usize], theta: &mut [f64]) {
+    let data = LaneData::spread(problem, &problem.observations.weight);
+    let size = match problem.model.residual {
+        Residual::Log => 1.0,
+        Residual::Linear => root_mean_square(problem.target.iter().copied()),
+    };
+    let effect = |theta: &[f64], i: usize| {
+        let rows = Linearization::at(problem, &data, theta);
+        root_mean_square((0..problem.n()).map(|k| rows.jacobian[k * rows.p + i])) / size
+    };
+    for &i in edges {
+        let coordinate = &problem.model.coordinates[i];
+        match coordinate.scale {
+            Scale::Log => {
+                // From far below, where the effect is in proportion to a power of the parameter.
+                for _ in 0..MOST_EDGE_STEPS {
+                    let effect = effect(theta, i);
+                    let is_known = effect.is_finite() && effect > f64::MIN_POSITIVE;
+                    let step = if is_known { (EDGE_EFFECT / effect).ln() } else { BLIND_STEP };
+                    theta[i] = (theta[i] + step).min(coordinate.high);
+                    if step.abs() <= 1e-12 * theta[i].abs().max(1.0) {
+                        break;
+                    }
+                }
+            }
+            Scale::Linear => {
+                let width = if coordinate.high.is_finite() { coordinate.high - theta[i] } else { 1.0 };
+                let slope = effect(theta, i);
+                let step = EDGE_EFFECT / slope;
+                let is_known = slope.is_finite() && step.is_finite() && step < width;
+                theta[i] += if is_known { step } else { EDGE_DISTANCE * width };
+            }
         }
     }
-    (Cow::Owned(problem), Cow::Owned(start))
+}
+
+fn root_mean_square(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let n = values.len().max(1) as f64;
+    (values.map(|x| x * x).sum::<f64>() / n).sqrt()
 }
 
 /// The decrease of an amplitude's logarithm, a factor of a million, from which the amplitude may tend to zero.

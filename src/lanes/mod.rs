@@ -19,6 +19,7 @@ mod pack;
 mod pairs;
 mod pow;
 pub mod root;
+pub mod scalar;
 mod trig;
 mod types;
 
@@ -163,6 +164,22 @@ pub trait Lanes:
         let magnitude = self.to_bits() & self.fill_bits(!SIGN);
         Self::from_bits(magnitude | (sign.to_bits() & self.fill_bits(SIGN)))
     }
+}
+
+/// Returns the smaller of two numbers: the second where they are equal, such as zeros of unlike sign, and NaN where either is,
+/// for a missing value must not vanish.
+///
+/// This is the rule for `min` and [`max`] wherever formulas are evaluated: on columns, in compiled programs, and where
+/// constants are folded.
+#[inline(always)]
+pub fn min<L: Lanes>(a: L, b: L) -> L {
+    Lanes::min(a, b)
+}
+
+/// Returns the larger of two numbers, by the rule of [`min`].
+#[inline(always)]
+pub fn max<L: Lanes>(a: L, b: L) -> L {
+    Lanes::max(a, b)
 }
 
 const SIGN: u64 = 1 << 63;

@@ -292,3 +292,50 @@ fn timings() {
     }
     for_all!(time);
 }
+
+/// One number has the bits that a vector's lane has: `scalar` is what data and constants go through, vectors what programs do.
+#[test]
+fn scalars_have_the_bits_of_lanes() {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    for _ in 0..2_000 {
+        let (x, y) = (random(&mut rng), random(&mut rng));
+        let vectors = fearless_simd::dispatch!(fearless_simd::Level::new(), simd => {
+            let splat = |x: f64| <fearless_simd::f64x8<_> as Lanes>::splat(simd, x);
+            [
+                super::exp(splat(x)),
+                super::ln(splat(x)),
+                super::log2(splat(x)),
+                super::log10(splat(x)),
+                super::pow(splat(x), splat(y)),
+                super::sin(splat(x)),
+                super::cos(splat(x)),
+                super::tan(splat(x)),
+                super::atan(splat(x)),
+                super::tanh(splat(x)),
+                super::sigmoid(splat(x)),
+            ]
+            .map(|vector| {
+                let mut lanes = [0.0; 8];
+                Lanes::store(vector, &mut lanes);
+                lanes[3]
+            })
+        });
+        let scalars = [
+            scalar::exp(x),
+            scalar::ln(x),
+            scalar::log2(x),
+            scalar::log10(x),
+            scalar::pow(x, y),
+            scalar::sin(x),
+            scalar::cos(x),
+            scalar::tan(x),
+            scalar::atan(x),
+            scalar::tanh(x),
+            scalar::sigmoid(x),
+        ];
+        for (vector, scalar) in vectors.into_iter().zip(scalars) {
+            let same = vector.to_bits() == scalar.to_bits() || (vector.is_nan() && scalar.is_nan());
+            assert!(same, "{x:?} {y:?}: {vectors:?} {scalars:?}");
+        }
+    }
+}

@@ -153,7 +153,7 @@ impl Entry {
         if parameters.is_empty() || self.variables.is_empty() {
             return Err(fail("a law needs at least one parameter and one variable".to_string()));
         }
-        Ok(Law {
+        let law = Law {
             name: self.name,
             formula: self.formula,
             response: formula.response,
@@ -163,6 +163,10 @@ impl Entry {
             residual: self.residual.unwrap_or(Residual::Linear),
             ordered: self.ordered,
             citation: self.source,
-        })
+        };
+        match law.too_large() {
+            Some(reason) => Err(fail(reason)),
+            None => Ok(law),
+        }
     }
 }

@@ -10,6 +10,8 @@
 
 use std::collections::HashMap;
 
+use crate::lanes::scalar;
+
 /// The place of a node in its [`Graph`]; operands have smaller ids than the nodes that use them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Id(pub u32);
@@ -102,10 +104,21 @@ pub enum Recipe {
     Greatest(u32),
 }
 
+/// What constructors and readers ask of a node again and again. It is worked out once per node, from that of the operands:
+/// to look for it below a node would visit a shared operand once per path, and paths can double with every level.
+#[derive(Clone, Copy, Debug)]
+struct Traits {
+    is_positive: bool,
+    is_exponential_sum: bool,
+    depends_on_data: bool,
+}
+
 /// An expression graph with its index.
 #[derive(Clone, Default, Debug)]
 pub struct Graph {
     nodes: Vec<Node>,
+    /// One per node.
+    traits: Vec<Traits>,
     pub(super) index: HashMap<Node, Id>,
     recipes: Vec<Recipe>,
     pub(super) equations: Vec<Equation>,
@@ -126,15 +139,58 @@ impl Graph {
         if let Some(&id) = self.index.get(&node) {
             return id;
         }
-        let id = Id(self.nodes.len() as u32);
+        // A law of `MAX_WORK` has some million nodes; counting on from zero would give one node the place of another.
+        let id = Id(u32::try_from(self.nodes.len()).expect("fewer than 2^32 nodes"));
+        let traits = self.traits_of(node);
+        self.traits.push(traits);
         self.nodes.push(node);
         self.index.insert(node, id);
         id
     }
 
+    fn traits_of(&self, node: Node) -> Traits {
+        let of = |id: Id| self.traits[id.index()];
+        let is_exp = |id: Id| matches!(self.node(id), Node::Unary(Unary::Exp, _));
+        let is_positive = match node {
+            Node::Constant(bits) => f64::from_bits(bits) > 0.0,
+            Node::Unary(Unary::Exp | Unary::Sigmoid, _) => true,
+            Node::Mul(a, b) | Node::Div(a, b) | Node::Add(a, b) => of(a).is_positive && of(b).is_positive,
+            _ => false,
+        };
+        let is_exponential_sum = match node {
+            Node::Unary(Unary::Exp, _) => true,
+            Node::Unary(Unary::Neg, a) => of(a).is_exponential_sum,
+            Node::Mul(a, b) => is_exp(a) || is_exp(b),
+            Node::Add(a, b) | Node::Sub(a, b) => of(a).is_exponential_sum && of(b).is_exponential_sum,
+            _ => false,
+        };
+        let depends_on_data = matches!(node, Node::Data(_) | Node::Unknown | Node::Root(_))
+            || self.operands_of(node).any(|operand| of(operand).depends_on_data);
+        Traits { is_positive, is_exponential_sum, depends_on_data }
+    }
+
+    /// Whether the node is positive wherever it is finite.
+    pub fn known_positive(&self, id: Id) -> bool {
+        self.traits[id.index()].is_positive
+    }
+
+    /// Whether a node is an exponential, a product with one, or a sum of such.
+    pub(super) fn is_exponential_sum(&self, id: Id) -> bool {
+        self.traits[id.index()].is_exponential_sum
+    }
+
+    /// Whether a node has a value per observation. Equations and their roots count as if they had.
+    pub fn depends_on_data(&self, id: Id) -> bool {
+        self.traits[id.index()].depends_on_data
+    }
+
     /// Returns the operands of a node, in order.
     pub fn operands(&self, id: Id) -> impl Iterator<Item = Id> + use<> {
-        let (a, b, c) = match self.node(id) {
+        self.operands_of(self.node(id))
+    }
+
+    fn operands_of(&self, node: Node) -> impl Iterator<Item = Id> + use<> {
+        let (a, b, c) = match node {
             Node::Constant(_) | Node::Data(_) | Node::Centre(_) | Node::Coordinate(_) | Node::Unknown => {
                 (None, None, None)
             }
@@ -227,26 +283,23 @@ impl Unary {
     pub fn apply(self, x: f64) -> f64 {
         match self {
             Unary::Neg => -x,
-            Unary::Exp => x.exp(),
-            Unary::Ln => x.ln(),
+            Unary::Exp => scalar::exp(x),
+            Unary::Ln => scalar::ln(x),
             Unary::LnBase => {
                 if x == 0.0 {
                     LN_ZERO
                 } else {
-                    x.ln()
+                    scalar::ln(x)
                 }
             }
             Unary::Sqrt => x.sqrt(),
             Unary::Abs => x.abs(),
-            Unary::Sin => x.sin(),
-            Unary::Cos => x.cos(),
-            Unary::Tan => x.tan(),
-            Unary::Atan => x.atan(),
-            Unary::Tanh => x.tanh(),
-            Unary::Sigmoid => {
-                let e = (-x.abs()).exp();
-                if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
-            }
+            Unary::Sin => scalar::sin(x),
+            Unary::Cos => scalar::cos(x),
+            Unary::Tan => scalar::tan(x),
+            Unary::Atan => scalar::atan(x),
+            Unary::Tanh => scalar::tanh(x),
+            Unary::Sigmoid => scalar::sigmoid(x),
         }
     }
 }

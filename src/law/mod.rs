@@ -8,10 +8,9 @@
 //! | `simplify` | the graph's constructors, which simplify as they build |
 //! | [`linear_form`] | exponents expanded to sums of monomials |
 //! | [`derive`](mod@derive) | exact first and second derivatives |
-//! | `draws` | parameters at which a law is evaluated before there are data |
-//! | `symmetry` | transformations of the parameters that leave the prediction unchanged |
-//!
-//! The folder knows nothing of data, of solver coordinates, or of fits.
+//! | `draws` | parameters at which a law is tried before there are data |
+//! | `size` | how much work a law is, before it is compiled |
+//! | `symmetry` | other parameters that give the same curve |
 
 pub mod catalogue;
 #[doc(hidden)]
@@ -22,11 +21,13 @@ pub mod graph;
 #[doc(hidden)]
 pub mod linear_form;
 mod simplify;
+mod size;
 mod symmetry;
 
 pub use catalogue::{Catalogue, Citation};
 pub use draws::{Draws, draw};
 pub use graph::{LN_ZERO, Recipe, Unary};
+pub use size::MAX_WORK;
 pub use symmetry::Symmetries;
 
 use crate::error::Error;
@@ -87,6 +88,15 @@ pub struct Law {
     pub citation: Option<Citation>,
 }
 
+/// Returns a text for a message, truncated where it is long.
+fn shown(text: &str) -> String {
+    const MOST: usize = 200;
+    if text.len() <= MOST {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(MOST)])
+}
+
 impl Law {
     /// Sorts the names of a typed formula: those with a domain are parameters, those that are columns are variables,
     /// the rest are parameters.
@@ -96,7 +106,7 @@ impl Law {
     /// If no name is a variable or none a parameter, if a domain is not used, if an unknown of `solve` is a column, or
     /// if a name without domain is one edit away from a column.
     pub fn from_formula(formula: Formula, columns: &[String]) -> Result<Law, Error> {
-        let fail = |reason: String| Error::Law { law: formula.source.clone(), reason };
+        let fail = |reason: String| Error::Law { law: shown(&formula.source), reason };
         let used = names(&formula.prediction);
         // The response is no variable of the right side, so its name may be used there.
         let (unknowns, response) = (unknowns(&formula.prediction), names(&formula.response));
@@ -143,7 +153,7 @@ impl Law {
                 "every name on the right side is a column, so there is no parameter to fit".to_string(),
             ));
         }
-        Ok(Law {
+        let law = Law {
             name: formula.source.clone(),
             formula: formula.source.clone(),
             response: formula.response,
@@ -153,7 +163,11 @@ impl Law {
             residual: Residual::Linear,
             ordered: Vec::new(),
             citation: None,
-        })
+        };
+        match law.too_large() {
+            Some(reason) => Err(Error::Law { law: shown(&law.formula), reason }),
+            None => Ok(law),
+        }
     }
 
     /// Returns the index of a parameter.

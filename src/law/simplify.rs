@@ -5,6 +5,10 @@ use std::collections::HashMap;
 use super::derive::Derivatives;
 use super::graph::{Equation, Graph, Id, LN_ZERO, Node, Recipe, Unary, ancestors};
 use super::linear_form::LinearForm;
+use crate::lanes::{self, scalar};
+
+/// The logarithm of a sum of more exponentials than this is taken as it stands.
+const MOST_EXPONENTIALS: usize = 4096;
 
 impl Graph {
     /// Returns the value of the unknown between two ends at which `residual` is zero.
@@ -241,8 +245,8 @@ impl Graph {
             (_, Node::Add(x, y)) if self.is_one(x) && self.is_exp(y) => self.sigmoid_quotient(a, y),
             (_, Node::Add(x, y)) if self.is_one(y) && self.is_exp(x) => self.sigmoid_quotient(a, x),
             // exp(x)/(exp(x) + exp(y)) is a sigmoid too.
-            (_, Node::Add(x, y)) if self.is_exp(x) && self.is_exp(y) && self.has_exp(a) => {
-                self.shares(a, x, y)
+            (_, Node::Add(x, y)) if self.is_exp(x) && self.is_exp(y) && self.is_exponential_sum(a) => {
+                self.shares(a, x, y, &mut HashMap::new())
             }
             (_, Node::Mul(x, y)) if self.is_exp(x) => {
                 let numerator = self.div(a, x);
@@ -256,32 +260,25 @@ impl Graph {
         }
     }
 
-    /// Returns whether a node is an exponential, a product with one, or a sum of such.
-    fn has_exp(&self, id: Id) -> bool {
-        match self.node(id) {
-            Node::Unary(Unary::Exp, _) => true,
-            Node::Unary(Unary::Neg, a) => self.has_exp(a),
-            Node::Mul(a, b) => self.is_exp(a) || self.is_exp(b),
-            Node::Add(a, b) | Node::Sub(a, b) => self.has_exp(a) && self.has_exp(b),
-            _ => false,
-        }
-    }
-
-    /// Returns `numerator/(x + y)` for exponentials `x` and `y`, where [`Graph::has_exp`] holds of the numerator: each
+    /// Returns `numerator/(x + y)` for exponentials `x` and `y`, where [`Graph::is_exponential_sum`] holds of the numerator: each
     /// of its terms is divided by the exponential that leaves it smallest, and multiplied by a sigmoid. The result is
     /// accurate where exponentials leave the range of float64.
-    fn shares(&mut self, numerator: Id, x: Id, y: Id) -> Id {
-        match self.node(numerator) {
+    /// `known` holds the quotients of numerators that were met before.
+    fn shares(&mut self, numerator: Id, x: Id, y: Id, known: &mut HashMap<Id, Id>) -> Id {
+        if let Some(&known) = known.get(&numerator) {
+            return known;
+        }
+        let quotient = match self.node(numerator) {
             Node::Add(a, b) => {
-                let (a, b) = (self.shares(a, x, y), self.shares(b, x, y));
+                let (a, b) = (self.shares(a, x, y, known), self.shares(b, x, y, known));
                 self.add(a, b)
             }
             Node::Sub(a, b) => {
-                let (a, b) = (self.shares(a, x, y), self.shares(b, x, y));
+                let (a, b) = (self.shares(a, x, y, known), self.shares(b, x, y, known));
                 self.sub(a, b)
             }
             Node::Unary(Unary::Neg, a) => {
-                let share = self.shares(a, x, y);
+                let share = self.shares(a, x, y, known);
                 self.neg(share)
             }
             _ => {
@@ -298,7 +295,9 @@ impl Graph {
                 let share = self.unary(Unary::Sigmoid, difference);
                 self.mul(quotient, share)
             }
-        }
+        };
+        known.insert(numerator, quotient);
+        quotient
     }
 
     /// Returns the number of nodes on which a node depends.
@@ -318,7 +317,7 @@ impl Graph {
     /// Returns `exp(a)`.
     pub fn exp(&mut self, a: Id) -> Id {
         match self.node(a) {
-            Node::Constant(bits) => self.constant(f64::from_bits(bits).exp()),
+            Node::Constant(bits) => self.constant(scalar::exp(f64::from_bits(bits))),
             Node::Unary(Unary::Ln, x) => x,
             _ => {
                 let a = self.cancel_centres(a);
@@ -344,11 +343,20 @@ impl Graph {
 
     /// Returns the natural logarithm of a node.
     pub fn ln(&mut self, a: Id) -> Id {
+        self.ln_of(a, &mut HashMap::new())
+    }
+
+    /// [`Graph::ln`]; `known` holds the logarithms of factors that were met before.
+    fn ln_of(&mut self, a: Id, known: &mut HashMap<Id, Id>) -> Id {
+        if let Some(&known) = known.get(&a) {
+            return known;
+        }
         if let Some(sum) = self.log_of_exponentials(a) {
+            known.insert(a, sum);
             return sum;
         }
-        match self.node(a) {
-            Node::Constant(bits) => self.constant(f64::from_bits(bits).ln()),
+        let log = match self.node(a) {
+            Node::Constant(bits) => self.constant(scalar::ln(f64::from_bits(bits))),
             Node::Unary(Unary::Exp, x) => x,
             Node::Unary(Unary::Sigmoid, x) => {
                 // log σ(x) = −log(1 + exp(−x)): finite where σ underflows.
@@ -360,7 +368,7 @@ impl Graph {
             // log(k·exp(x)) with a constant factor.
             Node::Mul(x, y) => match (self.as_constant(x), self.node(y), self.node(x)) {
                 (Some(k), Node::Unary(Unary::Exp, e), _) if k > 0.0 => {
-                    let log_k = self.constant(k.ln());
+                    let log_k = self.constant(scalar::ln(k));
                     self.add(log_k, e)
                 }
                 (_, _, Node::Unary(Unary::Exp, e)) if self.as_constant(y).is_some_and(|k| k > 0.0) => {
@@ -368,18 +376,20 @@ impl Graph {
                     self.add(log_k, e)
                 }
                 _ if self.known_positive(x) || self.known_positive(y) => {
-                    let (log_x, log_y) = (self.ln(x), self.ln(y));
+                    let (log_x, log_y) = (self.ln_of(x, known), self.ln_of(y, known));
                     self.add(log_x, log_y)
                 }
                 _ => self.intern(Node::Unary(Unary::Ln, a)),
             },
             Node::Div(x, y) if self.known_positive(x) || self.known_positive(y) => {
-                let (log_x, log_y) = (self.ln(x), self.ln(y));
+                let (log_x, log_y) = (self.ln_of(x, known), self.ln_of(y, known));
                 self.sub(log_x, log_y)
             }
             Node::Data(column) => self.data(Recipe::Unary(Unary::Ln, column)),
             _ => self.intern(Node::Unary(Unary::Ln, a)),
-        }
+        };
+        known.insert(a, log);
+        log
     }
 
     /// Returns the stable form of `log(exp(a) + exp(b) + …)`, where every term is an exponential or a positive constant
@@ -391,11 +401,14 @@ impl Graph {
         let mut terms = Vec::new();
         let mut stack = vec![a];
         while let Some(id) = stack.pop() {
+            if terms.len() > MOST_EXPONENTIALS {
+                return None;
+            }
             match self.node(id) {
                 Node::Add(x, y) => stack.extend([x, y]),
                 Node::Unary(Unary::Exp, x) => terms.push(x),
                 Node::Constant(bits) if f64::from_bits(bits) > 0.0 => {
-                    let log = self.constant(f64::from_bits(bits).ln());
+                    let log = self.constant(scalar::ln(f64::from_bits(bits)));
                     terms.push(log);
                 }
                 _ => return None,
@@ -436,7 +449,7 @@ impl Graph {
             return a;
         }
         match (self.as_constant(a), self.as_constant(b)) {
-            (Some(x), Some(y)) => self.constant(if x < y { x } else { y }),
+            (Some(x), Some(y)) => self.constant(lanes::min(x, y)),
             _ => self.intern(Node::Min(a, b)),
         }
     }
@@ -447,7 +460,7 @@ impl Graph {
             return a;
         }
         match (self.as_constant(a), self.as_constant(b)) {
-            (Some(x), Some(y)) => self.constant(if x > y { x } else { y }),
+            (Some(x), Some(y)) => self.constant(lanes::max(x, y)),
             _ => self.intern(Node::Max(a, b)),
         }
     }
@@ -468,7 +481,7 @@ impl Graph {
     pub fn pow(&mut self, base: Id, exponent: Id) -> Id {
         if let Some(e) = self.as_constant(exponent) {
             if let Some(b) = self.as_constant(base) {
-                return self.constant(b.powf(e));
+                return self.constant(scalar::pow(b, e));
             }
             if e == 0.5 {
                 return self.unary(Unary::Sqrt, base);
@@ -481,7 +494,7 @@ impl Graph {
                 return self.intern(Node::Pow(base, exponent));
             }
         }
-        let log = self.ln_base(base);
+        let log = self.ln_base(base, &mut HashMap::new());
         let product = self.mul(exponent, log);
         self.exp(product)
     }
@@ -503,36 +516,29 @@ impl Graph {
         if exponent < 0 { self.div(one, result) } else { result }
     }
 
-    /// Returns whether the node is positive wherever it is finite.
-    pub fn known_positive(&self, id: Id) -> bool {
-        match self.node(id) {
-            Node::Constant(bits) => f64::from_bits(bits) > 0.0,
-            Node::Unary(Unary::Exp | Unary::Sigmoid, _) => true,
-            Node::Mul(a, b) | Node::Div(a, b) | Node::Add(a, b) => {
-                self.known_positive(a) && self.known_positive(b)
-            }
-            _ => false,
+    /// Returns the logarithm of a power's base; `known` holds those of factors that were met before.
+    fn ln_base(&mut self, base: Id, known: &mut HashMap<Id, Id>) -> Id {
+        if let Some(&known) = known.get(&base) {
+            return known;
         }
-    }
-
-    /// Returns the logarithm of a power's base.
-    fn ln_base(&mut self, base: Id) -> Id {
-        match self.node(base) {
+        let log = match self.node(base) {
             Node::Constant(bits) => {
                 let value = f64::from_bits(bits);
-                self.constant(if value == 0.0 { LN_ZERO } else { value.ln() })
+                self.constant(if value == 0.0 { LN_ZERO } else { scalar::ln(value) })
             }
             Node::Unary(Unary::Exp, x) => x,
             Node::Mul(a, b) if self.known_positive(a) || self.known_positive(b) => {
-                let (x, y) = (self.ln_base(a), self.ln_base(b));
+                let (x, y) = (self.ln_base(a, known), self.ln_base(b, known));
                 self.add(x, y)
             }
             Node::Div(a, b) if self.known_positive(a) || self.known_positive(b) => {
-                let (x, y) = (self.ln_base(a), self.ln_base(b));
+                let (x, y) = (self.ln_base(a, known), self.ln_base(b, known));
                 self.sub(x, y)
             }
             _ if self.known_positive(base) => self.ln(base),
             _ => self.unary(Unary::LnBase, base),
-        }
+        };
+        known.insert(base, log);
+        log
     }
 }

@@ -16,10 +16,14 @@
 //! and elimination: the flip-flop of pharmacokinetics). A symmetry must then leave the value of the law unchanged at
 //! many points.
 
+use std::collections::HashSet;
+
 use faer::Mat;
 
 use crate::formula::{BinaryOp, Domain, Expr, ExprKind, Function};
 use crate::linalg::least_squares;
+
+use crate::lanes::scalar;
 
 use super::Law;
 use super::draws::{Draws, draw};
@@ -50,6 +54,10 @@ const MAX_SHAPES_FOR_PAIRS: usize = 5;
 
 /// The largest number of shape parameters for which all single exchanges are tried.
 const MAX_SHAPES_FOR_EXCHANGES: usize = 12;
+
+/// Values that candidates may take to evaluate, in operations of the formula at all points. Where exchanges combined with
+/// changes of sign would take more, each is tried alone, and of these as many as this allows.
+const MAX_OPERATIONS: usize = 2_000_000;
 
 /// The largest number of equivalent vectors that are listed.
 const MAX_IMAGES: usize = 720;
@@ -197,6 +205,8 @@ struct SymmetrySearch<'a> {
     linear: Vec<usize>,
     /// Points with a common parameter vector.
     points: Vec<Point>,
+    /// [`SymmetrySearch::columns`] at the points.
+    columns: Vec<Vec<f64>>,
     /// Points with a parameter vector each.
     trials: Vec<Point>,
 }
@@ -205,12 +215,18 @@ impl<'a> SymmetrySearch<'a> {
     fn new(law: &'a Law) -> SymmetrySearch<'a> {
         let mut draws = Draws::new(1);
         let point = |draws: &mut Draws| Point {
-            variables: law.variables.iter().map(|_| (draws.uniform() * 2.0 - 1.0).exp()).collect(),
+            variables: law.variables.iter().map(|_| scalar::exp(draws.uniform() * 2.0 - 1.0)).collect(),
             parameters: law.parameters.iter().map(|p| draw(p.domain, draws)).collect(),
         };
         let trials: Vec<Point> = (0..TRIALS).map(|_| point(&mut draws)).collect();
-        let mut search =
-            SymmetrySearch { law, shape: Vec::new(), linear: Vec::new(), points: Vec::new(), trials };
+        let mut search = SymmetrySearch {
+            law,
+            shape: Vec::new(),
+            linear: Vec::new(),
+            points: Vec::new(),
+            columns: Vec::new(),
+            trials,
+        };
         for (i, ..) in law.free_parameters() {
             if search.is_linear_in(i) {
                 search.linear.push(i);
@@ -233,6 +249,9 @@ impl<'a> SymmetrySearch<'a> {
         };
         let best = sets.iter().max_by(|a, b| balance(a).total_cmp(&balance(b))).cloned();
         search.points = best.unwrap_or_default();
+        if let Some(first) = search.points.first() {
+            search.columns = search.columns(&search.points, &first.parameters);
+        }
         search
     }
 
@@ -318,13 +337,17 @@ impl<'a> SymmetrySearch<'a> {
         if shape.len() <= MAX_SHAPES_FOR_PAIRS && signed.len() >= 3 {
             signs.push(signed.clone());
         }
+        let per_candidate = (self.linear.len() + 1) * self.law.prediction.size();
+        let allowed = MAX_OPERATIONS / per_candidate;
+        let combined = places.len() * signs.len() <= allowed;
         let mut candidates = Vec::new();
+        let mut known = HashSet::new();
         for from in &places {
-            for negated in &signs {
+            for negated in signs.iter().filter(|negated| combined || *from == same || negated.is_empty()) {
                 let mut sign = vec![1.0; n];
                 negated.iter().for_each(|&i| sign[i] = -1.0);
                 let candidate = Candidate { from: from.clone(), sign, scaled: None };
-                if (*from != same || !negated.is_empty()) && !candidates.contains(&candidate) {
+                if (*from != same || !negated.is_empty()) && known.insert((from, negated)) {
                     candidates.push(candidate);
                 }
             }
@@ -342,6 +365,7 @@ impl<'a> SymmetrySearch<'a> {
                 }
             }
         }
+        candidates.truncate(allowed);
         candidates
     }
 
@@ -359,12 +383,17 @@ impl<'a> SymmetrySearch<'a> {
         if let Some((scaled, ratio)) = candidate.scaled {
             images[scaled].0[0].ratio = Some(ratio);
         }
+        let m = self.linear.len();
+        if POINTS < MIN_POINTS.max(m + 4) {
+            return None;
+        }
         let before = &self.points.first()?.parameters;
         let mut after: Vec<f64> = images.iter().map(|image| image.value(before)).collect();
         for &i in &self.linear {
             after[i] = before[i];
         }
-        let (old, new) = (self.columns(&self.points, before), self.columns(&self.points, &after));
+        let old = &self.columns;
+        let new = self.columns(&self.points, &after);
         let finite = |k: &usize| old.iter().chain(&new).all(|column| column[*k].is_finite());
         let rows: Vec<usize> = (0..POINTS).filter(finite).collect();
         let m = self.linear.len();
@@ -437,10 +466,15 @@ fn term(
 /// Returns exchanges of parameters under which two terms of a sum, or two factors of a product, become each other.
 fn exchanges(law: &Law, expr: &Expr) -> Vec<Vec<(usize, usize)>> {
     let mut found = Vec::new();
-    let mut open = vec![expr];
-    while let Some(expr) = open.pop() {
-        open.extend(expr.children());
+    let mut known: HashSet<Vec<(usize, usize)>> = HashSet::new();
+    // Each with the chains that it is a link of: their operands have been compared with each other already.
+    let mut open: Vec<(&Expr, &[Chain])> = vec![(expr, &[])];
+    while let Some((expr, of)) = open.pop() {
+        open.extend(expr.children().into_iter().map(|child| (child, links(expr))));
         for chain in [Chain::Sum, Chain::Product, Chain::Extreme] {
+            if of.contains(&chain) {
+                continue;
+            }
             let mut operands = Vec::new();
             collect(expr, chain, &mut operands);
             for (k, a) in operands.iter().enumerate() {
@@ -454,7 +488,7 @@ fn exchanges(law: &Law, expr: &Expr) -> Vec<Vec<(usize, usize)>> {
                         let mut places: Vec<usize> = pairs.iter().flat_map(|&(a, b)| [a, b]).collect();
                         places.sort_unstable();
                         let is_exchange = places.windows(2).all(|two| two[0] != two[1]);
-                        if !pairs.is_empty() && is_exchange && !found.contains(&pairs) {
+                        if !pairs.is_empty() && is_exchange && known.insert(pairs.clone()) {
                             found.push(pairs);
                         }
                     }
@@ -472,6 +506,16 @@ enum Chain {
     Product,
     /// `min` or `max`.
     Extreme,
+}
+
+/// Returns the chains that go on below an expression.
+fn links(expr: &Expr) -> &'static [Chain] {
+    match &expr.kind {
+        ExprKind::Binary(BinaryOp::Add | BinaryOp::Sub, ..) => &[Chain::Sum],
+        ExprKind::Binary(BinaryOp::Mul | BinaryOp::Div, ..) => &[Chain::Product],
+        ExprKind::Negate(_) => &[Chain::Sum, Chain::Product],
+        _ => &[],
+    }
 }
 
 /// Collects the operands of a chain.

@@ -7,6 +7,7 @@ use crate::compile::{Coordinate, Role};
 use crate::law::{Law, Residual};
 use crate::problem::{Loss, Problem};
 
+use super::agreement_limit;
 use super::boundary::at_edges_of;
 use super::diagnosis::collinearity::collinear;
 use super::diagnosis::diagnose;
@@ -14,7 +15,7 @@ use super::diagnosis::identifiability::Identification;
 use super::infinity::Divergence;
 use super::infinity::{LimitBehaviour, limit_behaviour};
 use super::models::Models;
-use super::multistart::{Exchange, Multistart, PendingFit, SearchWorkspace, agreement_limit, rounds};
+use super::multistart::{Exchange, Multistart, PendingFit, SearchWorkspace, rounds};
 use super::newton::{Finished, minimise};
 use super::options::{Asked, FitOptions};
 use super::outcome::{End, Fit, Status};

@@ -3,6 +3,12 @@
 /// The largest relative difference of two objectives that count as the same optimum.
 pub const AGREEMENT: f64 = 1e-6;
 
+/// Returns the largest objective that counts as the same optimum as `objective`; `floor` is the resolution of the
+/// objective.
+pub fn agreement_limit(objective: f64, floor: f64) -> f64 {
+    objective * (1.0 + AGREEMENT) + 1e3 * floor
+}
+
 /// The solver that makes the searches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -3,8 +3,8 @@
 use crate::law::Symmetries;
 use crate::problem::{LaneData, Problem};
 
+use super::agreement_limit;
 use super::models::Models;
-use super::multistart::agreement_limit;
 use super::newton::{Finished, minimise};
 use crate::problem::Linearization;
 

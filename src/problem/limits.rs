@@ -5,7 +5,7 @@
 //! limit. Whether the law has a value at a row is tested: at parameters drawn from their domains the formula, evaluated
 //! as written in IEEE arithmetic, must be finite, and the compiled law must agree with it and have finite derivatives.
 
-use crate::lanes::{LANES, Pack};
+use crate::lanes::{LANES, Pack, scalar};
 use crate::law::{Draws, Law, Residual, draw};
 use crate::sweep::Sweep;
 
@@ -43,7 +43,7 @@ pub fn without_value(
             let mut all = outputs.chunks_exact(data.n_packs).map(|output| output[i / LANES].0[i % LANES]);
             let value = all.next()?;
             all.all(f64::is_finite).then_some(match model.residual {
-                Residual::Log => value.exp(),
+                Residual::Log => scalar::exp(value),
                 Residual::Linear => value,
             })
         };

@@ -3,7 +3,7 @@
 //! All equal `u²/2` near 0. To add a loss: a variant here, its arm in each method, its normalising constant in
 //! `infer::likelihood`, and a line in the test below.
 
-use crate::lanes::{self, Lanes};
+use crate::lanes::{self, Lanes, scalar};
 
 /// A loss ρ(u); `delta` is in units of u = residual/σ.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,7 +92,7 @@ impl Loss {
                 }
             }
             Loss::SoftL1 { delta } => 1.0 / (1.0 + level / (delta * delta)),
-            Loss::Cauchy { delta } => (-2.0 * level / (delta * delta)).exp(),
+            Loss::Cauchy { delta } => scalar::exp(-2.0 * level / (delta * delta)),
         };
         if weight.is_finite() { weight.clamp(1e-8, 1.0) } else { 1.0 }
     }

@@ -53,6 +53,7 @@ use std::sync::Arc;
 use fearless_simd::Level;
 
 use crate::compile::{Coordinate, Metric, Model, Scale};
+use crate::lanes::scalar;
 use crate::law::{Law, Residual};
 use crate::sweep::Sweep;
 
@@ -159,7 +160,7 @@ impl Problem {
         observations.columns_into(model, held, columns, means);
         target.clone_from(&observations.response);
         if model.residual == Residual::Log {
-            target.iter_mut().for_each(|y| *y = y.ln());
+            target.iter_mut().for_each(|y| *y = scalar::ln(*y));
         }
         let scale = |i: usize| 1.0 / observations.sigma_at(i);
         let n = target.len();
@@ -347,7 +348,7 @@ impl Problem {
             *value = match coordinate.scale {
                 Scale::Linear => value.clamp(coordinate.low, coordinate.high),
                 // Zero has no logarithm; a term of 1e-300 is as small as none.
-                Scale::Log => value.max(1e-300).ln(),
+                Scale::Log => scalar::ln(value.max(1e-300)),
             };
         }
     }
@@ -357,7 +358,7 @@ impl Problem {
         for (i, coordinate) in self.model.coordinates.iter().enumerate() {
             match coordinate.scale {
                 Scale::Log => theta[i] = (theta[i] - shifts[i]).clamp(coordinate.low, coordinate.high),
-                Scale::Linear if shifts[i] != 0.0 => theta[i] *= (-shifts[i]).exp(),
+                Scale::Linear if shifts[i] != 0.0 => theta[i] *= scalar::exp(-shifts[i]),
                 Scale::Linear => {}
             }
         }

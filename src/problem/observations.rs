@@ -3,7 +3,7 @@
 use crate::compile::Model;
 use crate::formula::{Column, Expr, ExprKind, Table, evaluate};
 use crate::law::{Law, Recipe, Residual, Unary};
-use crate::sweep::{Sweep, is_null};
+use crate::sweep::{MAX_ROWS, Sweep, is_null};
 
 use super::ColumnSet;
 use super::column_set::{encode_infinity, is_encoded_infinity};
@@ -55,9 +55,28 @@ pub struct Binder {
     means: Vec<f64>,
 }
 
+/// Returns the number of a sweep's rows in 32 bits, as all fits count them from here on.
+///
+/// # Panics
+///
+/// If there are more than [`MAX_ROWS`].
+fn n_rows(len: usize) -> u32 {
+    match u32::try_from(len) {
+        Ok(n) => n,
+        Err(_) => panic!(
+            "a sweep has {len} rows, and at most {MAX_ROWS} are fitted as one; give more columns to --by, or leave \
+             rows out with --where"
+        ),
+    }
+}
+
 impl Observations {
-    /// Sets the observations to the usable rows of a sweep. Returns the rejected rows, and those usable rows at which
-    /// something that the law reads is infinite, each with a reason.
+    /// Sorts a sweep's rows into usable ones, in place of those that were there, and rejected ones. With them the rows, among
+    /// the usable ones, at which something that the law reads is infinite: what, in words.
+    ///
+    /// # Panics
+    ///
+    /// If the sweep has more than [`MAX_ROWS`].
     pub fn bind(
         &mut self,
         law: &Law,
@@ -69,10 +88,10 @@ impl Observations {
         let Observations { response, weight, sigma, cluster, rows, sources, distinct_from_last } = self;
         let mut rejections = Vec::new();
         rows.clear();
-        for row in 0..sweep.len() {
-            match unusable(binding, sweep, row) {
-                Some(reason) => rejections.push(Rejection { row: row as u32, reason }),
-                None => rows.push(row as u32),
+        for row in 0..n_rows(sweep.len()) {
+            match unusable(binding, sweep, row as usize) {
+                Some(reason) => rejections.push(Rejection { row, reason }),
+                None => rows.push(row),
             }
         }
 
@@ -381,5 +400,23 @@ impl Expressions<'_> {
             Ok(Column::Number { values: found, .. }) => values.extend(found),
             _ => values.extend(std::iter::repeat_n(f64::NAN, rows.len())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::n_rows;
+    use crate::sweep::MAX_ROWS;
+
+    #[test]
+    fn as_many_rows_as_32_bits_count_are_taken() {
+        assert_eq!(n_rows(0), 0);
+        assert_eq!(n_rows(MAX_ROWS), u32::MAX);
+    }
+
+    #[test]
+    #[should_panic(expected = "a sweep has 4294967296 rows, and at most 4294967295 are fitted as one")]
+    fn more_rows_are_refused() {
+        n_rows(MAX_ROWS + 1);
     }
 }

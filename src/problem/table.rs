@@ -79,9 +79,12 @@ impl RowTable {
         }
     }
 
-    /// Writes the first observations of each part, and their weights, to its lane. Returns the number written, at most
-    /// the length of the shortest part; it is 0 where loading value by value is faster. `packs` are those of each
-    /// value, in the order of the table.
+    /// Writes the first observations of each part, and their weights, into its lane; how many is told: as all parts have, or
+    /// none where that is less work value by value. `packs` are those of each value, in the order of the table.
+    ///
+    /// # Panics
+    ///
+    /// If a part has a row that the table has not, or `packs` or `weight` are shorter than the parts.
     pub fn load<'p>(
         &self,
         level: Level,
@@ -93,6 +96,7 @@ impl RowTable {
         if let (Some(avx512), Some(any)) = (level.as_avx512(), parts.iter().flatten().next())
             && let Some(shortest) = parts.iter().flatten().map(|part| part.rows.len()).min()
             && parts.iter().flatten().count() >= MIN_LANES
+            && self.n > 0
         {
             let n = shortest / QUAD * QUAD;
             let taken = (0..LANES).fold(0, |taken, lane| taken | u8::from(parts[lane].is_some()) << lane);
@@ -187,10 +191,35 @@ fearless_simd::kernel!(
 mod tests {
     use std::sync::Arc;
 
-    use super::{QUAD, RowTable};
+    use fearless_simd::Level;
+
+    use super::{QUAD, RowTable, has_shuffles};
+    use crate::lanes::{LANES, Pack};
     use crate::law::Residual;
-    use crate::problem::{Loss, Problem};
+    use crate::problem::{Loss, Part, Problem};
     use crate::testing::{problem, typed_law};
+
+    /// Rows beyond the table are refused before any is read. (Without AVX-512 no table is read at all.)
+    #[test]
+    fn rows_beyond_the_table_are_refused() {
+        let law = typed_law("y ~ a*exp(-b*x)", &["y", "x"]);
+        let column: Vec<f64> = (1..=30).map(f64::from).collect();
+        let (_, problem) = problem(&law, Residual::Linear, Loss::L2, &[("y", column.clone()), ("x", column)]);
+        let mut table = RowTable::default();
+        table.fill(&problem);
+        let load = |table: &RowTable, last: u32| {
+            let (rows, weight) = ([0, 1, 2, last], [1.0; 4]);
+            let mut packs = vec![vec![Pack::ZERO; 4]; 2];
+            let parts = [Some(Part::new(&rows, &weight)); LANES];
+            let values = packs.iter_mut().map(Vec::as_mut_slice);
+            table.load(Level::new(), parts, values, &mut [Pack::ZERO; 4])
+        };
+        let loaded = if has_shuffles(Level::new()) { 4 } else { 0 };
+        assert_eq!(load(&table, 29), loaded);
+        let beyond = std::panic::catch_unwind(|| load(&table, 30));
+        assert!(beyond.is_err() || loaded == 0);
+        assert_eq!(load(&RowTable::default(), 0), 0);
+    }
 
     /// Rows hold the right values for four and five values per observation, with and without σ, after a larger table.
     #[test]

@@ -25,6 +25,14 @@ const MOST_STEPS: usize = 400;
 /// A root that moves less than this power of two of its bracket stands still.
 const STANDS_STILL: i32 = -240;
 
+/// Returns what `choose` makes of numbers one after the other; NaN where one of them is.
+fn extreme(x: &[BigFloat], choose: fn(&BigFloat, &BigFloat) -> BigFloat) -> BigFloat {
+    if x.iter().any(BigFloat::is_nan) {
+        return BigFloat::nan(None);
+    }
+    x.iter().cloned().reduce(|a, b| choose(&a, &b)).unwrap_or_else(|| BigFloat::nan(None))
+}
+
 pub fn number(x: f64) -> BigFloat {
     BigFloat::from_f64(x, BITS)
 }
@@ -361,8 +369,8 @@ impl<'a> At<'a> {
                 let small = self.exp(&first.neg());
                 div(&number(1.0), &add(&number(1.0), &small))
             }
-            Function::Min => x.iter().fold(first.clone(), |least, next| least.min(next)),
-            Function::Max => x.iter().fold(first.clone(), |most, next| most.max(next)),
+            Function::Min => extreme(x, BigFloat::min),
+            Function::Max => extreme(x, BigFloat::max),
         }
     }
 

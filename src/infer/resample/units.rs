@@ -1,4 +1,6 @@
 //! Drawing observations, or whole clusters, with replacement: a replicate is the sweep under other weights.
+//!
+//! Both are counted in 32 bits: a sweep has at most [`MAX_ROWS`](crate::sweep::MAX_ROWS) of either.
 
 use fearless_simd::Level;
 use rand_chacha::ChaCha8Rng;

@@ -20,8 +20,9 @@ use crate::problem::{LaneData, Problem};
 
 use self::collinearity::{Collinear, MIN_MOVE, MIN_MOVE_WEAKEST, few_values, movement, movers, narrow_range};
 use self::identifiability::{Factor, Identification};
+use super::agreement_limit;
 use super::infinity::Divergence;
-use super::multistart::{Multistart, agreement_limit};
+use super::multistart::Multistart;
 use super::newton::Finished;
 use super::outcome::End;
 use super::recycled::EstimateBuffers;

@@ -14,7 +14,7 @@ use crate::linalg::triangle;
 
 use super::state::Searches;
 use crate::lanes::{is_true, load, truth};
-use crate::optimize::AGREEMENT;
+use crate::optimize::agreement_limit;
 
 /// The optima of one problem. Each holds the point, objective, gradient and Hessian (lower triangle by rows), one after
 /// the other, in solver coordinates.
@@ -65,13 +65,16 @@ impl KnownOptima {
         self.found.splice(place..place, optimum.iter().copied());
     }
 
-    /// Publishes the recorded optima that are new, as long as there is room.
-    pub fn publish(&mut self) {
+    /// Publishes the recorded optima that are new, as long as there is room; `floor` is the problem's.
+    pub fn publish(&mut self, floor: f64) {
         let KnownOptima { p, known, numbers, found } = self;
         let width = width(*p);
         for optimum in found.chunks(width) {
             let objective = optimum[*p];
-            let same = |known: &[f64]| (known[*p] - objective).abs() <= AGREEMENT * objective.abs();
+            let same = |known: &[f64]| {
+                let (lower, higher) = (known[*p].min(objective), known[*p].max(objective));
+                higher <= agreement_limit(lower, floor)
+            };
             if known.len() < MOST_BASINS * width && !known.chunks(width).any(same) {
                 known.extend_from_slice(optimum);
             }
@@ -179,7 +182,29 @@ mod tests {
     use crate::problem::{Loss, Part};
     use crate::testing::{Uniform, problem, typed_law};
 
-    use super::{AGREEMENT, KnownOptima};
+    use crate::optimize::AGREEMENT;
+
+    use super::KnownOptima;
+
+    /// Where the fit is exact, objectives are what rounding leaves of them: that they differ does not tell optima apart.
+    #[test]
+    fn optima_within_the_rounding_floor_are_one() {
+        let published = |objectives: [f64; 2], floor: f64| {
+            let mut optima = KnownOptima::default();
+            optima.forget(1);
+            // Place, objective, gradient, Hessian.
+            for (number, objective) in objectives.into_iter().enumerate() {
+                optima.note(number, &[0.0, objective, 0.0, 1.0]);
+            }
+            optima.publish(floor);
+            optima.known.len() / 4
+        };
+        assert_eq!(published([1e-28, 5e-28], 1e-30), 1);
+        assert_eq!(published([5e-28, 1e-28], 1e-30), 1);
+        assert_eq!(published([1e-28, 5e-27], 1e-30), 2);
+        assert_eq!(published([1.0, 1.0 + 0.5 * AGREEMENT], 0.0), 1);
+        assert_eq!(published([1.0, 1.0 + 2.0 * AGREEMENT], 0.0), 2);
+    }
 
     /// On a law with many optima, a search that is abandoned is abandoned for the optimum that it finds when run alone.
     #[test]

@@ -99,7 +99,7 @@ impl<'a> ActiveGroup<'a> {
         }
         self.running -= 1;
         if self.running == 0 && self.ready() == 0 {
-            self.group.optima.publish();
+            self.group.optima.publish(self.group.problem.floor);
             self.begin_stage();
         }
     }

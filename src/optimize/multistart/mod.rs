@@ -31,7 +31,7 @@ use super::newton::{Finished, Region, minimise, minimise_within};
 use super::points::Points;
 use super::starts::StartWorkspace;
 use super::starts::{Starts, most_starts};
-use super::{AGREEMENT, FitOptions, SearchSettings, Solver, settings};
+use super::{FitOptions, SearchSettings, Solver, agreement_limit, settings};
 
 /// The buffers of searches.
 #[derive(Debug, Default)]
@@ -510,12 +510,6 @@ fn enough(n: usize, w: usize) -> bool {
     }
     let (n, w) = (n as f64, w as f64);
     w * (n - 1.0) / (n - w - 2.0) <= w + 0.5
-}
-
-/// Returns the largest objective that counts as the same optimum as `objective`; `floor` is the resolution of the
-/// objective.
-pub fn agreement_limit(objective: f64, floor: f64) -> f64 {
-    objective * (1.0 + AGREEMENT) + 1e3 * floor
 }
 
 #[cfg(test)]

@@ -224,7 +224,9 @@ impl<'a> Starts<'a> {
         let StartWorkspace { sample, points, intervals, ascending, gaps, regions, .. } = workspace;
         regions.clear();
         gaps.clear();
-        let n_regions = 3_usize.pow(drawn.len() as u32);
+        // Of more than 40 dimensions the numbers of regions wrap: two regions may then have one number, and one start
+        // fewer is chosen for being in another region.
+        let n_regions = 3_usize.wrapping_pow(drawn.len() as u32);
         problem.sample_into(sample);
         intervals.clear();
         intervals.extend(drawn.iter().map(|&i| {
@@ -246,11 +248,11 @@ impl<'a> Starts<'a> {
                 let given = given.get(i).copied().flatten();
                 *value = given.unwrap_or(f64::from(u8::from(coordinate.scale == Scale::Log)));
             }
-            let mut region = 0;
+            let mut region = 0_usize;
             for ((&i, step), draw) in drawn.iter().zip(steps).zip(intervals.iter()) {
                 let u = (origin + (k as f64 + 1.0) * step).fract();
                 natural[i] = draw.at(u);
-                region = 3 * region + draw.side(u);
+                region = region.wrapping_mul(3).wrapping_add(draw.side(u));
             }
             // In every other point the crossing terms have the same size at a place within the data, and in half of
             // these points the exponent makes the crossing as sharp as a step.
@@ -271,7 +273,7 @@ impl<'a> Starts<'a> {
                     if let Some(step) = Crossing::draw_step(gaps, (u, v)) {
                         natural[crossing.exponent] = step.exponent;
                         place = step.place;
-                        region = n_regions + step.class;
+                        region = n_regions.wrapping_add(step.class);
                     }
                 }
                 natural[crossing.size] = crossing.size_at(place, natural[crossing.exponent]);

@@ -1,0 +1,44 @@
+//! The elementary functions of one number.
+//!
+//! What the standard library gives depends on the platform's own library. These are the functions of vectors with one lane,
+//! so that data, constants and compiled programs have the same bits on every machine.
+
+use fearless_simd::{Level, dispatch};
+
+macro_rules! scalar {
+    ($($(#[$doc:meta])* $name:ident($($x:ident),+);)+) => {
+        $(
+            $(#[$doc])*
+            #[must_use]
+            pub fn $name($($x: f64),+) -> f64 {
+                // Inside a dispatched call a fused multiply-add is an instruction; elsewhere it is a call.
+                dispatch!(Level::new(), _simd => super::$name::<f64>($($x),+))
+            }
+        )+
+    };
+}
+
+scalar! {
+    /// Returns eˣ.
+    exp(x);
+    /// Returns the natural logarithm.
+    ln(x);
+    /// Returns the logarithm to base 2.
+    log2(x);
+    /// Returns the logarithm to base 10.
+    log10(x);
+    /// Returns x to the power y.
+    pow(x, y);
+    /// Returns the sine of radians.
+    sin(x);
+    /// Returns the cosine of radians.
+    cos(x);
+    /// Returns the tangent of radians.
+    tan(x);
+    /// Returns the inverse tangent in radians.
+    atan(x);
+    /// Returns the hyperbolic tangent.
+    tanh(x);
+    /// Returns the logistic function, 1 / (1 + e⁻ˣ).
+    sigmoid(x);
+}

@@ -1,0 +1,116 @@
+//! How much work a law is to compile and to fit, before it is compiled.
+
+use std::collections::HashMap;
+
+use crate::formula::{BinaryOp, Expr, ExprKind, Function};
+
+use super::Law;
+
+/// How much work a law may be: for each distinct subexpression of its right side the square of the number of free
+/// parameters in it, summed. Compilation and every step of a fit take time in proportion, because they need all second
+/// derivatives.
+pub const MAX_WORK: usize = 2_000_000;
+
+/// An operation and the numbers of its operands: equal for equal subexpressions.
+#[derive(PartialEq, Eq, Hash)]
+struct Operation<'a> {
+    kind: Kind<'a>,
+    operands: Vec<usize>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Kind<'a> {
+    Number(u64),
+    Name(&'a str),
+    Negate,
+    Binary(BinaryOp),
+    Call(Function),
+    Solve(&'a str),
+    /// What stands in conditions alone, by its place.
+    Condition(usize),
+}
+
+/// Distinct subexpressions, numbered in the order in which they are met.
+struct Distinct<'a> {
+    law: &'a Law,
+    numbers: HashMap<Operation<'a>, usize>,
+    /// For each, the free parameters in it, one bit per parameter. (Of more than 64, which are not fitted, some share a bit.)
+    parameters: Vec<u64>,
+    /// For each, how many operations of two operands it takes: `min` and `max` of many are as many less one.
+    steps: Vec<usize>,
+}
+
+impl<'a> Distinct<'a> {
+    /// Returns the distinct subexpressions of a law's right side.
+    fn of(law: &'a Law) -> Self {
+        let mut distinct =
+            Distinct { law, numbers: HashMap::new(), parameters: Vec::new(), steps: Vec::new() };
+        distinct.number(&law.prediction);
+        distinct
+    }
+
+    /// Returns the number of an expression.
+    fn number(&mut self, expr: &'a Expr) -> usize {
+        let operands: Vec<usize> = expr.children().into_iter().map(|child| self.number(child)).collect();
+        let kind = match &expr.kind {
+            ExprKind::Number(x) => Kind::Number(x.to_bits()),
+            ExprKind::Name(name) => Kind::Name(name),
+            ExprKind::Negate(_) => Kind::Negate,
+            ExprKind::Binary(op, ..) => Kind::Binary(*op),
+            ExprKind::Call(function, _) => Kind::Call(*function),
+            ExprKind::Solve { unknown, .. } => Kind::Solve(unknown),
+            _ => Kind::Condition(expr.span.start),
+        };
+        let own = match kind {
+            Kind::Name(name) => {
+                let position =
+                    self.law.free_parameters().position(|(i, ..)| self.law.parameters[i].name == name);
+                position.map_or(0, |i| 1 << (i % 64))
+            }
+            _ => 0,
+        };
+        let parameters = operands.iter().fold(own, |all, &operand| all | self.parameters[operand]);
+        let steps = operands.len().max(2) - 1;
+        let next = self.parameters.len();
+        let number = *self.numbers.entry(Operation { kind, operands }).or_insert(next);
+        if number == next {
+            self.parameters.push(parameters);
+            self.steps.push(steps);
+        }
+        number
+    }
+}
+
+impl Law {
+    /// Returns why the law is refused where it is more work than [`MAX_WORK`].
+    pub(super) fn too_large(&self) -> Option<String> {
+        let distinct = Distinct::of(self);
+        let work = |parameters: &u64| (parameters.count_ones() as usize).pow(2);
+        let total: usize =
+            distinct.parameters.iter().zip(&distinct.steps).map(|(p, steps)| steps * work(p)).sum();
+        (total > MAX_WORK).then(|| {
+            format!(
+                "it is too large to be fitted: its {} distinct subexpressions, each times the square of the number of free \
+                 parameters in it, come to {total}, and at most {MAX_WORK} are supported; give some of its {} free \
+                 parameters a value, as in `where p = 1`, or leave out terms",
+                distinct.steps.iter().sum::<usize>(),
+                self.free_parameters().count(),
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Distinct;
+    use crate::testing::typed_law;
+
+    #[test]
+    fn equal_subexpressions_count_once() {
+        let law = typed_law("y ~ t*t + c*t with t = a*x + b", &["x", "y"]);
+        let distinct = Distinct::of(&law);
+        // a, x, a*x, b, t; t*t, c, c*t, the sum.
+        let counts: Vec<u32> = distinct.parameters.iter().map(|p| p.count_ones()).collect();
+        assert_eq!(counts, [1, 0, 1, 1, 2, 2, 1, 3, 3]);
+    }
+}
