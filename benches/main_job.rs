@@ -12,7 +12,7 @@ use fearless_simd::Level;
 use sweepfit::engine::{Control, Job, LawText};
 use sweepfit::infer::{InferenceOptions, replicate};
 use sweepfit::lanes::Pack;
-use sweepfit::optimize::{self, Workspace};
+use sweepfit::optimize::{self, Workspace, Workspaces};
 use sweepfit::problem::{CurvatureMix, LaneData, Loss, Objective, Order, ProgramWorkspace, Sums};
 use sweepfit::run_files;
 
@@ -65,7 +65,8 @@ fn replicates(c: &mut Criterion) {
         let fit = fitted(&models, &problem);
         let options = InferenceOptions::default();
         group.bench_function(BenchmarkId::from_parameter(loss), |b| {
-            b.iter(|| one.install(|| replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false))));
+            let (never, workspaces) = (AtomicBool::new(false), Workspaces::default());
+            b.iter(|| one.install(|| replicate(&models, &fit, &options, &[0; 32], &never, &workspaces)));
         });
     }
     group.finish();

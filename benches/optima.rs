@@ -20,7 +20,7 @@ use sweepfit::engine::{BoundLaw, Job, LawText};
 use sweepfit::input::Dataset;
 use sweepfit::law::Residual;
 use sweepfit::optimize::{self, AGREEMENT, Fit, FitOptions, Status, Workspace};
-use sweepfit::problem::{Binder, Loss};
+use sweepfit::problem::Loss;
 
 use common::Loaded;
 
@@ -173,7 +173,7 @@ impl Pair {
         times: usize,
         workspace: &mut Workspace,
     ) -> Pair {
-        let (problem, _) = bound.bind(None, &dataset.sweep(sweep), &mut Binder::default());
+        let (problem, _) = bound.bind(&dataset.sweep(sweep));
         let mut timed = |options: &FitOptions| {
             let begun = Instant::now();
             let fit = optimize::fit(&bound.models, problem.clone(), options, workspace);

@@ -19,7 +19,7 @@ use sweepfit::infer::{InferenceOptions, replicate};
 #[cfg(target_arch = "x86_64")]
 use sweepfit::lanes::Pack;
 use sweepfit::law::{Catalogue, Residual};
-use sweepfit::optimize::Models;
+use sweepfit::optimize::{Models, Workspaces};
 #[cfg(target_arch = "x86_64")]
 use sweepfit::problem::{CurvatureMix, LaneData, Objective, Order, ProgramWorkspace, Sums};
 use sweepfit::problem::{Loss, Problem, bind_columns};
@@ -135,7 +135,9 @@ fn replicates(name: &str, models: &Models, problem: &Problem, bootstrap: usize) 
     let mut failed = 0;
     for _ in 0..7 {
         let begun = Instant::now();
-        let found = one.install(|| replicate(models, &fit, &options, &[0; 32], &AtomicBool::new(false)));
+        let found = one.install(|| {
+            replicate(models, &fit, &options, &[0; 32], &AtomicBool::new(false), &Workspaces::default())
+        });
         best = best.min(begun.elapsed().as_secs_f64());
         failed = found.expect("replicates").n_failed();
     }

@@ -12,7 +12,7 @@ use sweepfit::input::{self, Dataset, ParquetFiles, Request};
 use sweepfit::law::{Catalogue, Residual};
 use sweepfit::optimize::{self, Fit, Models, Workspace};
 use sweepfit::output::Chunk;
-use sweepfit::problem::{Binder, Binding, Loss, Problem};
+use sweepfit::problem::{Binding, Loss, Problem};
 
 /// The program that was built with the benches.
 pub const SWEEPFIT: &str = env!("CARGO_BIN_EXE_sweepfit");
@@ -54,7 +54,7 @@ pub fn chinchilla(loss: Loss) -> (Models, Problem) {
     let binding =
         Binding { names, used: vec![0, 1, 2], response: law.response.clone(), weight: None, sigma: None };
     let binding = (&binding, &dataset.sweep(0));
-    let (problem, _) = Problem::bind(None, &law, models.full(), loss, binding, &mut Binder::default());
+    let (problem, _) = Problem::bind(&law, models.full(), loss, binding);
     (models, problem)
 }
 

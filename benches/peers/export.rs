@@ -7,7 +7,7 @@ use serde_json::json;
 use sweepfit::engine::Job;
 use sweepfit::infer::{Draw, Resample, Scheme, UnitResampling};
 use sweepfit::optimize::{Models, Points, Starts, Workspace};
-use sweepfit::problem::{Binder, Loss, Part, Problem};
+use sweepfit::problem::{Loss, Part, Problem};
 
 use crate::common::{self, fitted};
 use crate::{BATCH_POINTS, BATCH_REPLICATES, BATCH_STARTS, LOSSES, ordered, plain_start};
@@ -67,10 +67,10 @@ fn workspace(folder: &Path, sweeps: usize) {
     let bound = &loaded.run.laws[0];
     let (mut columns, mut starts, mut weights) =
         ([Vec::new(), Vec::new(), Vec::new()], Vec::new(), Vec::new());
-    let (mut lanes, mut binder) = (Workspace::default(), Binder::default());
+    let mut lanes = Workspace::default();
     for i in 0..loaded.dataset.n_sweeps() {
         let sweep = loaded.dataset.sweep(i);
-        let (problem, _) = bound.bind(None, &sweep, &mut binder);
+        let (problem, _) = bound.bind(&sweep);
         let [n, d, loss] = &mut columns;
         n.extend_from_slice(source(&problem, "N"));
         d.extend_from_slice(source(&problem, "D"));

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use sweepfit::infer::{InferenceOptions, replicate};
-use sweepfit::optimize::{self, Models, Task, TaskKind, Workspace};
+use sweepfit::optimize::{self, Models, Task, TaskKind, Workspace, Workspaces};
 use sweepfit::problem::{Loss, Part, Problem};
 
 use common::fitted;
@@ -191,8 +191,9 @@ impl Measure {
                 let (models, problem) = common::chinchilla(loss);
                 let fit = fitted(&models, &problem);
                 let options = replicate_options(count);
+                let (never, workspaces) = (AtomicBool::new(false), Workspaces::default());
                 let (times, found) = self.time(|| {
-                    pool.install(|| replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false)))
+                    pool.install(|| replicate(&models, &fit, &options, &[0; 32], &never, &workspaces))
                 });
                 let found = found.expect("replicates");
                 let estimates: Vec<[f64; 5]> =

@@ -3,17 +3,17 @@
 //! A *pack* is eight f64 side by side. What the eight lanes hold is the caller's choice: eight fits (starts,
 //! replicates or sweeps of one law) at one observation each, or eight observations of one fit. The program
 //! is the same: slots hold one pack per parameter-level value, columns and registers one pack per step, and
-//! an instruction is decoded once per block of [`BLOCK`] packs. `L` is the vector the arithmetic is done in;
+//! an instruction is decoded once per block of [`BLOCK`](super::BLOCK) packs. `L` is the vector the arithmetic is done in;
 //! with `L = f64` the same code is the scalar path.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use fearless_simd::{Level, dispatch};
 
 use crate::lanes::{self, LANES, Lanes, Pack};
 
 use super::equation_roots::{Places, solve_block};
-use super::operands::{BLOCK, Operands};
+use super::operands::Operands;
 use super::program::{Instruction, Op, Operand, ParameterProgram, Program};
 use crate::law::graph::{LN_ZERO, Unary};
 
@@ -26,10 +26,11 @@ pub struct Block<'a> {
     pub stride: usize,
     /// The first pack of the block.
     pub start: usize,
-    /// The number of packs, at most [`BLOCK`].
+    /// The number of packs, at most [`BLOCK`](super::BLOCK).
     pub len: usize,
-    /// [`BLOCK`] packs per register.
+    /// The registers, one after the other, `register_stride` packs each.
     pub registers: &'a [Cell<Pack>],
+    pub register_stride: usize,
 }
 
 impl<'a> Block<'a> {
@@ -51,14 +52,9 @@ impl<'a> Block<'a> {
 
     #[inline(always)]
     fn register(&self, i: u32) -> &'a [Cell<Pack>] {
-        let from = i as usize * BLOCK;
+        let from = i as usize * self.register_stride;
         &self.registers[from..from + self.len]
     }
-}
-
-thread_local! {
-    /// The slots of single evaluations.
-    static SLOTS: RefCell<Vec<Cell<Pack>>> = RefCell::default();
 }
 
 impl ParameterProgram {
@@ -72,55 +68,44 @@ impl ParameterProgram {
     /// Computes the remaining slots from coordinates, means and constants.
     #[inline(always)]
     pub fn run<L: Lanes>(&self, token: L::Token, slots: &[Cell<Pack>]) {
-        let block = Block { slots, columns: &[], stride: 0, start: 0, len: 1, registers: &[] };
+        let block =
+            Block { slots, columns: &[], stride: 0, start: 0, len: 1, registers: &[], register_stride: 0 };
         execute::<L>(token, &self.instructions, &block, Space::Slots);
     }
 
     /// Returns the outputs for one vector of coordinates.
+    #[must_use]
     pub fn evaluate(&self, coordinates: &[f64], means: &[f64]) -> Vec<f64> {
-        let mut out = Vec::with_capacity(self.outputs.len());
-        self.evaluate_into(coordinates, means, &mut out);
-        out
+        let slots = vec![Cell::new(Pack::ZERO); self.n_slots];
+        for (slot, &value) in slots.iter().zip(coordinates.iter().chain(means)) {
+            slot.set(Pack::splat(value));
+        }
+        self.set_constants(&slots);
+        dispatch!(Level::new(), simd => self.run::<fearless_simd::f64x8<_>>(simd, &slots));
+        self.outputs.iter().map(|&i| slots[i as usize].get().0[0]).collect()
     }
 
-    /// Like [`ParameterProgram::evaluate`], reusing the capacity of `out`.
-    pub fn evaluate_into(&self, coordinates: &[f64], means: &[f64], out: &mut Vec<f64>) {
-        SLOTS.with_borrow_mut(|slots| {
-            slots.resize(slots.len().max(self.n_slots), Cell::new(Pack::ZERO));
-            let slots = &slots[..self.n_slots];
-            for (slot, &value) in slots.iter().zip(coordinates.iter().chain(means)) {
-                slot.set(Pack::splat(value));
-            }
-            self.set_constants(slots);
-            dispatch!(Level::new(), simd => self.run::<fearless_simd::f64x8<_>>(simd, slots));
-            out.clear();
-            out.extend(self.outputs.iter().map(|&i| slots[i as usize].get().0[0]));
-        });
-    }
-
-    /// Computes the outputs for many vectors of coordinates (row-major), eight lanes wide.
-    pub fn evaluate_rows(&self, level: Level, rows: &[f64], means: &[f64], out: &mut Vec<f64>) {
+    /// Returns the outputs for many vectors of coordinates, both row-major; computed eight lanes wide.
+    #[must_use]
+    pub fn evaluate_rows(&self, level: Level, rows: &[f64], means: &[f64]) -> Vec<f64> {
         let p = self.n_coordinates;
-        out.clear();
-        out.reserve(rows.len() / p.max(1) * self.outputs.len());
-        SLOTS.with_borrow_mut(|slots| {
-            slots.resize(slots.len().max(self.n_slots), Cell::new(Pack::ZERO));
-            let slots = &slots[..self.n_slots];
-            for (slot, &value) in slots[p..].iter().zip(means) {
-                slot.set(Pack::splat(value));
+        let mut out = Vec::with_capacity(rows.len() / p.max(1) * self.outputs.len());
+        let slots = vec![Cell::new(Pack::ZERO); self.n_slots];
+        for (slot, &value) in slots[p..].iter().zip(means) {
+            slot.set(Pack::splat(value));
+        }
+        self.set_constants(&slots);
+        for chunk in rows.chunks(p.max(1) * LANES) {
+            let count = chunk.len() / p.max(1);
+            for i in 0..p {
+                slots[i].set(Pack(std::array::from_fn(|lane| chunk[lane.min(count - 1) * p + i])));
             }
-            self.set_constants(slots);
-            for chunk in rows.chunks(p.max(1) * LANES) {
-                let count = chunk.len() / p.max(1);
-                for i in 0..p {
-                    slots[i].set(Pack(std::array::from_fn(|lane| chunk[lane.min(count - 1) * p + i])));
-                }
-                dispatch!(level, simd => self.run::<fearless_simd::f64x8<_>>(simd, slots));
-                for lane in 0..count {
-                    out.extend(self.outputs.iter().map(|&i| slots[i as usize].get().0[lane]));
-                }
+            dispatch!(level, simd => self.run::<fearless_simd::f64x8<_>>(simd, &slots));
+            for lane in 0..count {
+                out.extend(self.outputs.iter().map(|&i| slots[i as usize].get().0[lane]));
             }
-        });
+        }
+        out
     }
 }
 

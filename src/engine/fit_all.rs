@@ -14,8 +14,8 @@ use crate::error::Error;
 use crate::infer::{self, estimate, is_trustworthy, leverages, predictions, replicate};
 use crate::input::{Contents, Segment, panic_text};
 use crate::lanes::LANES;
-use crate::optimize::{self, Fit, Workspace, fit_choices, never_finite};
-use crate::problem::{Binder, Problem, Rejection};
+use crate::optimize::{self, Fit, Workspace, Workspaces, fit_choices, never_finite};
+use crate::problem::{Problem, Rejection};
 use crate::sweep::Sweep;
 
 use super::control::Control;
@@ -139,12 +139,13 @@ pub fn fit_all<S: Borrow<Segment> + Send + Sync>(
     sink: &mut dyn Sink,
     control: &Control,
 ) -> Result<(), Error> {
+    let workspaces = Workspaces::default();
     let mut finished = None;
     let mut present = segments.next().transpose()?;
     while let Some(segment) = present {
         let (next, fitted) = rayon::join(
             || segments.next().transpose(),
-            || fit_segment(run, segment.borrow(), &mut finished, sink, control),
+            || fit_segment(run, segment.borrow(), &mut finished, sink, (control, &workspaces)),
         );
         fitted?;
         present = next.map_err(|error| Error::Midway(Box::new(error)))?;
@@ -158,7 +159,7 @@ fn fit_segment(
     segment: &Segment,
     finished: &mut Option<Chunk>,
     sink: &mut dyn Sink,
-    control: &Control,
+    (control, workspaces): (&Control, &Workspaces),
 ) -> Result<(), Error> {
     let Range { start: mut first, end: n } = segment.sweeps();
     while first < n {
@@ -166,7 +167,7 @@ fn fit_segment(
         let ready = finished.take();
         let (taken, chunk) = rayon::join(
             || ready.map_or(Ok(()), |chunk| sink.take(chunk)),
-            || fit_chunk(run, segment, first..end, control),
+            || fit_chunk(run, segment, first..end, (control, workspaces)),
         );
         taken?;
         if control.interrupted.load(Ordering::Relaxed) {
@@ -185,15 +186,13 @@ const OBSERVATIONS: usize = 1 << 13;
 /// Groups per thread below which sweeps are rather fitted by fewer at a time: no thread should wait for another's last.
 const GROUPS_PER_THREAD: usize = 4;
 
-/// What a worker keeps from group to group.
-#[derive(Default)]
-pub(super) struct Tools {
-    workspace: Workspace,
-    binder: Binder,
-}
-
 /// The results of consecutive sweeps, in order.
-fn fit_chunk(run: &Run, segment: &Segment, sweeps: Range<usize>, control: &Control) -> Chunk {
+fn fit_chunk(
+    run: &Run,
+    segment: &Segment,
+    sweeps: Range<usize>,
+    (control, workspaces): (&Control, &Workspaces),
+) -> Chunk {
     let Control { progress, interrupted } = *control;
     let threads = rayon::current_num_threads();
     let least = if threads > 1 { GROUPS_PER_THREAD * threads } else { 1 };
@@ -211,12 +210,13 @@ fn fit_chunk(run: &Run, segment: &Segment, sweeps: Range<usize>, control: &Contr
     }
     let parts: Vec<Chunk> = groups
         .into_par_iter()
-        .map_init(Tools::default, |tools, group| {
+        .map(|group| {
             if interrupted.load(Ordering::Relaxed) {
                 return Chunk::default();
             }
             let sweeps: Vec<Sweep> = group.iter().map(|&i| segment.sweep(&run.contents, i)).collect();
-            let part = fit_group(run, &sweeps, tools, interrupted);
+            let part =
+                workspaces.lend(|workspace| fit_group(run, &sweeps, workspace, (interrupted, workspaces)));
             progress.advance(group.len() as u64);
             part
         })
@@ -227,6 +227,9 @@ fn fit_chunk(run: &Run, segment: &Segment, sweeps: Range<usize>, control: &Contr
     whole.rejected.sort_by_key(|rejected| rejected.sweep);
     whole
 }
+
+/// What all threads of a run share: whether it is to end, and workspaces for what a thread gives to others.
+type Shared<'a> = (&'a AtomicBool, &'a Workspaces);
 
 /// One sweep under all laws: what is left out and why.
 struct Judged<'a> {
@@ -244,15 +247,10 @@ impl<'a> Judged<'a> {
     }
 
     /// The sweep under a law, unless too few observations are left.
-    fn bind(&mut self, law: usize, tools: &mut Tools) -> Option<Problem> {
-        let Tools { workspace: Workspace { recycled, .. }, binder, .. } = tools;
-        let (problem, rejected) = self.run.laws[law].bind(recycled.problem(), self.sweep, binder);
+    fn bind(&mut self, law: usize) -> Option<Problem> {
+        let (problem, rejected) = self.run.laws[law].bind(self.sweep);
         self.reject(law, rejected);
-        if self.if_enough(law, problem.n()) {
-            return Some(problem);
-        }
-        recycled.keep_problem(problem);
-        None
+        self.if_enough(law, problem.n()).then_some(problem)
     }
 
     /// As if the law had not been bound.
@@ -275,12 +273,10 @@ impl<'a> Judged<'a> {
 }
 
 /// The rejections of one sweep, without any fit.
-pub(super) fn reject_only(run: &Run, sweep: &Sweep, tools: &mut Tools) -> Chunk {
+pub(super) fn reject_only(run: &Run, sweep: &Sweep) -> Chunk {
     let mut judged = Judged::new(run, sweep);
     for law in 0..run.laws.len() {
-        if let Some(problem) = judged.bind(law, tools) {
-            tools.workspace.recycled.keep_problem(problem);
-        }
+        judged.bind(law);
     }
     let mut chunk = Chunk::default();
     merge_rejections(judged, &mut chunk.rejected);
@@ -288,12 +284,12 @@ pub(super) fn reject_only(run: &Run, sweep: &Sweep, tools: &mut Tools) -> Chunk 
 }
 
 /// All laws on some sweeps: what comes of it, law by law.
-fn fit_group(run: &Run, sweeps: &[Sweep], tools: &mut Tools, interrupted: &AtomicBool) -> Chunk {
+fn fit_group(run: &Run, sweeps: &[Sweep], workspace: &mut Workspace, shared: Shared) -> Chunk {
     let mut group: Vec<Judged> = sweeps.iter().map(|sweep| Judged::new(run, sweep)).collect();
     let mut chunk = Chunk::default();
     chunk.records.reserve(group.len() * run.laws.len());
     for law in 0..run.laws.len() {
-        fit_or_fail(run, law, &mut group, (&mut *tools, interrupted), &mut chunk);
+        fit_or_fail(run, law, &mut group, (&mut *workspace, shared), &mut chunk);
     }
     group.into_iter().for_each(|judged| merge_rejections(judged, &mut chunk.rejected));
     chunk
@@ -304,23 +300,23 @@ fn fit_or_fail(
     run: &Run,
     law: usize,
     group: &mut [Judged],
-    (tools, interrupted): (&mut Tools, &AtomicBool),
+    (workspace, shared): (&mut Workspace, Shared),
     chunk: &mut Chunk,
 ) {
     let before = chunk.lengths();
-    let attempt = || fit_law(run, law, group, (&mut *tools, interrupted), chunk);
+    let attempt = || fit_law(run, law, group, (&mut *workspace, shared), chunk);
     let Err(panic) = catch_unwind(AssertUnwindSafe(attempt)) else { return };
     // What was worked on is in no known state.
-    *tools = Tools::default();
+    *workspace = Workspace::default();
     chunk.truncate(before);
     group.iter_mut().for_each(|judged| judged.forget(law));
     if let [judged] = group {
         let bound = &run.laws[law];
         let fit = optimize::failed(&bound.models, bound.loss.at(1.0), fault(&bound.law.name, panic.as_ref()));
-        record(run, law, judged.sweep, &fit, interrupted, &mut tools.workspace, chunk);
+        record(run, law, judged.sweep, &fit, (workspace, shared), chunk);
     } else {
         for judged in group.chunks_mut(1) {
-            fit_or_fail(run, law, judged, (&mut *tools, interrupted), chunk);
+            fit_or_fail(run, law, judged, (&mut *workspace, shared), chunk);
         }
     }
 }
@@ -335,26 +331,24 @@ fn fit_law(
     run: &Run,
     law: usize,
     group: &mut [Judged],
-    (tools, interrupted): (&mut Tools, &AtomicBool),
+    (workspace, shared): (&mut Workspace, Shared),
     chunk: &mut Chunk,
 ) {
     let bound = &run.laws[law];
     let mut members = Vec::with_capacity(group.len());
     let mut problems = Vec::with_capacity(group.len());
     for (member, judged) in group.iter_mut().enumerate() {
-        if let Some(problem) = judged.bind(law, tools) {
+        if let Some(problem) = judged.bind(law) {
             members.push(member);
             problems.push(problem);
         }
     }
-    let workspace = &mut tools.workspace;
     chunk.estimates.reserve(members.len() * bound.law.parameters.len());
     let fits = fit_choices(&bound.models, problems, bound.loss, &run.solve, workspace);
     for (member, fit) in members.into_iter().zip(fits) {
         let judged = &mut group[member];
         if let Some(fit) = without_culprits(judged, law, fit, workspace) {
-            record(run, law, judged.sweep, &fit, interrupted, workspace, chunk);
-            workspace.recycled.keep(fit);
+            record(run, law, judged.sweep, &fit, (&mut *workspace, shared), chunk);
         }
     }
 }
@@ -392,14 +386,14 @@ fn record(
     law: usize,
     sweep: &Sweep,
     fit: &Fit,
-    interrupted: &AtomicBool,
-    workspace: &mut Workspace,
+    (workspace, (interrupted, workspaces)): (&mut Workspace, Shared),
     chunk: &mut Chunk,
 ) {
     let bound = &run.laws[law];
     let wanted = run.inference.bootstrap > 0 && is_trustworthy(fit) && fit.problem.p() > 0;
     let (models, digest) = (&bound.models, &sweep.key_digest);
-    let found = if wanted { replicate(models, fit, &run.inference, digest, interrupted) } else { None };
+    let found =
+        if wanted { replicate(models, fit, &run.inference, digest, interrupted, workspaces) } else { None };
     let flags = estimate(models, fit, found.as_ref(), &run.inference, workspace, &mut chunk.estimates);
     let mut record = Record::new(sweep.index, law, fit, flags, &chunk.estimates);
     if let Some(replicates) = found {

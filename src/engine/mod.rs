@@ -57,11 +57,10 @@ pub fn dry_run(job: &Job, source: &dyn Source, control: &Control) -> Result<Summ
     let (contents, segments) = input::open(source, &plan.request, SEGMENT, control.interrupted)?;
     let mut counts = Counts::new(&plan.laws, &contents);
     let run = Run::new(&plan, contents, job);
-    let mut tools = fit_all::Tools::default();
     for segment in segments {
         let segment = segment?;
         for i in segment.sweeps() {
-            counts.add(&fit_all::reject_only(&run, &segment.sweep(&run.contents, i), &mut tools));
+            counts.add(&fit_all::reject_only(&run, &segment.sweep(&run.contents, i)));
         }
     }
     Ok(Summary { laws: plan.laws, counts, only_sweep: Chunk::default() })

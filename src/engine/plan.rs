@@ -9,7 +9,7 @@ use crate::input::{Request, Scope, Source};
 use crate::law::{Catalogue, Domain, Law, Residual};
 use crate::optimize::Models;
 use crate::output::schema;
-use crate::problem::{Binder, Binding, LossChoice, Problem, Rejection};
+use crate::problem::{Binding, LossChoice, Problem, Rejection};
 use crate::sweep::Sweep;
 
 use super::job::{Job, LawText};
@@ -36,16 +36,11 @@ pub struct BoundLaw {
 }
 
 impl BoundLaw {
-    /// The law on a sweep, in the vectors of a problem that is done with, if there is one; tells which rows it cannot use.
-    /// A loss whose threshold follows the residuals takes one as if their scale were 1, until the fit says otherwise.
-    pub fn bind(
-        &self,
-        done: Option<Problem>,
-        sweep: &Sweep,
-        binder: &mut Binder,
-    ) -> (Problem, Vec<Rejection>) {
-        let loss = self.loss.at(1.0);
-        Problem::bind(done, &self.law, self.models.full(), loss, (&self.binding, sweep), binder)
+    /// Returns the law on a sweep, and the rows that it cannot use. A loss whose threshold follows the residuals takes one
+    /// as if their scale were 1, until the fit says otherwise.
+    #[must_use]
+    pub fn bind(&self, sweep: &Sweep) -> (Problem, Vec<Rejection>) {
+        Problem::bind(&self.law, self.models.full(), self.loss.at(1.0), (&self.binding, sweep))
     }
 }
 

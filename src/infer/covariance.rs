@@ -54,10 +54,8 @@ impl<'a> Uncertainty<'a> {
             _ if absolute => Some(1.0),
             left => left.map(|left| 2.0 * fit.objective() / left),
         };
-        let mut jacobian = Vec::new();
-        if let Some(solution) = &fit.solution {
-            fit.problem.natural_jacobian_into(&solution.theta, &mut jacobian);
-        }
+        let jacobian =
+            fit.solution.as_ref().map_or_else(Vec::new, |s| fit.problem.natural_jacobian(&s.theta));
         let probability = 0.5 + 0.5 * options.confidence;
         let z = normal_quantile(probability);
         let sandwich = if absolute { None } else { Sandwich::of(fit, z) };

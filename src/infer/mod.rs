@@ -31,8 +31,6 @@ pub use likelihood::{Criteria, criteria};
 pub use replicates::{Replicates, replicate};
 pub use resample::{Draw, Resample, Scheme, UnitResampling, generator};
 
-use std::cell::RefCell;
-
 use crate::compile::Scale;
 use crate::law::Domain;
 use crate::optimize::{
@@ -126,12 +124,9 @@ pub fn estimate(
             flags.push(Flag::FewReplicates);
         }
         for i in free(estimates).into_iter().filter(|_| good >= MIN_GOOD_FOR_INTERVAL) {
-            VALUES.with_borrow_mut(|values| {
-                values.clear();
-                values.extend(replicates.values(i));
-                estimates[i].bootstrap_std_error = interval::standard_deviation(values);
-                estimates[i].interval = interval::percentile_interval(values, options.confidence);
-            });
+            let mut values: Vec<f64> = replicates.values(i).collect();
+            estimates[i].bootstrap_std_error = interval::standard_deviation(&values);
+            estimates[i].interval = interval::percentile_interval(&mut values, options.confidence);
         }
     } else if options.bootstrap == 0 {
         for i in free(estimates) {
@@ -179,9 +174,4 @@ fn n_distinct(values: &[u32]) -> usize {
     values.sort_unstable();
     values.dedup();
     values.len()
-}
-
-thread_local! {
-    /// The values of a parameter over the replicates.
-    static VALUES: RefCell<Vec<f64>> = RefCell::default();
 }

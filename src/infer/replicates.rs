@@ -15,7 +15,7 @@ use crate::lanes::{LANES, Pack};
 use crate::law::Residual;
 use crate::optimize::{
     Choice, Ending, Expansion, FirstStep, Fit, Linearization, Models, SearchSettings, Task, TaskKind,
-    Workspace, agreement_limit, at_edges, minimise, settings,
+    Workspace, Workspaces, agreement_limit, at_edges, minimise, settings,
 };
 use crate::problem::{LaneData, Part, Problem, RowTable};
 
@@ -93,9 +93,10 @@ pub fn replicate(
     options: &InferenceOptions,
     key_digest: &[u8; 32],
     interrupted: &AtomicBool,
+    workspaces: &Workspaces,
 ) -> Option<Replicates> {
     let scheme = || options.resample.scheme(&fit.problem, options.seed, key_digest);
-    replicate_by(&scheme, models, fit, options.bootstrap, interrupted)
+    replicate_by(&scheme, models, fit, options.bootstrap, (interrupted, workspaces))
 }
 
 /// Refits replicates like [`replicate`], of any scheme; each thread makes its own.
@@ -104,7 +105,7 @@ fn replicate_by(
     models: &Models,
     fit: &Fit,
     count: usize,
-    interrupted: &AtomicBool,
+    (interrupted, workspaces): (&AtomicBool, &Workspaces),
 ) -> Option<Replicates> {
     let sampling = scheme();
     // A single unit drawn with replacement gives the same sample every time, and an interval of length zero.
@@ -156,15 +157,12 @@ fn replicate_by(
         .zip(converged.par_chunks_mut(chunk))
         .zip(estimates.par_chunks_mut(chunk * n_parameters.max(1)))
         .enumerate()
-        .for_each_init(
-            || (scheme(), Workspace::default()),
-            |(scheme, workspace), (c, ((objective, converged), estimates))| {
-                if !interrupted.load(Ordering::Relaxed) {
-                    let refits = Refits { objective, estimates, converged };
-                    refit(&task, c * chunk, refits, scheme.as_mut(), workspace);
-                }
-            },
-        );
+        .for_each(|(c, ((objective, converged), estimates))| {
+            if !interrupted.load(Ordering::Relaxed) {
+                let refits = Refits { objective, estimates, converged };
+                workspaces.lend(|workspace| refit(&task, c * chunk, refits, scheme().as_mut(), workspace));
+            }
+        });
     Some(replicates)
 }
 
@@ -331,9 +329,7 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme
         drifting[r] = ended.ending == Ending::Drifting;
         thetas[r * p..(r + 1) * p].copy_from_slice(ended.theta);
     });
-    let mut naturals = Vec::new();
-    problem.naturals_into(&thetas, &mut naturals);
-    estimates.copy_from_slice(&naturals);
+    estimates.copy_from_slice(&problem.naturals(&thetas));
     // A search can only follow a vanishing amplitude in its logarithm, and stops when the amplitude no longer matters.
     let vanishes = |theta: &[f64]| {
         let coordinates = problem.model.coordinates.iter().zip(theta.iter().zip(start));
@@ -393,7 +389,7 @@ mod tests {
 
     use crate::infer::InferenceOptions;
     use crate::law::Residual;
-    use crate::optimize::{self, Certificate, Evaluated, Linearization, Workspace};
+    use crate::optimize::{self, Certificate, Evaluated, Linearization, Workspace, Workspaces};
     use crate::problem::{LaneData, Loss, Part, Problem};
     use crate::testing::{Uniform, catalogue_law, problem};
 
@@ -432,7 +428,9 @@ mod tests {
                 &mut Workspace::default(),
             );
             let options = InferenceOptions { bootstrap, ..InferenceOptions::default() };
-            let found = replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false)).unwrap();
+            let found =
+                replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false), &Workspaces::default())
+                    .unwrap();
             assert!(found.n_failed() <= bootstrap / 1000, "{n} {loss}: {} failed", found.n_failed());
             for r in (0..found.len()).filter(|&r| found.converged[r]) {
                 let natural: Vec<f64> =
@@ -512,7 +510,14 @@ mod tests {
             let fit = optimize::fit(&models, problem.clone(), &options, &mut Workspace::default());
             let flips = SignFlips::of(&fit);
             let scheme = || Box::new(SignFlips::of(&fit)) as Box<dyn Scheme>;
-            let found = replicate_by(&scheme, &models, &fit, count, &AtomicBool::new(false)).unwrap();
+            let found = replicate_by(
+                &scheme,
+                &models,
+                &fit,
+                count,
+                (&AtomicBool::new(false), &Workspaces::default()),
+            )
+            .unwrap();
             assert_eq!(found.n_failed(), 0);
             for r in 0..count {
                 let mut own = problem.clone();

@@ -50,18 +50,9 @@ pub fn fit_many(
     for ((problem, refusal), multistart) in problems.iter().zip(&refusals).zip(&mut multistart) {
         multistart.begin(problem);
         if refusal.is_none() && problem.p() > 0 {
-            let mut starts =
-                Starts::with(models, problem, std::mem::take(&mut multistart.buffers)).shifted(options.seed);
-            if search_from_user_start(
-                models.law(),
-                problem,
-                &starts,
-                options,
-                multistart,
-                &mut workspace.search,
-            ) {
-                multistart.buffers = starts.take_buffers();
-            } else {
+            let starts = Starts::new(models, problem).shifted(options.seed);
+            let search = &mut workspace.search;
+            if !search_from_user_start(models.law(), problem, &starts, options, multistart, search) {
                 pending.push(PendingFit::new(problem, starts, multistart));
             }
         }

@@ -10,7 +10,7 @@ use fearless_simd::{Level, dispatch};
 use crate::lanes::Lanes;
 use crate::lanes::{LANES, Pack};
 use crate::linalg::triangle;
-use crate::problem::{LaneData, Part, Problem, ProgramWorkspace, outputs_into};
+use crate::problem::{LaneData, Part, Problem, ProgramWorkspace, outputs};
 
 use super::third_derivatives::{Derivatives, Tensors, halve};
 
@@ -56,10 +56,10 @@ impl Expansion {
         let exact =
             problem.loss.is_quadratic() && !model.second_derivatives.is_empty() && p <= MAX_PARAMETERS;
         let program = if exact { &model.hessian } else { &model.search };
-        let mut outputs = Vec::new();
-        outputs_into(program, &data, &coordinates, &mut ProgramWorkspace::default(), &mut outputs);
+        let mut workspace = ProgramWorkspace::default();
+        let values = outputs(program, &data, &coordinates, &mut workspace);
         dispatch!(level, simd =>
-            expansion.fill::<fearless_simd::f64x8<_>>(simd, problem, irls_fraction, exact, (&data, &outputs)));
+            expansion.fill::<fearless_simd::f64x8<_>>(simd, problem, irls_fraction, exact, (&data, values)));
         expansion
     }
 

@@ -17,7 +17,6 @@
 //! | `local_expansion`, `third_derivatives` | the objective near an estimate under any weights, for replicates |
 //! | `workspace` | the buffers of one worker |
 //! | `points` | points in one vector |
-//! | `recycled` | buffers recycled between fits |
 //!
 //! Imports go down: fit → multistart → {starts, levenberg_marquardt, newton} → problem. `diagnosis` reads a finished
 //! fit and starts no search. The folder knows nothing of replicates, standard errors, files or threads.
@@ -34,7 +33,6 @@ pub mod newton;
 mod options;
 mod outcome;
 mod points;
-mod recycled;
 mod representative;
 mod robust_scale;
 mod starts;
@@ -58,9 +56,8 @@ pub use newton::{Finished, minimise};
 pub use options::{AGREEMENT, Asked, FitOptions, Solver, agreement_limit};
 pub use outcome::{Fit, Status};
 pub use points::Points;
-pub use recycled::RecycledBuffers;
 pub use representative::Choice;
 pub use robust_scale::fit_choices;
 pub use starts::design::Given;
 pub use starts::{Starts, most_starts, never_finite};
-pub use workspace::Workspace;
+pub use workspace::{Workspace, Workspaces};

@@ -1,12 +1,13 @@
 //! The buffers of one worker, reused from fit to fit.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::diagnosis::identifiability::Factor;
 use super::levenberg_marquardt::lane_queue::LaneQueue;
 use super::multistart::{Multistart, SearchWorkspace};
-use super::recycled::RecycledBuffers;
 use super::starts::StartWorkspace;
 
-/// The buffers that fits need. Each worker has one and passes it by `&mut`.
+/// The buffers that fits need. Whoever fits has one and passes it by `&mut`.
 #[derive(Debug, Default)]
 pub struct Workspace {
     /// The buffers of searches.
@@ -15,8 +16,6 @@ pub struct Workspace {
     pub(in crate::optimize) multistart: Vec<Multistart>,
     /// The buffers of the rank diagnosis.
     pub(in crate::optimize) factor: Factor,
-    /// Buffers recycled between fits.
-    pub recycled: RecycledBuffers,
     /// The values of two data expressions.
     pub(in crate::optimize) variables: [Vec<f64>; 2],
 }
@@ -30,5 +29,23 @@ impl Workspace {
     /// Returns the lanes that searches run in.
     pub fn lanes(&mut self) -> &mut LaneQueue {
         &mut self.search.lanes
+    }
+}
+
+/// The workspaces of a run, lent to threads while they work.
+///
+/// rayon may start other work on a thread that waits for its own: each piece of work borrows a workspace, and there are as many
+/// as were ever in use at once.
+#[derive(Debug, Default)]
+pub struct Workspaces(Mutex<Vec<Workspace>>);
+
+impl Workspaces {
+    /// Does some work with a workspace. One that is left by a panic is dropped.
+    pub fn lend<R>(&self, work: impl FnOnce(&mut Workspace) -> R) -> R {
+        let idle = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workspace = idle().pop().unwrap_or_default();
+        let result = work(&mut workspace);
+        idle().push(workspace);
+        result
     }
 }

@@ -198,13 +198,8 @@ impl LaneData {
     /// observation repeat the first at weight zero.
     pub fn spread(problem: &Problem, weight: &[f64]) -> LaneData {
         let mut data = LaneData::default();
-        data.spread_into(problem, weight);
+        data.spread_rows(problem, |i| i, weight);
         data
-    }
-
-    /// Like [`LaneData::spread`], reusing buffers.
-    pub fn spread_into(&mut self, problem: &Problem, weight: &[f64]) {
-        self.spread_rows(problem, |i| i, weight);
     }
 
     /// Sets a part of a fit spread over the lanes, like [`LaneData::spread`].

@@ -10,7 +10,7 @@ use crate::law::{Draws, Law, Residual, draw};
 use crate::sweep::Sweep;
 
 use super::lane_data::LaneData;
-use super::objective::{ProgramWorkspace, outputs_into};
+use super::objective::{ProgramWorkspace, outputs};
 use super::{Binding, Problem};
 
 /// The number of parameter vectors at which a row is tested.
@@ -31,16 +31,16 @@ pub fn without_value(
 ) -> Vec<usize> {
     let model = &problem.model;
     let data = LaneData::spread(problem, &problem.observations.weight);
-    let (mut workspace, mut outputs) = (ProgramWorkspace::default(), Vec::new());
+    let mut workspace = ProgramWorkspace::default();
     let mut draws = Draws::new(2);
     let mut left = positions.to_vec();
     for _ in 0..TRIALS {
         let natural: Vec<f64> = law.parameters.iter().map(|p| draw(p.domain, &mut draws)).collect();
         let own: Vec<f64> = model.coordinates.iter().map(|c| natural[c.parameter]).collect();
         let theta: Vec<Pack> = problem.coordinates(&own).into_iter().map(Pack::splat).collect();
-        outputs_into(&model.hessian, &data, &theta, &mut workspace, &mut outputs);
+        let found = outputs(&model.hessian, &data, &theta, &mut workspace);
         let compiled = |i: usize| -> Option<f64> {
-            let mut all = outputs.chunks_exact(data.n_packs).map(|output| output[i / LANES].0[i % LANES]);
+            let mut all = found.chunks_exact(data.n_packs).map(|output| output[i / LANES].0[i % LANES]);
             let value = all.next()?;
             all.all(f64::is_finite).then_some(match model.residual {
                 Residual::Log => scalar::exp(value),

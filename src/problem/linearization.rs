@@ -5,7 +5,7 @@
 
 use fearless_simd::{Level, dispatch};
 
-use super::{LaneData, Loss, Problem, ProgramWorkspace, outputs_into};
+use super::{LaneData, Loss, Problem, ProgramWorkspace, outputs};
 use crate::lanes::Lanes;
 use crate::lanes::{LANES, Pack};
 use crate::linalg::triangle;
@@ -42,19 +42,11 @@ pub struct Linearization {
     pub rounding_scale: f64,
 }
 
-/// The buffers of an evaluation.
-#[derive(Debug, Default)]
-pub struct LinearizationWorkspace {
-    workspace: ProgramWorkspace,
-    coordinates: Vec<Pack>,
-    outputs: Vec<Pack>,
-}
-
 impl Linearization {
     /// Returns the linearization of a problem at `theta`; `data` holds the problem spread over the lanes.
     pub fn at(problem: &Problem, data: &LaneData, theta: &[f64]) -> Linearization {
         let mut rows = Linearization::default();
-        rows.evaluate(problem, data, theta, &mut LinearizationWorkspace::default());
+        rows.evaluate(problem, data, theta, &mut ProgramWorkspace::default());
         rows
     }
 
@@ -64,12 +56,10 @@ impl Linearization {
         problem: &Problem,
         data: &LaneData,
         theta: &[f64],
-        workspace: &mut LinearizationWorkspace,
+        workspace: &mut ProgramWorkspace,
     ) {
-        let LinearizationWorkspace { workspace, coordinates, outputs } = workspace;
-        coordinates.clear();
-        coordinates.extend(theta.iter().map(|&x| Pack::splat(x)));
-        outputs_into(&problem.model.hessian, data, coordinates, workspace, outputs);
+        let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
+        let outputs = outputs(&problem.model.hessian, data, &coordinates, workspace);
         let (n, p, n_packs) = (problem.n(), problem.p(), data.n_packs);
         self.p = p;
         for values in

@@ -5,8 +5,6 @@
 //! number of observations alone, and their sums are added in order, so the bits of a sum do not depend on the number of
 //! threads.
 
-use std::cell::RefCell;
-
 use fearless_simd::Level;
 use rayon::prelude::*;
 
@@ -31,16 +29,18 @@ const MIN_PIECES_PER_THREAD: usize = 2;
 /// One fit in pieces, whose buffers are reused from fit to fit.
 #[derive(Debug, Default)]
 pub struct LongData {
-    pieces: Vec<LaneData>,
+    pieces: Vec<Piece>,
     /// The number of pieces in use.
     n: usize,
     /// The sums of the pieces.
     sums: Vec<Sums>,
 }
 
-thread_local! {
-    // Borrowed while one piece is evaluated and never across a call into rayon, which may run anything meanwhile.
-    static WORKSPACE: RefCell<ProgramWorkspace> = RefCell::default();
+/// Some observations of a long fit, and the buffers with which they are evaluated.
+#[derive(Debug, Default)]
+struct Piece {
+    data: LaneData,
+    workspace: ProgramWorkspace,
 }
 
 impl LongData {
@@ -49,7 +49,7 @@ impl LongData {
         // Without observations there is one empty piece, whose sums are zero.
         self.n = part.rows.len().div_ceil(PIECE).max(1);
         if self.pieces.len() < self.n {
-            self.pieces.resize_with(self.n, LaneData::default);
+            self.pieces.resize_with(self.n, Piece::default);
         }
         let cut = |(number, rows): (usize, &'p [u32])| {
             let range = number * PIECE..number * PIECE + rows.len();
@@ -58,7 +58,7 @@ impl LongData {
         };
         let mut cuts: Vec<Part> = part.rows.chunks(PIECE).enumerate().map(cut).collect();
         cuts.resize(self.n, Part::new(&[], &[]));
-        each(&mut self.pieces[..self.n], &mut cuts, |piece, part| piece.spread_part(problem, *part));
+        each(&mut self.pieces[..self.n], &mut cuts, |piece, part| piece.data.spread_part(problem, *part));
     }
 
     /// Computes objective, gradient and Hessian of the loaded part. All lanes of `coordinates` are one point, and every
@@ -72,15 +72,9 @@ impl LongData {
     ) {
         let mut parts = std::mem::take(&mut self.sums);
         parts.resize_with(self.n.max(parts.len()), Sums::default);
-        each(&mut self.pieces[..self.n], &mut parts[..self.n], |data, sums| {
-            WORKSPACE.with_borrow_mut(|workspace| {
-                Objective { model, loss, order: Order::Hessian, data, mix }.evaluate(
-                    level,
-                    coordinates,
-                    workspace,
-                    sums,
-                );
-            });
+        each(&mut self.pieces[..self.n], &mut parts[..self.n], |Piece { data, workspace }, sums| {
+            let objective = Objective { model, loss, order: Order::Hessian, data, mix };
+            objective.evaluate(level, coordinates, workspace, sums);
         });
         sums.packs.clone_from(&parts[0].packs);
         for part in &parts[1..self.n] {
@@ -97,7 +91,7 @@ impl LongData {
 
 /// Calls `work` on every piece and its element of `parts`, in any order, on several threads where there are many
 /// pieces.
-fn each<P: Send>(pieces: &mut [LaneData], parts: &mut [P], work: impl Fn(&mut LaneData, &mut P) + Sync) {
+fn each<P: Send>(pieces: &mut [Piece], parts: &mut [P], work: impl Fn(&mut Piece, &mut P) + Sync) {
     if pieces.len() <= MIN_PIECES_PER_THREAD {
         pieces.iter_mut().zip(parts).for_each(|(piece, part)| work(piece, part));
     } else {

@@ -7,7 +7,7 @@ use crate::formula::Expr;
 use crate::law::Law;
 use crate::sweep::{Sweep, SweepColumns};
 
-use super::{Binder, Binding, Loss, Problem, Rejection};
+use super::{Binding, Loss, Problem, Rejection};
 
 /// Binds a law to columns. The response is an expression of the columns, and every observation has weight one. Returns
 /// the problem and the rows that the law cannot use.
@@ -36,5 +36,5 @@ pub fn bind_columns(
         weight: None,
         sigma: None,
     };
-    Problem::bind(None, law, model, loss, (&binding, &sweep), &mut Binder::default())
+    Problem::bind(law, model, loss, (&binding, &sweep))
 }

@@ -35,16 +35,16 @@ mod tests;
 
 pub use column_set::{ColumnSet, is_number};
 pub use lane_data::LaneData;
-pub use linearization::{Linearization, LinearizationWorkspace, total};
+pub use linearization::{Linearization, total};
 pub use long::{LONG, LongData, SAMPLE};
 pub use loss::{Loss, LossTerms};
 pub use loss_choice::LossChoice;
 pub use memory::bind_columns;
 pub use objective::{
-    CurvatureMix, MIN_IRLS_FRACTION, Objective, Order, ProgramWorkspace, Sums, amplitude_equations,
-    outputs_into, outputs_lanes,
+    CurvatureMix, MIN_IRLS_FRACTION, Objective, Order, ProgramWorkspace, Sums, amplitude_equations, outputs,
+    outputs_lanes,
 };
-pub use observations::{Binder, Binding, Observations, Rejection};
+pub use observations::{Binding, Observations, Rejection};
 pub use part::Part;
 pub use table::RowTable;
 
@@ -83,15 +83,6 @@ pub struct Problem {
     pub held: Arc<[f64]>,
 }
 
-/// The buffers of a problem that is no longer needed.
-#[derive(Debug, Default)]
-pub struct ProblemBuffers {
-    columns: ColumnSet,
-    means: Vec<f64>,
-    target: Vec<f64>,
-    metric: Vec<f64>,
-}
-
 impl Problem {
     /// Binds a model to observations that are usable for it.
     pub fn new(model: Arc<Model>, observations: Arc<Observations>, loss: Loss) -> Problem {
@@ -117,25 +108,16 @@ impl Problem {
         }
     }
 
-    /// Binds a law's model to a sweep, reusing the buffers of the problem `done`. Returns the problem and the rows that
-    /// the law cannot use.
+    /// Binds a law's model to a sweep. Returns the problem and the rows that the law cannot use.
     pub fn bind(
-        done: Option<Problem>,
         law: &Law,
         model: &Arc<Model>,
         loss: Loss,
         (binding, sweep): (&Binding, &Sweep),
-        binder: &mut Binder,
     ) -> (Problem, Vec<Rejection>) {
-        let empty = || Problem::empty(Arc::clone(model), loss);
-        let mut problem = Problem { loss, held: Arc::default(), ..done.unwrap_or_else(empty) };
-        problem.model.clone_from(model);
-        // Observations that are still shared must not be overwritten.
-        if Arc::get_mut(&mut problem.observations).is_none() {
-            problem.observations = Arc::default();
-        }
-        let observations = Arc::make_mut(&mut problem.observations);
-        let (mut rejections, limits) = observations.bind(law, model, binding, sweep, binder);
+        let (observations, mut rejections, limits) = Observations::bind(law, model, binding, sweep);
+        let mut problem =
+            Problem { observations: Arc::new(observations), ..Problem::empty(Arc::clone(model), loss) };
         problem.derive();
         if !limits.is_empty() {
             let rows = &problem.observations.rows;
@@ -157,7 +139,7 @@ impl Problem {
     fn derive(&mut self) {
         let Problem { model, columns, means, observations, target, held, .. } = self;
         let weight = &observations.weight;
-        observations.columns_into(model, held, columns, means);
+        (*columns, *means) = observations.columns(model, held);
         target.clone_from(&observations.response);
         if model.residual == Residual::Log {
             target.iter_mut().for_each(|y| *y = scalar::ln(*y));
@@ -193,23 +175,14 @@ impl Problem {
     }
 
     /// Returns the problem under another model of the law, with more or fewer of its parameters fixed.
+    #[must_use]
     pub fn with_model(&self, model: Arc<Model>) -> Problem {
-        self.with_model_in(model, ProblemBuffers::default())
-    }
-
-    /// Returns the problem under another model of the law, like [`Problem::with_model`], reusing buffers.
-    pub fn with_model_in(&self, model: Arc<Model>, buffers: ProblemBuffers) -> Problem {
-        let ProblemBuffers { mut columns, mut means, mut target, metric } = buffers;
-        if model.recipes == self.model.recipes {
-            columns.clone_from(&self.columns);
-            means.clone_from(&self.means);
+        let (columns, means) = if model.recipes == self.model.recipes {
+            (self.columns.clone(), self.means.clone())
         } else {
-            self.observations.columns_into(&model, &self.held, &mut columns, &mut means);
-        }
-        target.clone_from(&self.target);
-        let observations = Arc::clone(&self.observations);
-        let held = Arc::clone(&self.held);
-        let mut problem = Problem { model, observations, columns, means, target, metric, held, ..*self };
+            self.observations.columns(&model, &self.held)
+        };
+        let mut problem = Problem { model, columns, means, ..self.clone() };
         problem.set_metric();
         problem
     }
@@ -222,12 +195,6 @@ impl Problem {
         let mut problem = Problem { model, ..held };
         problem.derive();
         problem
-    }
-
-    /// Returns the buffers of a problem that is no longer needed.
-    pub fn into_buffers(self) -> ProblemBuffers {
-        let Problem { columns, means, target, metric, .. } = self;
-        ProblemBuffers { columns, means, target, metric }
     }
 
     /// Returns the number of observations.
@@ -247,48 +214,26 @@ impl Problem {
 
     /// Returns the observations with non-zero weight, ascending.
     pub fn weighted(&self) -> Vec<u32> {
-        let mut weighted = Vec::with_capacity(self.n());
-        self.weighted_into(&mut weighted);
-        weighted
-    }
-
-    /// Writes the observations with non-zero weight to `weighted`.
-    fn weighted_into(&self, weighted: &mut Vec<u32>) {
         let weight = &self.observations.weight;
-        weighted.clear();
-        weighted.extend((0..weight.len() as u32).filter(|&i| weight[i as usize] != 0.0));
+        (0..weight.len() as u32).filter(|&i| weight[i as usize] != 0.0).collect()
     }
 
     /// Returns the observations with non-zero weight, and their weights.
     pub fn taking_part(&self) -> (Vec<u32>, Vec<f64>) {
-        let (mut rows, mut weight) = (Vec::new(), Vec::new());
-        self.taking_part_into(&mut rows, &mut weight);
+        let rows = self.weighted();
+        let weight = rows.iter().map(|&i| self.observations.weight[i as usize]).collect();
         (rows, weight)
-    }
-
-    /// Like [`Problem::taking_part`], reusing the capacity of `rows` and `weight`.
-    pub fn taking_part_into(&self, rows: &mut Vec<u32>, weight: &mut Vec<f64>) {
-        self.weighted_into(rows);
-        weight.clear();
-        weight.extend(rows.iter().map(|&i| self.observations.weight[i as usize]));
     }
 
     /// Returns the observations with which starts are made: at most [`SAMPLE`] of those with weight, evenly spaced in
     /// the canonical order, which is that of the responses.
     pub fn sample(&self) -> Vec<u32> {
-        let mut sample = Vec::new();
-        self.sample_into(&mut sample);
-        sample
-    }
-
-    /// Like [`Problem::sample`], reusing the capacity of `sample`.
-    pub fn sample_into(&self, sample: &mut Vec<u32>) {
-        self.weighted_into(sample);
-        let n = sample.len();
-        if n > SAMPLE {
-            (0..SAMPLE).for_each(|k| sample[k] = sample[k * n / SAMPLE]);
-            sample.truncate(SAMPLE);
+        let weighted = self.weighted();
+        let n = weighted.len();
+        if n <= SAMPLE {
+            return weighted;
         }
+        (0..SAMPLE).map(|k| weighted[k * n / SAMPLE]).collect()
     }
 
     /// Returns the number of free coordinates.
@@ -301,25 +246,15 @@ impl Problem {
         self.model.natural.evaluate(theta, &self.means)
     }
 
-    /// Like [`Problem::natural`], reusing the capacity of `natural`.
-    pub fn natural_into(&self, theta: &[f64], natural: &mut Vec<f64>) {
-        self.model.natural.evaluate_into(theta, &self.means, natural);
-    }
-
-    /// Computes the parameters at many points: `thetas` holds p values per point, `naturals` one value per parameter
-    /// and point, both row-major.
-    pub fn naturals_into(&self, thetas: &[f64], naturals: &mut Vec<f64>) {
-        self.model.natural.evaluate_rows(Level::new(), thetas, &self.means, naturals);
+    /// Returns the parameters at many points: `thetas` holds p values per point, the result one value per parameter and
+    /// point, both row-major.
+    pub fn naturals(&self, thetas: &[f64]) -> Vec<f64> {
+        self.model.natural.evaluate_rows(Level::new(), thetas, &self.means)
     }
 
     /// Returns `∂ parameter / ∂ coordinate` at `theta`, row-major: one row of p entries per parameter of the law.
     pub fn natural_jacobian(&self, theta: &[f64]) -> Vec<f64> {
         self.model.natural_jacobian.evaluate(theta, &self.means)
-    }
-
-    /// Like [`Problem::natural_jacobian`], reusing the capacity of `jacobian`.
-    pub fn natural_jacobian_into(&self, theta: &[f64], jacobian: &mut Vec<f64>) {
-        self.model.natural_jacobian.evaluate_into(theta, &self.means, jacobian);
     }
 
     /// Returns the solver coordinates of free parameters in natural units, in the order of the coordinates. Values
@@ -332,11 +267,11 @@ impl Problem {
         theta
     }
 
-    /// Converts many points, p values each, from natural units to solver coordinates in place; `shifts` is a buffer.
-    pub fn to_coordinates(&self, points: &mut [f64], shifts: &mut Vec<f64>) {
+    /// Converts many points, p values each, from natural units to solver coordinates in place.
+    pub fn to_coordinates(&self, points: &mut [f64]) {
         let p = self.p().max(1);
         points.chunks_mut(p).for_each(|point| self.unshift(point));
-        self.model.shift.evaluate_rows(Level::new(), points, &self.means, shifts);
+        let shifts = self.model.shift.evaluate_rows(Level::new(), points, &self.means);
         for (theta, shifts) in points.chunks_mut(p).zip(shifts.chunks(p)) {
             self.shift(theta, shifts);
         }

@@ -37,6 +37,10 @@ pub enum Order {
 pub struct ProgramWorkspace {
     slots: Vec<Cell<Pack>>,
     registers: Vec<Cell<Pack>>,
+    /// Packs per register.
+    register_stride: usize,
+    /// What [`outputs`] returned last.
+    outputs: Vec<Pack>,
     /// The program whose constants are in `slots`.
     constants_of: Option<u64>,
 }
@@ -94,7 +98,7 @@ impl Objective<'_> {
     }
 
     fn prepare(&self, coordinates: &[Pack], workspace: &mut ProgramWorkspace, sums: &mut Sums) {
-        workspace.prepare(self.program(), coordinates, &self.data.means);
+        workspace.prepare(self.program(), coordinates, &self.data.means, self.data.n_packs);
         let p = coordinates.len();
         // Every output has a sum, and every pair of first derivatives.
         let pairs = if self.order == Order::Value { 0 } else { triangle(p) };
@@ -134,7 +138,8 @@ pub const MIN_IRLS_FRACTION: f64 = 0.001;
 const EXTRA_REGISTERS: usize = 3;
 
 impl ProgramWorkspace {
-    fn prepare(&mut self, program: &Program, coordinates: &[Pack], means: &[Pack]) {
+    /// Makes room for evaluating `n_packs` packs of observations at some coordinates.
+    fn prepare(&mut self, program: &Program, coordinates: &[Pack], means: &[Pack], n_packs: usize) {
         let parameter = &program.parameter;
         if self.constants_of != Some(program.id) {
             self.slots.clear();
@@ -142,7 +147,9 @@ impl ProgramWorkspace {
             parameter.set_constants(&self.slots);
             self.constants_of = Some(program.id);
         }
-        let registers = (program.n_registers + EXTRA_REGISTERS) * BLOCK;
+        // Blocks of short fits are shorter, and so are their registers.
+        self.register_stride = BLOCK.min(n_packs);
+        let registers = (program.n_registers + EXTRA_REGISTERS) * self.register_stride;
         if self.registers.len() < registers {
             self.registers.resize(registers, Cell::new(Pack::ZERO));
         }
@@ -161,6 +168,7 @@ impl ProgramWorkspace {
             start,
             len: BLOCK.min(data.n_packs - start),
             registers: &self.registers,
+            register_stride: self.register_stride,
         }
     }
 }
@@ -172,22 +180,24 @@ pub fn outputs_lanes(
     coordinates: &[Pack],
     workspace: &mut ProgramWorkspace,
 ) -> Vec<Vec<Pack>> {
-    let mut out = Vec::new();
-    outputs_into(program, data, coordinates, workspace, &mut out);
+    let out = outputs(program, data, coordinates, workspace);
     (0..program.outputs.len()).map(|i| out[i * data.n_packs..(i + 1) * data.n_packs].to_vec()).collect()
 }
 
-/// Writes the values of a program's outputs to `out`, one output after the other, `n_packs` packs each.
-pub fn outputs_into(
+/// Returns the values of a program's outputs, one output after the other, `n_packs` packs each.
+pub fn outputs<'w>(
     program: &Program,
     data: &LaneData,
     coordinates: &[Pack],
-    workspace: &mut ProgramWorkspace,
-    out: &mut Vec<Pack>,
-) {
-    workspace.prepare(program, coordinates, &data.means);
+    workspace: &'w mut ProgramWorkspace,
+) -> &'w [Pack] {
+    workspace.prepare(program, coordinates, &data.means, data.n_packs);
+    let mut out = std::mem::take(&mut workspace.outputs);
     out.resize(program.outputs.len() * data.n_packs, Pack::ZERO);
-    dispatch!(Level::new(), simd => write_outputs::<fearless_simd::f64x8<_>>(simd, program, data, workspace, out));
+    dispatch!(Level::new(), simd =>
+        write_outputs::<fearless_simd::f64x8<_>>(simd, program, data, workspace, &mut out));
+    workspace.outputs = out;
+    &workspace.outputs
 }
 
 /// Computes the weighted normal equations of a model's amplitudes at eight points. `rows` holds responses and their
@@ -202,7 +212,7 @@ pub fn amplitude_equations(
     workspace: &mut ProgramWorkspace,
     sums: &mut Sums,
 ) {
-    workspace.prepare(&model.design, coordinates, &data.means);
+    workspace.prepare(&model.design, coordinates, &data.means, data.n_packs);
     let m = model.amplitudes.len();
     sums.packs.clear();
     sums.packs.resize(triangle(m) + m, Pack::ZERO);
@@ -227,7 +237,7 @@ fn sum_amplitudes<L: Lanes>(
         let block = workspace.block(data, start);
         program.run::<L>(token, &block);
         let len = block.len;
-        let extra = &block.registers[program.n_registers * BLOCK..];
+        let extra = &block.registers[program.n_registers * block.register_stride..];
         let weighted = Operands::each(&extra[..len]);
         let rest = block.source(program.outputs[0]);
         for i in 0..m {
@@ -285,9 +295,9 @@ impl Objective<'_> {
             let block = workspace.block(data, start);
             program.run::<L>(token, &block);
             let len = block.len;
-            let extra = &block.registers[program.n_registers * BLOCK..];
-            let (slope_cells, rest) = extra.split_at(BLOCK);
-            let (curvature_cells, weighted) = rest.split_at(BLOCK);
+            let extra = &block.registers[program.n_registers * block.register_stride..];
+            let (slope_cells, rest) = extra.split_at(block.register_stride);
+            let (curvature_cells, weighted) = rest.split_at(block.register_stride);
             let value = block.source(program.outputs[0]);
             let target = &data.target[start..start + len];
             let weight = &data.weight[start..start + len];

@@ -46,15 +46,6 @@ pub struct Rejection {
     pub reason: String,
 }
 
-/// The buffers of [`Observations::bind`], kept from sweep to sweep.
-#[derive(Debug, Default)]
-pub struct Binder {
-    keep: Vec<bool>,
-    ones: Vec<f64>,
-    columns: ColumnSet,
-    means: Vec<f64>,
-}
-
 /// Returns the number of a sweep's rows in 32 bits, as all fits count them from here on.
 ///
 /// # Panics
@@ -63,31 +54,24 @@ pub struct Binder {
 fn n_rows(len: usize) -> u32 {
     match u32::try_from(len) {
         Ok(n) => n,
-        Err(_) => panic!(
-            "a sweep has {len} rows, and at most {MAX_ROWS} are fitted as one; give more columns to --by, or leave \
-             rows out with --where"
-        ),
+        Err(_) => panic!("a sweep has {len} rows, and at most {MAX_ROWS} are fitted as one"),
     }
 }
 
 impl Observations {
-    /// Sorts a sweep's rows into usable ones, in place of those that were there, and rejected ones. With them the rows, among
-    /// the usable ones, at which something that the law reads is infinite: what, in words.
+    /// Sorts a sweep's rows into usable ones and rejected ones. Returns the usable ones, the rejected ones, and those of the
+    /// usable ones at which something that the law reads is infinite, each with the reason.
     ///
     /// # Panics
     ///
     /// If the sweep has more than [`MAX_ROWS`].
     pub fn bind(
-        &mut self,
         law: &Law,
         model: &Model,
         binding: &Binding,
         sweep: &Sweep,
-        binder: &mut Binder,
-    ) -> (Vec<Rejection>, Vec<Rejection>) {
-        let Observations { response, weight, sigma, cluster, rows, sources, distinct_from_last } = self;
-        let mut rejections = Vec::new();
-        rows.clear();
+    ) -> (Observations, Vec<Rejection>, Vec<Rejection>) {
+        let (mut rows, mut rejections) = (Vec::new(), Vec::new());
         for row in 0..n_rows(sweep.len()) {
             match unusable(binding, sweep, row as usize) {
                 Some(reason) => rejections.push(Rejection { row, reason }),
@@ -115,26 +99,24 @@ impl Observations {
             rows.sort_unstable_by(|a, b| by_key(a, b).then(a.cmp(b)));
         }
 
-        let Binder { keep, ones, columns, means } = binder;
         let n = rows.len();
-        let mut expressions = Expressions { binding, sweep, rows, table: None };
-        response.clear();
-        expressions.evaluate(&binding.response, response);
+        let mut expressions = Expressions { binding, sweep, rows: &rows, table: None };
+        let mut response = Vec::with_capacity(n);
+        expressions.evaluate(&binding.response, &mut response);
+        let mut sources = ColumnSet::default();
         sources.clear(n);
-        model.sources.iter().for_each(|source| expressions.evaluate(source, sources));
+        model.sources.iter().for_each(|source| expressions.evaluate(source, &mut sources));
         sources.values_mut().for_each(|x| *x = encode_infinity(*x));
-        keep.clear();
-        keep.resize(n, true);
-        ones.clear();
-        ones.resize(n, 1.0);
         // Only the columns up to the last that may be undefined are needed here.
         let may_have_none = |r: &Recipe| matches!(r, Recipe::Unary(..) | Recipe::Inverse(_));
         let n_columns = model.recipes.iter().rposition(may_have_none).map_or(0, |k| k + 1);
+        let mut columns = ColumnSet::default();
         columns.clear(n);
-        columns.derive(&model.recipes[..n_columns], (sources, &[]), ones, means);
+        columns.derive(&model.recipes[..n_columns], (&sources, &[]), &vec![1.0; n], &mut Vec::new());
+        let mut keep = vec![true; n];
         let mut limits = Vec::new();
         for (i, &row) in rows.iter().enumerate() {
-            match state(law, model, binding, (response, sources, columns), i) {
+            match state(law, model, binding, (&response, &sources, &columns), i) {
                 State::Usable => {}
                 State::Limit(reason) => limits.push(Rejection { row, reason }),
                 State::Unusable(reason) => {
@@ -144,41 +126,24 @@ impl Observations {
             }
         }
         if keep.contains(&false) {
-            retain(rows, keep);
-            retain(response, keep);
-            sources.retain(keep);
+            retain(&mut rows, &keep);
+            retain(&mut response, &keep);
+            sources.retain(&keep);
         }
         rejections.sort_by_key(|r| r.row);
 
-        let gather = |values: &mut Vec<f64>, column: usize| {
-            values.clear();
-            values.extend(rows.iter().map(|&r| sweep.columns[column][r as usize]));
-        };
-        match binding.weight {
-            Some(column) => gather(weight, column),
-            None => {
-                weight.clear();
-                weight.resize(rows.len(), 1.0);
-            }
-        }
-        match binding.sigma {
-            Some(column) => gather(sigma.get_or_insert_default(), column),
-            None => *sigma = None,
-        }
-        match sweep.cluster {
-            Some(clusters) => {
-                let cluster = cluster.get_or_insert_default();
-                cluster.clear();
-                cluster.extend(rows.iter().map(|&r| clusters[r as usize]));
-            }
-            None => *cluster = None,
-        }
+        let gather =
+            |column: usize| -> Vec<f64> { rows.iter().map(|&r| sweep.columns[column][r as usize]).collect() };
+        let weight = binding.weight.map_or_else(|| vec![1.0; rows.len()], gather);
+        let sigma = binding.sigma.map(gather);
+        let cluster = sweep.cluster.map(|clusters| rows.iter().map(|&r| clusters[r as usize]).collect());
         let same = |a: u32, b: u32| {
             binding.used.iter().all(|&c| sweep.columns[c][a as usize] == sweep.columns[c][b as usize])
         };
-        distinct_from_last.clear();
-        distinct_from_last.extend((0..rows.len()).map(|i| i == 0 || !same(rows[i - 1], rows[i])));
-        (rejections, limits)
+        let distinct_from_last = (0..rows.len()).map(|i| i == 0 || !same(rows[i - 1], rows[i])).collect();
+        let observations =
+            Observations { response, weight, sigma, cluster, rows, sources, distinct_from_last };
+        (observations, rejections, limits)
     }
 
     /// Returns the number of observations.
@@ -256,12 +221,15 @@ impl Observations {
         ((count as usize) < self.len()).then_some((points, count as usize))
     }
 
-    /// Computes all columns of a model and their weighted means; `held` are the values of parameters that the model
+    /// Returns all columns of a model and their weighted means; `held` are the values of parameters that the model
     /// holds. The model may be the law's own or one with some of the law's parameters fixed or held, which reads the
     /// same data expressions in the same order.
-    pub fn columns_into(&self, model: &Model, held: &[f64], columns: &mut ColumnSet, means: &mut Vec<f64>) {
+    #[must_use]
+    pub fn columns(&self, model: &Model, held: &[f64]) -> (ColumnSet, Vec<f64>) {
+        let (mut columns, mut means) = (ColumnSet::default(), Vec::new());
         columns.clear(self.len());
-        columns.derive(&model.recipes, (&self.sources, held), &self.weight, means);
+        columns.derive(&model.recipes, (&self.sources, held), &self.weight, &mut means);
+        (columns, means)
     }
 }
 

@@ -58,8 +58,6 @@ pub struct Factor {
     /// The Jacobian by columns.
     columns: Vec<f64>,
     workspace: SvdWorkspace,
-    /// The derivatives of the parameters with respect to all coordinates, row-major.
-    transform: Vec<f64>,
 }
 
 /// The buffers of decompositions of small matrices.
@@ -193,8 +191,8 @@ impl Factor {
     /// `theta`: the number that a user can compute from the table of residuals. All coordinates of the factor must have
     /// an effect.
     pub fn natural_condition(&mut self, problem: &Problem, theta: &[f64]) -> f64 {
-        let Factor { p, effective, norms, r, workspace, transform, .. } = self;
-        problem.natural_jacobian_into(theta, transform);
+        let Factor { p, effective, norms, r, workspace, .. } = self;
+        let transform = problem.natural_jacobian(theta);
         let coordinates = &problem.model.coordinates;
         let transform =
             |a: usize, b: usize| transform[coordinates[effective[a]].parameter * *p + effective[b]];
@@ -204,7 +202,7 @@ impl Factor {
         if m == 0 {
             return 1.0;
         }
-        // J = J'·T, so J' = J·T⁻¹; columns are scaled before the inversion to recycled the arithmetic.
+        // J = J'·T, so J' = J·T⁻¹; columns are scaled before the inversion to save arithmetic.
         values.clear();
         values.extend((0..m).map(|a| (0..m).map(|b| (transform(a, b) / norms[b]).abs()).fold(0.0, f64::max)));
         lu.set(m, m, |b, a| transform(a, b) / norms[b] / values[a]);

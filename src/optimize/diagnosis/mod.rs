@@ -25,7 +25,6 @@ use super::infinity::Divergence;
 use super::multistart::Multistart;
 use super::newton::Finished;
 use super::outcome::End;
-use super::recycled::EstimateBuffers;
 use super::{Ending, Fit, Flag, Models, Status, Workspace};
 use crate::problem::Linearization;
 
@@ -48,13 +47,11 @@ pub(in crate::optimize) fn diagnose(
     workspace: &mut Workspace,
 ) -> Fit {
     let End { problem, edges, solution: found, iterations, divergence, is_path_limit } = end;
-    let Workspace { factor, recycled, .. } = workspace;
+    let factor = &mut workspace.factor;
     let law = models.law();
     let n_starts = multistart.starts.len();
-    let EstimateBuffers { mut natural, mut at_bound, mut inverse } = recycled.estimated();
-    natural_values(law, &problem, &found, &mut natural);
-    at_bound.clear();
-    at_bound.resize(law.parameters.len(), false);
+    let mut natural = natural_values(law, &problem, &found);
+    let mut at_bound = vec![false; law.parameters.len()];
     for &i in &edges {
         at_bound[i] = true;
         natural[i] = 0.0;
@@ -69,7 +66,7 @@ pub(in crate::optimize) fn diagnose(
     if undetermined.is_empty() {
         undetermined = beyond_bounds(&problem, &found);
     }
-    inverse.clear();
+    let mut inverse = Vec::new();
     let condition = if undetermined.is_empty() {
         inverse.extend_from_slice(factor.inverse());
         factor.natural_condition(&problem, &found.theta)
@@ -416,12 +413,13 @@ fn is_rival(problem: &Problem, found: &Finished, objective: f64) -> bool {
 }
 
 /// Computes the parameters in natural units, fixed values exactly as given.
-fn natural_values(law: &Law, problem: &Problem, found: &Finished, natural: &mut Vec<f64>) {
-    problem.natural_into(&found.theta, natural);
+fn natural_values(law: &Law, problem: &Problem, found: &Finished) -> Vec<f64> {
+    let mut natural = problem.natural(&found.theta);
     // A fixed value is reported exactly, without the rounding of coordinate transformations.
     for (value, parameter) in natural.iter_mut().zip(&law.parameters) {
         if let Domain::Fixed(fixed) = parameter.domain {
             *value = fixed;
         }
     }
+    natural
 }

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 
 use crate::lanes::LANES;
 use crate::law::Law;
-use crate::problem::{Part, Problem, ProblemBuffers};
+use crate::problem::{Part, Problem};
 
 use self::lane_scheduler::SearchGroup;
 use self::outcome::Outcome;
@@ -125,8 +125,6 @@ pub struct Multistart {
     rows: Vec<u32>,
     /// The weights of these observations.
     weight: Vec<f64>,
-    /// The buffers of the problem that starts are solved with.
-    pub buffers: ProblemBuffers,
 }
 
 impl Multistart {
@@ -138,7 +136,7 @@ impl Multistart {
         self.outcomes.clear();
         self.best = None;
         self.optima.forget(problem.p());
-        problem.taking_part_into(&mut self.rows, &mut self.weight);
+        (self.rows, self.weight) = problem.taking_part();
     }
 
     /// Searches from the starts that have not been searched from.
@@ -443,12 +441,6 @@ impl<'a> PendingFit<'a> {
         self.exhausted
             || (options.starts.is_none()
                 && self.multistart.is_sufficient(self.problem, self.starts.have_crossings()))
-    }
-}
-
-impl Drop for PendingFit<'_> {
-    fn drop(&mut self) {
-        self.multistart.buffers = self.starts.take_buffers();
     }
 }
 

@@ -20,15 +20,13 @@ pub mod certificate;
 mod certificate_tests;
 pub mod schur_complement;
 
-use std::cell::RefCell;
-
 use crate::compile::{Role, Scale};
 use crate::linalg::triangle;
-use crate::problem::{LONG, LaneData, Problem};
+use crate::problem::{LaneData, Problem, ProgramWorkspace};
 
 use self::certificate::{Certificate, Evaluated};
 use crate::linalg::{cholesky, cholesky_solve, triangularise};
-use crate::problem::{Linearization, LinearizationWorkspace};
+use crate::problem::Linearization;
 
 /// The result of a minimisation.
 #[derive(Clone, Debug)]
@@ -51,22 +49,7 @@ impl Finished {
     pub fn is_settled_minimum(&self) -> bool {
         self.in_range && self.certificate.holds() && self.certificate.is_settled()
     }
-
-    /// Leaves the buffers to later minimisations on this thread.
-    pub fn recycle(self) {
-        // Buffers of a long fit take more memory than their allocation is worth.
-        if self.rows.residual.len() <= LONG {
-            BUFFERS.with_borrow_mut(|(buffers, _)| {
-                if buffers.recycled.len() < MAX_RECYCLED {
-                    buffers.recycled.push(self);
-                }
-            });
-        }
-    }
 }
-
-/// The largest number of minimisations whose buffers a thread keeps.
-const MAX_RECYCLED: usize = 64;
 
 /// The region that a minimisation may search.
 #[derive(Clone, Copy, Debug)]
@@ -103,48 +86,23 @@ pub fn minimise_within(
     theta: &[f64],
     most: u32,
 ) -> Option<Finished> {
-    BUFFERS.with_borrow_mut(|(buffers, step_buffers)| {
-        buffers.data.spread_into(problem, weight);
-        let found = Reference { problem, region, buffers }.minimise(theta, most, step_buffers);
-        if problem.is_long() {
-            // A later short fit would otherwise take over the large buffers.
-            buffers.found = Linearization::default();
-        }
-        found
-    })
+    let data = LaneData::spread(problem, weight);
+    Reference { problem, region, buffers: Buffers { data, ..Buffers::default() } }.minimise(theta, most)
 }
 
-/// The buffers that a thread keeps from one minimisation to the next.
+/// The data of a minimisation, and buffers that it uses again and again.
 #[derive(Default)]
 struct Buffers {
     data: LaneData,
-    workspace: LinearizationWorkspace,
-    /// Results of earlier minimisations that are no longer needed.
-    recycled: Vec<Finished>,
+    workspace: ProgramWorkspace,
     /// The evaluation of the trial point.
     found: Linearization,
-    natural: Vec<f64>,
     /// The Jacobian stacked on the damping, by columns.
     stacked: Vec<f64>,
     /// A square matrix over the free coordinates.
     matrix: Vec<f64>,
     /// The step over the free coordinates.
     step: Vec<f64>,
-}
-
-/// The buffers of a step, kept like [`Buffers`].
-#[derive(Default)]
-struct StepBuffers {
-    /// The coordinates that are not held at a bound.
-    free: Vec<usize>,
-    /// The diagonal of the metric of the damping.
-    metric: Vec<f64>,
-    /// The trial point.
-    trial: Vec<f64>,
-}
-
-thread_local! {
-    static BUFFERS: RefCell<(Buffers, StepBuffers)> = RefCell::default();
 }
 
 /// The quadratic model that a step minimises.
@@ -198,17 +156,16 @@ const LARGE_DECREASE: f64 = 0.1;
 struct Reference<'a> {
     problem: &'a Problem,
     region: Region<'a>,
-    buffers: &'a mut Buffers,
+    buffers: Buffers,
 }
 
 impl Reference<'_> {
     /// Evaluates a point into `found`.
     fn evaluate(&mut self, theta: &[f64]) {
-        let Buffers { data, workspace, found, natural, .. } = &mut *self.buffers;
+        let Buffers { data, workspace, found, .. } = &mut self.buffers;
         found.evaluate(self.problem, data, theta, workspace);
         if self.region.in_range {
-            self.problem.natural_into(theta, natural);
-            if !natural.iter().all(|x| x.is_finite()) {
+            if !self.problem.natural(theta).iter().all(|x| x.is_finite()) {
                 found.objective = f64::INFINITY;
             }
         }
@@ -222,25 +179,22 @@ impl Reference<'_> {
     }
 
     /// Minimises from `theta` in at most `most` iterations. Returns none where the objective is not finite there.
-    fn minimise(&mut self, theta: &[f64], most: u32, step_buffers: &mut StepBuffers) -> Option<Finished> {
+    fn minimise(mut self, theta: &[f64], most: u32) -> Option<Finished> {
         let bounds = self.region.bounds;
-        let StepBuffers { free, metric, trial } = step_buffers;
-        trial.clear();
-        trial.extend(theta.iter().zip(bounds).map(|(x, &(low, high))| x.clamp(low, high)));
+        let trial =
+            &mut theta.iter().zip(bounds).map(|(x, &(low, high))| x.clamp(low, high)).collect::<Vec<f64>>();
         self.evaluate(trial);
         if !self.buffers.found.objective.is_finite() {
             return None;
         }
-        let (mut theta, mut at, mut found_free) = match self.buffers.recycled.pop() {
-            Some(Finished { theta, rows, free, .. }) => (theta, rows, free),
-            None => Default::default(),
-        };
-        theta.clone_from(trial);
-        std::mem::swap(&mut at, &mut self.buffers.found);
+        let mut theta = trial.clone();
+        let mut at = std::mem::take(&mut self.buffers.found);
         let mut damping = 0.0;
         let mut growth = 2.0;
         let mut iterations = 0;
-        metric.clone_from(&self.problem.metric);
+        let metric = &mut self.problem.metric.clone();
+        // The coordinates that are not held at a bound.
+        let free = &mut Vec::new();
         let mut quadratic = Quadratic::Newton;
         let mut certified = None;
         while iterations < most {
@@ -299,10 +253,9 @@ impl Reference<'_> {
             Some(known) if !polished => known,
             _ => self.certificate(&theta, &at, free),
         };
-        found_free.clone_from(free);
-        self.problem.natural_into(&theta, &mut self.buffers.natural);
-        let in_range = self.buffers.natural.iter().all(|x| x.is_finite());
-        Some(Finished { theta, rows: at, free: found_free, certificate, in_range, iterations })
+        let in_range = self.problem.natural(&theta).iter().all(|x| x.is_finite());
+        let free = std::mem::take(free);
+        Some(Finished { theta, rows: at, free, certificate, in_range, iterations })
     }
 
     /// Returns whether the evaluated point is preferred to the current one.

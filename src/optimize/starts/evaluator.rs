@@ -6,7 +6,7 @@ use crate::compile::{Model, Program};
 use crate::lanes::Pack;
 use crate::problem::{
     CurvatureMix, LaneData, Loss, Objective, Order, Problem, ProgramWorkspace, Sums, amplitude_equations,
-    outputs_into,
+    outputs,
 };
 
 /// An evaluator and its buffers.
@@ -16,7 +16,6 @@ pub struct Evaluator {
     workspace: ProgramWorkspace,
     pub data: LaneData,
     sums: Sums,
-    outputs: Vec<Pack>,
 }
 
 impl Default for Evaluator {
@@ -26,7 +25,6 @@ impl Default for Evaluator {
             workspace: ProgramWorkspace::default(),
             data: LaneData::default(),
             sums: Sums::default(),
-            outputs: Vec::new(),
         }
     }
 }
@@ -53,7 +51,7 @@ impl Evaluator {
 
     /// Returns a program's first output at eight points, one pack per observation, and the loaded data.
     pub fn values(&mut self, program: &Program, at: &[Pack]) -> (&[Pack], &LaneData) {
-        outputs_into(program, &self.data, at, &mut self.workspace, &mut self.outputs);
-        (&self.outputs[..self.data.n_packs], &self.data)
+        let values = outputs(program, &self.data, at, &mut self.workspace);
+        (&values[..self.data.n_packs], &self.data)
     }
 }

@@ -41,7 +41,7 @@ use crate::lanes::{LANES, Pack};
 use crate::law::Residual;
 use crate::linalg::triangle;
 use crate::optimize::starts::start_rules::StartRule;
-use crate::problem::{Order, Problem, ProblemBuffers, is_number};
+use crate::problem::{Order, Problem, is_number};
 
 use self::crossing::Crossing;
 use self::design::{Design, Division, Given};
@@ -64,13 +64,8 @@ pub struct Starts<'a> {
 impl<'a> Starts<'a> {
     /// Returns the starts of a problem.
     pub fn new(models: &'a Models, problem: &'a Problem) -> Starts<'a> {
-        Starts::with(models, problem, ProblemBuffers::default())
-    }
-
-    /// Returns the starts of a problem, using the buffers of an earlier one.
-    pub fn with(models: &'a Models, problem: &'a Problem, buffers: ProblemBuffers) -> Starts<'a> {
         let design = models.design();
-        let reduced = design.log_linear.as_ref().map(|log_linear| log_linear.reduced(problem, buffers));
+        let reduced = design.log_linear.as_ref().map(|log_linear| log_linear.reduced(problem));
         Starts { problem, design, reduced, origin: 0.5 }
     }
 
@@ -79,12 +74,6 @@ impl<'a> Starts<'a> {
         // Multiples of the golden ratio are equidistributed for any number of seeds (Weyl 1916).
         let golden = 0.5 * (5.0_f64.sqrt() - 1.0);
         Starts { origin: (0.5 + (seed % (1 << 20)) as f64 * golden).fract(), ..self }
-    }
-
-    /// Takes out the buffers, after which no more starts can be made. Those of a long fit are not worth keeping.
-    pub fn take_buffers(&mut self) -> ProblemBuffers {
-        let reduced = self.reduced.take().filter(|reduced| !reduced.is_long());
-        reduced.map_or_else(ProblemBuffers::default, Problem::into_buffers)
     }
 
     /// Returns the number of coordinates that are drawn: the dimension of the global search.
@@ -139,7 +128,7 @@ impl<'a> Starts<'a> {
             return;
         }
         std::mem::swap(points, &mut workspace.points);
-        self.problem.sample_into(&mut workspace.sample);
+        workspace.sample = self.problem.sample();
         workspace.evaluator.load(self.problem, &workspace.sample);
         solve_amplitudes(self.problem, division, workspace);
         std::mem::swap(points, &mut workspace.points);
@@ -152,9 +141,9 @@ impl<'a> Starts<'a> {
         if design.crossings.is_empty() {
             return;
         }
-        let StartWorkspace { sample, gaps, shifts, .. } = &mut *workspace;
+        let StartWorkspace { sample, gaps, .. } = &mut *workspace;
         let coordinates = &problem.model.coordinates;
-        problem.sample_into(sample);
+        *sample = problem.sample();
         gaps.clear();
         let natural = problem.natural(theta);
         let natural: Vec<f64> = coordinates.iter().map(|c| natural[c.parameter]).collect();
@@ -171,7 +160,7 @@ impl<'a> Starts<'a> {
                 sharper.push(&start);
             }
         }
-        problem.to_coordinates(sharper.values_mut(), shifts);
+        problem.to_coordinates(sharper.values_mut());
         self.solve_amplitudes(&mut sharper, workspace);
         (0..sharper.len()).for_each(|k| into.push(sharper.point(k)));
     }
@@ -227,7 +216,7 @@ impl<'a> Starts<'a> {
         // Of more than 40 dimensions the numbers of regions wrap: two regions may then have one number, and one start
         // fewer is chosen for being in another region.
         let n_regions = 3_usize.wrapping_pow(drawn.len() as u32);
-        problem.sample_into(sample);
+        *sample = problem.sample();
         intervals.clear();
         intervals.extend(drawn.iter().map(|&i| {
             let (low, high, log) = interval(problem, design, i, &coordinates[i]);
@@ -291,7 +280,7 @@ impl<'a> Starts<'a> {
             // Every other point has its log-linear part solved.
             workspace.regions.iter_mut().step_by(2).for_each(|region| *region = usize::MAX);
         }
-        problem.to_coordinates(workspace.points.values_mut(), &mut workspace.shifts);
+        problem.to_coordinates(workspace.points.values_mut());
         workspace.evaluator.load(problem, &workspace.sample);
         if !division.solved.is_empty() {
             solve_amplitudes(problem, division, workspace);

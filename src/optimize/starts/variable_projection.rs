@@ -16,7 +16,7 @@ use crate::lanes::{LANES, Pack};
 use crate::law::Residual;
 use crate::linalg::triangle;
 use crate::optimize::starts::start_rules::StartRule;
-use crate::problem::{LaneData, Loss, Order, Problem, ProblemBuffers};
+use crate::problem::{LaneData, Loss, Order, Problem};
 
 use super::amplitudes::Sign;
 use super::workspace::StartWorkspace;
@@ -72,27 +72,17 @@ impl LogLinearPart {
         Some(LogLinearPart { model, linear, signs, places, offsets, solved })
     }
 
-    /// Returns a problem with the offsets at zero, using the buffers of an earlier one.
-    pub fn reduced(&self, problem: &Problem, buffers: ProblemBuffers) -> Problem {
-        problem.with_model_in(Arc::clone(&self.model), buffers)
+    /// Returns a problem with the offsets at zero.
+    pub fn reduced(&self, problem: &Problem) -> Problem {
+        problem.with_model(Arc::clone(&self.model))
     }
 
     /// Solves the linear coordinates of every other point. Points are in natural units, in the order of the full
     /// problem's coordinates. The other points keep their draws, because some regions of attraction cannot be reached
     /// from solved exponents.
     pub fn solve(&self, problem: &Problem, reduced: &Problem, workspace: &mut StartWorkspace) {
-        let StartWorkspace {
-            evaluator,
-            sample,
-            points,
-            packs,
-            least_squares,
-            thetas,
-            naturals,
-            shifts,
-            inverse,
-            ..
-        } = workspace;
+        let StartWorkspace { evaluator, sample, points, packs, least_squares, thetas, inverse, .. } =
+            workspace;
         let LogLinearPart { model, linear, signs, places, offsets, .. } = self;
         let p = model.coordinates.len();
         let solved = |k: usize| 2 * k;
@@ -102,7 +92,7 @@ impl LogLinearPart {
             let point = points.point(solved(k));
             thetas.point_mut(k).iter_mut().zip(places).for_each(|(x, &i)| *x = point[i]);
         }
-        reduced.to_coordinates(thetas.values_mut(), shifts);
+        reduced.to_coordinates(thetas.values_mut());
         evaluator.load(reduced, sample);
         inverse.clear();
         inverse.extend(sample.iter().map(|&i| (-reduced.target[i as usize]).exp()));
@@ -131,7 +121,7 @@ impl LogLinearPart {
                     theta[i] = (theta[i] + step.0[lane]).clamp(low, high);
                 }
             }
-            reduced.naturals_into(&thetas.values()[first * p..(first + count) * p], naturals);
+            let naturals = reduced.naturals(&thetas.values()[first * p..(first + count) * p]);
             let n_parameters = naturals.len() / count;
             for lane in (0..count).filter(|&lane| finite(lane)) {
                 let natural = &naturals[lane * n_parameters..(lane + 1) * n_parameters];
