@@ -17,9 +17,9 @@ fn compile(text: &str) -> Result<(), String> {
     let columns = ["x", "y", "z"].map(String::from);
     let law = Law::from_formula(formula, &columns).map_err(|e| e.to_string())?;
     for residual in [Residual::Linear, Residual::Log] {
-        Models::compile(law.clone(), residual);
+        let _ = Models::compile(law.clone(), residual);
     }
-    Symmetries::of(&law);
+    let _ = Symmetries::of(&law);
     Ok(())
 }
 

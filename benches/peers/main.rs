@@ -241,6 +241,7 @@ impl Measure {
     }
 }
 
+#[must_use]
 pub fn replicate_options(bootstrap: usize) -> InferenceOptions {
     InferenceOptions { bootstrap, ..InferenceOptions::default() }
 }

@@ -76,6 +76,7 @@ impl Failure {
 }
 
 /// Runs the program.
+#[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     crate::input::silence_guarded_panics();

@@ -40,6 +40,7 @@ pub struct Coordinate {
 impl Coordinate {
     /// Returns whether the prediction is linear in this coordinate, given the others. If the objective has a finite
     /// minimum over the other coordinates, it has one over this coordinate too.
+    #[must_use]
     pub fn is_conditionally_linear(&self) -> bool {
         self.scale == Scale::Linear && matches!(self.role, Role::Offset | Role::Amplitude)
     }

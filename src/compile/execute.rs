@@ -36,6 +36,7 @@ pub struct Block<'a> {
 impl<'a> Block<'a> {
     /// Returns the packs of an operand.
     #[inline(always)]
+    #[must_use]
     pub fn source(&self, operand: Operand) -> Operands<'a> {
         match operand {
             Operand::Slot(i) => {

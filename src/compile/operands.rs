@@ -24,6 +24,7 @@ impl<'a> Operands<'a> {
 
     /// Returns the k-th pack.
     #[inline(always)]
+    #[must_use]
     pub fn pack(&self, k: usize) -> Pack {
         self.packs[k * self.stride].get()
     }

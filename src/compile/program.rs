@@ -77,6 +77,7 @@ pub struct ParameterProgram {
 }
 
 impl ParameterProgram {
+    #[must_use]
     pub fn first_constant(&self) -> usize {
         self.n_coordinates + self.n_columns
     }
@@ -113,6 +114,7 @@ impl Op {
 
 impl Program {
     /// Returns the approximate number of vector operations per observation, without the tail and with it.
+    #[must_use]
     pub fn costs(&self) -> (f64, f64) {
         let cost = |part: &[Instruction]| part.iter().map(|i| i.op.cost()).sum::<f64>();
         let plain = cost(&self.instructions);
@@ -120,6 +122,7 @@ impl Program {
     }
 
     /// Returns the data columns that the program reads, with repetitions.
+    #[must_use]
     pub fn read_columns(&self) -> Vec<u32> {
         let operands = self.instructions.iter().chain(&self.tail).flat_map(|i| [i.a, i.b, i.c]);
         operands

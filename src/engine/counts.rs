@@ -33,6 +33,7 @@ pub struct Counts {
 
 impl Counts {
     /// Begins to count a run of these laws.
+    #[must_use]
     pub fn new(laws: &[BoundLaw], contents: &Contents) -> Counts {
         Counts {
             sweeps: contents.n_sweeps() as u64,

@@ -48,6 +48,7 @@ pub struct Run {
 
 impl Run {
     /// What the run's records refer to by number.
+    #[must_use]
     pub fn context(&self) -> RunContext {
         let names = |law: &BoundLaw| law.law.parameters.iter().map(|p| p.name.clone()).collect();
         RunContext {
@@ -67,6 +68,7 @@ impl Run {
     }
 
     /// Joins a plan with what its source holds.
+    #[must_use]
     pub fn new(plan: &Plan, contents: Contents, job: &Job) -> Run {
         let mut variables: Vec<String> = Vec::new();
         for variable in plan.laws.iter().flat_map(|l| &l.law.variables) {
@@ -133,6 +135,10 @@ fn chunk_end(run: &Run, segment: &Segment, first: usize) -> usize {
 
 /// Fits every law to every sweep, segment by segment in the order of the sweeps. While one is fitted the next is read, and
 /// while one chunk of results is made the sink takes the one before.
+///
+/// # Errors
+///
+/// If reading a segment fails, the sink refuses, or the run is interrupted.
 pub fn fit_all<S: Borrow<Segment> + Send + Sync>(
     run: &Run,
     segments: &mut (impl Iterator<Item = Result<S, Error>> + Send),

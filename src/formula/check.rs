@@ -12,6 +12,10 @@ use super::suggest::nearest;
 /// The type of an expression, or the first place that does not fit.
 ///
 /// `lookup` gives the type of a name; `known` are the names to suggest instead of one it lacks.
+///
+/// # Errors
+///
+/// The first place where a name is unknown or a type does not fit.
 pub fn check(
     expr: &Expr,
     lookup: &dyn Fn(&str) -> Option<Type>,
@@ -21,6 +25,10 @@ pub fn check(
 }
 
 /// Checks that an expression is a condition: true, false or null for every row.
+///
+/// # Errors
+///
+/// Those of [`check`], and where the expression is no condition.
 pub fn check_condition(
     expr: &Expr,
     lookup: &dyn Fn(&str) -> Option<Type>,
@@ -36,6 +44,10 @@ pub fn check_condition(
 }
 
 /// Checks that an expression is a number for every row.
+///
+/// # Errors
+///
+/// Those of [`check`], and where the expression is no number.
 pub fn check_number(
     expr: &Expr,
     lookup: &dyn Fn(&str) -> Option<Type>,

@@ -18,6 +18,10 @@ use crate::lanes::scalar;
 /// Evaluates an expression for every row.
 ///
 /// The types are checked first, so that a wrong one is reported in the same words as by [`check`].
+///
+/// # Errors
+///
+/// Those of [`check`]: a column is missing or has the wrong type.
 pub fn evaluate(expr: &Expr, columns: &dyn Columns) -> Result<Column, TypeError> {
     let known = columns.names();
     check(expr, &|name| columns.column(name).map(Column::data_type), &known)?;

@@ -111,18 +111,30 @@ use lex::{Fault, Grammar};
 pub const MAX_LENGTH: usize = 16 * 1024;
 
 /// Parses a law: `response ~ prediction with … where …`.
+///
+/// # Errors
+///
+/// If the text is no law; the error shows the place.
 pub fn parse_formula(text: &str) -> Result<Formula, FormulaError> {
     sized(text)?;
     law::law(text).map_err(|fault| shown(fault, text))
 }
 
 /// Parses arithmetic alone, as in `--let`.
+///
+/// # Errors
+///
+/// If the text is no arithmetic expression; the error shows the place.
 pub fn parse_expression(text: &str) -> Result<Expr, FormulaError> {
     parse_alone(text, Grammar::Expression)
 }
 
 /// Parses a condition, as in `--where`. Whether it is one, [`check_condition`] tells: that takes
 /// the columns' types.
+///
+/// # Errors
+///
+/// If the text is no condition; the error shows the place.
 pub fn parse_condition(text: &str) -> Result<Expr, FormulaError> {
     parse_alone(text, Grammar::Condition)
 }

@@ -142,6 +142,7 @@ fn degrees_of_freedom(fit: &Fit) -> Option<f64> {
 
 /// Returns the diagonal of the hat matrix of the weighted Jacobian over the free coordinates, one value per
 /// observation; empty where it cannot be computed.
+#[must_use]
 pub fn leverages(fit: &Fit) -> Vec<f64> {
     let Some(solution) = &fit.solution else { return Vec::new() };
     let rows = &solution.rows;

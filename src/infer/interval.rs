@@ -35,6 +35,7 @@ fn quantile(sorted: &[f64], probability: f64) -> f64 {
 }
 
 /// Returns the standard normal quantile, by Newton's method on libm's complementary error function.
+#[must_use]
 pub fn normal_quantile(probability: f64) -> f64 {
     let target = probability.clamp(1e-300, 1.0 - f64::EPSILON / 2.0);
     let upper = 1.0 - target;

@@ -22,6 +22,7 @@ pub struct Criteria {
 }
 
 /// Returns the information criteria of a fit.
+#[must_use]
 pub fn criteria(fit: &Fit) -> Criteria {
     let Some(solution) = &fit.solution else { return Criteria::default() };
     let rows = &solution.rows;

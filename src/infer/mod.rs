@@ -60,12 +60,14 @@ pub struct Estimate {
 
 /// Returns whether the uncertainty of a fit may be reported: an interval around a point that is no optimum, or that the
 /// data does not determine, would be misleading.
+#[must_use]
 pub fn is_trustworthy(fit: &Fit) -> bool {
     matches!(fit.status, Status::Converged | Status::AtBound)
 }
 
 /// Returns whether the standard error of a positive parameter exceeds the parameter, as for an amplitude that is nearly
 /// collinear with an exponent, or a scale beyond the range of the data.
+#[must_use]
 pub fn is_weak(fit: &Fit, estimates: &[Estimate]) -> bool {
     let coordinates = fit.problem.model.coordinates.iter();
     coordinates.filter(|c| c.scale == Scale::Log).any(|c| {

@@ -39,16 +39,19 @@ pub struct Replicates {
 
 impl Replicates {
     /// Returns the number of replicates.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.converged.len()
     }
 
     /// Returns whether there are no replicates.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.converged.is_empty()
     }
 
     /// Returns the number of failed replicates.
+    #[must_use]
     pub fn n_failed(&self) -> usize {
         self.converged.iter().filter(|c| !**c).count()
     }
@@ -75,6 +78,7 @@ impl Replicates {
     /// # Panics
     ///
     /// If there is no such replicate.
+    #[must_use]
     pub fn row(&self, replicate: usize) -> &[f64] {
         &self.estimates[replicate * self.n_parameters..(replicate + 1) * self.n_parameters]
     }

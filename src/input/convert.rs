@@ -30,6 +30,7 @@ pub enum ColumnType {
 }
 
 /// Returns what a column of an Arrow type is to the formula language.
+#[must_use]
 pub fn kind_of(data_type: &DataType) -> ColumnType {
     match data_type {
         DataType::Dictionary(_, values) => kind_of(values),

@@ -19,6 +19,7 @@ impl Default for Pack {
 impl Pack {
     pub const ZERO: Pack = Pack([0.0; LANES]);
 
+    #[must_use]
     pub fn splat(value: f64) -> Pack {
         Pack([value; LANES])
     }

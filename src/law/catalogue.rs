@@ -93,11 +93,13 @@ impl Catalogue {
     }
 
     /// Returns the law of a name.
+    #[must_use]
     pub fn get(&self, name: &str) -> Option<&Law> {
         self.laws.iter().find(|law| law.name == name)
     }
 
     /// Returns the name most similar to one that does not exist, if any is similar enough.
+    #[must_use]
     pub fn nearest(&self, name: &str) -> Option<&str> {
         nearest(name, self.laws.iter().map(|law| law.name.as_str()))
     }

@@ -23,6 +23,7 @@ pub struct Draws(u64);
 
 impl Draws {
     /// Returns a generator.
+    #[must_use]
     pub fn new(seed: u64) -> Draws {
         Draws(seed)
     }

@@ -17,6 +17,7 @@ use crate::lanes::scalar;
 pub struct Id(pub u32);
 
 impl Id {
+    #[must_use]
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -127,10 +128,12 @@ pub struct Graph {
 }
 
 impl Graph {
+    #[must_use]
     pub fn node(&self, id: Id) -> Node {
         self.nodes[id.index()]
     }
 
+    #[must_use]
     pub fn count(&self) -> usize {
         self.nodes.len()
     }
@@ -170,6 +173,7 @@ impl Graph {
     }
 
     /// Whether the node is positive wherever it is finite.
+    #[must_use]
     pub fn known_positive(&self, id: Id) -> bool {
         self.traits[id.index()].is_positive
     }
@@ -180,6 +184,7 @@ impl Graph {
     }
 
     /// Whether a node has a value per observation. Equations and their roots count as if they had.
+    #[must_use]
     pub fn depends_on_data(&self, id: Id) -> bool {
         self.traits[id.index()].depends_on_data
     }
@@ -217,6 +222,7 @@ impl Graph {
         self.intern(Node::Unknown)
     }
 
+    #[must_use]
     pub fn equation(&self, index: u32) -> Equation {
         self.equations[index as usize]
     }
@@ -227,6 +233,7 @@ impl Graph {
         self.intern(Node::Constant(value.to_bits()))
     }
 
+    #[must_use]
     pub fn as_constant(&self, id: Id) -> Option<f64> {
         match self.node(id) {
             Node::Constant(bits) => Some(f64::from_bits(bits)),
@@ -234,6 +241,7 @@ impl Graph {
         }
     }
 
+    #[must_use]
     pub fn is_zero(&self, id: Id) -> bool {
         self.as_constant(id) == Some(0.0)
     }
@@ -243,6 +251,7 @@ impl Graph {
     }
 
     /// Returns the definitions of the columns that the graph's `Data` nodes index.
+    #[must_use]
     pub fn recipes(&self) -> &[Recipe] {
         &self.recipes
     }
@@ -280,6 +289,7 @@ impl Graph {
 
 impl Unary {
     /// Applies the operation to one number: the reference for tests of compiled programs, and the folding of constants.
+    #[must_use]
     pub fn apply(self, x: f64) -> f64 {
         match self {
             Unary::Neg => -x,
@@ -305,6 +315,7 @@ impl Unary {
 }
 
 /// Returns the nodes on which `node` depends, itself included, in id order.
+#[must_use]
 pub fn ancestors(graph: &Graph, node: Id) -> Vec<Id> {
     let mut seen = vec![false; node.index() + 1];
     seen[node.index()] = true;

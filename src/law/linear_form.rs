@@ -39,6 +39,7 @@ type Expanded = HashMap<(Id, usize), Vec<Term>>;
 
 impl LinearForm {
     /// Expands a node.
+    #[must_use]
     pub fn expand(graph: &Graph, id: Id) -> Self {
         let mut form = LinearForm::default();
         let mut places = HashMap::new();

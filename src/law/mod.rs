@@ -171,6 +171,7 @@ impl Law {
     }
 
     /// Returns the index of a parameter.
+    #[must_use]
     pub fn parameter(&self, name: &str) -> Option<usize> {
         self.parameters.iter().position(|p| p.name == name)
     }
@@ -216,6 +217,7 @@ impl Law {
     }
 
     /// Returns the law with one parameter fixed at a value.
+    #[must_use]
     pub fn with_fixed(&self, parameter: usize, value: f64) -> Law {
         let mut law = self.clone();
         law.parameters[parameter].domain = Domain::Fixed(value);

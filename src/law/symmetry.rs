@@ -96,6 +96,7 @@ pub struct Symmetries {
 
 impl Symmetries {
     /// Finds the symmetries of a law.
+    #[must_use]
     pub fn of(law: &Law) -> Symmetries {
         let domains: Vec<Domain> = law.parameters.iter().map(|p| p.domain).collect();
         let search = SymmetrySearch::new(law);
@@ -114,11 +115,13 @@ impl Symmetries {
     }
 
     /// Returns whether every vector is equivalent to itself only.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.generators.is_empty()
     }
 
     /// Returns the equivalent vectors in the domains, the given one first; all are in natural units.
+    #[must_use]
     pub fn images(&self, natural: &[f64]) -> Vec<Vec<f64>> {
         let mut images = self.all_images(natural);
         let mut first = true;
@@ -127,6 +130,7 @@ impl Symmetries {
     }
 
     /// Returns the equivalent vector that is reported.
+    #[must_use]
     pub fn canonical(&self, natural: &[f64]) -> Vec<f64> {
         let negative = |image: &[f64]| self.shape.iter().filter(|&&i| image[i] < 0.0).count();
         let order = |a: &Vec<f64>, b: &Vec<f64>| {

@@ -17,6 +17,7 @@ use crate::lanes::Lanes;
 use crate::lanes::Pack;
 
 /// Number of entries in a lower triangle.
+#[must_use]
 pub fn triangle(p: usize) -> usize {
     p * (p + 1) / 2
 }

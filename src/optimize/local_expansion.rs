@@ -39,6 +39,7 @@ const MAX_PARAMETERS: usize = 8;
 impl Expansion {
     /// Returns the expansion at `theta`, with a fraction of the IRLS curvature mixed into that of the loss. Observations
     /// of weight zero contribute nothing, whatever the law gives there.
+    #[must_use]
     pub fn at(level: Level, problem: &Problem, theta: &[f64], irls_fraction: f64) -> Expansion {
         let model = &problem.model;
         let p = problem.p();
@@ -144,6 +145,7 @@ impl Expansion {
     }
 
     /// Returns the number of packs in a sum.
+    #[must_use]
     pub fn width(&self) -> usize {
         self.width
     }

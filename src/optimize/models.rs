@@ -41,6 +41,7 @@ pub struct Models {
 
 impl Models {
     /// Compiles a law for residuals of the given kind.
+    #[must_use]
     pub fn compile(law: Law, residual: Residual) -> Models {
         let full = Arc::new(Model::compile(&law, residual));
         let independent = independent(&full.sources);

@@ -5,6 +5,7 @@ pub const AGREEMENT: f64 = 1e-6;
 
 /// Returns the largest objective that counts as the same optimum as `objective`; `floor` is the resolution of the
 /// objective.
+#[must_use]
 pub fn agreement_limit(objective: f64, floor: f64) -> f64 {
     objective * (1.0 + AGREEMENT) + 1e3 * floor
 }

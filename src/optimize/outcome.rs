@@ -30,6 +30,7 @@ impl Status {
     ];
 
     /// Returns the name that stands in the tables.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Status::Converged => "converged",
@@ -73,6 +74,7 @@ pub struct Fit {
 
 impl Fit {
     /// Returns the objective at the solution; NaN where there is none.
+    #[must_use]
     pub fn objective(&self) -> f64 {
         self.solution.as_ref().map_or(f64::NAN, |s| s.rows.objective)
     }

@@ -30,11 +30,13 @@ impl Points {
     }
 
     /// Returns the number of points.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.n
     }
 
     /// Returns whether there are no points.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.n == 0
     }
@@ -44,6 +46,7 @@ impl Points {
     /// # Panics
     ///
     /// If there is no such point.
+    #[must_use]
     pub fn point(&self, i: usize) -> &[f64] {
         &self.values[i * self.p..(i + 1) * self.p]
     }
@@ -58,6 +61,7 @@ impl Points {
     }
 
     /// Returns all coordinates, point by point.
+    #[must_use]
     pub fn values(&self) -> &[f64] {
         &self.values
     }
@@ -68,6 +72,7 @@ impl Points {
     }
 
     /// Returns how many points the pack that begins with point `first` holds.
+    #[must_use]
     pub fn in_pack(&self, first: usize) -> usize {
         LANES.min(self.n - first)
     }

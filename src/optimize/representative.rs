@@ -23,6 +23,7 @@ pub enum Choice<'a> {
 impl Choice<'_> {
     /// Returns the chosen vector among those equivalent to `natural`, which holds all parameters of the law in natural
     /// units.
+    #[must_use]
     pub fn of(self, symmetries: &Symmetries, natural: &[f64]) -> Vec<f64> {
         match self {
             Choice::Canonical => symmetries.canonical(natural),

@@ -25,6 +25,7 @@ pub struct Batches {
 
 impl Batches {
     /// Prepares to build the batches of a run.
+    #[must_use]
     pub fn new(context: RunContext) -> Batches {
         Batches { context }
     }
@@ -58,6 +59,7 @@ impl Batches {
     }
 
     /// The tables that are wanted of the run, in a fixed order.
+    #[must_use]
     pub fn tables(&self) -> Vec<TableSpec> {
         let RunContext { keep_replicates, residuals, .. } = self.context;
         let wanted = |table: &TableSpec| match table.name {

@@ -32,6 +32,10 @@ pub struct Directory {
 }
 
 /// Whether a directory can take a result; nothing is changed.
+///
+/// # Errors
+///
+/// If the path is no directory, cannot be one, or holds a result that is not to be overwritten.
 pub fn check(path: &Path, overwrite: bool) -> Result<(), Error> {
     let shown = path.display().to_string();
     let unusable = |reason: &str| Error::UnusableOutput { path: shown.clone(), reason: reason.to_string() };
@@ -86,6 +90,10 @@ fn file_name(table: &str) -> String {
 
 impl Directory {
     /// Makes the directory and the hidden folder in it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`check`], and if the directory cannot be made.
     pub fn create(path: &Path, overwrite: bool) -> Result<Directory, Error> {
         check(path, overwrite)?;
         let shown = || path.display().to_string();
@@ -112,6 +120,10 @@ impl Directory {
     }
 
     /// Opens a table for writing; `job` goes into the file's metadata.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be made.
     pub fn open(&mut self, table: &'static str, schema: SchemaRef, job: &str) -> Result<(), Error> {
         let path = self.staged(table);
         let fail = |reason: String| self.failure(table, reason);
@@ -130,6 +142,10 @@ impl Directory {
     }
 
     /// Appends a batch to an open table.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses.
     pub fn write(&mut self, table: &'static str, batch: &RecordBatch) -> Result<(), Error> {
         let result = match self.writers.iter_mut().find(|(name, _)| *name == table) {
             Some((_, writer)) => writer.write(batch).map_err(|e| e.to_string()),
@@ -139,6 +155,10 @@ impl Directory {
     }
 
     /// Closes all tables, moves them into place and writes the manifest.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses.
     pub fn finish(mut self, manifest: &str) -> Result<(), Error> {
         let mut done = Vec::new();
         for (table, writer) in std::mem::take(&mut self.writers) {

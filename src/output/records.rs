@@ -62,6 +62,7 @@ pub struct Record {
 
 impl Record {
     /// Of a fit whose parameters' estimates, with remarks on them, are the last of `estimates`.
+    #[must_use]
     pub fn new(sweep: usize, law: usize, fit: &Fit, remarks: Vec<Flag>, estimates: &[Estimate]) -> Record {
         let parameters = estimates.len() - fit.natural.len()..estimates.len();
         let mut flags = [fit.flags.clone(), remarks].concat();
@@ -148,6 +149,7 @@ impl Chunk {
     ///
     /// # Panics
     /// If the record is another chunk's, perhaps.
+    #[must_use]
     pub fn estimates(&self, record: &Record) -> &[Estimate] {
         &self.estimates[record.parameters.clone()]
     }

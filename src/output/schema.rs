@@ -36,6 +36,7 @@ pub enum ColumnKind {
 
 impl ColumnKind {
     /// Returns the Arrow type.
+    #[must_use]
     pub fn data_type(self) -> DataType {
         match self {
             ColumnKind::Text => DataType::Utf8,
@@ -48,6 +49,7 @@ impl ColumnKind {
     }
 
     /// Returns the type's name as documentation writes it.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             ColumnKind::Text => "string",
@@ -62,6 +64,7 @@ impl ColumnKind {
 
 impl ColumnSpec {
     /// The Arrow field, with unit and meaning in its metadata.
+    #[must_use]
     pub fn field(&self) -> Field {
         Field::new(self.name, self.kind.data_type(), true).with_metadata(HashMap::from([
             ("unit".to_string(), self.unit.to_string()),
@@ -220,6 +223,7 @@ pub const REJECTED: TableSpec = TableSpec {
 pub const ALL: [TableSpec; 5] = [FITS, COEFFICIENTS, REPLICATES, RESIDUALS, REJECTED];
 
 /// Whether a name is a column of any table.
+#[must_use]
 pub fn is_output_column(name: &str) -> bool {
     ALL.iter().any(|table| table.columns.iter().any(|c| c.name == name))
 }

@@ -136,6 +136,7 @@ pub fn encode_infinity(x: f64) -> f64 {
 }
 
 /// Returns whether `x` is finite and encodes no infinity.
+#[must_use]
 pub fn is_number(x: f64) -> bool {
     x.is_finite() && !is_encoded_infinity(x)
 }

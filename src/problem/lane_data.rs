@@ -161,6 +161,7 @@ impl LaneData {
 
     /// Returns one fit repeated in all lanes, to be evaluated at eight points. Observations of weight zero are left
     /// out.
+    #[must_use]
     pub fn repeated(problem: &Problem) -> LaneData {
         let mut data = LaneData::default();
         data.repeat(problem, &problem.weighted());
@@ -196,6 +197,7 @@ impl LaneData {
 
     /// Returns one fit spread over the lanes: observation i is in lane i mod 8 of pack i / 8. Lanes beyond the last
     /// observation repeat the first at weight zero.
+    #[must_use]
     pub fn spread(problem: &Problem, weight: &[f64]) -> LaneData {
         let mut data = LaneData::default();
         data.spread_rows(problem, |i| i, weight);

@@ -44,6 +44,7 @@ pub struct Linearization {
 
 impl Linearization {
     /// Returns the linearization of a problem at `theta`; `data` holds the problem spread over the lanes.
+    #[must_use]
     pub fn at(problem: &Problem, data: &LaneData, theta: &[f64]) -> Linearization {
         let mut rows = Linearization::default();
         rows.evaluate(problem, data, theta, &mut ProgramWorkspace::default());
@@ -92,6 +93,7 @@ impl Linearization {
     }
 
     /// Returns an entry of the objective's exact Hessian.
+    #[must_use]
     pub fn hessian(&self, i: usize, j: usize) -> f64 {
         let k = triangle(i.max(j)) + i.min(j);
         self.gauss_newton[k] + self.second_order[k]
@@ -108,6 +110,7 @@ impl Linearization {
     }
 
     /// Returns the scale of a coordinate: the norm of its column, 1 for a column of zeros.
+    #[must_use]
     pub fn scale(&self, i: usize) -> f64 {
         let norm = self.norms[i];
         if norm > 0.0 && norm.is_finite() { norm } else { 1.0 }

@@ -81,6 +81,7 @@ impl Loss {
     }
 
     /// Returns the weight ρ′(u)/u at the residual u with ρ(u) = `level`.
+    #[must_use]
     pub fn typical_weight(self, level: f64) -> f64 {
         let weight = match self {
             Loss::L2 => 1.0,
@@ -98,6 +99,7 @@ impl Loss {
     }
 
     /// Returns whether the objective is a sum of squares.
+    #[must_use]
     pub fn is_quadratic(self) -> bool {
         self == Loss::L2
     }

@@ -23,6 +23,7 @@ impl LossChoice {
     ///
     /// For residuals of a logarithm it is Huber's loss with a threshold that follows the scale: it costs a few percent
     /// of precision under normal noise and is robust against outliers. For linear residuals it is least squares.
+    #[must_use]
     pub fn usual(residual: Residual) -> LossChoice {
         match residual {
             Residual::Log => LossChoice::OfScale(Loss::Huber { delta: EFFICIENT }),
@@ -31,6 +32,7 @@ impl LossChoice {
     }
 
     /// Returns the loss for residuals of the given scale.
+    #[must_use]
     pub fn at(self, scale: f64) -> Loss {
         match self {
             LossChoice::Given(loss) => loss,

@@ -11,6 +11,7 @@ use super::{Binding, Loss, Problem, Rejection};
 
 /// Binds a law to columns. The response is an expression of the columns, and every observation has weight one. Returns
 /// the problem and the rows that the law cannot use.
+#[must_use]
 pub fn bind_columns(
     law: &Law,
     model: &Arc<Model>,

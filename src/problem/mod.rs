@@ -85,6 +85,7 @@ pub struct Problem {
 
 impl Problem {
     /// Binds a model to observations that are usable for it.
+    #[must_use]
     pub fn new(model: Arc<Model>, observations: Arc<Observations>, loss: Loss) -> Problem {
         let mut problem = Problem { observations, ..Problem::empty(model, loss) };
         problem.derive();
@@ -109,6 +110,7 @@ impl Problem {
     }
 
     /// Binds a law's model to a sweep. Returns the problem and the rows that the law cannot use.
+    #[must_use]
     pub fn bind(
         law: &Law,
         model: &Arc<Model>,
@@ -198,27 +200,32 @@ impl Problem {
     }
 
     /// Returns the number of observations.
+    #[must_use]
     pub fn n(&self) -> usize {
         self.target.len()
     }
 
     /// Returns the number of observations with positive weight.
+    #[must_use]
     pub fn n_weighted(&self) -> usize {
         self.observations.weight.iter().filter(|w| **w > 0.0).count()
     }
 
     /// Returns whether the fit fills lanes and threads by itself.
+    #[must_use]
     pub fn is_long(&self) -> bool {
         self.n() > LONG
     }
 
     /// Returns the observations with non-zero weight, ascending.
+    #[must_use]
     pub fn weighted(&self) -> Vec<u32> {
         let weight = &self.observations.weight;
         (0..weight.len() as u32).filter(|&i| weight[i as usize] != 0.0).collect()
     }
 
     /// Returns the observations with non-zero weight, and their weights.
+    #[must_use]
     pub fn taking_part(&self) -> (Vec<u32>, Vec<f64>) {
         let rows = self.weighted();
         let weight = rows.iter().map(|&i| self.observations.weight[i as usize]).collect();
@@ -227,6 +234,7 @@ impl Problem {
 
     /// Returns the observations with which starts are made: at most [`SAMPLE`] of those with weight, evenly spaced in
     /// the canonical order, which is that of the responses.
+    #[must_use]
     pub fn sample(&self) -> Vec<u32> {
         let weighted = self.weighted();
         let n = weighted.len();
@@ -237,28 +245,33 @@ impl Problem {
     }
 
     /// Returns the number of free coordinates.
+    #[must_use]
     pub fn p(&self) -> usize {
         self.model.coordinates.len()
     }
 
     /// Returns the law's parameters in natural units at `theta` (solver coordinates).
+    #[must_use]
     pub fn natural(&self, theta: &[f64]) -> Vec<f64> {
         self.model.natural.evaluate(theta, &self.means)
     }
 
     /// Returns the parameters at many points: `thetas` holds p values per point, the result one value per parameter and
     /// point, both row-major.
+    #[must_use]
     pub fn naturals(&self, thetas: &[f64]) -> Vec<f64> {
         self.model.natural.evaluate_rows(Level::new(), thetas, &self.means)
     }
 
     /// Returns `∂ parameter / ∂ coordinate` at `theta`, row-major: one row of p entries per parameter of the law.
+    #[must_use]
     pub fn natural_jacobian(&self, theta: &[f64]) -> Vec<f64> {
         self.model.natural_jacobian.evaluate(theta, &self.means)
     }
 
     /// Returns the solver coordinates of free parameters in natural units, in the order of the coordinates. Values
     /// outside the domain give the nearest coordinate inside.
+    #[must_use]
     pub fn coordinates(&self, natural: &[f64]) -> Vec<f64> {
         let mut theta = natural.to_vec();
         self.unshift(&mut theta);

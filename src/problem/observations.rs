@@ -65,6 +65,7 @@ impl Observations {
     /// # Panics
     ///
     /// If the sweep has more than [`MAX_ROWS`].
+    #[must_use]
     pub fn bind(
         law: &Law,
         model: &Model,
@@ -147,16 +148,19 @@ impl Observations {
     }
 
     /// Returns the number of observations.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.response.len()
     }
 
     /// Returns whether there are no observations.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.response.is_empty()
     }
 
     /// Returns the number of distinct observations (in what the law reads) of positive weight.
+    #[must_use]
     pub fn n_distinct(&self) -> usize {
         // Equal observations are adjacent; a group counts once if any of it has weight.
         let mut count = 0;
@@ -172,6 +176,7 @@ impl Observations {
     }
 
     /// Returns the observations without those at the given positions.
+    #[must_use]
     pub fn without(&self, left_out: &[usize]) -> Observations {
         let mut keep = vec![true; self.len()];
         left_out.iter().for_each(|&i| keep[i] = false);
@@ -191,17 +196,20 @@ impl Observations {
     }
 
     /// Returns σ of an observation.
+    #[must_use]
     pub fn sigma_at(&self, i: usize) -> f64 {
         self.sigma.as_ref().map_or(1.0, |sigma| sigma[i])
     }
 
     /// Returns the values of the model's i-th data expression.
+    #[must_use]
     pub fn source(&self, i: usize) -> &[f64] {
         &self.sources[i]
     }
 
     /// Returns the distinct point (the values of all data expressions) of each observation, as a number, and the number
     /// of distinct points. None where all points are distinct.
+    #[must_use]
     pub fn repeated_points(&self) -> Option<(Vec<u32>, usize)> {
         let by_values = |&a: &u32, &b: &u32| {
             self.sources

@@ -17,6 +17,7 @@ impl<'a> Part<'a> {
     }
 
     /// Returns one weight per observation of a fit of `n`, zero for those that are not in the part.
+    #[must_use]
     pub fn spread(&self, n: usize) -> Vec<f64> {
         let mut weight = vec![0.0; n];
         for (&i, &w) in self.rows.iter().zip(self.weight) {

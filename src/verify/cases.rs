@@ -107,11 +107,13 @@ pub fn cases() -> Result<Vec<(Case, Law)>, Error> {
 
 impl Case {
     /// The true parameters, in the law's order.
+    #[must_use]
     pub fn truth(&self, law: &Law) -> Vec<f64> {
         law.parameters.iter().map(|p| self.truth[&p.name]).collect()
     }
 
     /// The columns of the law's variables: all combinations of their values.
+    #[must_use]
     pub fn columns(&self, law: &Law) -> Vec<Vec<f64>> {
         let mut columns: Vec<Vec<f64>> = Vec::new();
         let mut rows = 1;
@@ -131,6 +133,7 @@ impl Case {
 pub struct Draws(rand_chacha::ChaCha8Rng);
 
 impl Draws {
+    #[must_use]
     pub fn new(seed: u64) -> Draws {
         Draws(generator("verify", seed, &[0; 32]))
     }

@@ -74,6 +74,7 @@ impl Quantity {
     ];
 
     /// At the head of the printed table.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Quantity::Parameters => "parameters",
@@ -87,6 +88,7 @@ impl Quantity {
     }
 
     /// Its column in the written table.
+    #[must_use]
     pub fn column(self) -> &'static str {
         match self {
             Quantity::Parameters => "digits_parameters",
@@ -101,6 +103,7 @@ impl Quantity {
 }
 
 impl Outcome {
+    #[must_use]
     pub fn digits_of(&self, quantity: Quantity) -> Option<f64> {
         self.digits.iter().find(|(q, _)| *q == quantity).map(|(_, digits)| *digits)
     }
@@ -129,6 +132,7 @@ fn fault(reason: String) -> Error {
 }
 
 /// How many outcomes have at least so many digits of the parameters.
+#[must_use]
 pub fn reaching(outcomes: &[Outcome], digits: f64) -> usize {
     outcomes.iter().filter(|o| o.digits_of(Quantity::Parameters).is_some_and(|d| d >= digits)).count()
 }

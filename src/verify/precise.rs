@@ -33,11 +33,13 @@ fn extreme(x: &[BigFloat], choose: fn(&BigFloat, &BigFloat) -> BigFloat) -> BigF
     x.iter().cloned().reduce(|a, b| choose(&a, &b)).unwrap_or_else(|| BigFloat::nan(None))
 }
 
+#[must_use]
 pub fn number(x: f64) -> BigFloat {
     BigFloat::from_f64(x, BITS)
 }
 
 /// `x·2^exponent`.
+#[must_use]
 pub fn scaled(x: &BigFloat, exponent: i32) -> BigFloat {
     let mut x = x.clone();
     if let (false, Some(e)) = (x.is_zero(), x.exponent()) {
@@ -47,6 +49,7 @@ pub fn scaled(x: &BigFloat, exponent: i32) -> BigFloat {
 }
 
 /// The nearest float64, to a unit in the last place.
+#[must_use]
 pub fn to_f64(x: &BigFloat) -> f64 {
     if x.is_zero() {
         return 0.0;
@@ -58,18 +61,22 @@ pub fn to_f64(x: &BigFloat) -> f64 {
     if sign == Sign::Neg { -size } else { size }
 }
 
+#[must_use]
 pub fn add(a: &BigFloat, b: &BigFloat) -> BigFloat {
     a.add(b, BITS, ROUND)
 }
 
+#[must_use]
 pub fn sub(a: &BigFloat, b: &BigFloat) -> BigFloat {
     a.sub(b, BITS, ROUND)
 }
 
+#[must_use]
 pub fn mul(a: &BigFloat, b: &BigFloat) -> BigFloat {
     a.mul(b, BITS, ROUND)
 }
 
+#[must_use]
 pub fn div(a: &BigFloat, b: &BigFloat) -> BigFloat {
     a.div(b, BITS, ROUND)
 }

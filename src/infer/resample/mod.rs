@@ -104,6 +104,7 @@ impl Resample {
 }
 
 /// Returns the generator for one purpose within one sweep.
+#[must_use]
 pub fn generator(purpose: &str, seed: u64, key_digest: &[u8; 32]) -> ChaCha8Rng {
     let mut hash = Sha256::new();
     hash.update(b"sweepfit/1/");

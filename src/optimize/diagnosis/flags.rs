@@ -45,6 +45,7 @@ impl Flag {
     ];
 
     /// Returns the name that stands in the tables.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Flag::FewObservations => "few_observations",
@@ -68,6 +69,7 @@ impl Flag {
     }
 
     /// Returns a sentence that says what the flag means.
+    #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
             Flag::FewObservations => "fewer distinct observations than free parameters",
@@ -116,6 +118,7 @@ impl Flag {
 }
 
 /// Returns the names of flags, comma-separated; empty where there are none.
+#[must_use]
 pub fn words(flags: &[Flag]) -> String {
     let words: Vec<&str> = flags.iter().map(|f| f.name()).collect();
     words.join(",")

@@ -140,6 +140,7 @@ impl Divergence {
 
     /// Returns whether parameters tend to zero and nowhere else: to the edge of their domains, which may be a
     /// legitimate estimate.
+    #[must_use]
     pub fn is_edge(&self) -> bool {
         self.parameters.iter().all(|(_, towards)| *towards == Towards::Zero)
     }

@@ -33,6 +33,7 @@ pub struct Task<'a> {
 
 impl<'a> Task<'a> {
     /// Returns a search whose objective at the start is not known.
+    #[must_use]
     pub fn new(
         problem: &'a Problem,
         settings: &'a SearchSettings<'a>,
@@ -57,6 +58,7 @@ pub struct TaskKind<'a> {
 
 impl<'a> TaskKind<'a> {
     /// Returns the kind of the tasks on one problem.
+    #[must_use]
     pub fn of(problem: &'a Problem, settings: &'a SearchSettings<'a>) -> TaskKind<'a> {
         TaskKind {
             model: &problem.model,
@@ -300,6 +302,7 @@ impl LaneQueue {
     }
 
     /// Returns the SIMD level of the machine.
+    #[must_use]
     pub fn level(&self) -> Level {
         self.level
     }

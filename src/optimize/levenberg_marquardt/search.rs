@@ -14,6 +14,7 @@ use super::watchdog::DAMPING_AFTER_RELAXED;
 use crate::linalg::solve_lanes;
 
 /// Returns the settings of a search on a problem.
+#[must_use]
 pub fn settings(problem: &Problem) -> SearchSettings<'_> {
     let model = &problem.model;
     SearchSettings {

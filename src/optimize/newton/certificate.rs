@@ -96,6 +96,7 @@ pub struct Evaluated<'a> {
 
 impl Certificate {
     /// Returns the certificate of a point.
+    #[must_use]
     pub fn of(point: Evaluated) -> Certificate {
         Certificate::with(point, &mut Vec::new())
     }
@@ -150,11 +151,13 @@ impl Certificate {
     }
 
     /// Returns whether the Newton step leaves every coordinate nearly unchanged.
+    #[must_use]
     pub fn is_settled(&self) -> bool {
         self.relative_step <= SETTLED
     }
 
     /// Returns whether the point is certified as a minimum.
+    #[must_use]
     pub fn holds(&self) -> bool {
         self.lowest_curvature >= SADDLE
             && self.decrease <= self.decrease_limit
@@ -162,6 +165,7 @@ impl Certificate {
     }
 
     /// Returns a sentence that says which condition fails.
+    #[must_use]
     pub fn failure(&self) -> String {
         if !self.gradient.is_finite() {
             "the objective or its gradient is not finite at the best point found".to_string()
@@ -217,17 +221,20 @@ fn by_cholesky(at: &Linearization, free: &[usize], g: &[f64], work: &mut [f64]) 
 }
 
 /// Returns `√w·derivative`; 0 where the weight is, whatever the law gives there.
+#[must_use]
 pub fn weighted_entry(weight: f64, derivative: f64) -> f64 {
     if weight == 0.0 { 0.0 } else { weight.sqrt() * derivative }
 }
 
 /// Returns the norms of the free columns of the weighted Jacobian, without the curvature of the loss; 1 for a column of
 /// zeros.
+#[must_use]
 pub fn column_scales(at: &Linearization, free: &[usize]) -> Vec<f64> {
     free.iter().map(|&i| at.scale(i)).collect()
 }
 
 /// Returns the exact Hessian over the free coordinates, with scaled columns.
+#[must_use]
 pub fn scaled_hessian(at: &Linearization, free: &[usize], scale: &[f64]) -> Mat<f64> {
     Mat::from_fn(free.len(), free.len(), |a, b| at.hessian(free[a], free[b]) / (scale[a] * scale[b]))
 }

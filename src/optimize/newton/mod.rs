@@ -46,6 +46,7 @@ pub struct Finished {
 
 impl Finished {
     /// Returns whether the point is certified and its Newton step is small against its coordinates.
+    #[must_use]
     pub fn is_settled_minimum(&self) -> bool {
         self.in_range && self.certificate.holds() && self.certificate.is_settled()
     }
@@ -62,11 +63,13 @@ pub struct Region<'a> {
 
 impl<'a> Region<'a> {
     /// Returns the domain of the law, as far as all parameters are finite in natural units.
+    #[must_use]
     pub fn of(problem: &'a Problem) -> Region<'a> {
         Region { bounds: &problem.model.bounds, in_range: true }
     }
 
     /// Returns the region without the restriction to finite parameters.
+    #[must_use]
     pub fn beyond_range(self) -> Region<'a> {
         Region { in_range: false, ..self }
     }
@@ -74,11 +77,13 @@ impl<'a> Region<'a> {
 
 /// Minimises the objective from `theta` over the domain, under the given observation weights, in at most `most`
 /// iterations. Returns none where the objective is not finite at `theta`.
+#[must_use]
 pub fn minimise(problem: &Problem, weight: &[f64], theta: &[f64], most: u32) -> Option<Finished> {
     minimise_within(problem, Region::of(problem), weight, theta, most)
 }
 
 /// Minimises within a region; see [`minimise`].
+#[must_use]
 pub fn minimise_within(
     problem: &Problem,
     region: Region,
@@ -118,6 +123,7 @@ pub enum Quadratic {
 
 impl Quadratic {
     /// Returns the curvature of observation `k`.
+    #[must_use]
     pub fn curvature(self, at: &Linearization, k: usize) -> f64 {
         match self {
             Quadratic::Newton => at.curvature[k],
@@ -164,10 +170,8 @@ impl Reference<'_> {
     fn evaluate(&mut self, theta: &[f64]) {
         let Buffers { data, workspace, found, .. } = &mut self.buffers;
         found.evaluate(self.problem, data, theta, workspace);
-        if self.region.in_range {
-            if !self.problem.natural(theta).iter().all(|x| x.is_finite()) {
-                found.objective = f64::INFINITY;
-            }
+        if self.region.in_range && !self.problem.natural(theta).iter().all(|x| x.is_finite()) {
+            found.objective = f64::INFINITY;
         }
     }
 
@@ -535,6 +539,7 @@ fn resolution_of_predictions(at: &Linearization) -> f64 {
 
 /// Returns the change of the objective that rounding can cause, both in the evaluation of the law and in the
 /// coordinates: a few units in the last place of each.
+#[must_use]
 pub fn resolution(theta: &[f64], at: &Linearization) -> f64 {
     let by_coordinates: f64 = at
         .jacobian

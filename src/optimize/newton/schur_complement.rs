@@ -32,6 +32,7 @@ pub struct Reduced {
 
 impl Reduced {
     /// Returns the complement at a point of a problem; `quadratic` says whether its loss is least squares.
+    #[must_use]
     pub fn of(rows: &Linearization, inner: &[usize], outer: &[usize], quadratic: bool) -> Reduced {
         let (k, m) = (inner.len(), outer.len());
         let columns: Vec<usize> = inner.iter().chain(outer).copied().collect();

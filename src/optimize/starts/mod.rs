@@ -70,6 +70,7 @@ impl<'a> Starts<'a> {
     }
 
     /// Shifts the starts by an amount that depends on the seed; a seed of zero leaves them unchanged.
+    #[must_use]
     pub fn shifted(self, seed: u64) -> Starts<'a> {
         // Multiples of the golden ratio are equidistributed for any number of seeds (Weyl 1916).
         let golden = 0.5 * (5.0_f64.sqrt() - 1.0);
@@ -77,11 +78,13 @@ impl<'a> Starts<'a> {
     }
 
     /// Returns the number of coordinates that are drawn: the dimension of the global search.
+    #[must_use]
     pub fn n_drawn(&self) -> usize {
         self.design.open.drawn.len()
     }
 
     /// Returns whether terms of unlike powers cross.
+    #[must_use]
     pub fn have_crossings(&self) -> bool {
         !self.design.crossings.is_empty()
     }
@@ -490,6 +493,7 @@ fn plain(coordinate: &Coordinate, theta: f64) -> f64 {
 
 /// Returns the largest number of searches of a fit where the user gives none, by the number of coordinates that are
 /// drawn (see [`rounds`](super::multistart::rounds)).
+#[must_use]
 pub fn most_starts(n_drawn: usize) -> usize {
     match n_drawn {
         0 => 1,
