@@ -1,6 +1,10 @@
-//! The command line: arguments to a [`Job`](crate::engine::Job) and back to an exit status; nothing else.
+//! The command line: arguments become calls of the library, records and errors become text and an exit status.
 //!
-//! One command is one file; each flag is documented where it is defined, in [`fit`].
+//! | file | what it holds |
+//! | --- | --- |
+//! | this one | the commands, and how errors name flags and become exit codes |
+//! | [`fit`], `laws`, `schema`, `verify`, `generate` | one command each; a flag is documented where it is defined |
+//! | `summary`, `progress` | tables on standard output; progress on standard error |
 
 mod fit;
 mod generate;

@@ -59,7 +59,6 @@ impl Run {
             residual: self.laws.iter().map(|l| l.residual.to_string()).collect(),
             seed: self.inference.seed,
             confidence: self.inference.confidence,
-            bootstrap: self.inference.bootstrap > 0,
             fragments: self.contents.fragments.iter().map(|f| f.name.clone()).collect(),
             variables: self.variables.clone(),
             keep_replicates: self.keep_replicates,

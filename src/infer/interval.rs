@@ -3,6 +3,26 @@
 use statrs::function::beta::checked_beta_reg;
 use statrs::function::gamma::ln_gamma;
 
+/// How an interval was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntervalMethod {
+    /// From the percentiles of the replicates.
+    Percentile,
+    /// From the standard error and the quantile of Student's t.
+    T,
+}
+
+impl IntervalMethod {
+    /// Returns the word for the method in the tables (column `ci_method`).
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            IntervalMethod::Percentile => "percentile",
+            IntervalMethod::T => "t",
+        }
+    }
+}
+
 /// Returns the sample standard deviation (denominator n − 1); none for fewer than two values.
 pub fn standard_deviation(values: &[f64]) -> Option<f64> {
     let n = values.len() as f64;

@@ -2,14 +2,13 @@
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `mod` | [`estimate`]: the standard errors and the interval of each parameter |
+//! | `mod` | [`estimate`]: the standard errors and the interval of each parameter; here the interval method is chosen |
 //! | `options` | the options of inference |
 //! | `covariance` | asymptotic standard errors and the intervals made of them |
 //! | `sandwich` | standard errors for small sweeps, heteroscedastic residuals and clusters |
-//! | `resample` | random numbers and resampling schemes, each of which makes observation weights |
-//! | `compact` | removing observations that a replicate did not draw |
-//! | `replicates` | refits under resampled weights |
-//! | `interval` | percentile intervals of replicates; quantiles of the normal and Student's t distribution |
+//! | `resample` | random numbers and resampling schemes, each of which makes weights and, if it will, responses |
+//! | `replicates` | refits under the weights and responses of a scheme |
+//! | `interval` | the interval methods by name; percentile intervals; quantiles of the normal and Student's t distribution |
 //! | `goodness` | R² and root mean square errors |
 //! | `likelihood` | information criteria under the density that belongs to the loss |
 //!
@@ -26,7 +25,7 @@ mod sandwich;
 
 pub use covariance::leverages;
 pub use goodness::{Goodness, goodness, predictions};
-pub use interval::normal_quantile;
+pub use interval::{IntervalMethod, normal_quantile};
 pub use likelihood::{Criteria, criteria};
 pub use replicates::{Replicates, replicate};
 pub use resample::{Draw, Resample, Scheme, UnitResampling, generator};
@@ -50,8 +49,10 @@ pub struct Estimate {
     pub std_error: Option<f64>,
     /// The standard deviation over the replicates.
     pub bootstrap_std_error: Option<f64>,
-    /// The confidence interval.
+    /// Lower and upper end of the confidence interval; an end may be infinite.
     pub interval: Option<(f64, f64)>,
+    /// How the interval was made; none without one.
+    pub method: Option<IntervalMethod>,
     /// Whether the parameter is on an edge of its domain.
     pub at_bound: bool,
     /// Whether the parameter is held at a value.
@@ -105,6 +106,7 @@ pub fn estimate(
         std_error: None,
         bootstrap_std_error: None,
         interval: None,
+        method: None,
         at_bound: fit.at_bound[i],
         fixed: matches!(parameter.domain, Domain::Fixed(_) | Domain::Held),
     }));
@@ -129,10 +131,12 @@ pub fn estimate(
             let mut values: Vec<f64> = replicates.values(i).collect();
             estimates[i].bootstrap_std_error = interval::standard_deviation(&values);
             estimates[i].interval = interval::percentile_interval(&mut values, options.confidence);
+            estimates[i].method = estimates[i].interval.map(|_| IntervalMethod::Percentile);
         }
     } else if options.bootstrap == 0 {
         for i in free(estimates) {
             estimates[i].interval = uncertainty.interval(law, i);
+            estimates[i].method = estimates[i].interval.map(|_| IntervalMethod::T);
         }
     }
     let clusters = fit.problem.observations.cluster.as_ref();

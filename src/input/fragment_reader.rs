@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::batch::{Batch, Origin};
 use super::column_plan::{Needs, ReadPlan};
-use super::source::{Fragment, RecordBatches, Source};
+use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source};
 use crate::error::Error;
 
 /// A fragment that is being read.
@@ -53,6 +53,13 @@ impl<'a> FragmentReader<'a> {
             return Err(Error::Interrupted);
         }
         let batch = batch?;
+        if batch.num_rows() > BATCH_ROWS {
+            // Rows of a batch are counted in 32 bits.
+            return Err(Error::Internal {
+                context: format!("reading {name}"),
+                reason: format!("a batch has {} rows, more than {BATCH_ROWS}", batch.num_rows()),
+            });
+        }
         let origin = Origin { fragment: self.fragment, index: self.index, first_row: self.first_row };
         self.first_row += batch.num_rows() as u64;
         if self.first_row > *rows {

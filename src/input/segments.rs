@@ -20,7 +20,7 @@ use super::scan::{Run, Scan};
 use super::source::{BATCH_ROWS, Source};
 use crate::error::Error;
 use crate::formula::Columns;
-use crate::sweep::{Sweep, SweepColumns};
+use crate::sweep::{MAX_ROWS, Sweep, SweepColumns};
 
 /// Consecutive sweeps with their rows.
 #[derive(Debug)]
@@ -133,6 +133,10 @@ pub(in crate::input) fn open<'a>(
     let scanned = scan.finish(source.fragments().len()).map_err(internal)?;
     let contents = Contents::of(source, &plan, &scanned).map_err(internal)?;
     let starts = scanned.starts();
+    // Fits count the rows of a sweep in 32 bits.
+    if starts.windows(2).any(|ends| ends[1] - ends[0] > MAX_ROWS) {
+        return Err(Error::TooMany { what: "rows in one sweep", limit: MAX_ROWS as u64 });
+    }
     let order = if at_once { (0..scanned.files.len()).collect() } else { scanned.by_first_sweep() };
     let unread = if at_once { &[][..] } else { &order };
     let files: Vec<(usize, usize)> = unread.iter().map(|&f| (f, scanned.files[f].kept)).collect();

@@ -10,7 +10,7 @@ use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-use crate::infer::Estimate;
+use crate::infer::{Estimate, IntervalMethod};
 use crate::optimize::words;
 
 use super::records::{Chunk, Record, ResidualRow, RunContext};
@@ -80,7 +80,8 @@ impl Batches {
             name if name == COEFFICIENTS.name => self.coefficients(chunk),
             name if name == REPLICATES.name => self.replicates(chunk),
             name if name == RESIDUALS.name => self.residuals(chunk),
-            _ => self.rejected(chunk),
+            name if name == REJECTED.name => self.rejected(chunk),
+            name => Err(ArrowError::NotYetImplemented(format!("no values for the table {name}"))),
         };
         batch.map_err(|e| Error::Internal {
             context: format!("building the table {}", table.name),
@@ -132,8 +133,7 @@ impl Batches {
         let float = |f: &dyn Fn(&Estimate) -> Option<f64>| -> ArrayRef {
             Arc::new(Float64Array::from_iter(rows.iter().map(|(.., e)| f(e).filter(|x| !x.is_nan()))))
         };
-        let method =
-            |e: &Estimate| e.interval.map(|_| if self.context.bootstrap { "percentile" } else { "t" });
+        let method = |e: &Estimate| e.method.map(IntervalMethod::name);
         let bool = |f: fn(&Estimate) -> bool| -> ArrayRef {
             Arc::new(BooleanArray::from_iter(rows.iter().map(|(.., e)| Some(f(e)))))
         };

@@ -205,8 +205,6 @@ pub struct RunContext {
     pub seed: u64,
     /// Of the intervals.
     pub confidence: f64,
-    /// Whether intervals come from replicates.
-    pub bootstrap: bool,
     /// Names of the source's fragments.
     pub fragments: Vec<String>,
     /// Variables of all laws, for the table of residuals.

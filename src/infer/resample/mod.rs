@@ -1,7 +1,8 @@
 //! Resampling schemes, each a way to make replicates, and the random numbers that they draw.
 //!
 //! A replicate is some of the sweep's observations with weights and, where a scheme makes new ones, responses
-//! ([`Part`](crate::problem::Part)); nothing else of a fit changes. A scheme is one file that implements [`Scheme`], and one arm of [`Resample`].
+//! ([`Part`](crate::problem::Part)); nothing else of a fit changes. A scheme is one file that implements
+//! [`Scheme`], and a variant of [`Resample`] with its arms in `Display`, `FromStr` and [`Resample::scheme`].
 //!
 //! | file | scheme |
 //! | --- | --- |
@@ -28,12 +29,12 @@ use crate::problem::Problem;
 
 pub use units::UnitResampling;
 
-/// The unit that a replicate draws with replacement.
+/// The scheme that makes replicates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resample {
-    /// An observation.
+    /// Draws observations with replacement.
     Pairs,
-    /// A whole cluster, identified by the values of a column.
+    /// Draws whole clusters, identified by the values of a column.
     Cluster(String),
 }
 

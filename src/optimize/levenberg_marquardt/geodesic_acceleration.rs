@@ -4,6 +4,9 @@
 //! Hδ)`, which is the second-order effect of the curved model surface along `δ`. A next step in about the same
 //! direction, `κ` times as long, meets `κ²h` and is corrected by `−(H + μM)⁻¹κ²h`. This is the geodesic acceleration of
 //! Transtrum & Sethna (2012, arXiv:1201.5885), taken from the last step instead of a directional second derivative.
+//!
+//! Replicates know the second derivatives and correct their steps by those instead: `normal_coordinates`, whose
+//! `set_geodesic_correction` chooses between the two.
 
 use crate::lanes::{Lanes, is_true, load};
 

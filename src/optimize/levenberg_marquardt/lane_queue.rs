@@ -202,7 +202,7 @@ impl LaneQueue {
             }
             let ending = loop {
                 long.evaluate(*level, (model, shared.loss, &searches.mix), &searches.trial, sums);
-                let ending = searches.observe(*level, sums, [true; LANES], shared)[0];
+                let ending = searches.accept_or_reject(*level, sums, [true; LANES], shared)[0];
                 let near_known_optimum =
                     || searches.near_known_optimum(*level, known)[0].map(Ending::Abandoned);
                 if let Some(ending) = ending.or_else(near_known_optimum) {
@@ -256,7 +256,7 @@ impl LaneQueue {
                 workspace,
                 sums,
             );
-            let mut endings = searches.observe(*level, sums, active, shared);
+            let mut endings = searches.accept_or_reject(*level, sums, active, shared);
             for (ending, optimum) in endings.iter_mut().zip(searches.near_known_optimum(*level, known)) {
                 *ending = ending.or(optimum.map(Ending::Abandoned));
             }

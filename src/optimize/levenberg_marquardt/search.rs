@@ -49,6 +49,9 @@ const SLOW_AFTER: u32 = 48;
 /// The smallest relative decrease of the objective between two checks.
 const SLOW_DECREASE: f64 = 1e-4;
 
+/// The gain ratio above which a step is accepted.
+const MIN_GAIN: f64 = 1e-4;
+
 /// The largest Newton step at a minimum, as a fraction of a linear coordinate, or absolute for a logarithmic one.
 ///
 /// A predicted decrease of `1e-14` of the objective corresponds to a step of 1e-7 standard errors. Where the objective
@@ -167,9 +170,9 @@ impl Searches {
         self.damping.0[lane] = self.first_damping.0[lane] * self.typical_weight.0[lane];
     }
 
-    /// Takes the evaluation at `trial` in the lanes that are `active`, and returns the endings; the other searches
-    /// continue.
-    pub fn observe(
+    /// Accepts or rejects the trial steps in the lanes that are `active`, given the evaluation at `trial`, and returns the
+    /// endings; the other searches continue. (The watchdog may accept an uphill step for a while; see `watchdog`.)
+    pub fn accept_or_reject(
         &mut self,
         level: Level,
         found: &Sums,
@@ -179,11 +182,11 @@ impl Searches {
         for (count, _) in self.iterations.iter_mut().zip(active).filter(|(_, active)| *active) {
             *count += 1;
         }
-        dispatch!(level, simd => self.observe_lanes::<fearless_simd::f64x8<_>>(simd, found, active, shared))
+        dispatch!(level, simd => self.accept_or_reject_lanes::<fearless_simd::f64x8<_>>(simd, found, active, shared))
     }
 
     #[inline(always)]
-    fn observe_lanes<L: Lanes>(
+    fn accept_or_reject_lanes<L: Lanes>(
         &mut self,
         token: L::Token,
         found: &Sums,
@@ -225,7 +228,7 @@ impl Searches {
         let gain = (before - objective) / load::<L>(token, &self.predicted);
         let relaxed = is_true::<L>(token, &self.watchdog.relaxed);
         let below = objective.lt(self.reference_objective::<L>(token));
-        let accepted = judged & finite & below & gain.gt(one.fill(1e-4));
+        let accepted = judged & finite & below & gain.gt(one.fill(MIN_GAIN));
         let refused = judged & !accepted;
         // An evaluation after an uphill step is judged against the point of return.
         self.return_to_last_accepted::<L>(token, judged & relaxed);

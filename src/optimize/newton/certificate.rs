@@ -32,6 +32,8 @@
 //!
 //! # What it does not say
 //!
+//! * That the fit is `converged`: the status, which weighs this with the rank, the bounds and what happens at infinity, is
+//!   set in `optimize::diagnosis`.//!
 //! * That the minimum is the global one: that depends on the starts (`n_agreeing` in the tables).
 //! * That it is a point: where the data does not determine a direction, `H` is singular and every point along it
 //!   passes. The rank of the Jacobian says so (`identifiability`), and the fit is then `underdetermined`.
