@@ -1,12 +1,19 @@
-//! The few-by-few linear systems of the hot loop, `L·D·Lᵀ` in lanes and in scalars, and the triangular factor of a tall
-//! matrix.
+//! Small matrices: of a few parameters, one by one or eight side by side in lanes; larger decompositions are faer's.
 //!
-//! faer is made for larger matrices (a 5×5 factorisation and solve costs it some 400 ns); here eight systems are
-//! solved side by side, one per lane, in buffers of the caller, and nothing is allocated. Without square roots
-//! and with pivots compared with their own diagonal entry, the test of positivity does not depend on units.
+//! | file | what it holds |
+//! | --- | --- |
+//! | this one | `L·D·Lᵀ` over vectors of lanes, for the steps of searches; the triangular factor of a tall matrix |
+//! | `cholesky` | `L·Lᵀ`, generic over a number and a pack of lanes |
+//! | `decompositions` | eigenvalues, singular values, orthonormal bases and least squares by faer |
+//!
+//! faer is made for larger matrices (a 5×5 factorisation and solve costs it some 400 ns); in the hot loop eight systems are
+//! solved side by side, one per lane, in buffers of the caller. Without square roots and with pivots compared with their own
+//! diagonal entry, the test of positivity does not depend on units.
 
+mod cholesky;
 mod decompositions;
 
+pub use cholesky::{cholesky, cholesky_solve};
 pub use decompositions::{Eigen, least_squares, orthonormal_basis, right_singular, symmetric_eigen};
 
 use faer::dyn_stack::MemStack;
@@ -177,49 +184,6 @@ fn substitute<L: Lanes>(token: L::Token, a: &[Pack], b: &mut [Pack]) {
     }
 }
 
-/// Factorises the symmetric positive definite `a` (n×n, row-major, lower triangle read) into `L·Lᵀ` in
-/// place. False where it is not numerically positive definite.
-pub fn cholesky(a: &mut [f64], n: usize) -> bool {
-    for j in 0..n {
-        let mut diagonal = a[j * n + j];
-        let original = diagonal;
-        for k in 0..j {
-            diagonal -= a[j * n + k] * a[j * n + k];
-        }
-        if !(diagonal > original.abs() * PIVOT && diagonal > 0.0 && diagonal.is_finite()) {
-            return false;
-        }
-        let root = diagonal.sqrt();
-        a[j * n + j] = root;
-        for i in j + 1..n {
-            let mut value = a[i * n + j];
-            for k in 0..j {
-                value -= a[i * n + k] * a[j * n + k];
-            }
-            a[i * n + j] = value / root;
-        }
-    }
-    true
-}
-
-/// Solves `L·Lᵀ x = b` in place, after [`cholesky`].
-pub fn cholesky_solve(l: &[f64], n: usize, b: &mut [f64]) {
-    for i in 0..n {
-        let mut value = b[i];
-        for k in 0..i {
-            value -= l[i * n + k] * b[k];
-        }
-        b[i] = value / l[i * n + i];
-    }
-    for i in (0..n).rev() {
-        let mut value = b[i];
-        for k in i + 1..n {
-            value -= l[k * n + i] * b[k];
-        }
-        b[i] = value / l[i * n + i];
-    }
-}
-
 /// The factor `R` of a QR factorisation of `a` (column-major, so many rows, `columns.len()` columns, no more than
 /// rows), in place: what is below the diagonal is of no use. `columns` is overwritten.
 ///
@@ -283,18 +247,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn scalar_systems_are_solved() {
-        // A = [[4,2,2],[2,5,1],[2,1,6]], x = (1,2,3): A·x = (14, 15, 22).
-        let mut a = vec![4.0, 0.0, 0.0, 2.0, 5.0, 0.0, 2.0, 1.0, 6.0];
-        let mut b = vec![14.0, 15.0, 22.0];
-        assert!(cholesky(&mut a, 3));
-        cholesky_solve(&a, 3, &mut b);
-        for (x, expected) in b.iter().zip([1.0, 2.0, 3.0]) {
-            assert!((x - expected).abs() < 1e-14);
-        }
-    }
-
     /// `RᵀR = AᵀA`, and R has the diagonal of a matrix whose columns are orthogonal.
     #[test]
     fn triangular_factors_keep_lengths_and_angles() {
@@ -317,10 +269,6 @@ mod tests {
 
     #[test]
     fn what_is_not_positive_definite_is_refused() {
-        assert!(!cholesky(&mut [1.0, 0.0, 2.0, 1.0], 2));
-        assert!(!cholesky(&mut [1.0, 0.0, 1.0, 1.0], 2));
-        assert!(!cholesky(&mut [f64::NAN], 1));
-        assert!(!cholesky(&mut [0.0], 1));
         // Singular to rounding: NaN and zero pivots.
         let mut a = vec![Pack::splat(0.0)];
         a[0].0[1] = f64::NAN;

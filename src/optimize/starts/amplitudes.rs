@@ -1,9 +1,7 @@
 //! Least squares with sign constraints from normal equations: eight systems side by side, one per lane.
 
 use crate::lanes::{LANES, Pack};
-use crate::linalg::triangle;
-
-use crate::linalg::PIVOT;
+use crate::linalg::{cholesky, cholesky_solve};
 
 /// The sign that an entry of the solution may have.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,7 +28,7 @@ impl Sign {
 pub struct SignedLeastSquares {
     /// The norms of the columns.
     scale: Vec<Pack>,
-    /// The Gram matrix and its Cholesky factor, lower triangle by rows.
+    /// The Gram matrix and its Cholesky factor, row-major; the lower triangle is used.
     matrix: Vec<Pack>,
     solution: Vec<Pack>,
     /// Whether a column has not been dropped.
@@ -74,13 +72,14 @@ impl SignedLeastSquares {
                     let value = entry.0[lane] / (scale[i].0[lane] * scale[i].0[lane]) * (1.0 + 1e-10);
                     if active[i][lane] { value } else { 1.0 }
                 }));
+                matrix.resize((i + 1) * m, Pack::ZERO);
                 solution.push(each(|lane| {
                     let value = right.0[lane] / scale[i].0[lane];
                     if active[i][lane] { value } else { 0.0 }
                 }));
             }
             let definite = cholesky(matrix, m);
-            cholesky_solve(matrix, solution);
+            cholesky_solve(matrix, m, solution);
             let mut dropped = false;
             for lane in 0..LANES {
                 let mut left = (0..m).filter(|&i| active[i][lane]);
@@ -109,61 +108,6 @@ impl SignedLeastSquares {
 
 fn each(value: impl Fn(usize) -> f64) -> Pack {
     Pack(std::array::from_fn(value))
-}
-
-/// Returns `x − y·z` in every lane.
-fn minus_product(x: Pack, y: Pack, z: Pack) -> Pack {
-    each(|lane| x.0[lane] - y.0[lane] * z.0[lane])
-}
-
-fn quotient(x: Pack, y: Pack) -> Pack {
-    each(|lane| x.0[lane] / y.0[lane])
-}
-
-/// Factorises a symmetric matrix (lower triangle by rows) into `L·Lᵀ` in place. Returns the lanes in which it is
-/// numerically positive definite; the other lanes hold no useful numbers.
-fn cholesky(a: &mut [Pack], m: usize) -> [bool; LANES] {
-    let mut definite = [true; LANES];
-    for j in 0..m {
-        let original = a[triangle(j) + j];
-        let mut diagonal = original;
-        for k in 0..j {
-            diagonal = minus_product(diagonal, a[triangle(j) + k], a[triangle(j) + k]);
-        }
-        for lane in 0..LANES {
-            let pivot = diagonal.0[lane];
-            definite[lane] &= pivot > original.0[lane].abs() * PIVOT && pivot > 0.0 && pivot.is_finite();
-        }
-        let root = each(|lane| diagonal.0[lane].sqrt());
-        a[triangle(j) + j] = root;
-        for i in j + 1..m {
-            let mut value = a[triangle(i) + j];
-            for k in 0..j {
-                value = minus_product(value, a[triangle(i) + k], a[triangle(j) + k]);
-            }
-            a[triangle(i) + j] = quotient(value, root);
-        }
-    }
-    definite
-}
-
-/// Solves `L·Lᵀ x = b` in place.
-fn cholesky_solve(l: &[Pack], b: &mut [Pack]) {
-    let m = b.len();
-    for i in 0..m {
-        let mut value = b[i];
-        for k in 0..i {
-            value = minus_product(value, l[triangle(i) + k], b[k]);
-        }
-        b[i] = quotient(value, l[triangle(i) + i]);
-    }
-    for i in (0..m).rev() {
-        let mut value = b[i];
-        for k in i + 1..m {
-            value = minus_product(value, l[triangle(k) + i], b[k]);
-        }
-        b[i] = quotient(value, l[triangle(i) + i]);
-    }
 }
 
 #[cfg(test)]
