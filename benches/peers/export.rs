@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 use sweepfit::engine::Job;
-use sweepfit::infer::{Draw, Resample, Scheme, UnitResampling};
+use sweepfit::infer::{Resample, Sample, Scheme, UnitResampling};
 use sweepfit::optimize::{Models, Points, Starts, Workspace};
 use sweepfit::problem::{Loss, Part, Problem};
 
@@ -98,7 +98,7 @@ fn draw(problem: &Problem, key_digest: &[u8; 32], replicates: usize, into: &mut 
     let mut resampler = UnitResampling::new(&problem.observations, &Resample::Pairs, 0, key_digest);
     let (mut rows, mut weight) = (vec![0; problem.n()], vec![0.0; problem.n()]);
     for replicate in 0..replicates {
-        let draw = Draw { rows: &mut rows, weight: &mut weight, target: &mut [] };
+        let draw = Sample { rows: &mut rows, weight: &mut weight, target: &mut [] };
         let drawn = resampler.draw(replicate as u64, draw);
         let part = Part::new(&rows[..drawn], &weight[..drawn]);
         into.extend(part.spread(problem.n()).iter().map(|&w| w as u8));

@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array
 use clap::Args;
 use parquet::arrow::ArrowWriter;
 
-use crate::verify::{Outcome, Quantity, Section, reaching, run as run_checks};
+use crate::verify::{CaseOutcome, Quantity, Section, reaching, run as run_checks};
 
 use super::{Failure, summary};
 
@@ -105,12 +105,12 @@ impl Staged {
 }
 
 fn write_table(path: &Path, sections: &[Section]) -> Result<(), Box<dyn std::error::Error>> {
-    let rows: Vec<(&Section, &Outcome)> =
+    let rows: Vec<(&Section, &CaseOutcome)> =
         sections.iter().flat_map(|s| s.outcomes.iter().map(move |o| (s, o))).collect();
-    let text = |f: &dyn Fn(&Section, &Outcome) -> Option<String>| -> ArrayRef {
+    let text = |f: &dyn Fn(&Section, &CaseOutcome) -> Option<String>| -> ArrayRef {
         Arc::new(rows.iter().map(|(s, o)| f(s, o)).collect::<StringArray>())
     };
-    let float = |f: &dyn Fn(&Outcome) -> Option<f64>| -> ArrayRef {
+    let float = |f: &dyn Fn(&CaseOutcome) -> Option<f64>| -> ArrayRef {
         Arc::new(rows.iter().map(|(_, o)| f(o)).collect::<Float64Array>())
     };
     let mut columns: Vec<(&str, ArrayRef)> = vec![
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_falls_below_its_floor_is_an_error() {
-        let outcome = |failure: Option<&str>| Outcome {
+        let outcome = |failure: Option<&str>| CaseOutcome {
             problem: "Thurber".to_string(),
             case: "1",
             digits: vec![(Quantity::Parameters, 4.2)],

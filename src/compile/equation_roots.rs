@@ -14,7 +14,7 @@ use super::operands::{BLOCK, Operands};
 
 /// The state of the root searches of one pack.
 #[derive(Clone, Copy)]
-struct Searches {
+struct RootSearches {
     low: Pack,
     high: Pack,
     last: Pack,
@@ -37,7 +37,7 @@ pub fn solve_block<L: Lanes>(token: L::Token, places: Places, equation: impl Fn(
     let len = places.unknown.len();
     let at_low = at_end::<L>(token, places, places.low, above::<L>, &equation);
     let at_high = at_end::<L>(token, places, places.high, below::<L>, &equation);
-    let mut all = [Searches::NONE; BLOCK];
+    let mut all = [RootSearches::NONE; BLOCK];
     for k in 0..len {
         let mut points = Pack::ZERO;
         for lane in (0..LANES).step_by(L::WIDTH) {
@@ -98,7 +98,7 @@ fn at_end<L: Lanes>(
 }
 
 /// Advances every search by one round.
-fn observe<L: Lanes>(token: L::Token, places: Places, all: &mut [Searches], round: usize) {
+fn observe<L: Lanes>(token: L::Token, places: Places, all: &mut [RootSearches], round: usize) {
     L::vectorize(
         token,
         #[inline(always)]
@@ -122,8 +122,8 @@ fn observe<L: Lanes>(token: L::Token, places: Places, all: &mut [Searches], roun
     );
 }
 
-impl Searches {
-    const NONE: Searches = Searches {
+impl RootSearches {
+    const NONE: RootSearches = RootSearches {
         low: Pack::ZERO,
         high: Pack::ZERO,
         last: Pack::ZERO,

@@ -11,7 +11,7 @@ use crate::law::graph::Graph;
 use crate::law::{Law, Residual};
 use crate::problem::{LaneData, Loss, Problem, ProgramWorkspace, outputs_lanes};
 use crate::testing::{Uniform, problem, typed_law};
-use crate::verify::cases::{Draws, cases};
+use crate::verify::cases::{CaseDraws, cases};
 
 /// Returns the prediction by interpreting the formula as written.
 fn interpreted(law: &Law, parameters: &[f64], variables: &[(String, Vec<f64>)]) -> Vec<f64> {
@@ -77,7 +77,7 @@ fn extremes_of_a_missing_value_are_missing_everywhere() {
 
 #[test]
 fn every_law_has_the_value_that_its_formula_says() {
-    let mut draws = Draws::new(1);
+    let mut draws = CaseDraws::new(1);
     for (case, law) in &cases().unwrap() {
         for residual in [Residual::Linear, Residual::Log] {
             let columns = draws.columns(case, law, 21);

@@ -25,7 +25,7 @@ use crate::lanes::scalar;
 pub fn evaluate(expr: &Expr, columns: &dyn Columns) -> Result<Column, TypeError> {
     let known = columns.names();
     check(expr, &|name| columns.column(name).map(Column::data_type), &known)?;
-    let batch = Batch { columns, rows: columns.rows() };
+    let batch = BatchEvaluator { columns, rows: columns.rows() };
     Ok(batch.value(expr)?.into_column(batch.rows))
 }
 
@@ -134,12 +134,12 @@ impl Value<'_> {
     }
 }
 
-struct Batch<'a> {
+struct BatchEvaluator<'a> {
     columns: &'a dyn Columns,
     rows: usize,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> BatchEvaluator<'a> {
     // Every arm hands over to a function of its own: the frames of this one are what a high tree
     // stacks up, so they are kept small.
     fn value(&self, expr: &'a Expr) -> Result<Value<'a>, TypeError> {

@@ -4,12 +4,12 @@ use super::super::{parse_condition, parse_expression};
 use super::*;
 
 /// A table for tests.
-struct Table {
+struct TestTable {
     rows: usize,
     columns: BTreeMap<&'static str, Column>,
 }
 
-impl Columns for Table {
+impl Columns for TestTable {
     fn rows(&self) -> usize {
         self.rows
     }
@@ -23,8 +23,8 @@ impl Columns for Table {
     }
 }
 
-fn table<const N: usize>(rows: usize, columns: [(&'static str, Column); N]) -> Table {
-    Table { rows, columns: columns.into() }
+fn table<const N: usize>(rows: usize, columns: [(&'static str, Column); N]) -> TestTable {
+    TestTable { rows, columns: columns.into() }
 }
 
 fn numbers<const N: usize>(values: [Option<f64>; N]) -> Column {
@@ -48,7 +48,7 @@ fn bools(values: &[Option<bool>]) -> Column {
     }
 }
 
-fn truths(text: &str, table: &Table) -> Vec<Option<bool>> {
+fn truths(text: &str, table: &TestTable) -> Vec<Option<bool>> {
     let expr = parse_condition(text).expect(text);
     match evaluate(&expr, table).expect(text) {
         Column::Bool { values, valid } => {

@@ -74,7 +74,7 @@ impl std::fmt::Display for Arity {
 
 /// One line of the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct FunctionEntry {
     /// The function.
     pub function: Function,
     /// Its name in formulas.
@@ -85,16 +85,16 @@ pub struct Entry {
     pub meaning: &'static str,
 }
 
-const fn one(function: Function, name: &'static str, meaning: &'static str) -> Entry {
-    Entry { function, name, arity: Arity::Exactly(1), meaning }
+const fn one(function: Function, name: &'static str, meaning: &'static str) -> FunctionEntry {
+    FunctionEntry { function, name, arity: Arity::Exactly(1), meaning }
 }
 
-const fn many(function: Function, name: &'static str, meaning: &'static str) -> Entry {
-    Entry { function, name, arity: Arity::AtLeast(2), meaning }
+const fn many(function: Function, name: &'static str, meaning: &'static str) -> FunctionEntry {
+    FunctionEntry { function, name, arity: Arity::AtLeast(2), meaning }
 }
 
 // In the order of `Function`'s variants: `Function::entry` indexes it.
-static TABLE: [Entry; 14] = [
+static TABLE: [FunctionEntry; 14] = [
     one(Function::Exp, "exp", "e to the power x"),
     one(Function::Log, "log", "natural logarithm"),
     one(Function::Log10, "log10", "logarithm to base 10"),
@@ -126,7 +126,7 @@ const ELSEWHERE: [(&str, &str); 9] = [
 
 /// Every function of the language, in the order of the reference.
 #[must_use]
-pub fn reference() -> &'static [Entry] {
+pub fn reference() -> &'static [FunctionEntry] {
     &TABLE
 }
 
@@ -139,7 +139,7 @@ impl Function {
 
     /// Its line in the reference.
     #[must_use]
-    pub fn entry(self) -> &'static Entry {
+    pub fn entry(self) -> &'static FunctionEntry {
         &TABLE[self as usize]
     }
 

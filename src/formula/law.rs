@@ -12,19 +12,19 @@ use super::suggest::nearest;
 
 /// A part of the statement: its tokens, and the place just after them.
 #[derive(Clone)]
-struct Section<'t> {
+struct TokenSection<'t> {
     tokens: &'t [Token],
     end: Span,
 }
 
-impl<'t> Section<'t> {
+impl<'t> TokenSection<'t> {
     /// Splits at the first token of a kind; the second part lacks that token.
-    fn split(&self, kind: &TokenKind) -> (Section<'t>, Option<Section<'t>>) {
+    fn split(&self, kind: &TokenKind) -> (TokenSection<'t>, Option<TokenSection<'t>>) {
         let Some(at) = self.tokens.iter().position(|token| token.kind == *kind) else {
             return (self.clone(), None);
         };
-        let before = Section { tokens: &self.tokens[..at], end: self.tokens[at].span.clone() };
-        let after = Section { tokens: &self.tokens[at + 1..], end: self.end.clone() };
+        let before = TokenSection { tokens: &self.tokens[..at], end: self.tokens[at].span.clone() };
+        let after = TokenSection { tokens: &self.tokens[at + 1..], end: self.end.clone() };
         (before, Some(after))
     }
 
@@ -36,7 +36,7 @@ impl<'t> Section<'t> {
 /// Parses a law.
 pub(super) fn law(text: &str) -> Result<Formula, Fault> {
     let tokens = tokens(text, Grammar::Formula)?;
-    let all = Section { tokens: &tokens, end: text.len()..text.len() };
+    let all = TokenSection { tokens: &tokens, end: text.len()..text.len() };
     let (left, Some(right)) = all.split(&TokenKind::Tilde) else {
         return Err(no_tilde(&tokens, text.len()));
     };
@@ -77,7 +77,7 @@ fn no_tilde(tokens: &[Token], end: usize) -> Fault {
 }
 
 /// Parses `a = EXPR, b = EXPR, …`.
-fn with(section: &Section<'_>) -> Result<Vec<Definition>, Fault> {
+fn with(section: &TokenSection<'_>) -> Result<Vec<Definition>, Fault> {
     let mut definitions: Vec<Definition> = Vec::new();
     // Names that were not defined where they were used, and the index of the definition using them.
     let mut undefined: HashMap<String, (usize, Span)> = HashMap::new();

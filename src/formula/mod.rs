@@ -99,7 +99,7 @@ pub use check::{check, check_condition, check_number};
 pub use columns::{Column, Columns, Table, Type};
 pub use error::{FormulaError, TypeError};
 pub use evaluate::evaluate;
-pub use functions::{Arity, Entry, Function, reference};
+pub use functions::{Arity, Function, FunctionEntry, reference};
 pub use node::{MAX_HEIGHT, MAX_NODES};
 pub use stream::MAX_NESTING;
 pub use suggest::nearest;

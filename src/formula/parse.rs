@@ -8,13 +8,13 @@ use winnow::token::any;
 use super::ast::{BinaryOp, CompareOp, Expr, ExprKind, Span};
 use super::functions::{self, Function, SOLVE};
 use super::lex::{Fault, Grammar, Parsed, TokenKind};
-use super::node::{MAX_NODES, Node, binary, compare, join, leaf, two};
+use super::node::{MAX_NODES, ParsedNode, binary, compare, join, leaf, two};
 use super::power;
 use super::solve;
 use super::stream::{Input, accept, backtrack, close, comma, enter, fault_of, here, leave, next};
 
 /// Parses all of the tokens as one expression.
-pub(super) fn whole(mut i: Input<'_>) -> Result<Node, Fault> {
+pub(super) fn whole(mut i: Input<'_>) -> Result<ParsedNode, Fault> {
     let parsed = node(&mut i).and_then(|node| match next(&i) {
         None => Ok(node),
         Some(token) => Fault::cut(unexpected(&i, &token.kind), token.span.clone()),
@@ -23,11 +23,11 @@ pub(super) fn whole(mut i: Input<'_>) -> Result<Node, Fault> {
 }
 
 /// Parses an expression, and stops where it ends.
-pub(super) fn node(i: &mut Input<'_>) -> Parsed<Node> {
+pub(super) fn node(i: &mut Input<'_>) -> Parsed<ParsedNode> {
     expression(operand).prefix(prefix).postfix(postfix).infix(infix).parse_next(i)
 }
 
-fn operand(i: &mut Input<'_>) -> Parsed<Node> {
+fn operand(i: &mut Input<'_>) -> Parsed<ParsedNode> {
     let Some(token) = next(i) else {
         return backtrack(i);
     };
@@ -57,7 +57,7 @@ fn operand(i: &mut Input<'_>) -> Parsed<Node> {
 }
 
 /// What an identifier stands for: a call, a constant, a definition, or a name.
-fn named(i: &mut Input<'_>, name: &str, span: Span) -> Parsed<Node> {
+fn named(i: &mut Input<'_>, name: &str, span: Span) -> Parsed<ParsedNode> {
     if let Some(open) = accept(i, &TokenKind::Open) {
         if name == SOLVE {
             return solve::solve(i, span, &open.span, node);
@@ -75,10 +75,10 @@ fn named(i: &mut Input<'_>, name: &str, span: Span) -> Parsed<Node> {
         let message = format!("with its definitions put in, this has more than {MAX_NODES} parts");
         return Fault::cut(message, span);
     }
-    Ok(Node { place: span, ..definition.node.clone() })
+    Ok(ParsedNode { place: span, ..definition.node.clone() })
 }
 
-fn call(i: &mut Input<'_>, name: &str, span: Span, open: &Span) -> Parsed<Node> {
+fn call(i: &mut Input<'_>, name: &str, span: Span, open: &Span) -> Parsed<ParsedNode> {
     let Some(function) = Function::named(name) else {
         return Fault::cut(functions::unknown(name), span);
     };
@@ -99,18 +99,20 @@ fn call(i: &mut Input<'_>, name: &str, span: Span, open: &Span) -> Parsed<Node> 
 }
 
 /// One or more expressions with commas between.
-fn list(i: &mut Input<'_>) -> Parsed<Vec<Node>> {
+fn list(i: &mut Input<'_>) -> Parsed<Vec<ParsedNode>> {
     separated(1.., node, comma).parse_next(i)
 }
 
 /// Reads a prefix operator. It comes after [`operand`] failed, so it reports for both.
-fn prefix<'t>(i: &mut Input<'t>) -> Parsed<Prefix<Input<'t>, Node, ErrMode<Fault>>> {
+fn prefix<'t>(i: &mut Input<'t>) -> Parsed<Prefix<Input<'t>, ParsedNode, ErrMode<Fault>>> {
     let span = here(i);
     let operator = match next(i).map(|token| &token.kind) {
         Some(TokenKind::Minus) => {
-            Prefix(power::NEGATE, |i: &mut Input<'t>, a: Node| unary(i, a, ExprKind::Negate))
+            Prefix(power::NEGATE, |i: &mut Input<'t>, a: ParsedNode| unary(i, a, ExprKind::Negate))
         }
-        Some(TokenKind::Not) => Prefix(power::NOT, |i: &mut Input<'t>, a: Node| unary(i, a, ExprKind::Not)),
+        Some(TokenKind::Not) => {
+            Prefix(power::NOT, |i: &mut Input<'t>, a: ParsedNode| unary(i, a, ExprKind::Not))
+        }
         found => return Fault::cut(no_operand(i.state.grammar, found), span),
     };
     any.parse_next(i)?;
@@ -119,14 +121,14 @@ fn prefix<'t>(i: &mut Input<'t>) -> Parsed<Prefix<Input<'t>, Node, ErrMode<Fault
     Ok(operator)
 }
 
-fn unary(i: &mut Input<'_>, a: Node, make: fn(Box<Expr>) -> ExprKind) -> Parsed<Node> {
+fn unary(i: &mut Input<'_>, a: ParsedNode, make: fn(Box<Expr>) -> ExprKind) -> Parsed<ParsedNode> {
     leave(i);
     let start = i.state.prefixes.pop().unwrap_or(a.place.start);
     let (place, height) = (start..a.place.end, a.height);
     join(make(a.boxed()), place, &[height])
 }
 
-fn postfix<'t>(i: &mut Input<'t>) -> Parsed<Postfix<Input<'t>, Node, ErrMode<Fault>>> {
+fn postfix<'t>(i: &mut Input<'t>) -> Parsed<Postfix<Input<'t>, ParsedNode, ErrMode<Fault>>> {
     if accept(i, &TokenKind::Is).is_some() {
         return Ok(Postfix(power::COMPARE, is_null));
     }
@@ -140,7 +142,7 @@ fn postfix<'t>(i: &mut Input<'t>) -> Parsed<Postfix<Input<'t>, Node, ErrMode<Fau
     backtrack(i)
 }
 
-fn is_null(i: &mut Input<'_>, a: Node) -> Parsed<Node> {
+fn is_null(i: &mut Input<'_>, a: ParsedNode) -> Parsed<ParsedNode> {
     let negated = accept(i, &TokenKind::Not).is_some();
     let Some(null) = accept(i, &TokenKind::Null) else {
         return Fault::cut("expected `null` or `not null`", here(i));
@@ -150,7 +152,7 @@ fn is_null(i: &mut Input<'_>, a: Node) -> Parsed<Node> {
     join(ExprKind::IsNull { operand, negated }, place, &[height])
 }
 
-fn in_list(i: &mut Input<'_>, a: Node, negated: bool) -> Parsed<Node> {
+fn in_list(i: &mut Input<'_>, a: ParsedNode, negated: bool) -> Parsed<ParsedNode> {
     let Some(open) = accept(i, &TokenKind::Open) else {
         return Fault::cut("expected `(`: a list of values is written `in (a, b)`", here(i));
     };
@@ -166,7 +168,7 @@ fn in_list(i: &mut Input<'_>, a: Node, negated: bool) -> Parsed<Node> {
     join(kind, place, &heights)
 }
 
-fn infix<'t>(i: &mut Input<'t>) -> Parsed<Infix<Input<'t>, Node, ErrMode<Fault>>> {
+fn infix<'t>(i: &mut Input<'t>) -> Parsed<Infix<Input<'t>, ParsedNode, ErrMode<Fault>>> {
     let Some(token) = next(i) else {
         return backtrack(i);
     };

@@ -7,17 +7,17 @@ use super::ast::{BinaryOp, CompareOp, Expr, ExprKind, Span, uses};
 use super::columns::{Column, Columns};
 use super::error::TypeError;
 use super::lex::{Fault, Parsed, TokenKind};
-use super::node::{Node, binary, join};
+use super::node::{ParsedNode, binary, join};
 use super::stream::{Input, accept, close, comma, enter, leave, next};
 use crate::lanes::root::{MOST_ROUNDS, Search, above, below};
 
 const FORM: &str = "`solve` is written `solve(unknown, low, high, equation)`";
 
 /// Reads an expression.
-type Read = fn(&mut Input<'_>) -> Parsed<Node>;
+type Read = fn(&mut Input<'_>) -> Parsed<ParsedNode>;
 
 /// Reads the call whose name is at `span` and whose parenthesis opened at `open`; `read` reads its parts.
-pub(super) fn solve(i: &mut Input<'_>, span: Span, open: &Span, read: Read) -> Parsed<Node> {
+pub(super) fn solve(i: &mut Input<'_>, span: Span, open: &Span, read: Read) -> Parsed<ParsedNode> {
     enter(i, open)?;
     let name = match next(i).map(|token| token.kind.clone()) {
         Some(TokenKind::Name(name)) => name,
@@ -30,7 +30,7 @@ pub(super) fn solve(i: &mut Input<'_>, span: Span, open: &Span, read: Read) -> P
         None => return Fault::cut("this `(` is never closed", open.clone()),
     };
     let none = next(i).is_some_and(|token| token.kind == TokenKind::Close);
-    let arguments: Vec<Node> = if none {
+    let arguments: Vec<ParsedNode> = if none {
         Vec::new()
     } else {
         separated(1.., |i: &mut Input<'_>| side(i, read), comma).parse_next(i)?
@@ -38,7 +38,7 @@ pub(super) fn solve(i: &mut Input<'_>, span: Span, open: &Span, read: Read) -> P
     let place = span.start..close(i, open)?;
     leave(i);
     let given = arguments.len();
-    let Ok([unknown, low, high, equation]) = <[Node; 4]>::try_from(arguments) else {
+    let Ok([unknown, low, high, equation]) = <[ParsedNode; 4]>::try_from(arguments) else {
         let verb = if given == 1 { "is" } else { "are" };
         return Fault::cut(format!("{FORM}, here {verb} {given} arguments"), place);
     };
@@ -73,7 +73,7 @@ pub(super) fn solve(i: &mut Input<'_>, span: Span, open: &Span, read: Read) -> P
 }
 
 /// An end of the bracket, where `inf` is a number as in domains.
-fn end(mut end: Node) -> Node {
+fn end(mut end: ParsedNode) -> ParsedNode {
     let name = match &mut end.expr.kind {
         ExprKind::Negate(inner) => &mut inner.kind,
         kind => kind,
@@ -85,17 +85,17 @@ fn end(mut end: Node) -> Node {
 }
 
 /// An argument; `left = right` stands for the difference.
-fn side(i: &mut Input<'_>, read: Read) -> Parsed<Node> {
+fn side(i: &mut Input<'_>, read: Read) -> Parsed<ParsedNode> {
     let left = read(i)?;
     // In conditions `=` has been read as a comparison.
     if let ExprKind::Compare(CompareOp::Eq, ..) = &left.expr.kind {
-        let Node { expr, place, height } = left;
+        let ParsedNode { expr, place, height } = left;
         let Expr { kind, span } = expr;
         let kind = match kind {
             ExprKind::Compare(_, a, b) => ExprKind::Binary(BinaryOp::Sub, a, b),
             other => other,
         };
-        return Ok(Node { expr: Expr::new(kind, span), place, height });
+        return Ok(ParsedNode { expr: Expr::new(kind, span), place, height });
     }
     if accept(i, &TokenKind::Compare(CompareOp::Eq)).is_some() {
         let right = read(i)?;

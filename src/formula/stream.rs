@@ -7,25 +7,25 @@ use winnow::stream::{Stateful, Stream, TokenSlice};
 
 use super::ast::Span;
 use super::lex::{Fault, Grammar, Parsed, Token, TokenKind};
-use super::node::Node;
+use super::node::ParsedNode;
 
 /// How deep parentheses, calls, powers and prefix operators may nest.
 pub const MAX_NESTING: usize = 100;
 
-pub(super) type Input<'t> = Stateful<TokenSlice<'t, Token>, State<'t>>;
+pub(super) type Input<'t> = Stateful<TokenSlice<'t, Token>, ParserState<'t>>;
 
 /// A `with` definition.
 #[derive(Debug)]
 pub(super) struct Definition {
     pub name: String,
     pub span: Span,
-    pub node: Node,
+    pub node: ParsedNode,
     /// How many nodes it has.
     pub nodes: usize,
 }
 
 #[derive(Debug)]
-pub(super) struct State<'t> {
+pub(super) struct ParserState<'t> {
     pub grammar: Grammar,
     pub definitions: &'t [Definition],
     /// The place just after the tokens at hand.
@@ -46,7 +46,7 @@ pub(super) fn input<'t>(
 ) -> Input<'t> {
     Stateful {
         input: TokenSlice::new(tokens),
-        state: State { grammar, definitions, end, depth: 0, copied: 0, prefixes: Vec::new() },
+        state: ParserState { grammar, definitions, end, depth: 0, copied: 0, prefixes: Vec::new() },
     }
 }
 

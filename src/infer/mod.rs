@@ -28,7 +28,7 @@ pub use goodness::{Goodness, goodness, predictions};
 pub use interval::{IntervalMethod, normal_quantile};
 pub use likelihood::{Criteria, criteria};
 pub use replicates::{Replicates, replicate};
-pub use resample::{Draw, Resample, Scheme, UnitResampling, generator};
+pub use resample::{Resample, Sample, Scheme, UnitResampling, generator};
 
 use crate::compile::Scale;
 use crate::law::Domain;

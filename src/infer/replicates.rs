@@ -20,7 +20,7 @@ use crate::optimize::{
 use crate::problem::{LaneData, Part, Problem, RowTable};
 
 use super::options::InferenceOptions;
-use super::resample::{Draw, Scheme};
+use super::resample::{Sample, Scheme};
 
 /// The refits of a sweep under one law, by the number of the replicate.
 #[derive(Clone, Debug, Default)]
@@ -283,7 +283,7 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme
     for k in 0..count {
         let (rows, weight) = (&mut rows[k * n..(k + 1) * n], &mut weight[k * n..(k + 1) * n]);
         let target = &mut target[k * n_targets..(k + 1) * n_targets];
-        drawn[k] = scheme.draw((first + k) as u64, Draw { rows, weight, target });
+        drawn[k] = scheme.draw((first + k) as u64, Sample { rows, weight, target });
         let few = |(points, n_points): (&[u32], usize)| {
             let mut present = vec![false; n_points];
             rows[..drawn[k]].iter().for_each(|&row| present[points[row as usize] as usize] = true);
@@ -397,7 +397,7 @@ mod tests {
     use crate::problem::{LaneData, Loss, Part, Problem};
     use crate::testing::{Uniform, catalogue_law, problem};
 
-    use super::{Draw, Scheme, replicate, replicate_by};
+    use super::{Sample, Scheme, replicate, replicate_by};
 
     /// Returns runs that follow Chinchilla's law with noise.
     fn runs(n: usize) -> Vec<(&'static str, Vec<f64>)> {
@@ -491,7 +491,7 @@ mod tests {
             true
         }
 
-        fn draw(&mut self, replicate: u64, Draw { rows, weight, target }: Draw<'_>) -> usize {
+        fn draw(&mut self, replicate: u64, Sample { rows, weight, target }: Sample<'_>) -> usize {
             for i in 0..self.weight.len() {
                 (rows[i], weight[i], target[i]) = (i as u32, self.weight[i], self.target(replicate, i));
             }
@@ -543,7 +543,7 @@ mod tests {
     fn weights(problem: &Problem, options: &InferenceOptions, replicate: usize) -> Vec<f64> {
         let mut scheme = options.resample.scheme(problem, options.seed, &[0; 32]);
         let (mut rows, mut weight) = (vec![0; problem.n()], vec![0.0; problem.n()]);
-        let draw = Draw { rows: &mut rows, weight: &mut weight, target: &mut [] };
+        let draw = Sample { rows: &mut rows, weight: &mut weight, target: &mut [] };
         let drawn = scheme.draw(replicate as u64, draw);
         Part::new(&rows[..drawn], &weight[..drawn]).spread(problem.n())
     }

@@ -145,8 +145,12 @@ impl<'a> Sandwich<'a> {
         let u: Vec<f64> =
             (0..m).map(|b| (0..=b).map(|a| self.inverse[a * m + b] * scaled[a]).sum()).collect();
         let unadjusted: f64 = u.iter().map(|x| x * x).sum();
-        let mut sums =
-            Sums { variance: 0.0, trace: 0.0, diagonal_excess: 0.0, cross_products: vec![0.0; m * m] };
+        let mut sums = SandwichSums {
+            variance: 0.0,
+            trace: 0.0,
+            diagonal_excess: 0.0,
+            cross_products: vec![0.0; m * m],
+        };
         match &self.meat {
             Meat::Observations { q, root, score } => {
                 let mut w = vec![0.0; m];
@@ -172,7 +176,7 @@ impl<'a> Sandwich<'a> {
 }
 
 /// Sums over clusters.
-struct Sums {
+struct SandwichSums {
     variance: f64,
     /// `Σ b_cᵀb_c`.
     trace: f64,
@@ -182,7 +186,7 @@ struct Sums {
     cross_products: Vec<f64>,
 }
 
-impl Sums {
+impl SandwichSums {
     /// Adds a cluster: `product = v_cᵀ·A_c·e_c`, `norm_squared = |A_c·v_c|²`, `w = Q_cᵀ·A_c·v_c`.
     fn add(&mut self, product: f64, norm_squared: f64, w: &[f64]) {
         let m = w.len();

@@ -91,12 +91,12 @@ impl Interner {
 
 /// Runs of consecutive rows with equal keys. Rows of one sweep mostly stand together, so that there are far fewer runs
 /// than rows to convert, encode and look up.
-pub(in crate::input) struct Runs {
+pub(in crate::input) struct EqualRows {
     ranges: Vec<Range<usize>>,
     rows: usize,
 }
 
-impl Runs {
+impl EqualRows {
     /// The runs of key columns of equal lengths, dictionaries included.
     pub(in crate::input) fn of(columns: &[ArrayRef]) -> Result<Self, ArrowError> {
         let rows = columns.first().map_or(0, |c| c.len());
@@ -137,13 +137,13 @@ mod tests {
     use arrow::datatypes::Int32Type;
 
     fn ranks(interner: &mut Interner, columns: &[ArrayRef]) -> Vec<u32> {
-        let runs = Runs::of(columns).expect("runs");
+        let runs = EqualRows::of(columns).expect("runs");
         let firsts: Vec<_> = columns.iter().map(|c| runs.firsts(c).expect("rows")).collect();
         numbers(interner, &firsts, &runs)
     }
 
     /// The number of every row's key.
-    fn numbers(interner: &mut Interner, firsts: &[ArrayRef], runs: &Runs) -> Vec<u32> {
+    fn numbers(interner: &mut Interner, firsts: &[ArrayRef], runs: &EqualRows) -> Vec<u32> {
         let keys = interner.encode(firsts).expect("keys");
         let number = |(key, run): (Row, Range<usize>)| {
             std::iter::repeat_n(interner.number(key).expect("a number"), run.len())
@@ -171,7 +171,7 @@ mod tests {
         // Nulls of the dictionary's keys and of its values are one null, and "a" is there twice.
         let places = Int32Array::from(vec![Some(0), Some(2), Some(0), None, Some(3), Some(1), Some(2), None]);
         let column: ArrayRef = Arc::new(DictionaryArray::new(places, Arc::new(values)));
-        let runs = Runs::of(std::slice::from_ref(&column)).expect("runs");
+        let runs = EqualRows::of(std::slice::from_ref(&column)).expect("runs");
         let firsts = runs.firsts(&column).expect("rows");
         assert_eq!(firsts.len(), 5);
         let mut interner = Interner::new(&[DataType::Utf8], "keys").expect("types");

@@ -13,24 +13,24 @@ use super::batch::Batch;
 use super::column_plan::{Key, ReadPlan};
 use super::convert::{cast_exactly, to_array};
 use super::guard::guard;
-use super::keys::{Interner, Ranked, Runs};
+use super::keys::{EqualRows, Interner, Ranked};
 use crate::error::Error;
 use crate::formula::Columns;
 
 /// Consecutive rows of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::input) struct Run {
+pub(in crate::input) struct KeyRun {
     pub(in crate::input) number: u32,
     pub(in crate::input) rows: u32,
 }
 
 /// Appends rows of one number to runs from place `from` on.
-fn extend(runs: &mut Vec<Run>, from: usize, number: u32, rows: usize) {
+fn extend(runs: &mut Vec<KeyRun>, from: usize, number: u32, rows: usize) {
     match runs[from..].last_mut() {
         Some(last) if last.number == number && last.rows.checked_add(rows as u32).is_some() => {
             last.rows += rows as u32;
         }
-        _ => runs.push(Run { number, rows: rows as u32 }),
+        _ => runs.push(KeyRun { number, rows: rows as u32 }),
     }
 }
 
@@ -39,7 +39,7 @@ pub(in crate::input) struct Numbered {
     keys: Vec<Key>,
     interner: Interner,
     /// In the order of the files.
-    runs: Vec<Run>,
+    runs: Vec<KeyRun>,
     /// Where the runs of the present file begin.
     file: usize,
 }
@@ -62,7 +62,7 @@ impl Numbered {
     }
 
     /// The keys in ascending order, and the runs with ranks for numbers.
-    fn ranked(self) -> Result<(Vec<ArrayRef>, Vec<Run>), ArrowError> {
+    fn ranked(self) -> Result<(Vec<ArrayRef>, Vec<KeyRun>), ArrowError> {
         let Ranked { rank, columns } = self.interner.finish()?;
         let mut runs = self.runs;
         runs.iter_mut().for_each(|run| run.number = rank[run.number as usize]);
@@ -97,8 +97,8 @@ pub(in crate::input) struct Scanned {
     pub(in crate::input) read: u64,
     pub(in crate::input) dropped: u64,
     pub(in crate::input) files: Vec<FileRows>,
-    group: Option<Vec<Run>>,
-    cluster: Option<Vec<Run>>,
+    group: Option<Vec<KeyRun>>,
+    cluster: Option<Vec<KeyRun>>,
 }
 
 impl Scan {
@@ -186,12 +186,12 @@ impl Scanned {
     }
 
     /// The ranks of sweeps and of clusters, in the order of some files.
-    pub(in crate::input) fn runs(self, files: &[usize]) -> (Option<Vec<Run>>, Option<Vec<Run>>) {
+    pub(in crate::input) fn runs(self, files: &[usize]) -> (Option<Vec<KeyRun>>, Option<Vec<KeyRun>>) {
         if files.is_sorted() {
             // Files that are left out have none.
             return (self.group, self.cluster);
         }
-        let ordered = |runs: &Vec<Run>, end: fn(&FileRows) -> usize| {
+        let ordered = |runs: &Vec<KeyRun>, end: fn(&FileRows) -> usize| {
             files.iter().flat_map(|&f| &runs[self.runs_of(f, end)]).copied().collect()
         };
         let group = self.group.as_ref().map(|runs| ordered(runs, |file| file.group_end));
@@ -205,7 +205,7 @@ impl Scanned {
 }
 
 /// The kept keys, one for each run of equal rows, in the type in which they are compared.
-fn encode(batch: &Batch, interner: &Interner, keys: &[Key]) -> Result<(arrow::row::Rows, Runs), Error> {
+fn encode(batch: &Batch, interner: &Interner, keys: &[Key]) -> Result<(arrow::row::Rows, EqualRows), Error> {
     let origin = &batch.origin;
     let guarded =
         |step: &dyn Fn() -> Result<_, ArrowError>| guard(step).map_err(|reason| origin.corrupt(reason));
@@ -226,7 +226,8 @@ fn encode(batch: &Batch, interner: &Interner, keys: &[Key]) -> Result<(arrow::ro
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     let corrupt = |e: ArrowError| origin.corrupt(e.to_string());
-    let runs = guard(|| Runs::of(&columns)).map_err(|reason| origin.corrupt(reason))?.map_err(corrupt)?;
+    let runs =
+        guard(|| EqualRows::of(&columns)).map_err(|reason| origin.corrupt(reason))?.map_err(corrupt)?;
     let firsts = keys.iter().zip(&columns).map(|(key, column)| {
         let convert = || cast_exactly(&runs.firsts(column)?, &key.plain);
         guarded(&convert)?.map_err(|e| origin.conversion(&key.name, &e))

@@ -16,7 +16,7 @@ use super::convert::store;
 use super::fragment_reader::{FragmentReader, changed};
 use super::order::{Kept, arrange};
 use super::request::Request;
-use super::scan::{Run, Scan};
+use super::scan::{KeyRun, Scan};
 use super::source::{BATCH_ROWS, Source};
 use crate::error::Error;
 use crate::formula::Columns;
@@ -89,8 +89,8 @@ pub struct Segments<'a> {
     reader: Option<(FragmentReader<'a>, usize)>,
     /// Read, but not yet handed on.
     rows: Rows,
-    group: Option<Runs>,
-    cluster: Option<Runs>,
+    group: Option<KeyRuns>,
+    cluster: Option<KeyRuns>,
     starts: Vec<usize>,
     next_sweep: usize,
     cuts: std::vec::IntoIter<Cut>,
@@ -150,8 +150,8 @@ pub(in crate::input) fn open<'a>(
         files: files.into_iter(),
         reader: None,
         rows,
-        group: group.map(Runs::new),
-        cluster: cluster.map(Runs::new),
+        group: group.map(KeyRuns::new),
+        cluster: cluster.map(KeyRuns::new),
         starts,
         next_sweep: 0,
         cuts: cuts.into_iter(),
@@ -161,7 +161,7 @@ pub(in crate::input) fn open<'a>(
 
 /// Cuts rows, given as runs of one sweep each, wherever there are `limit` of them and all sweeps so far are complete and
 /// come before all others.
-fn cuts(starts: &[usize], group: &[Run], limit: usize) -> Vec<Cut> {
+fn cuts(starts: &[usize], group: &[KeyRun], limit: usize) -> Vec<Cut> {
     let mut cuts = Vec::new();
     let (mut rows, mut cut, mut sweeps_end) = (0, 0, 0);
     for run in group {
@@ -306,18 +306,18 @@ impl Rows {
 }
 
 /// Runs that are taken from the front.
-struct Runs {
-    rest: std::vec::IntoIter<Run>,
+struct KeyRuns {
+    rest: std::vec::IntoIter<KeyRun>,
     /// What is left of a run that was taken in part.
-    left: Option<Run>,
+    left: Option<KeyRun>,
 }
 
 /// The runs of some rows.
-struct Taken(Vec<Run>);
+struct Taken(Vec<KeyRun>);
 
-impl Runs {
-    fn new(runs: Vec<Run>) -> Runs {
-        Runs { rest: runs.into_iter(), left: None }
+impl KeyRuns {
+    fn new(runs: Vec<KeyRun>) -> KeyRuns {
+        KeyRuns { rest: runs.into_iter(), left: None }
     }
 
     /// Takes the runs of so many rows, of which there are as many.
@@ -327,9 +327,9 @@ impl Runs {
         while wanted > 0 {
             let Some(run) = self.left.take().or_else(|| self.rest.next()) else { break };
             let part = (run.rows as usize).min(wanted) as u32;
-            taken.push(Run { rows: part, ..run });
+            taken.push(KeyRun { rows: part, ..run });
             wanted -= part as usize;
-            self.left = Some(Run { rows: run.rows - part, ..run }).filter(|run| run.rows > 0);
+            self.left = Some(KeyRun { rows: run.rows - part, ..run }).filter(|run| run.rows > 0);
         }
         Taken(taken)
     }

@@ -40,14 +40,14 @@ pub struct Catalogue {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct CatalogueFile {
     #[serde(default, rename = "law")]
-    laws: Vec<Entry>,
+    laws: Vec<CatalogueEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct CatalogueEntry {
     name: String,
     formula: String,
     variables: Vec<String>,
@@ -79,7 +79,7 @@ impl Catalogue {
     ///
     /// If the text is not a catalogue, a law is invalid, or a name exists already.
     pub fn add(&mut self, file: &str, text: &str) -> Result<(), Error> {
-        let parsed: File =
+        let parsed: CatalogueFile =
             toml::from_str(text).map_err(|error| fault(file, format!("not a catalogue of laws: {error}")))?;
         for entry in parsed.laws {
             let law = entry.into_law(file)?;
@@ -110,7 +110,7 @@ fn fault(file: &str, reason: String) -> Error {
     Error::Catalogue { file: file.to_string(), reason }
 }
 
-impl Entry {
+impl CatalogueEntry {
     /// Converts an entry to a law.
     fn into_law(self, file: &str) -> Result<Law, Error> {
         let name = self.name.clone();

@@ -14,12 +14,12 @@ pub const MAX_WORK: usize = 2_000_000;
 /// An operation and the numbers of its operands: equal for equal subexpressions.
 #[derive(PartialEq, Eq, Hash)]
 struct Operation<'a> {
-    kind: Kind<'a>,
+    kind: OperationKind<'a>,
     operands: Vec<usize>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
-enum Kind<'a> {
+enum OperationKind<'a> {
     Number(u64),
     Name(&'a str),
     Negate,
@@ -53,16 +53,16 @@ impl<'a> Distinct<'a> {
     fn number(&mut self, expr: &'a Expr) -> usize {
         let operands: Vec<usize> = expr.children().into_iter().map(|child| self.number(child)).collect();
         let kind = match &expr.kind {
-            ExprKind::Number(x) => Kind::Number(x.to_bits()),
-            ExprKind::Name(name) => Kind::Name(name),
-            ExprKind::Negate(_) => Kind::Negate,
-            ExprKind::Binary(op, ..) => Kind::Binary(*op),
-            ExprKind::Call(function, _) => Kind::Call(*function),
-            ExprKind::Solve { unknown, .. } => Kind::Solve(unknown),
-            _ => Kind::Condition(expr.span.start),
+            ExprKind::Number(x) => OperationKind::Number(x.to_bits()),
+            ExprKind::Name(name) => OperationKind::Name(name),
+            ExprKind::Negate(_) => OperationKind::Negate,
+            ExprKind::Binary(op, ..) => OperationKind::Binary(*op),
+            ExprKind::Call(function, _) => OperationKind::Call(*function),
+            ExprKind::Solve { unknown, .. } => OperationKind::Solve(unknown),
+            _ => OperationKind::Condition(expr.span.start),
         };
         let own = match kind {
-            Kind::Name(name) => {
+            OperationKind::Name(name) => {
                 let position =
                     self.law.free_parameters().position(|(i, ..)| self.law.parameters[i].name == name);
                 position.map_or(0, |i| 1 << (i % 64))

@@ -187,7 +187,7 @@ fn equal_to_rounding(a: &[f64], b: &[f64]) -> bool {
 
 /// A point: values of the variables and of the parameters.
 #[derive(Clone, Debug, Default)]
-struct Point {
+struct SamplePoint {
     variables: Vec<f64>,
     parameters: Vec<f64>,
 }
@@ -208,21 +208,21 @@ struct SymmetrySearch<'a> {
     shape: Vec<usize>,
     linear: Vec<usize>,
     /// Points with a common parameter vector.
-    points: Vec<Point>,
+    points: Vec<SamplePoint>,
     /// [`SymmetrySearch::columns`] at the points.
     columns: Vec<Vec<f64>>,
     /// Points with a parameter vector each.
-    trials: Vec<Point>,
+    trials: Vec<SamplePoint>,
 }
 
 impl<'a> SymmetrySearch<'a> {
     fn new(law: &'a Law) -> SymmetrySearch<'a> {
         let mut draws = Draws::new(1);
-        let point = |draws: &mut Draws| Point {
+        let point = |draws: &mut Draws| SamplePoint {
             variables: law.variables.iter().map(|_| scalar::exp(draws.uniform() * 2.0 - 1.0)).collect(),
             parameters: law.parameters.iter().map(|p| draw(p.domain, draws)).collect(),
         };
-        let trials: Vec<Point> = (0..TRIALS).map(|_| point(&mut draws)).collect();
+        let trials: Vec<SamplePoint> = (0..TRIALS).map(|_| point(&mut draws)).collect();
         let mut search = SymmetrySearch {
             law,
             shape: Vec::new(),
@@ -239,13 +239,13 @@ impl<'a> SymmetrySearch<'a> {
             }
         }
         // Chooses the parameter vector at which the terms are most similar in size.
-        let sets: Vec<Vec<Point>> = (0..PARAMETER_SETS)
+        let sets: Vec<Vec<SamplePoint>> = (0..PARAMETER_SETS)
             .map(|_| {
                 let fixed = point(&mut draws).parameters;
-                (0..POINTS).map(|_| Point { parameters: fixed.clone(), ..point(&mut draws) }).collect()
+                (0..POINTS).map(|_| SamplePoint { parameters: fixed.clone(), ..point(&mut draws) }).collect()
             })
             .collect();
-        let balance = |points: &Vec<Point>| {
+        let balance = |points: &Vec<SamplePoint>| {
             let columns = search.columns(points, &points[0].parameters);
             let norms = columns[1..].iter().map(|c| c.iter().map(|x| x * x).sum::<f64>());
             let (least, most) = norms.fold((f64::MAX, 0.0_f64), |(a, b), x| (a.min(x), b.max(x)));
@@ -260,7 +260,7 @@ impl<'a> SymmetrySearch<'a> {
     }
 
     /// Returns the law's value without its linear parameters, and then the factor of each linear parameter.
-    fn columns(&self, points: &[Point], parameters: &[f64]) -> Vec<Vec<f64>> {
+    fn columns(&self, points: &[SamplePoint], parameters: &[f64]) -> Vec<Vec<f64>> {
         let with = |own: Option<usize>| {
             let mut parameters = parameters.to_vec();
             self.linear.iter().for_each(|&i| parameters[i] = if own == Some(i) { 1.0 } else { 0.0 });
@@ -273,7 +273,7 @@ impl<'a> SymmetrySearch<'a> {
     }
 
     /// Returns the law's value at points with other parameters; NaN where it has none.
-    fn values(&self, points: &[Point], parameters: impl Fn(&Point) -> Vec<f64>) -> Vec<f64> {
+    fn values(&self, points: &[SamplePoint], parameters: impl Fn(&SamplePoint) -> Vec<f64>) -> Vec<f64> {
         let parameters: Vec<Vec<f64>> = points.iter().map(parameters).collect();
         let variable = |k: usize| points.iter().map(|p| p.variables[k]).collect();
         self.law.evaluate(points.len(), variable, |i| parameters.iter().map(|values| values[i]).collect())
@@ -428,7 +428,8 @@ impl<'a> SymmetrySearch<'a> {
     /// has an effect.
     fn holds(&self, images: &[Image]) -> bool {
         let before = self.values(&self.trials, |point| point.parameters.clone());
-        let image = |point: &Point| images.iter().map(|i| i.value(&point.parameters)).collect::<Vec<f64>>();
+        let image =
+            |point: &SamplePoint| images.iter().map(|i| i.value(&point.parameters)).collect::<Vec<f64>>();
         let after = self.values(&self.trials, image);
         let both: Vec<usize> =
             (0..TRIALS).filter(|&k| before[k].is_finite() && after[k].is_finite()).collect();

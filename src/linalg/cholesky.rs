@@ -5,7 +5,7 @@ use crate::lanes::{LANES, Pack};
 use super::PIVOT;
 
 /// The entries of a matrix: a number, or one number in each lane.
-pub trait Entry: Copy {
+pub trait MatrixEntry: Copy {
     /// Whether something holds: of the number, or of each lane's.
     type Mask: Copy;
 
@@ -26,7 +26,7 @@ fn is_pivot(left: f64, diagonal: f64) -> bool {
     left > diagonal.abs() * PIVOT && left > 0.0 && left.is_finite()
 }
 
-impl Entry for f64 {
+impl MatrixEntry for f64 {
     type Mask = bool;
 
     const TRUE: bool = true;
@@ -52,7 +52,7 @@ fn each(value: impl Fn(usize) -> f64) -> Pack {
     Pack(std::array::from_fn(value))
 }
 
-impl Entry for Pack {
+impl MatrixEntry for Pack {
     type Mask = [bool; LANES];
 
     const TRUE: [bool; LANES] = [true; LANES];
@@ -76,7 +76,7 @@ impl Entry for Pack {
 
 /// Factorises a symmetric matrix (n×n, row-major, lower triangle read) into `L·Lᵀ` in place. Returns where it is numerically
 /// positive definite; elsewhere no useful numbers are left.
-pub fn cholesky<E: Entry>(a: &mut [E], n: usize) -> E::Mask {
+pub fn cholesky<E: MatrixEntry>(a: &mut [E], n: usize) -> E::Mask {
     let mut definite = E::TRUE;
     for j in 0..n {
         let diagonal = a[j * n + j];
@@ -99,7 +99,7 @@ pub fn cholesky<E: Entry>(a: &mut [E], n: usize) -> E::Mask {
 }
 
 /// Solves `L·Lᵀ x = b` in place, after [`cholesky`].
-pub fn cholesky_solve<E: Entry>(l: &[E], n: usize, b: &mut [E]) {
+pub fn cholesky_solve<E: MatrixEntry>(l: &[E], n: usize, b: &mut [E]) {
     for i in 0..n {
         let mut value = b[i];
         for k in 0..i {

@@ -12,7 +12,7 @@ use crate::lanes::{LANES, Pack};
 use crate::linalg::triangle;
 use crate::problem::{LaneData, Part, Problem, ProgramWorkspace, outputs};
 
-use super::third_derivatives::{Derivatives, Tensors, halve};
+use super::third_derivatives::{LaneDerivatives, Tensors, halve};
 
 /// The terms of the objective, gradient and Hessian of every observation at one point, in solver coordinates.
 #[derive(Debug)]
@@ -100,7 +100,11 @@ impl Expansion {
         let (first, second) = derivatives.split_at(p * n_packs);
         let mut tensors = Tensors::default();
         let has_tensors = exact
-            && tensors.set::<L>(token, Derivatives { first, second, pairs, weight: weighted_curvature }, p);
+            && tensors.set::<L>(
+                token,
+                LaneDerivatives { first, second, pairs, weight: weighted_curvature },
+                p,
+            );
         let output = |outputs: &[Pack], i: usize, k: usize| L::load(token, &outputs[i * n_packs + k].0);
         // One row of the table for each lane.
         let mut row = vec![Pack::ZERO; 1 + p + triangle(p)];

@@ -93,7 +93,7 @@ fn fit_of_scale(
     for _ in 0..MAX_ROUNDS {
         let Some(solution) = &found.solution else { return found };
         let (scale, end) = alternate(&found.problem, solution, choice, least);
-        let vanished = end == End::Vanished;
+        let vanished = end == ScaleEnd::Vanished;
         if vanished && (tells_no_scale || scale <= rounding(&problem)) {
             return remark(fit(models, problem, options, workspace), Flag::ScaleZero);
         }
@@ -105,7 +105,7 @@ fn fit_of_scale(
         let recomputed = found.solution.as_ref().map_or(f64::NAN, |s| robust_scale(&found.problem, s));
         let is_minimum = matches!(found.status, Status::Converged | Status::AtBound);
         let slack = if is_minimum { CONFIRMATION_TOLERANCE } else { LIMIT_TOLERANCE };
-        if end == End::Settled && (recomputed - scale).abs() <= slack * scale {
+        if end == ScaleEnd::Settled && (recomputed - scale).abs() <= slack * scale {
             return found;
         }
     }
@@ -121,7 +121,7 @@ fn fit_of_scale(
 
 /// How the alternation of scale and fit ended.
 #[derive(Clone, Copy, PartialEq)]
-enum End {
+enum ScaleEnd {
     /// The scale converged.
     Settled,
     /// The scale fell below its minimum.
@@ -134,7 +134,7 @@ enum End {
 ///
 /// Where the scale of the fit jumps between values below and above the scale that it was fitted with, the fixed point
 /// is bracketed and bisected.
-fn alternate(problem: &Problem, from: &Finished, choice: LossChoice, least: f64) -> (f64, End) {
+fn alternate(problem: &Problem, from: &Finished, choice: LossChoice, least: f64) -> (f64, ScaleEnd) {
     let weight = &problem.observations.weight;
     let mut scale = robust_scale(problem, from);
     let mut theta = from.theta.clone();
@@ -142,24 +142,24 @@ fn alternate(problem: &Problem, from: &Finished, choice: LossChoice, least: f64)
     let (mut below_root, mut above_root) = (0.0, f64::INFINITY);
     for step in 0..MAX_ALTERNATIONS {
         if !(scale > least) {
-            return (least, End::Vanished);
+            return (least, ScaleEnd::Vanished);
         }
         let at = Problem { loss: choice.at(scale), ..problem.clone() };
         let Some(found) = minimise(&at, weight, &theta, MAX_ITERATIONS) else {
-            return (scale, End::Unsettled);
+            return (scale, ScaleEnd::Unsettled);
         };
         let next = robust_scale(problem, &found);
         let slack = if found.is_settled_minimum() { SCALE_TOLERANCE } else { LIMIT_TOLERANCE };
         theta = found.theta;
         if (next - scale).abs() <= slack * scale {
-            return (next, End::Settled);
+            return (next, ScaleEnd::Settled);
         }
         let end = if next > scale { &mut below_root } else { &mut above_root };
         *end = scale;
         let has_bracket = below_root > 0.0 && above_root < f64::INFINITY && below_root < above_root;
         scale = if step >= BISECTION_AFTER && has_bracket { (below_root * above_root).sqrt() } else { next };
     }
-    (scale, End::Unsettled)
+    (scale, ScaleEnd::Unsettled)
 }
 
 /// Returns the size of a residual, as a fraction of σ, that rounding of the responses can cause.

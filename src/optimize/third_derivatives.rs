@@ -10,7 +10,7 @@ use crate::problem::total;
 
 /// The derivatives of a law over the lanes, output after output, each of as many packs as `weight`.
 #[derive(Clone, Copy)]
-pub struct Derivatives<'a> {
+pub struct LaneDerivatives<'a> {
     /// The first derivatives, one output per coordinate.
     pub first: &'a [Pack],
     /// The second derivatives that are not identically zero.
@@ -37,7 +37,7 @@ pub struct Tensors {
 impl Tensors {
     /// Computes the tensors in `p` coordinates. Returns false where the Gauss–Newton matrix is not positive definite.
     #[inline(always)]
-    pub fn set<L: Lanes>(&mut self, token: L::Token, of: Derivatives, p: usize) -> bool {
+    pub fn set<L: Lanes>(&mut self, token: L::Token, of: LaneDerivatives, p: usize) -> bool {
         let Tensors { connection, third, gram, products } = self;
         let n_packs = of.weight.len();
         let first = |a: usize| &of.first[a * n_packs..(a + 1) * n_packs];

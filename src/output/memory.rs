@@ -12,11 +12,11 @@ use crate::error::Error;
 #[derive(Debug, Default)]
 pub struct Tables {
     batches: Option<Batches>,
-    tables: Vec<Table>,
+    tables: Vec<TableRows>,
 }
 
 #[derive(Debug)]
-struct Table {
+struct TableRows {
     spec: TableSpec,
     schema: SchemaRef,
     rows: Vec<RecordBatch>,
@@ -36,7 +36,7 @@ impl Tables {
         self.table(table).map(|found| &found.rows[..])
     }
 
-    fn table(&self, name: &str) -> Option<&Table> {
+    fn table(&self, name: &str) -> Option<&TableRows> {
         self.tables.iter().find(|table| table.spec.name == name)
     }
 }
@@ -44,7 +44,7 @@ impl Tables {
 impl Sink for Tables {
     fn begin(&mut self, context: &RunContext) -> Result<(), Error> {
         let batches = Batches::new(context.clone());
-        let table = |spec: TableSpec| Table { schema: batches.schema(&spec), spec, rows: Vec::new() };
+        let table = |spec: TableSpec| TableRows { schema: batches.schema(&spec), spec, rows: Vec::new() };
         self.tables = batches.tables().into_iter().map(table).collect();
         self.batches = Some(batches);
         Ok(())

@@ -335,7 +335,8 @@ impl Objective<'_> {
             let (hessian, second_sums) = hessian.split_at_mut(triangle(p));
             let slopes = Operands::each(&slope_cells[..len]);
             let curvatures = Operands::each(&curvature_cells[..len]);
-            let columns = Columns { block: &block, outputs: &program.outputs[1..=p], slopes, curvatures };
+            let columns =
+                JacobianColumns { block: &block, outputs: &program.outputs[1..=p], slopes, curvatures };
             let fused_input = (&rows, slope_cells, &mut objective[0]);
             match p {
                 1 => columns.sum::<L, 1>(token, fused, fused_input, gradient, hessian),
@@ -349,7 +350,7 @@ impl Objective<'_> {
             if with_second {
                 program.run_tail::<L>(token, &block);
                 for (sums, outputs) in second_sums.chunks_mut(4).zip(program.tail_outputs.chunks(4)) {
-                    let columns = Columns { block: &block, outputs, slopes, curvatures };
+                    let columns = JacobianColumns { block: &block, outputs, slopes, curvatures };
                     match outputs.len() {
                         1 => columns.sum_weighted::<L, 1>(token, sums),
                         2 => columns.sum_weighted::<L, 2>(token, sums),
@@ -468,14 +469,14 @@ type FusedInput<'a> = (&'a Residuals<'a>, &'a [Cell<Pack>], &'a mut Pack);
 const MAX_IN_REGISTERS: usize = 6;
 
 /// The Jacobian and the weights of one block, to be summed to gradient and Gauss–Newton matrix.
-struct Columns<'a> {
+struct JacobianColumns<'a> {
     block: &'a Block<'a>,
     outputs: &'a [Operand],
     slopes: Operands<'a>,
     curvatures: Operands<'a>,
 }
 
-impl Columns<'_> {
+impl JacobianColumns<'_> {
     /// Adds all sums of a block. With `fused`, least squares are applied in the same loop, and the objective is summed
     /// too.
     #[inline(always)]

@@ -118,9 +118,9 @@ impl Observations {
         let mut limits = Vec::new();
         for (i, &row) in rows.iter().enumerate() {
             match state(law, model, binding, (&response, &sources, &columns), i) {
-                State::Usable => {}
-                State::Limit(reason) => limits.push(Rejection { row, reason }),
-                State::Unusable(reason) => {
+                RowState::Usable => {}
+                RowState::Limit(reason) => limits.push(Rejection { row, reason }),
+                RowState::Unusable(reason) => {
                     rejections.push(Rejection { row, reason });
                     keep[i] = false;
                 }
@@ -284,7 +284,7 @@ fn spelled(x: f64) -> &'static str {
 }
 
 /// Whether the formula can use a row.
-enum State {
+enum RowState {
     Usable,
     /// Something that the law reads is infinite.
     Limit(String),
@@ -298,15 +298,15 @@ fn state(
     binding: &Binding,
     values: (&[f64], &ColumnSet, &ColumnSet),
     i: usize,
-) -> State {
+) -> RowState {
     let (response, sources, columns) = values;
     let response = response[i];
     let no_number = |expr: &Expr, x: f64| format!("`{expr}` is {} here, not a finite number", spelled(x));
     if !response.is_finite() {
-        return State::Unusable(no_number(&binding.response, response));
+        return RowState::Unusable(no_number(&binding.response, response));
     }
     if model.residual == Residual::Log && response <= 0.0 {
-        return State::Unusable(format!(
+        return RowState::Unusable(format!(
             "`{}` is {response}, but the residual space `log` needs a positive value",
             binding.response
         ));
@@ -315,7 +315,7 @@ fn state(
     for (k, source) in model.sources.iter().enumerate() {
         let x = sources[k][i];
         if x.is_nan() {
-            return State::Unusable(no_number(source, x));
+            return RowState::Unusable(no_number(source, x));
         }
         if is_encoded_infinity(x) {
             limit.get_or_insert_with(|| no_number(source, x));
@@ -340,11 +340,11 @@ fn state(
         let x = columns[*from as usize][i];
         let reason = format!("`{}` {what} {of}, which is {x}", law.name);
         if value.is_nan() {
-            return State::Unusable(reason);
+            return RowState::Unusable(reason);
         }
         limit.get_or_insert(reason);
     }
-    limit.map_or(State::Usable, State::Limit)
+    limit.map_or(RowState::Usable, RowState::Limit)
 }
 
 /// Evaluates expressions over rows of a sweep.

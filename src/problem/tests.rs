@@ -5,14 +5,14 @@ use fearless_simd::Level;
 use crate::lanes::{LANES, Pack};
 use crate::law::Residual;
 use crate::testing::{Uniform, catalogue_law, levels, problem};
-use crate::verify::cases::{Draws, cases};
+use crate::verify::cases::{CaseDraws, cases};
 
 use super::{CurvatureMix, LaneData, Loss, Objective, Order, ProgramWorkspace, Sums, outputs_lanes};
 use crate::linalg::triangle;
 
 #[test]
 fn eight_lanes_and_one_give_the_same_bits() {
-    let mut draws = Draws::new(11);
+    let mut draws = CaseDraws::new(11);
     for (case, law) in &cases().unwrap() {
         let response: Vec<f64> = (0..37).map(|_| 1.0 + 3.0 * draws.uniform()).collect();
         let mut columns = vec![("response_", response)];
@@ -139,7 +139,7 @@ fn a_zero_base_of_a_power_does_not_affect_the_centring() {
 /// The Hessian that searches sum from shared products equals the one summed from the law's second derivatives.
 #[test]
 fn searched_second_derivatives_are_exact() {
-    let mut draws = Draws::new(23);
+    let mut draws = CaseDraws::new(23);
     let mut with_second = 0;
     for (case, law) in &cases().unwrap() {
         for residual in [Residual::Log, Residual::Linear] {

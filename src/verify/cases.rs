@@ -80,12 +80,12 @@ impl Values {
 /// The cases, one for every law of the built-in catalogue, with their laws.
 pub fn cases() -> Result<Vec<(Case, Law)>, Error> {
     #[derive(Deserialize)]
-    struct File {
+    struct CaseFile {
         #[serde(rename = "case")]
         cases: Vec<Case>,
     }
     let data = fault;
-    let file: File = toml::from_str(CASES).map_err(|e| data(e.to_string()))?;
+    let file: CaseFile = toml::from_str(CASES).map_err(|e| data(e.to_string()))?;
     let catalogue = Catalogue::built_in().map_err(|e| data(e.to_string()))?;
     catalogue
         .laws
@@ -130,12 +130,12 @@ impl Case {
 }
 
 /// Points of laws' domains: a fixed sequence.
-pub struct Draws(rand_chacha::ChaCha8Rng);
+pub struct CaseDraws(rand_chacha::ChaCha8Rng);
 
-impl Draws {
+impl CaseDraws {
     #[must_use]
-    pub fn new(seed: u64) -> Draws {
-        Draws(generator("verify", seed, &[0; 32]))
+    pub fn new(seed: u64) -> CaseDraws {
+        CaseDraws(generator("verify", seed, &[0; 32]))
     }
 
     /// Uniform on the open unit interval.

@@ -37,9 +37,9 @@ use crate::linalg::triangle;
 use crate::optimize::Models;
 use crate::problem::{LaneData, Loss, Problem, ProgramWorkspace, bind_columns, outputs_lanes};
 
-use super::cases::{Draws, cases};
+use super::cases::{CaseDraws, cases};
 use super::precise::{At, HERE, PreciseLaw, add, div, mul, number, scaled, sub, to_f64};
-use super::{Outcome, Quantity, Section, below, fault, nist};
+use super::{CaseOutcome, Quantity, Section, below, fault, nist};
 use crate::error::Error;
 
 /// Digits wanted.
@@ -62,7 +62,7 @@ const RESOLUTION: i32 = -90;
 
 /// A point of a law's domain: natural parameters, and columns of its variables in the law's order.
 #[derive(Clone, Debug)]
-struct Point {
+struct TestPoint {
     parameters: Vec<f64>,
     variables: Vec<Vec<f64>>,
 }
@@ -88,11 +88,11 @@ const LANGUAGE: [(&str, &[f64]); 8] = [
 
 /// The laws of the catalogue, of NIST's problems, and of [`LANGUAGE`].
 pub fn derivatives() -> Result<Section, Error> {
-    let mut laws: Vec<(String, &'static str, Law, Vec<Point>)> = Vec::new();
+    let mut laws: Vec<(String, &'static str, Law, Vec<TestPoint>)> = Vec::new();
     for (index, (case, law)) in cases()?.into_iter().enumerate() {
-        let mut draws = Draws::new(index as u64);
+        let mut draws = CaseDraws::new(index as u64);
         let truth = case.truth(&law);
-        let point = |draws: &mut Draws| Point {
+        let point = |draws: &mut CaseDraws| TestPoint {
             parameters: draws.parameters(&law, &truth),
             variables: draws.columns(&case, &law, OBSERVATIONS),
         };
@@ -101,7 +101,7 @@ pub fn derivatives() -> Result<Section, Error> {
     }
     for (index, problem) in nist::problems()?.iter().enumerate() {
         let law = problem.law()?;
-        let mut draws = Draws::new(1000 + index as u64);
+        let mut draws = CaseDraws::new(1000 + index as u64);
         // Near the certified values and at the problem's own data, where these laws are meant to be used.
         let certified: Vec<f64> = law
             .parameters
@@ -110,9 +110,9 @@ pub fn derivatives() -> Result<Section, Error> {
             .map(|place| place.map_or(f64::NAN, |i| problem.certified[i]))
             .collect();
         let n = problem.columns.values().next().map_or(0, Vec::len);
-        let point = |draws: &mut Draws| {
+        let point = |draws: &mut CaseDraws| {
             let rows: Vec<usize> = (0..OBSERVATIONS).map(|_| (draws.uniform() * n as f64) as usize).collect();
-            Point {
+            TestPoint {
                 parameters: certified.iter().map(|x| x * (1.0 + 0.2 * (draws.uniform() - 0.5))).collect(),
                 variables: law
                     .variables
@@ -129,15 +129,15 @@ pub fn derivatives() -> Result<Section, Error> {
         let formula = parse_formula(text).map_err(|e| data(e.to_string()))?;
         let columns = ["x", "y"].map(str::to_string);
         let law = Law::from_formula(formula, &columns).map_err(|e| data(e.to_string()))?;
-        let mut draws = Draws::new(2000 + index as u64);
-        let point = |draws: &mut Draws| Point {
+        let mut draws = CaseDraws::new(2000 + index as u64);
+        let point = |draws: &mut CaseDraws| TestPoint {
             parameters: draws.parameters(&law, around),
             variables: vec![(0..OBSERVATIONS).map(|_| 0.1 + 2.0 * draws.uniform()).collect()],
         };
         let points = usable(&law, || point(&mut draws));
         laws.push(((*text).to_string(), "language", law, points));
     }
-    let outcomes: Result<Vec<Outcome>, Error> = laws
+    let outcomes: Result<Vec<CaseOutcome>, Error> = laws
         .par_iter()
         .map(|(name, case, law, points)| {
             let begun = Instant::now();
@@ -146,7 +146,7 @@ pub fn derivatives() -> Result<Section, Error> {
                 0 => Some("no point was found where the law is finite".to_string()),
                 _ => below(&digits, floor),
             };
-            Ok(Outcome {
+            Ok(CaseOutcome {
                 problem: name.clone(),
                 case,
                 digits,
@@ -166,9 +166,9 @@ pub fn derivatives() -> Result<Section, Error> {
 }
 
 /// The first points drawn at which the law is finite, and positive where its logarithm is fitted.
-fn usable(law: &Law, mut draw: impl FnMut() -> Point) -> Vec<Point> {
+fn usable(law: &Law, mut draw: impl FnMut() -> TestPoint) -> Vec<TestPoint> {
     let models = Models::compile(law.clone(), law.residual);
-    let fits = |point: &Point| {
+    let fits = |point: &TestPoint| {
         let problem = bound(law, &models, point);
         let theta = problem.coordinates(&free(law, &point.parameters));
         outputs(&problem, &problem.model.hessian, &theta).iter().flatten().all(|x| x.is_finite())
@@ -181,7 +181,7 @@ fn free(law: &Law, parameters: &[f64]) -> Vec<f64> {
 }
 
 /// The law on a point's observations; the response takes no part.
-fn bound(law: &Law, models: &Models, point: &Point) -> Problem {
+fn bound(law: &Law, models: &Models, point: &TestPoint) -> Problem {
     let response = Expr::new(ExprKind::Number(1.0), 0..0);
     let columns: Vec<(&str, &[f64])> = law
         .variables
@@ -201,7 +201,7 @@ fn outputs(problem: &Problem, program: &Program, theta: &[f64]) -> Vec<Vec<f64>>
 }
 
 /// Digits right in the worst derivative of each order, over all points and both residual spaces.
-fn check(law: &Law, points: &[Point]) -> Result<Vec<(Quantity, f64)>, Error> {
+fn check(law: &Law, points: &[TestPoint]) -> Result<Vec<(Quantity, f64)>, Error> {
     let spaces = [Residual::Linear, Residual::Log].map(|residual| Models::compile(law.clone(), residual));
     let mut worst = [MOST; 3];
     for point in points {
@@ -257,7 +257,7 @@ struct Differences {
 }
 
 impl Exact {
-    fn at(law: &Law, problem: &Problem, theta: &[f64], point: &Point) -> Result<Exact, Error> {
+    fn at(law: &Law, problem: &Problem, theta: &[f64], point: &TestPoint) -> Result<Exact, Error> {
         let data = |error: String| fault(format!("{}: {error}", law.name));
         let precise =
             PreciseLaw::new(law, &problem.model.natural, &problem.means).map_err(|e| data(e.to_string()))?;
@@ -417,7 +417,7 @@ mod tests {
         // E, A, alpha, B, beta.
         let parameters = vec![1.7, 400.0, 0.34, 400.0, 0.28];
         let point =
-            Point { parameters: parameters.clone(), variables: vec![vec![1e9, 2e8], vec![2e10, 7e9]] };
+            TestPoint { parameters: parameters.clone(), variables: vec![vec![1e9, 2e8], vec![2e10, 7e9]] };
         let models = Models::compile(law.clone(), Residual::Linear);
         let problem = bound(&law, &models, &point);
         let theta = problem.coordinates(&parameters);

@@ -26,14 +26,14 @@ pub struct Section {
     pub check: &'static str,
     /// What is compared with what, in a line.
     pub about: &'static str,
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<CaseOutcome>,
     /// Targets for all outcomes together that were missed, in sentences.
     pub missed: Vec<String>,
 }
 
 /// What one check found.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct CaseOutcome {
     /// The problem's or law's name.
     pub problem: String,
     /// Where a fit began, or which case of a law it is.
@@ -102,7 +102,7 @@ impl Quantity {
     }
 }
 
-impl Outcome {
+impl CaseOutcome {
     #[must_use]
     pub fn digits_of(&self, quantity: Quantity) -> Option<f64> {
         self.digits.iter().find(|(q, _)| *q == quantity).map(|(_, digits)| *digits)
@@ -133,7 +133,7 @@ fn fault(reason: String) -> Error {
 
 /// How many outcomes have at least so many digits of the parameters.
 #[must_use]
-pub fn reaching(outcomes: &[Outcome], digits: f64) -> usize {
+pub fn reaching(outcomes: &[CaseOutcome], digits: f64) -> usize {
     outcomes.iter().filter(|o| o.digits_of(Quantity::Parameters).is_some_and(|d| d >= digits)).count()
 }
 

@@ -20,7 +20,7 @@ use crate::law::{Law, Residual};
 use crate::optimize::{self, Models, Workspace};
 use crate::problem::{Loss, bind_columns};
 
-use super::{Outcome, Quantity, Section, below, digits, fault, reaching};
+use super::{CaseOutcome, Quantity, Section, below, digits, fault, reaching};
 use crate::error::Error;
 
 const NIST: &str = include_str!("../../fixtures/nist_strd.json");
@@ -91,7 +91,7 @@ pub fn without_a_start() -> Result<Section, Error> {
     Ok(Section { check: "nist", about, outcomes, missed })
 }
 
-fn fits(starts: &[Start]) -> Result<Vec<Outcome>, Error> {
+fn fits(starts: &[Start]) -> Result<Vec<CaseOutcome>, Error> {
     let mut outcomes = Vec::new();
     for problem in &problems()? {
         for &start in starts {
@@ -101,7 +101,7 @@ fn fits(starts: &[Start]) -> Result<Vec<Outcome>, Error> {
     Ok(outcomes)
 }
 
-fn missed_targets(outcomes: &[Outcome], targets: &[(f64, usize)]) -> Vec<String> {
+fn missed_targets(outcomes: &[CaseOutcome], targets: &[(f64, usize)]) -> Vec<String> {
     let missed = targets.iter().filter(|&&(digits, wanted)| reaching(outcomes, digits) < wanted);
     missed
         .map(|&(digits, wanted)| {
@@ -165,7 +165,7 @@ impl Problem {
     }
 }
 
-fn fit(problem: &Problem, start: Start) -> Result<Outcome, Error> {
+fn fit(problem: &Problem, start: Start) -> Result<CaseOutcome, Error> {
     let law = problem.law()?;
     let columns: Vec<(&str, &[f64])> =
         problem.columns.iter().map(|(name, values)| (name.as_str(), values.as_slice())).collect();
@@ -228,7 +228,7 @@ fn fit(problem: &Problem, start: Start) -> Result<Outcome, Error> {
         _ => FLOOR.min(problem.digits_of_residuals()),
     };
     let failure = below(&right, floor);
-    Ok(Outcome {
+    Ok(CaseOutcome {
         problem: problem.name.clone(),
         case: start.name(),
         digits: right,
@@ -243,7 +243,7 @@ fn fit(problem: &Problem, start: Start) -> Result<Outcome, Error> {
 mod tests {
     use super::*;
     use crate::formula::{Column, Table, evaluate};
-    use crate::verify::cases::Draws;
+    use crate::verify::cases::CaseDraws;
 
     /// NIST's certified values, from each of its starts alone.
     #[test]
@@ -308,7 +308,7 @@ mod tests {
     fn a_long_valley_is_followed_from_anywhere_near() {
         let mut problem = problems().unwrap().into_iter().find(|p| p.name == "MGH10").unwrap();
         let official = problem.start_1.clone();
-        let mut draws = Draws::new(7);
+        let mut draws = CaseDraws::new(7);
         for _ in 0..20 {
             problem.start_1 = official.iter().map(|x| x * (0.7 + 0.6 * draws.uniform())).collect();
             let outcome = fit(&problem, Start::First).unwrap();

@@ -94,7 +94,7 @@ pub const HERE: Move = [0, 0];
 type Id = usize;
 
 #[derive(Debug)]
-enum Kind {
+enum NodeKind {
     Coordinate(usize),
     Constant(BigFloat),
     /// A variable, by its place in the law.
@@ -111,8 +111,8 @@ enum Kind {
 }
 
 #[derive(Debug)]
-struct Node {
-    kind: Kind,
+struct PreciseNode {
+    kind: NodeKind,
     /// The coordinates below it, one bit each.
     follows: u64,
     /// Whether it depends on the unknown of the equation around it.
@@ -122,7 +122,7 @@ struct Node {
 /// A law as a graph over the solver's coordinates.
 #[derive(Debug)]
 pub struct PreciseLaw {
-    nodes: Vec<Node>,
+    nodes: Vec<PreciseNode>,
     parameters: Vec<Id>,
     prediction: Id,
 }
@@ -144,54 +144,56 @@ impl PreciseLaw {
     /// The law with its parameters themselves as coordinates.
     pub fn in_parameters(law: &Law) -> Result<PreciseLaw, Unsupported> {
         let mut built = PreciseLaw { nodes: Vec::new(), parameters: Vec::new(), prediction: 0 };
-        built.parameters = (0..law.parameters.len()).map(|i| built.push(Kind::Coordinate(i))).collect();
+        built.parameters = (0..law.parameters.len()).map(|i| built.push(NodeKind::Coordinate(i))).collect();
         built.prediction = built.expression(law, &law.prediction, None)?;
         Ok(built)
     }
 
-    fn push(&mut self, kind: Kind) -> Id {
+    fn push(&mut self, kind: NodeKind) -> Id {
         let below: Vec<Id> = match &kind {
-            Kind::Coordinate(_) | Kind::Constant(_) | Kind::Variable(_) | Kind::Unknown => Vec::new(),
-            Kind::Negate(a) => vec![*a],
-            Kind::Binary(_, a, b) => vec![*a, *b],
-            Kind::Call(_, arguments) => arguments.clone(),
-            Kind::Root { low, high, equation } => vec![*low, *high, *equation],
+            NodeKind::Coordinate(_) | NodeKind::Constant(_) | NodeKind::Variable(_) | NodeKind::Unknown => {
+                Vec::new()
+            }
+            NodeKind::Negate(a) => vec![*a],
+            NodeKind::Binary(_, a, b) => vec![*a, *b],
+            NodeKind::Call(_, arguments) => arguments.clone(),
+            NodeKind::Root { low, high, equation } => vec![*low, *high, *equation],
         };
-        let own = if let Kind::Coordinate(i) = kind { 1 << i } else { 0 };
+        let own = if let NodeKind::Coordinate(i) = kind { 1 << i } else { 0 };
         let follows = below.iter().fold(own, |all, &id| all | self.nodes[id].follows);
         let open = match kind {
-            Kind::Unknown => true,
-            Kind::Root { .. } => false,
+            NodeKind::Unknown => true,
+            NodeKind::Root { .. } => false,
             _ => below.iter().any(|&id| self.nodes[id].open),
         };
-        self.nodes.push(Node { kind, follows, open });
+        self.nodes.push(PreciseNode { kind, follows, open });
         self.nodes.len() - 1
     }
 
     fn expression(&mut self, law: &Law, expr: &Expr, unknown: Option<&str>) -> Result<Id, Unsupported> {
         let kind = match &expr.kind {
-            ExprKind::Number(x) => Kind::Constant(number(*x)),
-            ExprKind::Name(name) if unknown == Some(name) => Kind::Unknown,
+            ExprKind::Number(x) => NodeKind::Constant(number(*x)),
+            ExprKind::Name(name) if unknown == Some(name) => NodeKind::Unknown,
             ExprKind::Name(name) => {
                 if let Some(i) = law.parameter(name) {
                     return Ok(self.parameters[i]);
                 }
                 let place = law.variables.iter().position(|v| v == name);
-                Kind::Variable(place.ok_or_else(|| Unsupported(format!("`{name}`")))?)
+                NodeKind::Variable(place.ok_or_else(|| Unsupported(format!("`{name}`")))?)
             }
-            ExprKind::Negate(a) => Kind::Negate(self.expression(law, a, unknown)?),
+            ExprKind::Negate(a) => NodeKind::Negate(self.expression(law, a, unknown)?),
             ExprKind::Binary(op, a, b) => {
                 let (a, b) = (self.expression(law, a, unknown)?, self.expression(law, b, unknown)?);
-                Kind::Binary(*op, a, b)
+                NodeKind::Binary(*op, a, b)
             }
             ExprKind::Call(function, arguments) => {
                 let arguments: Result<Vec<Id>, Unsupported> =
                     arguments.iter().map(|a| self.expression(law, a, unknown)).collect();
-                Kind::Call(*function, arguments?)
+                NodeKind::Call(*function, arguments?)
             }
             ExprKind::Solve { unknown: name, low, high, equation } => {
                 let (low, high) = (self.expression(law, low, unknown)?, self.expression(law, high, unknown)?);
-                Kind::Root { low, high, equation: self.expression(law, equation, Some(name))? }
+                NodeKind::Root { low, high, equation: self.expression(law, equation, Some(name))? }
             }
             _ => return Err(Unsupported("conditions".to_string())),
         };
@@ -200,10 +202,11 @@ impl PreciseLaw {
 
     /// Nodes of a program's outputs.
     fn program(&mut self, program: &ParameterProgram, means: &[f64]) -> Result<Vec<Id>, Unsupported> {
-        let mut slots: Vec<Id> = (0..program.n_coordinates).map(|i| self.push(Kind::Coordinate(i))).collect();
+        let mut slots: Vec<Id> =
+            (0..program.n_coordinates).map(|i| self.push(NodeKind::Coordinate(i))).collect();
         let known = means.iter().copied().chain(std::iter::repeat(0.0)).take(program.n_columns);
         for x in known.chain(program.constants.iter().copied()) {
-            slots.push(self.push(Kind::Constant(number(x))));
+            slots.push(self.push(NodeKind::Constant(number(x))));
         }
         slots.resize(program.n_slots.max(slots.len()), 0);
         for instruction in &program.instructions {
@@ -213,34 +216,34 @@ impl PreciseLaw {
             };
             let (a, b, c) = (slot(instruction.a)?, slot(instruction.b)?, slot(instruction.c)?);
             let kind = match instruction.op {
-                Op::Add => Kind::Binary(BinaryOp::Add, a, b),
-                Op::Sub => Kind::Binary(BinaryOp::Sub, a, b),
-                Op::Mul => Kind::Binary(BinaryOp::Mul, a, b),
-                Op::Div => Kind::Binary(BinaryOp::Div, a, b),
-                Op::Pow => Kind::Binary(BinaryOp::Pow, a, b),
+                Op::Add => NodeKind::Binary(BinaryOp::Add, a, b),
+                Op::Sub => NodeKind::Binary(BinaryOp::Sub, a, b),
+                Op::Mul => NodeKind::Binary(BinaryOp::Mul, a, b),
+                Op::Div => NodeKind::Binary(BinaryOp::Div, a, b),
+                Op::Pow => NodeKind::Binary(BinaryOp::Pow, a, b),
                 Op::MulAdd => {
-                    let product = self.push(Kind::Binary(BinaryOp::Mul, a, b));
-                    Kind::Binary(BinaryOp::Add, product, c)
+                    let product = self.push(NodeKind::Binary(BinaryOp::Mul, a, b));
+                    NodeKind::Binary(BinaryOp::Add, product, c)
                 }
                 Op::NegMulAdd => {
-                    let product = self.push(Kind::Binary(BinaryOp::Mul, a, b));
-                    Kind::Binary(BinaryOp::Sub, c, product)
+                    let product = self.push(NodeKind::Binary(BinaryOp::Mul, a, b));
+                    NodeKind::Binary(BinaryOp::Sub, c, product)
                 }
                 Op::MulSub => {
-                    let product = self.push(Kind::Binary(BinaryOp::Mul, a, b));
-                    Kind::Binary(BinaryOp::Sub, product, c)
+                    let product = self.push(NodeKind::Binary(BinaryOp::Mul, a, b));
+                    NodeKind::Binary(BinaryOp::Sub, product, c)
                 }
                 Op::NegMul => {
-                    let product = self.push(Kind::Binary(BinaryOp::Mul, a, b));
-                    Kind::Negate(product)
+                    let product = self.push(NodeKind::Binary(BinaryOp::Mul, a, b));
+                    NodeKind::Negate(product)
                 }
-                Op::Unary(Unary::Neg) => Kind::Negate(a),
-                Op::Unary(Unary::Exp) => Kind::Call(Function::Exp, vec![a]),
-                Op::Unary(Unary::Ln | Unary::LnBase) => Kind::Call(Function::Log, vec![a]),
+                Op::Unary(Unary::Neg) => NodeKind::Negate(a),
+                Op::Unary(Unary::Exp) => NodeKind::Call(Function::Exp, vec![a]),
+                Op::Unary(Unary::Ln | Unary::LnBase) => NodeKind::Call(Function::Log, vec![a]),
                 Op::LogAddExp => {
-                    let powers = [a, b].map(|x| self.push(Kind::Call(Function::Exp, vec![x])));
-                    let sum = self.push(Kind::Binary(BinaryOp::Add, powers[0], powers[1]));
-                    Kind::Call(Function::Log, vec![sum])
+                    let powers = [a, b].map(|x| self.push(NodeKind::Call(Function::Exp, vec![x])));
+                    let sum = self.push(NodeKind::Binary(BinaryOp::Add, powers[0], powers[1]));
+                    NodeKind::Call(Function::Log, vec![sum])
                 }
                 other => return Err(Unsupported(format!("{other:?} among the coordinates"))),
             };
@@ -299,16 +302,16 @@ impl<'a> At<'a> {
             return known.clone();
         }
         let value = match &node.kind {
-            Kind::Coordinate(i) => felt.iter().fold(self.theta[*i].clone(), |x, &m| match m {
+            NodeKind::Coordinate(i) => felt.iter().fold(self.theta[*i].clone(), |x, &m| match m {
                 0 => x,
                 m if m > 0 => add(&x, &self.steps[*i]),
                 _ => sub(&x, &self.steps[*i]),
             }),
-            Kind::Constant(x) => x.clone(),
-            Kind::Variable(i) => self.variables[*i].clone(),
-            Kind::Unknown => unknown.cloned().unwrap_or_else(|| BigFloat::nan(None)),
-            Kind::Negate(a) => self.value(*a, felt, unknown).neg(),
-            Kind::Binary(op, a, b) => {
+            NodeKind::Constant(x) => x.clone(),
+            NodeKind::Variable(i) => self.variables[*i].clone(),
+            NodeKind::Unknown => unknown.cloned().unwrap_or_else(|| BigFloat::nan(None)),
+            NodeKind::Negate(a) => self.value(*a, felt, unknown).neg(),
+            NodeKind::Binary(op, a, b) => {
                 let (a, b) = (self.value(*a, felt, unknown), self.value(*b, felt, unknown));
                 match op {
                     BinaryOp::Add => add(&a, &b),
@@ -318,11 +321,11 @@ impl<'a> At<'a> {
                     BinaryOp::Pow => self.power(&a, &b),
                 }
             }
-            Kind::Call(function, arguments) => {
+            NodeKind::Call(function, arguments) => {
                 let values: Vec<BigFloat> = arguments.iter().map(|a| self.value(*a, felt, unknown)).collect();
                 self.call(*function, &values)
             }
-            Kind::Root { low, high, equation } => {
+            NodeKind::Root { low, high, equation } => {
                 let (low, high) = (self.value(*low, felt, None), self.value(*high, felt, None));
                 let near = self.known.get(&(id, HERE)).cloned();
                 self.root(&low, &high, near, |at, y| at.value(*equation, felt, Some(y)))

@@ -16,12 +16,12 @@ use crate::problem::{Loss, bind_columns};
 
 use super::cases::{Case, Wanted, cases};
 use super::precise::{At, HERE, PreciseLaw, number, to_f64};
-use super::{Outcome, Quantity, Section, below, digits, fault};
+use super::{CaseOutcome, Quantity, Section, below, digits, fault};
 use crate::error::Error;
 
 /// One fit per law of the catalogue.
 pub fn self_tests() -> Result<Section, Error> {
-    let outcomes: Result<Vec<Outcome>, Error> =
+    let outcomes: Result<Vec<CaseOutcome>, Error> =
         cases()?.par_iter().map(|(case, law)| self_test(case, law)).collect();
     Ok(Section {
         check: "self-test",
@@ -46,7 +46,7 @@ fn response(law: &Law, truth: &[f64], columns: &[Vec<f64>]) -> Result<Vec<f64>, 
         .collect())
 }
 
-fn self_test(case: &Case, law: &Law) -> Result<Outcome, Error> {
+fn self_test(case: &Case, law: &Law) -> Result<CaseOutcome, Error> {
     let truth = case.truth(law);
     let columns = case.columns(law);
     let response = response(law, &truth, &columns)?;
@@ -84,7 +84,7 @@ fn self_test(case: &Case, law: &Law) -> Result<Outcome, Error> {
     } else {
         below(&right, |_| floor)
     };
-    Ok(Outcome {
+    Ok(CaseOutcome {
         problem: law.name.clone(),
         case: residual_name(residual),
         digits: right,

@@ -61,7 +61,7 @@ impl std::str::FromStr for Resample {
 
 /// The buffers that a scheme writes one replicate to; each has room for all observations of the fit.
 #[derive(Debug)]
-pub struct Draw<'a> {
+pub struct Sample<'a> {
     /// Positions of the observations that take part, ascending.
     pub rows: &'a mut [u32],
     /// The weight of each.
@@ -84,7 +84,7 @@ pub trait Scheme {
     }
 
     /// Makes a replicate, given by its number alone, at the front of the buffers, and returns how many observations it has.
-    fn draw(&mut self, replicate: u64, draw: Draw<'_>) -> usize;
+    fn draw(&mut self, replicate: u64, draw: Sample<'_>) -> usize;
 
     /// Returns whether a replicate of so many observations is the sweep itself, and says nothing about other sweeps.
     fn is_original(&self, _n_drawn: usize) -> bool {

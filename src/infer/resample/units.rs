@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::problem::Observations;
 
 use super::compact::compact;
-use super::{Draw, Resample, Scheme, generator, indices};
+use super::{Resample, Sample, Scheme, generator, indices};
 
 /// Draws observations, or whole clusters, with replacement (Efron 1979).
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Scheme for UnitResampling {
     }
 
     /// The weight of an observation is its own times the number of draws.
-    fn draw(&mut self, replicate: u64, Draw { rows, weight, .. }: Draw<'_>) -> usize {
+    fn draw(&mut self, replicate: u64, Sample { rows, weight, .. }: Sample<'_>) -> usize {
         self.rng.set_stream(replicate);
         self.rng.set_word_pos(0);
         let times = self.n_units();
@@ -157,7 +157,7 @@ mod tests {
                 let (mut rows, mut weight) = ([0; 6], [0.0; 6]);
                 let mut drawn = [0.0; 6];
                 for replicate in 0..200 {
-                    let draw = Draw { rows: &mut rows, weight: &mut weight, target: &mut [] };
+                    let draw = Sample { rows: &mut rows, weight: &mut weight, target: &mut [] };
                     let n = resampler.draw(replicate, draw);
                     assert_eq!(weight[..n].iter().sum::<f64>(), own.iter().sum::<f64>());
                     rows[..n].iter().zip(&weight).for_each(|(&i, w)| drawn[i as usize] += w);

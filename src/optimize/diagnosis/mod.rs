@@ -76,7 +76,7 @@ pub(in crate::optimize) fn diagnose(
     let identification = Identification { condition, undetermined, inverse };
     let n_agreeing = multistart.agreeing(found.rows.objective, problem.floor);
     let runner_up = multistart.runner_up(found.rows.objective, problem.floor);
-    let case = Case {
+    let case = DiagnosisCase {
         law,
         problem: &problem,
         found: &found,
@@ -113,7 +113,7 @@ pub(in crate::optimize) fn diagnose(
 }
 
 /// The information that a diagnosis is made from.
-struct Case<'a> {
+struct DiagnosisCase<'a> {
     law: &'a Law,
     problem: &'a Problem,
     found: &'a Finished,
@@ -136,7 +136,7 @@ struct Case<'a> {
     rare: bool,
 }
 
-impl Case<'_> {
+impl DiagnosisCase<'_> {
     /// Returns the names of parameters as a list.
     fn names(&self, which: &[usize]) -> String {
         let names: Vec<&str> = which.iter().map(|&i| self.law.parameters[i].name.as_str()).collect();

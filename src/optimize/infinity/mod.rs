@@ -41,7 +41,7 @@ use crate::law::Residual;
 use crate::problem::{LaneData, Problem};
 
 use self::limit_curve::{LimitCurve, recognise};
-use self::regularization_path::{Order, Path, PathPoint, step_in_chart};
+use self::regularization_path::{Path, PathPoint, PenaltyOrder, step_in_chart};
 use super::models::Models;
 use super::newton::{Finished, Region, minimise, minimise_within, resolution};
 use super::starts::StartWorkspace;
@@ -155,7 +155,7 @@ pub fn limit_behaviour(
     workspace: &mut StartWorkspace,
 ) -> LimitBehaviour {
     let mut path = Path::new(models, problem, from, workspace);
-    for order in [Order::LargestFirst, Order::LeastFirst] {
+    for order in [PenaltyOrder::LargestFirst, PenaltyOrder::LeastFirst] {
         path.follow(order);
         let found = classify(problem, &path, from);
         if !matches!(found, LimitBehaviour::Unknown) {

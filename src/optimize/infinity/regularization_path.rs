@@ -66,7 +66,7 @@ const MIN_LEVEL_STEP: f64 = 2.0;
 
 /// The order of the penalties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum PenaltyOrder {
     LargestFirst,
     LeastFirst,
 }
@@ -258,12 +258,12 @@ impl<'a> Path<'a> {
 
     /// Minimises under one penalty after the other from the start, for as long as minima are found. Leaves the minima
     /// in `points` by falling penalty.
-    pub fn follow(&mut self, order: Order) {
+    pub fn follow(&mut self, order: PenaltyOrder) {
         self.points.clear();
         let mut phi: Vec<f64> =
             self.outer.iter().zip(&self.charts).map(|(&i, chart)| chart.phi(self.start[i])).collect();
         let mut penalties = PENALTIES;
-        if order == Order::LeastFirst {
+        if order == PenaltyOrder::LeastFirst {
             penalties.reverse();
         }
         for penalty in penalties {
@@ -271,7 +271,7 @@ impl<'a> Path<'a> {
             let found = self.minimise(&phi, penalty, TOLERANCE * penalty);
             let Some(found) = found else {
                 // A minimum that rounding hides under a small penalty may be found under a larger one.
-                if order == Order::LeastFirst && self.points.is_empty() {
+                if order == PenaltyOrder::LeastFirst && self.points.is_empty() {
                     continue;
                 }
                 break;
@@ -283,7 +283,7 @@ impl<'a> Path<'a> {
             }
             self.points.push(PathPoint { theta: found.theta, phi: found.phi, objective: found.objective });
         }
-        if order == Order::LeastFirst {
+        if order == PenaltyOrder::LeastFirst {
             self.points.reverse();
         }
     }

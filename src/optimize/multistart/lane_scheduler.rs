@@ -11,7 +11,7 @@
 use crate::lanes::LANES;
 use crate::problem::{Part, Problem};
 
-use super::outcome::Outcome;
+use super::outcome::SearchOutcome;
 use crate::optimize::levenberg_marquardt::known_optima::KnownOptima;
 use crate::optimize::levenberg_marquardt::lane_queue::{Ended, LaneQueue, Task, TaskKind, Tasks, fills};
 use crate::optimize::levenberg_marquardt::{Ending, SearchSettings};
@@ -25,7 +25,7 @@ pub struct SearchGroup<'a> {
     pub part: Part<'a>,
     pub starts: &'a Points,
     pub ends: &'a mut Points,
-    pub outcomes: &'a mut Vec<Outcome>,
+    pub outcomes: &'a mut Vec<SearchOutcome>,
     pub optima: &'a mut KnownOptima,
 }
 
@@ -93,7 +93,7 @@ impl<'a> ActiveGroup<'a> {
         let lone = self.is_lone();
         let SearchGroup { ends, outcomes, optima, .. } = &mut self.group;
         ends.point_mut(start).copy_from_slice(theta);
-        outcomes.push(Outcome { start, objective, iterations, ending });
+        outcomes.push(SearchOutcome { start, objective, iterations, ending });
         if matches!(ending, Ending::Converged | Ending::Drifting) && !lone {
             optima.note(start, optimum);
         }

@@ -22,7 +22,7 @@ use crate::law::Law;
 use crate::problem::{Part, Problem};
 
 use self::lane_scheduler::SearchGroup;
-use self::outcome::Outcome;
+use self::outcome::SearchOutcome;
 use super::diagnosis::collinearity::Collinear;
 use super::levenberg_marquardt::Ending;
 use super::levenberg_marquardt::known_optima::KnownOptima;
@@ -116,7 +116,7 @@ pub struct Multistart {
     /// The point where the search from each start ended.
     pub ends: Points,
     /// The results of the searches that ended with a finite objective, by ascending objective.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<SearchOutcome>,
     /// The best result, finished by the reference solver, and its iterations in total.
     pub best: Option<(Finished, u32)>,
     /// The optima that searches have found.
@@ -171,7 +171,7 @@ impl Multistart {
             };
             let Finished { theta, rows, iterations, .. } = found;
             ends.point_mut(start).copy_from_slice(&theta);
-            outcomes.push(Outcome { start, objective: rows.objective, iterations, ending });
+            outcomes.push(SearchOutcome { start, objective: rows.objective, iterations, ending });
         }
     }
 
@@ -316,7 +316,7 @@ impl Multistart {
         // A search that ended at the same objective as others counts even if it did not converge: it may have stalled
         // within rounding of the optimum.
         let limit = agreement_limit(best.objective, problem.floor);
-        let same = |o: &&Outcome| {
+        let same = |o: &&SearchOutcome| {
             // Searches that diverge along the same path end at different points of it.
             o.objective <= limit
                 || (best.is_unfinished()
@@ -347,8 +347,8 @@ impl Multistart {
     /// Returns whether the first `found` results come from at least [`TIMES_FOUND`] regions, and from half of all
     /// regions.
     fn regions_agree(&self, found: usize) -> bool {
-        let kinds = |outcomes: &[Outcome]| {
-            let of = |o: &Outcome| self.regions.get(o.start).copied().flatten();
+        let kinds = |outcomes: &[SearchOutcome]| {
+            let of = |o: &SearchOutcome| self.regions.get(o.start).copied().flatten();
             outcomes.iter().filter_map(of).collect::<BTreeSet<usize>>().len()
         };
         let agreeing = kinds(&self.outcomes[..found]);

@@ -4,7 +4,7 @@ use crate::optimize::levenberg_marquardt::Ending;
 
 /// The result of one search.
 #[derive(Clone, Copy, Debug)]
-pub struct Outcome {
+pub struct SearchOutcome {
     /// The number of its start.
     pub start: usize,
     pub objective: f64,
@@ -12,7 +12,7 @@ pub struct Outcome {
     pub ending: Ending,
 }
 
-impl Outcome {
+impl SearchOutcome {
     /// Returns whether the search ended in an optimum or was abandoned for one.
     pub fn converged(&self) -> bool {
         matches!(self.ending, Ending::Converged | Ending::Drifting | Ending::Abandoned(_))

@@ -92,7 +92,7 @@ pub fn minimise_within(
     most: u32,
 ) -> Option<Finished> {
     let data = LaneData::spread(problem, weight);
-    Reference { problem, region, buffers: Buffers { data, ..Buffers::default() } }.minimise(theta, most)
+    ReferenceSolver { problem, region, buffers: Buffers { data, ..Buffers::default() } }.minimise(theta, most)
 }
 
 /// The data of a minimisation, and buffers that it uses again and again.
@@ -159,13 +159,13 @@ const MIN_REMAINING: f64 = 0.1;
 const LARGE_DECREASE: f64 = 0.1;
 
 /// A minimisation by the reference solver.
-struct Reference<'a> {
+struct ReferenceSolver<'a> {
     problem: &'a Problem,
     region: Region<'a>,
     buffers: Buffers,
 }
 
-impl Reference<'_> {
+impl ReferenceSolver<'_> {
     /// Evaluates a point into `found`.
     fn evaluate(&mut self, theta: &[f64]) {
         let Buffers { data, workspace, found, .. } = &mut self.buffers;

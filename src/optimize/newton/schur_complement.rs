@@ -37,16 +37,17 @@ impl Reduced {
         let (k, m) = (inner.len(), outer.len());
         let columns: Vec<usize> = inner.iter().chain(outer).copied().collect();
         let scale: Vec<f64> = columns.iter().map(|&i| rows.scale(i)).collect();
-        let gram_entry = |r: &Factor, a: usize, b: usize| -> f64 {
+        let gram_entry = |r: &TriangularFactor, a: usize, b: usize| -> f64 {
             let sum: f64 = (0..=a.min(b)).map(|c| r.at(k + c, k + a) * r.at(k + c, k + b)).sum();
             sum * scale[k + a] * scale[k + b]
         };
-        let gram = |r: &Factor| (0..m * m).map(|c| gram_entry(r, c / m, c % m)).collect::<Vec<f64>>();
+        let gram =
+            |r: &TriangularFactor| (0..m * m).map(|c| gram_entry(r, c / m, c % m)).collect::<Vec<f64>>();
         let majorant = (!quadratic).then(|| {
             let weight = |k: usize| Quadratic::Majorant.curvature(rows, k);
-            gram(&Factor::new(rows, &columns, &scale, k, weight))
+            gram(&TriangularFactor::new(rows, &columns, &scale, k, weight))
         });
-        let r = Factor::new(rows, &columns, &scale, k, |k| Quadratic::Newton.curvature(rows, k));
+        let r = TriangularFactor::new(rows, &columns, &scale, k, |k| Quadratic::Newton.curvature(rows, k));
         let second_order = second_derivatives(rows, &columns, &scale);
         let at = |a: usize, b: usize| second_order[a * (k + m) + b];
 
@@ -98,12 +99,12 @@ impl Reduced {
 }
 
 /// A triangular factor, stored by columns.
-struct Factor {
+struct TriangularFactor {
     entries: Vec<f64>,
     rows: usize,
 }
 
-impl Factor {
+impl TriangularFactor {
     /// Factorises the scaled columns of `√C·J`, rows of positive `C` only, with a ridge on the first `inner` columns.
     fn new(
         rows: &Linearization,
@@ -111,7 +112,7 @@ impl Factor {
         scale: &[f64],
         inner: usize,
         curvature: impl Fn(usize) -> f64,
-    ) -> Factor {
+    ) -> TriangularFactor {
         let n = rows.residual.len();
         let height = n + columns.len();
         let mut entries = vec![0.0; height * columns.len()];
@@ -125,7 +126,7 @@ impl Factor {
             }
         }
         triangularise(&mut entries, height, &mut vec![0.0; columns.len()]);
-        Factor { entries, rows: height }
+        TriangularFactor { entries, rows: height }
     }
 
     fn at(&self, a: usize, b: usize) -> f64 {

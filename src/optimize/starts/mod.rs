@@ -12,7 +12,7 @@
 //! | `mod` | generating, screening and completing starts |
 //! | `design` | how the coordinates of a law's starts are determined, whatever the data |
 //! | `start_rules` | the interval of a parameter about which the catalogue says nothing, from the formula |
-//! | `interval` | drawing a coordinate from its interval, with tails beyond it |
+//! | `draw_interval` | drawing a coordinate from its interval, with tails beyond it |
 //! | `amplitudes` | least squares with sign constraints, one system per lane |
 //! | `variable_projection` | coordinates solved by linear least squares for laws that are linear in logarithms |
 //! | `equation_scale` | the scale of a term in a law that is the root of an equation |
@@ -25,9 +25,9 @@
 pub mod amplitudes;
 pub mod crossing;
 pub mod design;
+mod draw_interval;
 pub mod equation_scale;
 pub mod evaluator;
-mod interval;
 pub mod start_rules;
 pub mod variable_projection;
 pub mod workspace;
@@ -48,7 +48,7 @@ use self::design::{Design, Division, Given};
 use self::equation_scale::balance;
 use super::models::Models;
 use super::points::Points;
-use interval::{Draw, TAIL, natural_bounds};
+use draw_interval::{Draw, TAIL, natural_bounds};
 
 /// The starts of one problem.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use crate::optimize::points::Points;
 
 use super::amplitudes::SignedLeastSquares;
 use super::crossing::Gaps;
+use super::draw_interval::Draw;
 use super::evaluator::Evaluator;
-use super::interval::Draw;
 
 /// The buffers of starts, kept from fit to fit.
 #[derive(Debug, Default)]
