@@ -216,8 +216,13 @@ fn improvement(fit: &Fit) -> f64 {
     let problem = &fit.problem;
     let natural: Vec<f64> =
         problem.model.coordinates.iter().map(|coordinate| fit.natural[coordinate.parameter]).collect();
-    let again =
-        optimize::minimise(problem, &problem.observations.weight, &problem.coordinates(&natural), 400);
+    let again = optimize::minimise(
+        problem,
+        &problem.observations.weight,
+        &problem.coordinates(&natural),
+        400,
+        &mut optimize::MinimiseWorkspace::default(),
+    );
     again.map_or(0.0, |again| {
         let objective = fit.objective();
         let decrease = objective - again.rows.objective;

@@ -350,7 +350,7 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme
         }
         if !converged[r] && !drifting[r] || vanishes(theta) {
             let (problem, weight) = (with_responses(problem, part(r)), part(r).spread(n));
-            if let Some(found) = minimise(&problem, &weight, theta, 50) {
+            if let Some(found) = minimise(&problem, &weight, theta, 50, workspace.reference()) {
                 // The optimum of a replicate may lie on an edge, like the estimate; leaving such replicates out would
                 // truncate the interval.
                 let (solved, _, found) = at_edges(models, problem.into_owned(), &weight, found);

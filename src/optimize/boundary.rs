@@ -10,7 +10,7 @@ use crate::law::Residual;
 use crate::problem::{LaneData, Problem};
 
 use super::models::{Models, Zero};
-use super::newton::{Finished, minimise};
+use super::newton::{Finished, MinimiseWorkspace, minimise};
 use crate::problem::Linearization;
 
 /// The size of a term, as a fraction of the response, below which its parameter is tried at 0.
@@ -40,6 +40,7 @@ pub fn at_edges_of(
     mut edges: Vec<usize>,
     of: impl Fn(Role) -> bool,
 ) -> (Problem, Vec<usize>, Finished) {
+    let mut workspace = MinimiseWorkspace::default();
     loop {
         let certified = found.certificate.holds();
         let best = candidates(&problem, &found, certified)
@@ -65,7 +66,7 @@ pub fn at_edges_of(
                     })
                     .filter(|(.., objective)| objective.is_finite())
                     .min_by(|a, b| a.2.total_cmp(&b.2))?;
-                let edge = minimise(&reduced, weight, &start, 100)?;
+                let edge = minimise(&reduced, weight, &start, 100, &mut workspace)?;
                 Some((at, reduced, edge))
             })
             .filter(|(_, reduced, edge)| {

@@ -103,7 +103,8 @@ fn finish(
     let law = models.law();
     let collinear = collinear(models, &problem, &mut workspace.variables);
     if problem.p() == 0 {
-        let Some(solution) = minimise(&problem, &problem.observations.weight, &[], 0) else {
+        let Some(solution) = minimise(&problem, &problem.observations.weight, &[], 0, workspace.reference())
+        else {
             let message = "the law has no finite value; check its fixed parameters and the data".to_string();
             return without_solution(law.parameters.len(), problem, 0, message);
         };

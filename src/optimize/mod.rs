@@ -52,7 +52,7 @@ pub use levenberg_marquardt::{Ending, SearchSettings};
 pub use local_expansion::Expansion;
 pub use models::Models;
 pub use newton::certificate::{Certificate, Evaluated, column_scales, scaled_hessian, weighted_entry};
-pub use newton::{Finished, minimise};
+pub use newton::{Finished, MinimiseWorkspace, minimise};
 pub use options::{AGREEMENT, Asked, FitOptions, Solver, agreement_limit};
 pub use outcome::{Fit, Status};
 pub use points::Points;

@@ -5,7 +5,7 @@ use crate::problem::{LaneData, Problem};
 
 use super::agreement_limit;
 use super::models::Models;
-use super::newton::{Finished, minimise};
+use super::newton::{Finished, MinimiseWorkspace, minimise};
 use crate::problem::Linearization;
 
 /// The number of iterations within which an equivalent vector must be certified again.
@@ -59,7 +59,7 @@ pub fn represent(
     if !(objective <= limit) {
         return None;
     }
-    let found = minimise(&problem, weight, &theta, MAX_ITERATIONS)?;
+    let found = minimise(&problem, weight, &theta, MAX_ITERATIONS, &mut MinimiseWorkspace::default())?;
     let as_good = found.rows.objective <= limit
         && found.in_range >= solution.in_range
         && found.certificate.holds() >= solution.certificate.holds();

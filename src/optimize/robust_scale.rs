@@ -13,7 +13,7 @@
 
 use crate::problem::{Loss, LossChoice, Problem};
 
-use super::newton::{Finished, minimise};
+use super::newton::{Finished, MinimiseWorkspace, minimise};
 use super::{Asked, Fit, FitOptions, Flag, Models, Status, Workspace, fit, fit_many};
 
 /// Φ⁻¹(3/4): the median of |u| for a standard normal u.
@@ -140,12 +140,13 @@ fn alternate(problem: &Problem, from: &Finished, choice: LossChoice, least: f64)
     let mut theta = from.theta.clone();
     // A scale below the fixed point, and one above it.
     let (mut below_root, mut above_root) = (0.0, f64::INFINITY);
+    let mut workspace = MinimiseWorkspace::default();
     for step in 0..MAX_ALTERNATIONS {
         if !(scale > least) {
             return (least, ScaleEnd::Vanished);
         }
         let at = Problem { loss: choice.at(scale), ..problem.clone() };
-        let Some(found) = minimise(&at, weight, &theta, MAX_ITERATIONS) else {
+        let Some(found) = minimise(&at, weight, &theta, MAX_ITERATIONS, &mut workspace) else {
             return (scale, ScaleEnd::Unsettled);
         };
         let next = robust_scale(problem, &found);

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use super::diagnosis::identifiability::Factor;
 use super::levenberg_marquardt::lane_queue::LaneQueue;
 use super::multistart::{Multistart, SearchWorkspace};
+use super::newton::MinimiseWorkspace;
 use super::starts::StartWorkspace;
 
 /// The buffers that fits need. Whoever fits has one and passes it by `&mut`.
@@ -14,6 +15,8 @@ pub struct Workspace {
     pub(in crate::optimize) search: SearchWorkspace,
     /// The searches of the fits that share the SIMD lanes.
     pub(in crate::optimize) multistart: Vec<Multistart>,
+    /// The buffers of the reference solver.
+    reference: MinimiseWorkspace,
     /// The buffers of the rank diagnosis.
     pub(in crate::optimize) factor: Factor,
     /// The values of two data expressions.
@@ -24,6 +27,11 @@ impl Workspace {
     /// Returns the buffers that starts are generated with.
     pub fn starts(&mut self) -> &mut StartWorkspace {
         &mut self.search.starts
+    }
+
+    /// Returns the buffers of the reference solver.
+    pub fn reference(&mut self) -> &mut MinimiseWorkspace {
+        &mut self.reference
     }
 
     /// Returns the lanes that searches run in.

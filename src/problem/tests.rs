@@ -117,7 +117,16 @@ fn log_residuals_are_invariant_under_units() {
         let (_, problem) = problem(&law, Residual::Log, Loss::L2, &[("y", scaled), ("x", x.clone())]);
         let theta = problem.coordinates(&[1.5 * unit, 4.0 * unit, 0.4]);
         let weight = problem.observations.weight.clone();
-        crate::optimize::minimise(&problem, &weight, &theta, 50).unwrap().rows.objective
+        crate::optimize::minimise(
+            &problem,
+            &weight,
+            &theta,
+            50,
+            &mut crate::optimize::MinimiseWorkspace::default(),
+        )
+        .unwrap()
+        .rows
+        .objective
     };
     assert!((objective(1.0) / objective(1000.0) - 1.0).abs() < 1e-10);
 }

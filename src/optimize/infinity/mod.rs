@@ -43,7 +43,7 @@ use crate::problem::{LaneData, Problem};
 use self::limit_curve::{LimitCurve, recognise};
 use self::regularization_path::{Path, PathPoint, PenaltyOrder, step_in_chart};
 use super::models::Models;
-use super::newton::{Finished, Region, minimise, minimise_within, resolution};
+use super::newton::{Finished, MinimiseWorkspace, Region, minimise, minimise_within, resolution};
 use super::starts::StartWorkspace;
 use crate::problem::Linearization;
 
@@ -248,9 +248,10 @@ fn classify(problem: &Problem, path: &Path, from: &Finished) -> LimitBehaviour {
         _ => return LimitBehaviour::Unknown,
     };
     let weight = &problem.observations.weight;
+    let mut workspace = MinimiseWorkspace::default();
     if converges {
         let region = Region::of(problem).beyond_range();
-        let found = minimise_within(problem, region, weight, &end.theta, MAX_ITERATIONS);
+        let found = minimise_within(problem, region, weight, &end.theta, MAX_ITERATIONS, &mut workspace);
         // A minimum must have finite parameters.
         match found {
             None => return LimitBehaviour::Unknown,
@@ -265,7 +266,7 @@ fn classify(problem: &Problem, path: &Path, from: &Finished) -> LimitBehaviour {
     }
     let is_finite = |point: &&PathPoint| problem.natural(&point.theta).iter().all(|x| x.is_finite());
     let finite = points.iter().rev().find(is_finite);
-    let point = finite.and_then(|point| minimise(problem, weight, &point.theta, 0));
+    let point = finite.and_then(|point| minimise(problem, weight, &point.theta, 0, &mut workspace));
     point.map_or(LimitBehaviour::Unknown, |point| LimitBehaviour::Unbounded(divergence, point))
 }
 

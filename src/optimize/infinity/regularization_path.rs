@@ -17,7 +17,7 @@ use crate::problem::{LaneData, Problem};
 use crate::linalg::{cholesky, cholesky_solve};
 use crate::optimize::Models;
 use crate::optimize::newton::schur_complement::Reduced;
-use crate::optimize::newton::{Finished, Region, minimise_within};
+use crate::optimize::newton::{Finished, MinimiseWorkspace, Region, minimise_within};
 use crate::optimize::points::Points;
 use crate::optimize::starts::StartWorkspace;
 use crate::optimize::starts::{Starts, start_region};
@@ -506,8 +506,14 @@ impl<'a> Path<'a> {
             }
         }
         let region = Region { bounds, in_range: false };
-        let found =
-            minimise_within(problem, region, &problem.observations.weight, theta, MAX_INNER_ITERATIONS)?;
+        let found = minimise_within(
+            problem,
+            region,
+            &problem.observations.weight,
+            theta,
+            MAX_INNER_ITERATIONS,
+            &mut MinimiseWorkspace::default(),
+        )?;
         *theta = found.theta;
         Some(found.rows)
     }

@@ -360,7 +360,7 @@ fn ended<'a>(
 #[cfg(test)]
 mod tests {
     use crate::law::Residual;
-    use crate::optimize::{self, Ending, Points, Starts, minimise, settings};
+    use crate::optimize::{self, Ending, MinimiseWorkspace, Points, Starts, minimise, settings};
     use crate::problem::{LONG, Loss};
     use crate::testing::{Uniform, catalogue_law, problem};
 
@@ -390,7 +390,9 @@ mod tests {
                 let rows = problem.weighted();
                 let part = Part::new(&rows, weight);
                 let task = |i: usize| Task::new(&problem, &settings, part, starts.point(i));
-                let best = minimise(&problem, weight, starts.point(0), 200).unwrap();
+                let best =
+                    minimise(&problem, weight, starts.point(0), 200, &mut MinimiseWorkspace::default())
+                        .unwrap();
                 assert!(best.certificate.holds(), "{:?}", best.certificate);
                 let mut converged = 0;
                 workspace.lanes().run(TaskKind::of(&problem, &settings), starts.len(), task, |ended| {
@@ -467,7 +469,9 @@ mod tests {
         Workspace::default().lanes().run(TaskKind::of(&problem, &settings), count, task, |ended| {
             assert_eq!(ended.ending, Ending::Converged);
             evaluations += ended.iterations;
-            let reference = minimise(&problem, &weights[ended.task], ended.theta, 100).unwrap();
+            let reference =
+                minimise(&problem, &weights[ended.task], ended.theta, 100, &mut MinimiseWorkspace::default())
+                    .unwrap();
             assert!(ended.objective < reference.rows.objective * (1.0 + 1e-9), "{}", ended.task);
         });
         let mean = f64::from(evaluations) / count as f64;

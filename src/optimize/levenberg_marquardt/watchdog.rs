@@ -150,7 +150,9 @@ impl Searches {
 #[cfg(test)]
 mod tests {
     use crate::law::Residual;
-    use crate::optimize::{Ending, Points, Starts, Task, TaskKind, Workspace, minimise, settings};
+    use crate::optimize::{
+        Ending, MinimiseWorkspace, Points, Starts, Task, TaskKind, Workspace, minimise, settings,
+    };
     use crate::problem::{Loss, Part};
     use crate::testing::{Uniform, catalogue_law, problem};
 
@@ -189,7 +191,9 @@ mod tests {
                 ended += 1;
                 cut_short += usize::from(end.ending == Ending::Limit);
                 if end.ending == Ending::Converged {
-                    let reference = minimise(&problem, &weight, end.theta, 100).unwrap();
+                    let reference =
+                        minimise(&problem, &weight, end.theta, 100, &mut MinimiseWorkspace::default())
+                            .unwrap();
                     assert!(end.objective < reference.rows.objective * (1.0 + 1e-9), "{}", end.task);
                 }
             });

@@ -27,7 +27,7 @@ use super::diagnosis::collinearity::Collinear;
 use super::levenberg_marquardt::Ending;
 use super::levenberg_marquardt::known_optima::KnownOptima;
 use super::levenberg_marquardt::lane_queue::LaneQueue;
-use super::newton::{Finished, Region, minimise, minimise_within};
+use super::newton::{Finished, MinimiseWorkspace, Region, minimise, minimise_within};
 use super::points::Points;
 use super::starts::StartWorkspace;
 use super::starts::{Starts, most_starts};
@@ -125,6 +125,8 @@ pub struct Multistart {
     rows: Vec<u32>,
     /// The weights of these observations.
     weight: Vec<f64>,
+    /// The buffers of the reference solver.
+    reference: MinimiseWorkspace,
 }
 
 impl Multistart {
@@ -156,12 +158,13 @@ impl Multistart {
 
     /// Searches with the reference solver from the starts that have not been searched from.
     fn search_by_reference(&mut self, problem: &Problem) {
-        let Multistart { starts, ends, outcomes, .. } = self;
+        let Multistart { starts, ends, outcomes, reference, .. } = self;
         let first = ends.len();
         ends.resize(starts.len());
         for start in first..starts.len() {
             let own = &problem.observations.weight;
-            let Some(found) = minimise(problem, own, starts.point(start), REFERENCE_ITERATIONS) else {
+            let Some(found) = minimise(problem, own, starts.point(start), REFERENCE_ITERATIONS, reference)
+            else {
                 continue;
             };
             let ending = match found.certificate.holds() {
@@ -243,8 +246,8 @@ impl Multistart {
             }
             last = outcome.objective;
             tried += 1;
-            if let Some(found) = minimise_within(problem, region, weight, self.ends.point(outcome.start), 100)
-            {
+            let end = self.ends.point(outcome.start);
+            if let Some(found) = minimise_within(problem, region, weight, end, 100, &mut self.reference) {
                 let iterations = outcome.iterations + found.iterations;
                 let certified = found.certificate.holds();
                 if self.best.as_ref().is_none_or(|(b, _)| found.rows.objective < b.rows.objective) {
@@ -300,7 +303,9 @@ impl Multistart {
         self.search(problem, solver, workspace);
         for outcome in self.outcomes.iter_mut().filter(|o| o.start >= first || Some(o.start) == winner) {
             let end = self.ends.point_mut(outcome.start);
-            if let Some(found) = minimise(problem, &problem.observations.weight, end, 100) {
+            if let Some(found) =
+                minimise(problem, &problem.observations.weight, end, 100, &mut self.reference)
+            {
                 outcome.objective = found.rows.objective;
                 outcome.ending = if found.certificate.holds() { Ending::Converged } else { Ending::Limit };
                 end.copy_from_slice(&found.theta);

@@ -124,7 +124,13 @@ fn a_solver_that_is_cut_short_is_not_certified() {
         let start: Vec<f64> = law.parameters.iter().map(|p| nist.start_2[place(&p.name)]).collect();
         let theta = problem.coordinates(&start);
         for most in 0..12 {
-            let Some(found) = minimise(&problem, &problem.observations.weight, &theta, most) else {
+            let Some(found) = minimise(
+                &problem,
+                &problem.observations.weight,
+                &theta,
+                most,
+                &mut crate::optimize::MinimiseWorkspace::default(),
+            ) else {
                 continue;
             };
             if !found.certificate.holds() {
@@ -199,7 +205,14 @@ fn a_jacobian_with_one_wrong_entry_fails() {
 fn a_minimum_as_start_converges_at_once() {
     for (name, models, problem) in well_posed() {
         let theta = fitted(&models, problem.clone()).solution.unwrap().theta;
-        let found = minimise(&problem, &problem.observations.weight, &theta, 100).unwrap();
+        let found = minimise(
+            &problem,
+            &problem.observations.weight,
+            &theta,
+            100,
+            &mut crate::optimize::MinimiseWorkspace::default(),
+        )
+        .unwrap();
         assert_eq!(found.iterations, 0, "{name}");
         assert!(found.certificate.holds(), "{name}");
 

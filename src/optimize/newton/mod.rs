@@ -78,8 +78,14 @@ impl<'a> Region<'a> {
 /// Minimises the objective from `theta` over the domain, under the given observation weights, in at most `most`
 /// iterations. Returns none where the objective is not finite at `theta`.
 #[must_use]
-pub fn minimise(problem: &Problem, weight: &[f64], theta: &[f64], most: u32) -> Option<Finished> {
-    minimise_within(problem, Region::of(problem), weight, theta, most)
+pub fn minimise(
+    problem: &Problem,
+    weight: &[f64],
+    theta: &[f64],
+    most: u32,
+    workspace: &mut MinimiseWorkspace,
+) -> Option<Finished> {
+    minimise_within(problem, Region::of(problem), weight, theta, most, workspace)
 }
 
 /// Minimises within a region; see [`minimise`].
@@ -90,14 +96,20 @@ pub fn minimise_within(
     weight: &[f64],
     theta: &[f64],
     most: u32,
+    workspace: &mut MinimiseWorkspace,
 ) -> Option<Finished> {
-    let data = LaneData::spread(problem, weight);
-    ReferenceSolver { problem, region, buffers: Buffers { data, ..Buffers::default() } }.minimise(theta, most)
+    workspace.data = LaneData::spread(problem, weight);
+    let found = ReferenceSolver { problem, region, buffers: workspace }.minimise(theta, most);
+    if problem.is_long() {
+        // The buffers of a long fit are not worth their memory.
+        *workspace = MinimiseWorkspace::default();
+    }
+    found
 }
 
 /// The data of a minimisation, and buffers that it uses again and again.
-#[derive(Default)]
-struct Buffers {
+#[derive(Debug, Default)]
+pub struct MinimiseWorkspace {
     data: LaneData,
     workspace: ProgramWorkspace,
     /// The evaluation of the trial point.
@@ -162,13 +174,13 @@ const LARGE_DECREASE: f64 = 0.1;
 struct ReferenceSolver<'a> {
     problem: &'a Problem,
     region: Region<'a>,
-    buffers: Buffers,
+    buffers: &'a mut MinimiseWorkspace,
 }
 
 impl ReferenceSolver<'_> {
     /// Evaluates a point into `found`.
     fn evaluate(&mut self, theta: &[f64]) {
-        let Buffers { data, workspace, found, .. } = &mut self.buffers;
+        let MinimiseWorkspace { data, workspace, found, .. } = &mut *self.buffers;
         found.evaluate(self.problem, data, theta, workspace);
         if self.region.in_range && !self.problem.natural(theta).iter().all(|x| x.is_finite()) {
             found.objective = f64::INFINITY;
@@ -414,11 +426,11 @@ impl ReferenceSolver<'_> {
 const NEARLY_SINGULAR: f64 = 1e-9;
 
 /// Steps in scaled coordinates; `damped(i)` is what is added to the curvature of coordinate `i`.
-impl Buffers {
+impl MinimiseWorkspace {
     /// Computes the step with the exact Hessian. Returns false where the Hessian is not positive definite, or nearly
     /// singular.
     fn newton_step(&mut self, at: &Linearization, free: &[usize], damped: impl Fn(usize) -> f64) -> bool {
-        let Buffers { matrix: hessian, step, .. } = self;
+        let MinimiseWorkspace { matrix: hessian, step, .. } = self;
         let m = free.len();
         hessian.resize(m * m, 0.0);
         at.scaled_hessian_into(free, hessian);
@@ -443,7 +455,7 @@ impl Buffers {
         quadratic: Quadratic,
         damped: impl Fn(usize) -> f64,
     ) -> bool {
-        let Buffers { stacked, matrix: second_matrix, step, .. } = self;
+        let MinimiseWorkspace { stacked, matrix: second_matrix, step, .. } = self;
         let (n, m) = (at.residual.len(), free.len());
         let rows = n + m;
         // With the residuals as an additional column, R holds Qᵀ times the residuals.
