@@ -33,32 +33,27 @@ impl MatrixEntry for f64 {
     const TRUE: bool = true;
 
     #[inline(always)]
-
     fn minus_product(self, y: f64, z: f64) -> f64 {
         self - y * z
     }
 
     #[inline(always)]
-
     fn quotient(self, y: f64) -> f64 {
         self / y
     }
 
     #[inline(always)]
-
     fn root(self) -> f64 {
         self.sqrt()
     }
 
     #[inline(always)]
-
     fn narrow(self, diagonal: f64, mask: bool) -> bool {
         mask && is_pivot(self, diagonal)
     }
 }
 
 #[inline(always)]
-
 fn each(value: impl Fn(usize) -> f64) -> Pack {
     Pack(std::array::from_fn(value))
 }
@@ -69,25 +64,21 @@ impl MatrixEntry for Pack {
     const TRUE: [bool; LANES] = [true; LANES];
 
     #[inline(always)]
-
     fn minus_product(self, y: Pack, z: Pack) -> Pack {
         each(|lane| self.0[lane] - y.0[lane] * z.0[lane])
     }
 
     #[inline(always)]
-
     fn quotient(self, y: Pack) -> Pack {
         each(|lane| self.0[lane] / y.0[lane])
     }
 
     #[inline(always)]
-
     fn root(self) -> Pack {
         each(|lane| self.0[lane].sqrt())
     }
 
     #[inline(always)]
-
     fn narrow(self, diagonal: Pack, mask: [bool; LANES]) -> [bool; LANES] {
         std::array::from_fn(|lane| mask[lane] && is_pivot(self.0[lane], diagonal.0[lane]))
     }
