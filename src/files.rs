@@ -35,7 +35,7 @@ use crate::output::{DirectorySink, directory};
 /// overwritten, reading or writing fails, or the run is interrupted. Nothing is left behind then.
 pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> Result<Summary, Error> {
     let begun = Instant::now();
-    let source = ParquetFiles::find(&job.inputs)?;
+    let source = source(job)?;
     let plan = engine::plan(job, &source)?;
     directory::check(out, overwrite)?;
     refuse_inputs_in(out, source.fragments())?;
@@ -51,7 +51,12 @@ pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> R
 /// # Errors
 /// If the job or its inputs are wrong, or reading fails.
 pub fn dry_run_files(job: &Job, control: &Control) -> Result<Summary, Error> {
-    engine::dry_run(job, &ParquetFiles::find(&job.inputs)?, control)
+    engine::dry_run(job, &source(job)?, control)
+}
+
+/// Finds the source of a job's inputs. Another format is told apart here.
+fn source(job: &Job) -> Result<ParquetFiles, Error> {
+    ParquetFiles::find(&job.inputs)
 }
 
 /// A result written beside an input would replace it, or be read as one by the next run.

@@ -1,4 +1,7 @@
-//! Percentile intervals of replicates, and quantiles of the normal and Student's t distribution.
+//! The interval methods by name, percentile intervals of replicates, and quantiles of the normal and Student's t distribution.
+//!
+//! The method is chosen in [`estimate`](super::estimate); intervals from standard errors are made in `covariance`. The table's
+//! column `ci_method` and its meaning are in `output/schema.rs`.
 
 use statrs::function::beta::checked_beta_reg;
 use statrs::function::gamma::ln_gamma;

@@ -14,7 +14,7 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | this one | [`open()`] and [`read()`] |
-//! | `source` | [`Source`]: where rows come from. A new format is one file that implements it |
+//! | `source` | [`Source`]: where rows come from. A new format is one file that implements it, and is told apart in `files.rs` of the crate |
 //! | `memory` | record batches, or columns of numbers, as a source |
 //! | [`parquet`] | Parquet files as a source |
 //! | `scope` | the names that expressions may use, with their types |

@@ -1,4 +1,5 @@
-//! Where rows come from: the trait that a new input format implements.
+//! Where rows come from: the trait that a new input format implements. Which source the inputs of a job become is decided in
+//! `files.rs` of the crate.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,7 @@
 //! The result of a fit.
+//!
+//! The status is decided in `diagnosis`, from the certificate of the point (`newton::certificate`), the rank, the bounds and
+//! what happens at infinity. How a single search ended is another matter: `levenberg_marquardt::Ending`.
 
 use crate::problem::Problem;
 
@@ -10,11 +13,17 @@ use super::newton::Finished;
 /// The status of a fit; where several apply, the first of this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Status {
+    /// No finite objective was found.
     Failed,
+    /// The data does not determine all parameters.
     Underdetermined,
+    /// There is no finite minimum.
     Unbounded,
+    /// The best point found could not be certified.
     NotConverged,
+    /// A certified minimum with a parameter on the edge of its domain.
     AtBound,
+    /// A certified minimum inside the domain.
     Converged,
 }
 

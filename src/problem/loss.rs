@@ -1,7 +1,7 @@
 //! The losses ρ of the objective `Σ w·ρ(residual/σ)`, with their first two derivatives.
 //!
 //! All equal `u²/2` near 0. To add a loss: a variant here, its arm in each method, its normalising constant in
-//! `infer::likelihood`, and a line in the test below.
+//! `infer::likelihood`, its arms in `loss_choice` (thresholds that follow the residuals), and a line in the test below.
 
 use crate::lanes::{self, Lanes, scalar};
 

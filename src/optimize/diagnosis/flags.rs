@@ -3,22 +3,43 @@
 /// A remark on a fit, in the order of the output. A fit carries each at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Flag {
+    /// Fewer distinct observations than free parameters.
     FewObservations,
+    /// As many distinct observations as free parameters: nothing is left to judge the fit by.
     Saturated,
+    /// A variable takes too few distinct values for the parameters it is to determine.
     FewValues,
+    /// A variable spans less than a factor of 1.5, and the parameters of its terms are not determined or run away.
     NarrowRange,
+    /// Two variables move together: each is a power of the other to within 1 % of its spread.
     Collinear,
+    /// Parameters can be moved together without changing any prediction.
     FreeDirection,
+    /// A parameter leaves the range of numbers, or parameters run away together at the best point found.
     Runaway,
+    /// A parameter is on the edge of its domain.
     Edge,
+    /// Other parameters, away from the estimate, give the same objective.
     TwinOptimum,
+    /// Another optimum is hardly worse: its log-likelihood is within 2 of the best, by n/2 times the logarithm of
+    /// the ratio of objectives.
     RivalOptimum,
+    /// A positive parameter's asymptotic standard error is larger than the parameter.
     Weak,
+    /// The data does not keep a parameter from leaving all bounds: its interval has an infinite end.
     UnboundedInterval,
+    /// Fewer than 90 % of the replicates are good, or fewer than 10 different samples can be drawn; below 50 % no
+    /// interval is given.
     FewReplicates,
+    /// Fewer than five clusters: standard errors over clusters are hardly known.
     FewClusters,
+    /// One search alone, of eight or more, ended at this objective, off all edges: a better one may have been
+    /// missed.
     RarelyFound,
+    /// Half of the residuals or more are zero, so that the loss's threshold cannot follow them: it is that of a
+    /// thousandth of least squares' root mean square, or the fit is least squares.
     ScaleZero,
+    /// The scale of the residuals and the fit did not settle together.
     ScaleUnsettled,
 }
 
