@@ -5,7 +5,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::engine::{self, Control, Job};
 use crate::error::{Error, Setting};
-use crate::formula::{Column, Expr, Table, evaluate, parse_expression};
+use crate::formula::{Column, Columns, Expr, Table, evaluate, needed_definitions};
 use crate::infer::{Criteria, Estimate, Goodness, Replicates};
 use crate::input::Memory;
 use crate::law::Law;
@@ -41,7 +41,7 @@ pub struct FittedLaw {
     pub replicates: Option<Replicates>,
     /// Rows that were left out, by their place in the columns, and why. A reason without a row is about the whole sweep.
     pub rejected: Vec<(Option<u64>, String)>,
-    /// The job's definitions of variables.
+    /// The job's definitions that the law's variables need, in order.
     definitions: Vec<(String, Expr)>,
 }
 
@@ -70,22 +70,21 @@ impl FittedLaw {
             }
             table.push_numbers(column, values.to_vec());
         }
+        let refuse = |reason: String| Error::Law { law: self.law.name.clone(), reason };
         for (name, expr) in &self.definitions {
-            // A definition that only the response or the weights need may lack its columns.
-            if let Ok(Column::Number { values, .. }) = evaluate(expr, &table) {
-                table.push_numbers(name, values);
+            match evaluate(expr, &table) {
+                Ok(Column::Number { values, .. }) => table.push_numbers(name, values),
+                Ok(other) => return Err(refuse(format!("`{name}` is {}", other.data_type()))),
+                Err(error) => return Err(refuse(format!("`{name}`: {}", error.message))),
             }
         }
-        self.law
-            .parameters
-            .iter()
-            .zip(&self.estimates)
-            .for_each(|(parameter, e)| table.push_numbers(&parameter.name, vec![e.estimate; rows]));
-        match evaluate(&self.law.prediction, &table) {
-            Ok(Column::Number { values, .. }) => Ok(values),
-            Ok(_) => Ok(vec![f64::NAN; rows]),
-            Err(error) => Err(Error::Law { law: self.law.name.clone(), reason: error.message }),
-        }
+        let variable = |name: &String| match table.column(name) {
+            Some(Column::Number { values, .. }) => Ok(values),
+            _ => Err(refuse(format!("there is no column `{name}`"))),
+        };
+        let variables = self.law.variables.iter().map(variable).collect::<Result<Vec<_>, _>>()?;
+        let parameter = |i: usize| vec![self.estimates[i].estimate; rows];
+        Ok(self.law.evaluate(rows, |k| variables[k].clone(), parameter))
     }
 }
 
@@ -117,11 +116,14 @@ impl Job {
         if !self.by.is_empty() {
             return Err(refuse(Setting::By, "columns are one sweep; for several, give record batches"));
         }
+        let source = Memory::of_columns(columns)?;
+        let plan = engine::plan(self, &source)?;
+        let law = plan.laws.first().ok_or(Error::NoLaw)?.law.clone();
+        let mut names = law.variables.iter().map(String::as_str).collect();
+        let needed = needed_definitions(&plan.request.lets, &mut names);
+        let definitions = needed.into_iter().cloned().collect();
         let mut records = Chunk::default();
-        let summary = engine::run(self, &Memory::of_columns(columns)?, &mut records, &Control::default())?;
-        let definitions = self.lets.iter().map(|(name, text)| Ok((name.clone(), parse_expression(text)?)));
-        let definitions = definitions.collect::<Result<Vec<_>, Error>>()?;
-        let law = summary.laws.into_iter().next().ok_or(Error::NoLaw)?.law;
+        engine::run_plan(plan, self, &source, &mut records, &Control::default())?;
         let rejected =
             records.rejected.iter().map(|r| (r.place.map(|(_, row)| row), r.reason.clone())).collect();
         let Some(record) = records.records.first() else {

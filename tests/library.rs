@@ -166,6 +166,24 @@ fn predictions_know_the_jobs_definitions() {
     assert!(error.to_string().contains("`x`"), "{error}");
 }
 
+/// A definition may take a column's name, and a parameter too: predictions mean what the fit meant.
+#[test]
+fn predictions_mean_by_a_name_what_the_fit_meant() {
+    let x: Vec<f64> = (1..20).map(f64::from).collect();
+    let (unit, a) = (vec![2.0; 19], vec![7.0; 19]);
+    let y: Vec<f64> = x.iter().map(|x| 3.0 + 0.5 * (x / 2.0)).collect();
+    let job = Job {
+        lets: vec![("x".into(), "x / unit".into()), ("unused".into(), "y + 1".into())],
+        bootstrap: 0,
+        ..Job::new("y ~ a + b*x where a in [0, 10]")
+    };
+    let fit = job.fit(&[("x", &x), ("y", &y), ("unit", &unit), ("a", &a)]).expect("a fit");
+    let predicted = fit.predict(&[("x", &x), ("unit", &unit), ("a", &a)]).expect("predictions");
+    predicted.iter().zip(&y).for_each(|(found, y)| assert!((found / y - 1.0).abs() < 1e-12, "{found} {y}"));
+    // Without what the definition needs there is no prediction, rather than one at another `x`.
+    assert!(matches!(fit.predict(&[("x", &x)]), Err(Error::Law { .. })));
+}
+
 #[test]
 fn what_cannot_be_used_is_said() {
     let (x, y) = ([1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.5, f64::NAN]);
@@ -194,6 +212,9 @@ fn what_cannot_be_used_is_said() {
         // A library knows no flags.
         assert!(error.to_string().contains(word) && !error.to_string().contains("--"), "{error}");
     }
+    let other = RecordBatch::try_from_iter([("z", floats(&x))]).expect("a batch");
+    let error = Memory::new(rows().schema(), vec![rows(), other]).expect_err("two schemas");
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("batch 1"), "{error}");
     let error = Job::new("y ~ a + b/x").fit(&[("x", &x), ("y", &y[..3])]).expect_err("lengths");
     assert!(
         matches!(&error, Error::UnequalColumns { column, rows: 3, expected: 4 } if column == "y"),

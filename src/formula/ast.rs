@@ -1,5 +1,7 @@
 //! The tree that a text becomes, and the few things every reader of it needs.
 
+use std::collections::HashSet;
+
 use super::functions::Function;
 use crate::lanes::scalar;
 
@@ -158,6 +160,24 @@ impl CompareOp {
             Self::Ge => a >= b,
         }
     }
+}
+
+/// Returns the definitions that some names need, in order: a definition may use those before it and may take a column's
+/// name. In `names` they are replaced by the columns that they use.
+pub(crate) fn needed_definitions<'d: 'n, 'n>(
+    definitions: &'d [(String, Expr)],
+    names: &mut HashSet<&'n str>,
+) -> Vec<&'d (String, Expr)> {
+    // Backwards, so that a definition's own names mean what came before it.
+    let mut needed = Vec::new();
+    for definition in definitions.iter().rev() {
+        if names.remove(definition.0.as_str()) {
+            names.extend(self::names(&definition.1));
+            needed.push(definition);
+        }
+    }
+    needed.reverse();
+    needed
 }
 
 /// Where a parameter may lie.

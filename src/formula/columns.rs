@@ -110,8 +110,9 @@ impl Table {
         Table { rows, columns: Vec::new() }
     }
 
-    /// Adds a column of numbers without nulls.
+    /// Adds a column of numbers without nulls, in place of one that has the name.
     pub fn push_numbers(&mut self, name: &str, values: Vec<f64>) {
+        self.columns.retain(|(known, _)| known != name);
         self.columns.push((name.to_owned(), Column::Number { values, valid: None }));
     }
 }

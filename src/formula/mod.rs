@@ -94,6 +94,7 @@ mod solve;
 mod stream;
 mod suggest;
 
+pub(crate) use ast::needed_definitions;
 pub use ast::{BinaryOp, CompareOp, Domain, Expr, ExprKind, Formula, Span, names, unknowns};
 pub use check::{check, check_condition, check_number};
 pub use columns::{Column, Columns, Table, Type};

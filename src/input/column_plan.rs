@@ -100,15 +100,7 @@ impl<'a> Needs<'a> {
         names.extend(request.condition.iter().flat_map(|c| formula::names(c)));
         let (computed, read): (Vec<&Key>, Vec<&Key>) = keys.iter().partition(|k| k.computed);
         names.extend(computed.iter().map(|k| k.name.as_str()));
-        // Backwards, so that a definition's own names mean what came before it.
-        let mut lets = Vec::new();
-        for definition in request.lets.iter().rev() {
-            if names.remove(definition.0.as_str()) {
-                names.extend(formula::names(&definition.1));
-                lets.push(definition);
-            }
-        }
-        lets.reverse();
+        let lets = formula::needed_definitions(&request.lets, &mut names);
         let mut inputs: Vec<String> = names.into_iter().map(str::to_owned).collect();
         inputs.sort();
         let decoded = inputs.iter().chain(read.iter().map(|k| &k.name)).cloned().collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use crate::error::Error;
+use crate::error::{Error, Setting};
 
 use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source};
 
@@ -27,9 +27,9 @@ impl Memory {
     /// If a batch has other columns than the schema.
     pub fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<Memory, Error> {
         if let Some(place) = batches.iter().position(|batch| batch.schema().fields() != schema.fields()) {
-            return Err(Error::Changed {
-                path: NAME.to_owned(),
-                what: format!("batch {place} has another schema than the source"),
+            return Err(Error::Invalid {
+                place: Setting::Inputs.of(format!("batch {place}")),
+                reason: "its columns are not those of the schema; give all batches one schema".to_owned(),
             });
         }
         let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
