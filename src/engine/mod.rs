@@ -44,7 +44,7 @@ pub struct Summary {
     pub laws: Vec<BoundLaw>,
     /// Sweeps, fits by status, rows read and rejected.
     pub counts: Counts,
-    /// The records of a job of one sweep.
+    /// The records of a job of one sweep, without replicates and residuals.
     pub only_sweep: Chunk,
 }
 
@@ -114,10 +114,10 @@ impl Sink for Counted<'_> {
         self.sink.begin(context)
     }
 
-    fn take(&mut self, chunk: Chunk) -> Result<(), Error> {
+    fn take(&mut self, mut chunk: Chunk) -> Result<(), Error> {
         self.counts.add(&chunk);
         if self.keep {
-            self.only_sweep.append(chunk.clone());
+            self.only_sweep.append(chunk.outline());
         }
         self.sink.take(chunk)
     }

@@ -177,7 +177,7 @@ fn replicate_problem<'a>(models: &Models, fit: &'a Fit) -> (Cow<'a, Problem>, Co
         let theta = fit.solution.as_ref().map_or(&[][..], |s| &s.theta);
         return (Cow::Borrowed(&fit.problem), Cow::Borrowed(theta));
     }
-    let problem = Problem::new(models.full().clone(), fit.problem.observations.clone(), fit.problem.loss);
+    let problem = fit.problem.with_model(models.full().clone());
     let natural: Vec<f64> = problem.model.coordinates.iter().map(|c| fit.natural[c.parameter]).collect();
     let mut start = problem.coordinates(&natural);
     let edges = (0..problem.p()).filter(|&i| fit.edges.contains(&problem.model.coordinates[i].parameter));

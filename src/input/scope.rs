@@ -107,6 +107,16 @@ impl Scope {
     /// # Errors
     /// If a name is not there or of a type that expressions cannot use, or operands do not fit their operator.
     pub fn check(&self, expr: &Expr, place: &Place) -> Result<Type, Error> {
+        self.check_as(expr, place, formula::check)
+    }
+
+    /// Checks the columns' types, then what one of the language's checks asks.
+    fn check_as<T>(
+        &self,
+        expr: &Expr,
+        place: &Place,
+        check: impl Fn(&Expr, &dyn Fn(&str) -> Option<Type>, &[String]) -> Result<T, formula::TypeError>,
+    ) -> Result<T, Error> {
         for name in formula::names(expr) {
             if self.definition(name).is_some() {
                 continue;
@@ -119,7 +129,11 @@ impl Scope {
                 _ => {}
             }
         }
-        formula::check(expr, &|name| self.type_of(name), &self.names()).map_err(|e| expression(place, e))
+        check(expr, &|name| self.type_of(name), &self.names()).map_err(|error| Error::Expression {
+            place: place.clone(),
+            message: error.message,
+            span: error.span,
+        })
     }
 
     /// Checks that an expression is true or false for every row.
@@ -127,9 +141,7 @@ impl Scope {
     /// # Errors
     /// Those of [`Scope::check`], and where it is neither.
     pub fn check_condition(&self, expr: &Expr, place: &Place) -> Result<(), Error> {
-        self.check(expr, place)?;
-        formula::check_condition(expr, &|name| self.type_of(name), &self.names())
-            .map_err(|e| expression(place, e))
+        self.check_as(expr, place, formula::check_condition)
     }
 
     /// Checks that an expression is a number for every row.
@@ -137,9 +149,7 @@ impl Scope {
     /// # Errors
     /// Those of [`Scope::check`], and where it is no number.
     pub fn check_number(&self, expr: &Expr, place: &Place) -> Result<(), Error> {
-        self.check(expr, place)?;
-        formula::check_number(expr, &|name| self.type_of(name), &self.names())
-            .map_err(|e| expression(place, e))
+        self.check_as(expr, place, formula::check_number)
     }
 
     /// Checks that a name is a column or definition of numbers.
@@ -193,8 +203,4 @@ impl Scope {
         let (column, _) = name.split_once('.')?;
         self.types.get(column).is_some_and(DataType::is_nested).then_some(column)
     }
-}
-
-fn expression(place: &Place, error: formula::TypeError) -> Error {
-    Error::Expression { place: place.clone(), message: error.message, span: error.span }
 }

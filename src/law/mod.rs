@@ -184,12 +184,6 @@ impl Law {
         })
     }
 
-    /// Returns the parameters that are held at values that come with the data, by index.
-    pub fn held_parameters(&self) -> impl Iterator<Item = usize> + '_ {
-        let held = |p: &Parameter| matches!(p.domain, Domain::Held);
-        self.parameters.iter().enumerate().filter(move |(_, p)| held(p)).map(|(i, _)| i)
-    }
-
     /// Returns the prediction at `n_points` points, evaluated as written; NaN where it cannot be evaluated.
     /// `variable(k)` and `parameter(i)` return one value per point, in the order of the law.
     pub fn evaluate(

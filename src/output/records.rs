@@ -154,6 +154,18 @@ impl Chunk {
         &self.estimates[record.parameters.clone()]
     }
 
+    /// Returns the records and estimates, without replicates and residuals, which may be large.
+    pub(crate) fn outline(&mut self) -> Chunk {
+        let outline = |record: &mut Record| {
+            let replicates = record.replicates.take();
+            let copy = Record { residuals: 0..0, ..record.clone() };
+            record.replicates = replicates;
+            copy
+        };
+        let records = self.records.iter_mut().map(outline).collect();
+        Chunk { records, estimates: self.estimates.clone(), ..Chunk::default() }
+    }
+
     /// How much of each there is: records, estimates, residuals, variables, rejected rows.
     pub(crate) fn lengths(&self) -> [usize; 5] {
         let Chunk { records, estimates, residuals, variables, rejected } = self;

@@ -192,9 +192,8 @@ impl Problem {
     /// Returns the problem under a model that holds parameters (see [`Law::holding`]), at values in natural units, in the law's order.
     #[must_use]
     pub fn holding(&self, model: Arc<Model>, values: &[f64]) -> Problem {
-        let held = Problem { held: values.into(), ..self.clone() };
-        // The columns of another value are others, whatever the recipes.
-        let mut problem = Problem { model, ..held };
+        let observations = Arc::clone(&self.observations);
+        let mut problem = Problem { observations, held: values.into(), ..Problem::empty(model, self.loss) };
         problem.derive();
         problem
     }
