@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 use sweepfit::engine::Job;
 use sweepfit::infer::{Resample, Sample, Scheme, UnitResampling};
-use sweepfit::optimize::{Models, Points, Starts, Workspace};
+use sweepfit::optimize::{Models, Points, Starts, Tuning, Workspace};
 use sweepfit::problem::{Loss, Part, Problem};
 
 use crate::common::{self, fitted};
@@ -89,7 +89,12 @@ fn workspace(folder: &Path, sweeps: usize) {
 fn drawn_starts(models: &Models, problem: &Problem, workspace: &mut Workspace) -> Vec<[f64; 5]> {
     let mut starts = Points::default();
     starts.clear(problem.p());
-    Starts::new(models, problem).draw(0..2 * BATCH_STARTS, BATCH_STARTS, workspace.starts(), &mut starts);
+    Starts::new(models, problem, &Tuning::default()).draw(
+        0..2 * BATCH_STARTS,
+        BATCH_STARTS,
+        workspace.starts(),
+        &mut starts,
+    );
     (0..starts.len()).map(|i| ordered(models, &problem.natural(starts.point(i)))).collect()
 }
 

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use sweepfit::infer::{InferenceOptions, replicate};
-use sweepfit::optimize::{self, Models, Task, TaskKind, Workspace, Workspaces};
+use sweepfit::optimize::{self, Models, Task, TaskKind, Tuning, Workspace, Workspaces};
 use sweepfit::problem::{Loss, Part, Problem};
 
 use common::fitted;
@@ -94,7 +94,8 @@ fn start_coordinates(models: &Models, problem: &Problem) -> Vec<f64> {
 /// `n` searches of one problem from one start, no multi-start and no certificate; the last one's coordinates.
 /// `alone`: one after the other, each spread over the lanes, as a fit with one start is.
 fn searches(problem: &Problem, start: &[f64], n: usize, alone: bool, workspace: &mut Workspace) -> Vec<f64> {
-    let settings = optimize::settings(problem);
+    let tuning = Tuning::default();
+    let settings = optimize::settings(problem, &tuning);
     let kind = TaskKind::of(problem, &settings);
     let (rows, weight) = problem.taking_part();
     let part = Part::new(&rows, &weight);

@@ -90,6 +90,7 @@ impl Run {
                 starts: job.starts,
                 user_start: job.start.clone(),
                 seed: job.seed,
+                ..optimize::FitOptions::default()
             },
             inference: infer::InferenceOptions {
                 bootstrap: job.bootstrap,
@@ -97,6 +98,7 @@ impl Run {
                 confidence: job.confidence,
                 seed: job.seed,
                 absolute_sigma: job.absolute_sigma,
+                ..infer::InferenceOptions::default()
             },
             min_points: job.min_points,
             residuals: job.residuals,

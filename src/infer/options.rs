@@ -1,5 +1,7 @@
 //! The options of inference.
 
+use crate::optimize::Tuning;
+
 use super::resample::Resample;
 
 /// The options of inference.
@@ -15,6 +17,8 @@ pub struct InferenceOptions {
     pub seed: u64,
     /// Whether σ is absolute, in the units of the response, or only relative.
     pub absolute_sigma: bool,
+    /// The constants and devices of the replicates' searches.
+    pub tuning: Tuning,
 }
 
 /// The defaults of a job.
@@ -26,6 +30,7 @@ impl Default for InferenceOptions {
             confidence: 0.95,
             seed: 0,
             absolute_sigma: false,
+            tuning: Tuning::default(),
         }
     }
 }

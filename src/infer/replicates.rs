@@ -19,6 +19,8 @@ use crate::optimize::{
 };
 use crate::problem::{LaneData, Part, Problem, RowTable};
 
+use crate::optimize::tuning::{ReplicateTuning, Tuning};
+
 use super::options::InferenceOptions;
 use super::resample::{Sample, Scheme};
 
@@ -100,7 +102,7 @@ pub fn replicate(
     workspaces: &Workspaces,
 ) -> Option<Replicates> {
     let scheme = || options.resample.scheme(&fit.problem, options.seed, key_digest);
-    replicate_by(&scheme, models, fit, options.bootstrap, (interrupted, workspaces))
+    replicate_by(&scheme, models, fit, (options.bootstrap, &options.tuning), (interrupted, workspaces))
 }
 
 /// Refits replicates like [`replicate`], of any scheme; each thread makes its own.
@@ -108,7 +110,7 @@ fn replicate_by(
     scheme: &(dyn Fn() -> Box<dyn Scheme> + Sync),
     models: &Models,
     fit: &Fit,
-    count: usize,
+    (count, tuning): (usize, &Tuning),
     (interrupted, workspaces): (&AtomicBool, &Workspaces),
 ) -> Option<Replicates> {
     let sampling = scheme();
@@ -117,20 +119,19 @@ fn replicate_by(
         return None;
     }
     let level = Level::new();
-    let (problem, start) = replicate_problem(models, fit);
-    let mut settings = settings(&problem);
-    // From the estimate an almost undamped step is right. Nearly absolute losses need some damping, because hardly
-    // any residual of a replicate may have curvature.
-    settings.damping = if problem.loss.is_quadratic() { 1e-9 } else { 1e-4 };
-    settings.irls_fraction = 0.25;
+    let (problem, start) = replicate_problem(models, fit, &tuning.replicates);
+    let mut settings = settings(&problem, tuning);
+    let ReplicateTuning { damping, damping_robust, irls_fraction, .. } = tuning.replicates;
+    settings.damping = if problem.loss.is_quadratic() { damping } else { damping_robust };
+    settings.irls_fraction = irls_fraction;
     // For a long fit, reading the table takes longer than computing its values again.
     let is_long = problem.is_long();
     // The objective near the estimate is known beforehand under other weights, not under other responses.
-    let expansion = (!is_long && !sampling.makes_responses())
-        .then(|| Expansion::at(level, &problem, &start, settings.irls_fraction));
+    let is_expanded = tuning.devices.first_step && !is_long && !sampling.makes_responses();
+    let expansion = is_expanded.then(|| Expansion::at(level, &problem, &start, irls_fraction, tuning));
     settings.second_derivatives = expansion.as_ref().is_some_and(|e| !e.third.is_empty());
     let mut table = RowTable::default();
-    let has_table = !is_long && table.set(level, &problem);
+    let has_table = tuning.devices.row_table && !is_long && table.set(level, &problem);
     let points = problem.observations.repeated_points();
     // Replicates choose among equivalent vectors by the rule that chose the estimate.
     let symmetries = models.symmetries();
@@ -146,6 +147,7 @@ fn replicate_by(
         points: points.as_ref().map(|(points, count)| (&points[..], *count)),
         problem: &problem,
         settings: &settings,
+        tuning,
         start: &start,
         expansion: expansion.as_ref(),
         table: Some(&table).filter(|_| has_table),
@@ -172,7 +174,11 @@ fn replicate_by(
 
 /// Returns the problem on which replicates are refitted, and their start in its coordinates: the law's own problem, in
 /// which parameters that the fit put on an edge are free to leave it.
-fn replicate_problem<'a>(models: &Models, fit: &'a Fit) -> (Cow<'a, Problem>, Cow<'a, [f64]>) {
+fn replicate_problem<'a>(
+    models: &Models,
+    fit: &'a Fit,
+    tuning: &ReplicateTuning,
+) -> (Cow<'a, Problem>, Cow<'a, [f64]>) {
     if fit.edges.is_empty() {
         let theta = fit.solution.as_ref().map_or(&[][..], |s| &s.theta);
         return (Cow::Borrowed(&fit.problem), Cow::Borrowed(theta));
@@ -181,27 +187,14 @@ fn replicate_problem<'a>(models: &Models, fit: &'a Fit) -> (Cow<'a, Problem>, Co
     let natural: Vec<f64> = problem.model.coordinates.iter().map(|c| fit.natural[c.parameter]).collect();
     let mut start = problem.coordinates(&natural);
     let edges = (0..problem.p()).filter(|&i| fit.edges.contains(&problem.model.coordinates[i].parameter));
-    leave_edges(&problem, &edges.collect::<Vec<usize>>(), &mut start);
+    leave_edges(&problem, &edges.collect::<Vec<usize>>(), &mut start, tuning);
     (Cow::Owned(problem), Cow::Owned(start))
 }
 
-/// The effect of a parameter that replicates begin with off its edge: the root mean square of `∂ T(prediction) / ∂ coordinate`
-/// times the distance from the edge (for a logarithm, times one), as a share of the size of the response.
-const EDGE_EFFECT: f64 = 1e-3;
-
-/// Where no such effect is found, a coordinate with two ends begins at this share of the distance between them, and one with
-/// none at this value, which suits an exponent.
-const EDGE_DISTANCE: f64 = 1e-2;
-
-/// Evaluations to look for the effect with. The first few suffice where the prediction is linear in the parameter.
-const MOST_EDGE_STEPS: usize = 100;
-
-/// The largest step of a logarithm towards the effect while it is too small to be a number: a thousandfold.
-const BLIND_STEP: f64 = 7.0;
-
-/// Moves coordinates off their edges to where they have [`EDGE_EFFECT`]. Measured in effects, the distance does not depend on
+/// Moves coordinates off their edges to where they have `edge_effect`. Measured in effects, the distance does not depend on
 /// the units of response and variables.
-fn leave_edges(problem: &Problem, edges: &[usize], theta: &mut [f64]) {
+fn leave_edges(problem: &Problem, edges: &[usize], theta: &mut [f64], tuning: &ReplicateTuning) {
+    let ReplicateTuning { edge_effect, edge_distance, edge_blind_step, .. } = *tuning;
     let data = LaneData::spread(problem, &problem.observations.weight);
     let size = match problem.model.residual {
         Residual::Log => 1.0,
@@ -216,10 +209,10 @@ fn leave_edges(problem: &Problem, edges: &[usize], theta: &mut [f64]) {
         match coordinate.scale {
             Scale::Log => {
                 // From far below, where the effect is in proportion to a power of the parameter.
-                for _ in 0..MOST_EDGE_STEPS {
+                for _ in 0..tuning.edge_evaluations {
                     let effect = effect(theta, i);
                     let is_known = effect.is_finite() && effect > f64::MIN_POSITIVE;
-                    let step = if is_known { (EDGE_EFFECT / effect).ln() } else { BLIND_STEP };
+                    let step = if is_known { (edge_effect / effect).ln() } else { edge_blind_step };
                     theta[i] = (theta[i] + step).min(coordinate.high);
                     if step.abs() <= 1e-12 * theta[i].abs().max(1.0) {
                         break;
@@ -229,9 +222,9 @@ fn leave_edges(problem: &Problem, edges: &[usize], theta: &mut [f64]) {
             Scale::Linear => {
                 let width = if coordinate.high.is_finite() { coordinate.high - theta[i] } else { 1.0 };
                 let slope = effect(theta, i);
-                let step = EDGE_EFFECT / slope;
+                let step = edge_effect / slope;
                 let is_known = slope.is_finite() && step.is_finite() && step < width;
-                theta[i] += if is_known { step } else { EDGE_DISTANCE * width };
+                theta[i] += if is_known { step } else { edge_distance * width };
             }
         }
     }
@@ -241,9 +234,6 @@ fn root_mean_square(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let n = values.len().max(1) as f64;
     (values.map(|x| x * x).sum::<f64>() / n).sqrt()
 }
-
-/// The decrease of an amplitude's logarithm, a factor of a million, from which the amplitude may tend to zero.
-const MIN_LOG_DECREASE: f64 = 13.8;
 
 /// The results of a chunk of replicates.
 struct Refits<'a> {
@@ -257,6 +247,7 @@ struct RefitTask<'a> {
     models: &'a Models,
     problem: &'a Problem,
     settings: &'a SearchSettings<'a>,
+    tuning: &'a Tuning,
     start: &'a [f64],
     /// The distinct point of each observation and the number of distinct points, where observations repeat.
     points: Option<(&'a [u32], usize)>,
@@ -268,7 +259,7 @@ struct RefitTask<'a> {
 
 /// Refits the replicates from number `first` on.
 fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme, workspace: &mut Workspace) {
-    let RefitTask { models, problem, settings, start, points, expansion, table, choice } = *task;
+    let RefitTask { models, problem, settings, tuning, start, points, expansion, table, choice } = *task;
     let n = problem.n();
     let p = problem.p();
     let count = refits.converged.len();
@@ -313,7 +304,9 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme
     let mut thetas = vec![0.0; count * p];
     // Eight lanes take as long as the longest of them, so replicates of similar length run together.
     let mut order: Vec<usize> = (0..count).collect();
-    order.sort_unstable_by_key(|&r| (drawn[r], r));
+    if tuning.devices.sorted_replicates {
+        order.sort_unstable_by_key(|&r| (drawn[r], r));
+    }
     let Refits { objective, estimates, converged } = refits;
     // Whether the search of a replicate found no finite minimum.
     let mut drifting = vec![false; count];
@@ -338,7 +331,9 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme
     let vanishes = |theta: &[f64]| {
         let coordinates = problem.model.coordinates.iter().zip(theta.iter().zip(start));
         coordinates.into_iter().any(|(c, (x, from))| {
-            c.scale == Scale::Log && c.low == f64::NEG_INFINITY && *x < from - MIN_LOG_DECREASE
+            c.scale == Scale::Log
+                && c.low == f64::NEG_INFINITY
+                && *x < from - tuning.replicates.min_log_decrease
         })
     };
     let n_parameters = models.law().parameters.len();
@@ -350,7 +345,13 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme
         }
         if !converged[r] && !drifting[r] || vanishes(theta) {
             let (problem, weight) = (with_responses(problem, part(r)), part(r).spread(n));
-            if let Some(found) = minimise(&problem, &weight, theta, 50, workspace.reference()) {
+            if let Some(found) = minimise(
+                &problem,
+                &weight,
+                theta,
+                tuning.replicates.finishing_iterations,
+                workspace.reference(),
+            ) {
                 // The optimum of a replicate may lie on an edge, like the estimate; leaving such replicates out would
                 // truncate the interval.
                 let (solved, _, found) = at_edges(models, problem.into_owned(), &weight, found);
@@ -518,7 +519,7 @@ mod tests {
                 &scheme,
                 &models,
                 &fit,
-                count,
+                (count, &options.tuning),
                 (&AtomicBool::new(false), &Workspaces::default()),
             )
             .unwrap();

@@ -24,9 +24,6 @@ use super::starts::Starts;
 use super::starts::design::Given;
 use super::workspace::Workspace;
 
-/// The number of times that collinear terms exchange their roles.
-const MAX_EXCHANGES: usize = 3;
-
 /// Fits one problem: searches from all starts, finishes the best, tries the edges of the domain, and diagnoses the
 /// result.
 pub fn fit(models: &Models, problem: Problem, options: &FitOptions, workspace: &mut Workspace) -> Fit {
@@ -50,7 +47,7 @@ pub fn fit_many(
     for ((problem, refusal), multistart) in problems.iter().zip(&refusals).zip(&mut multistart) {
         multistart.begin(problem);
         if refusal.is_none() && problem.p() > 0 {
-            let starts = Starts::new(models, problem).shifted(options.seed);
+            let starts = Starts::new(models, problem, &options.tuning).shifted(options.seed);
             let search = &mut workspace.search;
             if !search_from_user_start(models.law(), problem, &starts, options, multistart, search) {
                 pending.push(PendingFit::new(problem, starts, multistart));
@@ -85,9 +82,9 @@ fn search_from_user_start(
     starts.complete(&given, &mut workspace.starts, &mut multistart.starts);
     let search_alone = options.starts == Some(1);
     if search_alone {
-        multistart.search_alone(problem, options.solver, workspace);
+        multistart.search_alone(problem, options, workspace);
     } else {
-        multistart.search(problem, options.solver, workspace);
+        multistart.search(problem, options, workspace);
     }
     search_alone
 }
@@ -119,16 +116,15 @@ fn finish(
         return diagnose(models, end, collinear.as_ref(), multistart, workspace);
     }
     if multistart.best.is_none() {
-        multistart.finish(&problem);
+        multistart.finish(&problem, &options.tuning.multistart);
     }
     let collinear = collinear.as_ref();
-    let same_variable = collinear.filter(|c| c.is_same_variable());
+    let same_variable = collinear.filter(|c| options.tuning.devices.exchange && c.is_same_variable());
     if let Some(collinear) = same_variable {
-        let starts = Starts::new(models, &problem);
-        let exchange =
-            Exchange { law, problem: &problem, collinear, starts: &starts, solver: options.solver };
+        let starts = Starts::new(models, &problem, &options.tuning);
+        let exchange = Exchange { law, problem: &problem, collinear, starts: &starts, options };
         // Where the exchanged optimum is lower, its own exchange may be lower still.
-        for _ in 0..MAX_EXCHANGES {
+        for _ in 0..options.tuning.multistart.max_exchanges {
             if !multistart.exchange(&exchange, &mut workspace.search) {
                 break;
             }
@@ -145,9 +141,8 @@ fn finish(
         && end.edges.is_empty()
     {
         // The point may now be below all searches, and so may its exchange.
-        let starts = Starts::new(models, &end.problem);
-        let exchange =
-            Exchange { law, problem: &end.problem, collinear, starts: &starts, solver: options.solver };
+        let starts = Starts::new(models, &end.problem, &options.tuning);
+        let exchange = Exchange { law, problem: &end.problem, collinear, starts: &starts, options };
         multistart.search_exchanged(&exchange, &end.solution.theta, &mut workspace.search);
     }
     diagnose(models, end, collinear, multistart, workspace)

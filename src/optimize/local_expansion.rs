@@ -13,6 +13,7 @@ use crate::linalg::triangle;
 use crate::problem::{LaneData, Part, Problem, ProgramWorkspace, outputs};
 
 use super::third_derivatives::{LaneDerivatives, Tensors, halve};
+use super::tuning::Tuning;
 
 /// The terms of the objective, gradient and Hessian of every observation at one point, in solver coordinates.
 #[derive(Debug)]
@@ -33,14 +34,17 @@ pub struct Expansion {
     pub third: Vec<f64>,
 }
 
-/// The largest number of parameters for which third derivatives are computed.
-const MAX_PARAMETERS: usize = 8;
-
 impl Expansion {
     /// Returns the expansion at `theta`, with a fraction of the IRLS curvature mixed into that of the loss. Observations
     /// of weight zero contribute nothing, whatever the law gives there.
     #[must_use]
-    pub fn at(level: Level, problem: &Problem, theta: &[f64], irls_fraction: f64) -> Expansion {
+    pub fn at(
+        level: Level,
+        problem: &Problem,
+        theta: &[f64],
+        irls_fraction: f64,
+        tuning: &Tuning,
+    ) -> Expansion {
         let model = &problem.model;
         let p = problem.p();
         let width = (1 + p + triangle(p)).div_ceil(LANES);
@@ -54,8 +58,10 @@ impl Expansion {
         let data = LaneData::spread(problem, &problem.observations.weight);
         let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
         // Under a nearly linear loss minima lie where residuals change sign, which smooth derivatives do not predict.
-        let exact =
-            problem.loss.is_quadratic() && !model.second_derivatives.is_empty() && p <= MAX_PARAMETERS;
+        let exact = tuning.devices.normal_coordinates
+            && problem.loss.is_quadratic()
+            && !model.second_derivatives.is_empty()
+            && p <= tuning.normal_coordinates.max_parameters;
         let program = if exact { &model.hessian } else { &model.search };
         let mut workspace = ProgramWorkspace::default();
         let values = outputs(program, &data, &coordinates, &mut workspace);
@@ -223,6 +229,7 @@ mod tests {
     use crate::lanes::{LANES, Pack};
     use crate::law::Residual;
     use crate::linalg::triangle;
+    use crate::optimize::Tuning;
     use crate::optimize::{Linearization, Workspace};
     use crate::problem::{LaneData, Loss, Part, Problem};
     use crate::testing::{Uniform, catalogue_law, problem};
@@ -261,7 +268,7 @@ mod tests {
     fn third_derivatives_are_differences_of_the_hessian() {
         let (problem, theta) = exact(Loss::L2);
         let p = problem.p();
-        let expansion = Expansion::at(Level::new(), &problem, &theta, 0.0);
+        let expansion = Expansion::at(Level::new(), &problem, &theta, 0.0, &Tuning::default());
         let data = LaneData::spread(&problem, &problem.observations.weight);
         let mut checked = 0;
         for i in 0..p {
@@ -308,7 +315,7 @@ mod tests {
     fn steps_in_normal_coordinates_are_orthogonal_to_second_order() {
         let (problem, theta) = exact(Loss::L2);
         let p = problem.p();
-        let expansion = Expansion::at(Level::new(), &problem, &theta, 0.0);
+        let expansion = Expansion::at(Level::new(), &problem, &theta, 0.0, &Tuning::default());
         let data = LaneData::spread(&problem, &problem.observations.weight);
         let at = Linearization::at(&problem, &data, &theta);
         let within = |step: &[f64], corrected: f64| {
@@ -341,7 +348,7 @@ mod tests {
             let (problem, mut theta) = exact(loss);
             theta[0] += 0.01;
             let p = problem.p();
-            let expansion = Expansion::at(Level::new(), &problem, &theta, 0.0);
+            let expansion = Expansion::at(Level::new(), &problem, &theta, 0.0, &Tuning::default());
             let (rows, weight) = problem.taking_part();
             let mut sums = vec![Pack::ZERO; expansion.width()];
             let part = Part::new(&rows, &weight);

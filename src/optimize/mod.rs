@@ -15,6 +15,7 @@
 //! | `representative` | which of equivalent parameter vectors is reported |
 //! | `robust_scale` | losses whose threshold follows the scale of the residuals |
 //! | `local_expansion`, `third_derivatives` | the objective near an estimate under any weights, for replicates |
+//! | `tuning` | every tuned constant of the search, and a switch per device |
 //! | `workspace` | the buffers of one worker |
 //! | `points` | points in one vector |
 //!
@@ -37,6 +38,7 @@ mod representative;
 mod robust_scale;
 mod starts;
 mod third_derivatives;
+pub mod tuning;
 mod workspace;
 
 pub use crate::problem::Linearization;
@@ -59,5 +61,6 @@ pub use points::Points;
 pub use representative::Choice;
 pub use robust_scale::fit_choices;
 pub use starts::design::Given;
-pub use starts::{Starts, most_starts, never_finite};
+pub use starts::{Starts, never_finite};
+pub use tuning::Tuning;
 pub use workspace::{Workspace, Workspaces};

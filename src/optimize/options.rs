@@ -1,5 +1,7 @@
 //! The options of a fit.
 
+use super::tuning::Tuning;
+
 /// The largest relative difference of two objectives that count as the same optimum.
 pub const AGREEMENT: f64 = 1e-6;
 
@@ -42,6 +44,8 @@ pub struct FitOptions {
     pub user_start: Vec<(String, f64)>,
     /// A seed that shifts the starts, so that fits with other seeds are independent checks.
     pub seed: u64,
+    /// The constants and devices of the search.
+    pub tuning: Tuning,
 }
 
 impl FitOptions {

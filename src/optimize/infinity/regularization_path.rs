@@ -21,6 +21,7 @@ use crate::optimize::newton::{Finished, MinimiseWorkspace, Region, minimise_with
 use crate::optimize::points::Points;
 use crate::optimize::starts::StartWorkspace;
 use crate::optimize::starts::{Starts, start_region};
+use crate::optimize::tuning::Tuning;
 use crate::problem::Linearization;
 
 /// The penalties, as fractions of the objective: each a hundredth of the one before, down to what normal equations
@@ -498,7 +499,8 @@ impl<'a> Path<'a> {
             let mut solved = Points::default();
             solved.clear(theta.len());
             solved.push(theta);
-            Starts::new(models, problem).solve_amplitudes(&mut solved, workspace);
+            // Amplitudes are solved here, and no start is drawn.
+            Starts::new(models, problem, &Tuning::default()).solve_amplitudes(&mut solved, workspace);
             let objective = |theta: &[f64]| Linearization::at(problem, data, theta).objective;
             let (known, new) = (objective(theta), objective(solved.point(0)));
             if new < known || !known.is_finite() {

@@ -11,6 +11,7 @@
 use crate::lanes::{Lanes, is_true, load};
 
 use super::state::Searches;
+use crate::optimize::tuning::Tuning;
 
 impl Searches {
     /// Computes the corrections of the steps in the lanes `good`, and leaves in `correction` what is to be subtracted.
@@ -18,12 +19,18 @@ impl Searches {
     /// Only steps aligned with the last one and shorter than it are corrected: longer ones extrapolate beyond what is
     /// known, and together with the law's second derivatives the correction was found to lead searches astray.
     #[inline(always)]
-    pub(in crate::optimize) fn geodesic_acceleration<L: Lanes>(&mut self, token: L::Token, good: L::Mask) {
+    pub(in crate::optimize) fn geodesic_acceleration<L: Lanes>(
+        &mut self,
+        token: L::Token,
+        good: L::Mask,
+        tuning: &Tuning,
+    ) {
         let zero = L::splat(token, 0.0);
-        let (ratio, aligned) = self.compare_with_last_step::<L>(token);
+        let (ratio, aligned) = self.compare_with_last_step::<L>(token, &tuning.watchdog);
         let excluded =
             is_true::<L>(token, &self.has_second_derivatives) | is_true::<L>(token, &self.watchdog.relaxed);
-        let accelerated = good & !excluded & aligned & ratio.lt(zero.fill(1.0));
+        let accelerated =
+            good & !excluded & aligned & ratio.lt(zero.fill(tuning.geodesic_acceleration.max_ratio));
         if !L::any(accelerated) {
             self.correction.iter_mut().for_each(|correction| zero.store(&mut correction.0));
             return;
@@ -36,6 +43,6 @@ impl Searches {
         for (correction, rhs) in self.correction.iter_mut().zip(&self.rhs) {
             (-load::<L>(token, rhs)).store(&mut correction.0);
         }
-        self.keep_small_corrections::<L>(token, accelerated);
+        self.keep_small_corrections::<L>(token, accelerated, &tuning.geodesic_acceleration);
     }
 }

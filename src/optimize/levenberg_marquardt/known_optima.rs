@@ -15,6 +15,7 @@ use crate::linalg::triangle;
 use super::state::Searches;
 use crate::lanes::{is_true, load, truth};
 use crate::optimize::agreement_limit;
+use crate::optimize::tuning::KnownOptimaTuning;
 
 /// The optima of one problem. Each holds the point, objective, gradient and Hessian (lower triangle by rows), one after
 /// the other, in solver coordinates.
@@ -30,13 +31,6 @@ pub struct KnownOptima {
     /// The optima of these searches, in the order of `numbers`.
     found: Vec<f64>,
 }
-
-/// The most optima that are kept: comparing with many would cost more than it saves.
-const MOST_BASINS: usize = 4;
-
-/// The largest deviation from the quadratic model of a known optimum, as a fraction of the change from the optimum to
-/// the search's point, at which a search is abandoned.
-const MODEL_TOLERANCE: f64 = 0.1;
 
 /// Returns the number of values that one optimum takes in `p` coordinates.
 fn width(p: usize) -> usize {
@@ -65,8 +59,8 @@ impl KnownOptima {
         self.found.splice(place..place, optimum.iter().copied());
     }
 
-    /// Publishes the recorded optima that are new, as long as there is room; `floor` is the problem's.
-    pub fn publish(&mut self, floor: f64) {
+    /// Publishes the recorded optima that are new, up to `max_kept`; `floor` is the problem's.
+    pub fn publish(&mut self, floor: f64, max_kept: usize) {
         let KnownOptima { p, known, numbers, found } = self;
         let width = width(*p);
         for optimum in found.chunks(width) {
@@ -75,7 +69,7 @@ impl KnownOptima {
                 let (lower, higher) = (known[*p].min(objective), known[*p].max(objective));
                 higher <= agreement_limit(lower, floor)
             };
-            if known.len() < MOST_BASINS * width && !known.chunks(width).any(same) {
+            if known.len() < max_kept * width && !known.chunks(width).any(same) {
                 known.extend_from_slice(optimum);
             }
         }
@@ -93,10 +87,10 @@ pub struct KnownInLanes {
 }
 
 impl KnownInLanes {
-    /// Removes the optima of all lanes and makes room for `p` coordinates.
-    pub fn forget(&mut self, p: usize) {
+    /// Removes the optima of all lanes and makes room for up to `max_kept` in `p` coordinates.
+    pub fn forget(&mut self, p: usize, max_kept: usize) {
         self.n = [0; LANES];
-        self.optima.resize(MOST_BASINS * width(p), Pack::ZERO);
+        self.optima.resize(max_kept * width(p), Pack::ZERO);
     }
 
     /// Copies the published optima of a problem to a lane.
@@ -116,13 +110,17 @@ impl KnownInLanes {
 
 impl Searches {
     /// Returns, per lane, the number of a known optimum that the search converges to, if there is one.
-    pub fn near_known_optimum(&self, level: Level, known: &KnownInLanes) -> [Option<usize>; LANES] {
+    pub fn near_known_optimum(
+        &self,
+        level: Level,
+        known: &KnownInLanes,
+        tuning: &KnownOptimaTuning,
+    ) -> [Option<usize>; LANES] {
         let mut near_known_optimum = [None; LANES];
         let most = known.n.iter().copied().max().unwrap_or(0);
         let p = self.theta.len();
         for (number, optimum) in known.optima.chunks(width(p)).take(most).enumerate() {
-            let matches_model =
-                dispatch!(level, simd => self.matches_model::<fearless_simd::f64x8<_>>(simd, optimum));
+            let matches_model = dispatch!(level, simd => self.matches_model::<fearless_simd::f64x8<_>>(simd, optimum, tuning.model_tolerance));
             for (lane, entry) in near_known_optimum.iter_mut().enumerate() {
                 // A search that is below an optimum cannot be on its way to it.
                 let above = self.at.packs[0].0[lane] >= optimum[p].0[lane];
@@ -137,7 +135,7 @@ impl Searches {
     /// Returns 1 in the lanes in which objective and gradient agree with the quadratic model of an optimum, 0
     /// elsewhere.
     #[inline(always)]
-    fn matches_model<L: Lanes>(&self, token: L::Token, optimum: &[Pack]) -> Pack {
+    fn matches_model<L: Lanes>(&self, token: L::Token, optimum: &[Pack], tolerance: f64) -> Pack {
         let p = self.theta.len();
         let zero = L::splat(token, 0.0);
         let (theta, sums) = optimum.split_at(p);
@@ -163,7 +161,7 @@ impl Searches {
         }
         let found = load::<L>(token, &self.at.packs[0]) - load(token, &sums[0]);
         let started = is_true::<L>(token, &self.started);
-        let tolerance = zero.fill(MODEL_TOLERANCE);
+        let tolerance = zero.fill(tolerance);
         let matches_model = started
             & (found - model_excess).abs().le(tolerance * model_excess.abs())
             & error.le(tolerance * tolerance * size);
@@ -178,7 +176,7 @@ mod tests {
     use crate::law::Residual;
     use crate::optimize::levenberg_marquardt::Ending;
     use crate::optimize::multistart::lane_scheduler::{self, SearchGroup};
-    use crate::optimize::{Points, Starts, Task, TaskKind, Workspace, settings};
+    use crate::optimize::{Points, Starts, Task, TaskKind, Tuning, Workspace, settings};
     use crate::problem::{Loss, Part};
     use crate::testing::{Uniform, problem, typed_law};
 
@@ -196,7 +194,7 @@ mod tests {
             for (number, objective) in objectives.into_iter().enumerate() {
                 optima.note(number, &[0.0, objective, 0.0, 1.0]);
             }
-            optima.publish(floor);
+            optima.publish(floor, 4);
             optima.known.len() / 4
         };
         assert_eq!(published([1e-28, 5e-28], 1e-30), 1);
@@ -218,8 +216,14 @@ mod tests {
         let mut workspace = Workspace::default();
         let mut starts = Points::default();
         starts.clear(problem.p());
-        Starts::new(&models, &problem).draw(0..128, 128, &mut workspace.search.starts, &mut starts);
-        let settings = settings(&problem);
+        Starts::new(&models, &problem, &Tuning::default()).draw(
+            0..128,
+            128,
+            &mut workspace.search.starts,
+            &mut starts,
+        );
+        let tuning = Tuning::default();
+        let settings = settings(&problem, &tuning);
         let (rows, weight) = problem.taking_part();
         let part = Part::new(&rows, &weight);
         let mut alone = vec![f64::NAN; starts.len()];

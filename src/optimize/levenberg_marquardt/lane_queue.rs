@@ -19,6 +19,7 @@ use super::known_optima::{KnownInLanes, KnownOptima};
 use super::normal_coordinates::FirstStep;
 use super::state::{Ending, SearchSettings, Searches, SharedSettings};
 use crate::optimize::local_expansion::Expansion;
+use crate::optimize::tuning::Tuning;
 
 /// A search to be made.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +71,7 @@ impl<'a> TaskKind<'a> {
                 accelerated: settings.accelerated,
                 third: &[],
                 connection: &[],
+                tuning: settings.tuning,
             },
             most_observations: problem.n(),
             has_sigma: problem.observations.sigma.is_some(),
@@ -129,10 +131,6 @@ impl<'a, T: FnMut(usize) -> Task<'a>, D: FnMut(Ended)> Tasks<'a> for InOrder<T, 
     }
 }
 
-/// The number of observations from which a fit fills the lanes by itself when there are few searches. Run side by side,
-/// eight searches would wait for the slowest; run one after the other, those after the first find its optimum known.
-const MIN_FILLING: usize = 192;
-
 /// Runs searches in lanes. Holds their buffers, which are reused from run to run.
 #[derive(Debug)]
 pub struct LaneQueue {
@@ -172,7 +170,7 @@ impl LaneQueue {
         done: impl FnMut(Ended),
     ) {
         let mut tasks = InOrder { next: 0, n, task, done };
-        if fills(kind.most_observations, n) {
+        if fills(kind.most_observations, n, kind.shared.tuning) {
             self.run_in_turn(kind, &mut tasks);
         } else {
             self.run_in_lanes(kind, &mut tasks);
@@ -196,15 +194,17 @@ impl LaneQueue {
                 long.load(task.problem, task.part);
                 loaded = identity;
             }
-            known.forget(model.coordinates.len());
+            known.forget(model.coordinates.len(), shared.tuning.known_optima.max_kept);
             for lane in 0..LANES {
                 begin(lane, &task, tasks.optima(number), shared, searches, known);
             }
             let ending = loop {
                 long.evaluate(*level, (model, shared.loss, &searches.mix), &searches.trial, sums);
                 let ending = searches.accept_or_reject(*level, sums, [true; LANES], shared)[0];
-                let near_known_optimum =
-                    || searches.near_known_optimum(*level, known)[0].map(Ending::Abandoned);
+                let near_known_optimum = || {
+                    searches.near_known_optimum(*level, known, &shared.tuning.known_optima)[0]
+                        .map(Ending::Abandoned)
+                };
                 if let Some(ending) = ending.or_else(near_known_optimum) {
                     break ending;
                 }
@@ -220,7 +220,7 @@ impl LaneQueue {
         let LaneQueue { level, workspace, data, sums, searches, optimum, known, .. } = self;
         data.prepare(model, most_observations, has_sigma);
         searches.prepare(p);
-        known.forget(p);
+        known.forget(p, shared.tuning.known_optima.max_kept);
         let mut lanes: [Option<(usize, Task<'a>)>; LANES] = [None; LANES];
         let mut loaded: [Option<(*const Problem, *const f64)>; LANES] = [None; LANES];
         let mut changed = true;
@@ -257,7 +257,11 @@ impl LaneQueue {
                 sums,
             );
             let mut endings = searches.accept_or_reject(*level, sums, active, shared);
-            for (ending, optimum) in endings.iter_mut().zip(searches.near_known_optimum(*level, known)) {
+            for (ending, optimum) in endings.iter_mut().zip(searches.near_known_optimum(
+                *level,
+                known,
+                &shared.tuning.known_optima,
+            )) {
                 *ending = ending.or(optimum.map(Ending::Abandoned));
             }
             for lane in 0..LANES {
@@ -309,8 +313,9 @@ impl LaneQueue {
 }
 
 /// Returns whether `n` searches on so many observations run one after the other.
-pub fn fills(observations: usize, n: usize) -> bool {
-    observations > LONG || (n <= LANES && observations >= MIN_FILLING)
+pub fn fills(observations: usize, n: usize, tuning: &Tuning) -> bool {
+    let in_turn = n <= LANES && observations >= tuning.multistart.min_filling;
+    observations > LONG || (in_turn && tuning.devices.searches_in_turn)
 }
 
 /// Begins the search of a task in a lane, with the optima for which it may be abandoned.
@@ -366,7 +371,7 @@ mod tests {
 
     use crate::optimize::Workspace;
 
-    use super::{Part, Task, TaskKind};
+    use super::{Part, Task, TaskKind, Tuning};
 
     /// On a fit with as many observations as the lanes take, and on one with more, searches end at the optimum of the
     /// reference solver.
@@ -381,11 +386,16 @@ mod tests {
             for loss in [Loss::L2, Loss::Huber { delta: 1e-3 }] {
                 let (models, problem) =
                     problem(&law, Residual::Log, loss, &[("y", y.clone()), ("x", x.clone())]);
-                let mut workspace = Workspace::default();
+                let (mut workspace, tuning) = (Workspace::default(), Tuning::default());
                 let mut starts = Points::default();
                 starts.clear(problem.p());
-                Starts::new(&models, &problem).draw(0..32, 12, &mut workspace.search.starts, &mut starts);
-                let settings = settings(&problem);
+                Starts::new(&models, &problem, &tuning).draw(
+                    0..32,
+                    12,
+                    &mut workspace.search.starts,
+                    &mut starts,
+                );
+                let settings = settings(&problem, &tuning);
                 let weight = &problem.observations.weight;
                 let rows = problem.weighted();
                 let part = Part::new(&rows, weight);
@@ -417,12 +427,17 @@ mod tests {
             let x: Vec<f64> = (1..=n).map(f64_of).collect();
             let y: Vec<f64> = x.iter().map(|x| 1.5 + 4.0 * x.powf(-0.4)).collect();
             let (models, problem) = problem(&law, Residual::Log, Loss::L2, &[("y", y), ("x", x)]);
-            let mut workspace = Workspace::default();
+            let (mut workspace, tuning) = (Workspace::default(), Tuning::default());
             let mut starts = Points::default();
             starts.clear(problem.p());
-            Starts::new(&models, &problem).draw(0..64, 32, &mut workspace.search.starts, &mut starts);
+            Starts::new(&models, &problem, &tuning).draw(
+                0..64,
+                32,
+                &mut workspace.search.starts,
+                &mut starts,
+            );
             (16..32).for_each(|i| starts.point_mut(i)[0] = f64::NAN);
-            let settings = settings(&problem);
+            let settings = settings(&problem, &tuning);
             let (rows, weight) = problem.taking_part();
             let part = Part::new(&rows, &weight);
             let task = |i: usize| Task::new(&problem, &settings, part, starts.point(i));
@@ -460,7 +475,8 @@ mod tests {
         let count = 400;
         let weights: Vec<Vec<f64>> =
             (0..count).map(|_| (0..n).map(|_| uniform.between(0.0, 2.5).floor()).collect()).collect();
-        let settings = settings(&problem);
+        let tuning = Tuning::default();
+        let settings = settings(&problem, &tuning);
         let task = |k: usize| {
             let part = Part::new(&rows, &weights[k]);
             Task::new(&problem, &settings, part, &start)

@@ -22,14 +22,7 @@ use crate::problem::Loss;
 
 use super::state::{Searches, SharedSettings};
 use crate::lanes::{is_true, load};
-
-/// The number of times that the first step, which is the longest, is corrected; each correction is evaluated at the
-/// step as corrected before.
-const CORRECTIONS: usize = 2;
-
-/// The largest correction, as a fraction of the step in squared length; beyond it, terms of higher order matter as
-/// much.
-const MAX_CORRECTION: f64 = 0.25;
+use crate::optimize::tuning::GeodesicTuning;
 
 /// The first step of a search, computed before the search.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +71,7 @@ impl Searches {
         }
         let p = self.theta.len();
         self.uncorrected.copy_from_slice(&self.trial);
-        for _ in 0..CORRECTIONS {
+        for _ in 0..shared.tuning.normal_coordinates.corrections {
             for i in 0..p {
                 let step = load::<L>(token, &self.trial[i]) - load(token, &self.theta[i]);
                 step.store(&mut self.step[i].0);
@@ -126,13 +119,15 @@ impl Searches {
         shared: SharedSettings,
     ) {
         let exact = is_true::<L>(token, &self.has_second_derivatives);
-        if shared.connection.is_empty() && shared.loss.is_quadratic() && shared.accelerated {
-            self.geodesic_acceleration::<L>(token, good);
+        let tuning = shared.tuning;
+        let accelerated = shared.accelerated && tuning.devices.geodesic_acceleration;
+        if shared.connection.is_empty() && shared.loss.is_quadratic() && accelerated {
+            self.geodesic_acceleration::<L>(token, good, tuning);
         } else if !shared.connection.is_empty() && L::any(exact) {
             self.set_quadratic_form::<L>(token, shared.connection);
             // The correction assumes the exact Hessian and no coordinate stopped at a face.
             let free = self.free.iter().fold(exact, |all, free| all & is_true::<L>(token, free));
-            self.keep_small_corrections::<L>(token, free);
+            self.keep_small_corrections::<L>(token, free, &tuning.geodesic_acceleration);
         } else {
             let zero = L::splat(token, 0.0);
             self.correction.iter_mut().for_each(|correction| zero.store(&mut correction.0));
@@ -141,7 +136,12 @@ impl Searches {
 
     /// Sets to zero the corrections that are not small beside their step, and those of lanes outside `lanes`.
     #[inline(always)]
-    pub(in crate::optimize) fn keep_small_corrections<L: Lanes>(&mut self, token: L::Token, lanes: L::Mask) {
+    pub(in crate::optimize) fn keep_small_corrections<L: Lanes>(
+        &mut self,
+        token: L::Token,
+        lanes: L::Mask,
+        tuning: &GeodesicTuning,
+    ) {
         let zero = L::splat(token, 0.0);
         let (mut size, mut step) = (zero, zero);
         for i in 0..self.theta.len() {
@@ -150,7 +150,7 @@ impl Searches {
             size = (correction * metric).mul_add(correction, size);
             step = (d * metric).mul_add(d, step);
         }
-        let small = lanes & size.lt(step * zero.fill(MAX_CORRECTION));
+        let small = lanes & size.lt(step * zero.fill(tuning.max_correction));
         for correction in &mut self.correction {
             L::select(small, load(token, correction), zero).store(&mut correction.0);
         }

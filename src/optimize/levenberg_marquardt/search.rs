@@ -10,47 +10,36 @@ use crate::problem::{Loss, MIN_IRLS_FRACTION, Problem, Sums};
 
 use super::damped_step::RightHandSide;
 use super::state::{Ending, SearchSettings, Searches, SharedSettings};
-use super::watchdog::DAMPING_AFTER_RELAXED;
 use crate::linalg::solve_lanes;
+use crate::optimize::tuning::{DampingTuning, LimitTuning, ProjectionTuning, Tuning};
 
 /// Returns the settings of a search on a problem.
 #[must_use]
-pub fn settings(problem: &Problem) -> SearchSettings<'_> {
+pub fn settings<'a>(problem: &'a Problem, tuning: &'a Tuning) -> SearchSettings<'a> {
     let model = &problem.model;
     SearchSettings {
         bounds: &model.bounds,
         metric: &problem.metric,
         floor: problem.floor,
-        damping: 1e-4,
+        damping: tuning.damping.first,
         irls_fraction: 1.0,
         accelerated: true,
         second_derivatives: false,
         loss: problem.loss,
         total_weight: problem.total_weight,
-        linear: if problem.loss.is_quadratic() { &model.linear } else { &[] },
+        linear: if problem.loss.is_quadratic() && tuning.devices.variable_projection {
+            &model.linear
+        } else {
+            &[]
+        },
         project_start: false,
-        max_iterations: MAX_ITERATIONS,
+        max_iterations: tuning.limits.evaluations,
+        tuning,
     }
 }
 
 /// The predicted decrease, as a fraction of the objective, below which a search ends.
 pub const NEGLIGIBLE: f64 = 1e-14;
-
-/// The number of evaluations after which a search gives up, unless its settings say otherwise.
-pub const MAX_ITERATIONS: u32 = 300;
-
-/// The number of evaluations between two checks of progress. A search that other searches make up for ends where the
-/// objective has fallen by less than `SLOW_DECREASE` in that time: its path leads to infinity or is too long.
-const SLOW_INTERVAL: u32 = 16;
-
-/// The number of evaluations before the first check of progress.
-const SLOW_AFTER: u32 = 48;
-
-/// The smallest relative decrease of the objective between two checks.
-const SLOW_DECREASE: f64 = 1e-4;
-
-/// The gain ratio above which a step is accepted.
-const MIN_GAIN: f64 = 1e-4;
 
 /// The largest Newton step at a minimum, as a fraction of a linear coordinate, or absolute for a logarithmic one.
 ///
@@ -58,48 +47,6 @@ const MIN_GAIN: f64 = 1e-4;
 /// only flattens, as `exp(-t)` or a power of `t` does, the Newton step stays of the order of one, or of `1/16` where
 /// `t` is an exponential itself.
 pub const SETTLED: f64 = 1e-2;
-
-/// The factor of the IRLS fraction after a step whose gain ratio exceeds `IRLS_MIN_GAIN`. From far starts with
-/// `huber:1e-3` searches take 21 evaluations, where the least fraction throughout takes 70.
-const IRLS_DECREASE: f64 = 0.6;
-
-/// The factor of the IRLS fraction after such a step whose predicted decrease is below `IRLS_NEAR` of the objective.
-/// Replicates then take 6.3 evaluations instead of 8.3.
-const IRLS_DECREASE_NEAR: f64 = 0.12;
-
-/// The relative predicted decrease below which a search counts as near the optimum for the IRLS fraction.
-const IRLS_NEAR: f64 = 0.01;
-
-/// The gain ratio from which the IRLS fraction falls.
-const IRLS_MIN_GAIN: f64 = 0.6;
-
-/// The range of the fraction of a refused step at which the tangents at its two ends are taken to meet.
-const STEP_FRACTION: std::ops::RangeInclusive<f64> = 0.02..=0.7;
-
-/// The factor of the damping increase that would have shortened the refused step to that fraction.
-const TANGENT_SAFETY: f64 = 2.0;
-
-/// The factor of the IRLS fraction after a refused step that ended uphill: the IRLS curvature accounts for kinks
-/// further away.
-const IRLS_INCREASE: f64 = 5.0;
-
-/// The predicted decrease, relative to the objective, below which the law's second derivatives are used.
-const NEAR: f64 = 0.03;
-
-/// The gain ratio of the last step from which the law's second derivatives are used.
-const HIGH_GAIN: f64 = 0.75;
-
-/// The largest decrease left after the last step, as a fraction of what is negligible, at which that step is taken
-/// without an evaluation.
-const LAST_STEP: f64 = 0.01;
-
-/// The largest decrease that third derivatives leave after an uncorrected last step, as a multiple of what is
-/// negligible, in normal coordinates; a corrected step leaves far less. With either condition alone, some in a thousand
-/// replicates of 30 observations end above ten times the limit of the certificate.
-const LAST_STEP_THIRD: f64 = 10.0;
-
-/// The number of times that the damping may grow within one proposal before a search counts as stalled.
-const MAX_ATTEMPTS: u32 = 60;
 
 impl Searches {
     /// Resizes the buffers to `p` coordinates.
@@ -158,7 +105,7 @@ impl Searches {
         self.watchdog.begin(lane);
         self.iterations[lane] = 0;
         self.max_iterations[lane] = settings.max_iterations;
-        self.stops_early[lane] = settings.accelerated;
+        self.stops_early[lane] = settings.accelerated && settings.tuning.devices.slow_progress;
         self.checked_objective[lane] = f64::INFINITY;
     }
 
@@ -194,6 +141,7 @@ impl Searches {
         shared: SharedSettings,
     ) -> [Option<Ending>; LANES] {
         let p = self.theta.len();
+        let tuning = shared.tuning;
         let one = L::splat(token, 1.0);
         let zero = L::splat(token, 0.0);
         let active = load::<L>(token, &Pack(active.map(|a| f64::from(u8::from(a))))).eq(one);
@@ -216,7 +164,7 @@ impl Searches {
                 candidates = candidates & started;
             }
             if L::any(candidates) {
-                moved = self.project::<L>(token, found, candidates, shared.linear);
+                moved = self.project::<L>(token, found, candidates, shared);
             }
         }
         truth(moved, one).store(&mut self.projected.0);
@@ -228,16 +176,20 @@ impl Searches {
         let gain = (before - objective) / load::<L>(token, &self.predicted);
         let relaxed = is_true::<L>(token, &self.watchdog.relaxed);
         let below = objective.lt(self.reference_objective::<L>(token));
-        let accepted = judged & finite & below & gain.gt(one.fill(MIN_GAIN));
+        let accepted = judged & finite & below & gain.gt(one.fill(tuning.damping.min_gain));
         let refused = judged & !accepted;
         // An evaluation after an uphill step is judged against the point of return.
         self.return_to_last_accepted::<L>(token, judged & relaxed);
-        let goes_uphill = if shared.loss.is_quadratic() && shared.accelerated {
-            self.record_step::<L>(token, found, accepted);
-            self.relax::<L>(token, objective, refused & finite & !relaxed)
-        } else {
-            !(zero.eq(zero))
-        };
+        let mut goes_uphill = !(zero.eq(zero));
+        if shared.loss.is_quadratic() && shared.accelerated {
+            if tuning.devices.watchdog || tuning.devices.geodesic_acceleration {
+                self.record_step::<L>(token, found, accepted);
+            }
+            if tuning.devices.watchdog {
+                goes_uphill =
+                    self.relax::<L>(token, objective, refused & finite & !relaxed, &tuning.watchdog);
+            }
+        }
         truth(goes_uphill | (relaxed & !judged), one).store(&mut self.watchdog.relaxed.0);
         let rejected = refused & !goes_uphill;
         let taken = accepted | goes_uphill | (first & finite);
@@ -265,12 +217,14 @@ impl Searches {
         let centred = (gain + gain) - one;
         let shrink = one - centred * centred * centred;
         // Near the optimum the quadratic model is accurate and damping only slows the last steps.
-        let least = L::select(gain.gt(one.fill(0.9)), one.fill(0.05), one.fill(1.0 / 3.0));
-        let factor = L::select(relaxed, one.fill(DAMPING_AFTER_RELAXED), shrink.max(least).min(two));
+        let DampingTuning { min_factor, accurate_gain, min_factor_accurate, .. } = tuning.damping;
+        let least =
+            L::select(gain.gt(one.fill(accurate_gain)), one.fill(min_factor_accurate), one.fill(min_factor));
+        let factor = L::select(relaxed, one.fill(tuning.watchdog.damping_factor), shrink.max(least).min(two));
         let mut grown = damping * growth;
         let mut uphill = !(zero.eq(zero));
-        if !shared.loss.is_quadratic() && L::any(rejected) {
-            let by_tangents = self.damping_by_tangents::<L>(token, found);
+        if !shared.loss.is_quadratic() && tuning.devices.damping_by_tangents && L::any(rejected) {
+            let by_tangents = self.damping_by_tangents::<L>(token, found, &tuning.damping);
             uphill = rejected & finite & by_tangents.gt(grown) & by_tangents.le(zero.fill(f64::MAX));
             grown = L::select(uphill, by_tangents, grown);
         }
@@ -279,20 +233,22 @@ impl Searches {
         let growth = L::select(rejected, growth + growth, growth);
         L::select(accepted | first | uphill, two, growth).store(&mut self.growth.0);
         L::select(accepted, load(token, &self.predicted), zero).store(&mut self.last_predicted.0);
-        truth(accepted & gain.gt(zero.fill(HIGH_GAIN)), one).store(&mut self.gain_was_high.0);
+        truth(accepted & gain.gt(zero.fill(tuning.second_derivatives.min_gain)), one)
+            .store(&mut self.gain_was_high.0);
         let second_derivatives = load::<L>(token, &self.mix.second_derivatives);
         L::select(refused, zero, second_derivatives).store(&mut self.mix.second_derivatives.0);
-        if !shared.loss.is_quadratic() {
+        if !shared.loss.is_quadratic() && tuning.devices.irls_schedule {
+            let irls = &tuning.irls;
             // The IRLS curvature is an upper bound. Where the decrease was predicted well with it, a smaller fraction
             // suffices.
             let irls_fraction = load::<L>(token, &self.mix.irls_fraction);
             let predicted = load::<L>(token, &self.predicted);
-            let close = predicted.lt(before * irls_fraction.fill(IRLS_NEAR));
+            let close = predicted.lt(before * irls_fraction.fill(irls.near));
             let falls =
-                L::select(close, irls_fraction.fill(IRLS_DECREASE_NEAR), irls_fraction.fill(IRLS_DECREASE));
+                L::select(close, irls_fraction.fill(irls.decrease_near), irls_fraction.fill(irls.decrease));
             let less = (irls_fraction * falls).max(irls_fraction.fill(MIN_IRLS_FRACTION));
-            let falls = accepted & gain.gt(irls_fraction.fill(IRLS_MIN_GAIN));
-            let more = (irls_fraction * irls_fraction.fill(IRLS_INCREASE)).min(one);
+            let falls = accepted & gain.gt(irls_fraction.fill(irls.min_gain));
+            let more = (irls_fraction * irls_fraction.fill(irls.increase)).min(one);
             let irls_fraction = L::select(falls, less, L::select(uphill, more, irls_fraction));
             irls_fraction.store(&mut self.mix.irls_fraction.0);
         }
@@ -321,13 +277,14 @@ impl Searches {
             converged = (converged & !withdrawn) | again;
             stalled = (stalled & !withdrawn) | stuck;
         }
-        self.endings::<L>(token, converged, stalled, first & !finite)
+        self.endings::<L>(token, (converged, stalled, first & !finite), &tuning.limits)
     }
 
     /// Returns the damping after refused steps to `trial`, from the tangents at their two ends; negative where the
     /// objective does not increase along the step at its end.
     #[inline(always)]
-    fn damping_by_tangents<L: Lanes>(&self, token: L::Token, found: &Sums) -> L {
+    fn damping_by_tangents<L: Lanes>(&self, token: L::Token, found: &Sums, tuning: &DampingTuning) -> L {
+        let DampingTuning { tangent_range: [least, most], tangent_safety, .. } = *tuning;
         let one = L::splat(token, 1.0);
         let zero = one.fill(0.0);
         let (mut before, mut after, mut length) = (zero, zero, zero);
@@ -339,9 +296,9 @@ impl Searches {
         }
         let rise = load::<L>(token, &found.packs[0]) - load(token, &self.at.packs[0]);
         let left = (rise - after) / (before - after);
-        let left = left.max(one.fill(*STEP_FRACTION.start())).min(one.fill(*STEP_FRACTION.end()));
+        let left = left.max(one.fill(least)).min(one.fill(most));
         // Along the step the damped curvature is `−before`; a step `left` times as long needs `−before/left`.
-        let more = (one / left - one) * (-before) * one.fill(TANGENT_SAFETY) / length;
+        let more = (one / left - one) * (-before) * one.fill(tangent_safety) / length;
         L::select(after.gt(zero), load::<L>(token, &self.damping) + more, -one)
     }
 
@@ -373,16 +330,17 @@ impl Searches {
     fn endings<L: Lanes>(
         &mut self,
         token: L::Token,
-        converged: L::Mask,
-        stalled: L::Mask,
-        not_finite: L::Mask,
+        (converged, stalled, not_finite): (L::Mask, L::Mask, L::Mask),
+        limits: &LimitTuning,
     ) -> [Option<Ending>; LANES] {
         let zero = L::splat(token, 0.0);
         let codes = L::select(stalled, zero.fill(2.0), L::select(converged, zero.fill(1.0), zero));
         let mut ends = Pack::ZERO;
         L::select(not_finite, zero.fill(3.0), codes).store(&mut ends.0);
         std::array::from_fn(|lane| match ends.0[lane] as u8 {
-            0 if self.iterations[lane] >= self.max_iterations[lane] || self.progress_is_slow(lane) => {
+            0 if self.iterations[lane] >= self.max_iterations[lane]
+                || self.progress_is_slow(lane, limits) =>
+            {
                 Some(Ending::Limit)
             }
             0 => None,
@@ -394,14 +352,14 @@ impl Searches {
     }
 
     /// Returns whether the objective in a lane has hardly fallen since the last check of progress.
-    fn progress_is_slow(&mut self, lane: usize) -> bool {
+    fn progress_is_slow(&mut self, lane: usize, limits: &LimitTuning) -> bool {
         let done = self.iterations[lane];
-        if !self.stops_early[lane] || done < SLOW_AFTER || !done.is_multiple_of(SLOW_INTERVAL) {
+        if !self.stops_early[lane] || done < limits.slow_after || !done.is_multiple_of(limits.slow_interval) {
             return false;
         }
         let objective = self.at.packs[0].0[lane];
         let before = std::mem::replace(&mut self.checked_objective[lane], objective);
-        before - objective < SLOW_DECREASE * objective
+        before - objective < limits.slow_decrease * objective
     }
 
     /// Returns the lanes in which `steps` move no coordinate by more than [`SETTLED`].
@@ -430,8 +388,10 @@ impl Searches {
         token: L::Token,
         found: &Sums,
         candidates: L::Mask,
-        linear: &[(usize, Scale)],
+        shared: SharedSettings,
     ) -> L::Mask {
+        let SharedSettings { linear, tuning, .. } = shared;
+        let ProjectionTuning { min_decrease, max_fall } = tuning.variable_projection;
         let p = self.theta.len();
         let m = linear.len();
         for (a, &(i, _)) in linear.iter().enumerate() {
@@ -448,7 +408,7 @@ impl Searches {
             decrease = half.mul_add(load(token, &self.rhs[a]), decrease);
         }
         let predicted = load::<L>(token, &self.predicted);
-        let moves = candidates & positive & decrease.gt(predicted * predicted.fill(0.1));
+        let moves = candidates & positive & decrease.gt(predicted * predicted.fill(min_decrease));
         if !L::any(moves) {
             return moves;
         }
@@ -457,7 +417,7 @@ impl Searches {
             let step = match scale {
                 Scale::Linear => step,
                 // The step is relative to the amplitude; one that would change the sign of the amplitude is cut.
-                Scale::Log => lanes::ln(step.max(step.fill(-0.9)) + step.fill(1.0)),
+                Scale::Log => lanes::ln(step.max(step.fill(-max_fall)) + step.fill(1.0)),
             };
             let trial = load::<L>(token, &self.trial[i]);
             let low = load::<L>(token, &self.low[i]);
@@ -478,14 +438,14 @@ impl Searches {
     ) -> (L::Mask, L::Mask) {
         let p = self.theta.len();
         let zero = L::splat(token, 0.0);
-        let SharedSettings { third, connection, .. } = shared;
+        let SharedSettings { third, connection, tuning, .. } = shared;
         self.set_hessian::<L>(token, connection);
         let mut pending = running;
         let mut converged = !(zero.eq(zero));
         let mut stalled = converged;
         let objective = load::<L>(token, &self.at.packs[0]);
         let negligible = (objective * zero.fill(NEGLIGIBLE)).max(load(token, &self.floor));
-        for attempt in 0..MAX_ATTEMPTS {
+        for attempt in 0..tuning.limits.attempts {
             self.set_free::<L>(token);
             for step in &mut self.step {
                 zero.store(&mut step.0);
@@ -531,19 +491,19 @@ impl Searches {
                     L::select(good, target, load(token, &self.trial[i])).store(&mut self.trial[i].0);
                 }
                 L::select(good, predicted, load(token, &self.predicted)).store(&mut self.predicted.0);
-                if shared.accelerated {
+                if shared.accelerated && tuning.devices.second_derivatives {
                     // Near the optimum second derivatives make convergence quadratic; far from it they can be
                     // indefinite.
                     let near = good
                         & is_true::<L>(token, &self.gain_was_high)
-                        & predicted.lt(objective * zero.fill(NEAR));
+                        & predicted.lt(objective * zero.fill(tuning.second_derivatives.near));
                     let second_derivatives = load::<L>(token, &self.mix.second_derivatives);
                     L::select(near, zero.fill(1.0), second_derivatives)
                         .store(&mut self.mix.second_derivatives.0);
                 }
                 // The step is taken without an evaluation where the predicted decrease of its successor, extrapolated
                 // from the last two, is negligible, and damping has not shortened it.
-                let tolerance = negligible * zero.fill(LAST_STEP);
+                let tolerance = negligible * zero.fill(tuning.last_step.remainder);
                 let next = predicted * predicted;
                 let mut last = next.lt(load::<L>(token, &self.last_predicted) * tolerance);
                 // In normal coordinates and with second derivatives, predicted decreases fall quadratically.
@@ -554,9 +514,10 @@ impl Searches {
                     last = last | (little & is_true::<L>(token, &self.had_second_derivatives));
                 } else if !third.is_empty() && L::any(little) {
                     let left = self.third_order_decrease::<L>(token, third);
-                    last = last | (little & left.lt(negligible * zero.fill(LAST_STEP_THIRD)));
+                    last = last
+                        | (little & left.lt(negligible * zero.fill(tuning.last_step.third_order_remainder)));
                 }
-                last = last & good;
+                last = if tuning.devices.last_step { last & good } else { !(zero.eq(zero)) };
                 if L::any(last) {
                     last = last & self.is_settled::<L>(token, shared.coordinates, &self.step);
                     last = last & self.solve::<L>(token, zero, RightHandSide::Gradient);
@@ -572,7 +533,7 @@ impl Searches {
             if !L::any(pending) {
                 break;
             }
-            let more = (damping * zero.fill(4.0)).max(zero.fill(1e-8));
+            let more = (damping * zero.fill(tuning.damping.indefinite_factor)).max(zero.fill(1e-8));
             L::select(pending, more, damping).store(&mut self.damping.0);
         }
         (converged, stalled | pending)

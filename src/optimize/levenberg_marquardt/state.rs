@@ -3,6 +3,7 @@
 use crate::compile::{Coordinate, Scale};
 use crate::lanes::{LANES, Pack};
 use crate::linalg::triangle;
+use crate::optimize::tuning::Tuning;
 use crate::problem::{CurvatureMix, Loss, Sums};
 
 /// The settings of a search: constants of its problem and how it begins.
@@ -32,6 +33,8 @@ pub struct SearchSettings<'a> {
     pub project_start: bool,
     /// The number of evaluations after which the search gives up.
     pub max_iterations: u32,
+    /// The constants and devices of the search.
+    pub tuning: &'a Tuning,
 }
 
 /// The reason why a search ended.
@@ -125,6 +128,7 @@ pub struct SharedSettings<'a> {
     /// The third derivatives of the objective, as in [`Expansion`](crate::optimize::Expansion); empty where they are
     /// not known.
     pub third: &'a [f64],
+    pub tuning: &'a Tuning,
 }
 
 /// The memory of the watchdog and of geodesic acceleration.

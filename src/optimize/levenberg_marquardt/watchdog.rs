@@ -19,16 +19,7 @@ use crate::problem::Sums;
 
 use super::state::{Searches, Watchdog};
 use crate::lanes::{is_true, load, replace, truth};
-
-/// The factor of the damping after an uphill step that paid: the next such step may be longer.
-pub const DAMPING_AFTER_RELAXED: f64 = 0.8;
-
-/// The largest ratio of objectives at which a refused step is followed: after a larger increase the step is more likely
-/// to have left the region of attraction.
-const MAX_INCREASE: f64 = 5.0;
-
-/// The smallest squared cosine (in the metric) between two steps that count as aligned.
-const MIN_COSINE_SQUARED: f64 = 0.85;
+use crate::optimize::tuning::WatchdogTuning;
 
 impl Searches {
     /// Returns the objective that a step must fall below: that of the point of return after an uphill step, else that
@@ -81,6 +72,7 @@ impl Searches {
         token: L::Token,
         objective: L,
         refused: L::Mask,
+        tuning: &WatchdogTuning,
     ) -> L::Mask {
         if !L::any(refused) {
             return refused;
@@ -89,8 +81,8 @@ impl Searches {
             let step = load::<L>(token, &self.trial[i]) - load(token, &self.theta[i]);
             step.store(&mut self.step[i].0);
         }
-        let (_, aligned) = self.compare_with_last_step::<L>(token);
-        let highest = load::<L>(token, &self.at.packs[0]) * objective.fill(MAX_INCREASE);
+        let (_, aligned) = self.compare_with_last_step::<L>(token, tuning);
+        let highest = load::<L>(token, &self.at.packs[0]) * objective.fill(tuning.max_increase);
         // Returning takes one evaluation, or two where amplitudes are solved in between.
         let left = Pack(std::array::from_fn(|lane| {
             f64::from(u8::from(self.iterations[lane] + 2 <= self.max_iterations[lane]))
@@ -130,7 +122,11 @@ impl Searches {
     /// Returns the length of `step` relative to the last accepted step (along it, in the metric), and whether the two
     /// are aligned.
     #[inline(always)]
-    pub(super) fn compare_with_last_step<L: Lanes>(&self, token: L::Token) -> (L, L::Mask) {
+    pub(super) fn compare_with_last_step<L: Lanes>(
+        &self,
+        token: L::Token,
+        tuning: &WatchdogTuning,
+    ) -> (L, L::Mask) {
         let zero = L::splat(token, 0.0);
         let (mut last2, mut product, mut step2) = (zero, zero, zero);
         for i in 0..self.theta.len() {
@@ -142,7 +138,7 @@ impl Searches {
             step2 = (step * metric).mul_add(step, step2);
         }
         let aligned =
-            product.gt(zero) & (product * product).gt(last2 * step2 * zero.fill(MIN_COSINE_SQUARED));
+            product.gt(zero) & (product * product).gt(last2 * step2 * zero.fill(tuning.min_cosine_squared));
         (product / last2, aligned)
     }
 }
@@ -151,7 +147,7 @@ impl Searches {
 mod tests {
     use crate::law::Residual;
     use crate::optimize::{
-        Ending, MinimiseWorkspace, Points, Starts, Task, TaskKind, Workspace, minimise, settings,
+        Ending, MinimiseWorkspace, Points, Starts, Task, TaskKind, Tuning, Workspace, minimise, settings,
     };
     use crate::problem::{Loss, Part};
     use crate::testing::{Uniform, catalogue_law, problem};
@@ -182,9 +178,15 @@ mod tests {
             let mut workspace = Workspace::default();
             let mut starts = Points::default();
             starts.clear(problem.p());
-            Starts::new(&models, &problem).draw(0..64, 32, &mut workspace.search.starts, &mut starts);
+            Starts::new(&models, &problem, &Tuning::default()).draw(
+                0..64,
+                32,
+                &mut workspace.search.starts,
+                &mut starts,
+            );
             let (rows, weight) = problem.taking_part();
-            let settings = settings(&problem);
+            let tuning = Tuning::default();
+            let settings = settings(&problem, &tuning);
             let task = |i: usize| Task::new(&problem, &settings, Part::new(&rows, &weight), starts.point(i));
             workspace.lanes().run(TaskKind::of(&problem, &settings), starts.len(), task, |end| {
                 evaluations += end.iterations;

@@ -16,6 +16,7 @@ use crate::optimize::levenberg_marquardt::known_optima::KnownOptima;
 use crate::optimize::levenberg_marquardt::lane_queue::{Ended, LaneQueue, Task, TaskKind, Tasks, fills};
 use crate::optimize::levenberg_marquardt::{Ending, SearchSettings};
 use crate::optimize::points::Points;
+use crate::optimize::tuning::Tuning;
 
 /// The searches of one fit that are to be made: from the starts for which `ends` has no point yet.
 #[derive(Debug)]
@@ -50,7 +51,8 @@ impl<'a> ActiveGroup<'a> {
         let first = group.ends.len();
         group.ends.resize(group.starts.len());
         let mut active = ActiveGroup { group, first, next: first, stage: first, running: 0, in_turn: false };
-        active.in_turn = active.is_lone() || fills(active.group.problem.n(), active.searches());
+        active.in_turn =
+            active.is_lone() || fills(active.group.problem.n(), active.searches(), active.tuning());
         active.begin_stage();
         active
     }
@@ -59,6 +61,7 @@ impl<'a> ActiveGroup<'a> {
         let done = self.next - self.first;
         let n = self.group.starts.len();
         let searches = match done {
+            _ if !self.tuning().devices.known_optima => n,
             _ if self.in_turn => 1,
             0 if self.group.optima.none_known() => 1,
             1 => LANES - 1,
@@ -70,6 +73,10 @@ impl<'a> ActiveGroup<'a> {
     /// Returns the number of searches that may begin.
     fn ready(&self) -> usize {
         self.stage - self.next
+    }
+
+    fn tuning(&self) -> &'a Tuning {
+        self.group.settings.tuning
     }
 
     fn searches(&self) -> usize {
@@ -99,7 +106,8 @@ impl<'a> ActiveGroup<'a> {
         }
         self.running -= 1;
         if self.running == 0 && self.ready() == 0 {
-            self.group.optima.publish(self.group.problem.floor);
+            let max_kept = self.tuning().known_optima.max_kept;
+            self.group.optima.publish(self.group.problem.floor, max_kept);
             self.begin_stage();
         }
     }
@@ -128,7 +136,7 @@ impl<'a> Tasks<'a> for GroupTasks<'a> {
 
     fn optima(&self, task: usize) -> Option<&KnownOptima> {
         let group = &self.groups[task >> GROUP_SHIFT];
-        (!group.is_lone()).then_some(&*group.group.optima)
+        (!group.is_lone() && group.tuning().devices.known_optima).then_some(&*group.group.optima)
     }
 
     fn done(&mut self, ended: Ended) {
@@ -148,6 +156,16 @@ pub fn search<'a>(groups: impl IntoIterator<Item = SearchGroup<'a>>, queue: &mut
             sharing.push(group);
         }
     }
+    let together = sharing.first().is_some_and(|group| group.tuning().devices.shared_lanes);
+    if together {
+        search_together(sharing, queue);
+    } else {
+        sharing.into_iter().for_each(|group| search_together(vec![group], queue));
+    }
+}
+
+/// Makes the searches of fits that share the lanes.
+fn search_together(sharing: Vec<ActiveGroup>, queue: &mut LaneQueue) {
     let Some(first) = sharing.first() else { return };
     let most_observations = sharing.iter().map(|c| c.group.problem.n()).max().unwrap_or(0);
     let kind = TaskKind { most_observations, ..TaskKind::of(first.group.problem, first.group.settings) };

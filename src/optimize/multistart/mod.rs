@@ -17,7 +17,6 @@ mod outcome;
 
 use std::collections::BTreeSet;
 
-use crate::lanes::LANES;
 use crate::law::Law;
 use crate::problem::{Part, Problem};
 
@@ -30,7 +29,8 @@ use super::levenberg_marquardt::lane_queue::LaneQueue;
 use super::newton::{Finished, MinimiseWorkspace, Region, minimise, minimise_within};
 use super::points::Points;
 use super::starts::StartWorkspace;
-use super::starts::{Starts, most_starts};
+use super::starts::Starts;
+use super::tuning::{MultistartTuning, Tuning};
 use super::{FitOptions, SearchSettings, Solver, agreement_limit, settings};
 
 /// The buffers of searches.
@@ -53,48 +53,8 @@ enum Amplitudes {
     Solved,
 }
 
-/// Returns the number of searches of the first round, by the number of coordinates that are drawn. Each later round
-/// doubles the number of searches made.
-fn first_round(n_drawn: usize) -> usize {
-    match n_drawn {
-        0..=3 => LANES,
-        4 => 2 * LANES,
-        _ => 4 * LANES,
-    }
-}
-
-/// The factor of the number of searches for laws with corners (`min`, `max`, `abs`), whose pieces make many optima.
-const CORNER_FACTOR: usize = 8;
-
-/// The factor of the number of searches for laws in which terms of unlike powers cross.
-const CROSSING_FACTOR: usize = 2;
-
-/// The number of generated points per search, which are screened by their objective.
-const SCREENED_PER_START: usize = 2;
-
-/// The smallest number of points that are screened in a round.
-const MIN_SCREENED: usize = 4 * LANES;
-
-/// The smallest number of points that are screened in a round for laws with crossings: where terms cross, and how
-/// steeply, makes many optima.
-const MIN_SCREENED_CROSSINGS: usize = 32 * LANES;
-
 /// The number of iterations after which a search of the reference solver gives up.
 const REFERENCE_ITERATIONS: u32 = 400;
-
-/// The number of times that a lone search may run into its limit of evaluations and be continued, the first run
-/// included.
-const MAX_CONTINUATIONS: usize = 10;
-
-/// The largest relative difference of objectives at which two unfinished searches count as diverging along the same
-/// path.
-const SAME_DIVERGENCE: f64 = 1e-2;
-
-/// The largest number of searches that are finished by the reference solver.
-const MAX_FINISHED: usize = 3;
-
-/// The number of times that the best optimum must have been found.
-const TIMES_FOUND: usize = 3;
 
 /// The arguments of searches in which collinear terms exchange their roles.
 #[derive(Clone, Copy)]
@@ -103,7 +63,7 @@ pub struct Exchange<'a> {
     pub problem: &'a Problem,
     pub collinear: &'a Collinear,
     pub starts: &'a Starts<'a>,
-    pub solver: Solver,
+    pub options: &'a FitOptions,
 }
 
 /// The searches of one fit. Holds buffers that are reused from fit to fit.
@@ -142,8 +102,8 @@ impl Multistart {
     }
 
     /// Searches from the starts that have not been searched from.
-    pub fn search(&mut self, problem: &Problem, solver: Solver, workspace: &mut SearchWorkspace) {
-        search_all([(problem, self)], solver, Amplitudes::Drawn, workspace);
+    pub fn search(&mut self, problem: &Problem, options: &FitOptions, workspace: &mut SearchWorkspace) {
+        search_all([(problem, self)], options, Amplitudes::Drawn, workspace);
     }
 
     /// Drops results without a finite objective and sorts the others.
@@ -179,8 +139,13 @@ impl Multistart {
     }
 
     /// Returns the settings of the searches from the starts that have not been searched from.
-    fn settings<'a>(&self, problem: &'a Problem, amplitudes: Amplitudes) -> SearchSettings<'a> {
-        let mut settings = settings(problem);
+    fn settings<'a>(
+        &self,
+        problem: &'a Problem,
+        amplitudes: Amplitudes,
+        tuning: &'a Tuning,
+    ) -> SearchSettings<'a> {
+        let mut settings = settings(problem, tuning);
         settings.project_start = amplitudes == Amplitudes::Solved;
         if amplitudes == Amplitudes::Free {
             settings.linear = &[];
@@ -196,22 +161,22 @@ impl Multistart {
     /// A search that runs out of evaluations while its objective still falls is continued from where it is, now with
     /// the amplitudes solved at every step: such a search mostly follows a path on which an amplitude changes by orders
     /// of magnitude (NIST's MGH10).
-    pub fn search_alone(&mut self, problem: &Problem, solver: Solver, workspace: &mut SearchWorkspace) {
+    pub fn search_alone(&mut self, problem: &Problem, options: &FitOptions, workspace: &mut SearchWorkspace) {
         let start = self.starts.clone();
         for amplitudes in [Amplitudes::Free, Amplitudes::Solved] {
-            self.search_again(problem, solver, amplitudes, workspace);
-            for _ in 1..MAX_CONTINUATIONS {
+            self.search_again(problem, options, amplitudes, workspace);
+            for _ in 1..options.tuning.limits.continuations {
                 let Some(before) = self.outcomes.first().copied().filter(|o| o.ending == Ending::Limit)
                 else {
                     break;
                 };
                 self.starts.clone_from(&self.ends);
-                self.search_again(problem, solver, Amplitudes::Drawn, workspace);
+                self.search_again(problem, options, Amplitudes::Drawn, workspace);
                 self.outcomes.iter_mut().for_each(|o| o.iterations += before.iterations);
             }
             self.starts.clone_from(&start);
             self.outcomes.retain(|o| o.objective.is_finite());
-            if self.finish(problem) {
+            if self.finish(problem, &options.tuning.multistart) {
                 return;
             }
         }
@@ -221,26 +186,27 @@ impl Multistart {
     fn search_again(
         &mut self,
         problem: &Problem,
-        solver: Solver,
+        options: &FitOptions,
         amplitudes: Amplitudes,
         workspace: &mut SearchWorkspace,
     ) {
         self.ends.clear(problem.p());
         self.outcomes.clear();
-        search_all([(problem, self)], solver, amplitudes, workspace);
+        search_all([(problem, self)], options, amplitudes, workspace);
     }
 
     /// Finishes the best result with the reference solver, and keeps it in `best`. Where the finished point is not
     /// certified, also finishes unfinished searches that ended elsewhere, because a search that was cut short may lead
     /// below the best. Returns whether a point was certified.
-    pub fn finish(&mut self, problem: &Problem) -> bool {
+    pub fn finish(&mut self, problem: &Problem, tuning: &MultistartTuning) -> bool {
         let weight = &problem.observations.weight;
         let region = Region::of(problem).beyond_range();
         let mut last = f64::NEG_INFINITY;
         let mut tried = 0;
         for k in 0..self.outcomes.len() {
             let outcome = self.outcomes[k];
-            if tried > 0 && (!outcome.is_unfinished() || outcome.objective <= last * (1.0 + SAME_DIVERGENCE))
+            if tried > 0
+                && (!outcome.is_unfinished() || outcome.objective <= last * (1.0 + tuning.same_divergence))
             {
                 continue;
             }
@@ -257,7 +223,7 @@ impl Multistart {
                     return true;
                 }
             }
-            if tried == MAX_FINISHED {
+            if tried == tuning.max_finished {
                 break;
             }
         }
@@ -274,7 +240,7 @@ impl Multistart {
         if !self.search_exchanged(exchange, &theta, workspace) {
             return false;
         }
-        self.finish(exchange.problem);
+        self.finish(exchange.problem, &exchange.options.tuning.multistart);
         let lower = |(best, _): &(Finished, u32)| {
             before > agreement_limit(best.rows.objective, exchange.problem.floor)
         };
@@ -289,7 +255,7 @@ impl Multistart {
         theta: &[f64],
         workspace: &mut SearchWorkspace,
     ) -> bool {
-        let Exchange { law, problem, collinear, starts, solver } = *exchange;
+        let Exchange { law, problem, collinear, starts, options } = *exchange;
         let first = self.starts.len();
         for given in collinear.exchanges(law, problem, theta) {
             starts.complete(&given, &mut workspace.starts, &mut self.starts);
@@ -300,7 +266,7 @@ impl Multistart {
         // Between the two optima the objective is nearly flat and a search may stop early, so the finished points are
         // compared.
         let winner = self.outcomes.first().map(|o| o.start);
-        self.search(problem, solver, workspace);
+        self.search(problem, options, workspace);
         for outcome in self.outcomes.iter_mut().filter(|o| o.start >= first || Some(o.start) == winner) {
             let end = self.ends.point_mut(outcome.start);
             if let Some(found) =
@@ -316,7 +282,8 @@ impl Multistart {
     }
 
     /// Returns whether the stopping rule of [`rounds`] holds.
-    fn is_sufficient(&self, problem: &Problem, has_steps: bool) -> bool {
+    fn is_sufficient(&self, problem: &Problem, has_steps: bool, tuning: &Tuning) -> bool {
+        let MultistartTuning { times_found, expected_unseen, same_divergence, .. } = tuning.multistart;
         let Some(best) = self.outcomes.first() else { return false };
         // A search that ended at the same objective as others counts even if it did not converge: it may have stalled
         // within rounding of the optimum.
@@ -326,15 +293,15 @@ impl Multistart {
             o.objective <= limit
                 || (best.is_unfinished()
                     && o.is_unfinished()
-                    && o.objective <= best.objective * (1.0 + SAME_DIVERGENCE))
+                    && o.objective <= best.objective * (1.0 + same_divergence))
         };
         let found = self.outcomes.iter().filter(same).count();
-        if found < TIMES_FOUND {
+        if found < times_found {
             return false;
         }
         // Laws with crossings have an optimum per position of a step, so agreement between regions says nothing about
         // them.
-        if !has_steps && self.regions_agree(found) {
+        if !has_steps && tuning.devices.agreeing_regions && self.regions_agree(found, times_found) {
             return true;
         }
         let (mut n, mut optima) = (found, 1);
@@ -346,18 +313,17 @@ impl Multistart {
                 last = outcome.objective;
             }
         }
-        enough(n, optima)
+        enough(n, optima, expected_unseen)
     }
 
-    /// Returns whether the first `found` results come from at least [`TIMES_FOUND`] regions, and from half of all
-    /// regions.
-    fn regions_agree(&self, found: usize) -> bool {
+    /// Returns whether the first `found` results come from at least `least` regions, and from half of all regions.
+    fn regions_agree(&self, found: usize, least: usize) -> bool {
         let kinds = |outcomes: &[SearchOutcome]| {
             let of = |o: &SearchOutcome| self.regions.get(o.start).copied().flatten();
             outcomes.iter().filter_map(of).collect::<BTreeSet<usize>>().len()
         };
         let agreeing = kinds(&self.outcomes[..found]);
-        agreeing >= TIMES_FOUND && 2 * agreeing >= kinds(&self.outcomes)
+        agreeing >= least && 2 * agreeing >= kinds(&self.outcomes)
     }
 
     /// Returns the number of searches that ended at `objective`, to within [`agreement_limit`].
@@ -395,23 +361,27 @@ impl<'a> PendingFit<'a> {
     /// Adds the starts of the next round. Returns false where there are none left.
     fn draw(&mut self, options: &FitOptions, workspace: &mut SearchWorkspace) -> bool {
         let n_drawn = self.starts.n_drawn();
+        let Tuning { multistart: tuning, starts, crossings, devices, .. } = &options.tuning;
         let has_corners = self.problem.model.has_corners;
         let more = if has_corners {
-            CORNER_FACTOR
+            tuning.corner_factor
         } else if self.starts.have_crossings() {
-            CROSSING_FACTOR
+            tuning.crossing_factor
         } else {
             1
         };
-        let most = options.starts.unwrap_or_else(|| more * most_starts(n_drawn)).max(1);
+        let most = options.starts.unwrap_or_else(|| more * tuning.max_searches(n_drawn)).max(1);
         let done = self.multistart.starts.len();
         if done >= most {
             return false;
         }
-        let round = if options.starts.is_some() { most } else { (more * first_round(n_drawn)).max(done) };
+        let round =
+            if options.starts.is_some() { most } else { (more * tuning.first_round(n_drawn)).max(done) };
         let wanted = round.min(most - done);
-        let least = if self.starts.have_crossings() { MIN_SCREENED_CROSSINGS } else { MIN_SCREENED };
-        let points = self.drawn..self.drawn + least.max(SCREENED_PER_START * wanted);
+        let least = if self.starts.have_crossings() { crossings.min_screened } else { starts.min_screened };
+        let screened =
+            if devices.screening { least.max(starts.screened_per_search * wanted) } else { wanted };
+        let points = self.drawn..self.drawn + screened;
         self.drawn = points.end;
         self.starts.draw(points, wanted, &mut workspace.starts, &mut self.multistart.starts);
         self.multistart.regions.resize(done, None);
@@ -431,7 +401,7 @@ impl<'a> PendingFit<'a> {
     /// Returns false where there are none.
     fn add_sharper(&mut self, options: &FitOptions, workspace: &mut SearchWorkspace) -> bool {
         self.sharper_added = true;
-        if options.starts.is_some() {
+        if options.starts.is_some() || !options.tuning.devices.sharper_crossings {
             return false;
         }
         let Multistart { starts, ends, outcomes, .. } = &mut *self.multistart;
@@ -445,22 +415,22 @@ impl<'a> PendingFit<'a> {
     fn is_sufficient(&self, options: &FitOptions) -> bool {
         self.exhausted
             || (options.starts.is_none()
-                && self.multistart.is_sufficient(self.problem, self.starts.have_crossings()))
+                && self.multistart.is_sufficient(self.problem, self.starts.have_crossings(), &options.tuning))
     }
 }
 
 /// Makes searches in rounds until the best optimum of each fit of one law is probably the global one.
 ///
-/// After each round a fit has enough searches when its best optimum was found [`TIMES_FOUND`] times and one of two
+/// After each round a fit has enough searches when its best optimum was found `times_found` times and one of two
 /// conditions holds:
 ///
 /// * with `n` searches that ended in `w` different optima, the posterior expectation of the number of optima,
-///   `w(n−1)/(n−w−2)`, exceeds `w` by no more than a half (Boender & Rinnooy Kan 1987);
+///   `w(n−1)/(n−w−2)`, exceeds `w` by no more than `expected_unseen` (Boender & Rinnooy Kan 1987);
 /// * searches from several regions of the start distribution found it, at least half of all regions (only where the law
 ///   has no crossings).
 ///
 /// Searches that diverged or ran out of evaluations are not counted. The size of the first round and the largest number
-/// of searches ([`most_starts`]) grow with the number of coordinates that are drawn. A last round starts from
+/// of searches ([`MultistartTuning`]) grow with the number of coordinates that are drawn. A last round starts from
 /// transitions that are sharper than those of the best optimum (see [`crossing`](super::starts::crossing)). Where the
 /// user gives a number of starts, that number is made and no rule applies.
 pub fn rounds(mut pending: Vec<PendingFit>, options: &FitOptions, workspace: &mut SearchWorkspace) {
@@ -471,7 +441,7 @@ pub fn rounds(mut pending: Vec<PendingFit>, options: &FitOptions, workspace: &mu
         }
         search_all(
             pending.iter_mut().map(|m| (m.problem, &mut *m.multistart)),
-            options.solver,
+            options,
             Amplitudes::Drawn,
             workspace,
         );
@@ -481,16 +451,18 @@ pub fn rounds(mut pending: Vec<PendingFit>, options: &FitOptions, workspace: &mu
 /// Searches from the starts of several fits of one law that have not been searched from.
 fn search_all<'a>(
     fits: impl IntoIterator<Item = (&'a Problem, &'a mut Multistart)>,
-    solver: Solver,
+    options: &FitOptions,
     amplitudes: Amplitudes,
     workspace: &mut SearchWorkspace,
 ) {
     let mut fits: Vec<_> = fits.into_iter().collect();
-    if solver == Solver::Reference {
+    if options.solver == Solver::Reference {
         fits.iter_mut().for_each(|(problem, multistart)| multistart.search_by_reference(problem));
     } else {
-        let settings: Vec<SearchSettings> =
-            fits.iter().map(|(problem, multistart)| multistart.settings(problem, amplitudes)).collect();
+        let of = |(problem, multistart): &(&'a Problem, &mut Multistart)| {
+            multistart.settings(problem, amplitudes, &options.tuning)
+        };
+        let settings: Vec<SearchSettings> = fits.iter().map(of).collect();
         let groups = fits.iter_mut().zip(&settings).map(|((problem, multistart), settings)| {
             let Multistart { starts, ends, outcomes, rows, weight, optima, .. } = &mut **multistart;
             SearchGroup { problem, settings, part: Part::new(rows, weight), starts, ends, outcomes, optima }
@@ -500,13 +472,13 @@ fn search_all<'a>(
     fits.iter_mut().for_each(|(_, multistart)| multistart.rank());
 }
 
-/// Returns whether `n` searches that ended in `w` different optima make an unseen optimum unlikely.
-fn enough(n: usize, w: usize) -> bool {
+/// Returns whether, after `n` searches that ended in `w` different optima, no more than `unseen` others are expected.
+fn enough(n: usize, w: usize, unseen: f64) -> bool {
     if n <= w + 2 {
         return false;
     }
     let (n, w) = (n as f64, w as f64);
-    w * (n - 1.0) / (n - w - 2.0) <= w + 0.5
+    w * (n - 1.0) / (n - w - 2.0) <= w + unseen
 }
 
 #[cfg(test)]
@@ -534,7 +506,7 @@ mod tests {
                 // Below this the posterior has no mean.
                 let unseen = if n > w + 2 { expected(n, w) - w as f64 } else { f64::INFINITY };
                 if (unseen - 0.5).abs() > 1e-3 {
-                    assert_eq!(enough(n, w), unseen < 0.5, "{n} searches, {w} optima: {unseen}");
+                    assert_eq!(enough(n, w, 0.5), unseen < 0.5, "{n} searches, {w} optima: {unseen}");
                 }
             }
         }

@@ -10,6 +10,7 @@
 use crate::compile::{Model, Scale};
 use crate::formula::{BinaryOp, Expr, ExprKind};
 use crate::law::Law;
+use crate::optimize::tuning::CrossingTuning;
 use crate::problem::is_number;
 
 /// A coordinate of the size of a power of data whose exponent is drawn: `a` in `exp(-a*x^d)`, or `b` in `b + x^d`.
@@ -24,22 +25,6 @@ pub struct Crossing {
     /// The exponent's sign: the terms cross where the size equals the data to the power of `sign` times the exponent.
     sign: f64,
 }
-
-/// The range of the exponents of a step.
-const STEP_EXPONENTS: (f64, f64) = (2.0, 100.0);
-
-/// The number of classes into which the places of steps are divided.
-const PLACES: usize = 8;
-
-/// The product of the exponent and the gap between the observations around the place from which a transition is sharp.
-const SHARP: f64 = 0.1;
-
-/// The exponents of sharper transitions at the same place, as multiples of the exponent.
-const SHARPER: [f64; 2] = [2.0, 4.0];
-
-/// The products of exponent and gap for steps in this gap and its neighbours: a step that both observations resolve,
-/// and one that neither resolves.
-const WITHIN_GAP: [f64; 2] = [2.0, 8.0];
 
 impl Crossing {
     /// Returns the crossings of a law, found in its expression.
@@ -61,23 +46,25 @@ impl Crossing {
 
     /// Returns a step with its exponent, place and class, from two numbers between 0 and 1. None where the data has no
     /// gap.
-    pub fn draw_step(gaps: &Gaps, (u, v): (f64, f64)) -> Option<Step> {
+    pub fn draw_step(gaps: &Gaps, (u, v): (f64, f64), tuning: &CrossingTuning) -> Option<Step> {
+        let [least, most] = tuning.step_exponents;
         let n = gaps.count();
         let gap = ((u * n as f64) as usize).min(n.checked_sub(1)?);
-        let exponent = STEP_EXPONENTS.0 * (STEP_EXPONENTS.1 / STEP_EXPONENTS.0).powf(v);
-        Some(Step { exponent, place: gaps.middle(gap), class: gap * PLACES / n })
+        let exponent = least * (most / least).powf(v);
+        Some(Step { exponent, place: gaps.middle(gap), class: gap * tuning.places / n })
     }
 
     /// Returns exponents and places of sharper transitions near that of a size and an exponent (natural units); none
     /// where that transition is smooth.
-    pub fn sharper(&self, gaps: &Gaps, size: f64, exponent: f64) -> Vec<(f64, f64)> {
+    pub fn sharper(&self, gaps: &Gaps, size: f64, exponent: f64, tuning: &CrossingTuning) -> Vec<(f64, f64)> {
         let place = self.place(size, exponent);
-        let Some(gap) = gaps.around(place).filter(|&gap| exponent * gaps.width(gap) > SHARP) else {
+        let Some(gap) = gaps.around(place).filter(|&gap| exponent * gaps.width(gap) > tuning.sharp) else {
             return Vec::new();
         };
-        let mut found: Vec<(f64, f64)> = SHARPER.iter().map(|factor| (factor * exponent, place)).collect();
+        let mut found: Vec<(f64, f64)> =
+            tuning.sharper.iter().map(|factor| (factor * exponent, place)).collect();
         for gap in gap.saturating_sub(1)..(gap + 2).min(gaps.count()) {
-            found.extend(WITHIN_GAP.iter().map(|width| (width / gaps.width(gap), gaps.middle(gap))));
+            found.extend(tuning.within_gap.iter().map(|width| (width / gaps.width(gap), gaps.middle(gap))));
         }
         found
     }

@@ -2,10 +2,6 @@
 
 use crate::compile::{Coordinate, LARGEST_LOG, Scale};
 
-/// The probability of the tail beyond either end of an interval, where one or two coordinates are unbounded. With more
-/// unbounded coordinates it is smaller, so that most points are within most intervals.
-pub const TAIL: f64 = 0.125;
-
 /// The length of a tail: in widths of the interval, or as a factor for logarithmic intervals.
 const FAR: f64 = 10.0;
 
@@ -15,6 +11,7 @@ pub struct Draw {
     pub low: f64,
     pub width: f64,
     pub log: bool,
+    /// The probability of the tail beyond either end that is unbounded.
     pub tail: f64,
     pub bounds: (f64, f64),
 }

@@ -48,13 +48,15 @@ use self::design::{Design, Division, Given};
 use self::equation_scale::balance;
 use super::models::Models;
 use super::points::Points;
-use draw_interval::{Draw, TAIL, natural_bounds};
+use super::tuning::{StartTuning, Tuning};
+use draw_interval::{Draw, natural_bounds};
 
 /// The starts of one problem.
 #[derive(Debug)]
 pub struct Starts<'a> {
     problem: &'a Problem,
     design: &'a Design,
+    tuning: &'a Tuning,
     /// The problem with its offsets at zero, where the law then has a log-linear part.
     reduced: Option<Problem>,
     /// The origin of the low-discrepancy sequence, in every dimension.
@@ -63,10 +65,11 @@ pub struct Starts<'a> {
 
 impl<'a> Starts<'a> {
     /// Returns the starts of a problem.
-    pub fn new(models: &'a Models, problem: &'a Problem) -> Starts<'a> {
+    pub fn new(models: &'a Models, problem: &'a Problem, tuning: &'a Tuning) -> Starts<'a> {
         let design = models.design();
-        let reduced = design.log_linear.as_ref().map(|log_linear| log_linear.reduced(problem));
-        Starts { problem, design, reduced, origin: 0.5 }
+        let log_linear = design.log_linear.as_ref().filter(|_| tuning.devices.log_linear_starts);
+        let reduced = log_linear.map(|log_linear| log_linear.reduced(problem));
+        Starts { problem, design, tuning, reduced, origin: 0.5 }
     }
 
     /// Shifts the starts by an amount that depends on the seed; a seed of zero leaves them unchanged.
@@ -86,7 +89,12 @@ impl<'a> Starts<'a> {
     /// Returns whether terms of unlike powers cross.
     #[must_use]
     pub fn have_crossings(&self) -> bool {
-        !self.design.crossings.is_empty()
+        !self.crossings().is_empty()
+    }
+
+    /// Returns the crossings that starts are drawn by.
+    fn crossings(&self) -> &'a [Crossing] {
+        if self.tuning.devices.crossings { &self.design.crossings } else { &[] }
     }
 
     /// Appends up to `wanted` starts from a range of the sequence to `into`, the best objective first; fewer where
@@ -113,7 +121,7 @@ impl<'a> Starts<'a> {
     /// taken.
     pub fn complete(&self, given: &Given, workspace: &mut StartWorkspace, into: &mut Points) {
         let division = self.design.division(&self.problem.model, |i| given[i].is_some());
-        self.generate(&division, given, 0..2 * LANES, workspace);
+        self.generate(&division, given, 0..self.tuning.starts.completions, workspace);
         self.screen(1, workspace, into);
     }
 
@@ -133,15 +141,15 @@ impl<'a> Starts<'a> {
         std::mem::swap(points, &mut workspace.points);
         workspace.sample = self.problem.sample();
         workspace.evaluator.load(self.problem, &workspace.sample);
-        solve_amplitudes(self.problem, division, workspace);
+        solve_amplitudes(self.problem, division, self.tuning.starts.small_term, workspace);
         std::mem::swap(points, &mut workspace.points);
     }
 
     /// Appends starts with sharper transitions near those of a point in solver coordinates; none where the point has no
     /// sharp transition.
     pub fn add_sharper(&self, theta: &[f64], workspace: &mut StartWorkspace, into: &mut Points) {
-        let Starts { problem, design, .. } = self;
-        if design.crossings.is_empty() {
+        let problem = self.problem;
+        if !self.have_crossings() {
             return;
         }
         let StartWorkspace { sample, gaps, .. } = &mut *workspace;
@@ -152,11 +160,10 @@ impl<'a> Starts<'a> {
         let natural: Vec<f64> = coordinates.iter().map(|c| natural[c.parameter]).collect();
         let mut sharper = Points::default();
         sharper.clear(problem.p());
-        for crossing in design.crossings.iter().filter(|c| coordinates[c.exponent].high == f64::INFINITY) {
+        for crossing in self.crossings().iter().filter(|c| coordinates[c.exponent].high == f64::INFINITY) {
             gaps.set(crossing.source, problem.observations.source(crossing.source), sample);
-            for (exponent, place) in
-                crossing.sharper(gaps, natural[crossing.size], natural[crossing.exponent])
-            {
+            let (size, exponent) = (natural[crossing.size], natural[crossing.exponent]);
+            for (exponent, place) in crossing.sharper(gaps, size, exponent, &self.tuning.crossings) {
                 let mut start = natural.clone();
                 start[crossing.exponent] = exponent;
                 start[crossing.size] = crossing.size_at(place, exponent);
@@ -210,7 +217,9 @@ impl<'a> Starts<'a> {
         range: Range<usize>,
         workspace: &mut StartWorkspace,
     ) {
-        let Starts { problem, design, reduced, origin } = self;
+        let Starts { problem, design, tuning, reduced, origin } = self;
+        let StartTuning { tail, small_term, .. } = tuning.starts;
+        let tail = if tuning.devices.tails { tail } else { 0.0 };
         let coordinates = &problem.model.coordinates;
         let Division { drawn, ordered, steps, .. } = division;
         let StartWorkspace { sample, points, intervals, ascending, gaps, regions, .. } = workspace;
@@ -225,11 +234,11 @@ impl<'a> Starts<'a> {
             let (low, high, log) = interval(problem, design, i, &coordinates[i]);
             let (low, high) = if log { (low.ln(), high.ln()) } else { (low, high) };
             let bounds = natural_bounds(&coordinates[i], log);
-            Draw { low, width: high - low, log, tail: TAIL, bounds }
+            Draw { low, width: high - low, log, tail, bounds }
         }));
         let is_open = |draw: &&Draw| draw.bounds.0 == f64::NEG_INFINITY || draw.bounds.1 == f64::INFINITY;
         let n_open = intervals.iter().filter(is_open).count().max(2);
-        intervals.iter_mut().for_each(|draw| draw.tail = TAIL * 2.0 / n_open as f64);
+        intervals.iter_mut().for_each(|draw| draw.tail = tail * 2.0 / n_open as f64);
         // Where nothing is drawn all points are equal.
         let range = if drawn.is_empty() { range.start.min(1)..1 } else { range };
         points.clear(problem.p());
@@ -248,7 +257,7 @@ impl<'a> Starts<'a> {
             }
             // In every other point the crossing terms have the same size at a place within the data, and in half of
             // these points the exponent makes the crossing as sharp as a step.
-            for crossing in design.crossings.iter().filter(|_| k % 2 == 1) {
+            for crossing in self.crossings().iter().filter(|_| k % 2 == 1) {
                 let uniform = |i: usize| {
                     let place = drawn.iter().position(|&drawn| drawn == i)?;
                     Some((origin + (k as f64 + 1.0) * steps[place]).fract())
@@ -262,7 +271,7 @@ impl<'a> Starts<'a> {
                     && let Some(v) = uniform(crossing.exponent)
                 {
                     gaps.set(crossing.source, source, sample);
-                    if let Some(step) = Crossing::draw_step(gaps, (u, v)) {
+                    if let Some(step) = Crossing::draw_step(gaps, (u, v), &tuning.crossings) {
                         natural[crossing.exponent] = step.exponent;
                         place = step.place;
                         region = n_regions.wrapping_add(step.class);
@@ -286,15 +295,16 @@ impl<'a> Starts<'a> {
         problem.to_coordinates(workspace.points.values_mut());
         workspace.evaluator.load(problem, &workspace.sample);
         if !division.solved.is_empty() {
-            solve_amplitudes(problem, division, workspace);
+            solve_amplitudes(problem, division, small_term, workspace);
         }
-        if let Some(with_offsets) = design.with_offsets.as_ref().filter(|_| given.is_empty()) {
+        let solves_offsets = given.is_empty() && tuning.devices.solved_offsets;
+        if let Some(with_offsets) = design.with_offsets.as_ref().filter(|_| solves_offsets) {
             // The points with the log-linear part solved are the even ones.
             let StartWorkspace { points, thetas, .. } = &mut *workspace;
             thetas.clear(problem.p());
             (1..points.len()).step_by(2).for_each(|k| thetas.push(points.point(k)));
             std::mem::swap(points, thetas);
-            solve_amplitudes(problem, with_offsets, workspace);
+            solve_amplitudes(problem, with_offsets, small_term, workspace);
             let StartWorkspace { points, thetas, .. } = &mut *workspace;
             std::mem::swap(points, thetas);
             for k in 0..thetas.len() {
@@ -401,7 +411,8 @@ fn sizes(values: &[f64]) -> Option<(f64, f64)> {
 /// with them.
 pub fn never_finite(models: &Models, problem: &Problem) -> Vec<usize> {
     let mut workspace = StartWorkspace::default();
-    let starts = Starts::new(models, problem);
+    let tuning = Tuning::default();
+    let starts = Starts::new(models, problem, &tuning);
     starts.generate(&starts.design.open, &[], 0..2 * LANES, &mut workspace);
     let StartWorkspace { evaluator, points, packs, .. } = &mut workspace;
     let weighted = problem.weighted();
@@ -417,8 +428,9 @@ pub fn never_finite(models: &Models, problem: &Problem) -> Vec<usize> {
     weighted.iter().zip(&finite).filter(|(_, finite)| !**finite).map(|(&i, _)| i as usize).collect()
 }
 
-/// Replaces the amplitudes of every point by the weighted least-squares solution given the other coordinates.
-fn solve_amplitudes(problem: &Problem, division: &Division, workspace: &mut StartWorkspace) {
+/// Replaces the amplitudes of every point by the weighted least-squares solution given the other coordinates. A
+/// positive amplitude that would be negative is made as large as `small_term` of the response.
+fn solve_amplitudes(problem: &Problem, division: &Division, small_term: f64, workspace: &mut StartWorkspace) {
     let StartWorkspace {
         evaluator, sample, points, packs, least_squares, response, row_weight, held, ..
     } = workspace;
@@ -440,8 +452,7 @@ fn solve_amplitudes(problem: &Problem, division: &Division, workspace: &mut Star
     let total = |value: &dyn Fn(usize) -> f64| (0..response.len()).map(value).sum::<f64>();
     let total_weight = total(&|k| row_weight[k].0[0]);
     let squares = total(&|k| row_weight[k].0[0] * response[k].0[0].powi(2));
-    // A term of a thousandth of the response is small but has a gradient.
-    let small_size = 1e-3 * (squares / total_weight).sqrt();
+    let small_size = small_term * (squares / total_weight).sqrt();
 
     let m = model.amplitudes.len();
     for first in (0..points.len()).step_by(LANES) {
@@ -491,20 +502,6 @@ fn plain(coordinate: &Coordinate, theta: f64) -> f64 {
     }
 }
 
-/// Returns the largest number of searches of a fit where the user gives none, by the number of coordinates that are
-/// drawn (see [`rounds`](super::multistart::rounds)).
-#[must_use]
-pub fn most_starts(n_drawn: usize) -> usize {
-    match n_drawn {
-        0 => 1,
-        1 => 16,
-        2 => 32,
-        3 => 64,
-        4 => 128,
-        _ => 256,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::law::Residual;
@@ -512,7 +509,7 @@ mod tests {
     use crate::problem::Loss;
     use crate::testing::{catalogue_law, problem};
 
-    use super::{Draw, StartWorkspace, Starts};
+    use super::{Draw, StartWorkspace, Starts, Tuning};
 
     fn starts_of(seed: u64) -> Vec<f64> {
         let x: Vec<f64> = (1..=30).map(f64::from).collect();
@@ -522,7 +519,12 @@ mod tests {
         let mut workspace = StartWorkspace::default();
         let mut starts = Points::default();
         starts.clear(problem.p());
-        Starts::new(&models, &problem).shifted(seed).draw(0..32, 8, &mut workspace, &mut starts);
+        Starts::new(&models, &problem, &Tuning::default()).shifted(seed).draw(
+            0..32,
+            8,
+            &mut workspace,
+            &mut starts,
+        );
         (0..starts.len()).flat_map(|k| starts.point(k).to_vec()).collect()
     }
 
