@@ -8,6 +8,7 @@
 use faer::Mat;
 
 use crate::compile::Scale;
+use crate::lanes::scalar;
 use crate::law::Law;
 use crate::linalg::orthonormal_basis;
 use crate::optimize::{Fit, column_scales, weighted_entry};
@@ -111,7 +112,7 @@ impl<'a> Uncertainty<'a> {
         let margin = self.margin(|i| self.jacobian[parameter * problem.p() + i] / per_unit)?;
         let half_length = margin.quantile * margin.std_error;
         let (low, high) = match coordinate.scale {
-            Scale::Log => (estimate * (-half_length).exp(), estimate * half_length.exp()),
+            Scale::Log => (estimate * scalar::exp(-half_length), estimate * scalar::exp(half_length)),
             Scale::Linear => (estimate - half_length, estimate + half_length),
         };
         let bounds = law.free_parameters().find(|(i, ..)| *i == parameter).map(|(_, low, high)| (low, high));

@@ -1,5 +1,6 @@
 //! Goodness of fit, in the units of the response and in natural logarithms.
 
+use crate::lanes::scalar;
 use crate::law::Residual;
 use crate::optimize::Fit;
 
@@ -23,7 +24,7 @@ pub fn predictions(fit: &Fit) -> impl Iterator<Item = f64> {
 /// Returns a prediction in the units of the response.
 fn in_units(fit: &Fit, value: f64) -> f64 {
     match fit.problem.model.residual {
-        Residual::Log => value.exp(),
+        Residual::Log => scalar::exp(value),
         Residual::Linear => value,
     }
 }
@@ -46,7 +47,7 @@ pub fn goodness(fit: &Fit) -> Goodness {
     let spread = mean_square(&|i| response[i] - mean);
     let log_error = match fit.problem.model.residual {
         Residual::Log => mean_square(&|i| solution.rows.residual[i]),
-        Residual::Linear => mean_square(&|i| response[i].ln() - prediction(i).ln()),
+        Residual::Linear => mean_square(&|i| scalar::ln(response[i]) - scalar::ln(prediction(i))),
     };
     Goodness {
         r_squared: error

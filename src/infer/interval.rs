@@ -3,8 +3,9 @@
 //! The method is chosen in [`estimate`](super::estimate); intervals from standard errors are made in `covariance`. The table's
 //! column `ci_method` and its meaning are in `output/schema.rs`.
 
+use crate::lanes::scalar;
+
 use statrs::function::beta::checked_beta_reg;
-use statrs::function::gamma::ln_gamma;
 
 /// How an interval was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,7 @@ pub fn normal_quantile(probability: f64) -> f64 {
     for _ in 0..100 {
         // 1 − Φ(z) keeps its digits in the upper tail, where interval ends lie.
         let tail = 0.5 * libm::erfc(z / std::f64::consts::SQRT_2);
-        let density = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
+        let density = scalar::exp(-0.5 * z * z) / (2.0 * std::f64::consts::PI).sqrt();
         let step = ((tail - upper) / density).clamp(-1.0, 1.0);
         z += step;
         if step.abs() <= 1e-15 * z.abs() {
@@ -87,7 +88,8 @@ pub fn t_quantile(probability: f64, z: f64, degrees: f64) -> f64 {
     }
     let upper = 1.0 - probability;
     let half = 0.5 * degrees;
-    let log_density = ln_gamma(half + 0.5) - ln_gamma(half) - 0.5 * (degrees * std::f64::consts::PI).ln();
+    let log_density =
+        libm::lgamma(half + 0.5) - libm::lgamma(half) - 0.5 * scalar::ln(degrees * std::f64::consts::PI);
     let mut t = z
         + (z.powi(3) + z) / (4.0 * degrees)
         + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * degrees * degrees);
@@ -95,7 +97,7 @@ pub fn t_quantile(probability: f64, z: f64, degrees: f64) -> f64 {
         let Ok(tail) = checked_beta_reg(half, 0.5, degrees / (degrees + t * t)).map(|tail| 0.5 * tail) else {
             break;
         };
-        let density = (log_density - (half + 0.5) * (t * t / degrees).ln_1p()).exp();
+        let density = scalar::exp(log_density - (half + 0.5) * libm::log1p(t * t / degrees));
         let step = ((tail - upper) / density).clamp(-0.5 * t, t);
         t += step;
         // Newton's method converges quadratically.

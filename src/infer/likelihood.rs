@@ -6,6 +6,7 @@
 
 use std::f64::consts::{PI, SQRT_2};
 
+use crate::lanes::scalar;
 use crate::law::Residual;
 use crate::optimize::Fit;
 use crate::problem::Loss;
@@ -41,7 +42,7 @@ pub fn criteria(fit: &Fit) -> Criteria {
                 Residual::Log => fit.problem.target[i],
                 Residual::Linear => 0.0,
             };
-            observations.sigma.as_ref().map_or(0.0, |sigma| sigma[i].ln()) + transform
+            observations.sigma.as_ref().map_or(0.0, |sigma| scalar::ln(sigma[i])) + transform
         })
         .sum();
     let twice = 2.0 * (scale + jacobian);
@@ -50,7 +51,7 @@ pub fn criteria(fit: &Fit) -> Criteria {
     Criteria {
         aic: Some(aic),
         aicc: (n - k - 1.0 > 0.0).then(|| aic + 2.0 * k * (k + 1.0) / (n - k - 1.0)),
-        bic: Some(twice + k * n.ln()),
+        bic: Some(twice + k * scalar::ln(n)),
     }
 }
 
@@ -62,12 +63,12 @@ fn negative_log_likelihood(loss: Loss, objective: f64, weights: &[f64]) -> Optio
     if loss.is_quadratic() {
         let tau = 2.0 * objective / n;
         let logs: f64 = weights().map(f64::ln).sum();
-        return Some(0.5 * n * (2.0 * PI * tau).ln() + 0.5 * n - 0.5 * logs);
+        return Some(0.5 * n * scalar::ln(2.0 * PI * tau) + 0.5 * n - 0.5 * logs);
     }
     // Equal weights, the usual case, need one normalising constant instead of n.
     let equal = weights().all(|w| w == first);
     let at = |log_tau: f64| {
-        let tau = log_tau.exp();
+        let tau = scalar::exp(log_tau);
         let logs: f64 = if equal {
             n * log_normaliser(loss, tau / first)
         } else {
@@ -76,7 +77,7 @@ fn negative_log_likelihood(loss: Loss, objective: f64, weights: &[f64]) -> Optio
         objective / tau + logs
     };
     // In 1/τ the density is an exponential family, so the function is unimodal, as golden-section search requires.
-    let centre = (2.0 * objective / n).ln();
+    let centre = scalar::ln(2.0 * objective / n);
     let ratio = 0.5 * (5.0_f64.sqrt() - 1.0);
     let (mut low, mut high) = (centre - 30.0, centre + 30.0);
     let (mut a, mut b) = (high - ratio * (high - low), low + ratio * (high - low));
@@ -101,17 +102,17 @@ fn negative_log_likelihood(loss: Loss, objective: f64, weights: &[f64]) -> Optio
 /// Returns `log ∫ exp(−ρ(u)/τ) du`; infinite where the integral diverges.
 fn log_normaliser(loss: Loss, tau: f64) -> f64 {
     match loss {
-        Loss::L2 => 0.5 * (2.0 * PI * tau).ln(),
+        Loss::L2 => 0.5 * scalar::ln(2.0 * PI * tau),
         Loss::Huber { delta } => {
             let z = delta / (SQRT_2 * tau.sqrt());
             let near = (2.0 * PI * tau).sqrt() * libm::erf(z);
-            let far = 2.0 * tau / delta * (-z * z).exp();
-            (near + far).ln()
+            let far = 2.0 * tau / delta * scalar::exp(-z * z);
+            scalar::ln(near + far)
         }
         Loss::SoftL1 { delta } => {
             // 2δ·e^z·K₁(z) with z = δ²/τ.
             let z = delta * delta / tau;
-            (2.0 * delta * scaled_bessel_k1(z)).ln()
+            scalar::ln(2.0 * delta * scaled_bessel_k1(z))
         }
         Loss::Cauchy { delta } => {
             let a = 0.5 * delta * delta / tau;
@@ -120,11 +121,11 @@ fn log_normaliser(loss: Loss, tau: f64) -> f64 {
             }
             let ratio = if a > 1e4 {
                 // log Γ(a − ½)/Γ(a), whose terms cancel; the next term is of order a⁻³.
-                -0.5 * a.ln() + 3.0 / (8.0 * a) + 1.0 / (8.0 * a * a)
+                -0.5 * scalar::ln(a) + 3.0 / (8.0 * a) + 1.0 / (8.0 * a * a)
             } else {
                 libm::lgamma(a - 0.5) - libm::lgamma(a)
             };
-            delta.ln() + 0.5 * PI.ln() + ratio
+            scalar::ln(delta) + 0.5 * scalar::ln(PI) + ratio
         }
     }
 }
@@ -137,14 +138,14 @@ fn scaled_bessel_k1(z: f64) -> f64 {
         return (PI / (2.0 * z)).sqrt() * (1.0 + 3.0 / (8.0 * z) - 15.0 / (128.0 * z * z));
     }
     // Beyond the limit the integrand is below rounding; 64 steps suffice for every z from 1e-6 on.
-    let limit = (1.0 + 45.0 / z).acosh();
+    let limit = libm::acosh(1.0 + 45.0 / z);
     let steps = 64;
     let h = limit / f64::from(steps);
     let mut sum = 0.5;
     for k in 1..=steps {
         // cosh t − 1 without cancellation.
-        let growth = 2.0 * (0.5 * h * f64::from(k)).sinh().powi(2);
-        sum += (-z * growth).exp() * (1.0 + growth);
+        let growth = 2.0 * libm::sinh(0.5 * h * f64::from(k)).powi(2);
+        sum += scalar::exp(-z * growth) * (1.0 + growth);
     }
     h * sum
 }

@@ -11,7 +11,7 @@ use fearless_simd::Level;
 use rayon::prelude::*;
 
 use crate::compile::Scale;
-use crate::lanes::{LANES, Pack};
+use crate::lanes::{LANES, Pack, scalar};
 use crate::law::Residual;
 use crate::optimize::{
     Choice, Ending, Expansion, FirstStep, Fit, Linearization, Models, SearchSettings, Task, TaskKind,
@@ -212,7 +212,7 @@ fn leave_edges(problem: &Problem, edges: &[usize], theta: &mut [f64], tuning: &R
                 for _ in 0..tuning.edge_evaluations {
                     let effect = effect(theta, i);
                     let is_known = effect.is_finite() && effect > f64::MIN_POSITIVE;
-                    let step = if is_known { (edge_effect / effect).ln() } else { edge_blind_step };
+                    let step = if is_known { scalar::ln(edge_effect / effect) } else { edge_blind_step };
                     theta[i] = (theta[i] + step).min(coordinate.high);
                     if step.abs() <= 1e-12 * theta[i].abs().max(1.0) {
                         break;

@@ -291,7 +291,6 @@ fn bandwidth(used: &[usize], size: impl Fn(usize) -> f64, z: f64) -> f64 {
     let robust = sizes[sizes.len() / 2] / normal_quantile(0.75);
     let scale = if robust > 0.0 { deviation.min(robust) } else { deviation };
     let density_squared = 0.5 / std::f64::consts::PI;
-    let half_probability =
-        (n.powf(-1.0 / 3.0) * z.powf(2.0 / 3.0) * (1.5 * density_squared).cbrt()).min(0.499);
+    let half_probability = (libm::cbrt(z * z / n * 1.5 * density_squared)).min(0.499);
     scale * normal_quantile(0.5 + half_probability)
 }

@@ -7,8 +7,7 @@
 
 use fearless_simd::{Level, dispatch};
 
-use crate::lanes::Lanes;
-use crate::lanes::{LANES, Pack};
+use crate::lanes::{LANES, Lanes, Pack};
 use crate::linalg::triangle;
 use crate::problem::{LaneData, Part, Problem, ProgramWorkspace, outputs};
 

@@ -8,6 +8,7 @@
 use crate::compile::Role;
 use crate::formula::list;
 use crate::formula::{BinaryOp, Expr, ExprKind, names};
+use crate::lanes::scalar;
 use crate::law::Law;
 use crate::problem::Problem;
 
@@ -119,7 +120,7 @@ fn line(problem: &Problem, i: usize, j: usize, values: &mut [Vec<f64>; 2]) -> Op
     used(problem, j, y);
     let logarithmic = x.iter().chain(y.iter()).all(|v| *v > 0.0);
     if logarithmic {
-        x.iter_mut().chain(y.iter_mut()).for_each(|v| *v = v.ln());
+        x.iter_mut().chain(y.iter_mut()).for_each(|v| *v = scalar::ln(*v));
     }
     let n = x.len() as f64;
     let centre = |values: &mut [f64]| {

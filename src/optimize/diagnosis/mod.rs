@@ -15,6 +15,7 @@ pub mod identifiability;
 
 use crate::compile::{LARGEST_LOG, Scale};
 use crate::formula::list;
+use crate::lanes::scalar;
 use crate::law::{Domain, Law};
 use crate::problem::{LaneData, Problem};
 
@@ -409,7 +410,7 @@ fn is_corner(problem: &Problem, found: &Finished) -> bool {
 fn is_rival(problem: &Problem, found: &Finished, objective: f64) -> bool {
     let least = found.rows.objective;
     let n = problem.n_weighted() as f64;
-    least > 1e3 * problem.floor && 0.5 * n * (objective / least).ln() < RIVAL
+    least > 1e3 * problem.floor && 0.5 * n * scalar::ln(objective / least) < RIVAL
 }
 
 /// Computes the parameters in natural units, fixed values exactly as given.

@@ -5,6 +5,8 @@
 //! are compared with the curves that such limits usually are. A curve is recognised where it differs from the
 //! predictions by no more than a multiple of their change along the last step of the path.
 
+use crate::lanes::scalar;
+
 /// The curves that are recognised, from few parameters to many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitCurve {
@@ -76,7 +78,7 @@ pub fn recognise(x: &[f64], before: &[f64], end: &[f64]) -> Option<LimitCurve> {
     if has_points_for(2) && is_step(&y, tolerance) {
         return Some(LimitCurve::Step);
     }
-    let logarithms: Option<Vec<f64>> = (x[0] > 0.0).then(|| x.iter().map(|x| x.ln()).collect());
+    let logarithms: Option<Vec<f64>> = (x[0] > 0.0).then(|| x.iter().map(|x| scalar::ln(*x)).collect());
     let nearest = |candidates: [(LimitCurve, Option<f64>); 2]| {
         let near = candidates.into_iter().filter_map(|(curve, max_residual)| Some((curve, max_residual?)));
         near.filter(|(_, max_residual)| *max_residual <= tolerance)
@@ -130,14 +132,15 @@ fn max_residual_of_exponential(u: &[f64], y: &[f64]) -> f64 {
     let of_rate = |rate: f64| {
         // The origin makes the largest value of the exponential 1.
         let origin = if rate > 0.0 { last } else { first };
-        let exponentials: Vec<f64> = u.iter().map(|u| (rate * (u - origin) / (last - first)).exp()).collect();
+        let exponentials: Vec<f64> =
+            u.iter().map(|u| scalar::exp(rate * (u - origin) / (last - first))).collect();
         let max_residual = max_residual(&exponentials, y);
         if max_residual.is_nan() { f64::INFINITY } else { max_residual }
     };
-    let step = (RATES.1 / RATES.0).ln() / (N_RATES - 1) as f64;
+    let step = scalar::ln(RATES.1 / RATES.0) / (N_RATES - 1) as f64;
     let best_of_sign = |sign: f64| {
-        let at = |logarithm: f64| of_rate(sign * logarithm.exp());
-        let grid = (0..N_RATES).map(|k| RATES.0.ln() + k as f64 * step);
+        let at = |logarithm: f64| of_rate(sign * scalar::exp(logarithm));
+        let grid = (0..N_RATES).map(|k| scalar::ln(RATES.0) + k as f64 * step);
         let best = grid.min_by(|a, b| at(*a).total_cmp(&at(*b))).unwrap_or_default();
         // Ternary search between the neighbours of the best.
         let (mut low, mut high) = (best - step, best + step);

@@ -37,6 +37,7 @@ use std::collections::BTreeSet;
 use crate::compile::{Coordinate, Role, Scale};
 use crate::formula::list;
 use crate::formula::names;
+use crate::lanes::scalar;
 use crate::law::Residual;
 use crate::problem::{LaneData, Problem};
 
@@ -281,12 +282,12 @@ fn limit_curve(problem: &Problem, before: &Linearization, end: &Linearization) -
     };
     let values: Cow<[f64]> = match values_of(variable.to_string()) {
         Some(values) => values.into(),
-        None => values_of(format!("log({variable})"))?.iter().map(|x| x.exp()).collect(),
+        None => values_of(format!("log({variable})"))?.iter().map(|x| scalar::exp(*x)).collect(),
     };
     let [before, end] = [before, end].map(|rows| {
         let mut values = rows.value.clone();
         if problem.model.residual == Residual::Log {
-            values.iter_mut().for_each(|value| *value = value.exp());
+            values.iter_mut().for_each(|value| *value = scalar::exp(*value));
         }
         values
     });

@@ -12,6 +12,7 @@
 //! to a trust region.
 
 use crate::compile::{Coordinate, Role, Scale};
+use crate::lanes::scalar;
 use crate::problem::{LaneData, Problem};
 
 use crate::linalg::{cholesky, cholesky_solve};
@@ -122,8 +123,8 @@ impl Chart {
     fn phi(self, theta: f64) -> f64 {
         match self {
             Chart::Affine { middle, width } => (theta - middle) / width,
-            Chart::Asinh { middle, width } => ((theta - middle) / width).asinh(),
-            Chart::LogDistance { bound, width } => ((theta - bound) / width).ln(),
+            Chart::Asinh { middle, width } => libm::asinh((theta - middle) / width),
+            Chart::LogDistance { bound, width } => scalar::ln((theta - bound) / width),
         }
     }
 
@@ -132,10 +133,10 @@ impl Chart {
         match self {
             Chart::Affine { middle, width } => [middle + width * phi, width, 0.0],
             Chart::Asinh { middle, width } => {
-                [middle + width * phi.sinh(), width * phi.cosh(), width * phi.sinh()]
+                [middle + width * libm::sinh(phi), width * libm::cosh(phi), width * libm::sinh(phi)]
             }
             Chart::LogDistance { bound, width } => {
-                let distance = width * phi.exp();
+                let distance = width * scalar::exp(phi);
                 [bound + distance, distance, distance]
             }
         }

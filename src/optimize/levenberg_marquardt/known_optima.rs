@@ -8,12 +8,10 @@
 
 use fearless_simd::{Level, dispatch};
 
-use crate::lanes::Lanes;
-use crate::lanes::{LANES, Pack};
+use crate::lanes::{LANES, Lanes, Pack, is_true, load, truth};
 use crate::linalg::triangle;
 
 use super::state::Searches;
-use crate::lanes::{is_true, load, truth};
 use crate::optimize::agreement_limit;
 use crate::optimize::tuning::KnownOptimaTuning;
 

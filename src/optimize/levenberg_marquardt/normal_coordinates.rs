@@ -15,13 +15,11 @@
 
 use fearless_simd::{Level, dispatch};
 
-use crate::lanes::Lanes;
-use crate::lanes::{LANES, Pack};
+use crate::lanes::{LANES, Lanes, Pack, is_true, load};
 use crate::linalg::triangle;
 use crate::problem::Loss;
 
 use super::state::{Searches, SharedSettings};
-use crate::lanes::{is_true, load};
 use crate::optimize::tuning::GeodesicTuning;
 
 /// The first step of a search, computed before the search.

@@ -3,8 +3,7 @@
 use fearless_simd::{Level, dispatch};
 
 use crate::compile::{Coordinate, Scale};
-use crate::lanes::{self, Lanes};
-use crate::lanes::{LANES, Pack, is_true, load, replace, truth};
+use crate::lanes::{self, LANES, Lanes, Pack, is_true, load, replace, truth};
 use crate::linalg::triangle;
 use crate::problem::{Loss, MIN_IRLS_FRACTION, Problem, Sums};
 

@@ -12,13 +12,11 @@
 //! [geodesic acceleration](super::geodesic_acceleration), 27.4 without either, and 36.5 with geodesic acceleration
 //! alone. Under nearly absolute losses, whose kinks change the direction at every step, neither gains anything.
 
-use crate::lanes::Lanes;
-use crate::lanes::Pack;
+use crate::lanes::{Lanes, Pack, is_true, load, replace, truth};
 use crate::linalg::triangle;
 use crate::problem::Sums;
 
 use super::state::{Searches, Watchdog};
-use crate::lanes::{is_true, load, replace, truth};
 use crate::optimize::tuning::WatchdogTuning;
 
 impl Searches {

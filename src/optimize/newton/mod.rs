@@ -351,7 +351,7 @@ impl ReferenceSolver<'_> {
             let reaches_bound = fraction < 1.0 && fraction_to_bound((i, s)) == fraction;
             let mut moved = fraction * s;
             if relative && self.is_log_amplitude(i) {
-                moved = moved.max(MIN_REMAINING - 1.0).ln_1p();
+                moved = libm::log1p(moved.max(MIN_REMAINING - 1.0));
             }
             let target = if reaches_bound && *s < 0.0 {
                 low

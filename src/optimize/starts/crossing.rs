@@ -9,6 +9,7 @@
 
 use crate::compile::{Model, Scale};
 use crate::formula::{BinaryOp, Expr, ExprKind};
+use crate::lanes::scalar;
 use crate::law::Law;
 use crate::optimize::tuning::CrossingTuning;
 use crate::problem::is_number;
@@ -36,12 +37,12 @@ impl Crossing {
 
     /// Returns the size, in natural units, with which the terms cross at `place`, a logarithm of the data.
     pub fn size_at(&self, place: f64, exponent: f64) -> f64 {
-        (self.sign * exponent * place).exp()
+        scalar::exp(self.sign * exponent * place)
     }
 
     /// Returns the place, a logarithm of the data, at which the terms cross; both arguments are in natural units.
     fn place(&self, size: f64, exponent: f64) -> f64 {
-        size.ln() / (self.sign * exponent)
+        scalar::ln(size) / (self.sign * exponent)
     }
 
     /// Returns a step with its exponent, place and class, from two numbers between 0 and 1. None where the data has no
@@ -50,7 +51,7 @@ impl Crossing {
         let [least, most] = tuning.step_exponents;
         let n = gaps.count();
         let gap = ((u * n as f64) as usize).min(n.checked_sub(1)?);
-        let exponent = least * (most / least).powf(v);
+        let exponent = least * scalar::pow(most / least, v);
         Some(Step { exponent, place: gaps.middle(gap), class: gap * tuning.places / n })
     }
 
@@ -100,7 +101,7 @@ impl Gaps {
         }
         self.of = Some(source);
         self.places.clear();
-        self.places.extend(rows.iter().map(|&i| values[i as usize].abs().ln()));
+        self.places.extend(rows.iter().map(|&i| scalar::ln(values[i as usize].abs())));
         self.places.retain(|x| is_number(*x));
         self.places.sort_by(f64::total_cmp);
         self.places.dedup();

@@ -2,6 +2,7 @@
 //! sequence.
 
 use crate::compile::{Coordinate, Model, Scale};
+use crate::lanes::scalar;
 use std::sync::Arc;
 
 use crate::formula::Expr;
@@ -146,7 +147,7 @@ fn sign(coordinate: &Coordinate) -> Sign {
 fn recurrence_ratio(d: usize) -> f64 {
     let mut x: f64 = 1.5;
     for _ in 0..60 {
-        let next = (1.0 + x).powf(1.0 / (d as f64 + 1.0));
+        let next = scalar::pow(1.0 + x, 1.0 / (d as f64 + 1.0));
         if next == x {
             break;
         }

@@ -1,6 +1,7 @@
 //! The distribution of a coordinate's starts: uniform in an interval, with tails beyond it.
 
 use crate::compile::{Coordinate, LARGEST_LOG, Scale};
+use crate::lanes::scalar;
 
 /// The length of a tail: in widths of the interval, or as a factor for logarithmic intervals.
 const FAR: f64 = 10.0;
@@ -32,7 +33,7 @@ impl Draw {
     /// the tails, such as one that has ended its fall at the second observation.
     pub fn at(&self, u: f64) -> f64 {
         let Draw { low, width, log, tail, bounds } = *self;
-        let far = |v: f64| if log { v * FAR.ln() } else { width * FAR.powf(v) };
+        let far = |v: f64| if log { v * scalar::ln(FAR) } else { width * scalar::pow(FAR, v) };
         let value = match self.side(u) {
             1 => low - far(1.0 - u / tail),
             2 => low + width + far(1.0 - (1.0 - u) / tail),
@@ -42,7 +43,7 @@ impl Draw {
                 low + width * (u - first) / (last - first)
             }
         };
-        if log { value.exp() } else { value }
+        if log { scalar::exp(value) } else { value }
     }
 }
 

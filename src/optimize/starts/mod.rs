@@ -37,7 +37,7 @@ pub use workspace::StartWorkspace;
 use std::ops::Range;
 
 use crate::compile::{Coordinate, Scale};
-use crate::lanes::{LANES, Pack};
+use crate::lanes::{LANES, Pack, scalar};
 use crate::law::Residual;
 use crate::linalg::triangle;
 use crate::optimize::starts::start_rules::StartRule;
@@ -232,7 +232,7 @@ impl<'a> Starts<'a> {
         intervals.clear();
         intervals.extend(drawn.iter().map(|&i| {
             let (low, high, log) = interval(problem, design, i, &coordinates[i]);
-            let (low, high) = if log { (low.ln(), high.ln()) } else { (low, high) };
+            let (low, high) = if log { (scalar::ln(low), scalar::ln(high)) } else { (low, high) };
             let bounds = natural_bounds(&coordinates[i], log);
             Draw { low, width: high - low, log, tail, bounds }
         }));
@@ -265,7 +265,7 @@ impl<'a> Starts<'a> {
                 let source = problem.observations.source(crossing.source);
                 let Some((low, high)) = sizes(source) else { continue };
                 let Some(u) = uniform(crossing.size) else { continue };
-                let mut place = low.ln() + u * (high / low).ln();
+                let mut place = scalar::ln(low) + u * scalar::ln(high / low);
                 if k % 4 == 3
                     && coordinates[crossing.exponent].high == f64::INFINITY
                     && let Some(v) = uniform(crossing.exponent)
@@ -326,8 +326,8 @@ pub fn start_region(models: &Models, problem: &Problem, coordinate: &Coordinate)
     let (low, high) = match coordinate.scale {
         Scale::Linear => (low, high),
         Scale::Log => {
-            let high = high.max(f64::MIN_POSITIVE).ln();
-            (if low > 0.0 { low.ln() } else { high - 2.0 }, high)
+            let high = scalar::ln(high.max(f64::MIN_POSITIVE));
+            (if low > 0.0 { scalar::ln(low) } else { high - 2.0 }, high)
         }
     };
     (0.5 * (low + high), 0.5 * (high - low))
@@ -486,7 +486,7 @@ fn solve_amplitudes(problem: &Problem, division: &Division, small_term: f64, wor
                         let small = small_size / size;
                         let small = if small > 0.0 && small.is_finite() { small } else { 1.0 };
                         let value = if value > 0.0 { value } else { small };
-                        value.ln().clamp(coordinate.low, coordinate.high)
+                        scalar::ln(value).clamp(coordinate.low, coordinate.high)
                     }
                 };
             }
@@ -498,7 +498,7 @@ fn solve_amplitudes(problem: &Problem, division: &Division, small_term: f64, wor
 fn plain(coordinate: &Coordinate, theta: f64) -> f64 {
     match coordinate.scale {
         Scale::Linear => theta,
-        Scale::Log => theta.exp(),
+        Scale::Log => scalar::exp(theta),
     }
 }
 

@@ -4,6 +4,7 @@
 //! is of the size of its inverse; an exponent is of order one.
 
 use crate::formula::{BinaryOp, Expr, ExprKind, names, unknowns};
+use crate::lanes::scalar;
 
 use crate::compile::{Coordinate, Role};
 use crate::compile::{LARGEST_LOG, Scale};
@@ -72,7 +73,9 @@ fn rule(law: &Law, coordinate: &Coordinate) -> StartRule {
     }
     let finite = |x: f64| x.is_finite();
     let (low, high) = match (coordinate.scale, coordinate.low, coordinate.high) {
-        (Scale::Log, low, high) => (low.exp(), if high == LARGEST_LOG { f64::INFINITY } else { high.exp() }),
+        (Scale::Log, low, high) => {
+            (scalar::exp(low), if high == LARGEST_LOG { f64::INFINITY } else { scalar::exp(high) })
+        }
         (Scale::Linear, low, high) => (low, high),
     };
     if finite(low) && finite(high) && (!log_scale || low > 0.0) {

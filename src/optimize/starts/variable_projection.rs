@@ -11,8 +11,7 @@ use std::sync::Arc;
 use fearless_simd::{dispatch, f64x8};
 
 use crate::compile::{Coordinate, Model, Role, Scale};
-use crate::lanes::{self, Lanes};
-use crate::lanes::{LANES, Pack};
+use crate::lanes::{self, LANES, Lanes, Pack, scalar};
 use crate::law::Residual;
 use crate::linalg::triangle;
 use crate::optimize::starts::start_rules::StartRule;
@@ -95,7 +94,7 @@ impl LogLinearPart {
         reduced.to_coordinates(thetas.values_mut());
         evaluator.load(reduced, sample);
         inverse.clear();
-        inverse.extend(sample.iter().map(|&i| (-reduced.target[i as usize]).exp()));
+        inverse.extend(sample.iter().map(|&i| scalar::exp(-reduced.target[i as usize])));
         for first in (0..thetas.len()).step_by(LANES) {
             let count = thetas.in_pack(first);
             let mut offset = Pack::ZERO;
