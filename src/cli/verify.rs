@@ -1,4 +1,4 @@
-//! `sweepfit verify`: runs the checks of [`crate::verify`], prints a table per section, and fails where digits are missing.
+//! `sweepfit verify`: runs the checks of [`crate::verify`] and prints their tables.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use crate::verify::{CaseOutcome, Quantity, Section, count_with_digits, run as ru
 
 use super::{Failure, summary};
 
+/// The arguments of `sweepfit verify`.
 #[derive(Args, Debug)]
 pub struct VerifyArguments {
     /// Also write the table to this Parquet file
@@ -19,7 +20,7 @@ pub struct VerifyArguments {
     out: Option<PathBuf>,
 }
 
-/// Runs the verb and returns its output.
+/// Runs the command and returns its output.
 pub fn run(arguments: &VerifyArguments) -> Result<String, Failure> {
     let failure = |message: String| Failure { status: 1, message };
     let out = match &arguments.out {

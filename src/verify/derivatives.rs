@@ -7,9 +7,9 @@
 //!   errors use;
 //! * first derivatives of the natural parameters, which transform covariances to natural units.
 //!
-//! The reference computes the natural parameters from the coordinates by the definition of the coordinates, so the chain
-//! from coordinate through parameter to prediction is checked as a whole. Steps are `2^-60` of a coordinate: first and
-//! second central differences then have about 36 digits.
+//! The reference computes the natural parameters from the coordinates by the definition of the coordinates, so the
+//! chain from coordinate through parameter to prediction is checked as a whole. Steps are `2^-60` of a coordinate:
+//! first and second central differences then have about 36 digits.
 //!
 //! **Error measure.** The error of a derivative is relative to a scale, the largest over the point's observations of
 //!
@@ -17,12 +17,12 @@
 //!   many are in centred coordinates, has no relative accuracy to lose;
 //! * for second derivatives, the product of the two first derivatives over `S`, which is added to the second derivative
 //!   in every Hessian: `(ln f)'' = f''/f − (f'/f)²` may cancel down to the rounding of the product;
-//! * `S/10⁶` per unit of the coordinate (1 for a logarithm, else its absolute value): smaller derivatives have no effect
-//!   on the prediction beyond its rounding.
+//! * `S/10⁶` per unit of the coordinate (1 for a logarithm, else its absolute value): smaller derivatives have no
+//!   effect on the prediction beyond its rounding.
 //!
-//! `S` is the size of `T(prediction)`: 1 for logarithms, `|prediction|` in linear space. First derivatives must have nine
-//! digits and second derivatives eight, because those of a broken power law have two factors `1/f ≈ 10` and float64
-//! leaves them 8.6 digits. Most laws have fourteen digits of both.
+//! `S` is the size of `T(prediction)`: 1 for logarithms, `|prediction|` in linear space. First derivatives must have
+//! nine digits and second derivatives eight, because those of a broken power law have two factors `1/f ≈ 10` and
+//! float64 leaves them 8.6 digits. Most laws have fourteen digits of both.
 
 use std::time::Instant;
 
@@ -295,8 +295,8 @@ impl ReferenceDerivatives {
         Ok(reference)
     }
 
-    /// Returns the first derivatives of `T(prediction)`, a column per coordinate, and the second derivatives, a column per
-    /// pair of coordinates.
+    /// Returns the first derivatives of `T(prediction)`, a column per coordinate, and the second derivatives, a
+    /// column per pair of coordinates.
     fn derivatives(&self, residual: Residual) -> [Vec<Vec<f64>>; 2] {
         let rows: Vec<[Vec<f64>; 2]> =
             self.predictions.iter().map(|differences| differences.transformed(residual)).collect();
@@ -306,8 +306,8 @@ impl ReferenceDerivatives {
         })
     }
 
-    /// Returns the digits of the worst first derivative, second derivative and derivative of a natural parameter that the
-    /// problem computes at `theta`. `compiled` and `search` are the outputs of the model's programs `hessian` and
+    /// Returns the digits of the worst first derivative, second derivative and derivative of a natural parameter that
+    /// the problem computes at `theta`. `compiled` and `search` are the outputs of the model's programs `hessian` and
     /// `search`, of which the latter is compared in its first derivatives.
     fn agreement(
         &self,
@@ -430,8 +430,8 @@ mod tests {
         }
     }
 
-    /// The expected derivatives, with respect to E and to log A at constant alpha, follow from the formula by hand: 1 and
-    /// the term `A/N^alpha`. A relative error of 1e-8 in a compiled derivative must be detected.
+    /// The expected derivatives, with respect to E and to log A at constant alpha, follow from the formula by hand: 1
+    /// and the term `A/N^alpha`. A relative error of 1e-8 in a compiled derivative must be detected.
     #[test]
     fn differences_match_chinchilla_by_hand_and_detect_errors() {
         let law = catalogue_law("chinchilla");

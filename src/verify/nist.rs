@@ -329,8 +329,8 @@ mod tests {
         assert_eq!(with_symmetries, 9);
     }
 
-    /// Convergence on MGH10, an ill-conditioned problem, does not hinge on the exact start: starts within 30 % of NIST's
-    /// first one lead to the certified values.
+    /// Convergence on MGH10, an ill-conditioned problem, does not hinge on the exact start: starts within 30 % of
+    /// NIST's first one lead to the certified values.
     #[test]
     fn mgh10_converges_from_starts_near_the_official_one() {
         let mut problem = problems().unwrap().into_iter().find(|p| p.name == "MGH10").unwrap();

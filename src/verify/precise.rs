@@ -1,8 +1,8 @@
 //! Evaluation of a law in 256-bit arithmetic, as a reference for the compiled programs.
 //!
-//! The prediction is evaluated from the syntax tree of the formula. Only the definition of the coordinates comes from the
-//! compiled law: the program that turns coordinates into parameters is interpreted here, operation by operation. The
-//! root of a `solve` is found by bisection and secant steps.
+//! The prediction is evaluated from the syntax tree of the formula. Only the definition of the coordinates comes from
+//! the compiled law: the program that turns coordinates into parameters is interpreted here, operation by operation.
+//! The root of a `solve` is found by bisection and secant steps.
 //!
 //! Finite differences need the law at many points that differ in one or two coordinates. The value of a node is cached
 //! per displacement of the coordinates that the node depends on.
@@ -94,8 +94,8 @@ fn between(x: &BigFloat, low: &BigFloat, high: &BigFloat) -> bool {
     x.cmp(low).is_some_and(|order| order >= 0) && x.cmp(high).is_some_and(|order| order <= 0)
 }
 
-/// Up to two coordinates that are displaced by one step each: one more than the coordinate's index, with the sign of the
-/// step; 0 for no coordinate.
+/// Up to two coordinates that are displaced by one step each: one more than the coordinate's index, with the sign of
+/// the step; 0 for no coordinate.
 pub type Displacement = [i16; 2];
 
 /// The displacement of no coordinate.
@@ -289,8 +289,8 @@ pub struct PreciseEvaluation<'a> {
 }
 
 impl<'a> PreciseEvaluation<'a> {
-    /// Returns the evaluation at the point `theta` and the observation `variables`, in the order of the law's variables.
-    /// A [`Displacement`] moves coordinate `i` by `steps[i]`.
+    /// Returns the evaluation at the point `theta` and the observation `variables`, in the order of the law's
+    /// variables. A [`Displacement`] moves coordinate `i` by `steps[i]`.
     pub fn new(
         law: &'a PreciseLaw,
         theta: &[f64],
@@ -414,8 +414,8 @@ impl<'a> PreciseEvaluation<'a> {
         }
     }
 
-    /// Returns the root of a monotone function strictly between `low` and `high`, by bisection and the secant method; NaN
-    /// where the function has no change of sign. A `guess` within the bracket replaces the bisections.
+    /// Returns the root of a monotone function strictly between `low` and `high`, by bisection and the secant method;
+    /// NaN where the function has no change of sign. A `guess` within the bracket replaces the bisections.
     fn root(
         &mut self,
         low: &BigFloat,

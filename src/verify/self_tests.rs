@@ -1,8 +1,8 @@
 //! Fits every law of the catalogue to data computed from the law, and compares the estimates with the true parameters.
 //!
-//! The responses are the law's formula at published or plausible parameters, evaluated in 256-bit arithmetic and rounded
-//! to float64. They have no noise and do not depend on the compiled program that is fitted to them. The fit uses least
-//! squares in the law's own residual space, with default starts.
+//! The responses are the law's formula at published or plausible parameters, evaluated in 256-bit arithmetic and
+//! rounded to float64. They have no noise and do not depend on the compiled program that is fitted to them. The fit
+//! uses least squares in the law's own residual space, with default starts.
 
 use std::time::Instant;
 
