@@ -73,6 +73,7 @@ enum Start {
 }
 
 impl Start {
+    /// Returns the word for the start in the column `case`.
     fn name(self) -> &'static str {
         match self {
             Start::First => "1",
@@ -112,6 +113,7 @@ pub fn without_a_start() -> Result<Section, Error> {
     Ok(Section { check: "nist", about, outcomes, missed })
 }
 
+/// Fits every problem from each of the starts.
 fn fits(starts: &[Start]) -> Result<Vec<CaseOutcome>, Error> {
     let mut outcomes = Vec::new();
     for problem in &problems()? {
@@ -122,6 +124,7 @@ fn fits(starts: &[Start]) -> Result<Vec<CaseOutcome>, Error> {
     Ok(outcomes)
 }
 
+/// Returns a sentence for every target that the outcomes miss.
 fn missed_targets(outcomes: &[CaseOutcome], targets: &[(f64, usize)]) -> Vec<String> {
     targets
         .iter()

@@ -375,6 +375,7 @@ impl<'a> PreciseEvaluation<'a> {
         x.ln(BITS, ROUND, self.constants)
     }
 
+    /// Returns the power: by multiplication for small integer exponents, which allow any base, else by logarithms.
     fn power(&mut self, base: &BigFloat, exponent: &BigFloat) -> BigFloat {
         let size = to_f64(exponent).abs();
         if exponent.is_int() && size < 64.0 {
@@ -388,6 +389,7 @@ impl<'a> PreciseEvaluation<'a> {
         self.exp(&mul(exponent, &logarithm))
     }
 
+    /// Returns the value of a function.
     fn call(&mut self, function: Function, x: &[BigFloat]) -> BigFloat {
         let Some(first) = x.first() else { return BigFloat::nan(None) };
         match function {

@@ -52,6 +52,7 @@ fn response(law: &Law, truth: &[f64], columns: &[Vec<f64>]) -> Result<Vec<f64>, 
         .collect())
 }
 
+/// Fits a law to its case and compares the fit with the true parameters.
 fn self_test(case: &Case, law: &Law) -> Result<CaseOutcome, Error> {
     let truth = case.truth(law);
     let columns = case.columns(law);
@@ -104,6 +105,7 @@ fn self_test(case: &Case, law: &Law) -> Result<CaseOutcome, Error> {
 /// The name of the response's column; no name in the catalogue ends with an underscore.
 const RESPONSE: &str = "response_";
 
+/// Returns the word for a residual space in the column `case`.
 fn residual_name(residual: Residual) -> &'static str {
     match residual {
         Residual::Log => "log",
