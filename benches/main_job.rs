@@ -1,6 +1,6 @@
-//! What the engine costs: one evaluation, one fit, replicates, a whole job.
+//! Measures the time of one evaluation, one fit, replicates, and a whole job.
 //!
-//! `cargo bench --bench main_job`; every number is for one thread unless its name says otherwise.
+//! Run `cargo bench --bench main_job`. Times are for one thread unless the name of the benchmark says otherwise.
 
 mod common;
 

@@ -1,14 +1,16 @@
-//! Is the optimum that a default run reports the best there is?
+//! Measures how often a default run reports the best optimum that a run with many more starts finds.
 //!
-//! `cargo bench --bench optima -- [SET…] [--every K] [--times T] [--threads N]` fits the real sets that lie beside the
-//! checkout twice: as by default, and with T times the starts that the default run took (100). One line per set, law
-//! and objective; then every exception.
+//! Run `cargo bench --bench optima -- [SET…] [--law LAW] [--every K] [--times T] [--threads N] [--list]`. Every K-th
+//! sweep of the data sets in `../shared/data` is fitted twice: with default settings, and with T times (100 by
+//! default) the starts that the default run made. The bench prints one line per set, law and objective, then every
+//! exception.
 //!
-//! A sweep is *well posed* under a law when the better of the two runs is certified (`converged` or `at_bound`):
-//! where it is not, the objective falls towards infinity, or the data leaves a direction free, and there is no
-//! optimum to agree on. A default run *agrees* when its objective is within 1e-6 of the better one's, relatively, or
-//! within what rounding of the data can change in it. Every fit that a default run calls `converged` is handed to
-//! the reference solver again, from its reported estimate, and the largest relative decrease is printed.
+//! A sweep is *well posed* under a law when the better of the two runs is certified (`converged` or `at_bound`), or
+//! when the two agree and either is certified. Otherwise the objective falls towards infinity or the data does not
+//! determine the parameters, and there is no optimum to compare. A default run *agrees* when its objective exceeds
+//! that of the better run by at most 1e-6, relatively, or by the change that rounding of the data can cause. Every
+//! default fit with the status `converged` is also continued by the reference solver from the reported estimate; the
+//! largest relative decrease is printed.
 
 mod common;
 

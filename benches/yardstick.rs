@@ -1,10 +1,11 @@
-//! The kernel against its limit: normal equations of Chinchilla in log space, compiled from the formula, beside a
-//! fully fused AVX-512 loop written by hand for this law alone.
+//! Compares the evaluation of a compiled law with a hand-written AVX-512 loop for one law: the normal equations of
+//! Chinchilla's law with residuals of logarithms.
 //!
-//! `cargo bench --bench yardstick` prints nanoseconds per observation and their ratio: the least of many rounds, the
-//! two sides in turn, so that a busy machine disturbs both alike. Then, on one thread, what the kernel is for:
-//! replicates of a long and of a short sweep, and real learning curves where they lie beside the checkout. Times
-//! there depend on the machine: read them against the loop by hand, which costs 2.64 ns where the targets were set.
+//! Run `cargo bench --bench yardstick`. It prints nanoseconds per observation of both and their ratio, each the least
+//! of many rounds. The rounds alternate between the two, so that other load on the machine slows both alike. It then
+//! prints, for one thread, replicates per second of a long and of a short sweep, and the time of fits to real
+//! learning curves if `../shared/data` has them. Times depend on the machine: compare them with the time of the
+//! hand-written loop, which is 2.64 ns on the machine for which the targets were set.
 
 mod common;
 
@@ -28,8 +29,8 @@ use common::{chinchilla, fitted};
 
 #[cfg(target_arch = "x86_64")]
 mod fused {
-    //! Residual, Jacobian, 15 + 5 + 1 sums in one loop, eight observations at a time; coordinates as in the engine:
-    //! E, log-amplitudes at the geometric-mean observation, exponents.
+    //! Computes residual, Jacobian and the 15 + 5 + 1 sums of the normal equations in one loop, eight observations at a
+    //! time. Coordinates are those of the solver: E, log-amplitudes at the geometric mean of the data, exponents.
 
     use core::arch::x86_64::*;
 

@@ -1,7 +1,7 @@
-//! Jobs from Parquet files to a directory of Parquet tables.
+//! Runs jobs from Parquet files to a directory of Parquet tables.
 //!
-//! This is where files meet the engine: inputs are found, the output directory is checked before anything is fitted, and the
-//! manifest says in the end what was run, on what, with what outcome.
+//! The output directory is checked before anything is fitted. The manifest, written last, holds the job, its inputs and
+//! counts.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,7 +14,8 @@ use crate::input::{Fragment, ParquetFiles, Source};
 use crate::optimize::Status;
 use crate::output::{DirectorySink, directory};
 
-/// Runs a job from its input files to a directory of tables, which appears, or replaces an earlier one, when all is done.
+/// Runs a job on its input files and writes a directory of tables. The directory appears, or replaces an earlier
+/// result, when the run is complete.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -31,8 +32,9 @@ use crate::output::{DirectorySink, directory};
 /// ```
 ///
 /// # Errors
-/// If the job or its inputs are wrong, the directory cannot be used or holds an earlier result that is not to be
-/// overwritten, reading or writing fails, or the run is interrupted. Nothing is left behind then.
+/// If the job has an invalid setting or does not match the inputs, the directory cannot be used or holds an earlier
+/// result and `overwrite` is not set, reading or writing fails, or the run is interrupted. The directory is then left
+/// as it was.
 pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> Result<Summary, Error> {
     let begun = Instant::now();
     let source = source(job)?;
@@ -46,20 +48,20 @@ pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> R
     Ok(summary)
 }
 
-/// Reads a job's input files, binds its laws and counts sweeps and rejections; nothing is fitted or written.
+/// Binds a job's laws to its input files and counts sweeps and rejections; nothing is fitted or written.
 ///
 /// # Errors
-/// If the job or its inputs are wrong, or reading fails.
+/// If the job has an invalid setting or does not match the inputs, reading fails, or the run is interrupted.
 pub fn dry_run_files(job: &Job, control: &Control) -> Result<Summary, Error> {
     engine::dry_run(job, &source(job)?, control)
 }
 
-/// Finds the source of a job's inputs. Another format is told apart here.
+/// Returns the source of a job's inputs. A further format would be recognised here.
 fn source(job: &Job) -> Result<ParquetFiles, Error> {
     ParquetFiles::find(&job.inputs)
 }
 
-/// A result written beside an input would replace it, or be read as one by the next run.
+/// Refuses inputs that lie in the output directory: the result would replace them, or be read as input by the next run.
 fn refuse_inputs_in(out: &Path, inputs: &[Fragment]) -> Result<(), Error> {
     let Ok(out) = out.canonicalize() else { return Ok(()) };
     for input in inputs {
@@ -70,7 +72,7 @@ fn refuse_inputs_in(out: &Path, inputs: &[Fragment]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What was run, on what, with what outcome.
+/// The content of `manifest.json`: the job, its inputs, and the outcome.
 #[derive(Serialize)]
 struct Manifest<'a> {
     version: &'static str,
@@ -83,6 +85,7 @@ struct Manifest<'a> {
     wall_seconds: f64,
 }
 
+/// An input file in the manifest.
 #[derive(Serialize)]
 struct Input<'a> {
     path: &'a str,

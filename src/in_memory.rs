@@ -1,4 +1,4 @@
-//! Jobs on data in memory: one sweep of columns, or many sweeps from record batches to record batches.
+//! Runs jobs on data in memory: on one sweep of columns, or on many sweeps in record batches.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -17,49 +17,59 @@ use crate::problem::Loss;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct FittedLaw {
-    /// The law, with the parameters that the job held fixed.
+    /// The law, in which the parameters that the job holds are fixed.
     pub law: Law,
     /// How the fit ended.
     pub status: Status,
-    /// Why, in a sentence; empty where the fit converged.
+    /// The reason for the status, in a sentence; empty where the fit converged.
     pub message: String,
-    /// What there is to remark on the fit.
+    /// Remarks on the fit.
     pub flags: Vec<Flag>,
-    /// The loss ρ as used: a threshold that follows the residuals is a number here.
+    /// The loss ρ with its threshold; a threshold that follows the residuals has its estimated value.
     pub loss: Loss,
-    /// `Σ w·ρ(residual/σ)` at the estimate; NaN where there is none.
+    /// The objective `Σ w·ρ(residual/σ)` at the estimate; NaN where the fit has no estimate.
     pub objective: f64,
-    /// Observations of positive weight.
+    /// The number of observations of positive weight.
     pub n_points: usize,
-    /// One estimate per parameter, in the order of [`Law::parameters`], in natural units.
+    /// The estimates of the parameters in natural units, in the order of [`Law::parameters`].
     pub estimates: Vec<Estimate>,
     /// R² and root mean squares.
     pub goodness: Goodness,
     /// Information criteria.
     pub criteria: Criteria,
-    /// The replicates, where the job keeps them.
+    /// The replicates, if [`Job::keep_replicates`] is set.
     pub replicates: Option<Replicates>,
-    /// Rows that were left out, by their place in the columns, and why. A reason without a row is about the whole sweep.
+    /// Rejected rows, from 0, with the reason; `None` with a reason for rejecting the whole sweep.
     pub rejected: Vec<(Option<u64>, String)>,
     /// The job's definitions that the law's variables need, in order.
     definitions: Vec<(String, Expr)>,
 }
 
 impl FittedLaw {
-    /// Returns a parameter's estimate by the parameter's name.
+    /// Returns the estimate of a parameter; `None` if the law has no parameter of this name.
     #[must_use]
     pub fn estimate(&self, parameter: &str) -> Option<&Estimate> {
         self.law.parameter(parameter).map(|place| &self.estimates[place])
     }
 
-    /// Returns the law's prediction, in the response's units, at other values of its variables: one number per row of the
-    /// columns, NaN where the law has no value.
+    /// Returns the law's predictions at other values of its variables, in the units of the response: one number per row
+    /// of `columns`, NaN where the law has no value.
     ///
-    /// The job's definitions of variables hold here too, so that the columns are those that the job was given, without the
-    /// response.
+    /// `columns` are those of [`Job::fit`] without the response; the job's definitions of variables are applied to
+    /// them.
+    ///
+    /// ```
+    /// use sweepfit::Job;
+    ///
+    /// let job = Job { bootstrap: 0, ..Job::new("y ~ a + b*x") };
+    /// let fit = job.fit(&[("x", &[0.0, 1.0, 2.0]), ("y", &[1.0, 3.0, 5.0])])?;
+    /// let predictions = fit.predict(&[("x", &[10.0])])?;
+    /// assert!((predictions[0] - 21.0).abs() < 1e-9);
+    /// # Ok::<(), sweepfit::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// If a column that the law needs is not given, or lengths differ.
+    /// If a column that the law needs is missing, or the columns differ in length.
     pub fn predict(&self, columns: &[(&str, &[f64])]) -> Result<Vec<f64>, Error> {
         let rows = columns.first().map_or(0, |(_, values)| values.len());
         let mut table = Table::new(rows);
@@ -70,17 +80,17 @@ impl FittedLaw {
             }
             table.push_numbers(column, values.to_vec());
         }
-        let refuse = |reason: String| Error::Law { law: self.law.name.clone(), reason };
+        let law_error = |reason: String| Error::Law { law: self.law.name.clone(), reason };
         for (name, expr) in &self.definitions {
             match evaluate(expr, &table) {
                 Ok(Column::Number { values, .. }) => table.push_numbers(name, values),
-                Ok(other) => return Err(refuse(format!("`{name}` is {}", other.data_type()))),
-                Err(error) => return Err(refuse(format!("`{name}`: {}", error.message))),
+                Ok(other) => return Err(law_error(format!("`{name}` is {}", other.data_type()))),
+                Err(error) => return Err(law_error(format!("`{name}`: {}", error.message))),
             }
         }
         let variable = |name: &String| match table.column(name) {
             Some(Column::Number { values, .. }) => Ok(values),
-            _ => Err(refuse(format!("there is no column `{name}`"))),
+            _ => Err(law_error(format!("there is no column `{name}`"))),
         };
         let variables = self.law.variables.iter().map(variable).collect::<Result<Vec<_>, _>>()?;
         let parameter = |i: usize| vec![self.estimates[i].estimate; rows];
@@ -89,7 +99,7 @@ impl FittedLaw {
 }
 
 impl Job {
-    /// Fits the job's only law to columns of numbers, as one sweep.
+    /// Fits the job's only law to one sweep, given as columns of equal length with their names.
     ///
     /// ```
     /// use sweepfit::{Job, Status};
@@ -104,17 +114,18 @@ impl Job {
     /// ```
     ///
     /// # Errors
-    /// If the job does not fit the columns, has several laws, or has key columns that make several sweeps.
+    /// If the job has an invalid setting, does not match the columns, or has several laws or key columns; or if too few
+    /// observations are usable.
     pub fn fit(&self, columns: &[(&str, &[f64])]) -> Result<FittedLaw, Error> {
-        let refuse = |setting: Setting, reason: &str| Error::Invalid {
+        let invalid = |setting: Setting, reason: &str| Error::Invalid {
             place: setting.whole(),
             reason: reason.to_string(),
         };
         if self.laws.len() > 1 {
-            return Err(refuse(Setting::Law, "columns are fitted under one law at a time"));
+            return Err(invalid(Setting::Law, "columns are fitted under one law at a time"));
         }
         if !self.by.is_empty() {
-            return Err(refuse(Setting::By, "columns are one sweep; for several, give record batches"));
+            return Err(invalid(Setting::By, "columns are one sweep; for several, give record batches"));
         }
         let source = Memory::of_columns(columns)?;
         let plan = engine::plan(self, &source)?;
@@ -127,7 +138,7 @@ impl Job {
         let rejected =
             records.rejected.iter().map(|r| (r.place.map(|(_, row)| row), r.reason.clone())).collect();
         let Some(record) = records.records.first() else {
-            return Err(refuse(Setting::MinPoints, "the columns have too few usable observations"));
+            return Err(invalid(Setting::MinPoints, "the columns have too few usable observations"));
         };
         let record = record.clone();
         Ok(FittedLaw {
@@ -147,7 +158,7 @@ impl Job {
         })
     }
 
-    /// Fits the job's laws to every sweep of some record batches; the result is the output tables as record batches.
+    /// Fits the job's laws to every sweep of record batches and returns the output tables as record batches.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -170,7 +181,8 @@ impl Job {
     /// ```
     ///
     /// # Errors
-    /// If the batches differ in their columns, the job does not fit them, or the run is interrupted.
+    /// If a batch does not have the columns of `schema`, the job has an invalid setting or does not match the
+    /// columns, or the run is interrupted.
     pub fn fit_batches(
         &self,
         schema: SchemaRef,

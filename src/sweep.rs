@@ -1,42 +1,40 @@
-//! A sweep: the observations that are fitted as one, as plain columns of `f64`.
+//! Sweeps: the observations that a law is fitted to, as columns of `f64`.
 //!
-//! This is the hand-over between reading and fitting. Nothing here knows where the numbers came from except
-//! through [`Sweep::file`] and [`Sweep::row`], which name each observation's place in the input so that a
-//! rejected one can be listed.
+//! `input` produces sweeps and `problem` consumes them. The module knows nothing of the source of the numbers, except
+//! that [`Sweep::file`] and [`Sweep::row`] give each observation's position in the input, to list rejected
+//! observations.
 //!
-//! Rows are in *canonical order*: a total order on the values themselves (see [`crate::input`]), never on the
-//! place in the input, so that sums over a sweep have the same bits however its rows were shuffled or spread
-//! over files.
+//! Rows are in *canonical order*: a total order on their values (see [`crate::input`]) that ignores their position in
+//! the input. Sums over a sweep then have the same bits however its rows were shuffled or spread over files.
 //!
-//! A missing value has to live in an `f64` column and still be told from a NaN that the data contains, because
-//! the two are rejected for different reasons. It is stored as [`NULL`], a quiet NaN with a payload of its own;
-//! every other NaN is stored as [`NAN`] by [`canonical`].
+//! A missing value must be distinguished from a NaN in the data, because the two are rejected for different reasons. It
+//! is stored as [`NULL`], a quiet NaN with its own payload. [`canonical`] stores every other NaN as [`NAN`].
 
 use std::ops::{Index, Range};
 
-/// SQL's null in a column of `f64`: a quiet NaN with the payload `"null"`. Compare with [`is_null`], never with `==`.
+/// A missing value in a column of `f64`: a quiet NaN with the payload `"null"`. Test for it with [`is_null`], not `==`.
 pub const NULL: f64 = f64::from_bits(0x7FF8_0000_6E75_6C6C);
 
-/// The one NaN that stands for every NaN in the data.
+/// The NaN that represents every NaN in the data.
 pub const NAN: f64 = f64::from_bits(0x7FF8_0000_0000_0000);
 
-/// Whether the value is [`NULL`], by its bits. No other NaN is null.
+/// Returns whether a value is [`NULL`], by its bits; false for every other NaN.
 #[must_use]
 pub fn is_null(value: f64) -> bool {
     value.to_bits() == NULL.to_bits()
 }
 
-/// The value as columns store it: every NaN becomes [`NAN`], so that none can be taken for [`NULL`] and NaNs that
-/// came about differently sort alike. All else, the sign of zero included, stays as it is.
+/// Returns [`NAN`] for every NaN and other values unchanged, the sign of zero included. A NaN in the data is then never
+/// taken for [`NULL`], and all NaNs sort alike.
 #[must_use]
 pub fn canonical(value: f64) -> f64 {
     if value.is_nan() { NAN } else { value }
 }
 
-/// How many observations a sweep may have: fits keep places in a sweep as numbers of 32 bits.
+/// The largest number of observations of a sweep: fits store row numbers in 32 bits.
 pub const MAX_ROWS: usize = u32::MAX as usize;
 
-/// Columns of a sweep; `columns[i]` is the i-th.
+/// The columns of a sweep: a range of rows of longer columns. `columns[i]` is the `i`-th column of the sweep.
 #[derive(Debug, Clone, Copy)]
 pub struct SweepColumns<'a> {
     columns: &'a [Vec<f64>],
@@ -45,17 +43,17 @@ pub struct SweepColumns<'a> {
 }
 
 impl<'a> SweepColumns<'a> {
-    /// The given rows of some columns.
+    /// Returns a range of rows of some columns.
     ///
     /// # Panics
-    /// If a column has not that many rows.
+    /// If a column is shorter than the end of the range.
     #[must_use]
     pub fn new(columns: &'a [Vec<f64>], rows: Range<usize>) -> SweepColumns<'a> {
         assert!(columns.iter().all(|c| rows.end <= c.len()), "a column is too short");
         SweepColumns { columns, first_row: rows.start, end_row: rows.end }
     }
 
-    /// All of them.
+    /// Returns the columns in order.
     pub fn iter(&self) -> impl Iterator<Item = &'a [f64]> {
         let rows = self.first_row..self.end_row;
         self.columns.iter().map(move |column| &column[rows.clone()])
@@ -70,36 +68,35 @@ impl Index<usize> for SweepColumns<'_> {
     }
 }
 
-/// The observations that share one value of the key columns, in canonical row order.
+/// The observations with one value of the key columns, in canonical order.
 ///
-/// All slices have the same length, [`Sweep::len`]. Values may be null, NaN or infinite: the reader passes on what
-/// it found, and the caller decides what can be used.
+/// All slices have the length [`Sweep::len`]. Values may be null, NaN or infinite: the reader rejects nothing, and the
+/// binding of a law decides which observations it can use.
 #[derive(Debug, Clone)]
 pub struct Sweep<'a> {
-    /// Position among the data set's sweeps, in the order of their keys.
+    /// The position among all sweeps of the input, in the order of their keys.
     pub index: usize,
-    /// The columns asked for, in the order in which they were asked for.
+    /// The columns, in the order of the request.
     pub columns: SweepColumns<'a>,
-    /// For each observation the rank of its cluster among all of the data set's clusters, where clusters are used.
-    /// Inside a sweep only the order of these numbers means anything: their values depend on the other sweeps.
+    /// The rank of each observation's cluster among all clusters of the input, if clusters are used. Only the order of
+    /// the ranks within a sweep has a meaning: their values depend on the other sweeps.
     pub cluster: Option<&'a [u32]>,
-    /// For each observation the index of its input file.
+    /// The index of each observation's input file.
     pub file: &'a [u32],
-    /// For each observation its row in that file, from 0.
+    /// The row of each observation in its input file, from 0.
     pub row: &'a [u64],
-    /// SHA-256 of the key's values, for seeding (see [`crate::input::digest`]); the same whatever else is in the
-    /// data set.
+    /// SHA-256 of the key's values, for seeding (see [`crate::input::digest`]). It does not depend on other sweeps.
     pub key_digest: [u8; 32],
 }
 
 impl Sweep<'_> {
-    /// Number of observations.
+    /// Returns the number of observations.
     #[must_use]
     pub fn len(&self) -> usize {
         self.row.len()
     }
 
-    /// Whether there are no observations, as in an input of which every row was filtered away.
+    /// Returns whether the sweep has no observations, as in an input all of whose rows are dropped by the condition.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.row.is_empty()
@@ -111,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn null_is_told_from_every_other_nan() {
+    fn null_differs_from_every_other_nan() {
         assert!(NULL.is_nan() && is_null(NULL));
         for other in [f64::NAN, -f64::NAN, -NULL, NAN, f64::INFINITY, 0.0] {
             assert!(!is_null(other));
@@ -119,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn data_cannot_smuggle_in_a_null() {
+    fn canonical_values_are_never_null() {
         assert!(!is_null(canonical(NULL)));
         assert_eq!(canonical(-f64::NAN).to_bits(), 0x7FF8_0000_0000_0000);
         assert_eq!(canonical(-0.0).to_bits(), 1 << 63);

@@ -7,7 +7,7 @@ use common::program::{Table, assert_close, fit, fit_file, program, shared_data};
 use common::{Folder, floats, strings};
 use sweepfit::formula::names;
 use sweepfit::law::Law;
-use sweepfit::verify::cases::{Case, Wanted, cases};
+use sweepfit::verify::cases::{Case, RequiredDigits, cases};
 
 /// n values from low to high, evenly spaced in the logarithm.
 fn log_space(low: f64, high: f64, n: usize) -> Vec<f64> {
@@ -170,7 +170,7 @@ fn recovers(case: &Case, law: &Law, (_, variables, parameters, predict): &Predic
     assert_eq!(outcome.rejected.rows(), 0, "{name}");
     assert_eq!(outcome.only("n_points") as usize, response.len(), "{name}");
     match case.digits {
-        Wanted::Parameters(digits) => {
+        RequiredDigits::Parameters(digits) => {
             assert_eq!(outcome.status(), "converged", "{name}: {message}");
             for (parameter, value) in parameters.iter().zip(&values) {
                 let what = format!("{name}: {parameter}");
@@ -178,7 +178,7 @@ fn recovers(case: &Case, law: &Law, (_, variables, parameters, predict): &Predic
             }
             assert_eq!(outcome.coefficients.rows(), parameters.len(), "{name}");
         }
-        Wanted::Curve(digits) => {
+        RequiredDigits::Curve(digits) => {
             // A sum of n squares in the quadratic zone of the loss.
             let most = 0.5 * response.len() as f64 * 10.0_f64.powf(-2.0 * digits);
             let objective = outcome.only("objective");

@@ -1,6 +1,6 @@
-//! What several benches start from: the 240-point Chinchilla sweep, generated sweeps, and a job run in memory.
+//! Helpers of the benches: the Chinchilla sweep of 240 observations, generated sweeps, and jobs on loaded input.
 
-// Every bench takes what it needs.
+// No bench uses all of the helpers.
 #![allow(dead_code)]
 
 use std::path::{Path, PathBuf};
@@ -14,20 +14,20 @@ use sweepfit::optimize::{self, Fit, Models, Workspace};
 use sweepfit::output::Chunk;
 use sweepfit::problem::{Binding, Loss, Problem};
 
-/// The program that was built with the benches.
+/// The path of the program that is built with the benches.
 pub const SWEEPFIT: &str = env!("CARGO_BIN_EXE_sweepfit");
 
 pub const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/chinchilla_sweeps.parquet");
 const EPOCH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/chinchilla_epoch.parquet");
 
-/// One sweep of 240 observations: where it lies, and which of the file's rows it is.
+/// One sweep of 240 observations: its file, the condition on its rows, and its name in printed text.
 pub struct Points {
     pub file: &'static str,
     pub condition: &'static str,
     pub name: &'static str,
 }
 
-/// The 240 points of the Chinchilla refit where the data lies beside the checkout, else the fixture's first five
+/// Returns the 240 observations of the Chinchilla refit if `../shared/data` has them, else the fixture's first five
 /// sweeps as one.
 pub fn points() -> Points {
     if Path::new(EPOCH).exists() {
@@ -37,7 +37,7 @@ pub fn points() -> Points {
     }
 }
 
-/// [`points`] under the law `chinchilla`, residuals of logarithms.
+/// Returns the problem of fitting the law `chinchilla` to [`points`], with residuals of logarithms.
 pub fn chinchilla(loss: Loss) -> (Models, Problem) {
     let law = Catalogue::built_in().expect("the catalogue parses").get("chinchilla").expect("a law").clone();
     let models = Models::compile(law.clone(), Residual::Log);
@@ -58,12 +58,13 @@ pub fn chinchilla(loss: Loss) -> (Models, Problem) {
     (models, problem)
 }
 
-/// A problem fitted as by default.
+/// Fits a problem with default options.
 pub fn fitted(models: &Models, problem: &Problem) -> Fit {
     optimize::fit(models, problem.clone(), &optimize::FitOptions::default(), &mut Workspace::default())
 }
 
-/// Generated Chinchilla sweeps in a Parquet file of the folder: same arguments, same bits.
+/// Returns a Parquet file of generated Chinchilla sweeps in a folder; generates it if it does not exist. Equal
+/// arguments give equal bits.
 pub fn generate(folder: &Path, sweeps: usize, points: usize) -> PathBuf {
     let path = folder.join(format!("sweeps-{sweeps}x{points}.parquet"));
     if !path.exists() {
@@ -82,7 +83,7 @@ pub fn generate(folder: &Path, sweeps: usize, points: usize) -> PathBuf {
     path
 }
 
-/// Chinchilla on every sweep of a file.
+/// Returns the job that fits the law `chinchilla` to every sweep of a file.
 pub fn job(path: &Path, loss: Loss, bootstrap: usize) -> Job {
     Job {
         inputs: vec![path.display().to_string()],
@@ -94,13 +95,14 @@ pub fn job(path: &Path, loss: Loss, bootstrap: usize) -> Job {
     }
 }
 
-/// A job with its input read: what is left is fitting.
+/// A job with its input in memory.
 pub struct Loaded {
     pub run: Run,
     pub dataset: Dataset,
 }
 
 impl Loaded {
+    /// Plans the job and reads its input.
     pub fn new(job: &Job) -> Loaded {
         let source = ParquetFiles::find(&job.inputs).expect("the files are there");
         let plan = engine::plan(job, &source).expect("a plan");
@@ -109,7 +111,7 @@ impl Loaded {
         Loaded { run, dataset }
     }
 
-    /// Fits everything on the threads of a pool; nothing is written.
+    /// Fits all sweeps on the threads of a pool and returns the results.
     pub fn fit(&self, pool: &rayon::ThreadPool) -> Chunk {
         pool.install(|| {
             let mut records = Chunk::default();
@@ -121,6 +123,7 @@ impl Loaded {
     }
 }
 
+/// Returns a pool of threads.
 pub fn pool(threads: usize) -> rayon::ThreadPool {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads")
 }

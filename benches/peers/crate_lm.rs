@@ -1,5 +1,5 @@
-//! The crate `levenberg-marquardt` on least squares of logarithms, with an analytic Jacobian, in centred
-//! coordinates: log E, a = log A − alpha·mean(log N), alpha, b = log B − beta·mean(log D), beta.
+//! Fits by the crate `levenberg-marquardt`: least squares of logarithms, with an analytic Jacobian, in the centred
+//! coordinates log E, a = log A − alpha·mean(log N), alpha, b = log B − beta·mean(log D), beta.
 
 use levenberg_marquardt::{LeastSquaresProblem, LevenbergMarquardt};
 use nalgebra::storage::Owned;

@@ -1,4 +1,4 @@
-//! The data that all peers share: points, weights of the replicates, starts.
+//! Writes the data that all peers read: observations, weights of the replicates, and starts.
 
 use std::fs;
 use std::path::Path;

@@ -1,15 +1,15 @@
-"""Levenberg-Marquardt on many small fits at once, in NumPy and in JAX: the strongest batched peers we could write.
+"""Batched Levenberg-Marquardt in NumPy and in JAX: many small fits at once.
 
-Law E + A/N^alpha + B/D^beta, residuals of logarithms, coordinates (log E, a, alpha, b, beta) with
-a = log A - alpha*mean(log N) and b likewise, so that a term is exp(a - alpha*u) with the centred u. With the terms'
-shares p of the prediction the derivatives of log(prediction) are cheap, the second ones included:
+The law is E + A/N^alpha + B/D^beta, with residuals of logarithms and coordinates (log E, a, alpha, b, beta), where
+a = log A - alpha*mean(log N) and b = log B - beta*mean(log D). A term is then exp(a - alpha*u) with the centred
+logarithm u. With each term's fraction p of the prediction, the derivatives of log(prediction) are cheap:
 
     J = (p0, p1, -u*p1, p2, -v*p2),    second = sum_k p_k z_k z_k' - J J',    z_k the gradient of term k's logarithm.
 
-The algorithm is sweepfit's own, one lane per fit: damping after Nielsen (1999) with the plain metric of logarithms,
-an end when the undamped Newton step promises a decrease below `tolerance` times the objective; that last step is
-taken without another evaluation. Lanes whose fit has ended are given the next task at once; when tasks run out,
-the batch shrinks to the lanes that still run, in halves.
+The algorithm is sweepfit's, one lane per fit: damping by Nielsen (1999) with the metric of logarithms. A fit ends when
+the decrease predicted for the undamped Newton step is below `tolerance` times the objective; this last step is taken
+without another evaluation. Lanes whose fits have ended take the next tasks once an eighth of the lanes is idle. When no
+tasks are left, the batch shrinks to the least power of two that holds the running lanes.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
-//! The Rust side of the peer comparison: the data that all peers share, sweepfit's own times, and those of the
-//! crate `levenberg-marquardt`. `benches/peers/run` calls it and puts the table together.
+//! The Rust program of the comparison with peers: it writes the data that all peers read, and measures sweepfit and the
+//! crate `levenberg-marquardt`. `benches/peers/run` calls it and prints the table.
 //!
 //! ```text
-//! peers export FOLDER REPLICATES SWEEPS      writes the data for all peers
-//! peers measure WORKLOAD FOLDER THREADS REPEATS
+//! peers export FOLDER REPLICATES SWEEPS           writes the data for all peers
+//! peers measure WORKLOAD FOLDER THREADS REPEATS   measures one workload
 //! ```
 //!
 //! Arrays are raw little-endian files; times and sizes are JSON.

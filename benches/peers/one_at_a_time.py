@@ -1,6 +1,6 @@
-"""SciPy's fitters on one sweep, one fit after the other, each with its analytic derivatives.
+"""Fits one sweep with SciPy's methods, one fit after the other, with analytic derivatives.
 
-Coordinates are the centred ones of `problem.py`. Everything that residuals and Jacobian share is computed once.
+Coordinates are the centred coordinates of `problem.py`. Terms that residuals and Jacobian share are computed once.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Runs all peers on the same work, one after the other, and prints one table. Started by `benches/peers/run`."""
+"""Runs all peers on equal workloads, one peer after the other, and prints a table. Called by `benches/peers/run`."""
 
 import argparse
 import datetime

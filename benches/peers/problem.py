@@ -1,4 +1,4 @@
-"""The shared data as the peers read it, and the one objective by which all are judged."""
+"""Reads the data for the peers, and computes the objective by which all peers are compared."""
 
 import json
 from pathlib import Path

@@ -1,9 +1,9 @@
-"""One process of one Python peer: prepares, says `ready`, does the work at every `go`, and says `done`.
+"""Runs one process of one Python peer: prints `ready` when prepared, works at every line `go`, and prints `done`.
 
     worker.py FOLDER WORKLOAD PEER LOSS SHARE OF COUNT
 
-Preparation (reading, compiling, finding the loosest tolerance that reaches the optimum) is not timed. The worker's
-last line is JSON with the file of its estimates in centred coordinates.
+Preparation (reading, compiling, finding the loosest tolerance that reaches the optimum) is not timed. The last line
+of output is JSON with the file of the estimates in centred coordinates.
 """
 
 import json

@@ -1,8 +1,8 @@
-//! How time grows with the number of sweeps, points, replicates and threads; `benches/scaling/run` starts it.
+//! Measures how time grows with the numbers of sweeps, points, replicates and threads (`benches/scaling/run`).
 //!
-//! Prints the times and the slope of each line, and draws `benches/scaling.svg`. Times are of `engine::fit_all` on
-//! generated sweeps in memory, nothing written; the best of a few runs, because noise only adds. Slopes come from
-//! the law `seconds = overhead + b·size^slope`, fitted by sweepfit itself.
+//! The bench prints the times and the slope of each line, and draws `benches/scaling.svg`. It measures
+//! `engine::fit_all` on generated sweeps in memory, without writing, and takes the best of a few runs, because noise
+//! only adds to a time. The slope is a parameter of the law `seconds = overhead + b·size^slope`, which sweepfit fits.
 
 #[path = "../common/mod.rs"]
 mod common;

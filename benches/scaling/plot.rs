@@ -1,4 +1,4 @@
-//! Log-log panels side by side as SVG.
+//! Draws log-log panels side by side as SVG.
 
 use std::fmt::Write;
 

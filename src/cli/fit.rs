@@ -1,4 +1,4 @@
-//! `sweepfit fit`: what was typed ([`FitArguments`]) becomes what is meant ([`Job`]).
+//! `sweepfit fit`: turns the arguments ([`FitArguments`]) into a [`Job`] and runs it on files.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::problem::LossChoice;
 
 use super::{Failure, summary};
 
-/// What the user typed.
+/// The arguments of `sweepfit fit`.
 #[derive(Args, Debug)]
 pub struct FitArguments {
     /// Parquet files, directories (searched for *.parquet) or globs
@@ -39,7 +39,7 @@ pub struct FitArguments {
     #[arg(long = "let", value_name = "NAME=EXPR", allow_hyphen_values = true, help_heading = "Input")]
     lets: Vec<String>,
 
-    /// Keep the rows where this holds, such as "kept and learner in ('SVM', 'kNN')"
+    /// Keep only the rows where this condition holds, such as "kept and learner in ('SVM', 'kNN')"
     #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true, help_heading = "Input")]
     condition: Option<String>,
 
@@ -47,7 +47,7 @@ pub struct FitArguments {
     #[arg(long, value_name = "COL", help_heading = "Input")]
     response: Option<String>,
 
-    /// Sweeps with fewer observations are rejected as a whole
+    /// Reject sweeps with fewer usable observations
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Input")]
     min_points: usize,
 
@@ -67,7 +67,8 @@ pub struct FitArguments {
     #[arg(long, value_enum, value_name = "log|linear", help_heading = "Objective")]
     residual: Option<ResidualArgument>,
 
-    /// l2, huber:δ, soft_l1:δ or cauchy:δ; δ may follow the scale of the residuals, as in huber:1.345*mad [default: huber:1.345*mad with log, l2 with linear; the published Chinchilla fits have huber:1e-3]
+    /// l2, huber:δ, soft_l1:δ or cauchy:δ; δ may follow the scale of the residuals, as in huber:1.345*mad [default:
+    /// huber:1.345*mad with log, l2 with linear; the published Chinchilla fits have huber:1e-3]
     #[arg(long, value_name = "LOSS", help_heading = "Objective")]
     loss: Option<LossChoice>,
 
@@ -87,11 +88,11 @@ pub struct FitArguments {
     #[arg(long, value_name = "NAME=VALUE,…", value_delimiter = ',', help_heading = "Search")]
     start: Vec<String>,
 
-    /// fast: searches in vector lanes, finished by the reference solver; reference: that solver alone
+    /// fast: searches in SIMD lanes, finished by the reference solver; reference: the reference solver alone
     #[arg(long, value_enum, default_value = "fast", value_name = "fast|reference", help_heading = "Search")]
     solver: SolverArgument,
 
-    /// Replicates; 0 for asymptotic intervals
+    /// Bootstrap replicates; 0 for asymptotic intervals
     #[arg(long, value_name = "B", default_value_t = 1000, help_heading = "Uncertainty", value_parser = clap::value_parser!(u32).range(..=10_000_000))]
     bootstrap: u32,
 
@@ -103,7 +104,7 @@ pub struct FitArguments {
     #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Uncertainty")]
     confidence: f64,
 
-    /// Every random number follows from it
+    /// Seed of all random numbers
     #[arg(long, value_name = "U64", default_value_t = 0, help_heading = "Uncertainty")]
     seed: u64,
 
@@ -132,12 +133,14 @@ pub struct FitArguments {
     threads: Option<u32>,
 }
 
+/// The values of `--residual`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ResidualArgument {
     Log,
     Linear,
 }
 
+/// The values of `--solver`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum SolverArgument {
     Fast,
@@ -145,7 +148,7 @@ enum SolverArgument {
 }
 
 impl FitArguments {
-    /// What the arguments mean.
+    /// Returns the job of the arguments; reads the catalogue file.
     fn job(&self) -> Result<Job, Failure> {
         let catalogue = match &self.catalogue {
             Some(path) => {
@@ -191,6 +194,7 @@ impl FitArguments {
     }
 }
 
+/// Splits `NAME=VALUE`; fails where either side is empty.
 fn assignment(flag: &str, text: &str) -> Result<(String, String), Failure> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
@@ -200,6 +204,7 @@ fn assignment(flag: &str, text: &str) -> Result<(String, String), Failure> {
     }
 }
 
+/// Parses `NAME=VALUE` texts whose values are finite numbers.
 fn values(flag: &str, texts: &[String]) -> Result<Vec<(String, f64)>, Failure> {
     let mut values: Vec<(String, f64)> = Vec::new();
     for text in texts {
@@ -215,6 +220,7 @@ fn values(flag: &str, texts: &[String]) -> Result<Vec<(String, f64)>, Failure> {
     Ok(values)
 }
 
+/// Runs the command and returns its output.
 pub fn run(arguments: FitArguments) -> Result<String, Failure> {
     let job = arguments.job()?;
     let threads = arguments.threads.map_or(0, |n| n as usize);
@@ -223,16 +229,14 @@ pub fn run(arguments: FitArguments) -> Result<String, Failure> {
         .build()
         .map_err(|error| Failure::usage(format!("--threads {threads}: {error}")))?;
     let interrupted = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&interrupted);
-    let handler = ctrlc::set_handler(move || {
-        // The second time there is no waiting for the fits under way.
-        if asked.swap(true, Ordering::Relaxed) {
+    let flag = Arc::clone(&interrupted);
+    // Without a handler, Ctrl-C ends the process at once, which is acceptable: an error here is ignored.
+    let _ = ctrlc::set_handler(move || {
+        // The first Ctrl-C lets the running fits end; the second ends the process at once.
+        if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
     });
-    if handler.is_err() {
-        interrupted.store(false, Ordering::Relaxed);
-    }
     let progress = terminal_progress(arguments.quiet);
     let control = Control { progress: progress.as_ref(), interrupted: &interrupted };
     let out = arguments.out.as_deref().filter(|_| !arguments.dry_run);

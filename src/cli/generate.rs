@@ -1,4 +1,4 @@
-//! `sweepfit generate`: synthetic sweeps of a law, for trying things out and for the fixtures.
+//! `sweepfit generate`: writes synthetic sweeps of a law, for examples, benches and the fixtures.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ use crate::law::{Catalogue, Law};
 
 use super::Failure;
 
+/// The arguments of `sweepfit generate`.
 #[derive(Args, Debug)]
 pub struct GenerateArguments {
     /// A catalogue name
@@ -29,11 +30,11 @@ pub struct GenerateArguments {
     #[arg(long, value_name = "NAME=VALUE,…", value_delimiter = ',', required = true)]
     parameters: Vec<String>,
 
-    /// Range of a variable, as NAME=LOW:HIGH; values are spread over its logarithm
+    /// Range of a variable, as NAME=LOW:HIGH; values are drawn uniformly in its logarithm
     #[arg(long, value_name = "NAME=LOW:HIGH,…", value_delimiter = ',', required = true)]
     range: Vec<String>,
 
-    /// Number of sweeps; each sweep's positive parameters differ from the given ones by a few per cent
+    /// Number of sweeps; from the second on, each parameter differs from the given value by up to 5 %
     #[arg(long, default_value_t = 1)]
     sweeps: usize,
 
@@ -45,13 +46,15 @@ pub struct GenerateArguments {
     #[arg(long, default_value_t = 0.0)]
     noise: f64,
 
+    /// Seed of all random numbers
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
-/// Rows are made in memory, a few columns at a time.
-const MOST_ROWS: usize = 100_000_000;
+/// The largest number of rows, because all rows are held in memory.
+const MAX_ROWS: usize = 100_000_000;
 
+/// Splits texts at their first `=`.
 fn pairs<'a>(flag: &str, texts: &'a [String]) -> Result<Vec<(&'a str, &'a str)>, Failure> {
     texts
         .iter()
@@ -59,10 +62,12 @@ fn pairs<'a>(flag: &str, texts: &'a [String]) -> Result<Vec<(&'a str, &'a str)>,
         .collect()
 }
 
+/// Parses the number of a flag.
 fn number(flag: &str, text: &str) -> Result<f64, Failure> {
     text.parse().map_err(|_| Failure::usage(format!("{flag}: `{text}` is not a number")))
 }
 
+/// Runs the command and returns its output.
 pub fn run(arguments: &GenerateArguments) -> Result<String, Failure> {
     let catalogue = Catalogue::built_in().map_err(|e| Failure::usage(e.to_string()))?;
     let law = catalogue
@@ -102,6 +107,7 @@ pub fn run(arguments: &GenerateArguments) -> Result<String, Failure> {
     Ok(format!("{} rows in {}\n", batch.num_rows(), arguments.out.display()))
 }
 
+/// Returns the rows: the sweep's name, the variables in the order of `ranges`, and the response.
 fn generate(
     arguments: &GenerateArguments,
     law: &Law,
@@ -109,13 +115,13 @@ fn generate(
     ranges: &[(&str, f64, f64)],
 ) -> Result<RecordBatch, Failure> {
     let GenerateArguments { sweeps, points, .. } = arguments;
-    let n = sweeps.checked_mul(*points).filter(|n| *n <= MOST_ROWS).ok_or_else(|| {
+    let n = sweeps.checked_mul(*points).filter(|n| *n <= MAX_ROWS).ok_or_else(|| {
         Failure::usage(format!(
-            "--sweeps {sweeps} of --points {points}: more than {MOST_ROWS} rows; write them as several files"
+            "--sweeps {sweeps} of --points {points}: more than {MAX_ROWS} rows; write them as several files"
         ))
     })?;
     let mut rng = generator("generate", arguments.seed, &[0; 32]);
-    // Uniform on the open interval, 53 bits.
+    // Uniform on the open unit interval, with 53 bits.
     let mut uniform = move || ((rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
     let mut table = Table::new(n);
     let variables: Vec<Vec<f64>> = ranges

@@ -1,4 +1,4 @@
-//! `sweepfit laws`: the catalogue.
+//! `sweepfit laws`: lists the catalogue, or shows one law in full.
 
 use std::path::PathBuf;
 
@@ -10,9 +10,10 @@ use crate::law::{Catalogue, Domain, Law};
 
 use super::{Failure, summary};
 
-/// Columns of the list of laws; longer formulas wrap.
+/// The width of the list of laws in characters; longer formulas wrap.
 const LIST_WIDTH: u16 = 120;
 
+/// The arguments of `sweepfit laws`.
 #[derive(Args, Debug)]
 pub struct LawsArguments {
     /// Show one law in full
@@ -23,6 +24,7 @@ pub struct LawsArguments {
     catalogue: Option<PathBuf>,
 }
 
+/// Runs the command and returns its output.
 pub fn run(arguments: &LawsArguments) -> Result<String, Failure> {
     let mut catalogue = Catalogue::built_in()?;
     if let Some(path) = &arguments.catalogue {
@@ -52,14 +54,17 @@ pub fn run(arguments: &LawsArguments) -> Result<String, Failure> {
     }
 }
 
+/// Replaces every run of white space by one space.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Returns author, year and reference of a law's source; empty without one.
 fn source(law: &Law) -> String {
     law.citation.as_ref().map_or(String::new(), |c| format!("{} {}, {}", c.author, c.year, c.reference))
 }
 
+/// Returns formula, variables, parameters and source of a law.
 fn full(law: &Law) -> String {
     let mut text = format!("{}\n\n{}\n\n", law.name, law.formula);
     text += &format!("response    {}\n", law.response);

@@ -1,10 +1,18 @@
-//! The command line: arguments become calls of the library, records and errors become text and an exit status.
+//! The command line: turns arguments into calls of the library, and results and errors into text and an exit status.
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! | --- | --- |
-//! | this one | the commands, and how errors name flags and become exit codes |
-//! | [`fit`], `laws`, `schema`, `verify`, `generate` | one command each; a flag is documented where it is defined |
-//! | `summary`, `progress` | tables on standard output; progress on standard error |
+//! | `mod` | the list of commands; errors as messages with exit statuses |
+//! | [`fit`] | `sweepfit fit`: fits laws to sweeps |
+//! | `laws` | `sweepfit laws`: lists the catalogue |
+//! | `schema` | `sweepfit schema`: lists the output tables |
+//! | `verify` | `sweepfit verify`: checks fits and derivatives against reference answers |
+//! | `generate` | `sweepfit generate`: writes synthetic sweeps |
+//! | `summary` | tables on standard output |
+//! | `progress` | progress on standard error |
+//!
+//! A flag is documented where it is defined. The folder knows nothing of how jobs are planned and fitted, and no other
+//! module imports from it.
 
 mod fit;
 mod generate;
@@ -28,6 +36,7 @@ struct Arguments {
     command: Command,
 }
 
+/// The commands; their doc comments are their help.
 #[derive(Subcommand)]
 enum Command {
     /// Fit laws to every sweep of the input
@@ -36,31 +45,33 @@ enum Command {
     Laws(laws::LawsArguments),
     /// Show the output tables: columns, types, units
     Schema(schema::SchemaArguments),
-    /// Fit problems with certified answers and print the digits that are right
+    /// Check fits and derivatives against reference answers and print the correct digits
     Verify(verify::VerifyArguments),
     /// Write synthetic sweeps of a law to a Parquet file
     Generate(generate::GenerateArguments),
 }
 
-/// An error for the user and the status to exit with.
+/// An error for the user.
 pub struct Failure {
+    /// The exit status: 2 where the command line or the input is wrong, 1 where the run failed, 130 where it was
+    /// interrupted.
     pub status: u8,
+    /// What happened, where, and what to do.
     pub message: String,
 }
 
-/// A setting as the flag by which it is given.
+/// Returns the flag of a setting, as messages name it.
 fn flag(setting: Setting) -> String {
     match setting {
         Setting::Inputs => "INPUT".to_string(),
         Setting::Catalogue => "`sweepfit laws`".to_string(),
         Setting::Where => "--where".to_string(),
         Setting::MinPoints => "--min-points".to_string(),
-        // The others are named alike.
+        // The other settings are displayed by the name of their flag.
         other => format!("--{other}"),
     }
 }
 
-/// 2: job or input is wrong, nothing was written; 1: the run could not be completed; 130: interrupted.
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let status = match error.kind() {
@@ -73,13 +84,13 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// The command line or the input is wrong.
+    /// Returns the failure that the command line or the input is wrong.
     fn usage(message: impl Into<String>) -> Failure {
         Failure { status: 2, message: message.into() }
     }
 }
 
-/// Runs the program.
+/// Runs the program on the process's arguments and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -96,7 +107,7 @@ pub fn main() -> ExitCode {
             use std::io::{ErrorKind, Write};
             let mut out = std::io::stdout();
             match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-                // A reader that closed the pipe has seen enough.
+                // Closing the pipe early, as `head` does, is no error.
                 Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                     eprintln!("sweepfit: standard output: {error}");
                     ExitCode::from(1)

@@ -1,4 +1,4 @@
-//! Progress on standard error: a bar on a terminal, plain lines elsewhere.
+//! Reports progress on standard error: as a bar on a terminal, as plain lines elsewhere.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::engine::{Progress, Silent};
 
-/// The progress that suits standard error.
+/// Returns the listener for standard error; a silent one if `quiet`.
 pub fn terminal_progress(quiet: bool) -> Box<dyn Progress> {
     if quiet {
         Box::new(Silent)
@@ -20,6 +20,7 @@ pub fn terminal_progress(quiet: bool) -> Box<dyn Progress> {
     }
 }
 
+/// A progress bar.
 #[derive(Default)]
 struct Bar {
     bar: OnceLock<ProgressBar>,
@@ -47,13 +48,15 @@ impl Progress for Bar {
     }
 }
 
-/// Seconds between plain lines: a log file of an hour's job stays readable.
+/// The time between plain lines; the log of a job of an hour then has 360.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
+/// Progress as plain lines, at most one per [`LINE_EVERY`].
 #[derive(Default)]
 struct Lines {
     total: AtomicU64,
     done: AtomicU64,
+    /// The start of fitting and the time of the last line.
     clock: Mutex<Option<(Instant, Instant)>>,
 }
 
@@ -66,6 +69,7 @@ impl Progress for Lines {
 
     fn advance(&self, sweeps: u64) {
         let done = self.done.fetch_add(sweeps, Ordering::Relaxed) + sweeps;
+        // No thread waits for another to print: the other thread's line is recent enough.
         let Ok(mut clock) = self.clock.try_lock() else { return };
         if let Some((begun, last)) = clock.as_mut()
             && last.elapsed() >= LINE_EVERY

@@ -1,4 +1,4 @@
-//! `sweepfit schema`: the output tables.
+//! `sweepfit schema`: lists the columns of the output tables ([`crate::output::schema`]).
 
 use clap::Args;
 
@@ -8,12 +8,14 @@ use crate::output::schema::{ALL, FITS, TableSpec};
 
 use super::{Failure, summary};
 
+/// The arguments of `sweepfit schema`.
 #[derive(Args, Debug)]
 pub struct SchemaArguments {
     /// fits, coefficients, replicates, residuals or rejected
     table: Option<String>,
 }
 
+/// Runs the command and returns its output.
 pub fn run(arguments: &SchemaArguments) -> Result<String, Failure> {
     let tables: Vec<&TableSpec> = match &arguments.table {
         None => ALL.iter().collect(),

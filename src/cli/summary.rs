@@ -1,4 +1,4 @@
-//! The short table on standard output.
+//! Formats tables, and the summary of a run, for standard output.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::engine::Summary;
 use crate::law::{Domain, Law};
 use crate::optimize::Status;
 
-/// A table without borders, numbers to the right.
+/// Returns an empty table without borders; the columns numbered in `right` are aligned to the right.
 pub fn table(header: &[&str], right: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING);
@@ -21,14 +21,15 @@ pub fn table(header: &[&str], right: &[usize]) -> Table {
     table
 }
 
-/// The lines of a table, trailing blanks removed.
+/// Returns the lines of a table without trailing spaces, and an empty line after them.
 pub fn lines(table: &Table) -> String {
     let mut text: String = table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect();
     text.push('\n');
     text
 }
 
-/// What a run has to say for itself.
+/// Returns the summary of a run: its laws, fits by status, the coefficients of a single sweep, and row counts. `out` is
+/// the output directory; `None` for a dry run.
 pub fn text(summary: &Summary, dry_run: bool, out: Option<&Path>) -> String {
     let mut text = String::new();
     let mut laws = table(&["law", "variables", "parameters", "residual", "loss"], &[]);
@@ -76,6 +77,7 @@ pub fn text(summary: &Summary, dry_run: bool, out: Option<&Path>) -> String {
     text
 }
 
+/// Returns the names of a law's parameters, fixed ones with their value.
 fn parameters(law: &Law) -> String {
     let shown: Vec<String> = law
         .parameters
@@ -88,7 +90,7 @@ fn parameters(law: &Law) -> String {
     shown.join(", ")
 }
 
-/// The coefficients of the only sweep.
+/// Returns the coefficients of a single sweep.
 fn coefficients(summary: &Summary, bootstrap: bool) -> String {
     let error = if bootstrap { "bootstrap SE" } else { "std error" };
     let mut rows = table(&["law", "parameter", "estimate", error, "low", "high"], &[2, 3, 4, 5]);

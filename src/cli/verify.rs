@@ -1,4 +1,4 @@
-//! `sweepfit verify`: the engine against answers that come from elsewhere.
+//! `sweepfit verify`: runs the checks of [`crate::verify`] and prints their tables.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,10 +8,11 @@ use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array
 use clap::Args;
 use parquet::arrow::ArrowWriter;
 
-use crate::verify::{CaseOutcome, Quantity, Section, reaching, run as run_checks};
+use crate::verify::{CaseOutcome, Quantity, Section, count_with_digits, run as run_checks};
 
 use super::{Failure, summary};
 
+/// The arguments of `sweepfit verify`.
 #[derive(Args, Debug)]
 pub struct VerifyArguments {
     /// Also write the table to this Parquet file
@@ -19,6 +20,7 @@ pub struct VerifyArguments {
     out: Option<PathBuf>,
 }
 
+/// Runs the command and returns its output.
 pub fn run(arguments: &VerifyArguments) -> Result<String, Failure> {
     let failure = |message: String| Failure { status: 1, message };
     let out = match &arguments.out {
@@ -34,7 +36,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<String, Failure> {
     report(&sections)
 }
 
-/// The tables; an error where something falls below its floor.
+/// Returns the tables of all sections, or a failure that lists the missed requirements before the tables.
 fn report(sections: &[Section]) -> Result<String, Failure> {
     let text: String = sections.iter().map(section_text).collect();
     let mut failures: Vec<String> = Vec::new();
@@ -49,10 +51,10 @@ fn report(sections: &[Section]) -> Result<String, Failure> {
     if failures.is_empty() {
         return Ok(text);
     }
-    Err(Failure { status: 1, message: format!("below their floors:\n{}\n\n{text}", failures.join("\n")) })
+    Err(Failure { status: 1, message: format!("some checks failed:\n{}\n\n{text}", failures.join("\n")) })
 }
 
-/// A section's table and what it comes to.
+/// Returns a section's title, its table, and a line of totals.
 fn section_text(section: &Section) -> String {
     let quantities: Vec<Quantity> = Quantity::ALL
         .into_iter()
@@ -74,28 +76,30 @@ fn section_text(section: &Section) -> String {
     }
     let n = section.outcomes.len();
     let counts = if section.outcomes.iter().all(|o| o.digits_of(Quantity::Parameters).is_some()) {
-        let [six, eight, ten] = [6.0, 8.0, 10.0].map(|d| reaching(&section.outcomes, d));
+        let [six, eight, ten] = [6.0, 8.0, 10.0].map(|d| count_with_digits(&section.outcomes, d));
         format!("{six} of {n} to 6 digits, {eight} to 8, {ten} to 10")
     } else {
-        let holds = section.outcomes.iter().filter(|o| o.failure.is_none()).count();
-        format!("{holds} of {n} hold")
+        let passed = section.outcomes.iter().filter(|o| o.failure.is_none()).count();
+        format!("{passed} of {n} passed")
     };
     format!("{}\n{}{counts}\n\n", section.about, summary::lines(&table))
 }
 
-/// A file that appears under its name only when it is complete.
+/// An output file that is written to a temporary folder beside its path and renamed when it is complete.
 struct Staged {
     folder: tempfile::TempDir,
     path: PathBuf,
 }
 
 impl Staged {
+    /// Creates the temporary folder, so that a path that cannot be written is refused before the checks run.
     fn new(path: &Path) -> std::io::Result<Staged> {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = tempfile::Builder::new().prefix(".verify").tempdir_in(folder)?;
         Ok(Staged { folder, path: path.to_path_buf() })
     }
 
+    /// Writes the table of the sections and renames the file to its path.
     fn write(self, sections: &[Section]) -> Result<(), String> {
         let staged = self.folder.path().join("outcomes.parquet");
         write_table(&staged, sections)
@@ -104,6 +108,7 @@ impl Staged {
     }
 }
 
+/// Writes a Parquet file with a row per outcome.
 fn write_table(path: &Path, sections: &[Section]) -> Result<(), Box<dyn std::error::Error>> {
     let rows: Vec<(&Section, &CaseOutcome)> =
         sections.iter().flat_map(|s| s.outcomes.iter().map(move |o| (s, o))).collect();
@@ -128,7 +133,7 @@ fn write_table(path: &Path, sections: &[Section]) -> Result<(), Box<dyn std::err
         ("seconds", float(&|o| Some(o.time.as_secs_f64()))),
         ("failure", text(&|_, o| o.failure.clone())),
     ]);
-    // Every column by name, whatever this run has put into it.
+    // Nullability is set by name, so that the schema does not depend on the values of a run.
     let batch = RecordBatch::try_from_iter_with_nullable(
         columns.into_iter().map(|(name, array)| (name, array, !matches!(name, "check" | "problem" | "case"))),
     )?;
@@ -145,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_falls_below_its_floor_is_an_error() {
+    fn missed_requirements_are_an_error() {
         let outcome = |failure: Option<&str>| CaseOutcome {
             problem: "Thurber".to_string(),
             case: "1",

@@ -1,36 +1,36 @@
-//! How a caller follows a run, and ends it early.
+//! Progress and cancellation of a run.
 
 use std::sync::atomic::AtomicBool;
 
-/// Is told how far a run is; called from any thread.
+/// A listener to the progress of a run. Its functions are called from any thread and do nothing by default.
 pub trait Progress: Sync {
-    /// Something begins that comes before fitting.
-    fn stage(&self, _what: &str) {}
-    /// Fitting begins, of so many sweeps.
+    /// Called when a stage before fitting begins, with its name.
+    fn stage(&self, _name: &str) {}
+    /// Called when fitting begins, with the number of sweeps.
     fn begin(&self, _sweeps: u64) {}
-    /// So many more sweeps are done.
+    /// Called when more sweeps are fitted, with their number.
     fn advance(&self, _sweeps: u64) {}
-    /// All sweeps are done.
+    /// Called when all sweeps are fitted; not called where the run fails.
     fn end(&self) {}
 }
 
-/// Says nothing.
+/// A listener that does nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Silent;
 
 impl Progress for Silent {}
 
-/// What a caller follows a run by, and may end it with.
+/// The listener to a run's progress, and the flag that cancels the run.
 #[derive(Clone, Copy)]
 pub struct Control<'a> {
-    /// Is told how far the run is.
+    /// The listener.
     pub progress: &'a dyn Progress,
-    /// Ends the run, soon after it becomes true, with [`Error::Interrupted`](crate::Error::Interrupted).
+    /// The flag: the run ends with [`Error::Interrupted`](crate::Error::Interrupted) soon after it becomes true.
     pub interrupted: &'a AtomicBool,
 }
 
 impl Default for Control<'_> {
-    /// Nobody is told, and nothing interrupts.
+    /// Returns a control with a silent listener and a flag that is never set.
     fn default() -> Self {
         static NEVER: AtomicBool = AtomicBool::new(false);
         Control { progress: &Silent, interrupted: &NEVER }

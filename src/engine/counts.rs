@@ -1,4 +1,4 @@
-//! What a run amounts to, in numbers.
+//! The numbers of sweeps, fits and rejections of a run.
 
 use serde::Serialize;
 
@@ -8,31 +8,31 @@ use crate::output::Chunk;
 
 use super::plan::BoundLaw;
 
-/// Counts over a run.
+/// The numbers of sweeps, fits and rejections of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Counts {
     /// Sweeps of the input.
     pub sweeps: u64,
-    /// Fits made: one per sweep and law that had enough observations.
+    /// Fits: one per sweep and law, without those that had too few observations.
     pub fits: u64,
-    /// In the order of [`Status::ALL`].
+    /// Fits by status, in the order of [`Status::ALL`].
     #[serde(skip)]
     pub by_status: [u64; Status::ALL.len()],
-    /// Per law, in the order of [`Status::ALL`].
+    /// Fits by law, and for each law by status, in the order of [`Status::ALL`].
     #[serde(skip)]
     pub by_law: Vec<[u64; Status::ALL.len()]>,
     /// Rows of the input.
     pub rows_read: u64,
-    /// Of these the ones that the condition dropped.
+    /// Rows of the input that the condition dropped.
     pub rows_dropped_by_where: u64,
-    /// Rows that laws could not use, once for each law unless all agree.
+    /// Rows that laws could not use: once where all laws reject the row for one reason, else once per law and reason.
     pub rejected_rows: u64,
-    /// Sweeps with too few usable observations, counted in the same way.
+    /// Sweeps with too few usable observations: once where all laws reject the sweep, else once per law.
     pub rejected_sweeps: u64,
 }
 
 impl Counts {
-    /// Begins to count a run of these laws.
+    /// Returns the counts before any fit.
     #[must_use]
     pub fn new(laws: &[BoundLaw], contents: &Contents) -> Counts {
         Counts {
@@ -47,7 +47,7 @@ impl Counts {
         }
     }
 
-    /// Adds the records of some sweeps.
+    /// Counts the fits and rejections of a chunk.
     pub fn add(&mut self, chunk: &Chunk) {
         self.fits += chunk.records.len() as u64;
         for record in &chunk.records {

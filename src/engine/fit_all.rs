@@ -1,4 +1,7 @@
-//! Sweeps × laws over the cores, results in order.
+//! Fits sweeps in parallel and passes the results to a sink in the order of the sweeps.
+//!
+//! Segments hold the rows of many sweeps, chunks the results of consecutive sweeps, and groups the sweeps that one
+//! thread fits together in SIMD lanes.
 
 use std::any::Any;
 use std::borrow::Borrow;
@@ -23,31 +26,32 @@ use super::job::Job;
 use super::plan::{BoundLaw, Plan};
 use crate::output::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Sink};
 
-/// All that a run needs besides the sweeps.
+/// The laws, options and keys of a run; everything but the rows.
 #[derive(Debug, Clone)]
 pub struct Run {
     /// The laws, in the job's order.
     pub laws: Vec<BoundLaw>,
-    /// What is asked of fits.
+    /// The options of fits.
     pub solve: optimize::FitOptions,
-    /// What is asked of inference.
+    /// The options of inference.
     pub inference: infer::InferenceOptions,
-    /// Sweeps with fewer usable observations are rejected.
+    /// The least number of usable observations; sweeps with fewer are rejected.
     pub min_points: usize,
-    /// Whether residuals are wanted.
+    /// Whether the results contain residuals.
     pub residuals: bool,
-    /// Whether the sink wants the replicates themselves, not only their number.
+    /// Whether the results contain the replicates.
     pub keep_replicates: bool,
-    /// The sweeps: their keys, not their rows.
+    /// The keys of the sweeps and the fragments of the source.
     pub contents: Contents,
-    /// Variables of all laws that are not key columns, in order of first use.
+    /// The variables of all laws that are not key columns, in order of first use.
     pub variables: Vec<String>,
-    /// Per law, for each of `variables` its place among a sweep's columns; none where the law does not use it.
+    /// Per law the index of each of `variables` among a sweep's columns; `None` where the law does not use the
+    /// variable.
     places: Vec<Vec<Option<usize>>>,
 }
 
 impl Run {
-    /// What the run's records refer to by number.
+    /// Returns the names and keys that the run's records refer to by index.
     #[must_use]
     pub fn context(&self) -> RunContext {
         let names = |law: &BoundLaw| law.law.parameters.iter().map(|p| p.name.clone()).collect();
@@ -66,7 +70,7 @@ impl Run {
         }
     }
 
-    /// Joins a plan with what its source holds.
+    /// Returns the run of a job, given its plan and the contents of its source.
     #[must_use]
     pub fn new(plan: &Plan, contents: Contents, job: &Job) -> Run {
         let mut variables: Vec<String> = Vec::new();
@@ -109,37 +113,36 @@ impl Run {
     }
 }
 
-/// Results held before they go to the sink, in rows of the largest output table: bounds memory, whatever the
-/// sweeps' sizes and their number, and the text of a column, which must not exceed 2 GiB.
+/// The size at which a chunk ends, in rows of residuals. It bounds memory for sweeps of any size, and the text of a
+/// column, which Arrow limits to 2 GiB.
 const CHUNK_ROWS: usize = 1 << 16;
 
-/// A fit's own row, with what the fit holds besides, weighs so many rows of residuals.
-const FIT_ROWS: usize = 16;
+/// The least size of a fit's results in rows of residuals: its record and estimates take about this much memory.
+const ROWS_PER_FIT: usize = 16;
 
-/// A sweep's observations, of which each may be rejected, count one in so many.
-const REJECTED_ROWS: usize = 4;
+/// The number of observations that count as one row where residuals are not kept; each may become a row of rejections.
+const OBSERVATIONS_PER_ROW: usize = 4;
 
-/// The first sweep of the chunk after the one that begins at `first`.
+/// Returns the end of the chunk that begins at the sweep `first`.
 fn chunk_end(run: &Run, segment: &Segment, first: usize) -> usize {
     let mut rows = 0;
     let mut end = first;
     while end < segment.sweeps().end && (end == first || rows < CHUNK_ROWS) {
         let len = segment.sweep_len(end);
-        let residuals = if run.residuals { len } else { len / REJECTED_ROWS };
+        let residuals = if run.residuals { len } else { len / OBSERVATIONS_PER_ROW };
         let replicates = if run.keep_replicates { run.inference.bootstrap } else { 0 };
-        let fits = |law: &BoundLaw| FIT_ROWS.max(law.law.parameters.len()) + residuals + replicates;
-        rows += run.laws.iter().map(fits).sum::<usize>();
+        let fit_rows = |law: &BoundLaw| ROWS_PER_FIT.max(law.law.parameters.len()) + residuals + replicates;
+        rows += run.laws.iter().map(fit_rows).sum::<usize>();
         end += 1;
     }
     end
 }
 
-/// Fits every law to every sweep, segment by segment in the order of the sweeps. While one is fitted the next is read, and
-/// while one chunk of results is made the sink takes the one before.
+/// Fits every law to every sweep and passes the results to the sink, in the order of the sweeps. The next segment is
+/// read while a segment is fitted, and the sink takes a chunk while the next chunk is fitted.
 ///
 /// # Errors
-///
-/// If reading a segment fails, the sink refuses, or the run is interrupted.
+/// If a segment cannot be read, the sink returns an error, or the run is interrupted.
 pub fn fit_all<S: Borrow<Segment> + Send + Sync>(
     run: &Run,
     segments: &mut (impl Iterator<Item = Result<S, Error>> + Send),
@@ -148,19 +151,19 @@ pub fn fit_all<S: Borrow<Segment> + Send + Sync>(
 ) -> Result<(), Error> {
     let workspaces = Workspaces::default();
     let mut finished = None;
-    let mut present = segments.next().transpose()?;
-    while let Some(segment) = present {
+    let mut current = segments.next().transpose()?;
+    while let Some(segment) = current {
         let (next, fitted) = rayon::join(
             || segments.next().transpose(),
             || fit_segment(run, segment.borrow(), &mut finished, sink, (control, &workspaces)),
         );
         fitted?;
-        present = next.map_err(|error| Error::Midway(Box::new(error)))?;
+        current = next.map_err(|error| Error::Midway(Box::new(error)))?;
     }
     finished.map_or(Ok(()), |chunk| sink.take(chunk))
 }
 
-/// The sweeps of a segment; `finished` is what the sink has not taken yet, before and after.
+/// Fits the sweeps of a segment, chunk by chunk. `finished` is the last chunk, which the sink has not taken yet.
 fn fit_segment(
     run: &Run,
     segment: &Segment,
@@ -186,14 +189,16 @@ fn fit_segment(
     Ok(())
 }
 
-/// Sweeps that are fitted together, so that their searches share the vectors, and their observations.
-const TOGETHER: usize = 2 * LANES;
-const OBSERVATIONS: usize = 1 << 13;
+/// The largest number of sweeps in a group, whose searches share SIMD lanes.
+const MAX_GROUP_SWEEPS: usize = 2 * LANES;
 
-/// Groups per thread below which sweeps are rather fitted by fewer at a time: no thread should wait for another's last.
+/// The largest number of observations in a group of several sweeps.
+const MAX_GROUP_OBSERVATIONS: usize = 1 << 13;
+
+/// The least number of groups per thread, if there are enough sweeps: with fewer, threads idle at the end of a chunk.
 const GROUPS_PER_THREAD: usize = 4;
 
-/// The results of consecutive sweeps, in order.
+/// Fits consecutive sweeps and returns their results in order.
 fn fit_chunk(
     run: &Run,
     segment: &Segment,
@@ -202,16 +207,16 @@ fn fit_chunk(
 ) -> Chunk {
     let Control { progress, interrupted } = *control;
     let threads = rayon::current_num_threads();
-    let least = if threads > 1 { GROUPS_PER_THREAD * threads } else { 1 };
-    let together = sweeps.len().div_ceil(least).clamp(1, TOGETHER);
-    // Lanes are as long as the longest of the sweeps that share them.
+    let least_groups = if threads > 1 { GROUPS_PER_THREAD * threads } else { 1 };
+    let most_sweeps = sweeps.len().div_ceil(least_groups).clamp(1, MAX_GROUP_SWEEPS);
+    // Sweeps of one size share lanes, because lanes are as long as the longest of their sweeps.
     let mut by_size: Vec<usize> = sweeps.clone().collect();
     by_size.sort_by_key(|&i| std::cmp::Reverse(segment.sweep_len(i)));
     let mut groups = Vec::new();
     let mut rest = &by_size[..];
     while let Some(&longest) = rest.first() {
-        let most = (OBSERVATIONS / segment.sweep_len(longest).max(1)).clamp(1, together);
-        let (group, others) = rest.split_at(most.min(rest.len()));
+        let n = (MAX_GROUP_OBSERVATIONS / segment.sweep_len(longest).max(1)).clamp(1, most_sweeps);
+        let (group, others) = rest.split_at(n.min(rest.len()));
         groups.push(group);
         rest = others;
     }
@@ -235,42 +240,45 @@ fn fit_chunk(
     whole
 }
 
-/// What all threads of a run share: whether it is to end, and workspaces for what a thread gives to others.
+/// The flag that cancels the run, and the workspaces of other threads, for work that a thread divides.
 type Shared<'a> = (&'a AtomicBool, &'a Workspaces);
 
-/// One sweep under all laws: what is left out and why.
-struct Judged<'a> {
+/// A sweep to be fitted, with its rejections under all laws.
+struct CandidateSweep<'a> {
     run: &'a Run,
     sweep: &'a Sweep<'a>,
-    /// Each with its law, law by law.
+    /// Rejected observations with the law that rejects them, law by law.
     rejections: Vec<(usize, Rejection)>,
-    /// Laws for which too little is left, and how much.
+    /// Laws under which the sweep has too few usable observations, with the number of these.
     too_small: Vec<(usize, usize)>,
 }
 
-impl<'a> Judged<'a> {
-    fn new(run: &'a Run, sweep: &'a Sweep<'a>) -> Judged<'a> {
-        Judged { run, sweep, rejections: Vec::new(), too_small: Vec::new() }
+impl<'a> CandidateSweep<'a> {
+    fn new(run: &'a Run, sweep: &'a Sweep<'a>) -> CandidateSweep<'a> {
+        CandidateSweep { run, sweep, rejections: Vec::new(), too_small: Vec::new() }
     }
 
-    /// The sweep under a law, unless too few observations are left.
+    /// Returns the problem of fitting a law to the sweep; `None` if too few observations are usable. Records the
+    /// rejections.
     fn bind(&mut self, law: usize) -> Option<Problem> {
         let (problem, rejected) = self.run.laws[law].bind(self.sweep);
         self.reject(law, rejected);
-        self.if_enough(law, problem.n()).then_some(problem)
+        self.has_enough(law, problem.n()).then_some(problem)
     }
 
-    /// As if the law had not been bound.
-    fn forget(&mut self, law: usize) {
-        self.rejections.retain(|(of, _)| *of != law);
-        self.too_small.retain(|(of, _)| *of != law);
+    /// Removes the rejections under a law.
+    fn clear(&mut self, law: usize) {
+        self.rejections.retain(|(rejecting, _)| *rejecting != law);
+        self.too_small.retain(|(rejecting, _)| *rejecting != law);
     }
 
+    /// Records observations that a law rejects.
     fn reject(&mut self, law: usize, rejected: impl IntoIterator<Item = Rejection>) {
         self.rejections.extend(rejected.into_iter().map(|rejection| (law, rejection)));
     }
 
-    fn if_enough(&mut self, law: usize, usable: usize) -> bool {
+    /// Returns whether a number of usable observations is enough for a fit; if not, records the sweep as rejected.
+    fn has_enough(&mut self, law: usize, usable: usize) -> bool {
         let enough = usable >= self.run.min_points;
         if !enough {
             self.too_small.push((law, usable));
@@ -279,115 +287,124 @@ impl<'a> Judged<'a> {
     }
 }
 
-/// The rejections of one sweep, without any fit.
+/// Returns the rejections of one sweep, without any fit.
 pub(super) fn reject_only(run: &Run, sweep: &Sweep) -> Chunk {
-    let mut judged = Judged::new(run, sweep);
+    let mut candidate = CandidateSweep::new(run, sweep);
     for law in 0..run.laws.len() {
-        judged.bind(law);
+        candidate.bind(law);
     }
     let mut chunk = Chunk::default();
-    merge_rejections(judged, &mut chunk.rejected);
+    merge_rejections(candidate, &mut chunk.rejected);
     chunk
 }
 
-/// All laws on some sweeps: what comes of it, law by law.
+/// Fits all laws to a group of sweeps and returns the results, law by law.
 fn fit_group(run: &Run, sweeps: &[Sweep], workspace: &mut Workspace, shared: Shared) -> Chunk {
-    let mut group: Vec<Judged> = sweeps.iter().map(|sweep| Judged::new(run, sweep)).collect();
+    let mut group: Vec<CandidateSweep> = sweeps.iter().map(|sweep| CandidateSweep::new(run, sweep)).collect();
     let mut chunk = Chunk::default();
     chunk.records.reserve(group.len() * run.laws.len());
     for law in 0..run.laws.len() {
         fit_or_fail(run, law, &mut group, (&mut *workspace, shared), &mut chunk);
     }
-    group.into_iter().for_each(|judged| merge_rejections(judged, &mut chunk.rejected));
+    group.into_iter().for_each(|candidate| merge_rejections(candidate, &mut chunk.rejected));
     chunk
 }
 
-/// One law on some sweeps. A fault of the program in one of them makes that fit a failed one; it does not end the run.
+/// Fits one law to a group of sweeps. A panic in a fit is a defect of the program; the fit then has the status
+/// `failed`, and the run goes on: the sweeps of the group are fitted again one at a time to find the sweep at which
+/// it panics.
 fn fit_or_fail(
     run: &Run,
     law: usize,
-    group: &mut [Judged],
+    group: &mut [CandidateSweep],
     (workspace, shared): (&mut Workspace, Shared),
     chunk: &mut Chunk,
 ) {
     let before = chunk.lengths();
     let attempt = || fit_law(run, law, group, (&mut *workspace, shared), chunk);
     let Err(panic) = catch_unwind(AssertUnwindSafe(attempt)) else { return };
-    // What was worked on is in no known state.
+    // The panic may have left workspace, chunk and rejections half written.
     *workspace = Workspace::default();
     chunk.truncate(before);
-    group.iter_mut().for_each(|judged| judged.forget(law));
-    if let [judged] = group {
+    group.iter_mut().for_each(|candidate| candidate.clear(law));
+    if let [candidate] = group {
         let bound = &run.laws[law];
-        let fit = optimize::failed(&bound.models, bound.loss.at(1.0), fault(&bound.law.name, panic.as_ref()));
-        record(run, law, judged.sweep, &fit, (workspace, shared), chunk);
+        let message = defect_message(&bound.law.name, panic.as_ref());
+        let fit = optimize::failed(&bound.models, bound.loss.at(1.0), message);
+        record(run, law, candidate.sweep, &fit, (workspace, shared), chunk);
     } else {
-        for judged in group.chunks_mut(1) {
-            fit_or_fail(run, law, judged, (&mut *workspace, shared), chunk);
+        for candidate in group.chunks_mut(1) {
+            fit_or_fail(run, law, candidate, (&mut *workspace, shared), chunk);
         }
     }
 }
 
-/// A fault in words.
-fn fault(law: &str, panic: &(dyn Any + Send)) -> String {
-    format!("a fault of the program under the law `{law}`, which should be reported: {}", panic_text(panic))
+/// Returns the message of a fit that panicked.
+fn defect_message(law: &str, panic: &(dyn Any + Send)) -> String {
+    format!("fitting `{law}`: {}; this is a defect of the program, please report it", panic_text(panic))
 }
 
-/// One law on some sweeps.
+/// Fits one law to a group of sweeps.
 fn fit_law(
     run: &Run,
     law: usize,
-    group: &mut [Judged],
+    group: &mut [CandidateSweep],
     (workspace, shared): (&mut Workspace, Shared),
     chunk: &mut Chunk,
 ) {
     let bound = &run.laws[law];
-    let mut members = Vec::with_capacity(group.len());
+    let mut fitted = Vec::with_capacity(group.len());
     let mut problems = Vec::with_capacity(group.len());
-    for (member, judged) in group.iter_mut().enumerate() {
-        if let Some(problem) = judged.bind(law) {
-            members.push(member);
+    for candidate in group.iter_mut() {
+        if let Some(problem) = candidate.bind(law) {
+            fitted.push(candidate);
             problems.push(problem);
         }
     }
-    chunk.estimates.reserve(members.len() * bound.law.parameters.len());
+    chunk.estimates.reserve(fitted.len() * bound.law.parameters.len());
     let fits = fit_choices(&bound.models, problems, bound.loss, &run.solve, workspace);
-    for (member, fit) in members.into_iter().zip(fits) {
-        let judged = &mut group[member];
-        if let Some(fit) = without_culprits(judged, law, fit, workspace) {
-            record(run, law, judged.sweep, &fit, (&mut *workspace, shared), chunk);
+    for (candidate, fit) in fitted.into_iter().zip(fits) {
+        if let Some(fit) = reject_nonfinite(candidate, law, fit, workspace) {
+            record(run, law, candidate.sweep, &fit, (&mut *workspace, shared), chunk);
         }
     }
 }
 
-/// The fit, and where it has no solution that of the observations without those where the law has no finite value, such
-/// as a power of zero: one of them must not take its sweep along. None where too few are left.
-fn without_culprits(judged: &mut Judged, law: usize, fit: Fit, workspace: &mut Workspace) -> Option<Fit> {
+/// Returns the fit if it has a solution. Otherwise rejects the observations at which the law has no finite value at
+/// any start, such as a negative power of zero, and returns a fit to the others: one such observation does not fail the
+/// whole sweep. `None` if too few observations are left.
+fn reject_nonfinite(
+    candidate: &mut CandidateSweep,
+    law: usize,
+    fit: Fit,
+    workspace: &mut Workspace,
+) -> Option<Fit> {
     if fit.solution.is_some() || fit.problem.n() == 0 {
         return Some(fit);
     }
-    let run = judged.run;
+    let run = candidate.run;
     let bound = &run.laws[law];
     let observations = &fit.problem.observations;
-    let culprits = never_finite(&bound.models, &fit.problem);
-    if culprits.is_empty() || culprits.len() == observations.len() {
+    let nonfinite = never_finite(&bound.models, &fit.problem);
+    if nonfinite.is_empty() || nonfinite.len() == observations.len() {
         return Some(fit);
     }
-    judged.reject(
+    candidate.reject(
         law,
-        culprits.iter().map(|&i| Rejection {
+        nonfinite.iter().map(|&i| Rejection {
             row: observations.rows[i],
             reason: format!("`{}` has no finite value here", bound.law.name),
         }),
     );
-    judged.if_enough(law, observations.len() - culprits.len()).then(|| {
-        let rest = Arc::new(observations.without(&culprits));
+    candidate.has_enough(law, observations.len() - nonfinite.len()).then(|| {
+        let rest = Arc::new(observations.without(&nonfinite));
         let problem = Problem::new(Arc::clone(bound.models.full()), rest, fit.problem.loss);
         fit_choices(&bound.models, vec![problem], bound.loss, &run.solve, workspace).remove(0)
     })
 }
 
-/// Adds to a chunk what a fit tells: estimates with their uncertainty, residuals where they are wanted.
+/// Appends the results of a fit to a chunk: its record, estimates with their uncertainty, and residuals if the run
+/// keeps them.
 fn record(
     run: &Run,
     law: usize,
@@ -397,13 +414,16 @@ fn record(
     chunk: &mut Chunk,
 ) {
     let bound = &run.laws[law];
-    let wanted = run.inference.bootstrap > 0 && is_trustworthy(fit) && fit.problem.p() > 0;
+    let resampled = run.inference.bootstrap > 0 && is_trustworthy(fit) && fit.problem.p() > 0;
     let (models, digest) = (&bound.models, &sweep.key_digest);
-    let found =
-        if wanted { replicate(models, fit, &run.inference, digest, interrupted, workspaces) } else { None };
-    let flags = estimate(models, fit, found.as_ref(), &run.inference, workspace, &mut chunk.estimates);
+    let replicates = if resampled {
+        replicate(models, fit, &run.inference, digest, interrupted, workspaces)
+    } else {
+        None
+    };
+    let flags = estimate(models, fit, replicates.as_ref(), &run.inference, workspace, &mut chunk.estimates);
     let mut record = Record::new(sweep.index, law, fit, flags, &chunk.estimates);
-    if let Some(replicates) = found {
+    if let Some(replicates) = replicates {
         record.n_replicates = replicates.len();
         record.n_failed = replicates.n_failed();
         record.replicates = run.keep_replicates.then_some(replicates);
@@ -416,7 +436,7 @@ fn record(
     chunk.records.push(record);
 }
 
-/// Adds a fit's residuals, in the law's canonical order, so that the table does not depend on the input's.
+/// Appends a fit's residuals in the law's canonical order, which does not depend on the order of the input.
 fn add_residuals(run: &Run, law: usize, sweep: &Sweep, fit: &Fit, chunk: &mut Chunk) {
     let observations = &fit.problem.observations;
     let leverages = leverages(fit);
@@ -425,25 +445,25 @@ fn add_residuals(run: &Run, law: usize, sweep: &Sweep, fit: &Fit, chunk: &mut Ch
     chunk.variables.reserve(observations.len() * run.variables.len());
     let residual = |i: usize| fit.solution.as_ref().map_or(f64::NAN, |s| s.rows.residual[i]);
     for i in 0..observations.len() {
-        let place = observations.rows[i] as usize;
+        let row = observations.rows[i] as usize;
         chunk.residuals.push(ResidualRow {
-            file: sweep.file[place],
-            row: sweep.row[place],
+            file: sweep.file[row],
+            row: sweep.row[row],
             response: observations.response[i],
             prediction: predictions.next().unwrap_or(f64::NAN),
             residual: residual(i),
             weight: observations.weight[i],
             leverage: leverages.get(i).copied().unwrap_or(f64::NAN),
         });
-        let values =
-            run.places[law].iter().map(|column| column.map_or(f64::NAN, |c| sweep.columns[c][place]));
+        let values = run.places[law].iter().map(|column| column.map_or(f64::NAN, |c| sweep.columns[c][row]));
         chunk.variables.extend(values);
     }
 }
 
-/// Appends the rejections of a sweep. Rows that all laws reject for the same reason are listed once.
-fn merge_rejections(judged: Judged, merged: &mut Vec<RejectedRow>) {
-    let Judged { run, sweep, rejections, too_small } = judged;
+/// Appends the rejections of a sweep. An observation that all laws reject for one reason is listed once, and so is a
+/// sweep that has too few usable observations under all laws.
+fn merge_rejections(candidate: CandidateSweep, merged: &mut Vec<RejectedRow>) {
+    let CandidateSweep { run, sweep, rejections, too_small } = candidate;
     let n_laws = run.laws.len();
     let mut rows: BTreeMap<(u32, String), Vec<usize>> = BTreeMap::new();
     for (law, Rejection { row, reason }) in rejections {
@@ -479,17 +499,16 @@ fn merge_rejections(judged: Judged, merged: &mut Vec<RejectedRow>) {
 mod tests {
     use std::panic::catch_unwind;
 
-    use super::fault;
+    use super::defect_message;
 
-    /// The message of a failed fit names the law and says what happened, however the panic was raised.
     #[test]
-    fn faults_are_told() {
+    fn message_of_a_panic_names_the_law_and_the_reason() {
         for (panic, text) in [
             (catch_unwind(|| panic!("plain")), "plain"),
             (catch_unwind(|| panic!("{}", 40 + 2)), "42"),
             (catch_unwind(|| assert_eq!([0, 1][std::hint::black_box(2)], 0)), "out of bounds"),
         ] {
-            let message = fault("y ~ a*x", panic.unwrap_err().as_ref());
+            let message = defect_message("y ~ a*x", panic.unwrap_err().as_ref());
             assert!(message.contains("`y ~ a*x`") && message.contains(text), "{message}");
         }
     }

@@ -1,4 +1,4 @@
-//! A job: everything that decides a run's numbers, not yet checked against any source.
+//! The settings of a run, before they are checked against a source.
 
 use serde::Serialize;
 
@@ -7,26 +7,26 @@ use crate::law::Residual;
 use crate::optimize::Solver;
 use crate::problem::LossChoice;
 
-/// A law as the user names it.
+/// A law, by its name or as a formula.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum LawText {
-    /// A name of the catalogue.
+    /// A name in the catalogue.
     Name(String),
-    /// A typed formula.
+    /// A formula, such as `y ~ a*x^b`.
     Formula(String),
 }
 
 impl From<&str> for LawText {
-    /// A text with a `~` is a formula, any other a name.
+    /// Reads a text with a `~` as a formula, any other text as a name.
     fn from(text: &str) -> LawText {
         if text.contains('~') { LawText::Formula(text.to_string()) } else { LawText::Name(text.to_string()) }
     }
 }
 
-/// Everything that decides a run's numbers, and nothing else; written to the manifest as it is.
+/// The settings of a run: all that its numbers depend on besides the data. The manifest holds the job as JSON.
 ///
-/// Set what differs from [`Job::default`]:
+/// Start from [`Job::new`] and set the fields that differ from their defaults:
 ///
 /// ```
 /// use sweepfit::Job;
@@ -35,64 +35,64 @@ impl From<&str> for LawText {
 /// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct Job {
-    /// Parquet files, directories and globs, for jobs from files; a job on another source leaves it empty.
+    /// Parquet files, directories and globs, for [`run_files`](crate::run_files); empty for other sources.
     pub inputs: Vec<String>,
-    /// Columns that identify a sweep; without any the whole input is one sweep.
+    /// The key columns, which identify a sweep; empty if the whole input is one sweep.
     pub by: Vec<String>,
     /// The laws, each fitted to every sweep.
     pub laws: Vec<LawText>,
-    /// A user's own catalogue of laws: the name of its file and its text, in TOML.
+    /// A catalogue of the user's laws in addition to the built-in one: the name of its file, and its text in TOML.
     #[serde(skip)]
     pub catalogue: Option<(String, String)>,
-    /// The name of the file of `catalogue`, for the manifest.
+    /// The name of the file of `catalogue`, written to the manifest.
     #[serde(rename = "laws_file")]
     pub catalogue_file: Option<String>,
-    /// Definitions of variables: name and expression, in order.
+    /// Definitions of variables as pairs of name and expression; each may use columns and earlier definitions.
     #[serde(rename = "let")]
     pub lets: Vec<(String, String)>,
-    /// Rows are kept where this condition holds; all rows without one.
+    /// A condition: rows for which it is not true are dropped. `None` keeps all rows.
     #[serde(rename = "where")]
     pub condition: Option<String>,
-    /// Replaces the left side of every law: a column or an expression.
+    /// A column or an expression that replaces the left side of every law.
     pub response: Option<String>,
-    /// Sweeps with fewer usable observations are rejected.
+    /// The least number of usable observations; sweeps with fewer are rejected.
     pub min_points: usize,
-    /// The space of residuals; each law's own without one.
+    /// The space of residuals; `None` for each law's own.
     pub residual: Option<Residual>,
-    /// The loss ρ; without one `huber:1.345*mad` for residuals of logarithms, `l2` for linear ones.
+    /// The loss ρ; `None` for `huber:1.345*mad` with residuals of logarithms and `l2` with linear residuals.
     #[serde(serialize_with = "display_option")]
     pub loss: Option<LossChoice>,
-    /// The column of weights w ≥ 0 in the objective `Σ w·ρ(residual/σ)`; 1 without one.
+    /// The column of weights w ≥ 0 in the objective `Σ w·ρ(residual/σ)`; `None` for w = 1.
     pub weight: Option<String>,
-    /// The column of σ > 0; 1 without one.
+    /// The column of σ > 0 in the objective; `None` for σ = 1.
     pub sigma: Option<String>,
-    /// Whether σ is in the response's units, so that standard errors are not scaled by the residual variance.
+    /// Whether σ is in the units of the response: standard errors are then not scaled by the residual variance.
     pub absolute_sigma: bool,
-    /// Starts of the multi-start, at most 65,536; set by the law without one.
+    /// The number of starts, from 1 to 65,536; `None` for a number that depends on the law.
     pub starts: Option<usize>,
-    /// A start of the user's own, by parameter, in natural units.
+    /// The user's start, as pairs of parameter and value in natural units; absent parameters are drawn or solved.
     pub start: Vec<(String, f64)>,
-    /// Parameters held at values, in natural units.
+    /// Parameters that are held fixed, as pairs of parameter and value in natural units.
     pub fix: Vec<(String, f64)>,
-    /// Which solver searches.
+    /// The solver that makes the searches.
     pub solver: Solver,
-    /// Number of bootstrap replicates; 0 for intervals from standard errors.
+    /// The number of bootstrap replicates; 0 for asymptotic intervals.
     pub bootstrap: usize,
-    /// What the bootstrap resamples.
+    /// The units that the bootstrap resamples.
     #[serde(serialize_with = "display")]
     pub resample: Resample,
-    /// The confidence of intervals, between 0 and 1.
+    /// The confidence of intervals, between 0 and 1, both excluded.
     pub confidence: f64,
-    /// Every random number follows from it.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// Whether the replicates themselves are kept, not only what is inferred from them.
+    /// Whether the results contain the replicates, besides the intervals that follow from them.
     pub keep_replicates: bool,
-    /// Whether residuals are wanted.
+    /// Whether the results contain residuals.
     pub residuals: bool,
 }
 
 impl Job {
-    /// Fits one law, given by its name in the catalogue or by a formula, with all else as by default.
+    /// Returns a job that fits one law, given by its name in the catalogue or as a formula, with default settings.
     #[must_use]
     pub fn new(law: &str) -> Job {
         Job { laws: vec![law.into()], ..Job::default() }
@@ -131,10 +131,12 @@ impl Default for Job {
     }
 }
 
+/// Serializes a value as its text.
 fn display<T: std::fmt::Display, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
+/// Serializes an optional value as its text or as none.
 fn display_option<T: std::fmt::Display, S: serde::Serializer>(
     value: &Option<T>,
     serializer: S,

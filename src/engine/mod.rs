@@ -1,22 +1,22 @@
-//! Runs a job: sweeps × laws over the cores.
+//! Runs a job: fits every law to every sweep of a source, in parallel, and passes the results to a sink.
 //!
 //! ```text
 //! Job ─▶ plan (laws bound to the source's columns) ─▶ Contents ─▶ Run ─▶ fit all ─▶ Sink
 //!                                                        └─▶ Segments ─┘
 //! ```
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! | --- | --- |
-//! | this one | [`run`]: a job on a source, into a sink |
-//! | `job` | [`Job`]: everything that decides a run's numbers |
-//! | `plan` | laws bound to a source's columns, before any row is read |
-//! | [`fit_all`](mod@fit_all) | sweeps × laws over the cores, results in order |
+//! | `mod` | [`run`]: runs a job from a source to a sink |
+//! | `job` | [`Job`]: all settings of a run |
+//! | `plan` | [`plan()`]: checks a job and binds its laws to a source's columns, before any row is read |
+//! | [`fit_all`](mod@fit_all) | parallel fits of sweeps, with results in the order of the sweeps |
 //! | `control` | progress and cancellation |
-//! | `counts` | what a run amounts to, in numbers |
+//! | `counts` | counts of sweeps, fits and rejections |
 //!
-//! Where rows come from and where results go is unknown here: sources and sinks are traits. Work is shared out over the
-//! threads of the rayon pool that the caller is in; for other threads than rayon's own, call from within
-//! `ThreadPool::install`. Results do not depend on their number.
+//! The folder knows nothing of file formats or output tables: [`Source`] and [`Sink`] are traits. Work is divided among
+//! the threads of the caller's rayon pool, the global one unless the call is made within `ThreadPool::install`. Results
+//! do not depend on the number of threads.
 
 mod control;
 mod counts;
@@ -34,27 +34,28 @@ use crate::error::Error;
 use crate::input::{self, Source};
 use crate::output::{Chunk, RunContext, Sink};
 
-/// Rows of a segment: enough that its work keeps many threads busy, and few beside all rows of a large job.
-const SEGMENT: usize = 1 << 18;
+/// The number of rows of a segment: enough work for many threads, but little memory.
+const SEGMENT_ROWS: usize = 1 << 18;
 
-/// What a run leaves besides what went to its sink.
+/// A summary of a run, whose results went to the sink.
 #[derive(Debug)]
 pub struct Summary {
     /// The laws, in the job's order.
     pub laws: Vec<BoundLaw>,
-    /// Sweeps, fits by status, rows read and rejected.
+    /// The numbers of sweeps, fits by status, and rows read and rejected.
     pub counts: Counts,
-    /// The records of a job of one sweep, without replicates and residuals.
+    /// The records of a run of one sweep, without replicates and residuals; empty for more sweeps and for a dry run.
     pub only_sweep: Chunk,
 }
 
-/// Reads a job's source, binds its laws and counts sweeps and rejections; nothing is fitted.
+/// Binds a job's laws to a source and counts sweeps and rejections; nothing is fitted.
 ///
 /// # Errors
-/// If the job does not fit the source, or the source cannot be read.
+/// If the job has an invalid setting or does not match the source's columns, the source cannot be read, or the run is
+/// interrupted.
 pub fn dry_run(job: &Job, source: &dyn Source, control: &Control) -> Result<Summary, Error> {
     let plan = plan(job, source)?;
-    let (contents, segments) = input::open(source, &plan.request, SEGMENT, control.interrupted)?;
+    let (contents, segments) = input::open(source, &plan.request, SEGMENT_ROWS, control.interrupted)?;
     let mut counts = Counts::new(&plan.laws, &contents);
     let run = Run::new(&plan, contents, job);
     for segment in segments {
@@ -66,18 +67,19 @@ pub fn dry_run(job: &Job, source: &dyn Source, control: &Control) -> Result<Summ
     Ok(Summary { laws: plan.laws, counts, only_sweep: Chunk::default() })
 }
 
-/// Runs a job on a source; results go to a sink, in the order of the sweeps' keys.
+/// Runs a job on a source and passes the results to a sink, in the order of the sweeps' keys.
 ///
 /// # Errors
-/// If the job does not fit the source, the source cannot be read, the sink refuses, or the run is interrupted.
+/// If the job has an invalid setting or does not match the source's columns, the source cannot be read, the sink
+/// returns an error, or the run is interrupted.
 pub fn run(job: &Job, source: &dyn Source, sink: &mut dyn Sink, control: &Control) -> Result<Summary, Error> {
     run_plan(plan(job, source)?, job, source, sink, control)
 }
 
-/// [`run`] with the plan made already.
+/// Runs a job as [`run`] does, with a plan that [`plan()`] returned for the job and the source.
 ///
 /// # Errors
-/// Those of [`run`].
+/// As for [`run`].
 pub fn run_plan(
     plan: Plan,
     job: &Job,
@@ -87,36 +89,36 @@ pub fn run_plan(
 ) -> Result<Summary, Error> {
     let Control { progress, interrupted } = *control;
     progress.stage("reading");
-    let (contents, mut segments) = input::open(source, &plan.request, SEGMENT, interrupted)?;
+    let (contents, mut segments) = input::open(source, &plan.request, SEGMENT_ROWS, interrupted)?;
     let run = Run::new(&plan, contents, job);
-    let keep = run.contents.n_sweeps() == 1;
+    let keep_records = run.contents.n_sweeps() == 1;
     let counts = Counts::new(&plan.laws, &run.contents);
-    let mut counted = Counted { sink, counts, only_sweep: Chunk::default(), keep };
-    counted.begin(&run.context())?;
+    let mut sink = CountingSink { sink, counts, only_sweep: Chunk::default(), keep_records };
+    sink.begin(&run.context())?;
     progress.begin(run.contents.n_sweeps() as u64);
-    fit_all(&run, &mut segments, &mut counted, control)?;
+    fit_all(&run, &mut segments, &mut sink, control)?;
     progress.end();
-    let Counted { counts, only_sweep, .. } = counted;
+    let CountingSink { counts, only_sweep, .. } = sink;
     Ok(Summary { laws: plan.laws, counts, only_sweep })
 }
 
-/// Counts what goes to another sink.
-struct Counted<'a> {
+/// A sink that counts the results and passes them to another sink.
+struct CountingSink<'a> {
     sink: &'a mut dyn Sink,
     counts: Counts,
     only_sweep: Chunk,
-    /// Whether to keep the records.
-    keep: bool,
+    /// Whether the records are also kept in `only_sweep`.
+    keep_records: bool,
 }
 
-impl Sink for Counted<'_> {
+impl Sink for CountingSink<'_> {
     fn begin(&mut self, context: &RunContext) -> Result<(), Error> {
         self.sink.begin(context)
     }
 
     fn take(&mut self, mut chunk: Chunk) -> Result<(), Error> {
         self.counts.add(&chunk);
-        if self.keep {
+        if self.keep_records {
             self.only_sweep.append(chunk.outline());
         }
         self.sink.take(chunk)

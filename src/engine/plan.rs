@@ -1,4 +1,4 @@
-//! From a job to a plan: laws bound to a source's columns before any row is read.
+//! Checks a job and binds its laws to the columns of a source, before any row is read.
 
 use std::sync::Arc;
 
@@ -14,49 +14,50 @@ use crate::sweep::Sweep;
 
 use super::job::{Job, LawText};
 
-/// Free parameters of one law: the compiled second derivatives grow with their square.
+/// The largest number of free parameters of a law: the number of second derivatives grows with its square.
 const MOST_PARAMETERS: usize = 64;
 
-/// Starts that a job may ask for.
+/// The largest number of starts.
 const MOST_STARTS: usize = 65_536;
 
-/// A law, its residual space and loss, and the columns it reads.
+/// A compiled law with its residual space, its loss, and the columns that it reads.
 #[derive(Debug, Clone)]
 pub struct BoundLaw {
-    /// The law, with parameters that the job holds fixed.
+    /// The law, in which the parameters that the job holds are fixed.
     pub law: Law,
     /// The space of residuals.
     pub residual: Residual,
-    /// As asked for; the loss as used is each fit's own.
+    /// The loss that the job asks for; a threshold that follows the residuals is found by each fit.
     pub loss: LossChoice,
     /// The compiled law.
     pub models: Arc<Models>,
-    /// Which of a sweep's columns the law reads.
+    /// The columns of a sweep that the law reads.
     pub binding: Binding,
 }
 
 impl BoundLaw {
-    /// Returns the law on a sweep, and the rows that it cannot use. A loss whose threshold follows the residuals takes one
-    /// as if their scale were 1, until the fit says otherwise.
+    /// Returns the problem of fitting the law to a sweep, and the rows that the law cannot use. A threshold that
+    /// follows the scale of the residuals is set for a scale of 1 until the fit estimates the scale.
     #[must_use]
     pub fn bind(&self, sweep: &Sweep) -> (Problem, Vec<Rejection>) {
         Problem::bind(&self.law, self.models.full(), self.loss.at(1.0), (&self.binding, sweep))
     }
 }
 
-/// All that is known before data is read.
+/// A checked job: the columns to read and the bound laws.
 #[derive(Debug)]
 pub struct Plan {
-    /// What to read.
+    /// The rows and columns to read.
     pub request: Request,
     /// The laws, in the job's order.
     pub laws: Vec<BoundLaw>,
 }
 
-/// Checks a job against a source's columns.
+/// Checks a job and binds its laws to the columns of a source.
 ///
 /// # Errors
-/// If a setting has a value that cannot be used, a text does not parse, or the columns do not fit.
+/// If a setting has an invalid value, an expression or formula does not parse, or a column is missing or of the wrong
+/// type.
 pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
     check_values(job)?;
     let mut scope = Scope::new(source);
@@ -88,39 +89,40 @@ pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
 
     let mut laws = laws(job, &scope)?;
     let mut columns = Vec::new();
-    let mut want = |name: &str| {
+    let mut add = |name: &str| {
         if !columns.iter().any(|c| c == name) {
             columns.push(name.to_string());
         }
     };
-    // Responses first: rows are then in the same order for laws that differ in their variables alone.
+    // Responses come first, because the columns also sort the rows: jobs whose laws differ only in their variables then
+    // sort the rows alike.
     let mut responses: Vec<&str> = laws.iter().flat_map(|l| names(&l.binding.response)).collect();
     responses.sort_unstable();
-    responses.into_iter().for_each(&mut want);
+    responses.into_iter().for_each(&mut add);
     let mut others: Vec<&str> =
         laws.iter().flat_map(|l| l.law.variables.iter().map(String::as_str)).collect();
     others.extend(job.weight.as_deref());
     others.extend(job.sigma.as_deref());
     others.sort_unstable();
-    others.into_iter().for_each(&mut want);
+    others.into_iter().for_each(&mut add);
     for (setting, column) in [(Setting::Weight, &job.weight), (Setting::Sigma, &job.sigma)] {
         if let Some(column) = column {
             scope.check_column(column, &setting.whole())?;
         }
     }
 
-    let place = |name: &str| columns.iter().position(|c| c == name);
+    let index = |name: &str| columns.iter().position(|c| c == name);
     for bound in &mut laws {
         let mut used: Vec<usize> = Vec::new();
         let response = bound.binding.response.clone();
         let variables = bound.law.variables.iter().map(String::as_str);
         for name in names(&response).into_iter().chain(variables) {
-            used.extend(place(name).filter(|c| !used.contains(c)));
+            used.extend(index(name).filter(|c| !used.contains(c)));
         }
         bound.binding.names = columns.clone();
         bound.binding.used = used;
-        bound.binding.weight = job.weight.as_deref().and_then(place);
-        bound.binding.sigma = job.sigma.as_deref().and_then(place);
+        bound.binding.weight = job.weight.as_deref().and_then(index);
+        bound.binding.sigma = job.sigma.as_deref().and_then(index);
     }
     if job.residuals {
         let clash = laws
@@ -144,22 +146,22 @@ pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
     Ok(Plan { request, laws })
 }
 
-/// Checks the values that no column has a say in.
+/// Checks the settings that do not depend on the source.
 fn check_values(job: &Job) -> Result<(), Error> {
-    let refuse = |setting: Setting, subject: String, reason: &str| {
+    let invalid = |setting: Setting, subject: String, reason: &str| {
         Err(Error::Invalid { place: setting.of(subject), reason: reason.to_string() })
     };
     if !(job.confidence > 0.0 && job.confidence < 1.0) {
         let reason = "give a value between 0 and 1, such as 0.95";
-        return refuse(Setting::Confidence, job.confidence.to_string(), reason);
+        return invalid(Setting::Confidence, job.confidence.to_string(), reason);
     }
     if let Some(starts) = job.starts.filter(|n| !(1..=MOST_STARTS).contains(n)) {
-        return refuse(Setting::Starts, starts.to_string(), "give a number from 1 to 65536");
+        return invalid(Setting::Starts, starts.to_string(), "give a number from 1 to 65536");
     }
     for (setting, values) in [(Setting::Fix, &job.fix), (Setting::Start, &job.start)] {
         for (i, (name, value)) in values.iter().enumerate() {
             if !value.is_finite() {
-                return refuse(setting, format!("{name}={value}"), "this is not a finite number");
+                return invalid(setting, format!("{name}={value}"), "this is not a finite number");
             }
             if values[..i].iter().any(|(other, _)| other == name) {
                 return Err(given_twice(setting.of(name)));
@@ -169,10 +171,12 @@ fn check_values(job: &Job) -> Result<(), Error> {
     Ok(())
 }
 
+/// Returns the error that a setting is given twice.
 fn given_twice(place: Place) -> Error {
     Error::Invalid { place, reason: "given twice".to_string() }
 }
 
+/// Finds or parses the job's laws, fixes the parameters that the job holds, and binds the laws to columns.
 fn laws(job: &Job, scope: &Scope) -> Result<Vec<BoundLaw>, Error> {
     let mut catalogue = Catalogue::built_in()?;
     if let Some((file, text)) = &job.catalogue {
@@ -220,6 +224,7 @@ fn laws(job: &Job, scope: &Scope) -> Result<Vec<BoundLaw>, Error> {
     laws.into_iter().map(|law| bind(job, scope, law)).collect()
 }
 
+/// Returns the law of a name in the catalogue.
 fn named(catalogue: &Catalogue, name: &str) -> Result<Law, Error> {
     catalogue.get(name).cloned().ok_or_else(|| Error::UnknownLaw {
         name: name.to_string(),
@@ -227,6 +232,7 @@ fn named(catalogue: &Catalogue, name: &str) -> Result<Law, Error> {
     })
 }
 
+/// Returns the error that no law has a parameter of this name.
 fn unknown_parameter(setting: Setting, name: &str, laws: &[Law]) -> Error {
     let mut known: Vec<&str> = Vec::new();
     for parameter in laws.iter().flat_map(|l| &l.parameters) {
@@ -238,6 +244,7 @@ fn unknown_parameter(setting: Setting, name: &str, laws: &[Law]) -> Error {
     Error::Invalid { place: setting.of(name), reason }
 }
 
+/// Checks that a value of the law's `i`-th parameter lies in the parameter's domain.
 fn check_inside(setting: Setting, law: &Law, i: usize, value: f64) -> Result<(), Error> {
     let parameter = &law.parameters[i];
     match parameter.domain {
@@ -249,7 +256,8 @@ fn check_inside(setting: Setting, law: &Law, i: usize, value: f64) -> Result<(),
     }
 }
 
-/// Binds one law to columns and compiles it.
+/// Checks that a law's response and variables are numeric columns or definitions, and compiles the law. The indices of
+/// the columns are set by [`plan()`].
 fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, Error> {
     let name = |text: &str| Expr::new(ExprKind::Name(text.to_string()), 0..text.len());
     let response = match &job.response {

@@ -1,5 +1,5 @@
-//! Data that every law of the catalogue must recover its own parameters from (`cases.toml`), and points of its domain
-//! around them.
+//! One case for every law of the catalogue (`cases.toml`): true parameters and values of the variables, with random
+//! points of the law's domain near the true parameters.
 
 use std::collections::BTreeMap;
 
@@ -9,31 +9,34 @@ use serde::Deserialize;
 use crate::infer::generator;
 use crate::law::{Catalogue, Domain, Law};
 
-use super::fault;
+use super::defect;
 use crate::error::Error;
 
 const CASES: &str = include_str!("cases.toml");
 
-/// A law with variables, parameters and what must come back.
+/// The synthetic data of one law, and the digits that a fit to the data must recover.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
+    /// The law's name in the catalogue.
     pub law: String,
     variables: BTreeMap<String, Values>,
     truth: BTreeMap<String, f64>,
-    pub digits: Wanted,
+    /// The digits that a fit must recover.
+    pub digits: RequiredDigits,
 }
 
-/// Digits that must come back from data without noise.
+/// The digits that a fit to data without noise must recover.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Wanted {
-    /// Of every parameter.
+pub enum RequiredDigits {
+    /// Digits of every parameter.
     Parameters(f64),
-    /// Of the curve: root mean square of the residuals.
+    /// Digits of the predictions, by the root mean square of the residuals.
     Curve(f64),
 }
 
+/// The values of a variable.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, untagged)]
 enum Values {
@@ -58,17 +61,18 @@ enum Spacing {
 }
 
 impl Values {
-    /// The value at a share of the way, from 0 to 1.
-    fn at(&self, share: f64) -> f64 {
+    /// Returns the value at a fraction of the range, from 0 to 1.
+    fn at(&self, fraction: f64) -> f64 {
         match self {
-            Values::Range { from, to, spacing: Spacing::Log, .. } => from * (to / from).powf(share),
-            Values::Range { from, to, .. } => from + (to - from) * share,
+            Values::Range { from, to, spacing: Spacing::Log, .. } => from * (to / from).powf(fraction),
+            Values::Range { from, to, .. } => from + (to - from) * fraction,
             Values::Listed { values } => {
-                values[((share * values.len() as f64) as usize).min(values.len() - 1)]
+                values[((fraction * values.len() as f64) as usize).min(values.len() - 1)]
             }
         }
     }
 
+    /// Returns all values, in order.
     fn all(&self) -> Vec<f64> {
         match self {
             Values::Range { n, .. } => (0..*n).map(|i| self.at(i as f64 / (*n - 1) as f64)).collect(),
@@ -77,42 +81,43 @@ impl Values {
     }
 }
 
-/// The cases, one for every law of the built-in catalogue, with their laws.
+/// Returns the cases, one for every law of the built-in catalogue, each with its law.
+///
+/// # Errors
+/// If `cases.toml` or the catalogue does not parse, or a law has no complete case.
 pub fn cases() -> Result<Vec<(Case, Law)>, Error> {
     #[derive(Deserialize)]
     struct CaseFile {
         #[serde(rename = "case")]
         cases: Vec<Case>,
     }
-    let data = fault;
-    let file: CaseFile = toml::from_str(CASES).map_err(|e| data(e.to_string()))?;
-    let catalogue = Catalogue::built_in().map_err(|e| data(e.to_string()))?;
+    let file: CaseFile = toml::from_str(CASES).map_err(|e| defect(e.to_string()))?;
+    let catalogue = Catalogue::built_in().map_err(|e| defect(e.to_string()))?;
     catalogue
         .laws
         .into_iter()
         .map(|law| {
             let case = file.cases.iter().find(|case| case.law == law.name);
-            let case = case.ok_or_else(|| data(format!("`{}` has no case", law.name)))?.clone();
-            let names =
-                |what: &BTreeMap<String, f64>| law.parameters.iter().all(|p| what.contains_key(&p.name));
-            let complete = names(&case.truth) && law.variables.iter().all(|v| case.variables.contains_key(v));
+            let case = case.ok_or_else(|| defect(format!("`{}` has no case", law.name)))?.clone();
+            let complete = law.parameters.iter().all(|p| case.truth.contains_key(&p.name))
+                && law.variables.iter().all(|v| case.variables.contains_key(v));
             if complete {
                 Ok((case, law))
             } else {
-                Err(data(format!("the case of `{}` is incomplete", law.name)))
+                Err(defect(format!("the case of `{}` is incomplete", law.name)))
             }
         })
         .collect()
 }
 
 impl Case {
-    /// The true parameters, in the law's order.
+    /// Returns the true parameters in natural units, in the law's order.
     #[must_use]
     pub fn truth(&self, law: &Law) -> Vec<f64> {
         law.parameters.iter().map(|p| self.truth[&p.name]).collect()
     }
 
-    /// The columns of the law's variables: all combinations of their values.
+    /// Returns the columns of the law's variables, in the law's order. Their rows are all combinations of the values.
     #[must_use]
     pub fn columns(&self, law: &Law) -> Vec<Vec<f64>> {
         let mut columns: Vec<Vec<f64>> = Vec::new();
@@ -129,21 +134,22 @@ impl Case {
     }
 }
 
-/// Points of laws' domains: a fixed sequence.
+/// Random points of laws' domains, reproducible from a seed.
 pub struct CaseDraws(rand_chacha::ChaCha8Rng);
 
 impl CaseDraws {
+    /// Returns the sequence of a seed.
     #[must_use]
     pub fn new(seed: u64) -> CaseDraws {
         CaseDraws(generator("verify", seed, &[0; 32]))
     }
 
-    /// Uniform on the open unit interval.
+    /// Draws a number from the uniform distribution on the open unit interval.
     pub fn uniform(&mut self) -> f64 {
         ((self.0.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
     }
 
-    /// Values within a factor of two of those given, inside the law's domain.
+    /// Draws the law's parameters within a factor of two of `around` and inside their domains, in natural units.
     pub fn parameters(&mut self, law: &Law, around: &[f64]) -> Vec<f64> {
         law.parameters
             .iter()
@@ -156,7 +162,7 @@ impl CaseDraws {
             .collect()
     }
 
-    /// Columns of the law's variables, `n` values each, from the case's ranges.
+    /// Draws columns of `n` values for the law's variables from the ranges of the case.
     pub fn columns(&mut self, case: &Case, law: &Law, n: usize) -> Vec<Vec<f64>> {
         let values =
             |variable: &String| (0..n).map(|_| case.variables[variable].at(self.uniform())).collect();

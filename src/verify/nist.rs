@@ -1,13 +1,13 @@
 //! The nonlinear problems of NIST's Statistical Reference Datasets (`fixtures/nist_strd.json`, public domain),
 //! written as laws of the formula language.
 //!
-//! Each is fitted from each of NIST's two starts alone, as `sweepfit fit --starts 1 --start …` does, and by the
-//! multi-start without any start. The certified values have eleven digits.
+//! Each problem is fitted from each of NIST's two starts alone, as `sweepfit fit --starts 1 --start …` does, and by the
+//! multi-start without a given start. The certified values have eleven digits.
 //!
-//! Some laws have several parameter vectors that are the same curve: terms may change places, squares hide signs.
-//! NIST certifies one of them, the one near its starts; a fit that is given no start may find another. The fixture
-//! states such symmetries, as signed permutations of the parameters that generate all of them, and the digits of
-//! a fit without a start are those of its best image.
+//! Some laws have several parameter vectors with equal predictions, because terms are exchangeable or a sign is squared
+//! away. NIST certifies the one near its starts; a fit without a given start may find another. The fixture lists
+//! generators of these symmetries, each a signed permutation of the parameters. The digits of a fit without a given
+//! start are those of its best image under the symmetries.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -20,47 +20,60 @@ use crate::law::{Law, Residual};
 use crate::optimize::{self, Models, Workspace};
 use crate::problem::{Loss, bind_columns};
 
-use super::{CaseOutcome, Quantity, Section, below, digits, fault, reaching};
+use super::{CaseOutcome, Quantity, Section, agreeing_digits, count_with_digits, defect, shortfall};
 use crate::error::Error;
 
 const NIST: &str = include_str!("../../fixtures/nist_strd.json");
 
-/// Digits that every fit must reach: of the parameters, and of the standard deviations.
-const FLOOR: f64 = 6.0;
+/// The digits that every fit must reach, of the parameters and of the standard deviations.
+const REQUIRED_DIGITS: f64 = 6.0;
 
-/// How many fits must reach how many digits of the parameters.
+/// Pairs of a number of digits and the number of fits that must reach it in the parameters, of the 54 fits from NIST's
+/// starts.
 const TARGETS: [(f64, usize); 3] = [(6.0, 54), (8.0, 54), (10.0, 50)];
+/// The targets of the 27 fits without a given start.
 const TARGETS_WITHOUT_START: [(f64, usize); 3] = [(6.0, 27), (8.0, 27), (10.0, 25)];
 
-/// A problem as the fixture holds it.
+/// A problem of the fixture. Vectors are in the order of `parameters`, in natural units.
 #[derive(Debug, Deserialize)]
-pub struct Problem {
+pub struct NistProblem {
+    /// NIST's name of the problem.
     pub name: String,
+    /// The formula.
     pub law: String,
+    /// The parameters' names, in NIST's order.
     pub parameters: Vec<String>,
-    /// Signed permutations that leave the curve as it is: which parameter, with which sign, takes each one's place.
+    /// Signed permutations that leave the predictions unchanged: per position the parameter that moves there, with `-`
+    /// before its name where its sign changes.
     #[serde(default)]
     pub symmetries: Vec<Vec<String>>,
+    /// The data, by column name.
     pub columns: BTreeMap<String, Vec<f64>>,
+    /// NIST's first start.
     pub start_1: Vec<f64>,
+    /// NIST's second start.
     pub start_2: Vec<f64>,
+    /// The certified estimates.
     pub certified: Vec<f64>,
+    /// The certified standard deviations of the estimates.
     pub standard_deviations: Vec<f64>,
+    /// The certified residual sum of squares.
     pub residual_sum_of_squares: f64,
 }
 
-/// Where a fit began.
+/// The start of a fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Start {
     /// NIST's first start, the harder one.
     First,
     /// NIST's second start.
     Second,
-    /// The engine's own multi-start.
+    /// No given start: the multi-start.
     Own,
 }
 
 impl Start {
+    /// Returns the word for the start in the column `case`.
     fn name(self) -> &'static str {
         match self {
             Start::First => "1",
@@ -70,12 +83,18 @@ impl Start {
     }
 }
 
-/// All problems.
-pub fn problems() -> Result<Vec<Problem>, Error> {
-    serde_json::from_str(NIST).map_err(|error| fault(error.to_string()))
+/// Returns the 27 problems.
+///
+/// # Errors
+/// If the fixture does not parse.
+pub fn problems() -> Result<Vec<NistProblem>, Error> {
+    serde_json::from_str(NIST).map_err(|error| defect(error.to_string()))
 }
 
-/// Fits from each of NIST's starts alone.
+/// Fits every problem from each of NIST's two starts alone.
+///
+/// # Errors
+/// If the fixture or a formula in it does not parse.
 pub fn from_official_starts() -> Result<Section, Error> {
     let outcomes = fits(&[Start::First, Start::Second])?;
     let missed = missed_targets(&outcomes, &TARGETS);
@@ -83,7 +102,10 @@ pub fn from_official_starts() -> Result<Section, Error> {
     Ok(Section { check: "nist", about, outcomes, missed })
 }
 
-/// Fits by the multi-start, which is given no start.
+/// Fits every problem by the multi-start, without a given start.
+///
+/// # Errors
+/// If the fixture or a formula in it does not parse.
 pub fn without_a_start() -> Result<Section, Error> {
     let outcomes = fits(&[Start::Own])?;
     let missed = missed_targets(&outcomes, &TARGETS_WITHOUT_START);
@@ -91,6 +113,7 @@ pub fn without_a_start() -> Result<Section, Error> {
     Ok(Section { check: "nist", about, outcomes, missed })
 }
 
+/// Fits every problem from each of the starts.
 fn fits(starts: &[Start]) -> Result<Vec<CaseOutcome>, Error> {
     let mut outcomes = Vec::new();
     for problem in &problems()? {
@@ -101,26 +124,32 @@ fn fits(starts: &[Start]) -> Result<Vec<CaseOutcome>, Error> {
     Ok(outcomes)
 }
 
+/// Returns a sentence for every target that the outcomes miss.
 fn missed_targets(outcomes: &[CaseOutcome], targets: &[(f64, usize)]) -> Vec<String> {
-    let missed = targets.iter().filter(|&&(digits, wanted)| reaching(outcomes, digits) < wanted);
-    missed
-        .map(|&(digits, wanted)| {
-            format!("{} fits reach {digits} digits, {wanted} are wanted", reaching(outcomes, digits))
+    targets
+        .iter()
+        .map(|&(digits, required)| (digits, required, count_with_digits(outcomes, digits)))
+        .filter(|&(_, required, count)| count < required)
+        .map(|(digits, required, count)| {
+            format!("{count} fits reach {digits} digits, but {required} are required to")
         })
         .collect()
 }
 
-impl Problem {
-    /// The formula as a law of the problem's columns.
+impl NistProblem {
+    /// Returns the law of the problem's formula.
+    ///
+    /// # Errors
+    /// If the formula does not parse or does not fit the columns.
     pub fn law(&self) -> Result<Law, Error> {
-        let data = |error: String| fault(format!("{}: {error}", self.name));
-        let formula = parse_formula(&self.law).map_err(|e| data(e.to_string()))?;
+        let defect = |error: String| defect(format!("{}: {error}", self.name));
+        let formula = parse_formula(&self.law).map_err(|e| defect(e.to_string()))?;
         let names: Vec<String> = self.columns.keys().cloned().collect();
-        Law::from_formula(formula, &names).map_err(|e| data(e.to_string()))
+        Law::from_formula(formula, &names).map_err(|e| defect(e.to_string()))
     }
 
-    /// All images of the parameters that are the same curve, the identity first: per place the parameter that
-    /// takes it, and its sign.
+    /// Returns the group that the symmetries generate, the identity first. An element holds, per position, the position
+    /// of the parameter that moves there and its sign.
     fn images(&self) -> Result<Vec<Vec<(usize, f64)>>, Error> {
         let mut generators = Vec::new();
         for symmetry in &self.symmetries {
@@ -133,7 +162,7 @@ impl Problem {
                 })
                 .collect();
             let image = image.filter(|image| image.len() == self.parameters.len());
-            let unknown = || fault(format!("{}: a symmetry of other parameters", self.name));
+            let unknown = || defect(format!("{}: a symmetry names other parameters", self.name));
             generators.push(image.ok_or_else(unknown)?);
         }
         let mut images: Vec<Vec<(usize, f64)>> =
@@ -155,9 +184,9 @@ impl Problem {
         Ok(images)
     }
 
-    /// Digits that the rounding of the responses to float64 leaves of anything that follows from the residuals
-    /// alone. Lanczos1's are near 1e-13 of the responses, so that hardly three are left.
-    fn digits_of_residuals(&self) -> f64 {
+    /// Returns the number of digits of the residuals that survive the rounding of the responses to float64. The
+    /// residuals of Lanczos1 are near 1e-13 of the responses: about three digits survive.
+    fn residual_digits(&self) -> f64 {
         let response = self.columns.get("y").map_or(&[][..], Vec::as_slice);
         let largest = response.iter().fold(0.0_f64, |m, y| m.max(y.abs()));
         let typical = (self.residual_sum_of_squares / response.len() as f64).sqrt();
@@ -165,7 +194,8 @@ impl Problem {
     }
 }
 
-fn fit(problem: &Problem, start: Start) -> Result<CaseOutcome, Error> {
+/// Fits a problem and compares the fit with the certified values.
+fn fit(problem: &NistProblem, start: Start) -> Result<CaseOutcome, Error> {
     let law = problem.law()?;
     let columns: Vec<(&str, &[f64])> =
         problem.columns.iter().map(|(name, values)| (name.as_str(), values.as_slice())).collect();
@@ -204,11 +234,11 @@ fn fit(problem: &Problem, start: Start) -> Result<CaseOutcome, Error> {
         })
         .collect();
     let worst = |got: &dyn Fn(usize) -> f64, certified: &[f64]| {
-        certified.iter().enumerate().map(|(i, &c)| digits(got(i), c)).fold(f64::INFINITY, f64::min)
+        certified.iter().enumerate().map(|(i, &c)| agreeing_digits(got(i), c)).fold(f64::INFINITY, f64::min)
     };
-    // From NIST's own starts the certified values themselves are wanted.
+    // NIST's starts must lead to the certified values themselves, not to an image.
     let images = if start == Start::Own { problem.images()? } else { problem.images()?[..1].to_vec() };
-    let (right, right_deviations) = images
+    let (parameter_digits, deviation_digits) = images
         .iter()
         .map(|image| {
             let estimate = |i: usize| image[i].1 * found[image[i].0].0;
@@ -218,20 +248,21 @@ fn fit(problem: &Problem, start: Start) -> Result<CaseOutcome, Error> {
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .unwrap_or((0.0, 0.0));
 
-    let right = vec![
-        (Quantity::Parameters, right),
-        (Quantity::StandardDeviations, right_deviations),
-        (Quantity::ResidualSumOfSquares, digits(2.0 * fit.objective(), problem.residual_sum_of_squares)),
+    let sum_digits = agreeing_digits(2.0 * fit.objective(), problem.residual_sum_of_squares);
+    let digits = vec![
+        (Quantity::Parameters, parameter_digits),
+        (Quantity::StandardDeviations, deviation_digits),
+        (Quantity::ResidualSumOfSquares, sum_digits),
     ];
-    let floor = |quantity| match quantity {
-        Quantity::Parameters => FLOOR,
-        _ => FLOOR.min(problem.digits_of_residuals()),
+    let required = |quantity| match quantity {
+        Quantity::Parameters => REQUIRED_DIGITS,
+        _ => REQUIRED_DIGITS.min(problem.residual_digits()),
     };
-    let failure = below(&right, floor);
+    let failure = shortfall(&digits, required);
     Ok(CaseOutcome {
         problem: problem.name.clone(),
         case: start.name(),
-        digits: right,
+        digits,
         status: Some(fit.status),
         evaluations: Some(fit.iterations),
         time,
@@ -245,32 +276,30 @@ mod tests {
     use crate::formula::{Column, Table, evaluate};
     use crate::verify::cases::CaseDraws;
 
-    /// NIST's certified values, from each of its starts alone.
     #[test]
-    fn certified_values_from_the_official_starts() {
+    fn official_starts_lead_to_certified_values() {
         let section = from_official_starts().unwrap();
         assert_eq!(section.outcomes.len(), 54);
-        holds(&section);
+        assert_passes(&section);
     }
 
-    /// The certified optimum or an image of it, found without any start.
     #[test]
-    fn certified_values_without_a_start() {
+    fn multi_start_finds_certified_values_or_an_image() {
         let section = without_a_start().unwrap();
         assert_eq!(section.outcomes.len(), 27);
-        holds(&section);
+        assert_passes(&section);
     }
 
-    fn holds(section: &Section) {
+    fn assert_passes(section: &Section) {
         for outcome in &section.outcomes {
             assert_eq!(outcome.failure, None, "{outcome:?}");
         }
         assert_eq!(section.missed, Vec::<String>::new());
     }
 
-    /// The law at every image of the certified values is the same curve, evaluated as written.
+    /// The law is evaluated as written, not compiled.
     #[test]
-    fn symmetries_leave_the_curve_as_it_is() {
+    fn symmetries_leave_predictions_unchanged() {
         let mut with_symmetries = 0;
         for problem in problems().unwrap() {
             let law = problem.law().unwrap();
@@ -303,9 +332,10 @@ mod tests {
         assert_eq!(with_symmetries, 9);
     }
 
-    /// MGH10's first start is no lucky one: starts within 30 % of it follow the same long valley.
+    /// Convergence on MGH10, an ill-conditioned problem, does not hinge on the exact start: starts within 30 % of
+    /// NIST's first one lead to the certified values.
     #[test]
-    fn a_long_valley_is_followed_from_anywhere_near() {
+    fn mgh10_converges_from_starts_near_the_official_one() {
         let mut problem = problems().unwrap().into_iter().find(|p| p.name == "MGH10").unwrap();
         let official = problem.start_1.clone();
         let mut draws = CaseDraws::new(7);
@@ -316,9 +346,10 @@ mod tests {
         }
     }
 
-    /// What a symmetry is not must not count as one: the images of Lanczos1 are the six orders of three terms.
+    /// The orders follow from the laws: six for the orders of three exchangeable terms (Lanczos1), two for two terms
+    /// (MGH17), one without a symmetry (Misra1a).
     #[test]
-    fn symmetries_generate_their_group() {
+    fn symmetry_groups_have_their_order() {
         let sizes: BTreeMap<String, usize> =
             problems().unwrap().iter().map(|p| (p.name.clone(), p.images().unwrap().len())).collect();
         assert_eq!(sizes["Lanczos1"], 6);

@@ -1,11 +1,11 @@
-//! A law in 256-bit arithmetic, straight from its syntax tree: what the compiled programs are held against.
+//! Evaluation of a law in 256-bit arithmetic, as a reference for the compiled programs.
 //!
-//! The only thing taken from the compiled law is what its coordinates are: the program that turns them into the
-//! parameters is interpreted here, operation by operation, as their definition. The prediction is the formula as
-//! written; a `solve` is bracketed and refined until its root stands still.
+//! The prediction is evaluated from the syntax tree of the formula. Only the definition of the coordinates comes from
+//! the compiled law: the program that turns coordinates into parameters is interpreted here, operation by operation.
+//! The root of a `solve` is found by bisection and secant steps.
 //!
-//! Differences ask for the law at many points that differ in one or two coordinates. A node is computed once for
-//! every way in which the coordinates that it follows are moved.
+//! Finite differences need the law at many points that differ in one or two coordinates. The value of a node is cached
+//! per displacement of the coordinates that the node depends on.
 
 use std::collections::HashMap;
 
@@ -15,17 +15,20 @@ use crate::compile::{Op, Operand, ParameterProgram};
 use crate::formula::{BinaryOp, Expr, ExprKind, Function};
 use crate::law::{Law, Unary};
 
-/// Precision of all numbers, 77 decimal digits.
+/// The precision of all numbers in bits: 77 decimal digits.
 pub const BITS: usize = 256;
 const ROUND: RoundingMode = RoundingMode::ToEven;
 
-/// Halvings of a bracket before secants, and most steps altogether.
-const HALVINGS: usize = 16;
-const MOST_STEPS: usize = 400;
-/// A root that moves less than this power of two of its bracket stands still.
-const STANDS_STILL: i32 = -240;
+/// The number of bisections before secant steps.
+const BISECTIONS: usize = 16;
 
-/// Returns what `choose` makes of numbers one after the other; NaN where one of them is.
+/// The largest number of bisections and secant steps.
+const MAX_STEPS: usize = 400;
+
+/// The binary logarithm of the change of a root, as a fraction of its bracket's width, at which the root has converged.
+const ROOT_TOLERANCE_EXPONENT: i32 = -240;
+
+/// Reduces numbers by `choose`, the minimum or maximum of two; NaN where one of the numbers is NaN.
 fn extreme(x: &[BigFloat], choose: fn(&BigFloat, &BigFloat) -> BigFloat) -> BigFloat {
     if x.iter().any(BigFloat::is_nan) {
         return BigFloat::nan(None);
@@ -33,12 +36,13 @@ fn extreme(x: &[BigFloat], choose: fn(&BigFloat, &BigFloat) -> BigFloat) -> BigF
     x.iter().cloned().reduce(|a, b| choose(&a, &b)).unwrap_or_else(|| BigFloat::nan(None))
 }
 
+/// Returns the number in 256 bits; the conversion is exact.
 #[must_use]
-pub fn number(x: f64) -> BigFloat {
+pub fn from_f64(x: f64) -> BigFloat {
     BigFloat::from_f64(x, BITS)
 }
 
-/// `x·2^exponent`.
+/// Returns `x·2^exponent`.
 #[must_use]
 pub fn scaled(x: &BigFloat, exponent: i32) -> BigFloat {
     let mut x = x.clone();
@@ -48,61 +52,70 @@ pub fn scaled(x: &BigFloat, exponent: i32) -> BigFloat {
     x
 }
 
-/// The nearest float64, to a unit in the last place.
+/// Returns the number in float64, within a unit in the last place.
 #[must_use]
 pub fn to_f64(x: &BigFloat) -> f64 {
     if x.is_zero() {
         return 0.0;
     }
     let Some((words, _, sign, exponent, _)) = x.as_raw_parts() else { return f64::NAN };
-    // The mantissa is a fraction whose last word leads.
+    // The mantissa is a fraction whose words are stored least significant first.
     let leading = words.last().map_or(0.0, |&word| word as f64) * 0.5_f64.powi(64);
     let size = libm::ldexp(leading, exponent);
     if sign == Sign::Neg { -size } else { size }
 }
 
+/// Returns `a + b`.
 #[must_use]
 pub fn add(a: &BigFloat, b: &BigFloat) -> BigFloat {
     a.add(b, BITS, ROUND)
 }
 
+/// Returns `a − b`.
 #[must_use]
 pub fn sub(a: &BigFloat, b: &BigFloat) -> BigFloat {
     a.sub(b, BITS, ROUND)
 }
 
+/// Returns `a·b`.
 #[must_use]
 pub fn mul(a: &BigFloat, b: &BigFloat) -> BigFloat {
     a.mul(b, BITS, ROUND)
 }
 
+/// Returns `a/b`.
 #[must_use]
 pub fn div(a: &BigFloat, b: &BigFloat) -> BigFloat {
     a.div(b, BITS, ROUND)
 }
 
+/// Returns whether `x` lies in the closed interval from `low` to `high`.
 fn between(x: &BigFloat, low: &BigFloat, high: &BigFloat) -> bool {
     x.cmp(low).is_some_and(|order| order >= 0) && x.cmp(high).is_some_and(|order| order <= 0)
 }
 
-/// Up to two coordinates that are moved by their step: one more than the coordinate's index, negative where the step
-/// is taken back; 0 for none.
-pub type Move = [i16; 2];
+/// Up to two coordinates that are displaced by one step each: one more than the coordinate's index, with the sign of
+/// the step; 0 for no coordinate.
+pub type Displacement = [i16; 2];
 
-pub const HERE: Move = [0, 0];
+/// The displacement of no coordinate.
+pub const UNDISPLACED: Displacement = [0, 0];
 
+/// The position of a node in [`PreciseLaw::nodes`].
 type Id = usize;
 
 #[derive(Debug)]
 enum NodeKind {
     Coordinate(usize),
     Constant(BigFloat),
-    /// A variable, by its place in the law.
+    /// A variable, by its position in the law.
     Variable(usize),
+    /// The unknown of the equation around the node.
     Unknown,
     Negate(Id),
     Binary(BinaryOp, Id, Id),
     Call(Function, Vec<Id>),
+    /// The zero of `equation` between `low` and `high`.
     Root {
         low: Id,
         high: Id,
@@ -113,27 +126,32 @@ enum NodeKind {
 #[derive(Debug)]
 struct PreciseNode {
     kind: NodeKind,
-    /// The coordinates below it, one bit each.
-    follows: u64,
-    /// Whether it depends on the unknown of the equation around it.
-    open: bool,
+    /// The coordinates that the node depends on, one bit each.
+    coordinates: u64,
+    /// Whether the node depends on the unknown of the equation around it; its value is then not cached.
+    depends_on_unknown: bool,
 }
 
-/// A law as a graph over the solver's coordinates.
+/// A law as a graph over coordinates.
 #[derive(Debug)]
 pub struct PreciseLaw {
+    /// Every node stands after the nodes that it uses.
     nodes: Vec<PreciseNode>,
     parameters: Vec<Id>,
     prediction: Id,
 }
 
-/// Why a law cannot be evaluated here.
+/// The part of a law that has no evaluation in 256-bit arithmetic.
 #[derive(Debug, thiserror::Error)]
 #[error("the high-precision evaluation has no {0}")]
 pub struct Unsupported(String);
 
 impl PreciseLaw {
-    /// `natural` defines the coordinates: it gives the law's parameters; `means` are those of the data's columns.
+    /// Returns a law over the solver's coordinates. `natural` is the program that computes the law's parameters from
+    /// them; `means` are the means of the problem's columns, which centre the coordinates.
+    ///
+    /// # Errors
+    /// If the formula or the program uses an operation that has no evaluation here.
     pub fn new(law: &Law, natural: &ParameterProgram, means: &[f64]) -> Result<PreciseLaw, Unsupported> {
         let mut built = PreciseLaw { nodes: Vec::new(), parameters: Vec::new(), prediction: 0 };
         built.parameters = built.program(natural, means)?;
@@ -141,7 +159,10 @@ impl PreciseLaw {
         Ok(built)
     }
 
-    /// The law with its parameters themselves as coordinates.
+    /// Returns a law whose coordinates are its parameters in natural units.
+    ///
+    /// # Errors
+    /// If the formula uses an operation that has no evaluation here.
     pub fn in_parameters(law: &Law) -> Result<PreciseLaw, Unsupported> {
         let mut built = PreciseLaw { nodes: Vec::new(), parameters: Vec::new(), prediction: 0 };
         built.parameters = (0..law.parameters.len()).map(|i| built.push(NodeKind::Coordinate(i))).collect();
@@ -149,6 +170,7 @@ impl PreciseLaw {
         Ok(built)
     }
 
+    /// Adds a node and returns its position.
     fn push(&mut self, kind: NodeKind) -> Id {
         let below: Vec<Id> = match &kind {
             NodeKind::Coordinate(_) | NodeKind::Constant(_) | NodeKind::Variable(_) | NodeKind::Unknown => {
@@ -160,26 +182,27 @@ impl PreciseLaw {
             NodeKind::Root { low, high, equation } => vec![*low, *high, *equation],
         };
         let own = if let NodeKind::Coordinate(i) = kind { 1 << i } else { 0 };
-        let follows = below.iter().fold(own, |all, &id| all | self.nodes[id].follows);
-        let open = match kind {
+        let coordinates = below.iter().fold(own, |all, &id| all | self.nodes[id].coordinates);
+        let depends_on_unknown = match kind {
             NodeKind::Unknown => true,
             NodeKind::Root { .. } => false,
-            _ => below.iter().any(|&id| self.nodes[id].open),
+            _ => below.iter().any(|&id| self.nodes[id].depends_on_unknown),
         };
-        self.nodes.push(PreciseNode { kind, follows, open });
+        self.nodes.push(PreciseNode { kind, coordinates, depends_on_unknown });
         self.nodes.len() - 1
     }
 
+    /// Adds the nodes of an expression; `unknown` is the unknown of the equation around it.
     fn expression(&mut self, law: &Law, expr: &Expr, unknown: Option<&str>) -> Result<Id, Unsupported> {
         let kind = match &expr.kind {
-            ExprKind::Number(x) => NodeKind::Constant(number(*x)),
+            ExprKind::Number(x) => NodeKind::Constant(from_f64(*x)),
             ExprKind::Name(name) if unknown == Some(name) => NodeKind::Unknown,
             ExprKind::Name(name) => {
                 if let Some(i) = law.parameter(name) {
                     return Ok(self.parameters[i]);
                 }
-                let place = law.variables.iter().position(|v| v == name);
-                NodeKind::Variable(place.ok_or_else(|| Unsupported(format!("`{name}`")))?)
+                let variable = law.variables.iter().position(|v| v == name);
+                NodeKind::Variable(variable.ok_or_else(|| Unsupported(format!("`{name}`")))?)
             }
             ExprKind::Negate(a) => NodeKind::Negate(self.expression(law, a, unknown)?),
             ExprKind::Binary(op, a, b) => {
@@ -200,19 +223,19 @@ impl PreciseLaw {
         Ok(self.push(kind))
     }
 
-    /// Nodes of a program's outputs.
+    /// Adds the nodes of a program and returns those of its outputs.
     fn program(&mut self, program: &ParameterProgram, means: &[f64]) -> Result<Vec<Id>, Unsupported> {
         let mut slots: Vec<Id> =
             (0..program.n_coordinates).map(|i| self.push(NodeKind::Coordinate(i))).collect();
         let known = means.iter().copied().chain(std::iter::repeat(0.0)).take(program.n_columns);
         for x in known.chain(program.constants.iter().copied()) {
-            slots.push(self.push(NodeKind::Constant(number(x))));
+            slots.push(self.push(NodeKind::Constant(from_f64(x))));
         }
         slots.resize(program.n_slots.max(slots.len()), 0);
         for instruction in &program.instructions {
             let slot = |operand: Operand| match operand {
                 Operand::Slot(i) => Ok(slots[i as usize]),
-                _ => Err(Unsupported("parameters that follow data".to_string())),
+                _ => Err(Unsupported("parameters that depend on data".to_string())),
             };
             let (a, b, c) = (slot(instruction.a)?, slot(instruction.b)?, slot(instruction.c)?);
             let kind = match instruction.op {
@@ -253,66 +276,71 @@ impl PreciseLaw {
     }
 }
 
-/// A law at one point and one observation.
+/// The evaluation of a law at one observation, at a point and at displacements from the point.
 #[derive(Debug)]
-pub struct At<'a> {
+pub struct PreciseEvaluation<'a> {
     law: &'a PreciseLaw,
     theta: Vec<BigFloat>,
     steps: Vec<BigFloat>,
-    /// By the law's variables.
+    /// In the order of the law's variables.
     variables: Vec<BigFloat>,
-    known: HashMap<(Id, Move), BigFloat>,
+    cache: HashMap<(Id, Displacement), BigFloat>,
     constants: &'a mut Consts,
 }
 
-impl<'a> At<'a> {
-    /// `steps` are how far a [`Move`] moves each coordinate.
+impl<'a> PreciseEvaluation<'a> {
+    /// Returns the evaluation at the point `theta` and the observation `variables`, in the order of the law's
+    /// variables. A [`Displacement`] moves coordinate `i` by `steps[i]`.
     pub fn new(
         law: &'a PreciseLaw,
         theta: &[f64],
         steps: &[BigFloat],
         variables: &[f64],
         constants: &'a mut Consts,
-    ) -> At<'a> {
-        At {
+    ) -> PreciseEvaluation<'a> {
+        PreciseEvaluation {
             law,
-            theta: theta.iter().map(|&x| number(x)).collect(),
+            theta: theta.iter().map(|&x| from_f64(x)).collect(),
             steps: steps.to_vec(),
-            variables: variables.iter().map(|&x| number(x)).collect(),
-            known: HashMap::new(),
+            variables: variables.iter().map(|&x| from_f64(x)).collect(),
+            cache: HashMap::new(),
             constants,
         }
     }
 
-    pub fn prediction(&mut self, moved: Move) -> BigFloat {
-        self.value(self.law.prediction, moved, None)
+    /// Returns the law's prediction.
+    pub fn prediction(&mut self, displacement: Displacement) -> BigFloat {
+        self.value(self.law.prediction, displacement, None)
     }
 
-    /// A parameter of the law in natural units.
-    pub fn parameter(&mut self, index: usize, moved: Move) -> BigFloat {
-        self.value(self.law.parameters[index], moved, None)
+    /// Returns a parameter of the law in natural units.
+    pub fn parameter(&mut self, index: usize, displacement: Displacement) -> BigFloat {
+        self.value(self.law.parameters[index], displacement, None)
     }
 
-    fn value(&mut self, id: Id, moved: Move, unknown: Option<&BigFloat>) -> BigFloat {
+    /// Returns the value of a node; `unknown` is the value of the unknown of the equation around it.
+    fn value(&mut self, id: Id, displacement: Displacement, unknown: Option<&BigFloat>) -> BigFloat {
         let law = self.law;
         let node = &law.nodes[id];
-        let mut felt = moved.map(|m| if m != 0 && node.follows >> (m.abs() - 1) & 1 == 1 { m } else { 0 });
-        felt.sort_unstable();
-        if let (false, Some(known)) = (node.open, self.known.get(&(id, felt))) {
-            return known.clone();
+        // The part of the displacement that the node depends on: the key of the cache.
+        let mut displaced =
+            displacement.map(|d| if d != 0 && node.coordinates >> (d.abs() - 1) & 1 == 1 { d } else { 0 });
+        displaced.sort_unstable();
+        if let (false, Some(cached)) = (node.depends_on_unknown, self.cache.get(&(id, displaced))) {
+            return cached.clone();
         }
         let value = match &node.kind {
-            NodeKind::Coordinate(i) => felt.iter().fold(self.theta[*i].clone(), |x, &m| match m {
+            NodeKind::Coordinate(i) => displaced.iter().fold(self.theta[*i].clone(), |x, &d| match d {
                 0 => x,
-                m if m > 0 => add(&x, &self.steps[*i]),
+                d if d > 0 => add(&x, &self.steps[*i]),
                 _ => sub(&x, &self.steps[*i]),
             }),
             NodeKind::Constant(x) => x.clone(),
             NodeKind::Variable(i) => self.variables[*i].clone(),
             NodeKind::Unknown => unknown.cloned().unwrap_or_else(|| BigFloat::nan(None)),
-            NodeKind::Negate(a) => self.value(*a, felt, unknown).neg(),
+            NodeKind::Negate(a) => self.value(*a, displaced, unknown).neg(),
             NodeKind::Binary(op, a, b) => {
-                let (a, b) = (self.value(*a, felt, unknown), self.value(*b, felt, unknown));
+                let (a, b) = (self.value(*a, displaced, unknown), self.value(*b, displaced, unknown));
                 match op {
                     BinaryOp::Add => add(&a, &b),
                     BinaryOp::Sub => sub(&a, &b),
@@ -322,17 +350,19 @@ impl<'a> At<'a> {
                 }
             }
             NodeKind::Call(function, arguments) => {
-                let values: Vec<BigFloat> = arguments.iter().map(|a| self.value(*a, felt, unknown)).collect();
+                let values: Vec<BigFloat> =
+                    arguments.iter().map(|a| self.value(*a, displaced, unknown)).collect();
                 self.call(*function, &values)
             }
             NodeKind::Root { low, high, equation } => {
-                let (low, high) = (self.value(*low, felt, None), self.value(*high, felt, None));
-                let near = self.known.get(&(id, HERE)).cloned();
-                self.root(&low, &high, near, |at, y| at.value(*equation, felt, Some(y)))
+                let (low, high) = (self.value(*low, displaced, None), self.value(*high, displaced, None));
+                // The root at the undisplaced point is a first guess at displaced points.
+                let guess = self.cache.get(&(id, UNDISPLACED)).cloned();
+                self.root(&low, &high, guess, |evaluation, y| evaluation.value(*equation, displaced, Some(y)))
             }
         };
-        if !node.open {
-            self.known.insert((id, felt), value.clone());
+        if !node.depends_on_unknown {
+            self.cache.insert((id, displaced), value.clone());
         }
         value
     }
@@ -345,26 +375,28 @@ impl<'a> At<'a> {
         x.ln(BITS, ROUND, self.constants)
     }
 
+    /// Returns the power: by multiplication for small integer exponents, which allow any base, else by logarithms.
     fn power(&mut self, base: &BigFloat, exponent: &BigFloat) -> BigFloat {
         let size = to_f64(exponent).abs();
         if exponent.is_int() && size < 64.0 {
             let power = base.powi(size as usize, BITS, ROUND);
-            return if exponent.is_negative() { div(&number(1.0), &power) } else { power };
+            return if exponent.is_negative() { div(&from_f64(1.0), &power) } else { power };
         }
         if base.is_zero() && exponent.is_positive() {
-            return number(0.0);
+            return from_f64(0.0);
         }
         let logarithm = self.ln(base);
         self.exp(&mul(exponent, &logarithm))
     }
 
+    /// Returns the value of a function.
     fn call(&mut self, function: Function, x: &[BigFloat]) -> BigFloat {
         let Some(first) = x.first() else { return BigFloat::nan(None) };
         match function {
             Function::Exp => self.exp(first),
             Function::Log => self.ln(first),
             Function::Log10 | Function::Log2 => {
-                let base = number(if function == Function::Log2 { 2.0 } else { 10.0 });
+                let base = from_f64(if function == Function::Log2 { 2.0 } else { 10.0 });
                 let (value, base) = (self.ln(first), self.ln(&base));
                 div(&value, &base)
             }
@@ -376,20 +408,21 @@ impl<'a> At<'a> {
             Function::Atan => first.atan(BITS, ROUND, self.constants),
             Function::Tanh => first.tanh(BITS, ROUND, self.constants),
             Function::Sigmoid => {
-                let small = self.exp(&first.neg());
-                div(&number(1.0), &add(&number(1.0), &small))
+                let exponential = self.exp(&first.neg());
+                div(&from_f64(1.0), &add(&from_f64(1.0), &exponential))
             }
             Function::Min => extreme(x, BigFloat::min),
             Function::Max => extreme(x, BigFloat::max),
         }
     }
 
-    /// The root of a monotone function strictly between two ends, `near` which it may be; NaN where there is none.
+    /// Returns the root of a monotone function strictly between `low` and `high`, by bisection and the secant method;
+    /// NaN where the function has no change of sign. A `guess` within the bracket replaces the bisections.
     fn root(
         &mut self,
         low: &BigFloat,
         high: &BigFloat,
-        near: Option<BigFloat>,
+        guess: Option<BigFloat>,
         f: impl Fn(&mut Self, &BigFloat) -> BigFloat,
     ) -> BigFloat {
         let width = sub(high, low);
@@ -400,41 +433,41 @@ impl<'a> At<'a> {
             return BigFloat::nan(None);
         }
         let rises = at_low.is_negative();
-        let still = scaled(&width, STANDS_STILL).abs();
+        let tolerance = scaled(&width, ROOT_TOLERANCE_EXPONENT).abs();
         let middle = |low: &BigFloat, high: &BigFloat| scaled(&add(low, high), -1);
-        let mut before: Option<(BigFloat, BigFloat)> = None;
-        let mut here = middle(&low, &high);
-        let mut halvings = HALVINGS;
-        if let Some(near) = near.filter(|x| between(x, &low, &high)) {
-            let value = f(self, &near);
-            here = add(&near, &scaled(&sub(&high, &near), -60));
-            before = Some((near, value));
-            halvings = 0;
+        let mut previous: Option<(BigFloat, BigFloat)> = None;
+        let mut current = middle(&low, &high);
+        let mut bisections = BISECTIONS;
+        if let Some(guess) = guess.filter(|x| between(x, &low, &high)) {
+            let value = f(self, &guess);
+            current = add(&guess, &scaled(&sub(&high, &guess), -60));
+            previous = Some((guess, value));
+            bisections = 0;
         }
-        for step in 0..MOST_STEPS {
-            let value = f(self, &here);
+        for step in 0..MAX_STEPS {
+            let value = f(self, &current);
             if value.is_zero() {
-                return here;
+                return current;
             }
             if value.is_negative() == rises {
-                low = here.clone();
+                low = current.clone();
             } else {
-                high = here.clone();
+                high = current.clone();
             }
             let mut next = middle(&low, &high);
-            if let (true, Some((x, y))) = (step >= halvings, &before) {
-                let slope = div(&sub(&value, y), &sub(&here, x));
-                let secant = sub(&here, &div(&value, &slope));
-                let moved = sub(&secant, &here).abs();
-                if moved.cmp(&still).is_some_and(|order| order <= 0) {
+            if let (true, Some((x, y))) = (step >= bisections, &previous) {
+                let slope = div(&sub(&value, y), &sub(&current, x));
+                let secant = sub(&current, &div(&value, &slope));
+                let change = sub(&secant, &current).abs();
+                if change.cmp(&tolerance).is_some_and(|order| order <= 0) {
                     return secant;
                 }
                 if between(&secant, &low, &high) {
                     next = secant;
                 }
             }
-            before = Some((here, value));
-            here = next;
+            previous = Some((current, value));
+            current = next;
         }
         BigFloat::nan(None)
     }
@@ -446,53 +479,56 @@ mod tests {
     use crate::law::Residual;
     use crate::testing::{problem, typed_law};
 
-    /// The prediction of `law` at b = `parameter` for x = `x`.
-    fn at(text: &str, parameter: f64, x: f64) -> f64 {
+    /// Returns the prediction of the formula `text`, whose only parameter has the value `parameter`, at `x`.
+    fn predict(text: &str, parameter: f64, x: f64) -> f64 {
         let law = typed_law(text, &["x", "y"]);
         let columns = [("y", vec![1.0]), ("x", vec![x])];
         let (_, problem) = problem(&law, Residual::Linear, crate::problem::Loss::L2, &columns);
         let precise = PreciseLaw::new(&law, &problem.model.natural, &problem.means).unwrap();
         let theta = problem.coordinates(&[parameter]);
         let mut constants = Consts::new().unwrap();
-        to_f64(&At::new(&precise, &theta, &[number(0.0)], &[x], &mut constants).prediction(HERE))
+        to_f64(
+            &PreciseEvaluation::new(&precise, &theta, &[from_f64(0.0)], &[x], &mut constants)
+                .prediction(UNDISPLACED),
+        )
     }
 
-    /// Values from tables, and identities.
+    /// The expected values are mathematical constants and identities.
     #[test]
-    fn functions_have_their_values() {
+    fn functions_have_known_values() {
         let close =
             |got: f64, expected: f64| assert!((got / expected - 1.0).abs() < 4e-16, "{got} {expected}");
-        close(at("y ~ b*exp(x)", 1.0, 1.0), std::f64::consts::E);
-        close(at("y ~ b*log(x)", 1.0, 2.0), std::f64::consts::LN_2);
-        close(at("y ~ b*log10(x)", 1.0, 1e5), 5.0);
-        close(at("y ~ b*log2(x)", 1.0, 8.0), 3.0);
-        close(at("y ~ 4*b*atan(x)", 1.0, 1.0), std::f64::consts::PI);
-        close(at("y ~ b*tanh(x) - b*(exp(2*x) - 1)/(exp(2*x) + 1) + 1", 1.0, 0.7), 1.0);
-        close(at("y ~ b*sigmoid(x)*(1 + exp(-x))", 1.0, 0.3), 1.0);
-        close(at("y ~ b*(sin(x)^2 + cos(x)^2)", 1.0, 0.3), 1.0);
-        close(at("y ~ b*tan(x)*cos(x)/sin(x)", 1.0, 0.3), 1.0);
-        close(at("y ~ b*sqrt(abs(x))", 3.0, -4.0), 6.0);
-        close(at("y ~ min(b, x, 7) + max(b, x)", 3.0, -4.0), -1.0);
-        close(at("y ~ b*(x - 5)^3", 1.0, 2.0), -27.0);
-        close(at("y ~ b*x^(-2)", 1.0, -2.0), 0.25);
-        close(at("y ~ x^b", 0.5, 9.0), 3.0);
+        close(predict("y ~ b*exp(x)", 1.0, 1.0), std::f64::consts::E);
+        close(predict("y ~ b*log(x)", 1.0, 2.0), std::f64::consts::LN_2);
+        close(predict("y ~ b*log10(x)", 1.0, 1e5), 5.0);
+        close(predict("y ~ b*log2(x)", 1.0, 8.0), 3.0);
+        close(predict("y ~ 4*b*atan(x)", 1.0, 1.0), std::f64::consts::PI);
+        close(predict("y ~ b*tanh(x) - b*(exp(2*x) - 1)/(exp(2*x) + 1) + 1", 1.0, 0.7), 1.0);
+        close(predict("y ~ b*sigmoid(x)*(1 + exp(-x))", 1.0, 0.3), 1.0);
+        close(predict("y ~ b*(sin(x)^2 + cos(x)^2)", 1.0, 0.3), 1.0);
+        close(predict("y ~ b*tan(x)*cos(x)/sin(x)", 1.0, 0.3), 1.0);
+        close(predict("y ~ b*sqrt(abs(x))", 3.0, -4.0), 6.0);
+        close(predict("y ~ min(b, x, 7) + max(b, x)", 3.0, -4.0), -1.0);
+        close(predict("y ~ b*(x - 5)^3", 1.0, 2.0), -27.0);
+        close(predict("y ~ b*x^(-2)", 1.0, -2.0), 0.25);
+        close(predict("y ~ x^b", 0.5, 9.0), 3.0);
     }
 
-    /// The cosine's fixed point, and a root a breath from its lower end.
+    /// The fixed point of the cosine (the Dottie number), and a root at e⁻⁶⁰, close to the lower end of its bracket.
     #[test]
-    fn roots_stand_where_the_equation_says() {
-        let root = at("y ~ solve(t, 0, b, t = x*cos(t))", 1.5, 1.0);
+    fn roots_solve_their_equation() {
+        let root = predict("y ~ solve(t, 0, b, t = x*cos(t))", 1.5, 1.0);
         assert!((root - 0.739_085_133_215_160_6).abs() < 2e-16, "{root}");
-        let root = at("y ~ solve(t, 0, b, log(t) = x)", 1.0, -60.0);
+        let root = predict("y ~ solve(t, 0, b, log(t) = x)", 1.0, -60.0);
         assert!((root / (-60.0_f64).exp() - 1.0).abs() < 1e-15, "{root}");
     }
 
     #[test]
-    fn numbers_go_there_and_back() {
+    fn conversion_from_and_to_float64_is_exact() {
         for x in [0.0, 1.0, -2.5, 1e300, -3e-300, std::f64::consts::PI] {
-            assert_eq!(to_f64(&number(x)), x);
+            assert_eq!(to_f64(&from_f64(x)), x);
         }
         assert!(to_f64(&BigFloat::nan(None)).is_nan());
-        assert_eq!(to_f64(&scaled(&number(3.0), -4)), 0.1875);
+        assert_eq!(to_f64(&scaled(&from_f64(3.0), -4)), 0.1875);
     }
 }

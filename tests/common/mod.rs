@@ -1,6 +1,6 @@
-//! Small Parquet files in a temporary folder, and short ways to read them.
+//! Helpers of the tests: small Parquet files in a temporary folder, and reading them as sweeps.
 
-// Every test program takes what it needs.
+// No test program uses all of the helpers.
 #![allow(dead_code)]
 
 pub mod program;
@@ -18,7 +18,7 @@ use parquet::file::properties::WriterProperties;
 use sweepfit::Error;
 use sweepfit::input::{Dataset, ParquetFiles, Request, read};
 
-/// A folder that goes away with the test.
+/// A temporary folder, removed when dropped.
 pub struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -26,11 +26,12 @@ impl Folder {
         Self(tempfile::tempdir().expect("a temporary directory"))
     }
 
+    /// Returns the path of a file in the folder.
     pub fn path(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()
     }
 
-    /// The folder as the only input.
+    /// Returns the folder as a list of inputs.
     pub fn all(&self) -> Vec<String> {
         vec![self.0.path().display().to_string()]
     }
@@ -40,7 +41,7 @@ impl Folder {
         self.write_in_groups(name, columns, 1 << 20);
     }
 
-    /// With so many rows in a row group.
+    /// Writes a file as [`Folder::write`] does, with at most `rows` rows in a row group.
     pub fn write_in_groups(&self, name: &str, columns: &[(&str, ArrayRef)], rows: usize) {
         let fields: Vec<Field> =
             columns.iter().map(|(n, c)| Field::new(*n, c.data_type().clone(), true)).collect();
@@ -56,32 +57,40 @@ impl Folder {
     }
 }
 
+/// Returns an Arrow column of float64.
 pub fn floats(values: &[f64]) -> ArrayRef {
     Arc::new(Float64Array::from(values.to_vec()))
 }
 
+/// Returns an Arrow column of text.
 pub fn strings(values: &[&str]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
+/// Returns names as owned strings.
 pub fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|n| (*n).to_owned()).collect()
 }
 
-/// A request for these columns, in which they also sort rows.
+/// Returns a request for columns, which also sort the rows in their order.
 pub fn request(columns: &[&str]) -> Request {
     Request { columns: names(columns), order: names(columns), ..Request::default() }
 }
 
+/// Reads Parquet files as one dataset.
 pub fn load(inputs: &[String], request: &Request) -> Result<Dataset, Error> {
     read(&ParquetFiles::find(inputs)?, request, &AtomicBool::new(false))
 }
 
+/// Returns the error of reading Parquet files.
+///
+/// # Panics
+/// If reading succeeds.
 pub fn fails(inputs: &[String], request: &Request) -> Error {
-    load(inputs, request).expect_err("the request does not fit")
+    load(inputs, request).expect_err("an error")
 }
 
-/// The first key column as text, null as nothing.
+/// Returns the first key column as text; a null is empty.
 pub fn keys_as_text(data: &Dataset) -> Vec<String> {
     let key = &data.contents.keys[0];
     (0..key.len()).map(|i| array_value_to_string(key, i).expect("text")).collect()

@@ -1,4 +1,4 @@
-//! The built program, run on files, and its tables, read back.
+//! Runs the built program on files and reads its tables.
 
 use std::env;
 use std::fs::File;
@@ -12,10 +12,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::Folder;
 
-/// A file of the shared real data; none, with one line said, where the checkout comes without it.
+/// Returns the path of a file of the shared real data; `None`, with a line on standard error, if the file is absent.
 ///
-/// `SWEEPFIT_DATA` names another folder. `SWEEPFIT_REQUIRE_DATA` makes absence an error, so that a test run
-/// that is meant to check the published numbers cannot pass without them.
+/// `SWEEPFIT_DATA` names another folder. With `SWEEPFIT_REQUIRE_DATA` an absent file is a panic: a test run that is to
+/// check the published numbers cannot skip them.
 pub fn shared_data(name: &str) -> Option<PathBuf> {
     let folder = env::var_os("SWEEPFIT_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
@@ -32,27 +32,33 @@ pub fn shared_data(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The path as an argument.
+/// Returns a path as an argument.
 pub fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// The program with these arguments, not yet run.
+/// Returns the command that runs the program with these arguments.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sweepfit"));
     command.args(arguments);
     command
 }
 
-/// Runs the program to its end.
+/// Runs the program and returns its output and status.
+///
+/// # Panics
+/// If the program panics.
 pub fn program(arguments: &[&str]) -> Output {
     let output = command(arguments).output().expect("the program can be started");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
     output
 }
 
-/// `sweepfit fit INPUT --out DIR …` that succeeds.
+/// Runs `sweepfit fit INPUT --out DIR …` and returns its tables.
+///
+/// # Panics
+/// If the program fails.
 pub fn fit(input: &str, out: &str, arguments: &[&str]) -> Outcome {
     let mut all = vec!["fit", input, "--out", out, "--quiet"];
     all.extend(arguments);
@@ -61,13 +67,13 @@ pub fn fit(input: &str, out: &str, arguments: &[&str]) -> Outcome {
     Outcome::of(out)
 }
 
-/// Fits one file into a folder that goes away at once, for tests that look at `fits` and `coefficients` alone.
+/// Fits one file as [`fit`] does, with a temporary output directory.
 pub fn fit_file(input: &Path, arguments: &[&str]) -> Outcome {
     let folder = Folder::new();
     fit(&text(input), &folder.path("out"), arguments)
 }
 
-/// The tables of one run, in memory.
+/// The output of one run, in memory.
 pub struct Outcome {
     pub fits: Table,
     pub coefficients: Table,
@@ -78,6 +84,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Reads an output directory.
     pub fn of(directory: &str) -> Self {
         let directory = Path::new(directory);
         let manifest = std::fs::read_to_string(directory.join("manifest.json")).expect("a manifest");
@@ -95,7 +102,7 @@ impl Outcome {
         }
     }
 
-    /// A column of `coefficients` at the only row of a parameter, in a run of one sweep and law.
+    /// Returns the value of a column of `coefficients` for a parameter, in a run of one sweep and law.
     pub fn of_parameter(&self, parameter: &str, column: &str) -> f64 {
         let names = self.coefficients.texts("parameter");
         let rows: Vec<usize> = (0..names.len()).filter(|&i| names[i] == parameter).collect();
@@ -103,17 +110,19 @@ impl Outcome {
         self.coefficients.floats(column)[rows[0]]
     }
 
+    /// Returns the estimate of a parameter, in a run of one sweep and law.
     pub fn estimate(&self, parameter: &str) -> f64 {
         self.of_parameter(parameter, "estimate")
     }
 
-    /// The only value of a column of `fits`.
+    /// Returns the only value of a column of `fits`.
     pub fn only(&self, column: &str) -> f64 {
         let values = self.fits.floats(column);
         assert_eq!(values.len(), 1, "{column}");
         values[0]
     }
 
+    /// Returns the status of the only fit.
     pub fn status(&self) -> String {
         let statuses = self.fits.texts("status");
         assert_eq!(statuses.len(), 1);
@@ -121,11 +130,12 @@ impl Outcome {
     }
 }
 
-/// A whole Parquet file.
+/// The rows of a Parquet file.
 #[derive(PartialEq, Debug, Clone)]
 pub struct Table(pub RecordBatch);
 
 impl Table {
+    /// Reads a Parquet file.
     pub fn read(path: &Path) -> Self {
         let file = File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).expect("a Parquet file");
@@ -135,49 +145,54 @@ impl Table {
         Self(concat_batches(&schema, &batches).expect("one batch"))
     }
 
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.0.num_rows()
     }
 
+    /// Returns a column by name.
     pub fn column(&self, name: &str) -> &ArrayRef {
         self.0.column_by_name(name).unwrap_or_else(|| panic!("no column {name}"))
     }
 
-    /// A numeric column; NaN where it is null.
+    /// Returns a numeric column as float64; a null is NaN.
     pub fn floats(&self, name: &str) -> Vec<f64> {
         let column = cast(self.column(name), &DataType::Float64).expect("numbers");
         let column = column.as_primitive::<Float64Type>();
         (0..column.len()).map(|i| if column.is_null(i) { f64::NAN } else { column.value(i) }).collect()
     }
 
+    /// Returns a numeric column as integers.
     pub fn integers(&self, name: &str) -> Vec<Option<i64>> {
         let column = cast(self.column(name), &DataType::Int64).expect("integers");
         column.as_primitive::<Int64Type>().iter().collect()
     }
 
-    /// A text column; empty where it is null.
+    /// Returns a column as text; a null is empty.
     pub fn texts(&self, name: &str) -> Vec<String> {
         let column = cast(self.column(name), &DataType::Utf8).expect("text");
         column.as_string::<i32>().iter().map(|text| text.unwrap_or_default().to_owned()).collect()
     }
 
+    /// Returns where a column is null.
     pub fn nulls(&self, name: &str) -> Vec<bool> {
         let column = self.column(name);
         (0..column.len()).map(|i| column.is_null(i)).collect()
     }
 
+    /// Returns a column of truth values.
     pub fn bools(&self, name: &str) -> Vec<bool> {
         let column = self.column(name).as_boolean();
         (0..column.len()).map(|i| column.value(i)).collect()
     }
 
-    /// A column of lists of floats.
+    /// Returns a column of lists of float64.
     pub fn lists(&self, name: &str) -> Vec<Vec<f64>> {
         let column = self.column(name).as_list::<i32>();
         (0..column.len()).map(|i| column.value(i).as_primitive::<Float64Type>().values().to_vec()).collect()
     }
 
-    /// All columns but those named.
+    /// Returns the table without some columns.
     pub fn without(&self, names: &[&str]) -> Self {
         let keep: Vec<usize> = (0..self.0.num_columns())
             .filter(|&i| !names.contains(&self.0.schema().field(i).name().as_str()))
@@ -185,14 +200,14 @@ impl Table {
         Self(self.0.project(&keep).expect("columns"))
     }
 
-    /// The rows where a text column has a value.
+    /// Returns the rows in which a column, as text, equals `value`.
     pub fn only(&self, column: &str, value: &str) -> Self {
         let keep: Vec<bool> = self.texts(column).iter().map(|t| t == value).collect();
         let batch = arrow::compute::filter_record_batch(&self.0, &keep.into()).expect("rows");
         Self(batch)
     }
 
-    /// Every value as bits, so that `-0.0` and `0.0` differ and NaN equals itself.
+    /// Returns every column as a text of its values' bits: `-0.0` and `0.0` differ, and NaN equals itself.
     pub fn bits(&self) -> Vec<String> {
         let schema = self.0.schema();
         (0..self.0.num_columns())
@@ -226,15 +241,15 @@ impl Table {
     }
 }
 
-/// |a − b| relative to b; absolute where b is zero.
+/// Returns `|a − b|/|b|`, or `|a|` if b is zero.
 pub fn relative(a: f64, b: f64) -> f64 {
     if b == 0.0 { a.abs() } else { ((a - b) / b).abs() }
 }
 
-/// Fails, naming the quantity, where two numbers differ by more than a relative tolerance.
+/// Asserts that two numbers differ by at most a relative tolerance; `what` names the quantity in the message.
 #[track_caller]
 pub fn assert_close(what: &str, got: f64, want: f64, tolerance: f64) {
-    // Written so that NaN fails.
+    // NaN fails this comparison.
     assert!(
         relative(got, want) <= tolerance,
         "{what}: {got:e}, expected {want:e}, off by {:e} (tolerance {tolerance:e})",
