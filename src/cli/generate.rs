@@ -11,6 +11,7 @@ use rand_chacha::rand_core::Rng;
 
 use crate::formula::{Column, Table, evaluate};
 use crate::infer::{generator, normal_quantile};
+use crate::lanes::scalar;
 use crate::law::{Catalogue, Law};
 
 use super::Failure;
@@ -126,7 +127,7 @@ fn generate(
     let mut table = Table::new(n);
     let variables: Vec<Vec<f64>> = ranges
         .iter()
-        .map(|&(_, low, high)| (0..n).map(|_| low * (high / low).powf(uniform())).collect())
+        .map(|&(_, low, high)| (0..n).map(|_| low * scalar::pow(high / low, uniform())).collect())
         .collect();
     for (&(name, ..), values) in ranges.iter().zip(&variables) {
         table.push_numbers(name, values.clone());
@@ -147,7 +148,11 @@ fn generate(
     let response: Vec<f64> = prediction
         .iter()
         .map(|y| {
-            if arguments.noise > 0.0 { y * (arguments.noise * normal_quantile(uniform())).exp() } else { *y }
+            if arguments.noise > 0.0 {
+                y * scalar::exp(arguments.noise * normal_quantile(uniform()))
+            } else {
+                *y
+            }
         })
         .collect();
     let sweep = (0..n).map(|i| format!("sweep-{:05}", i / arguments.points));
