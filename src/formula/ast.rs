@@ -192,8 +192,8 @@ pub enum Domain {
     },
     /// One finite value, at which the parameter is held.
     Fixed(f64),
-    /// One value that comes with the data, so that one compiled law serves all values. Formulas have no form for it: see
-    /// [`Law::holding`](crate::Law::holding).
+    /// One value that comes with the data, so that one compiled law serves all values. Formulas have no form for it:
+    /// see [`Law::holding`](crate::Law::holding).
     Held,
 }
 

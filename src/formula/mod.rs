@@ -76,8 +76,8 @@
 //!   on the right side or is on the left side.
 //! * Conditions follow SQL's logic of nulls (ISO/IEC 9075-2): an operation or comparison with a null is null, `and` and
 //!   `or` are three-valued, `is null` is never null.
-//! * A NaN is not a null: it is unequal to every number and neither less nor greater (IEEE 754), and `min` and `max` of a
-//!   NaN are NaN. Texts are ordered by code point.
+//! * A NaN is not a null: it is unequal to every number and neither less nor greater (IEEE 754), and `min` and `max` of
+//!   a NaN are NaN. Texts are ordered by code point.
 //!
 //! # Equations
 //!
