@@ -7,8 +7,8 @@ use super::ln::{is_positive_normal, ln_double_double, split, split_any};
 
 /// Returns x^y, with an error below 1 ulp.
 ///
-/// Special cases are those of C99 (annex F): `pow(x, 0)` and `pow(1, y)` are 1 even for NaN, and a negative finite base with
-/// a non-integral exponent gives NaN.
+/// Special cases are those of C99 (annex F): `pow(x, 0)` and `pow(1, y)` are 1 even for NaN, and a negative finite base
+/// with a non-integral exponent gives NaN.
 ///
 /// The result is e^(y ln x). The double-double logarithm has a relative error below 2^-64, so a product of magnitude up
 /// to 745 has an absolute error of at most 2^-54.
