@@ -1,4 +1,4 @@
-//! The tree that a text becomes, and the few things every reader of it needs.
+//! The syntax tree of a text, and the names in it.
 
 use std::collections::HashSet;
 
@@ -8,44 +8,44 @@ use crate::lanes::scalar;
 /// A place in the source text, as byte offsets.
 pub type Span = std::ops::Range<usize>;
 
-/// An expression and the place it was written at.
+/// An expression and its place in the source text.
 ///
-/// A subexpression that a `with` definition supplied keeps the place of its definition, so a
-/// report about it points at what the user wrote.
+/// A subexpression that comes from a `with` definition has its place in the definition, so that errors point at what
+/// the user wrote.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expr {
-    /// What the expression is.
+    /// The form of the expression.
     pub kind: ExprKind,
-    /// Where it stands in the source text.
+    /// The place in the source text.
     pub span: Span,
 }
 
-/// The forms of an expression. The boolean ones arise only from conditions.
+/// The forms of an expression. Boolean forms occur only in conditions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExprKind {
-    /// A literal, or the constant `pi`. The parser makes only finite, non-negative ones.
+    /// A literal, or the constant `pi`. The parser produces only finite, non-negative numbers.
     Number(f64),
     /// `'text'`; only in conditions.
     Text(String),
     /// `true` or `false`; only in conditions.
     Bool(bool),
-    /// An identifier or a `"quoted column"`; which of the two is not kept.
+    /// An identifier or a `"quoted column"`; the tree does not distinguish them.
     Name(String),
     /// Unary minus.
     Negate(Box<Expr>),
-    /// Arithmetic of two operands.
+    /// An arithmetic operation on two operands.
     Binary(BinaryOp, Box<Expr>, Box<Expr>),
-    /// A function of numbers; the parser has checked the number of arguments.
+    /// A function of numbers. The parser has checked the number of arguments.
     Call(Function, Vec<Expr>),
-    /// `solve(unknown, low, high, equation)`: the number strictly between two ends where the equation is zero.
+    /// `solve(unknown, low, high, equation)`: the number strictly between `low` and `high` where the equation is zero.
     Solve {
-        /// The unknown's name, which has a meaning in the equation alone.
+        /// The unknown's name, which is known in the equation alone.
         unknown: String,
-        /// The ends, which do not mention the unknown.
+        /// The lower end; does not mention the unknown.
         low: Box<Expr>,
-        /// Upper end.
+        /// The upper end; does not mention the unknown.
         high: Box<Expr>,
-        /// Monotone in the unknown between the ends; contains no other `solve`.
+        /// The equation's left side minus its right side; contains no other `solve`.
         equation: Box<Expr>,
     },
     /// A comparison of two values of one type.
@@ -58,18 +58,18 @@ pub enum ExprKind {
     Not(Box<Expr>),
     /// `operand in (list)`, or `operand not in (list)`.
     In {
-        /// The value looked for.
+        /// The value that is looked up in the list.
         operand: Box<Expr>,
-        /// The values it is compared with; never empty when parsed.
+        /// The values that `operand` is compared with; the parser makes no empty list.
         list: Vec<Expr>,
-        /// Whether `not` was written.
+        /// Whether the test is negated.
         negated: bool,
     },
     /// `operand is null`, or `operand is not null`.
     IsNull {
-        /// The value asked about.
+        /// The value that is tested.
         operand: Box<Expr>,
-        /// Whether `not` was written.
+        /// Whether the test is negated.
         negated: bool,
     },
 }
@@ -90,7 +90,7 @@ pub enum BinaryOp {
 }
 
 impl BinaryOp {
-    /// The operator as it is written.
+    /// Returns the operator as it is written.
     #[must_use]
     pub fn symbol(self) -> &'static str {
         match self {
@@ -102,7 +102,7 @@ impl BinaryOp {
         }
     }
 
-    /// The operation in float64: one IEEE operation, or [`scalar::pow`].
+    /// Applies the operator in float64: one IEEE operation, or [`scalar::pow`].
     #[must_use]
     #[inline]
     pub fn apply(self, a: f64, b: f64) -> f64 {
@@ -116,7 +116,7 @@ impl BinaryOp {
     }
 }
 
-/// The comparisons.
+/// The comparison operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CompareOp {
     /// `=` or `==`
@@ -134,7 +134,7 @@ pub enum CompareOp {
 }
 
 impl CompareOp {
-    /// The comparison as it is printed.
+    /// Returns the operator as it is printed.
     #[must_use]
     pub fn symbol(self) -> &'static str {
         match self {
@@ -147,7 +147,7 @@ impl CompareOp {
         }
     }
 
-    /// Whether it holds. For float64 this is IEEE's order: NaN is unequal to everything.
+    /// Returns whether the comparison holds. For float64 the order is IEEE's: NaN is unequal to every number.
     #[must_use]
     #[inline]
     pub fn holds<T: PartialOrd + ?Sized>(self, a: &T, b: &T) -> bool {
@@ -162,13 +162,13 @@ impl CompareOp {
     }
 }
 
-/// Returns the definitions that some names need, in order: a definition may use those before it and may take a column's
-/// name. In `names` they are replaced by the columns that they use.
+/// Returns the definitions that some names need, in order. In `names`, definitions are replaced by the columns that
+/// they use. A definition may use earlier definitions and may have the name of a column.
 pub(crate) fn needed_definitions<'d: 'n, 'n>(
     definitions: &'d [(String, Expr)],
     names: &mut HashSet<&'n str>,
 ) -> Vec<&'d (String, Expr)> {
-    // Backwards, so that a definition's own names mean what came before it.
+    // Backwards: the names in a definition refer to earlier definitions.
     let mut needed = Vec::new();
     for definition in definitions.iter().rev() {
         if names.remove(definition.0.as_str()) {
@@ -180,44 +180,44 @@ pub(crate) fn needed_definitions<'d: 'n, 'n>(
     needed
 }
 
-/// Where a parameter may lie.
+/// The domain of a parameter: the values that it may take.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Domain {
-    /// A closed range; an edge may be infinite, and `low < high`.
+    /// A closed range with `low < high`; either edge may be infinite.
     Range {
-        /// The lower edge, which is itself allowed.
+        /// The lower edge, which belongs to the range.
         low: f64,
-        /// The upper edge, which is itself allowed.
+        /// The upper edge, which belongs to the range.
         high: f64,
     },
-    /// Held at one finite value.
+    /// One finite value, at which the parameter is held.
     Fixed(f64),
-    /// Held at a value that comes with the data, so that one compiled law serves all values. No formula says so: see
-    /// [`Law::holding`](crate::Law::holding).
+    /// One value that comes with the data, so that one compiled law serves all values. Formulas have no form for it:
+    /// see [`Law::holding`](crate::Law::holding).
     Held,
 }
 
-/// A law as typed: `response ~ prediction with … where …`.
+/// A parsed law: `response ~ prediction with … where …`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Formula {
-    /// The text as given.
+    /// The text of the law.
     pub source: String,
-    /// The left side.
+    /// The left side, with the `with` definitions substituted.
     pub response: Expr,
-    /// The right side, with the `with` definitions put in.
+    /// The right side, with the `with` definitions substituted.
     pub prediction: Expr,
-    /// The domains given in `where`, in order of writing; each name once.
+    /// The parameters' domains in `where` and their places, in the order of writing; each name once.
     pub domains: Vec<(String, Domain, Span)>,
 }
 
 impl Expr {
-    /// An expression at a place.
+    /// Returns an expression with its place.
     #[must_use]
     pub fn new(kind: ExprKind, span: Span) -> Self {
         Self { kind, span }
     }
 
-    /// Returns how many operations, names and numbers the expression has.
+    /// Returns the number of nodes: operations, names and constants.
     #[must_use]
     pub fn size(&self) -> usize {
         let mut open = vec![self];
@@ -229,7 +229,7 @@ impl Expr {
         count
     }
 
-    /// The operands, in the order they are written.
+    /// Returns the operands, in the order in which they are written.
     #[must_use]
     pub fn children(&self) -> Vec<&Expr> {
         match &self.kind {
@@ -246,7 +246,7 @@ impl Expr {
     }
 }
 
-/// The distinct names in an expression, in order of first appearance; unknowns of `solve` are none.
+/// Returns the distinct names in an expression, in the order of first appearance, without the unknowns of `solve`.
 #[must_use]
 pub fn names(expr: &Expr) -> Vec<&str> {
     let mut seen = std::collections::HashSet::new();
@@ -259,10 +259,10 @@ pub fn names(expr: &Expr) -> Vec<&str> {
     found
 }
 
-/// Every use of a name in an expression and its place, in order; unknowns of `solve` are none.
+/// Returns every use of a name in an expression with its place, in order, without the unknowns of `solve`.
 pub(super) fn uses(expr: &Expr) -> Vec<(&str, &Span)> {
     let mut found = Vec::new();
-    // An equation contains no other `solve`, so at most one unknown hides a name at any place.
+    // An equation contains no other `solve`, so at any place at most one name is hidden by an unknown.
     let mut open: Vec<(&Expr, Option<&str>)> = vec![(expr, None)];
     while let Some((expr, hidden)) = open.pop() {
         match &expr.kind {
@@ -276,7 +276,7 @@ pub(super) fn uses(expr: &Expr) -> Vec<(&str, &Span)> {
     found
 }
 
-/// The unknowns of an expression, in order.
+/// Returns the unknowns of `solve` in an expression, in order.
 #[must_use]
 pub fn unknowns(expr: &Expr) -> Vec<&str> {
     let mut found = Vec::new();
@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_once_and_in_order() {
+    fn names_are_distinct_and_in_order() {
         let expr = parse_expression("b * a + max(c, b, \"eval/x\") ^ -a").expect("parses");
         assert_eq!(names(&expr), ["b", "a", "c", "eval/x"]);
         let expr = parse_expression("solve(t, low, a, t^a - x) + b").expect("parses");

@@ -1,21 +1,20 @@
-//! Types, before any data is read.
+//! Checks the types of expressions before any data is read.
 //!
-//! Numbers go into arithmetic and functions; a comparison takes two values of one type; logic
-//! takes what is true or false; anything may be asked whether it is null. Truth values have no
-//! order. Nothing is converted silently.
+//! Arithmetic and functions take numbers. A comparison takes two values of one type; truth values can be equal but have
+//! no order. Logic takes truth values. `is null` takes any value. No type is converted to another.
 
 use super::ast::{CompareOp, Expr, ExprKind};
 use super::columns::Type;
 use super::error::TypeError;
 use super::suggest::nearest;
 
-/// The type of an expression, or the first place that does not fit.
+/// Returns the type of an expression.
 ///
-/// `lookup` gives the type of a name; `known` are the names to suggest instead of one it lacks.
+/// `lookup` returns the type of a name, none for an unknown name. `known` are the names that errors may suggest.
 ///
 /// # Errors
 ///
-/// The first place where a name is unknown or a type does not fit.
+/// If a name is unknown or an operand has the wrong type; the error shows the first such place.
 pub fn check(
     expr: &Expr,
     lookup: &dyn Fn(&str) -> Option<Type>,
@@ -24,11 +23,11 @@ pub fn check(
     Checker { lookup, known }.type_of(expr)
 }
 
-/// Checks that an expression is a condition: true, false or null for every row.
+/// Checks that an expression is a condition: true, false or null in every row.
 ///
 /// # Errors
 ///
-/// Those of [`check`], and where the expression is no condition.
+/// If [`check`] fails or the expression is not a condition.
 pub fn check_condition(
     expr: &Expr,
     lookup: &dyn Fn(&str) -> Option<Type>,
@@ -43,11 +42,11 @@ pub fn check_condition(
     }
 }
 
-/// Checks that an expression is a number for every row.
+/// Checks that an expression is a number or null in every row.
 ///
 /// # Errors
 ///
-/// Those of [`check`], and where the expression is no number.
+/// If [`check`] fails or the expression is not a number.
 pub fn check_number(
     expr: &Expr,
     lookup: &dyn Fn(&str) -> Option<Type>,
@@ -62,7 +61,7 @@ pub fn check_number(
     }
 }
 
-/// The expression in backquotes, shortened if it is long.
+/// Returns the expression in backquotes, shortened if it has more than 40 characters.
 fn described(expr: &Expr) -> String {
     let text = expr.to_string();
     if text.chars().count() <= 40 {
@@ -124,7 +123,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks the operands of an operator or function that keeps their type.
+    /// Checks that all operands have the type `needed`, and returns it. `by` is the operator or function, for errors.
     fn needs<'e>(
         &self,
         needed: Type,
@@ -139,15 +138,17 @@ impl Checker<'_> {
                     Type::Text => "texts",
                     Type::Bool => "conditions",
                 };
-                let message = format!("{} is {found}, `{by}` needs {plural}", described(operand));
+                let message = format!("{} is {found}, but `{by}` needs {plural}", described(operand));
                 return Err(TypeError::new(message, operand.span.clone()));
             }
         }
         Ok(needed)
     }
 
-    /// The type of one side of a comparison. SQL's dialects differ on what double quotes mean, so
-    /// an unknown name in quotes beside a text was probably meant to be a text.
+    /// Returns the type of one side of a comparison.
+    ///
+    /// Some dialects of SQL write texts in double quotes, so for an unknown name that is compared with a text the error
+    /// says how a text is written.
     fn side(&self, expr: &Expr, other: &Expr) -> Result<Type, TypeError> {
         self.type_of(expr).map_err(|mut error| {
             if let ExprKind::Name(name) = &expr.kind
@@ -159,6 +160,7 @@ impl Checker<'_> {
         })
     }
 
+    /// Returns the error for a name that is not a column.
     fn unknown(&self, expr: &Expr, name: &str) -> TypeError {
         let mut message = format!("there is no column {}", described(expr));
         if let Some(near) = nearest(name, self.known.iter().map(String::as_str)) {
@@ -168,9 +170,10 @@ impl Checker<'_> {
     }
 }
 
+/// Returns the error for operands of different types.
 fn mismatch(by: &str, a: &Expr, type_a: Type, b: &Expr, type_b: Type) -> TypeError {
     let message = format!(
-        "{} is {type_a} and {} is {type_b}, `{by}` needs both of one type",
+        "{} is {type_a} and {} is {type_b}, but `{by}` needs both of one type",
         described(a),
         described(b)
     );
@@ -220,20 +223,20 @@ mod tests {
     }
 
     #[test]
-    fn misfits_are_named_and_placed() {
+    fn type_errors_name_the_operand_and_its_place() {
         for (text, message, span) in [
-            ("1 + learner > 2", "`learner` is text, `+` needs numbers", 4..11),
-            ("log(done) > 2", "`done` is true or false, `log` needs numbers", 4..8),
+            ("1 + learner > 2", "`learner` is text, but `+` needs numbers", 4..11),
+            ("log(done) > 2", "`done` is true or false, but `log` needs numbers", 4..8),
             ("lerner = 'x'", "there is no column `lerner`: did you mean `learner`?", 0..6),
             ("learner = \"mamba\"", "(a text is written 'mamba')", 10..17),
-            ("learner = 5", "`learner` is text and `5` is a number, `=` needs both of one type", 0..11),
+            ("learner = 5", "`learner` is text and `5` is a number, but `=` needs both of one type", 0..11),
             ("loss in (1, 'a')", "`in` needs both of one type", 0..15),
             ("done > false", "which `>` cannot order", 0..4),
-            ("loss and done", "`loss` is a number, `and` needs conditions", 0..4),
+            ("loss and done", "`loss` is a number, but `and` needs conditions", 0..4),
             ("loss + 1", "`loss + 1` is a number, and a condition is true or false", 0..8),
-            ("solve(t, 0, learner, t - N) > 1", "`learner` is text, `solve` needs numbers", 12..19),
-            ("solve(t, 0, N, t < N) > 1", "`t < N` is true or false, `solve` needs numbers", 15..20),
-            ("not learner", "`learner` is text, `not` needs conditions", 4..11),
+            ("solve(t, 0, learner, t - N) > 1", "`learner` is text, but `solve` needs numbers", 12..19),
+            ("solve(t, 0, N, t < N) > 1", "`t < N` is true or false, but `solve` needs numbers", 15..20),
+            ("not learner", "`learner` is text, but `not` needs conditions", 4..11),
         ] {
             let (found, place) = refused(text);
             assert!(found.contains(message), "{text}: {found}");
@@ -242,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_of_text_is_no_number() {
+    fn a_text_is_not_a_number() {
         let expr = parse_expression("learner").expect("parses");
         assert_eq!(check(&expr, &lookup, &known()), Ok(Type::Text));
         assert!(check_number(&expr, &lookup, &known()).is_err());

@@ -1,13 +1,13 @@
-//! A batch of rows as the language sees it.
+//! Columns of a batch of rows, and their types.
 
 /// The type of a column or an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Type {
-    /// float64
+    /// A float64 number
     Number,
     /// Unicode text
     Text,
-    /// true or false
+    /// A truth value: true or false
     Bool,
 }
 
@@ -21,35 +21,36 @@ impl std::fmt::Display for Type {
     }
 }
 
-/// One batch of a column. Where `valid` is false the row is null, and its value means nothing;
-/// without `valid` no row is null.
+/// The values of a column in one batch of rows.
+///
+/// A row is null where `valid` is false; its entry of `values` is then arbitrary. Without `valid` no row is null.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Column {
     /// Numbers, as float64
     Number {
-        /// One per row
+        /// One value per row
         values: Vec<f64>,
-        /// One per row
+        /// Whether each row is not null
         valid: Option<Vec<bool>>,
     },
     /// Texts
     Text {
-        /// One per row
+        /// One value per row
         values: Vec<String>,
-        /// One per row
+        /// Whether each row is not null
         valid: Option<Vec<bool>>,
     },
     /// Truth values
     Bool {
-        /// One per row
+        /// One value per row
         values: Vec<bool>,
-        /// One per row
+        /// Whether each row is not null
         valid: Option<Vec<bool>>,
     },
 }
 
 impl Column {
-    /// Its type.
+    /// Returns the type of the values.
     #[must_use]
     pub fn data_type(&self) -> Type {
         match self {
@@ -59,7 +60,7 @@ impl Column {
         }
     }
 
-    /// How many rows it has.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
@@ -69,13 +70,13 @@ impl Column {
         }
     }
 
-    /// Whether it has no rows.
+    /// Returns whether the column has no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Which rows are not null; `None` if none is.
+    /// Returns whether each row is not null; `None` if no row is null.
     #[must_use]
     pub fn valid(&self) -> Option<&[bool]> {
         match self {
@@ -88,11 +89,11 @@ impl Column {
 
 /// The columns of one batch.
 pub trait Columns {
-    /// How many rows every column has.
+    /// Returns the number of rows of every column.
     fn rows(&self) -> usize;
-    /// The column of that name.
+    /// Returns the column of this name.
     fn column(&self, name: &str) -> Option<&Column>;
-    /// All names, for suggestions.
+    /// Returns the names of all columns, for suggestions in errors.
     fn names(&self) -> Vec<String>;
 }
 
@@ -104,13 +105,13 @@ pub struct Table {
 }
 
 impl Table {
-    /// No columns yet, of so many rows.
+    /// Returns a table of `rows` rows, without columns.
     #[must_use]
     pub fn new(rows: usize) -> Self {
         Table { rows, columns: Vec::new() }
     }
 
-    /// Adds a column of numbers without nulls, in place of one that has the name.
+    /// Adds a column of numbers without nulls, and removes an earlier column of this name.
     pub fn push_numbers(&mut self, name: &str, values: Vec<f64>) {
         self.columns.retain(|(known, _)| known != name);
         self.columns.push((name.to_owned(), Column::Number { values, valid: None }));

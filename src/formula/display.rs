@@ -1,13 +1,13 @@
-//! Canonical text of an expression: minimal parentheses, quotes only where they are needed.
+//! The text of an expression, with as few parentheses and quotes as possible.
 //!
-//! For every tree that the parser can make, the printed text parses to the same tree again (the
-//! places aside). Numbers are printed with the fewest digits that read back to the same float64.
+//! The text of every tree that the parser can make parses to an equal tree, places aside. Numbers are printed with the
+//! fewest digits that identify the float64.
 
 use std::fmt::{Display, Formatter, Result};
 
 use super::ast::{BinaryOp, Expr, ExprKind};
 use super::lex::is_plain_name;
-use super::power::{self, power_of};
+use super::precedence;
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -19,17 +19,17 @@ impl Display for Expr {
             ExprKind::Name(name) => quoted(f, name, '"'),
             ExprKind::Negate(a) => {
                 f.write_str("-")?;
-                operand(f, a, power::NEGATE)
+                operand(f, a, precedence::NEGATE)
             }
             ExprKind::Binary(BinaryOp::Pow, a, b) => {
-                operand(f, a, power::POW + 1)?;
+                operand(f, a, precedence::POW + 1)?;
                 f.write_str("^")?;
-                // A minus may follow `^` bare: nothing else could be meant.
-                operand(f, b, power::NEGATE)
+                // A unary minus after `^` needs no parentheses: no other reading is possible.
+                operand(f, b, precedence::NEGATE)
             }
             ExprKind::Binary(op, a, b) => {
-                let binds = power::of_operator(*op);
-                infix(f, a, op.symbol(), b, binds, binds + 1)
+                let precedence = precedence::of_operator(*op);
+                infix(f, a, op.symbol(), b, precedence, precedence + 1)
             }
             ExprKind::Call(function, arguments) => {
                 write!(f, "{}(", function.name())?;
@@ -41,32 +41,33 @@ impl Display for Expr {
                 write!(f, ", {low}, {high}, {equation})")
             }
             ExprKind::Compare(op, a, b) => {
-                infix(f, a, op.symbol(), b, power::COMPARE + 1, power::COMPARE + 1)
+                infix(f, a, op.symbol(), b, precedence::COMPARE + 1, precedence::COMPARE + 1)
             }
-            ExprKind::And(a, b) => infix(f, a, "and", b, power::AND, power::AND + 1),
-            ExprKind::Or(a, b) => infix(f, a, "or", b, power::OR, power::OR + 1),
+            ExprKind::And(a, b) => infix(f, a, "and", b, precedence::AND, precedence::AND + 1),
+            ExprKind::Or(a, b) => infix(f, a, "or", b, precedence::OR, precedence::OR + 1),
             ExprKind::Not(a) => {
                 f.write_str("not ")?;
-                operand(f, a, power::NOT)
+                operand(f, a, precedence::NOT)
             }
             ExprKind::In { operand: a, list: values, negated } => {
-                operand(f, a, power::COMPARE + 1)?;
+                operand(f, a, precedence::COMPARE + 1)?;
                 f.write_str(if *negated { " not in (" } else { " in (" })?;
                 list(f, values)
             }
             ExprKind::IsNull { operand: a, negated } => {
-                operand(f, a, power::COMPARE + 1)?;
+                operand(f, a, precedence::COMPARE + 1)?;
                 f.write_str(if *negated { " is not null" } else { " is null" })
             }
         }
     }
 }
 
-/// An operand, in parentheses if it binds less tightly than `least`.
+/// Writes an operand, in parentheses if its precedence is below `least`.
 fn operand(f: &mut Formatter<'_>, expr: &Expr, least: i64) -> Result {
-    if power_of(expr) < least { write!(f, "({expr})") } else { write!(f, "{expr}") }
+    if precedence::of_expression(expr) < least { write!(f, "({expr})") } else { write!(f, "{expr}") }
 }
 
+/// Writes an infix operator with its operands, each in parentheses if its precedence is below its least.
 fn infix(
     f: &mut Formatter<'_>,
     a: &Expr,
@@ -80,7 +81,7 @@ fn infix(
     operand(f, b, least_right)
 }
 
-/// The values of a list, and its closing parenthesis.
+/// Writes the values of a list and its closing parenthesis.
 fn list(f: &mut Formatter<'_>, values: &[Expr]) -> Result {
     for (index, value) in values.iter().enumerate() {
         if index > 0 {
@@ -91,16 +92,18 @@ fn list(f: &mut Formatter<'_>, values: &[Expr]) -> Result {
     f.write_str(")")
 }
 
+/// Writes a text in quotes, with the quotes in it doubled.
 fn quoted(f: &mut Formatter<'_>, text: &str, quote: char) -> Result {
     let escaped = text.replace(quote, &format!("{quote}{quote}"));
     write!(f, "{quote}{escaped}{quote}")
 }
 
+/// Writes a number with the fewest digits that identify it.
 fn number(f: &mut Formatter<'_>, x: f64) -> Result {
     if x == std::f64::consts::PI {
         return f.write_str("pi");
     }
-    // `Debug` switches to an exponent where plain digits would be long, but writes `2.0` for 2.
+    // `Debug` writes long numbers with an exponent, which `Display` does not, but it writes `2.0` for 2.
     let text = format!("{x:?}");
     f.write_str(text.strip_suffix(".0").unwrap_or(&text))
 }

@@ -1,11 +1,11 @@
-//! The `where` part of a law: what is known of its parameters.
+//! Parses the `where` part of a law: the domains of its parameters.
 
 use super::ast::{CompareOp, Domain, Expr, ExprKind, Span};
 use super::lex::{Fault, Parsed, TokenKind};
 use super::parse::node;
 use super::stream::{Input, accept, expect, here, new_name, next};
 
-/// Parses `p > 0, q in [0, 1], …`; a name given twice keeps its first place.
+/// Parses `p > 0, q in [0, 1], …` to the end of the tokens. A name that is given twice keeps its first place.
 pub(super) fn where_domains(mut i: Input<'_>) -> Parsed<Vec<(String, Domain, Span)>> {
     let mut domains: Vec<(String, Domain, Span)> = Vec::new();
     loop {
@@ -14,7 +14,7 @@ pub(super) fn where_domains(mut i: Input<'_>) -> Parsed<Vec<(String, Domain, Spa
         let end = i.input.previous_tokens().next().map_or(span.end, |t| t.span.end);
         let span = span.start..end;
         if let Some(earlier) = domains.iter_mut().find(|earlier| earlier.0 == name) {
-            domain = both(&name, earlier.1, domain, &span)?;
+            domain = intersection(&name, earlier.1, domain, &span)?;
             earlier.1 = domain;
         } else {
             domains.push((name, domain, span));
@@ -31,6 +31,7 @@ pub(super) fn where_domains(mut i: Input<'_>) -> Parsed<Vec<(String, Domain, Spa
 
 const FORMS: &str = "a domain is written `p > 0`, `p <= 1`, `p in [0, 2]` or `p = 0.34`";
 
+/// Parses what follows the name: `> 0`, `in [0, 1]` and the like.
 fn domain(i: &mut Input<'_>, name: &str) -> Parsed<Domain> {
     let span = here(i);
     let form = next(i).map(|token| &token.kind);
@@ -41,7 +42,7 @@ fn domain(i: &mut Input<'_>, name: &str) -> Parsed<Domain> {
             let (low, high) = match op {
                 CompareOp::Eq if edge.is_finite() => return Ok(Domain::Fixed(edge)),
                 CompareOp::Eq => {
-                    return Fault::cut("a parameter is held at a finite number", edge_span);
+                    return Fault::cut("a parameter can be held only at a finite number", edge_span);
                 }
                 CompareOp::Gt | CompareOp::Ge => (edge, f64::INFINITY),
                 CompareOp::Lt | CompareOp::Le => (f64::NEG_INFINITY, edge),
@@ -64,13 +65,15 @@ fn domain(i: &mut Input<'_>, name: &str) -> Parsed<Domain> {
     }
 }
 
-/// A closed range of more than one number; of one number, it holds the parameter there.
+/// Returns the domain between two edges: fixed where they are equal.
 fn range(name: &str, low: f64, high: f64, span: Span) -> Parsed<Domain> {
     if low > high {
-        let message = format!("nothing lies between {low:?} and {high:?}, where `{name}` should");
+        let message = format!(
+            "the domain of `{name}` is empty: its lower bound {low:?} is above its upper bound {high:?}"
+        );
         Fault::cut(message, span)
     } else if low == f64::INFINITY || high == f64::NEG_INFINITY {
-        Fault::cut(format!("this leaves no finite number for `{name}`"), span)
+        Fault::cut(format!("the domain of `{name}` contains no finite number"), span)
     } else if low == high {
         Ok(Domain::Fixed(low))
     } else {
@@ -78,9 +81,9 @@ fn range(name: &str, low: f64, high: f64, span: Span) -> Parsed<Domain> {
     }
 }
 
-/// Two domains of one parameter: two half-lines meet in a range, anything else is a contradiction
-/// or a slip.
-fn both(name: &str, first: Domain, second: Domain, span: &Span) -> Parsed<Domain> {
+/// Returns the intersection of two one-sided domains of a parameter. Other second domains are refused: they are
+/// contradictions or mistakes.
+fn intersection(name: &str, first: Domain, second: Domain, span: &Span) -> Parsed<Domain> {
     if let (Domain::Range { low: a, high: b }, Domain::Range { low: c, high: d }) = (first, second) {
         let one_sided = |low: f64, high: f64| low.is_infinite() || high.is_infinite();
         if one_sided(a, b) && one_sided(c, d) {
@@ -90,7 +93,7 @@ fn both(name: &str, first: Domain, second: Domain, span: &Span) -> Parsed<Domain
     Fault::cut(format!("`{name}` has a domain already"), span.clone())
 }
 
-/// A number, or an expression of numbers; `inf` is one here.
+/// Parses an expression of numbers and `inf`, and returns its value and place.
 fn constant(i: &mut Input<'_>) -> Parsed<(f64, Span)> {
     let start = here(i).start;
     let edge = node(i)?;
@@ -102,12 +105,13 @@ fn constant(i: &mut Input<'_>) -> Parsed<(f64, Span)> {
     Ok((value, start..end))
 }
 
+/// Evaluates an expression without names other than `inf`.
 fn value_of(expr: &Expr) -> Parsed<f64> {
     Ok(match &expr.kind {
         ExprKind::Number(value) => *value,
         ExprKind::Name(name) if name == "inf" => f64::INFINITY,
         ExprKind::Name(name) => {
-            let message = format!("`{name}` is not a constant, and a domain's edges are");
+            let message = format!("`{name}` is not a constant; the edges of a domain are constants");
             return Fault::cut(message, expr.span.clone());
         }
         ExprKind::Negate(a) => -value_of(a)?,
@@ -116,6 +120,6 @@ fn value_of(expr: &Expr) -> Parsed<f64> {
             let values: Result<Vec<_>, _> = arguments.iter().map(value_of).collect();
             function.apply(&values?)
         }
-        _ => return Fault::cut("a domain's edges are numbers", expr.span.clone()),
+        _ => return Fault::cut("the edges of a domain are numbers", expr.span.clone()),
     })
 }

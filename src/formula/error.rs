@@ -1,25 +1,24 @@
-//! The two kinds of complaint: about a text, and about types.
+//! The errors of the language: in a text, and in the types of an expression.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::ast::Span;
 
-/// A text that is no formula, expression or condition: where, and why.
+/// An error in the text of a formula, expression or condition.
 ///
-/// `Display` gives the source line, a caret line under the place, and the reason beside the
-/// carets, without colour.
+/// `Display` writes the source line, and below it carets under the place and the reason beside them, without colour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormulaError {
     /// The reason, in one sentence without a full stop.
     pub message: String,
-    /// The place, within `source`.
+    /// The place in `source`.
     pub span: Span,
-    /// The text that was refused (only its beginning, if it was too long).
+    /// The text with the error; only its beginning if the text is too long.
     pub source: String,
 }
 
 impl FormulaError {
-    /// A complaint about a place; a place outside the text is moved to its end.
+    /// Returns an error at a place. A place outside the text is moved to the text's end.
     #[must_use]
     pub fn new(message: impl Into<String>, span: Span, source: &str) -> Self {
         let start = source.floor_char_boundary(span.start);
@@ -39,23 +38,23 @@ impl std::fmt::Display for FormulaError {
 
 impl std::error::Error for FormulaError {}
 
-/// A well-formed expression that does not fit the columns: an unknown name, or a wrong type.
+/// An error in a parsed expression: an unknown name, or an operand of the wrong type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypeError {
     /// The reason, in one sentence without a full stop.
     pub message: String,
-    /// The place, in the text the expression was parsed from.
+    /// The place in the text from which the expression was parsed.
     pub span: Span,
 }
 
 impl TypeError {
-    /// A complaint about a place.
+    /// Returns an error at a place.
     #[must_use]
     pub fn new(message: impl Into<String>, span: Span) -> Self {
         Self { message: message.into(), span }
     }
 
-    /// The same complaint with the text it is about, for a report that shows the place.
+    /// Adds the text from which the expression was parsed, so that the message can show the place.
     #[must_use]
     pub fn within(self, source: &str) -> FormulaError {
         FormulaError::new(self.message, self.span, source)
@@ -75,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_caret_stands_under_the_place() {
+    fn the_carets_are_under_the_place() {
         let error = FormulaError::new("no good", 3..5, "ab cd ef");
         let shown = error.to_string();
         let lines: Vec<_> = shown.lines().collect();
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn places_at_or_past_the_end_can_be_shown() {
+    fn places_at_or_past_the_end_are_shown() {
         for (source, span) in [("", 0..0), ("a", 1..1), ("a", 7..9), ("é", 1..1), ("a\n", 2..2)] {
             let shown = FormulaError::new("reason", span, source).to_string();
             assert!(shown.contains("reason"), "{shown}");

@@ -1,9 +1,8 @@
-//! Values of an expression for every row of a batch.
+//! Evaluates an expression for every row of a batch.
 //!
-//! Arithmetic is float64, one operation for each that is written, in the order that is written:
-//! nothing is regrouped. A null makes what is computed from it null, as in SQL; a NaN is no null,
-//! and follows IEEE (unequal to everything, neither less nor greater). Texts compare by code point,
-//! which for UTF-8 is the order of the bytes.
+//! Arithmetic is float64, one operation for each one written, in the order of writing: nothing is regrouped. The result
+//! of an operation on a null is null, as in SQL. A NaN is not a null; it compares as in IEEE 754, unequal to every
+//! number and neither less nor greater. Texts compare by code point, which for UTF-8 is the order of the bytes.
 
 use std::borrow::Cow;
 
@@ -17,11 +16,23 @@ use crate::lanes::scalar;
 
 /// Evaluates an expression for every row.
 ///
-/// The types are checked first, so that a wrong one is reported in the same words as by [`check`].
+/// Types are checked first, so errors in types are those of [`check`].
 ///
 /// # Errors
 ///
-/// Those of [`check`]: a column is missing or has the wrong type.
+/// If a column is missing, or has the wrong type or number of rows.
+///
+/// # Example
+///
+/// ```
+/// use sweepfit::formula::{Column, Table, evaluate, parse_expression};
+///
+/// let mut table = Table::new(2);
+/// table.push_numbers("N", vec![1.0, 4.0]);
+/// let column = evaluate(&parse_expression("2 * sqrt(N)")?, &table)?;
+/// assert_eq!(column, Column::Number { values: vec![2.0, 4.0], valid: None });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn evaluate(expr: &Expr, columns: &dyn Columns) -> Result<Column, TypeError> {
     let known = columns.names();
     check(expr, &|name| columns.column(name).map(Column::data_type), &known)?;
@@ -29,58 +40,64 @@ pub fn evaluate(expr: &Expr, columns: &dyn Columns) -> Result<Column, TypeError>
     Ok(batch.value(expr)?.into_column(batch.rows))
 }
 
-/// Numbers: one for all rows, or one per row, borrowed or owned.
+/// Numbers: one for all rows, or one per row.
 enum Numbers<'a> {
-    One(f64),
-    Lent(&'a [f64]),
-    Many(Vec<f64>),
+    Constant(f64),
+    Borrowed(&'a [f64]),
+    Owned(Vec<f64>),
 }
 
 impl Numbers<'_> {
+    /// Returns the number of a row.
     fn at(&self, row: usize) -> f64 {
         match self {
-            Self::One(x) => *x,
-            Self::Lent(values) => values[row],
-            Self::Many(values) => values[row],
+            Self::Constant(x) => *x,
+            Self::Borrowed(values) => values[row],
+            Self::Owned(values) => values[row],
         }
     }
 }
 
+/// Texts: one for all rows, or one per row.
 enum Texts<'a> {
-    One(&'a str),
-    Lent(&'a [String]),
+    Constant(&'a str),
+    Borrowed(&'a [String]),
 }
 
 impl<'a> Texts<'a> {
+    /// Returns the text of a row.
     fn at(&self, row: usize) -> &'a str {
         match self {
-            Self::One(text) => text,
-            Self::Lent(values) => &values[row],
+            Self::Constant(text) => text,
+            Self::Borrowed(values) => &values[row],
         }
     }
 }
 
-/// Three-valued truth: null is `None`.
+/// Truth values, one for all rows or one per row; null is `None`.
 enum Truths {
-    One(Option<bool>),
-    Many(Vec<Option<bool>>),
+    Constant(Option<bool>),
+    PerRow(Vec<Option<bool>>),
 }
 
 impl Truths {
+    /// Returns the truth value of a row.
     fn at(&self, row: usize) -> Option<bool> {
         match self {
-            Self::One(truth) => *truth,
-            Self::Many(truths) => truths[row],
+            Self::Constant(truth) => *truth,
+            Self::PerRow(truths) => truths[row],
         }
     }
 }
 
+/// Whether each row is not null; `None` if no row is null.
 type Valid<'a> = Option<Cow<'a, [bool]>>;
 
 fn is_valid(valid: &Valid<'_>, row: usize) -> bool {
     valid.as_ref().is_none_or(|valid| valid[row])
 }
 
+/// Returns where both are valid.
 fn both_valid<'a>(a: Valid<'a>, b: Valid<'a>) -> Valid<'a> {
     match (a, b) {
         (None, other) | (other, None) => other,
@@ -94,6 +111,7 @@ fn both_valid<'a>(a: Valid<'a>, b: Valid<'a>) -> Valid<'a> {
     }
 }
 
+/// The value of an expression in every row.
 enum Value<'a> {
     Number(Numbers<'a>, Valid<'a>),
     Text(Texts<'a>, Valid<'a>),
@@ -112,9 +130,9 @@ impl Value<'_> {
         match self {
             Self::Number(numbers, valid) => Column::Number {
                 values: match numbers {
-                    Numbers::One(x) => vec![x; rows],
-                    Numbers::Lent(values) => values.to_vec(),
-                    Numbers::Many(values) => values,
+                    Numbers::Constant(x) => vec![x; rows],
+                    Numbers::Borrowed(values) => values.to_vec(),
+                    Numbers::Owned(values) => values,
                 },
                 valid: valid.map(Cow::into_owned),
             },
@@ -134,19 +152,20 @@ impl Value<'_> {
     }
 }
 
+/// Evaluates expressions on the columns of one batch.
 struct BatchEvaluator<'a> {
     columns: &'a dyn Columns,
     rows: usize,
 }
 
 impl<'a> BatchEvaluator<'a> {
-    // Every arm hands over to a function of its own: the frames of this one are what a high tree
-    // stacks up, so they are kept small.
+    // Each arm calls a function of its own, which keeps the frame of this recursive function small: a high tree takes
+    // as many frames.
     fn value(&self, expr: &'a Expr) -> Result<Value<'a>, TypeError> {
         match &expr.kind {
-            ExprKind::Number(x) => Ok(Value::Number(Numbers::One(*x), None)),
-            ExprKind::Text(text) => Ok(Value::Text(Texts::One(text), None)),
-            ExprKind::Bool(truth) => Ok(Value::Truth(Truths::One(Some(*truth)))),
+            ExprKind::Number(x) => Ok(Value::Number(Numbers::Constant(*x), None)),
+            ExprKind::Text(text) => Ok(Value::Text(Texts::Constant(text), None)),
+            ExprKind::Bool(truth) => Ok(Value::Truth(Truths::Constant(Some(*truth)))),
             ExprKind::Name(name) => self.column(expr, name),
             ExprKind::Negate(a) => self.map(a, |x| -x),
             ExprKind::Binary(op, a, b) => self.binary(*op, a, b),
@@ -162,21 +181,21 @@ impl<'a> BatchEvaluator<'a> {
     }
 
     fn column(&self, expr: &Expr, name: &str) -> Result<Value<'a>, TypeError> {
-        let wrong = |message: String| TypeError::new(message, expr.span.clone());
+        let error = |message: String| TypeError::new(message, expr.span.clone());
         let column =
-            self.columns.column(name).ok_or_else(|| wrong(format!("there is no column `{name}`")))?;
+            self.columns.column(name).ok_or_else(|| error(format!("there is no column `{name}`")))?;
         let lengths = [column.len(), column.valid().map_or(self.rows, <[bool]>::len)];
         if lengths != [self.rows; 2] {
             let message = format!("the column `{name}` does not have {} rows", self.rows);
-            return Err(wrong(message));
+            return Err(error(message));
         }
         let valid = column.valid().map(Cow::Borrowed);
         Ok(match column {
-            Column::Number { values, .. } => Value::Number(Numbers::Lent(values), valid),
-            Column::Text { values, .. } => Value::Text(Texts::Lent(values), valid),
+            Column::Number { values, .. } => Value::Number(Numbers::Borrowed(values), valid),
+            Column::Text { values, .. } => Value::Text(Texts::Borrowed(values), valid),
             Column::Bool { values, .. } => {
                 let truth = |(row, truth): (usize, &bool)| is_valid(&valid, row).then_some(*truth);
-                Value::Truth(Truths::Many(values.iter().enumerate().map(truth).collect()))
+                Value::Truth(Truths::PerRow(values.iter().enumerate().map(truth).collect()))
             }
         })
     }
@@ -184,25 +203,25 @@ impl<'a> BatchEvaluator<'a> {
     fn numbers(&self, expr: &'a Expr) -> Result<(Numbers<'a>, Valid<'a>), TypeError> {
         match self.value(expr)? {
             Value::Number(numbers, valid) => Ok((numbers, valid)),
-            _ => Err(misfit(expr)),
+            _ => Err(wrong_type(expr)),
         }
     }
 
     fn truths(&self, expr: &'a Expr) -> Result<Truths, TypeError> {
         match self.value(expr)? {
             Value::Truth(truths) => Ok(truths),
-            _ => Err(misfit(expr)),
+            _ => Err(wrong_type(expr)),
         }
     }
 
     fn map(&self, a: &'a Expr, f: impl Fn(f64) -> f64) -> Result<Value<'a>, TypeError> {
         let (numbers, valid) = self.numbers(a)?;
         let numbers = match numbers {
-            Numbers::One(x) => Numbers::One(f(x)),
-            Numbers::Lent(values) => Numbers::Many(values.iter().map(|x| f(*x)).collect()),
-            Numbers::Many(mut values) => {
+            Numbers::Constant(x) => Numbers::Constant(f(x)),
+            Numbers::Borrowed(values) => Numbers::Owned(values.iter().map(|x| f(*x)).collect()),
+            Numbers::Owned(mut values) => {
                 values.iter_mut().for_each(|x| *x = f(*x));
-                Numbers::Many(values)
+                Numbers::Owned(values)
             }
         };
         Ok(Value::Number(numbers, valid))
@@ -211,7 +230,7 @@ impl<'a> BatchEvaluator<'a> {
     fn binary(&self, op: BinaryOp, a: &'a Expr, b: &'a Expr) -> Result<Value<'a>, TypeError> {
         let a = self.numbers(a)?;
         let b = self.numbers(b)?;
-        // One loop for each operator, rather than a choice in every row.
+        // One loop for each operator avoids a branch in every row.
         let (numbers, valid) = match op {
             BinaryOp::Add => self.zip(a, b, |a, b| a + b),
             BinaryOp::Sub => self.zip(a, b, |a, b| a - b),
@@ -222,6 +241,7 @@ impl<'a> BatchEvaluator<'a> {
         Ok(Value::Number(numbers, valid))
     }
 
+    /// Applies `f` in every row.
     #[inline(never)]
     fn zip(
         &self,
@@ -230,27 +250,27 @@ impl<'a> BatchEvaluator<'a> {
         f: impl Fn(f64, f64) -> f64,
     ) -> (Numbers<'a>, Valid<'a>) {
         let numbers = match (a, b) {
-            (Numbers::One(a), Numbers::One(b)) => Numbers::One(f(a, b)),
-            (Numbers::Many(mut values), b) => {
+            (Numbers::Constant(a), Numbers::Constant(b)) => Numbers::Constant(f(a, b)),
+            (Numbers::Owned(mut values), b) => {
                 for (row, a) in values.iter_mut().enumerate() {
                     *a = f(*a, b.at(row));
                 }
-                Numbers::Many(values)
+                Numbers::Owned(values)
             }
-            (a, Numbers::Many(mut values)) => {
+            (a, Numbers::Owned(mut values)) => {
                 for (row, b) in values.iter_mut().enumerate() {
                     *b = f(a.at(row), *b);
                 }
-                Numbers::Many(values)
+                Numbers::Owned(values)
             }
-            (a, b) => Numbers::Many((0..self.rows).map(|row| f(a.at(row), b.at(row))).collect()),
+            (a, b) => Numbers::Owned((0..self.rows).map(|row| f(a.at(row), b.at(row))).collect()),
         };
         (numbers, both_valid(valid_a, valid_b))
     }
 
     fn call(&self, expr: &Expr, function: Function, arguments: &'a [Expr]) -> Result<Value<'a>, TypeError> {
         let Some((first, rest)) = arguments.split_first() else {
-            return Err(misfit(expr));
+            return Err(wrong_type(expr));
         };
         if rest.is_empty() {
             return self.map(first, |x| function.of_one(x));
@@ -274,11 +294,12 @@ impl<'a> BatchEvaluator<'a> {
         let ends: Vec<(f64, f64)> = (0..self.rows).map(|row| (low.at(row), high.at(row))).collect();
         let (values, valid) = roots(evaluate, self.columns, unknown, &ends, equation)?;
         let valid = both_valid(both_valid(valid_low, valid_high), valid.map(Cow::Owned));
-        Ok(Value::Number(Numbers::Many(values), valid))
+        Ok(Value::Number(Numbers::Owned(values), valid))
     }
 
+    /// Returns the truth value `truth(row)` for each row.
     fn each(&self, truth: impl FnMut(usize) -> Option<bool>) -> Value<'a> {
-        Value::Truth(Truths::Many((0..self.rows).map(truth).collect()))
+        Value::Truth(Truths::PerRow((0..self.rows).map(truth).collect()))
     }
 
     fn compare(&self, op: CompareOp, a: &'a Expr, b: &'a Expr) -> Result<Value<'a>, TypeError> {
@@ -301,7 +322,7 @@ impl<'a> BatchEvaluator<'a> {
         Ok(self.each(|row| a.at(row).map(|truth| !truth)))
     }
 
-    /// `x in (a, b)` is `x = a or x = b`, in SQL's logic.
+    /// Evaluates `x in (a, b)` as `x = a or x = b`, in SQL's logic.
     fn is_in(&self, operand: &'a Expr, list: &'a [Expr], negated: bool) -> Result<Value<'a>, TypeError> {
         let sought = self.value(operand)?;
         let mut found = vec![Some(false); self.rows];
@@ -314,7 +335,7 @@ impl<'a> BatchEvaluator<'a> {
         if negated {
             found.iter_mut().for_each(|truth| *truth = truth.map(|truth| !truth));
         }
-        Ok(Value::Truth(Truths::Many(found)))
+        Ok(Value::Truth(Truths::PerRow(found)))
     }
 
     fn is_null(&self, a: &'a Expr, negated: bool) -> Result<Value<'a>, TypeError> {
@@ -323,7 +344,7 @@ impl<'a> BatchEvaluator<'a> {
     }
 }
 
-/// Whether a comparison holds in a row; null if either side is.
+/// Returns whether a comparison holds in a row; null if either side is null.
 fn holds(op: CompareOp, a: &Value<'_>, b: &Value<'_>, row: usize) -> Option<bool> {
     if !(a.is_valid(row) && b.is_valid(row)) {
         return None;
@@ -332,12 +353,12 @@ fn holds(op: CompareOp, a: &Value<'_>, b: &Value<'_>, row: usize) -> Option<bool
         (Value::Number(a, _), Value::Number(b, _)) => Some(op.holds(&a.at(row), &b.at(row))),
         (Value::Text(a, _), Value::Text(b, _)) => Some(op.holds(a.at(row), b.at(row))),
         (Value::Truth(a), Value::Truth(b)) => Some(op.holds(&a.at(row), &b.at(row))),
-        // Values of different types are refused before any row is read.
+        // `check` has refused values of different types.
         _ => None,
     }
 }
 
-/// Conjunction: false wins over null.
+/// Returns the conjunction in three-valued logic: false if either is false, else null if either is null.
 fn and(a: Option<bool>, b: Option<bool>) -> Option<bool> {
     match (a, b) {
         (Some(false), _) | (_, Some(false)) => Some(false),
@@ -346,7 +367,7 @@ fn and(a: Option<bool>, b: Option<bool>) -> Option<bool> {
     }
 }
 
-/// Disjunction: true wins over null.
+/// Returns the disjunction in three-valued logic: true if either is true, else null if either is null.
 fn or(a: Option<bool>, b: Option<bool>) -> Option<bool> {
     match (a, b) {
         (Some(true), _) | (_, Some(true)) => Some(true),
@@ -355,8 +376,8 @@ fn or(a: Option<bool>, b: Option<bool>) -> Option<bool> {
     }
 }
 
-/// For what the check before has ruled out.
-fn misfit(expr: &Expr) -> TypeError {
+/// Returns the error for a wrong type, which `check` should have refused.
+fn wrong_type(expr: &Expr) -> TypeError {
     TypeError::new("this has the wrong type", expr.span.clone())
 }
 

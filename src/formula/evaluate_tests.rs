@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::super::{parse_condition, parse_expression};
 use super::*;
 
-/// A table for tests.
+/// Columns of any type.
 struct TestTable {
     rows: usize,
     columns: BTreeMap<&'static str, Column>,
@@ -68,7 +68,7 @@ fn value(text: &str) -> f64 {
 
 /// Python's values of the same expressions, with `**` for `^`.
 #[test]
-fn precedence_is_python_s() {
+fn precedence_is_that_of_python() {
     for (text, python) in [
         ("-2^2", -4.0),
         ("2^-1", 0.5),
@@ -142,7 +142,7 @@ fn logic_is_three_valued() {
 }
 
 #[test]
-fn comparisons_with_null_are_null_and_nan_is_ieee_s() {
+fn comparisons_with_null_are_null_and_nan_compares_as_in_ieee_754() {
     let (t, f, n) = (Some(true), Some(false), None);
     let data = table(4, [("x", numbers([Some(1.0), Some(2.0), None, Some(f64::NAN)]))]);
     assert_eq!(truths("x < 2", &data), [t, f, n, f]);
@@ -157,7 +157,7 @@ fn comparisons_with_null_are_null_and_nan_is_ieee_s() {
 
 /// SQL: `1 in (1, null)` is true, `2 in (1, null)` and `2 not in (1, null)` are null.
 #[test]
-fn a_null_in_a_list_hides_a_miss() {
+fn in_is_null_without_a_match_if_the_list_contains_null() {
     let (t, f, n) = (Some(true), Some(false), None);
     let data = table(3, [("x", numbers([Some(1.0), Some(2.0), None])), ("gap", numbers([None, None, None]))]);
     assert_eq!(truths("x in (1, gap)", &data), [t, n, n]);
@@ -176,7 +176,7 @@ fn texts_compare_by_code_point() {
 }
 
 #[test]
-fn the_other_types_can_be_results_too() {
+fn texts_and_empty_batches_can_be_results() {
     let data = table(2, [("s", texts([Some("a"), None]))]);
     let expr = parse_expression("s").expect("parses");
     assert_eq!(evaluate(&expr, &data), Ok(texts([Some("a"), None])));
@@ -186,13 +186,13 @@ fn the_other_types_can_be_results_too() {
 }
 
 #[test]
-fn columns_that_do_not_fit_are_refused() {
+fn columns_of_the_wrong_type_name_or_length_are_refused() {
     let data = table(2, [("s", texts([Some("a"), None])), ("short", numbers([Some(1.0)]))]);
     let refused = |text: &str| {
         let expr = parse_condition(text).expect(text);
         evaluate(&expr, &data).expect_err(text).message
     };
-    assert!(refused("s + 1 > 2").contains("`s` is text, `+` needs numbers"));
+    assert!(refused("s + 1 > 2").contains("`s` is text, but `+` needs numbers"));
     assert!(refused("shrot > 1").contains("did you mean `short`"));
     assert!(refused("short > 1").contains("does not have 2 rows"));
 }
@@ -213,7 +213,7 @@ fn equations_are_solved_row_by_row() {
             other => panic!("{other:?}"),
         }
     };
-    // Inside the equation the unknown hides a column of its name.
+    // In the equation the unknown hides the column `t`.
     let got = solved("t - solve(t, 0, 3, t^2 = x)");
     assert!((got[0].expect("a root") - (5.0 - std::f64::consts::SQRT_2)).abs() < 1e-15);
     assert_eq!(got[1], None);

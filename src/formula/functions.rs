@@ -1,12 +1,12 @@
-//! The functions of the language: one table, read by the parser, the evaluator and the listing.
+//! The table of the language's functions, for the parser, the evaluator and the reference.
 //!
-//! Each is the function of that name in [`scalar`], which has the same bits on every machine and in compiled programs. `min`
-//! and `max` are [`lanes::min`] and [`lanes::max`]: NaN where an argument is.
+//! Each function is the one of its name in [`scalar`], whose values have the same bits on every machine and in compiled
+//! programs. `min` and `max` are [`lanes::min`] and [`lanes::max`]: NaN where an argument is NaN.
 
 use super::suggest::nearest;
 use crate::lanes::{self, scalar};
 
-/// What `solve(unknown, low, high, equation)` is called in formulas.
+/// The name of `solve(unknown, low, high, equation)` in formulas.
 pub(super) const SOLVE: &str = "solve";
 
 /// A function of numbers.
@@ -42,17 +42,17 @@ pub enum Function {
     Max,
 }
 
-/// How many arguments a function takes.
+/// The number of arguments that a function takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arity {
-    /// This many.
+    /// Exactly this number.
     Exactly(usize),
-    /// This many or more.
+    /// This number or more.
     AtLeast(usize),
 }
 
 impl Arity {
-    /// Whether a call with `count` arguments is right.
+    /// Returns whether a call may have `count` arguments.
     #[must_use]
     pub fn accepts(self, count: usize) -> bool {
         match self {
@@ -72,28 +72,30 @@ impl std::fmt::Display for Arity {
     }
 }
 
-/// One line of the reference.
+/// An entry of the reference of functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FunctionEntry {
     /// The function.
     pub function: Function,
-    /// Its name in formulas.
+    /// The function's name in formulas.
     pub name: &'static str,
-    /// How many arguments it takes.
+    /// The number of arguments that it takes.
     pub arity: Arity,
-    /// What it is, in one line.
+    /// The function's meaning, in one line.
     pub meaning: &'static str,
 }
 
+/// Returns the entry of a function of one argument.
 const fn one(function: Function, name: &'static str, meaning: &'static str) -> FunctionEntry {
     FunctionEntry { function, name, arity: Arity::Exactly(1), meaning }
 }
 
+/// Returns the entry of a function of two or more arguments.
 const fn many(function: Function, name: &'static str, meaning: &'static str) -> FunctionEntry {
     FunctionEntry { function, name, arity: Arity::AtLeast(2), meaning }
 }
 
-// In the order of `Function`'s variants: `Function::entry` indexes it.
+/// All functions, in the order of the variants of [`Function`], which [`Function::entry`] relies on.
 static TABLE: [FunctionEntry; 14] = [
     one(Function::Exp, "exp", "e to the power x"),
     one(Function::Log, "log", "natural logarithm"),
@@ -111,8 +113,8 @@ static TABLE: [FunctionEntry; 14] = [
     many(Function::Max, "max", "largest of the arguments"),
 ];
 
-// What other languages call these; too far by spelling for an edit distance to find.
-const ELSEWHERE: [(&str, &str); 9] = [
+/// Names of functions in other languages, which an edit distance would not find, with our names.
+const FOREIGN_NAMES: [(&str, &str); 9] = [
     ("ln", "log"),
     ("lg", "log10"),
     ("logistic", "sigmoid"),
@@ -124,38 +126,38 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("maximum", "max"),
 ];
 
-/// Every function of the language, in the order of the reference.
+/// Returns all functions of the language, in the order of the reference.
 #[must_use]
 pub fn reference() -> &'static [FunctionEntry] {
     &TABLE
 }
 
 impl Function {
-    /// The function of that name.
+    /// Returns the function of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         TABLE.iter().find(|entry| entry.name == name).map(|entry| entry.function)
     }
 
-    /// Its line in the reference.
+    /// Returns the function's entry of the reference.
     #[must_use]
     pub fn entry(self) -> &'static FunctionEntry {
         &TABLE[self as usize]
     }
 
-    /// Its name in formulas.
+    /// Returns the function's name in formulas.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.entry().name
     }
 
-    /// How many arguments it takes.
+    /// Returns the number of arguments that the function takes.
     #[must_use]
     pub fn arity(self) -> Arity {
         self.entry().arity
     }
 
-    /// Its value; arguments beyond the arity are ignored, and a missing one makes it NaN.
+    /// Returns the function's value: NaN without arguments. Arguments beyond the arity are ignored.
     #[must_use]
     pub fn apply(self, arguments: &[f64]) -> f64 {
         let Some((&x, rest)) = arguments.split_first() else {
@@ -168,7 +170,7 @@ impl Function {
         }
     }
 
-    /// Its value at one number; `min` and `max` of one number are that number.
+    /// Returns the function's value at one number, which is `x` for `min` and `max`.
     #[must_use]
     #[inline]
     pub fn of_one(self, x: f64) -> f64 {
@@ -190,16 +192,16 @@ impl Function {
     }
 }
 
-/// What to tell someone who called a function that does not exist.
+/// Returns the message for a call of a function that does not exist.
 #[must_use]
 pub fn unknown(name: &str) -> String {
     if name == "pow" || name == "power" {
         return format!("there is no function `{name}`: a power is written `x^y`");
     }
-    let near = ELSEWHERE
+    let near = FOREIGN_NAMES
         .iter()
-        .find(|(elsewhere, _)| elsewhere.eq_ignore_ascii_case(name))
-        .map(|&(_, here)| here)
+        .find(|(foreign, _)| foreign.eq_ignore_ascii_case(name))
+        .map(|&(_, ours)| ours)
         .or_else(|| nearest(name, TABLE.iter().map(|entry| entry.name).chain([SOLVE])));
     match near {
         Some(near) => format!("there is no function `{name}`: did you mean `{near}`?"),
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn sigmoid_keeps_both_tails() {
+    fn sigmoid_is_accurate_in_both_tails() {
         assert_eq!(scalar::sigmoid(0.0), 0.5);
         // 1/(1+exp(40)) and 1/(1+exp(-1)) in 40-digit decimal arithmetic.
         let lower = 4.248_354_255_291_589e-18;
@@ -241,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_values_are_exact() {
+    fn integral_values_are_exact() {
         assert_eq!(Function::Log.apply(&[std::f64::consts::E]), 1.0);
         assert_eq!(Function::Log2.apply(&[8.0]), 3.0);
         assert_eq!(Function::Log10.apply(&[1000.0]), 3.0);

@@ -1,4 +1,4 @@
-//! The statement around the expressions: `response ~ prediction with … where …`.
+//! Parses a law: `response ~ prediction with … where …`.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::parse::{node, whole};
 use super::stream::{Definition, Input, accept, fault_of, here, input, new_name, next};
 use super::suggest::nearest;
 
-/// A part of the statement: its tokens, and the place just after them.
+/// A part of a law: its tokens, and the place just after them.
 #[derive(Clone)]
 struct TokenSection<'t> {
     tokens: &'t [Token],
@@ -18,7 +18,7 @@ struct TokenSection<'t> {
 }
 
 impl<'t> TokenSection<'t> {
-    /// Splits at the first token of a kind; the second part lacks that token.
+    /// Splits at the first token of a kind, which belongs to neither part.
     fn split(&self, kind: &TokenKind) -> (TokenSection<'t>, Option<TokenSection<'t>>) {
         let Some(at) = self.tokens.iter().position(|token| token.kind == *kind) else {
             return (self.clone(), None);
@@ -28,6 +28,7 @@ impl<'t> TokenSection<'t> {
         (before, Some(after))
     }
 
+    /// Returns the tokens as the input of a parser.
     fn input(&self, definitions: &'t [Definition]) -> Input<'t> {
         input(self.tokens, self.end.clone(), Grammar::Formula, definitions)
     }
@@ -38,7 +39,7 @@ pub(super) fn law(text: &str) -> Result<Formula, Fault> {
     let tokens = tokens(text, Grammar::Formula)?;
     let all = TokenSection { tokens: &tokens, end: text.len()..text.len() };
     let (left, Some(right)) = all.split(&TokenKind::Tilde) else {
-        return Err(no_tilde(&tokens, text.len()));
+        return Err(missing_tilde(&tokens, text.len()));
     };
     let (right, domains) = right.split(&TokenKind::Where);
     let (right, definitions) = right.split(&TokenKind::With);
@@ -63,7 +64,8 @@ pub(super) fn law(text: &str) -> Result<Formula, Fault> {
     Ok(Formula { source: text.to_owned(), response, prediction, domains })
 }
 
-fn no_tilde(tokens: &[Token], end: usize) -> Fault {
+/// Returns the error for a text without `~`.
+fn missing_tilde(tokens: &[Token], end: usize) -> Fault {
     let form = "a law is written `response ~ expression`";
     let equals = tokens
         .iter()
@@ -71,7 +73,7 @@ fn no_tilde(tokens: &[Token], end: usize) -> Fault {
         .find(|token| token.kind == TokenKind::Compare(CompareOp::Eq));
     match (equals, tokens.is_empty()) {
         (Some(token), _) => Fault::new(format!("expected `~`: {form}"), token.span.clone()),
-        (None, true) => Fault::new(format!("nothing is written here: {form}"), 0..end),
+        (None, true) => Fault::new(format!("the law is empty: {form}"), 0..end),
         (None, false) => Fault::new(format!("expected `~`: {form}"), end..end),
     }
 }
@@ -79,13 +81,13 @@ fn no_tilde(tokens: &[Token], end: usize) -> Fault {
 /// Parses `a = EXPR, b = EXPR, …`.
 fn with(section: &TokenSection<'_>) -> Result<Vec<Definition>, Fault> {
     let mut definitions: Vec<Definition> = Vec::new();
-    // Names that were not defined where they were used, and the index of the definition using them.
+    // Names that were undefined where they were used, with the index of the first definition that uses them.
     let mut undefined: HashMap<String, (usize, Span)> = HashMap::new();
     let mut rest = section.clone();
     loop {
         let mut i = rest.input(&definitions);
         let (definition, left) = definition(&mut i).map_err(fault_of)?;
-        note_names(&definition.node.expr, definitions.len(), &mut undefined);
+        record_first_uses(&definition.node.expr, definitions.len(), &mut undefined);
         if definitions.iter().any(|d| d.name == definition.name) {
             let message = format!("`{}` is defined twice", definition.name);
             return Err(Fault::new(message, definition.span));
@@ -94,14 +96,14 @@ fn with(section: &TokenSection<'_>) -> Result<Vec<Definition>, Fault> {
             let message = if *user == definitions.len() {
                 format!("`{}` is used in its own definition", definition.name)
             } else {
-                format!("`{}` is defined only after this place", definition.name)
+                format!("`{}` is used before its definition", definition.name)
             };
             return Err(Fault::new(message, span.clone()));
         }
         definitions.push(definition);
-        // Each may be a copy of the one before: together they could fill the memory.
+        // Each definition may contain copies of the one before, so their sizes can grow exponentially.
         if definitions.iter().map(|d| d.nodes).sum::<usize>() > MAX_NODES {
-            let message = format!("these definitions have more than {MAX_NODES} parts");
+            let message = format!("the definitions have more than {MAX_NODES} parts");
             return Err(Fault::new(message, definitions.swap_remove(0).span));
         }
         match left {
@@ -111,7 +113,7 @@ fn with(section: &TokenSection<'_>) -> Result<Vec<Definition>, Fault> {
     }
 }
 
-/// Parses `a = EXPR`, and says how many tokens are left if a comma follows.
+/// Parses `a = EXPR`. If a comma follows, also returns how many tokens are left after it.
 fn definition(i: &mut Input<'_>) -> Parsed<(Definition, Option<usize>)> {
     let (name, span) = new_name(i, "a name to define")?;
     if accept(i, &TokenKind::Compare(CompareOp::Eq)).is_none() {
@@ -128,29 +130,29 @@ fn definition(i: &mut Input<'_>) -> Parsed<(Definition, Option<usize>)> {
     Ok((definition, left))
 }
 
-/// Notes the first use of each plain name, by the definition that uses it.
-fn note_names(expr: &Expr, user: usize, found: &mut HashMap<String, (usize, Span)>) {
+/// Records the first use of each unquoted name and the definition that uses it.
+fn record_first_uses(expr: &Expr, user: usize, found: &mut HashMap<String, (usize, Span)>) {
     for (name, span) in uses(expr) {
-        // A name in quotes is longer in the text than in the tree: it is a column in any case.
+        // A quoted name is longer in the text than in the tree; it is always a column.
         if span.len() == name.len() && !found.contains_key(name) {
             found.insert(name.to_owned(), (user, span.clone()));
         }
     }
 }
 
-/// The unknown of a `solve` has no meaning elsewhere on the right side.
+/// Checks that the unknown of a `solve` is not used elsewhere on the right side.
 fn check_unknowns(prediction: &Expr) -> Result<(), Fault> {
     let unknowns = unknowns(prediction);
     match uses(prediction).into_iter().find(|(name, _)| unknowns.contains(name)) {
         Some((name, span)) => {
-            let message = format!("`{name}` is the unknown of `solve`, so it has no value outside of it");
+            let message = format!("`{name}` is the unknown of `solve`, so it has no value outside it");
             Err(Fault::new(message, span.clone()))
         }
         None => Ok(()),
     }
 }
 
-/// A domain makes its name a parameter: it must be one of the right side's, and only of that.
+/// Checks that each name with a domain can be a parameter: it is on the right side and not on the left.
 fn check_domain_names(
     domains: &[(String, Domain, Span)],
     definitions: &[Definition],
@@ -162,7 +164,7 @@ fn check_domain_names(
         let place = span.start..span.start + name.len();
         let defined = definitions.iter().any(|d| d.name == *name);
         let message = if unknowns(prediction).contains(&name.as_str()) {
-            format!("`{name}` is the unknown of `solve`, which lies between its ends, so it has no domain")
+            format!("`{name}` is the unknown of `solve`: its ends bound it, so it has no domain")
         } else if defined {
             format!("`{name}` is defined by `with`, so it has no domain of its own")
         } else if left.contains(&name.as_str()) {

@@ -1,8 +1,8 @@
-//! From characters to tokens.
+//! Splits a text into tokens.
 //!
-//! Which words are keywords depends on the grammar: `with` and `where` in formulas, `and or not in
-//! is null true false` in conditions, none elsewhere. Keywords are recognised in any case; a column
-//! so named is written in double quotes.
+//! Which words are keywords depends on the grammar: `with` and `where` in formulas, `and or not in is null true false`
+//! in conditions, none elsewhere. Keywords are recognised in upper and lower case. A column with the name of a keyword
+//! is written in double quotes.
 
 use winnow::ascii::{digit0, digit1};
 use winnow::combinator::{alt, cut_err, dispatch, fail, opt, peek, repeat, terminated};
@@ -13,18 +13,18 @@ use winnow::token::{any, one_of, take_till, take_while};
 
 use super::ast::{CompareOp, Span};
 
-/// Which of the three languages a text is in.
+/// The grammar of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grammar {
-    /// `response ~ prediction …`
+    /// A law: `response ~ prediction …`.
     Formula,
-    /// Arithmetic alone.
+    /// Arithmetic.
     Expression,
     /// Arithmetic, comparisons and logic.
     Condition,
 }
 
-/// What a parser has read, or why it cannot.
+/// The result of a parser.
 pub(super) type Parsed<T> = ModalResult<T, Fault>;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +32,7 @@ pub(super) enum TokenKind {
     Number(f64),
     Text(String),
     Name(String),
-    /// A name in double quotes: never a keyword, a function, a constant or a definition.
+    /// A column's name in double quotes: never a keyword, a function, a constant or a definition.
     Quoted(String),
     Compare(CompareOp),
     Plus,
@@ -64,7 +64,7 @@ pub(super) struct Token {
     pub span: Span,
 }
 
-/// A reason and its place, before the source text is put to it.
+/// An error without the source text: the reason and its place.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Fault {
     pub message: String,
@@ -76,14 +76,13 @@ impl Fault {
         Self { message: message.into(), span }
     }
 
-    /// As an error that no alternative can repair.
+    /// Returns an error after which no alternative is tried.
     pub fn cut<T>(message: impl Into<String>, span: Span) -> ModalResult<T, Self> {
         Err(ErrMode::Cut(Self::new(message, span)))
     }
 }
 
-// Alternatives that do not match carry no message: the parser that gives up on all of them says
-// what was expected.
+// Alternatives that do not match carry no message: the parser that tried all of them says what it expected.
 impl<I: Stream> ParserError<I> for Fault {
     type Inner = Self;
 
@@ -121,7 +120,7 @@ fn continues_name(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
 }
 
-/// Whether a name means itself without quotes, in every grammar.
+/// Returns whether a name needs no quotes in any grammar.
 pub(super) fn is_plain_name(name: &str) -> bool {
     name.starts_with(starts_name)
         && name.chars().all(continues_name)
@@ -132,7 +131,7 @@ pub(super) fn is_plain_name(name: &str) -> bool {
 
 type Input<'s> = LocatingSlice<&'s str>;
 
-/// The tokens of a text.
+/// Splits a text into tokens.
 pub(super) fn tokens(text: &str, grammar: Grammar) -> Result<Vec<Token>, Fault> {
     let mut input = LocatingSlice::new(text);
     let all: ModalResult<Vec<Token>, Fault> = (|i: &mut Input<'_>| {
@@ -142,9 +141,9 @@ pub(super) fn tokens(text: &str, grammar: Grammar) -> Result<Vec<Token>, Fault> 
     .parse_next(&mut input);
     match all {
         Ok(tokens) if input.is_empty() => Ok(tokens),
-        Ok(_) => Err(stray(&input)),
+        Ok(_) => Err(stray_character(&input)),
         Err(ErrMode::Cut(fault) | ErrMode::Backtrack(fault)) => Err(fault),
-        Err(ErrMode::Incomplete(_)) => Err(stray(&input)),
+        Err(ErrMode::Incomplete(_)) => Err(stray_character(&input)),
     }
 }
 
@@ -153,7 +152,7 @@ fn space(i: &mut Input<'_>) -> ModalResult<(), Fault> {
 }
 
 fn token(i: &mut Input<'_>, grammar: Grammar) -> ModalResult<Token, Fault> {
-    // `repeat` must see a plain failure at the end of the text, not an error.
+    // At the end of the text this fails with a backtracking error, which ends `repeat`.
     let first = peek(any).parse_next(i)?;
     let (kind, span) = if first == '"' {
         (|i: &mut Input<'_>| quoted(i, '"')).map(TokenKind::Quoted).with_span().parse_next(i)?
@@ -180,6 +179,7 @@ fn word<'s>(i: &mut Input<'s>) -> ModalResult<&'s str, Fault> {
     take_while(1.., continues_name).parse_next(i)
 }
 
+/// Parses a number that is finite in float64.
 fn number(i: &mut Input<'_>) -> ModalResult<TokenKind, Fault> {
     let start = i.current_token_start();
     let digits = alt(((digit1, opt(('.', digit0))).void(), ('.', digit1).void()));
@@ -198,7 +198,7 @@ fn number(i: &mut Input<'_>) -> ModalResult<TokenKind, Fault> {
     }
 }
 
-/// Text between two quotes, where a doubled quote stands for one.
+/// Parses a text between two quotes. A doubled quote in the text stands for one quote.
 fn quoted(i: &mut Input<'_>, quote: char) -> ModalResult<String, Fault> {
     let start = i.current_token_start();
     quote.void().parse_next(i)?;
@@ -206,7 +206,7 @@ fn quoted(i: &mut Input<'_>, quote: char) -> ModalResult<String, Fault> {
     loop {
         text.push_str(take_till(0.., quote).parse_next(i)?);
         if opt(quote).parse_next(i)?.is_none() {
-            // Only the quote: carets under the whole rest of the text would hide the place.
+            // The place is the quote alone: carets under the rest of the text would obscure it.
             return Fault::cut("this quote is never closed", start..start + 1);
         }
         if opt(quote).parse_next(i)?.is_none() {
@@ -220,7 +220,7 @@ fn symbol(i: &mut Input<'_>) -> ModalResult<TokenKind, Fault> {
     dispatch! {any;
         '+' => ().value(TokenKind::Plus),
         '-' => ().value(TokenKind::Minus),
-        '*' => cut_err(power_is_a_caret).value(TokenKind::Star),
+        '*' => cut_err(refuse_double_star).value(TokenKind::Star),
         '/' => ().value(TokenKind::Slash),
         '^' => ().value(TokenKind::Caret),
         '(' => ().value(TokenKind::Open),
@@ -245,7 +245,8 @@ fn symbol(i: &mut Input<'_>) -> ModalResult<TokenKind, Fault> {
     .parse_next(i)
 }
 
-fn power_is_a_caret(i: &mut Input<'_>) -> ModalResult<(), Fault> {
+/// Refuses `**` after its first `*`.
+fn refuse_double_star(i: &mut Input<'_>) -> ModalResult<(), Fault> {
     let start = i.current_token_start();
     if opt('*').parse_next(i)?.is_some() {
         return Fault::cut("a power is written `x^y`, not `x**y`", start - 1..start + 1);
@@ -253,8 +254,8 @@ fn power_is_a_caret(i: &mut Input<'_>) -> ModalResult<(), Fault> {
     Ok(())
 }
 
-/// What to say of a character that begins no token.
-fn stray(input: &Input<'_>) -> Fault {
+/// Returns the error for a character that begins no token.
+fn stray_character(input: &Input<'_>) -> Fault {
     let start = input.current_token_start();
     let Some(c) = input.chars().next() else {
         return Fault::new("the text ends here", start..start);
@@ -263,7 +264,7 @@ fn stray(input: &Input<'_>) -> Fault {
         '!' => "a single `!` means nothing here (unequal is `!=`, negation is `not`)".to_owned(),
         '&' => "a conjunction is written `and`".to_owned(),
         '|' => "a disjunction is written `or`".to_owned(),
-        '.' => "a `.` stands only in numbers (a name with a dot goes in double quotes)".to_owned(),
+        '.' => "a `.` is allowed only in numbers (a name with a dot is written in double quotes)".to_owned(),
         '−' | '–' => "a minus sign is written `-`".to_owned(),
         '×' | '·' => "a product is written `*`".to_owned(),
         '“' | '”' | '„' => "quotes are written `\"`".to_owned(),
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_every_shape() {
+    fn numbers_of_every_form_are_read() {
         for (text, value) in [
             ("1.", 1.0),
             (".5", 0.5),
@@ -307,14 +308,14 @@ mod tests {
     }
 
     #[test]
-    fn a_doubled_quote_is_one() {
+    fn a_doubled_quote_stands_for_one() {
         assert_eq!(kinds("\"a\"\"b\"", Grammar::Formula), [TokenKind::Quoted("a\"b".into())]);
         assert_eq!(kinds("'it''s'", Grammar::Condition), [TokenKind::Text("it's".into())]);
         assert_eq!(kinds("\"\"", Grammar::Formula), [TokenKind::Quoted(String::new())]);
     }
 
     #[test]
-    fn what_is_no_token_is_named_and_placed() {
+    fn invalid_tokens_are_reported_with_their_place() {
         for (text, span, part) in [
             ("a + 2x", 4..6, "2 * x"),
             ("1e", 0..2, "neither a number"),

@@ -1,4 +1,4 @@
-//! From tokens to an expression: a Pratt parser over the operators' binding powers.
+//! Parses tokens into an expression: a Pratt parser over the operators' binding powers (Pratt 1973).
 
 use winnow::combinator::{Infix, Postfix, Prefix, expression, separated};
 use winnow::error::ErrMode;
@@ -9,11 +9,11 @@ use super::ast::{BinaryOp, CompareOp, Expr, ExprKind, Span};
 use super::functions::{self, Function, SOLVE};
 use super::lex::{Fault, Grammar, Parsed, TokenKind};
 use super::node::{MAX_NODES, ParsedNode, binary, compare, join, leaf, two};
-use super::power;
+use super::precedence;
 use super::solve;
 use super::stream::{Input, accept, backtrack, close, comma, enter, fault_of, here, leave, next};
 
-/// Parses all of the tokens as one expression.
+/// Parses all tokens as one expression.
 pub(super) fn whole(mut i: Input<'_>) -> Result<ParsedNode, Fault> {
     let parsed = node(&mut i).and_then(|node| match next(&i) {
         None => Ok(node),
@@ -22,11 +22,12 @@ pub(super) fn whole(mut i: Input<'_>) -> Result<ParsedNode, Fault> {
     parsed.map_err(fault_of)
 }
 
-/// Parses an expression, and stops where it ends.
+/// Parses an expression and stops after it.
 pub(super) fn node(i: &mut Input<'_>) -> Parsed<ParsedNode> {
     expression(operand).prefix(prefix).postfix(postfix).infix(infix).parse_next(i)
 }
 
+/// Parses an operand: a number, a text, a name, a call, or an expression in parentheses.
 fn operand(i: &mut Input<'_>) -> Parsed<ParsedNode> {
     let Some(token) = next(i) else {
         return backtrack(i);
@@ -56,7 +57,7 @@ fn operand(i: &mut Input<'_>) -> Parsed<ParsedNode> {
     Ok(leaf(kind, span))
 }
 
-/// What an identifier stands for: a call, a constant, a definition, or a name.
+/// Parses what begins with an identifier: a call, a constant, a definition, or a name.
 fn named(i: &mut Input<'_>, name: &str, span: Span) -> Parsed<ParsedNode> {
     if let Some(open) = accept(i, &TokenKind::Open) {
         if name == SOLVE {
@@ -72,12 +73,14 @@ fn named(i: &mut Input<'_>, name: &str, span: Span) -> Parsed<ParsedNode> {
     };
     i.state.copied += definition.nodes;
     if i.state.copied > MAX_NODES {
-        let message = format!("with its definitions put in, this has more than {MAX_NODES} parts");
+        let message =
+            format!("with its definitions substituted, the expression has more than {MAX_NODES} parts");
         return Fault::cut(message, span);
     }
     Ok(ParsedNode { place: span, ..definition.node.clone() })
 }
 
+/// Parses the arguments of a function.
 fn call(i: &mut Input<'_>, name: &str, span: Span, open: &Span) -> Parsed<ParsedNode> {
     let Some(function) = Function::named(name) else {
         return Fault::cut(functions::unknown(name), span);
@@ -89,8 +92,8 @@ fn call(i: &mut Input<'_>, name: &str, span: Span, open: &Span) -> Parsed<Parsed
     leave(i);
     let given = arguments.len();
     if !function.arity().accepts(given) {
-        let verb = if given == 1 { "is" } else { "are" };
-        let message = format!("`{name}` takes {}, here {verb} {given}", function.arity());
+        let verb = if given == 1 { "was" } else { "were" };
+        let message = format!("`{name}` takes {}, but {given} {verb} given", function.arity());
         return Fault::cut(message, place);
     }
     let heights: Vec<_> = arguments.iter().map(|node| node.height).collect();
@@ -98,22 +101,22 @@ fn call(i: &mut Input<'_>, name: &str, span: Span, open: &Span) -> Parsed<Parsed
     join(ExprKind::Call(function, arguments), place, &heights)
 }
 
-/// One or more expressions with commas between.
+/// Parses one or more expressions, separated by commas.
 fn list(i: &mut Input<'_>) -> Parsed<Vec<ParsedNode>> {
     separated(1.., node, comma).parse_next(i)
 }
 
-/// Reads a prefix operator. It comes after [`operand`] failed, so it reports for both.
+/// Parses a prefix operator. It is tried after [`operand`], so its error is about both.
 fn prefix<'t>(i: &mut Input<'t>) -> Parsed<Prefix<Input<'t>, ParsedNode, ErrMode<Fault>>> {
     let span = here(i);
     let operator = match next(i).map(|token| &token.kind) {
         Some(TokenKind::Minus) => {
-            Prefix(power::NEGATE, |i: &mut Input<'t>, a: ParsedNode| unary(i, a, ExprKind::Negate))
+            Prefix(precedence::NEGATE, |i: &mut Input<'t>, a: ParsedNode| unary(i, a, ExprKind::Negate))
         }
         Some(TokenKind::Not) => {
-            Prefix(power::NOT, |i: &mut Input<'t>, a: ParsedNode| unary(i, a, ExprKind::Not))
+            Prefix(precedence::NOT, |i: &mut Input<'t>, a: ParsedNode| unary(i, a, ExprKind::Not))
         }
-        found => return Fault::cut(no_operand(i.state.grammar, found), span),
+        found => return Fault::cut(missing_operand(i.state.grammar, found), span),
     };
     any.parse_next(i)?;
     enter(i, &span)?;
@@ -121,6 +124,7 @@ fn prefix<'t>(i: &mut Input<'t>) -> Parsed<Prefix<Input<'t>, ParsedNode, ErrMode
     Ok(operator)
 }
 
+/// Returns a prefix operation, which begins at the last prefix operator without an operand.
 fn unary(i: &mut Input<'_>, a: ParsedNode, make: fn(Box<Expr>) -> ExprKind) -> Parsed<ParsedNode> {
     leave(i);
     let start = i.state.prefixes.pop().unwrap_or(a.place.start);
@@ -128,16 +132,17 @@ fn unary(i: &mut Input<'_>, a: ParsedNode, make: fn(Box<Expr>) -> ExprKind) -> P
     join(make(a.boxed()), place, &[height])
 }
 
+/// Parses `is null`, `in (…)`, and their negations.
 fn postfix<'t>(i: &mut Input<'t>) -> Parsed<Postfix<Input<'t>, ParsedNode, ErrMode<Fault>>> {
     if accept(i, &TokenKind::Is).is_some() {
-        return Ok(Postfix(power::COMPARE, is_null));
+        return Ok(Postfix(precedence::COMPARE, is_null));
     }
     if accept(i, &TokenKind::In).is_some() {
-        return Ok(Postfix(power::COMPARE, |i, a| in_list(i, a, false)));
+        return Ok(Postfix(precedence::COMPARE, |i, a| in_list(i, a, false)));
     }
-    // The caller takes `not` back if no `in` follows.
+    // winnow's `expression` resets the input if this parser fails, so a `not` without `in` is not consumed.
     if accept(i, &TokenKind::Not).is_some() && accept(i, &TokenKind::In).is_some() {
-        return Ok(Postfix(power::COMPARE, |i, a| in_list(i, a, true)));
+        return Ok(Postfix(precedence::COMPARE, |i, a| in_list(i, a, true)));
     }
     backtrack(i)
 }
@@ -168,29 +173,30 @@ fn in_list(i: &mut Input<'_>, a: ParsedNode, negated: bool) -> Parsed<ParsedNode
     join(kind, place, &heights)
 }
 
+/// Parses an infix operator.
 fn infix<'t>(i: &mut Input<'t>) -> Parsed<Infix<Input<'t>, ParsedNode, ErrMode<Fault>>> {
     let Some(token) = next(i) else {
         return backtrack(i);
     };
     let comparing = i.state.grammar == Grammar::Condition;
     let operator = match token.kind {
-        TokenKind::Plus => Infix::Left(power::ADD, |_, a, b| binary(BinaryOp::Add, a, b)),
-        TokenKind::Minus => Infix::Left(power::ADD, |_, a, b| binary(BinaryOp::Sub, a, b)),
-        TokenKind::Star => Infix::Left(power::MULTIPLY, |_, a, b| binary(BinaryOp::Mul, a, b)),
-        TokenKind::Slash => Infix::Left(power::MULTIPLY, |_, a, b| binary(BinaryOp::Div, a, b)),
-        // Nothing binds tighter, so the caller never takes this one back: the depth counted here
-        // is always given back by the fold.
+        TokenKind::Plus => Infix::Left(precedence::ADD, |_, a, b| binary(BinaryOp::Add, a, b)),
+        TokenKind::Minus => Infix::Left(precedence::ADD, |_, a, b| binary(BinaryOp::Sub, a, b)),
+        TokenKind::Star => Infix::Left(precedence::MULTIPLY, |_, a, b| binary(BinaryOp::Mul, a, b)),
+        TokenKind::Slash => Infix::Left(precedence::MULTIPLY, |_, a, b| binary(BinaryOp::Div, a, b)),
+        // Nothing binds tighter than `^`, so winnow's `expression` always folds it once it is parsed. Every `enter`
+        // here is therefore followed by `leave`.
         TokenKind::Caret => {
             enter(i, &token.span)?;
-            Infix::Right(power::POW, |i: &mut Input<'t>, a, b| {
+            Infix::Right(precedence::POW, |i: &mut Input<'t>, a, b| {
                 leave(i);
                 binary(BinaryOp::Pow, a, b)
             })
         }
-        TokenKind::And => Infix::Left(power::AND, |_, a, b| two(ExprKind::And, a, b)),
-        TokenKind::Or => Infix::Left(power::OR, |_, a, b| two(ExprKind::Or, a, b)),
+        TokenKind::And => Infix::Left(precedence::AND, |_, a, b| two(ExprKind::And, a, b)),
+        TokenKind::Or => Infix::Left(precedence::OR, |_, a, b| two(ExprKind::Or, a, b)),
         TokenKind::Compare(op) if comparing => Infix::Neither(
-            power::COMPARE,
+            precedence::COMPARE,
             match op {
                 CompareOp::Eq => |_, a, b| compare(CompareOp::Eq, a, b),
                 CompareOp::Ne => |_, a, b| compare(CompareOp::Ne, a, b),
@@ -206,8 +212,8 @@ fn infix<'t>(i: &mut Input<'t>) -> Parsed<Infix<Input<'t>, ParsedNode, ErrMode<F
     Ok(operator)
 }
 
-/// What to say where an operand should stand and something else, or nothing, does.
-fn no_operand(grammar: Grammar, found: Option<&TokenKind>) -> String {
+/// Returns the message for a place where an operand is missing; `found` is the token there.
+fn missing_operand(grammar: Grammar, found: Option<&TokenKind>) -> String {
     let expected = if grammar == Grammar::Condition {
         "expected a number, a text, a name or `(`"
     } else {
@@ -216,22 +222,24 @@ fn no_operand(grammar: Grammar, found: Option<&TokenKind>) -> String {
     match found {
         None => format!("{expected}, but nothing follows"),
         Some(TokenKind::Text(_)) => {
-            format!("{expected}: a text stands only in conditions, a column's name in double quotes")
+            format!(
+                "{expected}: texts are allowed only in conditions; a column's name is written in double quotes"
+            )
         }
         Some(TokenKind::Null) => "null equals nothing: write `is null` or `is not null`".to_owned(),
         Some(_) => expected.to_owned(),
     }
 }
 
-/// What to say of a token after a complete expression.
+/// Returns the message for a token after a complete expression.
 fn unexpected(i: &Input<'_>, found: &TokenKind) -> String {
     let comparing = i.state.grammar == Grammar::Condition;
     match found {
-        TokenKind::Close => "this `)` closes nothing".to_owned(),
+        TokenKind::Close => "this `)` has no matching `(`".to_owned(),
         TokenKind::Compare(_) if comparing => "comparisons do not chain: write `a < b and b < c`".to_owned(),
-        TokenKind::Compare(_) => "a comparison stands only in a condition".to_owned(),
+        TokenKind::Compare(_) => "a comparison is allowed only in a condition".to_owned(),
         TokenKind::Tilde if i.state.grammar == Grammar::Formula => "a law has only one `~`".to_owned(),
-        TokenKind::Tilde => "`~` stands only in a law".to_owned(),
+        TokenKind::Tilde => "`~` is allowed only in a law".to_owned(),
         TokenKind::Number(_) | TokenKind::Name(_) | TokenKind::Quoted(_) | TokenKind::Open => {
             "expected an operator (a product is written with `*`)".to_owned()
         }

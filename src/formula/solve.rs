@@ -1,4 +1,4 @@
-//! `solve(unknown, low, high, equation)`: reading it, and its value for every row.
+//! Parses `solve(unknown, low, high, equation)` and evaluates it for every row.
 
 use winnow::combinator::separated;
 use winnow::prelude::*;
@@ -13,15 +13,20 @@ use crate::lanes::root::{MOST_ROUNDS, Search, above, below};
 
 const FORM: &str = "`solve` is written `solve(unknown, low, high, equation)`";
 
-/// Reads an expression.
-type Read = fn(&mut Input<'_>) -> Parsed<ParsedNode>;
+/// A parser of an expression.
+type ParseExpression = fn(&mut Input<'_>) -> Parsed<ParsedNode>;
 
-/// Reads the call whose name is at `span` and whose parenthesis opened at `open`; `read` reads its parts.
-pub(super) fn solve(i: &mut Input<'_>, span: Span, open: &Span, read: Read) -> Parsed<ParsedNode> {
+/// Parses the arguments of the `solve` at `span`, whose parenthesis is at `open`. `parse` parses an argument.
+pub(super) fn solve(
+    i: &mut Input<'_>,
+    span: Span,
+    open: &Span,
+    parse: ParseExpression,
+) -> Parsed<ParsedNode> {
     enter(i, open)?;
     let name = match next(i).map(|token| token.kind.clone()) {
         Some(TokenKind::Name(name)) => name,
-        // Too few arguments, which is said below.
+        // There are too few arguments, which is reported below.
         Some(TokenKind::Close) => String::new(),
         Some(_) => {
             let message = format!("expected the name of an unknown: {FORM}");
@@ -33,25 +38,25 @@ pub(super) fn solve(i: &mut Input<'_>, span: Span, open: &Span, read: Read) -> P
     let arguments: Vec<ParsedNode> = if none {
         Vec::new()
     } else {
-        separated(1.., |i: &mut Input<'_>| side(i, read), comma).parse_next(i)?
+        separated(1.., |i: &mut Input<'_>| argument(i, parse), comma).parse_next(i)?
     };
     let place = span.start..close(i, open)?;
     leave(i);
     let given = arguments.len();
     let Ok([unknown, low, high, equation]) = <[ParsedNode; 4]>::try_from(arguments) else {
-        let verb = if given == 1 { "is" } else { "are" };
-        return Fault::cut(format!("{FORM}, here {verb} {given} arguments"), place);
+        let were_given = if given == 1 { "argument was given" } else { "arguments were given" };
+        return Fault::cut(format!("{FORM}, but {given} {were_given}"), place);
     };
     match &unknown.expr.kind {
-        ExprKind::Name(read) if *read == name => {}
+        ExprKind::Name(parsed) if *parsed == name => {}
         _ if i.state.definitions.iter().any(|d| d.name == name) => {
-            let message = format!("`{name}` is defined by `with`: an unknown needs a name of its own");
+            let message = format!("`{name}` is defined by `with`: give the unknown another name");
             return Fault::cut(message, unknown.place);
         }
         ExprKind::Number(_) if name == "pi" => return Fault::cut("`pi` is a constant", unknown.place),
         _ => return Fault::cut(format!("expected the name of an unknown: {FORM}"), unknown.place),
     }
-    let (low, high) = (end(low), end(high));
+    let (low, high) = (with_infinity(low), with_infinity(high));
     for end in [&low, &high] {
         if let Some((_, span)) = uses(&end.expr).into_iter().find(|(used, _)| *used == name) {
             let message = format!("`{name}` is the unknown, so it has no value here");
@@ -72,8 +77,8 @@ pub(super) fn solve(i: &mut Input<'_>, span: Span, open: &Span, read: Read) -> P
     join(kind, place, &heights)
 }
 
-/// An end of the bracket, where `inf` is a number as in domains.
-fn end(mut end: ParsedNode) -> ParsedNode {
+/// Replaces `inf` or `-inf` by the number, as in domains.
+fn with_infinity(mut end: ParsedNode) -> ParsedNode {
     let name = match &mut end.expr.kind {
         ExprKind::Negate(inner) => &mut inner.kind,
         kind => kind,
@@ -84,10 +89,10 @@ fn end(mut end: ParsedNode) -> ParsedNode {
     end
 }
 
-/// An argument; `left = right` stands for the difference.
-fn side(i: &mut Input<'_>, read: Read) -> Parsed<ParsedNode> {
-    let left = read(i)?;
-    // In conditions `=` has been read as a comparison.
+/// Parses an argument. `left = right` becomes the difference of its sides.
+fn argument(i: &mut Input<'_>, parse: ParseExpression) -> Parsed<ParsedNode> {
+    let left = parse(i)?;
+    // In conditions `=` is parsed as a comparison.
     if let ExprKind::Compare(CompareOp::Eq, ..) = &left.expr.kind {
         let ParsedNode { expr, place, height } = left;
         let Expr { kind, span } = expr;
@@ -98,12 +103,13 @@ fn side(i: &mut Input<'_>, read: Read) -> Parsed<ParsedNode> {
         return Ok(ParsedNode { expr: Expr::new(kind, span), place, height });
     }
     if accept(i, &TokenKind::Compare(CompareOp::Eq)).is_some() {
-        let right = read(i)?;
+        let right = parse(i)?;
         return binary(BinaryOp::Sub, left, right);
     }
     Ok(left)
 }
 
+/// Returns the place of a `solve` in an expression, if there is one.
 fn find_solve(expr: &Expr) -> Option<&Span> {
     let mut open = vec![expr];
     while let Some(expr) = open.pop() {
@@ -115,29 +121,29 @@ fn find_solve(expr: &Expr) -> Option<&Span> {
     None
 }
 
-/// The columns around an equation, and its unknown's values.
-struct Local<'a> {
-    outer: &'a dyn Columns,
+/// A batch's columns, with the unknown's values in place of a column of its name.
+struct WithUnknown<'a> {
+    columns: &'a dyn Columns,
     unknown: &'a str,
     values: Column,
 }
 
-impl Columns for Local<'_> {
+impl Columns for WithUnknown<'_> {
     fn rows(&self) -> usize {
-        self.outer.rows()
+        self.columns.rows()
     }
 
     fn column(&self, name: &str) -> Option<&Column> {
-        if name == self.unknown { Some(&self.values) } else { self.outer.column(name) }
+        if name == self.unknown { Some(&self.values) } else { self.columns.column(name) }
     }
 
     fn names(&self) -> Vec<String> {
-        self.outer.names()
+        self.columns.names()
     }
 }
 
-/// The root for every row and whether it is valid, from the ends' values and the equation; `evaluate` gives the values of
-/// an expression. There are no derivatives here, so brackets are halved.
+/// Returns the root of the equation between the ends of each row, and whether each row is not null. `evaluate`
+/// evaluates an expression. Without derivatives the search only halves its bracket.
 pub(super) fn roots(
     evaluate: fn(&Expr, &dyn Columns) -> Result<Column, TypeError>,
     columns: &dyn Columns,
@@ -145,16 +151,17 @@ pub(super) fn roots(
     ends: &[(f64, f64)],
     equation: &Expr,
 ) -> Result<(Vec<f64>, Option<Vec<bool>>), TypeError> {
-    let mut local = Local { outer: columns, unknown, values: numbers(Vec::new()) };
+    let mut columns = WithUnknown { columns, unknown, values: numbers(Vec::new()) };
     let mut values_at = |points: Vec<f64>| -> Result<(Vec<f64>, Option<Vec<bool>>), TypeError> {
-        local.values = numbers(points);
-        match evaluate(equation, &local)? {
+        columns.values = numbers(points);
+        match evaluate(equation, &columns)? {
             Column::Number { values, valid } => Ok((values, valid)),
-            _ => Err(TypeError::new("an equation is a number", equation.span.clone())),
+            _ => Err(TypeError::new("the sides of an equation are numbers", equation.span.clone())),
         }
     };
     let mut at_end = |end: fn(&(f64, f64)) -> f64, inside: fn(f64) -> f64| {
         let (mut values, valid) = values_at(ends.iter().map(end).collect())?;
+        // Where the equation has no value at an end, the sign at the number beside it is used.
         if values.iter().any(|v| v.is_nan()) {
             let beside = values_at(ends.iter().map(|e| inside(end(e))).collect())?.0;
             let missing = values.iter_mut().zip(beside).filter(|(v, _)| v.is_nan());

@@ -1,13 +1,13 @@
-//! "Did you mean": the known word nearest to one that is not known, and lists of the known ones for messages.
+//! Suggestions for misspelt words, and lists of names for messages.
 
-/// The candidate that `word` was most likely meant to be, if any is near enough.
+/// Returns the candidate that `word` most likely misspells, if one is near enough.
 ///
-/// Near is the same but for case, or within one edit for every three letters (one for shorter
-/// words), where swapping two neighbours is one edit (Damerau's distance). The first of equally
-/// near candidates wins.
+/// A candidate is near if it differs in case alone, or if its edit distance is at most a third of the letters of `word`
+/// (at most one for shorter words). A swap of two neighbours counts as one edit (Damerau 1964). Of equally near
+/// candidates the first is returned.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A word this long is no slip of the fingers, and the distance is quadratic in its length.
+    // The time for a distance is quadratic in the length, and longer words are hardly misspelt names.
     if word.len() > 200 {
         return None;
     }
@@ -23,16 +23,17 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
             continue;
         }
         let distance = strsim::damerau_levenshtein(word, candidate);
-        // One edit turns any one-letter name into any other: that is no likeness.
-        let alike = distance <= allowed && distance < letters;
-        if alike && best.is_none_or(|(least, _)| distance < least) {
+        // One edit turns any one-letter name into any other, so it says nothing about their likeness.
+        let near = distance <= allowed && distance < letters;
+        if near && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, candidate));
         }
     }
     best.map(|(_, candidate)| candidate)
 }
 
-/// Returns a column one edit away from a name of three letters or more: too near for a parameter of its own.
+/// Returns a column that is one edit away from a name of at least three letters. Such a name more likely misspells the
+/// column than it names a parameter.
 pub(crate) fn one_edit_away<'a>(name: &str, columns: &'a [String]) -> Option<&'a str> {
     if name.chars().count() < 3 {
         return None;
@@ -40,7 +41,7 @@ pub(crate) fn one_edit_away<'a>(name: &str, columns: &'a [String]) -> Option<&'a
     columns.iter().find(|column| strsim::damerau_levenshtein(name, column) == 1).map(String::as_str)
 }
 
-/// Returns the names in backquotes for a sentence, cut where there are many.
+/// Returns the names in backquotes, separated by commas; after twelve of them, only the number of the others.
 pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
     const MOST: usize = 12;
     let mut shown: Vec<String> = names.iter().take(MOST).map(|n| format!("`{}`", n.as_ref())).collect();
@@ -55,7 +56,7 @@ mod tests {
     use super::{list, nearest};
 
     #[test]
-    fn long_lists_are_cut() {
+    fn long_lists_are_shortened() {
         let names: Vec<String> = (0..15).map(|i| format!("c{i}")).collect();
         let text = list(&names);
         assert!(text.contains("`c11`") && !text.contains("`c12`") && text.ends_with("and 3 more"));

@@ -1,23 +1,24 @@
-//! Logarithms to the bases e, 2 and 10, and the double-double one behind the power.
+//! Logarithms to the bases e, 2 and 10, and the double-double logarithm that powers need.
 
-use super::pairs::{fast_two_sum, two_product};
+use super::double_double::{fast_two_sum, two_product};
 use super::{LaneBits, Lanes, LookupTable};
 
+/// The bits of the mantissa.
 const MANTISSA: u64 = (1 << 52) - 1;
-/// sqrt(1/2), the least mantissa after the fine reduction.
+/// The bits of sqrt(1/2), the least mantissa that `split` returns.
 const ROOT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
-/// 2^52: or-ing a small integer into its bits adds that integer to it.
+/// 2^52. Or-ing a small integer into its bits adds the integer to its value.
 const TWO_52: f64 = 4503599627370496.0;
 
-/// The least mantissa after the fast reduction. From here on each 2^48 bit patterns are a cell of the
-/// table; the one is in the middle of cell 9, so that numbers on both its sides share a reciprocal.
-const LEAST: u64 = 0x3fe6_5555_0000_0000;
-/// The cells from `LEAST` times 2^-3071 to the one.
-const STEPS: f64 = 3071.0 * 16.0 + 9.0;
-/// ln 2 / 16, the first part so short that its product with any number of steps is exact.
-const STEP: (f64, f64) = (0.043321698785007356, -1.0774652828509272e-14);
-/// A reciprocal c for each cell. Most are such that their `REST` needs no second part (the accurate
-/// tables of Gal 1986); beside the one, where r must not be rounded, they have five or six bits.
+/// The bits of the least reduced argument of [`ln`]. From it on, 2^48 consecutive bit patterns form a cell of the
+/// tables. The number 1 is in the middle of cell 9, so numbers on both its sides share a reciprocal.
+const LEAST_MANTISSA: u64 = 0x3fe6_5555_0000_0000;
+/// The cell of the number 1, counted from `LEAST_MANTISSA` times 2^-3071.
+const CELL_OF_ONE: f64 = 3071.0 * 16.0 + 9.0;
+/// ln 2 / 16 in two parts. The first part is so short that its product with any number of cells is exact.
+const LN_2_SIXTEENTH: (f64, f64) = (0.043321698785007356, -1.0774652828509272e-14);
+/// An approximate reciprocal c of the numbers in each cell. Most are chosen such that their `REST` lies very close to
+/// an `f64` (the accurate tables of Gal 1986). Near 1, where r must not be rounded, they have only five or six bits.
 const RECIPROCALS: LookupTable = LookupTable([
     1.4014601660835808,
     1.3426576292722159,
@@ -36,7 +37,7 @@ const RECIPROCALS: LookupTable = LookupTable([
     0.768000187734689,
     0.7328245982413348,
 ]);
-/// -ln c less the cell's steps from the one.
+/// -ln c minus ln 2 / 16 times the number of cells from the cell of 1.
 const REST: LookupTable = LookupTable([
     0.05238062019111567,
     0.05192263504375205,
@@ -55,9 +56,9 @@ const REST: LookupTable = LookupTable([
     0.047356807463302175,
     0.05091870600654147,
 ]);
-/// (ln(1 + r) - r) / r^2 for r from -0.02805 to 0.03256, minimax by the Remez exchange (Remez 1934) with
-/// the logarithm itself as the weight: as a part of it its error is below 2^-56.8. Made, like the
-/// tables, by tests/golden/coefficients.py.
+/// Coefficients of (ln(1 + r) - r) / r^2 for r from -0.02805 to 0.03256, minimax by the Remez exchange (Remez 1934).
+/// The error relative to the logarithm is below 2^-56.8. `tests/golden/coefficients.py` prints these coefficients and
+/// the tables.
 const FAST: [f64; 8] = [
     -0.4999999999999983,
     0.3333333333334242,
@@ -68,7 +69,7 @@ const FAST: [f64; 8] = [
     -0.12519223930178203,
     0.11001742857630711,
 ];
-/// ((ln((1+s)/(1-s))/2s - 1)/z - 1/3) / z, to 2^-80 of the logarithm.
+/// Coefficients of ((ln((1+s)/(1-s))/2s - 1)/z - 1/3) / z in z = s^2, with an error relative to the logarithm of 2^-80.
 const FINE: [f64; 9] = [
     0.2,
     0.14285714285714188,
@@ -80,20 +81,24 @@ const FINE: [f64; 9] = [
     0.05211440608924491,
     0.055067452796294936,
 ];
+/// 1/3 in double-double.
 const THIRD: (f64, f64) = (0.3333333333333333, 1.850371707708594e-17);
+/// The logarithm of e to base 2, in double-double.
 const LOG2_E: (f64, f64) = (core::f64::consts::LOG2_E, 2.0355273740931033e-17);
+/// The logarithm of e to base 10, in double-double.
 const LOG10_E: (f64, f64) = (core::f64::consts::LOG10_E, 1.098319650216765e-17);
-/// log10 2 and ln 2, the first parts short enough for their product with an exponent to be exact.
+/// The logarithm of 2 to base 10 in two parts. The product of the first part with an exponent is exact.
 const LOG10_2: (f64, f64) = (0.30102999566361177, 3.694239077158931e-13);
+/// ln 2 in two parts. The product of the first part with an exponent is exact.
 const LN_2_SHORT: (f64, f64) = (0.6931471805598903, 5.497923018708371e-14);
 
-/// Whether the lane is a positive, finite, normal number.
+/// Returns whether each lane is a positive, finite, normal number.
 #[inline(always)]
-pub(super) fn is_plain<L: Lanes>(x: L) -> L::Mask {
+pub(super) fn is_positive_normal<L: Lanes>(x: L) -> L::Mask {
     x.ge(x.fill(f64::MIN_POSITIVE)) & x.le(x.fill(f64::MAX))
 }
 
-/// k and m with x = 2^k m and m from sqrt(1/2) to sqrt(2), for a plain `x`.
+/// Returns k and m with x = 2^k m and m from sqrt(1/2) to sqrt(2), for a positive normal `x`.
 #[inline(always)]
 pub(super) fn split<L: Lanes>(x: L) -> (L, L) {
     let bits = x.to_bits().plus(x.fill_bits((1023 << 52) - ROOT_HALF));
@@ -102,7 +107,7 @@ pub(super) fn split<L: Lanes>(x: L) -> (L, L) {
     (biased - x.fill(TWO_52 + 1023.0), L::from_bits(m))
 }
 
-/// The same for any positive finite `x`.
+/// Like [`split`], for any positive finite `x`.
 #[inline(always)]
 pub(super) fn split_any<L: Lanes>(x: L) -> (L, L) {
     let small = x.lt(x.fill(f64::MIN_POSITIVE));
@@ -110,50 +115,50 @@ pub(super) fn split_any<L: Lanes>(x: L) -> (L, L) {
     (L::select(small, k - x.fill(52.0), k), m)
 }
 
-/// The values of a logarithm outside the positive finite numbers, `value` inside.
+/// Returns `value` for positive finite `x`, and for others the logarithm's special value.
 #[inline(always)]
-fn edges<L: Lanes>(x: L, value: L) -> L {
+fn with_special_values<L: Lanes>(x: L, value: L) -> L {
     let zero = x.fill(0.0);
     let value = L::select(x.eq(zero), x.fill(f64::NEG_INFINITY), value);
     let value = L::select(x.lt(zero), x.fill(f64::NAN), value);
     L::select(x.le(x.fill(f64::MAX)), value, x)
 }
 
-/// The natural logarithm.
+/// Returns the natural logarithm, with an error below 1.02 ulp, also near 1 and for subnormal numbers.
 ///
-/// Error below 1.02 ulp, next to one and on subnormal numbers too. A reciprocal c of the mantissa m from
-/// a table, -ln c from another, and a polynomial for ln(1 + r) with r = cm - 1 (Tang, ACM TOMS 16,
-/// 1990): no division.
+/// A reciprocal c of the mantissa m and -ln c come from tables, and a polynomial gives ln(1 + r) with r = cm - 1 (Tang
+/// 1990, ACM TOMS 16), without a division.
 #[inline(always)]
 pub fn ln<L: Lanes>(x: L) -> L {
-    let bits = placed(x);
-    // Zero, and what is subnormal, negative, infinite or not a number, does not lie below.
-    let plain = L::from_bits(bits).lt(x.fill(f64::from_bits(0x801a << 48)));
-    if L::all(plain) {
-        return fast(bits, x.fill(TWO_52 + STEPS));
+    let bits = cell_bits(x);
+    // True only for positive normal numbers: as an `f64`, the moved bits of others are NaN or not below the limit.
+    let normal = L::from_bits(bits).lt(x.fill(f64::from_bits(0x801a << 48)));
+    if L::all(normal) {
+        return ln_from_cells(bits, x.fill(TWO_52 + CELL_OF_ONE));
     }
     let small = x.lt(x.fill(f64::MIN_POSITIVE));
-    let normal = L::select(small, x * x.fill(TWO_52), x);
-    let one = L::select(small, x.fill(TWO_52 + STEPS + 52.0 * 16.0), x.fill(TWO_52 + STEPS));
-    edges(x, fast(placed(normal), one))
+    let scaled = L::select(small, x * x.fill(TWO_52), x);
+    let one = L::select(small, x.fill(TWO_52 + CELL_OF_ONE + 52.0 * 16.0), x.fill(TWO_52 + CELL_OF_ONE));
+    with_special_values(x, ln_from_cells(cell_bits(scaled), one))
 }
 
-/// The bits of `x`, moved such that the highest sixteen count the cells from `LEAST` times 2^-3071 on.
+/// Returns the bits of `x`, moved such that the highest sixteen are the cell, counted from `LEAST_MANTISSA` times
+/// 2^-3071.
 #[inline(always)]
-fn placed<L: Lanes>(x: L) -> L::Bits {
-    x.to_bits().plus(x.fill_bits((0x8010 << 48) - (LEAST & MANTISSA)))
+fn cell_bits<L: Lanes>(x: L) -> L::Bits {
+    x.to_bits().plus(x.fill_bits((0x8010 << 48) - (LEAST_MANTISSA & MANTISSA)))
 }
 
-/// The logarithm of what is `placed`, `one` being 2^52 and the cell of the one.
+/// Returns the logarithm of the number whose `cell_bits` are `bits`; `one` is 2^52 plus the cell of the number 1.
 #[inline(always)]
-fn fast<L: Lanes>(placed: L::Bits, one: L) -> L {
+fn ln_from_cells<L: Lanes>(bits: L::Bits, one: L) -> L {
     let c = |i: usize| one.fill(FAST[i]);
-    let cell = (placed >> 48) | one.fill_bits(f64::to_bits(TWO_52));
+    let cell = (bits >> 48) | one.fill_bits(f64::to_bits(TWO_52));
     let steps = L::from_bits(cell) - one;
-    let m = L::from_bits((placed & one.fill_bits(MANTISSA)).plus(one.fill_bits(LEAST)));
+    let m = L::from_bits((bits & one.fill_bits(MANTISSA)).plus(one.fill_bits(LEAST_MANTISSA)));
     let r = m.mul_add(L::look_up(&RECIPROCALS, cell), one.fill(-1.0));
-    let high = steps.mul_add(one.fill(STEP.0), L::look_up(&REST, cell));
-    let low = steps * one.fill(STEP.1);
+    let high = steps.mul_add(one.fill(LN_2_SIXTEENTH.0), L::look_up(&REST, cell));
+    let low = steps * one.fill(LN_2_SIXTEENTH.1);
     let r2 = r * r;
     let p = c(7).mul_add(r, c(6));
     let p = p.mul_add(r2, c(5).mul_add(r, c(4)));
@@ -162,9 +167,9 @@ fn fast<L: Lanes>(placed: L::Bits, one: L) -> L {
     high + (r + p.mul_add(r2, low))
 }
 
-/// ln m as a double-double, its error below 2^-64 of itself.
+/// Returns ln m as a double-double with a relative error below 2^-64, for m from sqrt(1/2) to sqrt(2).
 #[inline(always)]
-fn fine<L: Lanes>(m: L) -> (L, L) {
+fn ln_of_mantissa<L: Lanes>(m: L) -> (L, L) {
     let c = |i: usize| m.fill(FINE[i]);
     let one = m.fill(1.0);
     let f = m - one;
@@ -180,7 +185,7 @@ fn fine<L: Lanes>(m: L) -> (L, L) {
     let low = c(3).mul_add(z, c(2)).mul_add(z2, c(1).mul_add(z, c(0)));
     let high = c(7).mul_add(z, c(6)).mul_add(z2, c(5).mul_add(z, c(4)));
     let series = c(8).mul_add(z4, high).mul_add(z4, low);
-    // 1/3 + z * series, and that times z, each with its rounding error kept.
+    // a = 1/3 + z * series and b = z * a, as double-doubles.
     let (a, a_low) = fast_two_sum(m.fill(THIRD.0), z * series);
     let a_low = z_low.mul_add(series, a_low + m.fill(THIRD.1));
     let (b, b_low) = two_product(z, a);
@@ -192,33 +197,33 @@ fn fine<L: Lanes>(m: L) -> (L, L) {
     fast_two_sum(value, value_low + (s_low + t_low))
 }
 
-/// k ln 2 + ln m as a double-double, its error below 2^-64 of itself.
+/// Returns k ln 2 + ln m as a double-double with a relative error below 2^-64.
 #[inline(always)]
-pub(super) fn ln_fine<L: Lanes>(k: L, m: L) -> (L, L) {
-    let (part, part_low) = fine(m);
+pub(super) fn ln_double_double<L: Lanes>(k: L, m: L) -> (L, L) {
+    let (part, part_low) = ln_of_mantissa(m);
     let (value, value_low) = fast_two_sum(k * m.fill(LN_2_SHORT.0), part);
     let low = k.mul_add(m.fill(LN_2_SHORT.1), value_low + part_low);
     fast_two_sum(value, low)
 }
 
-/// k * unit + ln m * factor, for a `unit` whose first part times k is exact.
+/// Returns `k * unit + ln m * factor` with `x = 2^k m`. The product of k with the first part of `unit` must be exact.
 #[inline(always)]
 fn rebase<L: Lanes>(x: L, unit: (f64, f64), factor: (f64, f64)) -> L {
     let (k, m) = split_any(x);
-    let (part, part_low) = fine(m);
+    let (part, part_low) = ln_of_mantissa(m);
     let (p, p_low) = two_product(part, x.fill(factor.0));
     let p_low = part.mul_add(x.fill(factor.1), part_low.mul_add(x.fill(factor.0), p_low));
     let (value, value_low) = fast_two_sum(k * x.fill(unit.0), p);
-    edges(x, value + k.mul_add(x.fill(unit.1), value_low + p_low))
+    with_special_values(x, value + k.mul_add(x.fill(unit.1), value_low + p_low))
 }
 
-/// The logarithm to base 2. Error below 0.51 ulp, so that powers of two are exact.
+/// Returns the logarithm to base 2, with an error below 0.51 ulp. Logarithms of powers of two are exact.
 #[inline(always)]
 pub fn log2<L: Lanes>(x: L) -> L {
     rebase(x, (1.0, 0.0), LOG2_E)
 }
 
-/// The logarithm to base 10. Error below 0.51 ulp, so that powers of ten are exact.
+/// Returns the logarithm to base 10, with an error below 0.51 ulp. Logarithms of powers of ten are exact.
 #[inline(always)]
 pub fn log10<L: Lanes>(x: L) -> L {
     rebase(x, LOG10_2, LOG10_E)

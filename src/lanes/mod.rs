@@ -1,22 +1,35 @@
-//! Vector mathematics: one generic source for the scalar path and every SIMD width.
+//! Computes with SIMD vectors of `f64`: elementary functions and roots, from one generic source for all widths.
 //!
-//! A function written over [`Lanes`] gives the same bits for a lone `f64` and for each lane of
-//! an eight-wide vector, on every instruction set: it may only use addition, multiplication,
-//! division, square root, fused multiply-add and integer operations, each of which IEEE 754 (or
-//! integer arithmetic) defines to the last bit. The order of evaluation is therefore part of a
-//! function's contract, and so are its coefficients. The one freedom left is the sign and
-//! payload of a NaN result.
+//! A function over [`Lanes`] returns bit-identical values for an `f64` and for each lane of a vector, on every
+//! instruction set. It may therefore use only addition, multiplication, division, square root, fused multiply-add and
+//! integer operations, which IEEE 754 and integer arithmetic define to the last bit. The order of evaluation and the
+//! coefficients are part of a function's contract. Only the sign and payload of a NaN may differ.
 //!
-//! Everything here is `#[inline(always)]`, because a vector operation only becomes an instruction
-//! once it is inlined into a caller that enables the instruction set (`fearless_simd::dispatch!`
-//! or `Simd::vectorize`). The scalar path too is at its fastest inside such a caller: elsewhere
-//! each fused multiply-add may become a call.
+//! All functions are `#[inline(always)]`: a vector operation becomes an instruction only where it is inlined into a
+//! caller that enables the instruction set (`fearless_simd::dispatch!` or `Simd::vectorize`). In other callers a scalar
+//! fused multiply-add may become a call.
+//!
+//! Errors of functions are stated in units in the last place (ulp).
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | the trait [`Lanes`] |
+//! | `types` | its implementations: `f64`, and vectors of four and eight |
+//! | `pack` | [`Pack`], eight values in memory |
+//! | `double_double` | arithmetic on unevaluated sums of two `f64` |
+//! | `exp`, `ln`, `pow` | exponential, logarithms, powers |
+//! | `logistic` | logistic function, hyperbolic tangent, `ln(e^a + e^b)` |
+//! | `trig` | sine, cosine, tangent, inverse tangent |
+//! | `scalar` | the functions of one number |
+//! | `root` | the root of a monotone function |
+//!
+//! The folder knows nothing of laws, programs or data.
 
+mod double_double;
 mod exp;
-mod hyper;
 mod ln;
+mod logistic;
 mod pack;
-mod pairs;
 mod pow;
 pub mod root;
 pub mod scalar;
@@ -24,8 +37,8 @@ mod trig;
 mod types;
 
 pub use exp::exp;
-pub use hyper::{log_add_exp, sigmoid, tanh};
 pub use ln::{ln, log2, log10};
+pub use logistic::{log_add_exp, sigmoid, tanh};
 pub use pack::{LANES, Pack};
 pub(crate) use pack::{is_true, load, replace, truth};
 pub use pow::pow;
@@ -33,10 +46,10 @@ pub use trig::{atan, cos, sin, tan};
 
 use core::ops::{Add, BitAnd, BitOr, BitXor, Div, Mul, Neg, Not, Shl, Shr, Sub};
 
-/// The widest vector that implements [`Lanes`]; sizes the buffers of the lane-by-lane paths.
+/// The number of lanes of the widest vector that implements [`Lanes`].
 pub const MAX_WIDTH: usize = 8;
 
-/// The 64-bit integer view of a [`Lanes`] value. Addition and subtraction wrap.
+/// The bit patterns of a [`Lanes`] value, as 64-bit integers.
 pub trait LaneBits:
     Copy
     + BitAnd<Output = Self>
@@ -45,120 +58,131 @@ pub trait LaneBits:
     + Shl<u32, Output = Self>
     + Shr<u32, Output = Self>
 {
-    /// Wrapping sum.
+    /// Returns the wrapping sum.
     fn plus(self, other: Self) -> Self;
-    /// Wrapping difference.
+    /// Returns the wrapping difference.
     fn minus(self, other: Self) -> Self;
 }
 
-/// Sixteen values: as many as two registers of the widest vectors hold, where one instruction finds
-/// eight of them. Elsewhere each lane loads its own.
+/// A table of sixteen values.
+///
+/// Two registers of the widest vectors hold sixteen values, and one instruction looks up eight of them. On narrower
+/// vectors each lane loads its value.
 #[repr(align(64))]
 pub struct LookupTable([f64; 16]);
 
-/// A vector of `f64`; one lane is the scalar path.
+/// A vector of `f64`; `f64` itself is a vector of one lane. Comparisons with a NaN are false.
 pub trait Lanes:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
 {
-    /// Proof that the instruction set is there: `()` for `f64`, the level's token for vectors.
+    /// The proof that the machine has the instruction set: `()` for `f64`, the level's token for vectors.
     type Token: Copy;
-    /// One truth value per lane.
+    /// A truth value per lane.
     type Mask: Copy + BitAnd<Output = Self::Mask> + BitOr<Output = Self::Mask> + Not<Output = Self::Mask>;
-    /// The lanes' bit patterns.
+    /// The bit patterns of the lanes.
     type Bits: LaneBits;
-    /// Vectors of four lanes at most.
+    /// A vector of at most four lanes.
     type Half: Lanes<Token = Self::Token>;
     /// The number of lanes.
     const WIDTH: usize;
 
-    /// Runs `f`, which must inline into this call, with the token's vector instructions.
+    /// Calls `f`, which must be inlined here, with the token's instruction set enabled.
     fn vectorize<R>(token: Self::Token, f: impl FnOnce() -> R) -> R;
-    /// Whether this takes several registers where `Half` would do with fewer: then there are too few for many sums.
+    /// Returns whether a vector takes several registers. Loops with many sums then run out of registers, and are faster
+    /// with `Half`.
     fn is_split(token: Self::Token) -> bool;
-    /// The token this value was made with.
+    /// Returns the token that the value was created with.
     fn token(self) -> Self::Token;
-    /// All lanes equal to `value`.
+    /// Returns a vector with all lanes equal to `value`.
     fn splat(token: Self::Token, value: f64) -> Self;
-    /// The first [`WIDTH`](Self::WIDTH) elements of `from`. Panics if there are fewer.
+    /// Loads the first [`WIDTH`](Self::WIDTH) elements of `from`.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
     fn load(token: Self::Token, from: &[f64]) -> Self;
-    /// Writes the first [`WIDTH`](Self::WIDTH) elements of `to`. Panics if there are fewer.
+    /// Stores the lanes in the first [`WIDTH`](Self::WIDTH) elements of `to`.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
     fn store(self, to: &mut [f64]);
 
-    /// `self * b + c` with one rounding, on every instruction set.
+    /// Returns `self * b + c` with one rounding, on every instruction set.
     fn mul_add(self, b: Self, c: Self) -> Self;
-    /// The absolute value, of a NaN too.
+    /// Returns the absolute value; clears the sign of a NaN too.
     fn abs(self) -> Self;
-    /// The correctly rounded square root.
+    /// Returns the correctly rounded square root.
     fn sqrt(self) -> Self;
-    /// The largest integer not above.
+    /// Returns the largest integer that is not above the value.
     fn floor(self) -> Self;
-    /// The nearest integer, the even one of two.
+    /// Returns the nearest integer, the even one where two are equally near.
     fn round_ties_even(self) -> Self;
 
-    /// `self == other`; false if either is NaN, as for all comparisons here.
+    /// Returns `self == other`.
     fn eq(self, other: Self) -> Self::Mask;
-    /// `self < other`.
+    /// Returns `self < other`.
     fn lt(self, other: Self) -> Self::Mask;
-    /// `self <= other`.
+    /// Returns `self <= other`.
     fn le(self, other: Self) -> Self::Mask;
-    /// `self > other`.
+    /// Returns `self > other`.
     #[inline(always)]
     fn gt(self, other: Self) -> Self::Mask {
         other.lt(self)
     }
-    /// `self >= other`.
+    /// Returns `self >= other`.
     #[inline(always)]
     fn ge(self, other: Self) -> Self::Mask {
         other.le(self)
     }
-    /// Whether the lane is NaN.
+    /// Returns whether each lane is NaN.
     #[inline(always)]
     fn is_nan(self) -> Self::Mask {
         !self.eq(self)
     }
-    /// `yes` where the mask holds, `no` elsewhere.
+    /// Returns `yes` where the mask is set, `no` elsewhere.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
-    /// Whether the mask holds in some lane.
+    /// Returns whether the mask is set in some lane.
     fn any(mask: Self::Mask) -> bool;
-    /// Whether the mask holds in every lane.
+    /// Returns whether the mask is set in every lane.
     #[inline(always)]
     fn all(mask: Self::Mask) -> bool {
         !Self::any(!mask)
     }
 
-    /// The lanes' bit patterns.
+    /// Returns the bit patterns of the lanes.
     fn to_bits(self) -> Self::Bits;
-    /// The lanes with these bit patterns, and the token of `self`.
+    /// Returns the vector with these bit patterns.
     fn from_bits(bits: Self::Bits) -> Self;
-    /// All lanes' bits equal to `bits`.
+    /// Returns bit patterns with all lanes equal to `bits`.
     fn splat_bits(token: Self::Token, bits: u64) -> Self::Bits;
-    /// The entries of the table that the lowest four bits of each lane name.
+    /// Returns the table's entry at the lowest four bits of each lane.
     fn look_up(table: &LookupTable, index: Self::Bits) -> Self;
 
-    /// All lanes equal to `value`, with this value's token.
+    /// Returns a vector with all lanes equal to `value`, with this value's token.
     #[inline(always)]
     fn fill(self, value: f64) -> Self {
         Self::splat(self.token(), value)
     }
-    /// All lanes' bits equal to `bits`, with this value's token.
+    /// Returns bit patterns with all lanes equal to `bits`, with this value's token.
     #[inline(always)]
     fn fill_bits(self, bits: u64) -> Self::Bits {
         Self::splat_bits(self.token(), bits)
     }
-    /// The smaller of two, `other` if they are equal, NaN if either is.
+    /// Returns the smaller of two values, `other` if they are equal, NaN if either is NaN.
     #[inline(always)]
     fn min(self, other: Self) -> Self {
-        // Hardware minima differ in what they make of a NaN, hence the two selects.
+        // Instructions for minima differ in their value for a NaN, hence the two selects.
         let least = Self::select(self.lt(other), self, other);
         Self::select(self.is_nan(), self, least)
     }
-    /// The larger of two, `other` if they are equal, NaN if either is.
+    /// Returns the larger of two values, `other` if they are equal, NaN if either is NaN.
     #[inline(always)]
     fn max(self, other: Self) -> Self {
         let most = Self::select(self.gt(other), self, other);
         Self::select(self.is_nan(), self, most)
     }
-    /// The magnitude of `self` with the sign of `sign`.
+    /// Returns the magnitude of `self` with the sign of `sign`.
     #[inline(always)]
     fn copysign(self, sign: Self) -> Self {
         let magnitude = self.to_bits() & self.fill_bits(!SIGN);
@@ -166,10 +190,10 @@ pub trait Lanes:
     }
 }
 
-/// Returns the smaller of two numbers: the second where they are equal, such as zeros of unlike sign, and NaN where either is,
-/// for a missing value must not vanish.
+/// Returns the smaller of two numbers: the second where they are equal (such as zeros of unlike sign), NaN where either
+/// is NaN, because a missing value must not vanish.
 ///
-/// This is the rule for `min` and [`max`] wherever formulas are evaluated: on columns, in compiled programs, and where
+/// `min` and [`max`] follow this rule wherever formulas are evaluated: on columns, in compiled programs, and where
 /// constants are folded.
 #[inline(always)]
 pub fn min<L: Lanes>(a: L, b: L) -> L {
@@ -182,9 +206,10 @@ pub fn max<L: Lanes>(a: L, b: L) -> L {
     Lanes::max(a, b)
 }
 
+/// The sign bit.
 const SIGN: u64 = 1 << 63;
 
-/// `result`, with `f(x)` lane by lane where the mask holds.
+/// Returns `result`, replaced where the mask is set by `f(x)`, computed lane by lane.
 #[cold]
 #[inline(always)]
 fn patch<L: Lanes>(result: L, mask: L::Mask, x: L, f: fn(f64) -> f64) -> L {

@@ -1,87 +1,94 @@
-//! The root of a monotone function between two ends, lane by lane.
+//! Finds the root of a monotone function between two ends, in every lane.
 //!
-//! Newton's method inside a bracket that only shrinks. Two choices make it quick on laws that run from one
-//! end to the other over many orders of magnitude:
+//! The method is Newton's, safeguarded by a bracket that never grows. Two choices make it fast for roots that may lie
+//! anywhere over many orders of magnitude:
 //!
-//! * far from the root, Newton's step is taken in the logit of the place between the ends,
-//!   `t = log((y − low)/(high − y))` (in the logarithm of the distance where an end is infinite): there a
-//!   power of either distance is nearly a straight line;
-//! * where that step leaves the bracket, or steps do not shrink, the bracket is halved by *counting floating-
-//!   point numbers*, not by length, so that 64 halvings reach two neighbours from any two ends.
+//! * Far from the root, Newton's step is taken in the logit `t = log((y − low)/(high − y))` of the position between the
+//!   ends (in the logarithm of the distance to the finite end, where one is infinite). A power of either distance is
+//!   nearly linear in it.
+//! * Where Newton's step leaves the bracket, or steps do not shrink, the bracket is bisected in the *order of
+//!   floating-point numbers*: both halves contain equally many. From any two ends, 64 bisections lead to two
+//!   neighbours.
 //!
-//! The iteration ends where Newton's step is below a unit in the last place, where steps stop shrinking because
-//! the function's own rounding is all that is left, or where the bracket holds no number any more. A lane that
-//! has ended keeps its bits whatever the others do, and what it does depends on its own values alone.
+//! The iteration ends when Newton's step is below a unit in the last place, when steps stop shrinking because only
+//! rounding errors of the function are left, or when no number is left inside the bracket. The result in a lane depends
+//! on the values in this lane alone.
 
 use super::{LaneBits, Lanes, SIGN, exp};
 
-/// From this round on brackets are only halved, so that [`MOST_ROUNDS`] always suffice.
+/// The number of rounds after which brackets are only bisected, so that [`MOST_ROUNDS`] always suffice.
 const NEWTON_ROUNDS: usize = 40;
 
-/// After so many rounds no lane is open: 64 halvings, one to see the last, and a reserve for nothing.
+/// The number of rounds after which no lane is open: those of Newton's method, 64 bisections, an evaluation at the last
+/// point, and three in reserve.
 pub const MOST_ROUNDS: usize = NEWTON_ROUNDS + 68;
 
-/// Newton steps are taken as they are below this change of the logit; there the curves do not differ.
+/// The change of the logit below which Newton's step is taken in the unknown itself, because the function is nearly
+/// linear in either.
 const NEAR: f64 = 1.0 / 16.0;
 
-/// From this change of the logit on, steps that no longer shrink are rounding: 2⁻³⁰.
+/// The change of the logit, 2⁻³⁰, below which steps that do not shrink are taken for rounding errors.
 const RESOLVED: f64 = 1.0 / 1_073_741_824.0;
 
-/// The search for one root per lane.
+/// A search for a root in every lane.
 #[derive(Clone, Copy, Debug)]
 pub struct Search<L> {
-    /// Where the function is wanted next; the root, NaN where there is none, once the lane is not open.
+    /// The point at which the function is to be evaluated next. In a lane that is not open: the root, or NaN if there
+    /// is none.
     pub point: L,
-    /// The bracket.
+    /// The lower end of the bracket.
     pub low: L,
+    /// The upper end of the bracket.
     pub high: L,
-    /// The last Newton step's size in the logit; infinite before the first and after halving.
+    /// The size of the last Newton step in the logit; infinite before the first step and after a bisection.
     pub last: L,
-    /// 1 where the function rises, −1 where it falls.
+    /// 1 where the function increases, −1 where it decreases.
     pub direction: L,
-    /// 1 where the search goes on, 0 where it has ended.
+    /// 1 where the search continues, 0 where it has ended.
     pub open: L,
 }
 
-/// The next number above, as where the function is asked for when it has no value at the low end itself.
+/// Returns the next number above: where a function is evaluated that has no value at the low end.
 #[inline(always)]
 pub fn above<L: Lanes>(x: L) -> L {
-    from_key(key(x).plus(x.fill_bits(1)))
+    from_ordered_bits(ordered_bits(x).plus(x.fill_bits(1)))
 }
 
-/// The next number below.
+/// Returns the next number below.
 #[inline(always)]
 pub fn below<L: Lanes>(x: L) -> L {
-    from_key(key(x).minus(x.fill_bits(1)))
+    from_ordered_bits(ordered_bits(x).minus(x.fill_bits(1)))
 }
 
-/// Bits in the order of the numbers, as unsigned integers.
+/// Returns bits that are, as unsigned integers, in the order of the numbers.
 #[inline(always)]
-fn key<L: Lanes>(x: L) -> L::Bits {
+fn ordered_bits<L: Lanes>(x: L) -> L::Bits {
     let bits = x.to_bits();
     let negative = x.fill_bits(0).minus(bits >> 63);
     bits ^ (negative | x.fill_bits(SIGN))
 }
 
+/// Returns the number with these [`ordered_bits`].
 #[inline(always)]
-fn from_key<L: Lanes>(key: L::Bits) -> L {
-    // Only the shape of a vector is wanted from this value.
-    let any = L::from_bits(key);
-    let negative = (key >> 63).minus(any.fill_bits(1));
-    L::from_bits(key ^ (negative | any.fill_bits(SIGN)))
+fn from_ordered_bits<L: Lanes>(bits: L::Bits) -> L {
+    // This value only supplies the token.
+    let any = L::from_bits(bits);
+    let negative = (bits >> 63).minus(any.fill_bits(1));
+    L::from_bits(bits ^ (negative | any.fill_bits(SIGN)))
 }
 
-/// The number in the middle of all that lie between two, rounded down.
+/// Returns the median of the floating-point numbers between two, the lower one of two medians.
 #[inline(always)]
 fn middle<L: Lanes>(low: L, high: L) -> L {
-    let (a, b) = (key(low), key(high));
-    from_key((a & b).plus((a ^ b) >> 1))
+    let (a, b) = (ordered_bits(low), ordered_bits(high));
+    from_ordered_bits((a & b).plus((a ^ b) >> 1))
 }
 
 impl<L: Lanes> Search<L> {
-    /// Begins between two ends where the function has these values. Only their signs matter; a zero counts as
-    /// whichever sign the other end does not have. Without a change of sign, or a number strictly between the
-    /// ends, there is no root.
+    /// Begins a search between two ends, at which the function has the values `at_low` and `at_high`.
+    ///
+    /// Only the signs of the values matter; a zero counts as the sign that the value at the other end does not have.
+    /// Where the sign does not change, or no number lies strictly between the ends, there is no root.
     #[inline(always)]
     pub fn begin(low: L, high: L, at_low: L, at_high: L) -> Self {
         let zero = low.fill(0.0);
@@ -107,8 +114,11 @@ impl<L: Lanes> Search<L> {
         }
     }
 
-    /// Takes the function's value and slope at [`Search::point`]; `round` counts from zero. A slope of NaN
-    /// makes the search halve its bracket.
+    /// Continues the search with the function's value and derivative at [`Search::point`]. Lanes that are not open do
+    /// not change.
+    ///
+    /// `ends` are those given to [`Search::begin`], and `round` counts the calls from zero. Where the derivative is
+    /// NaN, the bracket is bisected.
     #[inline(always)]
     pub fn observe(self, ends: (L, L), value: L, slope: L, round: usize) -> Self {
         let (end_low, end_high) = ends;
@@ -119,7 +129,7 @@ impl<L: Lanes> Search<L> {
         let high = L::select(signed.gt(zero), y, self.high);
         let low = L::select(signed.lt(zero), y, self.low);
 
-        // A slope that contradicts the direction, or overflows, says nothing about the root.
+        // A slope that contradicts the direction, or overflows, is not usable.
         let along = slope * self.direction;
         let usable = along.gt(zero) & along.lt(y.fill(f64::INFINITY));
         let slope = L::select(usable, slope, y.fill(f64::NAN));
@@ -136,11 +146,11 @@ impl<L: Lanes> Search<L> {
         let size = change.abs();
 
         let factor = exp(change);
-        let grown = left * factor;
-        let far = end_low + L::select(no_high, grown, width * (grown / (grown + right)));
+        let scaled_left = left * factor;
+        let far = end_low + L::select(no_high, scaled_left, width * (scaled_left / (scaled_left + right)));
         let far = L::select(no_low, end_high - right / factor, far);
         let far = L::select(no_low & no_high, y + step, far);
-        // Beside an end even a long way in the logit is a short step: both must be short.
+        // Near an end a large change of the logit is a small step, so both must be small.
         let near = size.le(y.fill(NEAR));
         let exact = near & step.abs().le(y.fill(2.0 * f64::EPSILON) * y.abs());
         let target = L::select(near, y + step, far);
@@ -176,7 +186,7 @@ impl<L: Lanes> Search<L> {
 mod tests {
     use super::*;
 
-    /// Root and number of rounds of a scalar search.
+    /// Returns the root and the number of rounds of a scalar search.
     fn root(low: f64, high: f64, f: impl Fn(f64) -> (f64, f64)) -> (f64, usize) {
         let mut search = Search::begin(low, high, f(low).0, f(high).0);
         for round in 0..MOST_ROUNDS {
@@ -191,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_of_numbers() {
+    fn above_and_below_are_the_neighbours() {
         for x in [1.0, -1.0, 1e300, -1e-310, f64::MAX, 5e-324, 0.1] {
             assert_eq!(above(x), x.next_up(), "{x}");
             assert_eq!(below(x), x.next_down(), "{x}");
@@ -202,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn known_roots() {
+    fn roots_match_known_values() {
         // √2, ∛2 from the left and from the right, log 2, the fixed point of cos (OEIS A003957).
         let close = |(got, rounds): (f64, usize), want: f64| {
             assert!((got / want - 1.0).abs() <= 2.0 * f64::EPSILON, "{got} for {want}");
@@ -221,33 +231,37 @@ mod tests {
     }
 
     #[test]
-    fn slopes_that_mislead_do_no_harm() {
-        // Without a slope the bracket is halved: 64 numbers' worth of rounds, and the last bit is right.
+    fn roots_are_found_with_missing_or_wrong_slopes() {
+        // Without a slope the bracket is bisected down to neighbouring numbers.
         let (y, rounds) = root(1e-300, 1e300, |y| (y - 0.3, f64::NAN));
         assert!((y - 0.3).abs() <= 0.3 * f64::EPSILON && rounds <= 66, "{y} {rounds}");
         let (y, _) = root(-1.0, 1.0, |y| (y * y * y - 1e-30, -1.0));
         assert!((y / 1e-10 - 1.0).abs() < 1e-14, "{y}");
-        // A step: the two neighbours are all there is to find.
+        // At a jump the result is a neighbour of the jump.
         let (y, _) = root(0.0, 1.0, |y| (if y < 0.7 { -1.0 } else { 1.0 }, 0.0));
         assert!((y - 0.7).abs() <= 0.7 * f64::EPSILON, "{y}");
     }
 
     #[test]
-    fn no_change_of_sign_no_root() {
+    fn the_root_is_nan_without_a_change_of_sign() {
         assert!(root(0.0, 1.0, |y| (y + 1.0, 1.0)).0.is_nan());
         assert!(root(1.0, 0.0, |y| (y - 0.5, 1.0)).0.is_nan());
         assert!(root(1.0, 1.0_f64.next_up(), |y| (y - 1.0, 1.0)).0.is_nan());
         assert!(root(f64::NAN, 1.0, |y| (y - 0.5, 1.0)).0.is_nan());
         assert!(root(0.0, 1.0, |y| (if y == 0.5 { f64::NAN } else { y - 0.3 }, 1.0)).0.is_nan());
-        // A root near zero, from where the slope overflows.
+    }
+
+    #[test]
+    fn roots_near_an_end_are_found() {
+        // The root is near zero, where the slope overflows.
         let (y, _) = root(0.0, 1.0, |y| {
             (y.ln() - 0.01 * (1.0 - y).ln() - 1e-200_f64.ln(), 1.0 / y + 0.01 / (1.0 - y))
         });
         assert!((y / 1e-200 - 1.0).abs() < 2e-13, "{y}");
-        // Powers of the distance to an end, from whose side Newton's steps are short far from the root.
+        // A power of the distance to an end: Newton's steps in the unknown would be short far from the root.
         let near_end = |y: f64| ((y - 1.0) / (3.0 - y).sqrt() - 1e7, 0.5 * (y - 1.0) * (3.0 - y).powf(-1.5));
         assert_eq!(root(1.0, 3.0, near_end).0, 2.99999999999996);
-        // A root on an end gives the number beside it.
+        // A root at an end is reported as the number beside it.
         assert_eq!(root(1.0, 2.0, |y| (y - 1.0, 1.0)).0, 1.0_f64.next_up());
         assert_eq!(root(1.0, 2.0, |y| (2.0 - y, -1.0)).0, 2.0_f64.next_down());
     }

@@ -1,7 +1,7 @@
 //! The elementary functions of one number.
 //!
-//! What the standard library gives depends on the platform's own library. These are the functions of vectors with one lane,
-//! so that data, constants and compiled programs have the same bits on every machine.
+//! The functions of the standard library depend on the platform. The functions here are those of vectors with one lane,
+//! so values from data, constants and compiled programs are bit-identical on every machine.
 
 use fearless_simd::{Level, dispatch};
 
@@ -11,7 +11,7 @@ macro_rules! scalar {
             $(#[$doc])*
             #[must_use]
             pub fn $name($($x: f64),+) -> f64 {
-                // Inside a dispatched call a fused multiply-add is an instruction; elsewhere it is a call.
+                // A fused multiply-add is an instruction only in a dispatched call.
                 dispatch!(Level::new(), _simd => super::$name::<f64>($($x),+))
             }
         )+

@@ -1,4 +1,4 @@
-//! The functions against correctly rounded values, and against themselves on other lanes.
+//! Tests of the functions against correctly rounded values, and of each level against the scalar functions.
 
 use super::*;
 use crate::testing::levels;
@@ -6,7 +6,7 @@ use fearless_simd::{Level, dispatch, f64x4, f64x8};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// A function of one or two arguments, in a form that can be handed to every lane type.
+/// A function of one or two arguments over any type of lanes.
 trait Function {
     const NAME: &'static str;
     fn call<L: Lanes>(x: L, y: L) -> L;
@@ -45,7 +45,8 @@ functions! {
     struct Atan = |x, _y| atan(x);
 }
 
-/// Eight lanes at a time, which must be what two times four give; the slices hold whole blocks.
+/// Evaluates a function eight lanes at a time and checks that vectors of four return equal bits. The slices' lengths
+/// are multiples of eight.
 fn blocks<F: Function>(level: Level, x: &[f64], y: &[f64], to: &mut [f64]) {
     dispatch!(level, simd => {
         let pairs = x.chunks_exact(8).zip(y.chunks_exact(8));
@@ -61,6 +62,7 @@ fn blocks<F: Function>(level: Level, x: &[f64], y: &[f64], to: &mut [f64]) {
     });
 }
 
+/// Evaluates a function in vectors.
 fn vectors<F: Function>(level: Level, points: &[(f64, f64)]) -> Vec<f64> {
     let (mut x, mut y): (Vec<_>, Vec<_>) = points.iter().copied().unzip();
     let whole = points.len().next_multiple_of(8);
@@ -71,17 +73,18 @@ fn vectors<F: Function>(level: Level, points: &[(f64, f64)]) -> Vec<f64> {
     to
 }
 
-/// One lane.
+/// Evaluates a function number by number.
 #[inline(never)]
 fn scalars<F: Function>(points: &[(f64, f64)]) -> Vec<f64> {
     points.iter().map(|&(x, y)| F::call(x, y)).collect()
 }
 
+/// Returns whether two numbers have equal bits or are both NaN.
 fn same(a: f64, b: f64) -> bool {
     f64::to_bits(a) == f64::to_bits(b) || (a.is_nan() && b.is_nan())
 }
 
-/// The number of doubles between two.
+/// Returns how many steps to a neighbouring `f64` lead from one number to the other.
 fn ulps(a: f64, b: f64) -> u64 {
     let place = |v: f64| {
         let bits = f64::to_bits(v) as i64;
@@ -96,6 +99,7 @@ fn ulps(a: f64, b: f64) -> u64 {
     }
 }
 
+/// Returns the arguments and correctly rounded values of a function, which `tests/golden/lanes.py` computes.
 fn golden(name: &str) -> Vec<((f64, f64), f64)> {
     let text = include_str!("../../tests/golden/lanes.txt");
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -112,8 +116,8 @@ fn golden(name: &str) -> Vec<((f64, f64), f64)> {
         .collect()
 }
 
-/// Holds every level to the scalar path, bit by bit.
-fn agree<F: Function>(points: &[(f64, f64)], expected: &[f64]) {
+/// Checks that every level returns the bits of the scalar function.
+fn assert_levels_agree<F: Function>(points: &[(f64, f64)], expected: &[f64]) {
     let check = |what: &str, values: &[f64]| {
         for ((point, &value), &expected) in points.iter().zip(values).zip(expected) {
             assert!(
@@ -148,15 +152,15 @@ fn check_golden<F: Function>() {
         }
     }
     println!("{}: {off} of {} are off, the worst {worst:?}", F::NAME, cases.len());
-    agree::<F>(&points, &values);
+    assert_levels_agree::<F>(&points, &values);
 }
 
 #[test]
-fn golden_values_on_every_level() {
+fn values_are_within_two_ulp_of_correctly_rounded_on_every_level() {
     for_all!(check_golden);
 }
 
-/// Numbers of all kinds: any bits, all magnitudes, and the middle where the work is done.
+/// Returns a random number: with any bits, of any magnitude, special, or of moderate size.
 fn random(rng: &mut ChaCha8Rng) -> f64 {
     let bits = rng.next_u64();
     let unit = (rng.next_u64() >> 11) as f64 * 2.0_f64.powi(-52) - 1.0;
@@ -176,16 +180,16 @@ fn check_random<F: Function>() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let points: Vec<_> = (0..20_000).map(|_| (random(&mut rng), random(&mut rng))).collect();
     let values = scalars::<F>(&points);
-    agree::<F>(&points, &values);
+    assert_levels_agree::<F>(&points, &values);
 }
 
 #[test]
-fn every_level_gives_the_same_bits() {
+fn functions_have_equal_bits_on_every_level() {
     for_all!(check_random);
 }
 
 #[test]
-fn operations_agree_on_every_level() {
+fn operations_have_equal_bits_on_every_level() {
     struct Mixed;
     impl Function for Mixed {
         const NAME: &'static str = "mixed";
@@ -202,16 +206,16 @@ fn operations_agree_on_every_level() {
     check_random::<Mixed>();
 }
 
-/// Holds the two functions of tables to the double-doubles behind the power, which use none.
+/// Compares `exp` and `ln`, which use tables, with the more accurate functions behind `pow`, which use none.
 #[test]
-fn errors_are_as_small_as_claimed() {
+fn errors_of_exp_and_ln_are_below_the_stated_bounds() {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let (mut worst_exp, mut worst_ln) = (0.0_f64, 0.0_f64);
     for i in 0..400_000 {
         let unit = (rng.next_u64() >> 11) as f64 * 2.0_f64.powi(-52) - 1.0;
         let x = unit * [0.1, 1.0, 30.0, 700.0][i % 4];
-        let (n, t, t_low) = super::exp::parts(x, 0.0);
-        // The value without its power of two, from 0.7 to 1.42, and so is the unit of its last place.
+        let (n, t, t_low) = super::exp::accurate_expm1(x, 0.0);
+        // The unit in the last place of the value without its power of two, which is from 0.7 to 1.42.
         let ulp = if t < 0.0 { 2.0_f64.powi(-53) } else { 2.0_f64.powi(-52) };
         let off = exp(x) * super::exp::exp2_int(-n) - 1.0 - t - t_low;
         worst_exp = worst_exp.max(off.abs() / ulp);
@@ -220,7 +224,7 @@ fn errors_are_as_small_as_claimed() {
         let x = [near, 1.05 + 0.4 * unit, 2.0_f64.powf(1000.0 * unit)][i % 3];
         if x > 0.0 && x != 1.0 {
             let (k, m) = super::ln::split(x);
-            let (value, low) = super::ln::ln_fine(k, m);
+            let (value, low) = super::ln::ln_double_double(k, m);
             let ulp = f64::from_bits(value.to_bits() & (0x7ff << 52)) * 2.0_f64.powi(-52);
             worst_ln = worst_ln.max((ln(x) - value - low).abs() / ulp);
         }
@@ -250,7 +254,7 @@ fn identities_hold() {
             assert!((a - b).abs() <= tolerance, "{a:e} against {b:e} at {x:e}, {y:e}");
         };
         if x > 0.0 {
-            // The exponential turns the logarithm's last place into a relative error.
+            // The exponential turns the logarithm's absolute error into a relative error.
             if x >= f64::MIN_POSITIVE {
                 near(exp(ln(x)) / x, 1.0, 2e-13);
             }
@@ -273,7 +277,7 @@ fn identities_hold() {
 }
 
 #[test]
-#[ignore = "a timing, for reading with --nocapture"]
+#[ignore = "prints timings; run with --nocapture"]
 fn timings() {
     fn time<F: Function>() {
         let points: Vec<f64> = (0..4096).map(|i| 0.05 + 0.002 * f64::from(i)).collect();
@@ -293,9 +297,9 @@ fn timings() {
     for_all!(time);
 }
 
-/// One number has the bits that a vector's lane has: `scalar` is what data and constants go through, vectors what programs do.
+/// Data and constants are evaluated by `scalar`, programs by vectors: their values have equal bits.
 #[test]
-fn scalars_have_the_bits_of_lanes() {
+fn scalar_functions_have_the_bits_of_lanes() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     for _ in 0..2_000 {
         let (x, y) = (random(&mut rng), random(&mut rng));

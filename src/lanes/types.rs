@@ -1,4 +1,4 @@
-//! The lane types: `f64` itself, and eight or four of them in the vectors of `fearless_simd`.
+//! Implementations of [`Lanes`]: `f64`, and the vectors of eight and four `f64` of `fearless_simd`.
 
 use super::{LaneBits, Lanes, LookupTable};
 #[cfg(target_arch = "x86")]
@@ -109,7 +109,7 @@ impl Lanes for f64 {
     }
 }
 
-/// Vectors of one width.
+/// Implements [`Lanes`] for the vectors of one width.
 macro_rules! vectors {
     ($vector:ident, $mask:ident, $bits:ident, $width:literal, $emulated:ident, $look_up:ident) => {
         impl<S: Simd> LaneBits for $bits<S> {
@@ -136,7 +136,7 @@ macro_rules! vectors {
             }
             #[inline(always)]
             fn is_split(token: S) -> bool {
-                $width > 4 && !has_eight(token)
+                $width > 4 && !has_512_bit_registers(token)
             }
             #[inline(always)]
             fn token(self) -> S {
@@ -156,7 +156,11 @@ macro_rules! vectors {
             }
             #[inline(always)]
             fn mul_add(self, b: Self, c: Self) -> Self {
-                if fuses(Lanes::token(self)) { SimdFloat::mul_add(self, b, c) } else { $emulated(self, b, c) }
+                if has_fma(Lanes::token(self)) {
+                    SimdFloat::mul_add(self, b, c)
+                } else {
+                    $emulated(self, b, c)
+                }
             }
             #[inline(always)]
             fn abs(self) -> Self {
@@ -212,8 +216,8 @@ macro_rules! vectors {
             }
         }
 
-        /// The fused multiply-add where the level has none. Some hundred instructions: inlined at each of
-        /// its uses, they would take the compiler minutes and the instruction cache by storm.
+        /// Returns the fused multiply-add on levels without such an instruction. It takes some hundred instructions,
+        /// so it is not inlined: code size and compile times would explode.
         #[inline(never)]
         fn $emulated<S: Simd>(a: $vector<S>, b: $vector<S>, c: $vector<S>) -> $vector<S> {
             Lanes::token(a).vectorize(
@@ -227,6 +231,7 @@ macro_rules! vectors {
 vectors!(f64x8, mask64x8, u64x8, 8, emulated_by_eight, look_up_eight);
 vectors!(f64x4, mask64x4, u64x4, 4, emulated_by_four, look_up_four);
 
+/// Looks up eight values, with one instruction where the level has it.
 #[inline(always)]
 fn look_up_eight<S: Simd>(table: &LookupTable, index: u64x8<S>) -> f64x8<S> {
     let token = fearless_simd::ExtractToken::token(&index);
@@ -239,6 +244,7 @@ fn look_up_eight<S: Simd>(table: &LookupTable, index: u64x8<S>) -> f64x8<S> {
     Lanes::load(token, &index.map(|i| table.0[(i & 15) as usize]))
 }
 
+/// Looks up four values, lane by lane.
 #[inline(always)]
 fn look_up_four<S: Simd>(table: &LookupTable, index: u64x4<S>) -> f64x4<S> {
     let token = fearless_simd::ExtractToken::token(&index);
@@ -246,19 +252,19 @@ fn look_up_four<S: Simd>(table: &LookupTable, index: u64x4<S>) -> f64x4<S> {
     Lanes::load(token, &index.map(|i| table.0[(i & 15) as usize]))
 }
 
-/// Whether the level has registers of eight; folds to a constant for each level.
+/// Returns whether the level has registers of eight `f64`. The result is a constant for each level.
 #[inline(always)]
 #[cfg_attr(not(any(target_arch = "x86", target_arch = "x86_64")), allow(unused_variables))]
-fn has_eight<S: Simd>(token: S) -> bool {
+fn has_512_bit_registers<S: Simd>(token: S) -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     return token.level().as_avx512().is_some();
     #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
     return false;
 }
 
-/// Whether the level has a fused multiply-add; folds to a constant for each level.
+/// Returns whether the level has a fused multiply-add instruction. The result is a constant for each level.
 #[inline(always)]
-fn fuses<S: Simd>(token: S) -> bool {
+fn has_fma<S: Simd>(token: S) -> bool {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     return token.level().as_avx2().is_some();
     #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
@@ -267,7 +273,7 @@ fn fuses<S: Simd>(token: S) -> bool {
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 fearless_simd::kernel!(
-    /// Sixteen values in two registers: for each lane the one that the lowest four bits of its index name.
+    /// Returns, for each lane, the value at the lowest four bits of its index among the sixteen of two registers.
     #[inline]
     fn permute(avx512: Avx512, low: __m512d, high: __m512d, index: __m512i) -> __m512d {
         _mm512_permutex2var_pd(low, index, high)

@@ -1,10 +1,10 @@
-//! Texts made to exhaust the stack or the memory.
+//! Texts that would exhaust the stack or the memory if sizes were not limited.
 
 use super::super::*;
-use super::unplaced;
+use super::without_spans;
 
-/// In a thread with little stack: parses, and does with the result what users of it do.
-fn survives(text: String, parse: fn(&str) -> Result<Expr, FormulaError>) -> Result<(), String> {
+/// Parses a text and uses the tree in every way, in a thread with a small stack. Returns the error's message.
+fn process_on_small_stack(text: String, parse: fn(&str) -> Result<Expr, FormulaError>) -> Result<(), String> {
     struct Nothing;
     impl Columns for Nothing {
         fn rows(&self) -> usize {
@@ -27,38 +27,38 @@ fn survives(text: String, parse: fn(&str) -> Result<Expr, FormulaError>) -> Resu
         if names(&expr).is_empty() {
             evaluate(&expr, &Nothing).map_err(|error| error.message)?;
         }
-        assert_eq!(parse(&expr.to_string()).map(unplaced).as_ref(), Ok(&unplaced(copy)));
+        assert_eq!(parse(&expr.to_string()).map(without_spans).as_ref(), Ok(&without_spans(copy)));
         assert!(!format!("{expr:?}").is_empty());
         Ok(())
     };
-    // Unoptimised frames are several times as large.
+    // Frames of unoptimised code are several times larger.
     let stack = if cfg!(debug_assertions) { 6 } else { 1 } << 20;
     let thread = std::thread::Builder::new().stack_size(stack).spawn(work);
     thread.expect("a thread").join().expect("no panic")
 }
 
 #[test]
-fn hostile_texts_are_survived_on_a_small_stack() {
+fn hostile_texts_do_not_overflow_a_small_stack() {
     let deep = |n: usize| format!("{}1{}", "(".repeat(n), ")".repeat(n));
-    assert_eq!(survives(deep(MAX_NESTING), parse_condition), Ok(()));
-    assert_eq!(survives(["1"; MAX_HEIGHT].join("+"), parse_expression), Ok(()));
-    assert_eq!(survives(["1"; MAX_NESTING].join("^"), parse_expression), Ok(()));
+    assert_eq!(process_on_small_stack(deep(MAX_NESTING), parse_condition), Ok(()));
+    assert_eq!(process_on_small_stack(["1"; MAX_HEIGHT].join("+"), parse_expression), Ok(()));
+    assert_eq!(process_on_small_stack(["1"; MAX_NESTING].join("^"), parse_expression), Ok(()));
     let nots = format!("{}true", "not ".repeat(MAX_NESTING));
-    assert_eq!(survives(nots, parse_condition), Ok(()));
+    assert_eq!(process_on_small_stack(nots, parse_condition), Ok(()));
     let ors = ["1=1"; MAX_HEIGHT - 2].join(" or ");
-    assert_eq!(survives(ors, parse_condition), Ok(()));
+    assert_eq!(process_on_small_stack(ors, parse_condition), Ok(()));
     let calls = format!("{}1{}", "max(1,1+1*".repeat(MAX_NESTING), ")".repeat(MAX_NESTING));
-    assert_eq!(survives(calls, parse_condition), Ok(()));
-    // Every level of precedence once in each parenthesis: what the parser recurses most on.
+    assert_eq!(process_on_small_stack(calls, parse_condition), Ok(()));
+    // Every level of precedence in each parenthesis takes the parser's deepest recursion.
     for opening in ["1=1 or 1=1 and 1=1+1*(", "1=1 or 1=1 and 1=1+1*max(1,", "1=1 or 1=1 and 1 in (1,"] {
         let levels = format!("{}1{}", opening.repeat(MAX_NESTING), ")".repeat(MAX_NESTING));
-        assert!(survives(levels, parse_condition).is_err_and(|m| m.contains("needs")));
+        assert!(process_on_small_stack(levels, parse_condition).is_err_and(|m| m.contains("needs")));
     }
     let levels = "1=1 or 1=1 and not 1=1+1*-1^(".repeat(MAX_NESTING / 4);
     let levels = format!("{levels}1{}", ")".repeat(MAX_NESTING / 4));
-    assert!(survives(levels, parse_condition).is_err_and(|m| m.contains("needs")));
+    assert!(process_on_small_stack(levels, parse_condition).is_err_and(|m| m.contains("needs")));
     let list = format!("1 in ({}1)", "1,".repeat(5_000));
-    assert_eq!(survives(list, parse_condition), Ok(()));
+    assert_eq!(process_on_small_stack(list, parse_condition), Ok(()));
 
     for (text, part) in [
         (["a"; 5_000].join("+"), "more than 1000 terms"),
@@ -72,13 +72,13 @@ fn hostile_texts_are_survived_on_a_small_stack() {
         ("a in (".repeat(2_700), "nested more than"),
         ("a".repeat(20_000), "bytes"),
     ] {
-        let refused = survives(text, parse_condition).expect_err("refused");
+        let refused = process_on_small_stack(text, parse_condition).expect_err("refused");
         assert!(refused.contains(part), "{refused}");
     }
 }
 
 #[test]
-fn definitions_cannot_multiply_without_end() {
+fn definitions_cannot_grow_exponentially() {
     let mut text = String::from("y ~ a30 with a0 = x");
     for k in 1..=30 {
         text += &format!(", a{k} = a{} + a{}", k - 1, k - 1);

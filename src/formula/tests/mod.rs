@@ -1,4 +1,4 @@
-//! The language as a whole: laws and their parts.
+//! Tests of the language as a whole: laws and their parts.
 
 mod hostile;
 mod refusals;
@@ -17,7 +17,7 @@ fn domain(text: &str) -> Domain {
 }
 
 #[test]
-fn a_law_is_taken_apart() {
+fn a_law_is_parsed_into_its_parts() {
     let text =
         "loss ~ E + A / N^alpha + B / D^beta  where  E > 0, A > 0, B > 0, alpha in [0, 2], beta in [0, 2]";
     let law = law(text);
@@ -31,7 +31,7 @@ fn a_law_is_taken_apart() {
 }
 
 #[test]
-fn domains_of_every_form() {
+fn domains_of_every_form_are_parsed() {
     for (text, low, high) in [
         ("p > 0", 0.0, INF),
         ("p >= 0", 0.0, INF),
@@ -50,11 +50,11 @@ fn domains_of_every_form() {
 }
 
 #[test]
-fn definitions_are_put_in() {
+fn definitions_are_substituted() {
     let text = "log(y) ~ a * u + v with u = log(N) - 1, v = u^2 / b where a > 0";
     let law = law(text);
     assert_eq!(law.prediction.to_string(), "a * (log(N) - 1) + (log(N) - 1)^2 / b");
-    // The outer places span what is written there, the inner ones stay with the definition.
+    // The place of the whole is on the right side; the place of a definition's expression is in the definition.
     assert_eq!(&text[law.prediction.span.clone()], "a * u + v");
     let ExprKind::Binary(_, left, _) = &law.prediction.kind else {
         panic!("not a sum");
@@ -63,13 +63,13 @@ fn definitions_are_put_in() {
         panic!("not a product");
     };
     assert_eq!(&text[u.span.clone()], "log(N) - 1");
-    // In quotes it is a column, whatever is defined.
+    // A quoted name is a column, whatever is defined.
     let law = parse_formula("y ~ u + \"u\" with u = 1").expect("parses");
     assert_eq!(law.prediction.to_string(), "1 + u");
 }
 
-/// The same tree without places.
-fn unplaced(mut expr: Expr) -> Expr {
+/// Returns the tree with all places empty.
+fn without_spans(mut expr: Expr) -> Expr {
     fn strip(expr: &mut Expr) {
         expr.span = 0..0;
         match &mut expr.kind {

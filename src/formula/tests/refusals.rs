@@ -1,8 +1,8 @@
-//! What is refused, where, and in which words.
+//! Texts that are refused: the place and the message of the error.
 
 use super::super::*;
 
-/// The text with the place marked by `«…»`, and a part of the reason.
+/// Checks an error against the text with the place marked by `«…»`, and a part of the message.
 fn assert_refused(error: &FormulaError, marked: &str, part: &str) {
     let (start, end) = (error.span.start, error.span.end);
     let source = &error.source;
@@ -11,16 +11,17 @@ fn assert_refused(error: &FormulaError, marked: &str, part: &str) {
     assert!(error.message.contains(part), "{marked}: {}", error.message);
 }
 
+/// Returns the text without the marks.
 fn unmarked(marked: &str) -> String {
     marked.replace(['«', '»'], "")
 }
 
 #[test]
-fn refused_laws_are_told_where_and_why() {
+fn errors_in_laws_have_place_and_reason() {
     for (marked, part) in [
         ("loss ~ E + A/N^«^»alpha", "expected a number, a name or `(`"),
-        ("«»", "nothing is written here"),
-        ("«   »", "nothing is written here"),
+        ("«»", "the law is empty"),
+        ("«   »", "the law is empty"),
         ("E + A/N«»", "expected `~`"),
         ("loss «=» E + A/N", "expected `~`"),
         ("«~» a", "expected a number"),
@@ -28,17 +29,17 @@ fn refused_laws_are_told_where_and_why() {
         ("y ~ a «~» b", "only one `~`"),
         ("y ~ «(»a + b", "never closed"),
         ("y ~ «(»a + b where a > 0", "never closed"),
-        ("y ~ a + b«)»", "closes nothing"),
+        ("y ~ a + b«)»", "no matching `(`"),
         ("y ~ 2 «a»", "a product is written with `*`"),
         ("y ~ «lgo»(a)", "did you mean `log`"),
         ("y ~ a where«»", "expected a parameter's name"),
-        ("y ~ «log(a, b)»", "`log` takes 1 argument, here are 2"),
-        ("y ~ «max(a)»", "`max` takes 2 or more arguments, here is 1"),
-        ("y ~ «exp()»", "`exp` takes 1 argument, here are 0"),
+        ("y ~ «log(a, b)»", "`log` takes 1 argument, but 2 were given"),
+        ("y ~ «max(a)»", "`max` takes 2 or more arguments, but 1 was given"),
+        ("y ~ «exp()»", "`exp` takes 1 argument, but 0 were given"),
         ("y ~ max(a,«)»", "expected a number"),
         ("y ~ «slove»(t, 0, 1, t - a)", "did you mean `solve`"),
-        ("y ~ «solve()»", "`solve(unknown, low, high, equation)`, here are 0 arguments"),
-        ("y ~ a + «solve(t, 0, t - a)»", "here are 3 arguments"),
+        ("y ~ «solve()»", "`solve(unknown, low, high, equation)`, but 0 arguments were given"),
+        ("y ~ a + «solve(t, 0, t - a)»", "but 3 arguments were given"),
         ("y ~ solve«(»t, 0, 1, t - a", "never closed"),
         ("y ~ solve«(»", "never closed"),
         ("y ~ solve(«2», 0, 1, t - a)", "expected the name of an unknown"),
@@ -51,7 +52,10 @@ fn refused_laws_are_told_where_and_why() {
         ("y ~ solve(t, 0, 1, t - u) with u = «solve(w, 0, 1, w - a)»", "may not contain another `solve`"),
         ("y ~ a*«t» + solve(t, 0, 1, t - a)", "`t` is the unknown of `solve`, so it has no value outside"),
         ("y ~ solve(y, 0, 1, y - a*x) where «y» > 0", "so it has no domain"),
-        ("y ~ solve(t, 0, 1, t - a) where a in [0, «solve(u, 0, 1, u - 2)»]", "a domain's edges are numbers"),
+        (
+            "y ~ solve(t, 0, 1, t - a) where a in [0, «solve(u, 0, 1, u - 2)»]",
+            "the edges of a domain are numbers",
+        ),
         ("y ~ a + «'x'»", "only in conditions"),
         ("y ~ a «>» b", "only in a condition"),
         ("y ~ «1e999»", "too large"),
@@ -59,7 +63,10 @@ fn refused_laws_are_told_where_and_why() {
         ("y ~ a where «b» > 0", "not in the law"),
         ("y ~ alpha where «alhpa» > 0", "did you mean `alpha`"),
         ("y/s ~ a * s where «s» > 0", "left side"),
-        ("y ~ a where a in «[2, 1]»", "nothing lies between"),
+        (
+            "y ~ a where a in «[2, 1]»",
+            "the domain of `a` is empty: its lower bound 2.0 is above its upper bound 1.0",
+        ),
         ("y ~ a where a in [«0/0», 1]", "NaN"),
         ("y ~ a where a in [«b», 1]", "not a constant"),
         ("y ~ a where a in «[inf, inf]»", "no finite number"),
@@ -69,15 +76,15 @@ fn refused_laws_are_told_where_and_why() {
         ("y ~ a where «0» < a", "expected a parameter's name"),
         ("y ~ a where a > 0 «a» < 1", "expected `,`"),
         ("y ~ a where a > 0,«»", "expected a parameter's name"),
-        ("y ~ a where a > 1, «a < 0»", "nothing lies between"),
+        ("y ~ a where a > 1, «a < 0»", "the domain of `a` is empty"),
         ("y ~ a where a = 1, «a = 1»", "has a domain already"),
         ("y ~ a where a in [0, 1], «a > 0»", "has a domain already"),
-        ("y ~ a where «\"a\"» > 0", "double quotes are for columns"),
+        ("y ~ a where «\"a\"» > 0", "a name in double quotes is a column"),
         ("y ~ a where «pi» > 0", "constant"),
         ("y ~ b with b = 1 where «b» > 0", "defined by `with`"),
         ("y ~ b with b = 1, «b» = 2", "defined twice"),
         ("y ~ b with b = «b» + 1", "its own definition"),
-        ("y ~ b with b = «c», c = 2", "only after"),
+        ("y ~ b with b = «c», c = 2", "before its definition"),
         ("y ~ b with b «2»", "expected `=`"),
         ("y ~ b with «»", "expected a name to define"),
         ("y ~ b with b = 2 «with» c = 1", "expected an operator"),
@@ -93,7 +100,7 @@ fn refused_laws_are_told_where_and_why() {
 }
 
 #[test]
-fn refused_conditions_are_told_where_and_why() {
+fn errors_in_conditions_have_place_and_reason() {
     for (marked, part) in [
         ("a < b «<» c", "do not chain"),
         ("a = «null»", "is null"),
@@ -125,7 +132,7 @@ fn a_report_shows_line_caret_and_reason() {
 }
 
 #[test]
-fn only_the_line_in_question_is_shown() {
+fn only_the_line_of_the_error_is_shown() {
     let error = parse_formula("loss ~ E +\n  A/M^(alpha\nwhere E > 0").expect_err("refused");
     let expected = "  |
 2 |   A/M^(alpha

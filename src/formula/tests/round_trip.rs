@@ -1,9 +1,9 @@
-//! The way back from a tree to text, and arbitrary texts.
+//! Printing a tree and parsing the text again, and parsing arbitrary texts.
 
 use proptest::prelude::*;
 
 use super::super::*;
-use super::unplaced;
+use super::without_spans;
 
 fn bare(kind: ExprKind) -> Expr {
     Expr::new(kind, 0..0)
@@ -53,7 +53,7 @@ fn arithmetic() -> impl Strategy<Value = Expr> {
     prop_oneof![leaf_name(), leaf_number()].prop_recursive(6, 48, 3, arithmetic_over)
 }
 
-/// Trees of every form, well typed or not: types are no matter of the grammar.
+/// Trees of every form, whatever their types: the grammar does not depend on types.
 fn condition() -> impl Strategy<Value = Expr> {
     use CompareOp::{Eq, Ge, Gt, Le, Lt, Ne};
     let leaf = prop_oneof![
@@ -85,7 +85,7 @@ fn condition() -> impl Strategy<Value = Expr> {
     })
 }
 
-/// Whatever is parsed, the error can be shown.
+/// Parses a text by every grammar and shows the errors.
 fn parse_every_way(text: &str) {
     for error in [parse_formula(text).err(), parse_expression(text).err(), parse_condition(text).err()]
         .into_iter()
@@ -101,30 +101,30 @@ proptest! {
     #[test]
     fn printed_arithmetic_parses_to_the_same_tree(expr in arithmetic()) {
         let text = expr.to_string();
-        prop_assert_eq!(parse_expression(&text).map(unplaced), Ok(expr.clone()), "{}", text);
-        prop_assert_eq!(parse_condition(&text).map(unplaced), Ok(expr.clone()), "{}", text);
+        prop_assert_eq!(parse_expression(&text).map(without_spans), Ok(expr.clone()), "{}", text);
+        prop_assert_eq!(parse_condition(&text).map(without_spans), Ok(expr.clone()), "{}", text);
         let law = parse_formula(&format!("{text} ~ {text}")).expect("a law");
-        prop_assert_eq!(unplaced(law.prediction), expr);
+        prop_assert_eq!(without_spans(law.prediction), expr);
     }
 
     #[test]
     fn printed_conditions_parse_to_the_same_tree(expr in condition()) {
         let text = expr.to_string();
-        prop_assert_eq!(parse_condition(&text).map(unplaced), Ok(expr), "{}", text);
+        prop_assert_eq!(parse_condition(&text).map(without_spans), Ok(expr), "{}", text);
     }
 
     #[test]
-    fn no_text_makes_a_panic(text in "\\PC{0,40}") {
+    fn no_text_causes_a_panic(text in "\\PC{0,40}") {
         parse_every_way(&text);
     }
 
     #[test]
-    fn no_bytes_make_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+    fn no_bytes_cause_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
         parse_every_way(&String::from_utf8_lossy(&bytes));
     }
 
     #[test]
-    fn no_heap_of_tokens_makes_a_panic(words in proptest::collection::vec(
+    fn no_sequence_of_tokens_causes_a_panic(words in proptest::collection::vec(
         proptest::sample::select(vec![
             "a", "b", "pi", "1", ".5", "1e3", "+", "-", "*", "/", "^", "(", ")", "[", "]", ",", "~",
             "with", "where", "in", "=", "<", ">=", "!=", "log", "max", "and", "or", "not", "is",

@@ -1,19 +1,19 @@
-//! Functions that join an exponential to a quotient or a logarithm.
+//! The logistic function, the hyperbolic tangent, and `ln(e^a + e^b)`.
 
 use super::Lanes;
-use super::exp::{LN_2, LN_2_LOW, exp, exp2_int, limit, parts, scale};
+use super::double_double::{add, divide, fast_two_sum, multiply, two_product, two_sum};
+use super::exp::{LN_2, LN_2_LOW, accurate_expm1, clamp, exp, exp2_int, scale};
 use super::ln::ln;
-use super::pairs::{divide, fast_two_sum, two_product, two_sum};
 
-/// The logistic function 1/(1 + e^-x).
+/// Returns the logistic function 1/(1 + e^-x), with an error below 1 ulp.
 ///
-/// Error below 1 ulp, in the lower tail too, where it is e^x down to the subnormal numbers.
+/// The bound includes the lower tail, where the result is e^x down to the subnormal numbers.
 #[inline(always)]
 pub fn sigmoid<L: Lanes>(x: L) -> L {
     let (zero, one) = (x.fill(0.0), x.fill(1.0));
-    // From e^-42 on the one swallows the exponential.
+    // e^-42 is below half an ulp of 1.
     let tail = x.lt(x.fill(-40.0));
-    let (n, t, t_low) = parts((-x.abs()).max(x.fill(-42.0)), zero);
+    let (n, t, t_low) = accurate_expm1((-x.abs()).max(x.fill(-42.0)), zero);
     let unit = exp2_int(n);
     let (e, e_low) = fast_two_sum(one, t);
     let (e, e_low) = (e * unit, (e_low + t_low) * unit);
@@ -27,29 +27,29 @@ pub fn sigmoid<L: Lanes>(x: L) -> L {
     value
 }
 
-/// The hyperbolic tangent.
+/// Returns the hyperbolic tangent, with an error below 1 ulp.
 ///
-/// Error below 1 ulp: (e^2x - 1)/(e^2x + 1), with the numerator never rounded against the one.
+/// The result is (e^2x - 1)/(e^2x + 1); the numerator is computed without rounding e^2x first.
 #[inline(always)]
 pub fn tanh<L: Lanes>(x: L) -> L {
     let (one, two) = (x.fill(1.0), x.fill(2.0));
-    // Beyond 22 the result is 1.
+    // For |x| above 22 the result is 1.
     let twice = (x.abs() * two).min(x.fill(46.0));
-    let (n, t, t_low) = parts(twice, x.fill(0.0));
+    let (n, t, t_low) = accurate_expm1(twice, x.fill(0.0));
     let unit = exp2_int(n);
     let (num, num_low) = fast_two_sum(unit - one, t * unit);
     let num_low = t_low.mul_add(unit, num_low);
     let (den, den_low) = two_sum(num, two);
     let value = divide((num, num_low), (den, den_low + num_low));
-    // Below the cube's reach; the quotient would round subnormal numbers twice.
+    // x^3/3 is below half an ulp here, and the quotient would round subnormal numbers twice.
     L::select(x.abs().lt(x.fill(1e-9)), x, value.copysign(x))
 }
 
-/// ln(e^a + e^b).
+/// Returns ln(e^a + e^b), with an error below 1.5 ulp for results of magnitude above 2^-48, and an absolute error below
+/// 2^-100 for smaller results.
 ///
-/// Error below 1.5 ulp. The larger argument plus ln(1 + e^-d), d being their distance; where the two
-/// terms cancel, the sum e^a + e^b - 1 is formed in double-double first, so that the bound holds
-/// until the result is below 2^-48 (beyond, the absolute error stays below 2^-100).
+/// The result is the larger argument plus ln(1 + e^-d), where d is the distance of the arguments. Where these two terms
+/// cancel, e^a + e^b - 1 is computed in double-double instead.
 #[inline(always)]
 pub fn log_add_exp<L: Lanes>(a: L, b: L) -> L {
     let (zero, one) = (a.fill(0.0), a.fill(1.0));
@@ -57,26 +57,27 @@ pub fn log_add_exp<L: Lanes>(a: L, b: L) -> L {
     let low = L::select(a.lt(b), a, b);
     let (d, d_low) = two_sum(low, -high);
     let near = d.gt(a.fill(-708.0));
-    let (n, t, t_low) = parts(L::select(near, d, a.fill(-708.0)), L::select(near, d_low, zero));
+    let (n, t, t_low) = accurate_expm1(L::select(near, d, a.fill(-708.0)), L::select(near, d_low, zero));
     let unit = exp2_int(n);
     let (e, e_low) = fast_two_sum(one, t);
     let (e, e_low) = (e * unit, (e_low + t_low) * unit);
-    // Beyond the reach of the plain exponential the term still shows beside a tiny `high`.
+    // Terms below e^-708 still matter if `high` is tiny.
     let (e, e_low) =
         if L::all(near) { (e, e_low) } else { (L::select(near, e, exp(d)), L::select(near, e_low, zero)) };
-    // ln(1 + e) from the rounded argument, and the slope there times what was rounded.
+    // ln(1 + e) is the logarithm of the rounded sum, plus its derivative times the sum's rounding error.
     let (sum, rest) = fast_two_sum(one, e);
     let log = ln(sum);
     let (value, value_low) = two_sum(high, log);
     let value = value + (value_low + (rest + e_low) / sum);
     let cancels = high.lt(zero) & value.abs().lt(log + rest);
-    let value = if L::any(cancels) { L::select(cancels, cancelled(high, low), value) } else { value };
-    // Equal infinities have no distance.
+    let value =
+        if L::any(cancels) { L::select(cancels, log_add_exp_near_zero(high, low), value) } else { value };
+    // The difference of equal infinities is NaN.
     let value = L::select(high.abs().eq(a.fill(f64::INFINITY)), high, value);
     L::select(a.is_nan() | b.is_nan(), a + b, value)
 }
 
-/// 1/k! from k = 2 on, as double-doubles.
+/// 1/k! for k from 2 on, as double-doubles.
 const FACTORIALS: [(f64, f64); 24] = [
     (0.5, 0.0),
     (0.16666666666666666, 9.25185853854297e-18),
@@ -104,51 +105,37 @@ const FACTORIALS: [(f64, f64); 24] = [
     (6.446950284384474e-26, -1.9330404233703465e-42),
 ];
 
-/// The sum of two double-doubles, good to 2^-100 of the larger.
+/// Returns, for x <= 0, an integral n and e^(x - n ln 2) - 1 as a double-double.
 #[inline(always)]
-fn add_pairs<L: Lanes>(a: (L, L), b: (L, L)) -> (L, L) {
-    let (sum, rest) = two_sum(a.0, b.0);
-    fast_two_sum(sum, rest + (a.1 + b.1))
-}
-
-/// The product of two double-doubles, good to 2^-100 of itself.
-#[inline(always)]
-fn mul_pairs<L: Lanes>(a: (L, L), b: (L, L)) -> (L, L) {
-    let (p, rest) = two_product(a.0, b.0);
-    fast_two_sum(p, a.0.mul_add(b.1, a.1.mul_add(b.0, rest)))
-}
-
-/// For x <= 0: an integral n and e^(x - n ln 2) - 1 as a double-double.
-#[inline(always)]
-fn parts_fine<L: Lanes>(x: L) -> (L, (L, L)) {
-    let x = limit(x);
+fn double_double_expm1<L: Lanes>(x: L) -> (L, (L, L)) {
+    let x = clamp(x);
     let n = (x * x.fill(core::f64::consts::LOG2_E)).round_ties_even();
     let near = n.mul_add(x.fill(-LN_2), x);
     let (p, p_low) = two_product(n, x.fill(-LN_2_LOW));
     let (r, rest) = two_sum(near, p);
-    // The third part of ln 2.
+    // The constant is the third part of ln 2.
     let r = fast_two_sum(r, n.mul_add(x.fill(-5.707708438416212e-34), rest + p_low));
     let term = |i: usize| (x.fill(FACTORIALS[i].0), x.fill(FACTORIALS[i].1));
     let mut series = term(FACTORIALS.len() - 1);
     for i in (0..FACTORIALS.len() - 1).rev() {
-        series = add_pairs(term(i), mul_pairs(series, r));
+        series = add(term(i), multiply(series, r));
     }
-    (n, add_pairs(r, mul_pairs(mul_pairs(r, r), series)))
+    (n, add(r, multiply(multiply(r, r), series)))
 }
 
-/// ln(e^high + e^low) where it is near zero.
+/// Returns ln(e^high + e^low) where it is near zero, for `low <= high < 0`.
 #[cold]
 #[inline(always)]
-fn cancelled<L: Lanes>(high: L, low: L) -> L {
+fn log_add_exp_near_zero<L: Lanes>(high: L, low: L) -> L {
     let one = high.fill(1.0);
-    // Lanes outside the case may hold anything; keep them within the scaling's reach.
-    let (n, t) = parts_fine(L::select(high.gt(high.fill(-2.0)), high, -one));
+    // Lanes that are not near zero are replaced by a value that `exp2_int` can scale; their results are not used.
+    let (n, t) = double_double_expm1(L::select(high.gt(high.fill(-2.0)), high, -one));
     let unit = exp2_int(n);
-    let above = add_pairs((unit - one, high.fill(0.0)), (t.0 * unit, t.1 * unit));
-    let (n, t) = parts_fine(low);
-    let t = add_pairs((one, high.fill(0.0)), t);
-    let sum = add_pairs(above, (scale(t.0, n), scale(t.1, n)));
-    // ln(1 + sum): the logarithm of the rounded argument, and its slope times what was rounded.
+    let above = add((unit - one, high.fill(0.0)), (t.0 * unit, t.1 * unit));
+    let (n, t) = double_double_expm1(low);
+    let t = add((one, high.fill(0.0)), t);
+    let sum = add(above, (scale(t.0, n), scale(t.1, n)));
+    // ln(1 + sum) is the logarithm of the rounded argument, plus its derivative times the rounding error.
     let (x, rest) = two_sum(one, sum.0);
     ln(x) + (rest + sum.1) / x
 }

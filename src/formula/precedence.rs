@@ -1,8 +1,8 @@
-//! How tightly each form binds: read by the parser and by the printer, so that they agree.
+//! The precedence of each form of expression, as a binding power: a greater number binds tighter.
 //!
-//! The order is the one of Python, SQL and mathematics: `or`, `and`, `not`, comparisons (with `in`
-//! and `is null`), sums, products, unary minus, powers. Powers associate to the right, sums and
-//! products to the left, comparisons not at all.
+//! The parser and the printer both use these numbers, so printed expressions parse to the printed tree. From loose to
+//! tight the order is `or`, `and`, `not`, comparisons (with `in` and `is null`), sums, products, unary minus, powers,
+//! as in Python and SQL. Powers associate to the right, sums and products to the left, comparisons not at all.
 
 use super::ast::{BinaryOp, Expr, ExprKind};
 
@@ -16,6 +16,7 @@ pub(super) const NEGATE: i64 = 14;
 pub(super) const POW: i64 = 16;
 pub(super) const ATOM: i64 = 20;
 
+/// Returns the precedence of an arithmetic operator.
 pub(super) fn of_operator(op: BinaryOp) -> i64 {
     match op {
         BinaryOp::Add | BinaryOp::Sub => ADD,
@@ -24,8 +25,10 @@ pub(super) fn of_operator(op: BinaryOp) -> i64 {
     }
 }
 
-pub(super) fn power_of(expr: &Expr) -> i64 {
+/// Returns the precedence of an expression's outermost form.
+pub(super) fn of_expression(expr: &Expr) -> i64 {
     match &expr.kind {
+        // A negative number prints with a minus sign.
         ExprKind::Number(x) if x.is_sign_negative() => NEGATE,
         ExprKind::Number(_)
         | ExprKind::Text(_)
