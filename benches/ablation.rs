@@ -42,7 +42,7 @@ struct Workload {
 fn shared(name: &'static str, file: &str, job: Job) -> Option<Workload> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(file);
     let inputs = vec![path.display().to_string()];
-    path.exists().then(|| Workload { name, job: Job { inputs, bootstrap: job.bootstrap, ..job } })
+    path.exists().then_some(Workload { name, job: Job { inputs, ..job } })
 }
 
 /// Returns a job on learning curves.

@@ -55,7 +55,7 @@ def exponential():
     show("2^(j/16)", [float(mpf(2) ** (mpf(j) / 16)) for j in range(16)])
 
 
-LEAST = 0x3FE6555500000000
+LEAST_MANTISSA = 0x3FE6555500000000
 ONE = 9
 # Beside the one, reciprocals so short that r is exact, and whose logarithms happen to lie next to a double.
 SHORT = {8: mpf(33) / 32, 9: mpf(1), 10: mpf(61) / 64}
@@ -73,7 +73,7 @@ def logarithm():
     show("ln 2 / 16", [float(high), float(step - high)])
     reciprocals, rest, least, most = [], [], mpf(0), mpf(0)
     for j in range(16):
-        low, up = double(LEAST + (j << 48)), double(LEAST + ((j + 1) << 48))
+        low, up = double(LEAST_MANTISSA + (j << 48)), double(LEAST_MANTISSA + ((j + 1) << 48))
         steps = (j - ONE) * step
         if j in SHORT:
             c = SHORT[j]
@@ -101,7 +101,7 @@ def logarithm():
     def f(r):
         return (m.log1p(r) - r) / r**2 if abs(r) > mpf(2) ** -60 else -mpf(1) / 2
 
-    reach = double(LEAST + ((ONE + 1) << 48)) - 1
+    reach = double(LEAST_MANTISSA + ((ONE + 1) << 48)) - 1
 
     def weight(r):
         # r^2 over the least logarithm that goes with this r: within reach of the one it is r itself; below, that of
