@@ -1,14 +1,14 @@
 //! What each device of the search gains, and what its constants are worth.
 //!
-//! `cargo bench --bench ablation -- [WORKLOAD…] [--device NAME]… [--rounds R] [--threads T]` runs every workload with all
+//! `cargo bench --bench ablation -- [WORKLOAD…] [--device NAME]… [--rounds R] [--threads T] [--datasets K]` runs every workload with all
 //! devices and with one of them switched off, in turn, and prints per device the time without it over the time with it, and
 //! the optima found without it less those found with it. With `--constants` it halves and doubles every constant of
 //! `optimize::tuning` in place of switching devices off.
 //!
-//! An optimum is found where a certified fit's objective agrees, within 1e-6 or rounding, with the lowest certified one
-//! of all runs of the workload, one of which makes many starts. In workloads with replicates, replicates that converge to their
+//! An optimum is found where a fit's objective agrees, within 1e-6 or rounding, with the lowest of all runs of the workload, one
+//! of which makes many starts; where the lowest is not certified, a fit finds it that is not certified either. In workloads with replicates, replicates that converge to their
 //! lowest objective count as optima. Times are the least of R rounds (3) on T threads (1): processor time on Linux, which other
-//! programs disturb less, wall-clock time elsewhere.
+//! programs disturb less, wall-clock time elsewhere. `--datasets` says how many times as many learning curves are fitted (1).
 
 mod common;
 
@@ -36,13 +36,15 @@ const HUBER: Loss = Loss::Huber { delta: 1e-3 };
 struct Workload {
     name: &'static str,
     job: Job,
+    /// The number of times that the job is done in one run.
+    times: usize,
 }
 
 /// Returns a workload on a file beside the checkout; none where the file is absent.
 fn shared(name: &'static str, file: &str, job: Job) -> Option<Workload> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(file);
     let inputs = vec![path.display().to_string()];
-    path.exists().then_some(Workload { name, job: Job { inputs, ..job } })
+    path.exists().then_some(Workload { name, job: Job { inputs, ..job }, times: 1 })
 }
 
 /// Returns a job on learning curves.
@@ -83,22 +85,22 @@ fn by(columns: &[&str], law: &str, loss: Loss) -> Job {
     }
 }
 
-fn workloads(folder: &std::path::Path) -> Vec<Workload> {
+fn workloads(folder: &std::path::Path, scale: usize) -> Vec<Workload> {
     let generated = |name, sweeps, n, loss, starts, bootstrap| {
         let job = Job { starts, ..common::job(&generate(folder, sweeps, n), loss, bootstrap) };
-        Some(Workload { name, job })
+        Some(Workload { name, job, times: 1 })
     };
-    let replicates = |name, loss, bootstrap| {
+    let one_sweep = |name, loss, bootstrap, times| {
         let points = points();
         let job = Job {
             inputs: vec![points.file.to_string()],
             condition: Some(points.condition.to_string()),
             ..by(&[], "chinchilla", loss)
         };
-        Some(Workload { name, job: Job { bootstrap, ..job } })
+        Some(Workload { name, job: Job { bootstrap, ..job }, times })
     };
     let curves = |name, law, datasets, bootstrap| {
-        shared(name, "learning_curves_lcdb.parquet", learning_curves(law, datasets, bootstrap))
+        shared(name, "learning_curves_lcdb.parquet", learning_curves(law, scale * datasets, bootstrap))
     };
     let language = |name, law| {
         let job = Job {
@@ -109,7 +111,7 @@ fn workloads(folder: &std::path::Path) -> Vec<Workload> {
         shared(name, "extrapolation_language.parquet", job)
     };
     let collinear = Job {
-        lets: pairs(&[("M", "N * (D/N)^0.02")]),
+        lets: pairs(&[("M", "N * (D/N)^0.001")]),
         ..by(&["sweep"], "loss ~ E + A/N^a + B/M^b where E >= 0, A > 0, B > 0, a > 0, b > 0", Loss::L2)
     };
     [
@@ -119,13 +121,15 @@ fn workloads(folder: &std::path::Path) -> Vec<Workload> {
         generated("32, huber", 600, 60, HUBER, Some(32), 0),
         generated("300 points", 600, 300, Loss::L2, None, 0),
         generated("5000 points", 8, 5000, Loss::L2, None, 100),
-        replicates("replicates", Loss::L2, 40_000),
-        replicates("repl., huber", HUBER, 20_000),
+        one_sweep("one sweep", Loss::L2, 0, 60),
+        one_sweep("one, huber", HUBER, 0, 60),
+        one_sweep("replicates", Loss::L2, 40_000, 1),
+        one_sweep("repl., huber", HUBER, 20_000, 1),
         curves("short repl.", "power-offset", 50, 400),
         curves("pow4", "pow4", 100, 0),
         curves("exp3", "exp3", 400, 0),
-        curves("mmf4", "mmf4", 100, 0),
-        curves("wbl4", "wbl4", 100, 0),
+        curves("mmf4", "mmf4", 200, 0),
+        curves("wbl4", "wbl4", 200, 0),
         curves("bnsl-1", "bnsl-1", 16, 0),
         curves("2 exponentials", "y ~ c + a*exp(-b*x) + d*exp(-f*x) where b > 0, f > 0", 16, 0),
         curves("corner", "y ~ e + a*max(x, c)^(-b) where a > 0, b > 0, c > 0, e >= 0", 16, 0),
@@ -199,24 +203,25 @@ fn changes(structs: &[&str], others: &dyn Fn(&Value) -> Vec<(&'static str, Value
     found
 }
 
-/// What a run found: the objectives of all fits and replicates, NaN where they are not certified.
-type Objectives = Vec<f64>;
+/// The objective of a fit or a replicate, NaN where there is none, and whether it is certified.
+type Found = (f64, bool);
 
 /// Fits a workload and returns what was found, and the seconds it took.
-fn run(loaded: &mut Loaded, tuning: &Tuning, threads: &rayon::ThreadPool) -> (Objectives, f64) {
+fn run(loaded: &mut Loaded, times: usize, tuning: &Tuning, threads: &rayon::ThreadPool) -> (Vec<Found>, f64) {
     loaded.run.solve.tuning = tuning.clone();
     loaded.run.inference.tuning = tuning.clone();
     let (begun, processor) = (Instant::now(), processor_seconds());
-    let chunk = loaded.fit(threads);
+    let mut chunk = loaded.fit(threads);
+    (1..times).for_each(|_| chunk = loaded.fit(threads));
     let wall = begun.elapsed().as_secs_f64();
     let seconds = processor.and_then(|before| Some(processor_seconds()? - before)).unwrap_or(wall);
     let mut objectives = Vec::new();
     for record in &chunk.records {
         let certified = matches!(record.status, Status::Converged | Status::AtBound);
-        objectives.push(if certified { record.objective } else { f64::NAN });
+        objectives.push((record.objective, certified));
         if let Some(replicates) = &record.replicates {
             let good = replicates.objective.iter().zip(&replicates.converged);
-            objectives.extend(good.map(|(x, converged)| if *converged { *x } else { f64::NAN }));
+            objectives.extend(good.map(|(x, converged)| (*x, *converged)));
         }
     }
     (objectives, seconds)
@@ -236,8 +241,8 @@ fn processor_seconds() -> Option<f64> {
 struct Comparison {
     seconds_default: f64,
     seconds_changed: f64,
-    default: Objectives,
-    changed: Objectives,
+    default: Vec<Found>,
+    changed: Vec<Found>,
 }
 
 impl Comparison {
@@ -247,7 +252,12 @@ impl Comparison {
     }
 }
 
-fn compare(loaded: &mut Loaded, change: &Change, rounds: usize, threads: &rayon::ThreadPool) -> Comparison {
+fn compare(
+    loaded: &mut Loaded,
+    change: &Change,
+    (times, rounds): (usize, usize),
+    threads: &rayon::ThreadPool,
+) -> Comparison {
     let usual = Tuning::default();
     let mut found = Comparison {
         seconds_default: f64::INFINITY,
@@ -258,11 +268,11 @@ fn compare(loaded: &mut Loaded, change: &Change, rounds: usize, threads: &rayon:
     for round in 0..rounds {
         for turn in [round % 2, 1 - round % 2] {
             if turn == 0 {
-                let (objectives, seconds) = run(loaded, &usual, threads);
+                let (objectives, seconds) = run(loaded, times, &usual, threads);
                 found.default = objectives;
                 found.seconds_default = found.seconds_default.min(seconds);
             } else {
-                let (objectives, seconds) = run(loaded, &change.tuning, threads);
+                let (objectives, seconds) = run(loaded, times, &change.tuning, threads);
                 found.changed = objectives;
                 found.seconds_changed = found.seconds_changed.min(seconds);
             }
@@ -276,14 +286,24 @@ fn compare(loaded: &mut Loaded, change: &Change, rounds: usize, threads: &rayon:
     found
 }
 
-fn same_bits(a: &Objectives, b: &Objectives) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+fn same_bits(a: &Vec<Found>, b: &Vec<Found>) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0.to_bits() == b.0.to_bits() && a.1 == b.1)
 }
 
-/// Returns how many objectives agree with the best.
-fn count_found(objectives: &Objectives, best: &Objectives) -> i64 {
-    let agrees = |(objective, best): (&f64, &f64)| *objective <= best * (1.0 + AGREEMENT) + 1e-25;
-    objectives.iter().zip(best).filter(|pair| agrees(*pair)).count() as i64
+/// Returns how many fits found the best that is known of them. Where that is no certified optimum, the objective falls
+/// towards infinity, and a fit found that if it claims no optimum either.
+fn count_found(found: &[Found], best: &[Found]) -> i64 {
+    let agrees = |((objective, certified), (best, is_optimum)): (&Found, &Found)| {
+        if *is_optimum { *objective <= best * (1.0 + AGREEMENT) + 1e-25 } else { !certified }
+    };
+    found.iter().zip(best).filter(|pair| agrees(*pair)).count() as i64
+}
+
+/// Returns the better of two results: the lower objective, and of equal ones the certified one.
+fn better(a: Found, b: Found) -> Found {
+    let agree = a.0 <= b.0 * (1.0 + AGREEMENT) + 1e-25 && b.0 <= a.0 * (1.0 + AGREEMENT) + 1e-25;
+    let first = if agree && a.1 != b.1 { a.1 } else { a.0 <= b.0 || b.0.is_nan() };
+    if first { a } else { b }
 }
 
 struct Request {
@@ -291,13 +311,20 @@ struct Request {
     devices: Vec<String>,
     rounds: usize,
     threads: usize,
+    datasets: usize,
     constants: bool,
 }
 
 impl Request {
     fn read() -> Request {
-        let mut request =
-            Request { workloads: Vec::new(), devices: Vec::new(), rounds: 3, threads: 1, constants: false };
+        let mut request = Request {
+            workloads: Vec::new(),
+            devices: Vec::new(),
+            rounds: 3,
+            threads: 1,
+            datasets: 1,
+            constants: false,
+        };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut next = || arguments.next().unwrap_or_else(|| panic!("{argument} takes a value"));
@@ -307,6 +334,7 @@ impl Request {
                 "--device" => request.devices.push(next()),
                 "--rounds" => request.rounds = next().parse().expect("--rounds takes a number"),
                 "--threads" => request.threads = next().parse().expect("--threads takes a number"),
+                "--datasets" => request.datasets = next().parse().expect("--datasets takes a number"),
                 "--constants" => request.constants = true,
                 name => request.workloads.push(name.to_string()),
             }
@@ -318,7 +346,7 @@ impl Request {
 fn main() {
     let request = Request::read();
     let folder = tempfile::tempdir().expect("a directory");
-    let workloads = workloads(folder.path());
+    let workloads = workloads(folder.path(), request.datasets);
     let is_asked = |asked: &[String], name: &str| asked.is_empty() || asked.iter().any(|a| a == name);
     for name in request.workloads.iter().filter(|name| !workloads.iter().any(|w| w.name == **name)) {
         println!("no workload `{name}` here");
@@ -334,18 +362,21 @@ fn main() {
     for workload in workloads.iter().filter(|w| is_asked(&request.workloads, w.name)) {
         let mut loaded = Loaded::new(&workload.job);
         loaded.run.keep_replicates = true;
-        run(&mut loaded, &Tuning::default(), &threads);
-        let found: Vec<Comparison> =
-            changes.iter().map(|change| compare(&mut loaded, change, request.rounds, &threads)).collect();
+        run(&mut loaded, 1, &Tuning::default(), &threads);
+        let found: Vec<Comparison> = changes
+            .iter()
+            .map(|change| compare(&mut loaded, change, (workload.times, request.rounds), &threads))
+            .collect();
         let bootstrap = std::mem::replace(&mut loaded.run.inference.bootstrap, 0);
         let usual = loaded.run.solve.starts.replace(MANY_STARTS);
-        let many = if bootstrap == 0 { run(&mut loaded, &Tuning::default(), &threads).0 } else { Vec::new() };
+        let many =
+            if bootstrap == 0 { run(&mut loaded, 1, &Tuning::default(), &threads).0 } else { Vec::new() };
         loaded.run.solve.starts = usual;
         let runs = || found.iter().flat_map(|f| [&f.default, &f.changed]).chain([&many]);
         let n = found.first().map_or(0, |f| f.default.len());
         // Where a change leaves a fit without replicates, its objectives have other places.
-        let best: Objectives = (0..n)
-            .map(|i| runs().filter(|run| run.len() == n).map(|run| run[i]).fold(f64::NAN, f64::min))
+        let best: Vec<Found> = (0..n)
+            .map(|i| runs().filter(|run| run.len() == n).map(|run| run[i]).fold((f64::NAN, false), better))
             .collect();
         for ((change, found), worth) in changes.iter().zip(&found).zip(&mut worth) {
             let with = count_found(&found.default, &best);
