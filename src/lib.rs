@@ -1,14 +1,14 @@
 //! Fits scaling laws to many experiment sweeps, with certified optima and the uncertainty of every coefficient.
 //!
 //! A *sweep* is a set of observations: the scales of trained models, such as parameters N and tokens D, and their
-//! losses. A *law* is a formula with parameters, given as text or by its name in the catalogue. A [`Job`] holds the laws
-//! and the settings of fits, intervals and output. It runs on columns in memory, on Arrow record batches, or on Parquet
-//! files.
+//! losses. A *law* is a formula with parameters, given as text or by its name in the catalogue. A [`Job`] holds the
+//! laws and the settings of fits, intervals and output. It runs on columns in memory, on Arrow record batches, or on
+//! Parquet files.
 //!
 //! # One sweep of columns
 //!
-//! Every setting is a field of [`Job`]. In this example the observations have weights and known standard deviations, and
-//! the observations of one family of models are resampled together:
+//! Every setting is a field of [`Job`]. In this example the observations have weights and known standard deviations,
+//! and the observations of one family of models are resampled together:
 //!
 //! ```
 //! use sweepfit::{Job, Resample, Residual, Status};
@@ -59,8 +59,8 @@
 //!
 //! The work is divided among the threads of the caller's rayon pool (`ThreadPool::install`). No result depends on the
 //! number of threads. A [`Control`] takes a listener of progress and a flag that ends the run. The crate sets no global
-//! state: no thread pool, signal handler or panic hook. Every failure is an [`Error`] whose text says what to do. A sweep
-//! that cannot be fitted is not an error: its record has a [`Status`].
+//! state: no thread pool, signal handler or panic hook. Every failure is an [`Error`] whose text says what to do. A
+//! sweep that cannot be fitted is not an error: its record has a [`Status`].
 //!
 //! # Architecture
 //!

@@ -105,8 +105,9 @@ pub enum Recipe {
     Greatest(u32),
 }
 
-/// What constructors and readers ask of a node again and again. It is worked out once per node, from that of the operands:
-/// to look for it below a node would visit a shared operand once per path, and paths can double with every level.
+/// What constructors and readers ask of a node again and again. It is worked out once per node, from that of the
+/// operands: to look for it below a node would visit a shared operand once per path, and paths can double with every
+/// level.
 #[derive(Clone, Copy, Debug)]
 struct Traits {
     is_positive: bool,

@@ -201,8 +201,8 @@ impl Law {
         }
     }
 
-    /// Returns the law with one parameter held at a value that comes with the data of each fit: compiled once, it can be fitted at
-    /// any value.
+    /// Returns the law with one parameter held at a value that comes with the data of each fit: compiled once, it can
+    /// be fitted at any value.
     #[must_use]
     pub fn holding(&self, parameter: usize) -> Law {
         let mut law = self.clone();

@@ -260,10 +260,10 @@ impl Graph {
         }
     }
 
-    /// Returns `numerator/(x + y)` for exponentials `x` and `y`, where [`Graph::is_exponential_sum`] holds of the numerator: each
-    /// of its terms is divided by the exponential that leaves it smallest, and multiplied by a sigmoid. The result is
-    /// accurate where exponentials leave the range of float64.
-    /// `known` holds the quotients of numerators that were met before.
+    /// Returns `numerator/(x + y)` for exponentials `x` and `y`, where [`Graph::is_exponential_sum`] holds of the
+    /// numerator: each of its terms is divided by the exponential that leaves it smallest, and multiplied by a sigmoid.
+    /// The result is accurate where exponentials leave the range of float64. `known` holds the quotients of numerators
+    /// that were met before.
     fn shares(&mut self, numerator: Id, x: Id, y: Id, known: &mut HashMap<Id, Id>) -> Id {
         if let Some(&known) = known.get(&numerator) {
             return known;

@@ -34,7 +34,8 @@ enum OperationKind<'a> {
 struct Distinct<'a> {
     law: &'a Law,
     numbers: HashMap<Operation<'a>, usize>,
-    /// For each, the free parameters in it, one bit per parameter. (Of more than 64, which are not fitted, some share a bit.)
+    /// For each, the free parameters in it, one bit per parameter. (Of more than 64, which are not fitted, some share a
+    /// bit.)
     parameters: Vec<u64>,
     /// For each, how many operations of two operands it takes: `min` and `max` of many are as many less one.
     steps: Vec<usize>,

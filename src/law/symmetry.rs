@@ -55,8 +55,8 @@ const MAX_SHAPES_FOR_PAIRS: usize = 5;
 /// The largest number of shape parameters for which all single exchanges are tried.
 const MAX_SHAPES_FOR_EXCHANGES: usize = 12;
 
-/// Values that candidates may take to evaluate, in operations of the formula at all points. Where exchanges combined with
-/// changes of sign would take more, each is tried alone, and of these as many as this allows.
+/// Values that candidates may take to evaluate, in operations of the formula at all points. Where exchanges combined
+/// with changes of sign would take more, each is tried alone, and of these as many as this allows.
 const MAX_OPERATIONS: usize = 2_000_000;
 
 /// The largest number of equivalent vectors that are listed.

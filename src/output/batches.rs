@@ -1,4 +1,5 @@
-//! Records to Arrow batches: for every table its values, column by column in the order of its specification in `schema`.
+//! Records to Arrow batches: for every table its values, column by column in the order of its specification in
+//! `schema`.
 //!
 //! Records are filled by [`Record::new`] and `engine::fit_all`.
 

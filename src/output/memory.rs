@@ -23,8 +23,8 @@ struct TableRows {
 }
 
 impl Tables {
-    /// Returns a table's schema by the table's name, such as `fits`: the key columns, then its own. None for a table that the
-    /// job did not ask for.
+    /// Returns a table's schema by the table's name, such as `fits`: the key columns, then its own. None for a table
+    /// that the job did not ask for.
     #[must_use]
     pub fn schema(&self, table: &str) -> Option<SchemaRef> {
         self.table(table).map(|found| SchemaRef::clone(&found.schema))
