@@ -1,22 +1,22 @@
-//! What can go wrong, as one enum.
+//! The error type of the crate.
 //!
-//! An error names the setting of the job, the file, the column and the row that it is about, and says what to do. How a
-//! setting is written is its front's affair: [`Error::text`] takes the spelling as an argument, so that a program
-//! shows its flags and a library its fields. Exit codes are the program's; [`Error::kind`] is what they follow from.
+//! The text of an error names the setting of the job, the file and the column that are wrong, and says what to do.
+//! [`Error::text`] takes the spelling of settings as an argument: the program writes flags, the library fields of
+//! [`Job`](crate::Job). The program derives its exit status from [`Error::kind`].
 
 use std::fmt;
 use std::io;
 
 use crate::formula::{FormulaError, Span};
 
-/// A setting of a job, by which an error says what to change. [`Display`](fmt::Display) names the field of the job.
+/// A setting of a job, named by errors. [`Display`](fmt::Display) writes the name of the job's field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// The input files.
     Inputs,
     /// The key columns.
     By,
-    /// A definition.
+    /// A definition of a column.
     Let,
     /// The condition on rows.
     Where,
@@ -30,19 +30,19 @@ pub enum Setting {
     Weight,
     /// The column of standard deviations.
     Sigma,
-    /// The least number of observations.
+    /// The least number of usable observations of a sweep.
     MinPoints,
     /// The resampling scheme.
     Resample,
-    /// A parameter that is held at a value.
+    /// A parameter that is fixed at a value.
     Fix,
-    /// A start of the user's own.
+    /// The user's own starting point.
     Start,
     /// The number of starts.
     Starts,
     /// The confidence of intervals.
     Confidence,
-    /// Whether the residuals are wanted.
+    /// Whether the table of residuals is written.
     Residuals,
     /// The output directory.
     Out,
@@ -75,7 +75,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// A setting and which of its values an error is about.
+/// The setting, and the value within the setting, that an error concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The setting.
@@ -85,49 +85,49 @@ pub struct Place {
 }
 
 impl Setting {
-    /// The setting as a whole.
+    /// Returns the setting as a whole.
     #[must_use]
     pub fn whole(self) -> Place {
         Place { setting: self, subject: String::new() }
     }
 
-    /// One value of the setting, such as a column.
+    /// Returns one value of the setting, such as a column.
     #[must_use]
     pub fn of(self, subject: impl Into<String>) -> Place {
         Place { setting: self, subject: subject.into() }
     }
 }
 
-/// When reading a file failed.
+/// The phase of a run in which reading a file failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// While the inputs were looked up and their schemas read: nothing has started.
+    /// Finding the inputs and reading their schemas, before any row is read.
     Inspect,
-    /// While rows were read.
+    /// Reading rows.
     Read,
 }
 
-/// Whose fault an error is.
+/// The cause of an error: the job and its input, or its surroundings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The job or its input is wrong; it will fail again until one of them is changed.
+    /// The job or its input is wrong. The job fails again until one of them is changed.
     Invalid,
-    /// The run could not be completed for a reason outside of job and input, or after fitting had begun.
+    /// The run was not completed, for a reason other than job and input or after fitting had begun.
     Failed,
-    /// The run was asked to stop.
+    /// The caller asked the run to stop.
     Interrupted,
 }
 
-/// Why a job cannot be run, or was not completed.
+/// The reason why a job cannot be run, or was not completed.
 #[derive(Debug)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "fields are named after what they hold; variants say the rest")]
+#[allow(missing_docs, reason = "the names of the fields and the docs of the variants say what they hold")]
 pub enum Error {
-    /// A text is no formula, expression or condition.
+    /// A text cannot be parsed as a formula, expression or condition.
     Formula { place: Place, error: FormulaError },
-    /// An expression does not fit the columns; `span` is the place in its text.
+    /// An expression does not fit the columns. `span` is the position of the fault in its text.
     Expression { place: Place, message: String, span: Span },
-    /// A setting has a value that cannot be used.
+    /// The value of a setting is not usable.
     Invalid { place: Place, reason: String },
     /// A key column has the name of an output column.
     KeyNameTaken { column: String },
@@ -137,18 +137,18 @@ pub enum Error {
     NoLaw,
     /// No law of the catalogue has the name.
     UnknownLaw { name: String, nearest: Option<String> },
-    /// A formula is no law of the input's columns.
+    /// A formula is not a law for the columns of the input.
     Law { law: String, reason: String },
     /// A law's response cannot be computed from the input's columns.
     UnboundResponse { law: String, response: String, reason: String },
-    /// A law's variable is no column of numbers. `available` lists the columns.
+    /// A law's variable is not a column of numbers. `available` lists the columns.
     UnboundVariable { law: String, variable: String, reason: String, available: String },
-    /// A file is no catalogue of laws.
+    /// A file is not a valid catalogue of laws.
     Catalogue { file: String, reason: String },
 
     /// No input is given.
     NoInputs,
-    /// A path leads nowhere.
+    /// A path does not exist.
     Missing { path: String },
     /// A pattern matches no file.
     NoMatch { pattern: String },
@@ -156,34 +156,34 @@ pub enum Error {
     BadPattern { pattern: String, reason: String },
     /// A directory holds no input file.
     EmptyDirectory { path: String },
-    /// The system refused to read a file.
+    /// The operating system reported an error on reading a file.
     Unreadable { path: String, source: io::Error, phase: Phase },
-    /// A file is gone that was there when the job began.
+    /// A file that existed when the job began no longer exists.
     Vanished { path: String },
     /// A file changed while the job ran.
     Changed { path: String, what: String },
-    /// A file has no bytes.
+    /// A file has a length of zero.
     EmptyFile { path: String },
-    /// A file is of another format.
+    /// A file is not in the Parquet format.
     NotParquet { path: String, what: String },
-    /// A file lacks its end.
+    /// A file begins like Parquet and lacks the footer.
     Truncated { path: String },
     /// A file is encrypted.
     Encrypted { path: String },
     /// A file is damaged.
     Corrupt { path: String, reason: String },
 
-    /// A column is not there. `available` lists the columns that are.
+    /// A column does not exist. `available` lists the existing columns.
     MissingColumn { place: Place, name: String, nearest: Option<String>, available: String },
     /// A file lacks a column that other inputs have.
     MissingInFile { column: String, path: String },
-    /// Two files write a column with types that have no common one.
+    /// A column has different types in two files, and no type holds the values of both.
     Conflict { column: String, path: String, found: String, other: String, expected: String },
-    /// A file has two columns of one name.
+    /// A file has two columns with the same name.
     Ambiguous { column: String, path: String },
-    /// A name asks for a field of a nested column.
+    /// A name refers to a field of a nested column.
     Nested { place: Place, name: String, column: String },
-    /// A column is not one of numbers.
+    /// A column does not contain numbers.
     NotNumeric { place: Place, name: String, found: String, advice: String },
     /// A column has a type that expressions cannot use.
     UnusableType { place: Place, name: String, found: String },
@@ -191,30 +191,30 @@ pub enum Error {
     UnusableKey { place: Place, name: String, found: String },
     /// A value cannot be converted to the column's common type.
     Conversion { path: String, column: String, reason: String },
-    /// The input is larger than a run can number.
+    /// The input has more items of a kind than a run can number.
     TooMany { what: &'static str, limit: u64 },
     /// Columns in memory differ in length.
     UnequalColumns { column: String, rows: usize, expected: usize },
 
-    /// The output directory holds an earlier result.
+    /// The output directory contains an earlier result.
     Exists { path: String },
     /// A path cannot be the output directory.
     UnusableOutput { path: String, reason: String },
-    /// An input lies in the output directory.
+    /// An input file is inside the output directory.
     InputInOutput { out: String, input: String },
     /// A table could not be written.
     Write { path: String, reason: String },
 
-    /// The run failed while sweeps that were read before were fitted.
+    /// Reading failed after the fitting of earlier sweeps had begun.
     Midway(Box<Error>),
-    /// The run was asked to stop.
+    /// The caller asked the run to stop.
     Interrupted,
-    /// The program is at fault.
+    /// The program has a defect.
     Internal { context: String, reason: String },
 }
 
 impl Error {
-    /// Whose fault the error is.
+    /// Returns the cause of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -232,7 +232,7 @@ impl Error {
         }
     }
 
-    /// The error as one about a place in the text that its expression was parsed from.
+    /// Adds the text from which the error's expression was parsed, so that the message can show the position in it.
     #[must_use]
     pub(crate) fn within(self, text: &str) -> Error {
         match self {
@@ -243,7 +243,14 @@ impl Error {
         }
     }
 
-    /// The error as a sentence, settings spelled by `name`.
+    /// Returns the message for the user. `name` spells each setting.
+    ///
+    /// ```
+    /// use sweepfit::{Error, Setting};
+    ///
+    /// let error = Error::Invalid { place: Setting::By.of("run"), reason: "given twice".into() };
+    /// assert_eq!(error.text(&|setting| format!("--{setting}")), "--by run: given twice");
+    /// ```
     #[must_use]
     pub fn text(&self, name: &dyn Fn(Setting) -> String) -> String {
         let at = |place: &Place| match place.subject.as_str() {
@@ -389,7 +396,7 @@ impl Error {
     }
 }
 
-/// The text with its first letter in upper case, to begin a sentence.
+/// Returns the text with its first letter in upper case.
 fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
@@ -412,7 +419,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// A formula that was parsed outside of a job, as a law.
+/// Converts the error of a formula that was parsed outside of a job; it is reported as the error of a law.
 impl From<FormulaError> for Error {
     fn from(error: FormulaError) -> Error {
         Error::Formula { place: Setting::Law.whole(), error }
@@ -424,7 +431,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_front_spells_the_settings_in_its_own_way() {
+    fn the_caller_spells_the_settings() {
         let error = Error::UnboundVariable {
             law: "power".into(),
             variable: "x".into(),
@@ -442,12 +449,12 @@ mod tests {
     }
 
     #[test]
-    fn the_kind_tells_whose_fault_it_is() {
+    fn the_kind_follows_from_the_phase_and_the_inner_error() {
         let unreadable = |phase| Error::Unreadable { path: "a".into(), source: io::Error::other("x"), phase };
         assert_eq!(unreadable(Phase::Inspect).kind(), ErrorKind::Invalid);
         assert_eq!(unreadable(Phase::Read).kind(), ErrorKind::Failed);
         assert_eq!(Error::NoInputs.kind(), ErrorKind::Invalid);
-        // Rows that came before were fitted already: the job is not refused, it was not completed.
+        // Earlier rows were fitted already: the job was not refused but left incomplete.
         let midway = |error| Error::Midway(Box::new(error)).kind();
         assert_eq!(midway(Error::EmptyFile { path: "a".into() }), ErrorKind::Failed);
         assert_eq!(midway(Error::Interrupted), ErrorKind::Interrupted);

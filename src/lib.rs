@@ -1,13 +1,14 @@
 //! Fits scaling laws to many experiment sweeps, with certified optima and the uncertainty of every coefficient.
 //!
-//! A *sweep* is a set of observations: the scales of trained models, such as parameters N and tokens D, and their losses. A
-//! *law* is a formula with parameters, by its name in the catalogue or as text. A [`Job`] says which laws are fitted, how,
-//! and what is to be known about them; it runs on columns in memory, on Arrow record batches, or on Parquet files.
+//! A *sweep* is a set of observations: the scales of trained models, such as parameters N and tokens D, and their
+//! losses. A *law* is a formula with parameters, given as text or by its name in the catalogue. A [`Job`] holds the
+//! laws and the settings of fits, intervals and output. It runs on columns in memory, on Arrow record batches, or on
+//! Parquet files.
 //!
 //! # One sweep of columns
 //!
-//! Everything that a job can be told is a field of [`Job`]. Here observations have weights and known standard deviations, and
-//! those of one training run are resampled together:
+//! Every setting is a field of [`Job`]. In this example the observations have weights and known standard deviations,
+//! and the observations of one family of models are resampled together:
 //!
 //! ```
 //! use sweepfit::{Job, Resample, Residual, Status};
@@ -37,61 +38,64 @@
 //! let (low, high) = alpha.interval.unwrap();
 //! assert!(low < 0.34 && 0.34 < high && high - low < 0.02);
 //!
-//! // What loss a model ten times as large will have.
+//! // The loss of a model with 10^12 parameters.
 //! let predicted = fit.predict(&[("n", &[1e12])])?;
 //! assert!((predicted[0] - 1.733).abs() < 0.01);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Many sweeps, batches to batches
+//! # Many sweeps as record batches
 //!
-//! [`Job::fit_batches`] takes Arrow record batches and gives the output tables as record batches; [`Job::by`](Job#structfield.by) names
-//! the columns that tell sweeps apart. Rows may come in any order. The tables and their columns are listed in [`schema`].
+//! [`Job::fit_batches`] takes Arrow record batches and returns the output tables as record batches. The columns in
+//! [`Job::by`](Job#structfield.by) identify the sweep of each row. Rows may come in any order. [`schema`] lists the
+//! tables and their columns.
 //!
 //! # Files
 //!
-//! [`run_files`] reads Parquet files and writes a directory of Parquet tables, as the program `sweepfit fit` does. For other
-//! inputs and outputs implement [`Source`] and [`Sink`], and call [`run`].
+//! [`run_files`] reads Parquet files and writes a directory of Parquet tables, as the program `sweepfit fit` does. For
+//! other inputs and outputs, implement [`Source`] and [`Sink`] and call [`run`].
 //!
 //! # Threads, cancellation, errors
 //!
-//! Work is shared out over the rayon pool that the caller is in (`ThreadPool::install`); no result depends on the number of
-//! threads. A [`Control`] takes a listener of progress and a flag that ends the run. The crate sets no global state: no
-//! thread pool, signal handler or panic hook. Every failure is an [`Error`] whose text says what to do; that a single sweep cannot be
-//! fitted is no error but a [`Status`].
+//! The work is divided among the threads of the caller's rayon pool (`ThreadPool::install`). No result depends on the
+//! number of threads. A [`Control`] takes a listener of progress and a flag that ends the run. The crate sets no global
+//! state: no thread pool, signal handler or panic hook. Every failure is an [`Error`] whose text says what to do. A
+//! sweep that cannot be fitted is not an error: its record has a [`Status`].
 //!
-//! # How it is made
+//! # Architecture
 //!
 //! ```text
 //! formula ─▶ law ─▶ compile ─┐
 //!                            ├─▶ problem ─▶ optimize ─▶ infer ─▶ output
-//! input ─▶ sweep ────────────┘         driven by engine, asked for by files, in_memory, cli
+//! input ─▶ sweep ────────────┘         run by engine, which files, in_memory and cli call
 //! ```
 //!
-//! A module imports only modules that stand above it in this table; `tests/layout.rs` holds that.
+//! A module imports only modules above it in this table; `tests/layout.rs` checks the imports.
 //!
-//! | module | its job |
+//! | module | contents |
 //! | --- | --- |
-//! | [`lanes`], [`linalg`] | vectors of f64 and their elementary functions; small matrices over lanes |
-//! | [`formula`] | the language: text → expression; evaluation on columns |
-//! | `error` | what can go wrong |
+//! | [`lanes`], [`linalg`] | SIMD vectors of f64 and their elementary functions; small matrices over lanes |
+//! | [`formula`] | the formula language: parsing, type checking, evaluation on columns |
+//! | `error` | the error type |
 //! | [`law`] | parameters, domains, the catalogue; expressions with exact derivatives |
-//! | [`compile`] | a law becomes a program over lanes, in the solver's coordinates |
-//! | [`sweep`] | named columns in canonical row order |
-//! | [`problem`] | a compiled law bound to a sweep: which rows it can use, and why not the others; objective, gradient, Hessian |
-//! | [`optimize`] | minimises a problem: starts, searches, the certificate, the verdict |
+//! | [`compile`] | laws compiled to programs over lanes, in the solver's coordinates |
+//! | [`sweep`] | the columns of a sweep, in canonical row order |
+//! | [`problem`] | a compiled law bound to a sweep: usable and rejected rows; objective, gradient, Hessian |
+//! | [`optimize`] | minimising a problem: starts, local searches, certificate, status |
 //! | [`infer`] | standard errors, replicates, intervals, goodness of fit |
-//! | [`input`] | sources become sweeps |
+//! | [`input`] | reading sources into sweeps |
 //! | [`output`] | results as records, Arrow batches and Parquet files |
-//! | [`engine`] | runs a job: sweeps × laws over the cores |
-//! | [`verify`] | the engine against problems with certified answers |
-//! | `files`, `in_memory` | jobs from files to files; jobs on columns and record batches |
-//! | `cli` | arguments ⇄ job (feature `cli`) |
+//! | [`engine`] | running a job: all laws on all sweeps, in parallel |
+//! | `files`, `in_memory` | jobs on files; jobs on columns and record batches |
+//! | [`verify`] | checks of the engine against problems with certified answers |
+//! | `cli` | the program: arguments, help, messages (feature `cli`) |
 //!
-//! * A fit from start to end: [`optimize::fit`].
-//! * How a formula becomes code: [`compile::model::Model::compile`].
-//! * What "converged" means: a point must have a certificate ([`optimize::newton::certificate`]); the status of a fit, in which
-//!   more counts, is set in `optimize::diagnosis`.
+//! Start reading at:
+//!
+//! * [`optimize::fit`], a fit from its starts to its status;
+//! * [`compile::model::Model::compile`], which turns a law into code;
+//! * [`optimize::newton::certificate`], the conditions under which a point is a minimum. They are necessary for the
+//!   status `converged`; `optimize::diagnosis` sets the status.
 
 #![deny(missing_docs)]
 

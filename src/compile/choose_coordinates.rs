@@ -11,7 +11,7 @@ use crate::lanes::scalar;
 use crate::law::Law;
 use crate::law::derive::Derivatives;
 use crate::law::graph::ancestors;
-use crate::law::graph::{Graph, Id, Node, Recipe, Unary};
+use crate::law::graph::{DataColumn, Graph, Id, Node, Unary};
 use crate::law::linear_form::LinearForm;
 
 /// The ratio of the ends of a finite positive domain above which the coordinate is logarithmic.
@@ -231,7 +231,7 @@ fn shift_at_data_ends(
 ) -> Option<ShiftTerm> {
     let is_plain = |factor: &Id| match graph.node(*factor) {
         Node::Data(column) => {
-            matches!(graph.recipes()[column as usize], Recipe::Unary(Unary::Ln | Unary::LnBase, _))
+            matches!(graph.data_columns()[column as usize], DataColumn::Unary(Unary::Ln | Unary::LnBase, _))
         }
         _ => !graph.depends_on_data(*factor),
     };
@@ -281,8 +281,8 @@ fn shift_terms(graph: &Graph, form: &LinearForm, scale: f64, coordinates: &[Coor
             continue;
         }
         let Node::Data(column) = graph.node(*logarithm) else { continue };
-        let recipe = graph.recipes()[column as usize];
-        if matches!(recipe, Recipe::Unary(Unary::Ln | Unary::LnBase, _)) {
+        let definition = graph.data_columns()[column as usize];
+        if matches!(definition, DataColumn::Unary(Unary::Ln | Unary::LnBase, _)) {
             let reference = Reference::Mean(column);
             terms.push(ShiftTerm { coefficient: term.coefficient / scale, factors, reference });
         }
@@ -459,7 +459,8 @@ pub fn set_metrics(coordinates: &mut [Coordinate], graph: &Graph, value: Id) {
                 match graph.node(factor) {
                     Node::Coordinate(i) if exponent.is_none() => exponent = Some(i as usize),
                     Node::Data(k)
-                        if column.is_none() && matches!(graph.recipes()[k as usize], Recipe::Centred(_)) =>
+                        if column.is_none()
+                            && matches!(graph.data_columns()[k as usize], DataColumn::Centred(_)) =>
                     {
                         column = Some(k);
                     }

@@ -6,14 +6,14 @@ use crate::formula::{BinaryOp, Expr, ExprKind, Function};
 
 use super::coordinate::{CentringPlan, Coordinate, Scale};
 use crate::lanes::scalar;
-use crate::law::graph::{Graph, Id, Recipe, Unary};
+use crate::law::graph::{DataColumn, Graph, Id, Unary};
 use crate::law::{Domain, Law};
 
 /// A law's graph while it is being built.
 pub struct Build<'a> {
     law: &'a Law,
     pub graph: Graph,
-    /// The data expressions met so far; `Recipe::Source(i)` is the i-th.
+    /// The data expressions met so far; `DataColumn::Source(i)` is the i-th.
     pub sources: Vec<Expr>,
     source_numbers: HashMap<String, usize>,
     /// The node that each parameter of the law currently stands for.
@@ -55,7 +55,7 @@ impl<'a> Build<'a> {
             .iter()
             .map(|p| match p.domain {
                 Domain::Held => {
-                    let column = graph.column(Recipe::Held(held.next().unwrap_or_default()));
+                    let column = graph.column(DataColumn::Held(held.next().unwrap_or_default()));
                     graph.centre(column)
                 }
                 Domain::Fixed(value) => graph.constant(value),
@@ -191,7 +191,7 @@ impl<'a> Build<'a> {
         if source == next {
             self.sources.push(expr.clone());
         }
-        self.graph.data(Recipe::Source(source as u32))
+        self.graph.data(DataColumn::Source(source as u32))
     }
 
     /// Returns the node of a function call.

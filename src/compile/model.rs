@@ -9,7 +9,7 @@ use super::coordinate::{Coordinate, Role, Scale};
 use super::from_syntax::Build;
 use super::program::{Compiler, ParameterProgram, Program};
 use crate::law::derive::Derivatives;
-use crate::law::graph::{Graph, Id, Node, Recipe, Unary};
+use crate::law::graph::{DataColumn, Graph, Id, Node, Unary};
 use crate::law::{Law, Residual};
 
 /// A law compiled for one residual space and one set of free parameters.
@@ -22,8 +22,8 @@ pub struct Model {
     /// The data expressions of the law, evaluated once per sweep as written.
     pub sources: Vec<Expr>,
     /// The data columns that programs read: sources, their logarithms, centred columns.
-    pub recipes: Vec<Recipe>,
-    /// The columns, by recipe, that some program reads; the others are intermediate.
+    pub data_columns: Vec<DataColumn>,
+    /// The indices of the data columns that some program reads; the others are intermediate.
     pub read_columns: Vec<u32>,
     /// The program of `T(prediction)` alone.
     pub value: Program,
@@ -159,7 +159,7 @@ impl Model {
             natural: compiler.parameter_program(&naturals),
             natural_jacobian: compiler.parameter_program(&natural_slopes),
             shift: compiler.parameter_program(&shifts),
-            recipes: build.graph.recipes().to_vec(),
+            data_columns: build.graph.data_columns().to_vec(),
             sources: build.sources,
             second_pairs,
             amplitudes,

@@ -267,7 +267,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn slots(&self, order: &[Id]) -> (ParameterProgram, Vec<u32>) {
-        let n_columns = self.graph.recipes().len();
+        let n_columns = self.graph.data_columns().len();
         let mut program =
             ParameterProgram { n_coordinates: self.n_coordinates, n_columns, ..ParameterProgram::default() };
         let mut slots = vec![u32::MAX; self.graph.count()];

@@ -1,4 +1,4 @@
-//! One batch of rows: the input's columns as the formula language sees them, and the definitions.
+//! One batch of rows as columns of the formula language: columns of the input, and values of definitions.
 
 use std::collections::HashMap;
 
@@ -12,14 +12,15 @@ use super::source::Fragment;
 use crate::error::{Error, Place, Setting};
 use crate::formula::{self, Column, Columns, Expr};
 
-/// One batch as the formula language sees it: the input's columns, and the definitions so far.
+/// One batch of rows as columns of the formula language.
 pub(in crate::input) struct Batch<'a> {
     pub(in crate::input) rows: usize,
-    /// The rows that are kept; none where all are.
+    /// The rows where the condition holds; `None` if it holds in all.
     pub(in crate::input) kept: Option<Vec<u32>>,
     pub(in crate::input) origin: Origin<'a>,
-    /// As the file has it.
+    /// The batch in the types of the file.
     pub(in crate::input) decoded: RecordBatch,
+    /// Columns of the input and definitions, by name.
     columns: HashMap<String, Column>,
 }
 
@@ -70,7 +71,7 @@ impl<'a> Batch<'a> {
         Ok(scope)
     }
 
-    /// Number of rows that are kept.
+    /// Returns the number of rows where the condition holds.
     pub(in crate::input) fn n_kept(&self) -> usize {
         self.kept.as_ref().map_or(self.rows, Vec::len)
     }
@@ -97,15 +98,17 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Types were checked before reading, so that this would be a defect.
+/// Returns the error for a value of the wrong type. It reports a defect, because types are checked before reading.
 pub(in crate::input) fn not_of_type(context: &str, expected: &str) -> Error {
     Error::Internal { context: context.to_owned(), reason: format!("the value is not {expected}") }
 }
 
-/// Where a batch comes from.
+/// The position of a batch in the source.
 pub(in crate::input) struct Origin<'a> {
     pub(in crate::input) fragment: &'a Fragment,
+    /// The index of the fragment.
     pub(in crate::input) index: u32,
+    /// The number of the batch's first row in the fragment.
     pub(in crate::input) first_row: u64,
 }
 

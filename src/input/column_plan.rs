@@ -1,8 +1,9 @@
-//! A request is checked against the schemas of all fragments and turned into what must be read and computed.
+//! Checks a request against the schemas of all fragments, and lists the columns to decode and the definitions to
+//! evaluate.
 //!
-//! A definition may use the definitions before it; the condition and the columns may use all of them, and the input's
-//! columns where no definition has the name. Key columns are the exception: they are the input's columns, which the output
-//! shows as they are, and definitions only where the input has no such column.
+//! A definition may use earlier definitions; the condition and the requested columns may use all of them. A definition
+//! takes precedence over a column of the input with its name. For key columns the input takes precedence, because the
+//! output repeats their values in the input's types.
 
 use std::collections::HashSet;
 
@@ -13,48 +14,48 @@ use super::keys::Interner;
 use super::request::Request;
 use super::scope::Scope;
 use super::source::{Fragment, Source};
-use super::types::{common, plain};
+use super::types::{self, common};
 use crate::error::{Error, Place, Setting};
 use crate::formula::{self, Expr, Type};
 
-/// What is to be done with each batch.
+/// The columns to decode and the definitions to evaluate in each pass over the input.
 pub(in crate::input) struct ReadPlan<'a> {
-    /// What is needed to tell which rows are kept, and their keys.
+    /// For a pass that evaluates the condition and the keys.
     pub(in crate::input) for_keys: Needs<'a>,
-    /// The same for the numbers of rows that are kept.
+    /// For a pass that evaluates the condition and the requested columns.
     pub(in crate::input) for_numbers: Needs<'a>,
-    /// What is needed for both.
+    /// For a pass that evaluates the condition, the keys and the requested columns.
     pub(in crate::input) for_all: Needs<'a>,
     pub(in crate::input) condition: Option<&'a Expr>,
     pub(in crate::input) by: Vec<Key>,
     pub(in crate::input) cluster: Option<Key>,
-    /// Positions in `Request::columns`, each once, in the order that sorts rows.
+    /// Positions in `Request::columns`, each once, in the order in which the columns sort rows.
     pub(in crate::input) order: Vec<usize>,
 }
 
-/// What is decoded and computed of every batch.
+/// The columns that are decoded and the definitions that are evaluated for every batch.
 pub(in crate::input) struct Needs<'a> {
-    /// Input columns that expressions or the result use.
+    /// The columns of the input that become columns of the formula language.
     pub(in crate::input) inputs: Vec<String>,
-    /// The definitions that something needs, in order.
+    /// The definitions that are used, in the order of the request.
     pub(in crate::input) lets: Vec<&'a (String, Expr)>,
-    /// All columns to decode.
+    /// The columns to decode: `inputs` and the key columns of the input.
     pub(in crate::input) decoded: HashSet<String>,
 }
 
-/// A column that identifies rows.
+/// A column whose values identify sweeps or clusters.
 #[derive(Clone)]
 pub(in crate::input) struct Key {
     pub(in crate::input) name: String,
-    /// Whether it is a definition's value instead of the input's.
+    /// Whether the column is a definition instead of a column of the input.
     pub(in crate::input) computed: bool,
-    /// The type in which values are compared, never a dictionary.
-    pub(in crate::input) plain: DataType,
-    /// As the output shows it.
+    /// The type in which values are compared; never a dictionary.
+    pub(in crate::input) value_type: DataType,
+    /// The name and type in the output.
     pub(in crate::input) field: Field,
 }
 
-/// Checks the request and plans it.
+/// Checks a request against a source and returns its plan.
 pub(in crate::input) fn plan<'a>(source: &dyn Source, request: &'a Request) -> Result<ReadPlan<'a>, Error> {
     let mut scope = Scope::new(source);
     for (name, expr) in &request.lets {
@@ -94,7 +95,7 @@ pub(in crate::input) fn plan<'a>(source: &dyn Source, request: &'a Request) -> R
 }
 
 impl<'a> Needs<'a> {
-    /// What the condition, some columns and some keys depend on.
+    /// Returns the columns and definitions on which the condition, `columns` and `keys` depend.
     fn of(request: &'a Request, columns: &[String], keys: &[&Key]) -> Needs<'a> {
         let mut names: HashSet<&str> = columns.iter().map(String::as_str).collect();
         names.extend(request.condition.iter().flat_map(|c| formula::names(c)));
@@ -108,7 +109,8 @@ impl<'a> Needs<'a> {
     }
 }
 
-/// The order asked for, and after it every column that it leaves out: rows that differ must not keep the input's order.
+/// Returns the columns by which rows are sorted: those of the request's order, then all others. With columns left out,
+/// different rows could compare equal and keep the input's order.
 fn order(request: &Request) -> Result<Vec<usize>, Error> {
     let place = |name: &String| {
         let found = request.columns.iter().position(|c| c == name);
@@ -124,20 +126,20 @@ fn order(request: &Request) -> Result<Vec<usize>, Error> {
     Ok(order)
 }
 
-/// The fragments' columns, each checked against the others'.
+/// The schemas of all fragments.
 struct Schemas<'a> {
     fragments: &'a [Fragment],
     scope: Scope,
 }
 
 impl<'a> Schemas<'a> {
-    /// Checks that every fragment has the column once, with one kind.
+    /// Checks that every fragment has exactly one column of this name, and that all are of one [`ColumnType`].
     fn check_agreement(&self, name: &str) -> Result<(), Error> {
         let mut first: Option<(String, ColumnType, &DataType)> = None;
         self.in_every_file(name, |path, data_type| {
             let kind = kind_of(data_type);
             match &first {
-                // Nulls alone agree with everything.
+                // A column of nulls alone agrees with every type.
                 _ if *data_type == DataType::Null => Ok(()),
                 None => {
                     first = Some((path, kind, data_type));
@@ -149,6 +151,7 @@ impl<'a> Schemas<'a> {
         })
     }
 
+    /// Returns a key column, checked for a type whose values can be compared.
     fn key(&self, name: &str, place: &Place, computed: bool) -> Result<Key, Error> {
         let data_type = if computed {
             match self.scope.definition(name) {
@@ -160,8 +163,8 @@ impl<'a> Schemas<'a> {
         } else {
             self.common_type(name, place)?
         };
-        let plain = plain(&data_type).clone();
-        if !Interner::supports(&plain) {
+        let value_type = types::value_type(&data_type).clone();
+        if !Interner::supports(&value_type) {
             return Err(Error::UnusableKey {
                 place: place.clone(),
                 name: name.to_owned(),
@@ -169,10 +172,10 @@ impl<'a> Schemas<'a> {
             });
         }
         let field = Field::new(name, data_type, true);
-        Ok(Key { name: name.to_owned(), computed, plain, field })
+        Ok(Key { name: name.to_owned(), computed, value_type, field })
     }
 
-    /// The type that holds the column's values in all fragments.
+    /// Returns a type that holds the column's values in all fragments.
     fn common_type(&self, name: &str, place: &Place) -> Result<DataType, Error> {
         let mut so_far: Option<(String, DataType)> = None;
         self.in_every_file(name, |path, data_type| {
@@ -188,7 +191,7 @@ impl<'a> Schemas<'a> {
         so_far.map(|(_, t)| t).ok_or_else(|| self.scope.missing(name, place))
     }
 
-    /// Visits the column's type in each fragment; fragments that share a schema with the one before are known already.
+    /// Calls `visit` with the path and the column's type for each fragment whose schema differs from the one before.
     fn in_every_file(
         &self,
         name: &str,
@@ -212,6 +215,7 @@ impl<'a> Schemas<'a> {
     }
 }
 
+/// Returns the error for a column with incompatible types in two fragments.
 fn conflict(column: &str, path: String, found: &DataType, other: &str, expected: &DataType) -> Error {
     Error::Conflict {
         column: column.to_owned(),

@@ -1,4 +1,4 @@
-//! What an input holds, but for its rows.
+//! The keys of all sweeps of an input, and the counts of rows.
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
@@ -6,34 +6,35 @@ use arrow::error::ArrowError;
 
 use super::column_plan::{Key, ReadPlan};
 use super::digest::digests;
-use super::keys::present;
-use super::scan::Scanned;
+use super::keys::to_output_type;
+use super::scan::ScanResult;
 use super::source::{Fragment, Source};
 
-/// What the input holds, but for its rows.
+/// The keys of all sweeps of an input, its fragments, and the counts of rows.
 #[derive(Clone, Debug)]
 pub struct Contents {
-    /// The source's fragments, in the order of the numbers in [`Sweep::file`](crate::sweep::Sweep::file).
+    /// The fragments of the source; [`Sweep::file`](crate::sweep::Sweep::file) is an index of this list.
     pub fragments: Vec<Fragment>,
-    /// The key columns, one row per sweep, ascending, nulls first, in the input's types.
+    /// The key columns in the input's types, one row per sweep, in ascending order with nulls first.
     pub keys: Vec<ArrayRef>,
-    /// Names and types of `keys`; all nullable.
+    /// The names and types of `keys`; all are nullable.
     pub key_fields: Vec<Field>,
-    /// Rows in the fragments.
+    /// The number of rows in all fragments.
     pub rows_read: u64,
-    /// Of these the ones that the condition dropped.
+    /// The number of rows that the condition dropped.
     pub rows_dropped: u64,
-    /// Of each sweep's key.
+    /// The digest of each sweep's key (see [`super::digest`]).
     pub(super) digests: Vec<[u8; 32]>,
 }
 
 impl Contents {
+    /// Returns the contents of a source, given the result of its scan.
     pub(super) fn of(
         source: &dyn Source,
         plan: &ReadPlan,
-        scanned: &Scanned,
+        scanned: &ScanResult,
     ) -> Result<Contents, ArrowError> {
-        let shown = |(values, key): (&ArrayRef, &Key)| present(values, key.field.data_type());
+        let shown = |(values, key): (&ArrayRef, &Key)| to_output_type(values, key.field.data_type());
         let keys: Vec<ArrayRef> = scanned.keys.iter().zip(&plan.by).map(shown).collect();
         let typed =
             |(values, key): (&ArrayRef, &Key)| key.field.clone().with_data_type(values.data_type().clone());
@@ -47,7 +48,7 @@ impl Contents {
         })
     }
 
-    /// Number of sweeps.
+    /// Returns the number of sweeps.
     #[must_use]
     pub fn n_sweeps(&self) -> usize {
         self.digests.len()

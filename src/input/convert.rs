@@ -1,7 +1,7 @@
-//! Arrow arrays become columns of the formula language, and those become stored `f64`s.
+//! Converts Arrow arrays to columns of the formula language, and these to the `f64`s of sweeps.
 //!
-//! Conversion is exact where `f64` can hold the value and correctly rounded where it cannot: integers above 2⁵³
-//! and decimals give the double nearest to the number that the file states.
+//! Numbers are correctly rounded: an integer above 2⁵³ or a decimal becomes the double nearest to its value in the
+//! file.
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray};
 use arrow::buffer::NullBuffer;
@@ -16,34 +16,34 @@ use std::sync::Arc;
 use crate::formula::Column;
 use crate::sweep::{NULL, canonical};
 
-/// What a column is to the formula language.
+/// The type of a column in the formula language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ColumnType {
-    /// Integers, floats, decimals, dictionaries of them, and columns of nulls alone.
+    /// Integers, floats, decimals, dictionaries of these, and columns of nulls alone.
     Number,
     /// Strings and dictionaries of strings.
     Text,
     /// Truth values.
     Bool,
-    /// What expressions cannot use, with the type's name: dates, times, binary, nested columns.
+    /// A type that expressions cannot use, with its name: dates, times, binary, nested columns.
     Other(String),
 }
 
-/// Returns what a column of an Arrow type is to the formula language.
+/// Returns the type in the formula language of a column with an Arrow type.
 #[must_use]
 pub fn kind_of(data_type: &DataType) -> ColumnType {
     match data_type {
         DataType::Dictionary(_, values) => kind_of(values),
         DataType::Boolean => ColumnType::Bool,
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => ColumnType::Text,
-        // A column of nulls alone has no type; as a number it is a column of missing numbers.
+        // A column of nulls alone could have any type; it is read as missing numbers.
         DataType::Null => ColumnType::Number,
         t if t.is_integer() || t.is_floating() || t.is_decimal() => ColumnType::Number,
         t => ColumnType::Other(t.to_string()),
     }
 }
 
-/// Casts, with an error instead of a null for a value that does not fit.
+/// Casts an array; a value that does not fit is an error, not a null.
 pub(in crate::input) fn cast_exactly(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     if array.data_type() == to {
         return Ok(Arc::clone(array));
@@ -52,10 +52,10 @@ pub(in crate::input) fn cast_exactly(array: &ArrayRef, to: &DataType) -> Result<
     cast_with_options(array, to, &options)
 }
 
-/// One batch of an input column as the formula language sees it.
+/// Converts an array to a column of the formula language.
 ///
 /// # Errors
-/// If the type is not one that [`kind_of`] calls a number, text or truth value.
+/// If the type is [`ColumnType::Other`], or a cast fails.
 pub fn to_column(array: &ArrayRef) -> Result<Column, ArrowError> {
     if let DataType::Dictionary(_, values) = array.data_type() {
         return to_column(&cast_exactly(array, values)?);
@@ -91,7 +91,7 @@ pub fn to_column(array: &ArrayRef) -> Result<Column, ArrowError> {
     })
 }
 
-/// A computed column as an Arrow array, to group rows by.
+/// Converts a column of the formula language to an Arrow array, as a key column.
 pub(in crate::input) fn to_array(column: &Column) -> ArrayRef {
     let nulls = |valid: &Option<Vec<bool>>| valid.as_ref().map(|v| NullBuffer::from(v.as_slice()));
     match column {
@@ -106,7 +106,8 @@ pub(in crate::input) fn to_array(column: &Column) -> ArrayRef {
     }
 }
 
-/// Appends a column of numbers in stored form, all of it or the rows `kept`; false if it is not a column of numbers.
+/// Appends the numbers of a column, or of its rows `kept`, in the stored form of [`crate::sweep`]. Returns false if the
+/// column does not contain numbers.
 #[must_use]
 pub(in crate::input) fn store(column: &Column, kept: Option<&[u32]>, into: &mut Vec<f64>) -> bool {
     let Column::Number { values, valid } = column else {
@@ -121,7 +122,8 @@ pub(in crate::input) fn store(column: &Column, kept: Option<&[u32]>, into: &mut 
     true
 }
 
-/// The rows of a batch, which is far shorter than `u32` counts, where a condition is true; neither false nor null is.
+/// Returns the rows where a condition is true, and not false or null; `None` if the column is not one of truth values.
+/// Row numbers fit 32 bits because batches are short.
 pub(in crate::input) fn rows_where(condition: &Column) -> Option<Vec<u32>> {
     let Column::Bool { values, valid } = condition else {
         return None;
@@ -135,18 +137,22 @@ pub(in crate::input) fn rows_where(condition: &Column) -> Option<Vec<u32>> {
     )
 }
 
+/// Returns whether a row is not null.
 fn is_valid(valid: &Option<Vec<bool>>, row: usize) -> bool {
     valid.as_ref().is_none_or(|flags| flags[row])
 }
 
+/// Returns which rows are not null; `None` if there are no nulls.
 fn flags(nulls: Option<&NullBuffer>) -> Option<Vec<bool>> {
     nulls.filter(|n| n.null_count() > 0).map(|n| n.iter().collect())
 }
 
+/// Returns the strings of a column, with an empty string for each null.
 fn texts<'a>(values: impl Iterator<Item = Option<&'a str>>) -> Vec<String> {
     values.map(|v| v.unwrap_or_default().to_owned()).collect()
 }
 
+/// Returns the doubles nearest to the values of a column of decimals.
 fn decimals<T: DecimalType>(array: &ArrayRef, scale: i8) -> Vec<f64>
 where
     T::Native: Display,
@@ -154,10 +160,10 @@ where
     array.as_primitive::<T>().values().iter().map(|value| decimal_to_f64(&value.to_string(), scale)).collect()
 }
 
-/// The double nearest to `unscaled`·10^−`scale`.
+/// Returns the double nearest to `unscaled`·10^−`scale`.
 ///
-/// Where both the integer and the power of ten are doubles, one division rounds once and is right. Elsewhere the
-/// decimal text is parsed, which the standard library rounds correctly.
+/// If both the integer and the power of ten are doubles, their quotient is rounded once and correct. Otherwise the
+/// decimal text is parsed by the standard library, which rounds correctly.
 fn decimal_to_f64(unscaled: &str, scale: i8) -> f64 {
     /// 10²² is the largest power of ten that is a double.
     const EXACT_POWER: i8 = 22;
@@ -167,7 +173,7 @@ fn decimal_to_f64(unscaled: &str, scale: i8) -> f64 {
     {
         return integer as f64 / 10f64.powi(i32::from(scale));
     }
-    // A sign, digits and an exponent always parse; NaN would be rejected with its row by the caller.
+    // A sign, digits and an exponent always parse.
     format!("{unscaled}e{}", -i32::from(scale)).parse().unwrap_or(f64::NAN)
 }
 
@@ -217,9 +223,9 @@ mod tests {
     }
 
     #[test]
-    fn nulls_and_nans_are_kept_apart() {
-        let smuggled = Float64Array::new(ScalarBuffer::from(vec![NULL, 0.0, f64::INFINITY]), None);
-        let values = stored(smuggled);
+    fn nulls_and_nans_are_distinguished() {
+        let null_bits = Float64Array::new(ScalarBuffer::from(vec![NULL, 0.0, f64::INFINITY]), None);
+        let values = stored(null_bits);
         assert!(values[0].is_nan() && !crate::sweep::is_null(values[0]));
         assert_eq!(values[2], f64::INFINITY);
         let values = stored(Float32Array::from(vec![Some(0.1), None]));
@@ -229,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn dictionaries_are_their_values() {
+    fn dictionaries_are_read_as_their_values() {
         let keys = Int8Array::from(vec![Some(1), None, Some(0), Some(2)]);
         let values = Arc::new(Int64Array::from(vec![Some(10), Some(20), None]));
         let dictionary = DictionaryArray::<Int8Type>::new(keys, values);
@@ -251,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_keeps_what_is_true() {
+    fn a_condition_keeps_rows_where_it_is_true() {
         let truth = Column::Bool { values: vec![true, false, true], valid: Some(vec![true, true, false]) };
         assert_eq!(rows_where(&truth), Some(vec![0]));
         assert_eq!(rows_where(&Column::Number { values: vec![1.0], valid: None }), None);

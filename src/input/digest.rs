@@ -1,7 +1,7 @@
-//! A sweep's key as 32 bytes, to seed its random numbers.
+//! Computes the digest of a sweep's key: 32 bytes that seed the sweep's random numbers.
 //!
-//! The digest depends on the key's values alone: not on column names, integer widths, string encodings, nor on
-//! anything that a new version of arrow may change. It is SHA-256 of
+//! The digest depends on the values of the key alone: not on column names, integer widths or string encodings, nor on
+//! anything that a new version of arrow may change. It is the SHA-256 hash of
 //!
 //! ```text
 //! number of key columns   u64, little-endian
@@ -17,11 +17,11 @@
 //! | `i` | integers, decimals | shortest decimal text: `-5`, `2.5` (also for 2.50) |
 //! | `f` | floats | the bits as `f64`, little-endian |
 //! | `s` | text | UTF-8 |
-//! | `x` | binary | as they are |
+//! | `x` | binary | the value's bytes |
 //! | `d` | dates | days since 1970, decimal text |
 //! | `t`, `T` | timestamps without, with a time zone | nanoseconds since 1970 (UTC), decimal text |
 //! | `c`, `u` | times of day, durations | nanoseconds, decimal text |
-//! | `o` | all else (intervals, nested columns) | arrow's display text |
+//! | `o` | other types (intervals, nested columns) | arrow's display text |
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
@@ -35,7 +35,7 @@ use sha2::{Digest, Sha256};
 
 use super::convert::cast_exactly;
 
-/// The digest of each row of the key columns, of which there are `rows`. Dictionaries must be unpacked.
+/// Returns the digest of each of the `rows` rows of the key columns. The columns must not be dictionaries.
 pub(in crate::input) fn digests(columns: &[ArrayRef], rows: usize) -> Result<Vec<[u8; 32]>, ArrowError> {
     let encoders = columns.iter().map(Encoder::new).collect::<Result<Vec<_>, _>>()?;
     let prefix = Sha256::new_with_prefix((columns.len() as u64).to_le_bytes());
@@ -53,10 +53,10 @@ pub(in crate::input) fn digests(columns: &[ArrayRef], rows: usize) -> Result<Vec
     (0..rows).into_par_iter().map_init(Vec::new, digest).collect()
 }
 
-/// A column brought to one type per tag.
+/// A key column, cast to the widest type of its tag.
 struct Encoder {
     column: ArrayRef,
-    /// The tag, and nanoseconds or days per unit, of types that count something.
+    /// For dates, times and durations: the tag, and the nanoseconds (dates: days) per unit.
     counted: Option<(u8, i128)>,
 }
 
@@ -78,7 +78,7 @@ impl Encoder {
             t if t.is_floating() => (Float64, None),
             Utf8 | Utf8View => (LargeUtf8, None),
             Binary | BinaryView | FixedSizeBinary(_) => (LargeBinary, None),
-            // Arrow keeps a date of either width on midnight, so that milliseconds are whole days.
+            // Arrow's dates of both widths are midnights, so the milliseconds of `Date64` are whole days.
             Date32 | Date64 => (Date32, Some((b'd', 1))),
             Timestamp(unit, None) => (Int64, Some((b't', nanoseconds(unit)))),
             Timestamp(unit, Some(_)) => (Int64, Some((b'T', nanoseconds(unit)))),
@@ -88,7 +88,7 @@ impl Encoder {
         };
         let mut column = cast_exactly(column, &to)?;
         if counted.is_some() {
-            // `Date32` and `Time32` have no direct way to 64 bits.
+            // Arrow cannot cast `Date32` and `Time32` to 64 bits directly.
             if column.data_type().primitive_width() == Some(4) {
                 column = cast_exactly(&column, &DataType::Int32)?;
             }
@@ -145,7 +145,7 @@ impl Encoder {
     }
 }
 
-/// `unscaled`·10^−`scale` as the shortest decimal text.
+/// Returns `unscaled`·10^−`scale` as the shortest decimal text.
 fn exact(unscaled: &str, scale: i8) -> String {
     let (sign, digits) = match unscaled.strip_prefix('-') {
         Some(digits) => ("-", digits),
@@ -179,15 +179,15 @@ mod tests {
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    // Expected: Python, `hashlib.sha256` over `struct.pack("<Q", n)` and the values as the table above has them.
+    // Expected digests are those of Python's `hashlib.sha256` for the bytes in the table above.
 
     #[test]
-    fn no_key_has_a_digest_too() {
+    fn the_empty_key_has_a_digest() {
         assert_eq!(hex(&[]), "af5570f5a1810b7af78caf4bc70a660f0df51e42baf91d4de5b2328de0e83dfc");
     }
 
     #[test]
-    fn values_count_and_not_their_encoding() {
+    fn the_digest_depends_on_values_and_not_on_their_encoding() {
         let golden = "820e02af699031ab9d0a5b874e692b1b89ab9873f27bf691afb99a962cf3ba32";
         let float: ArrayRef = Arc::new(Float64Array::from(vec![0.1]));
         let truth: ArrayRef = Arc::new(BooleanArray::from(vec![true]));

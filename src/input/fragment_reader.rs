@@ -1,4 +1,4 @@
-//! A fragment is read batch by batch; of each batch what is needed is computed.
+//! Reads a fragment batch by batch and evaluates the definitions and the condition on each batch.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +16,7 @@ pub(in crate::input) struct FragmentReader<'a> {
 }
 
 impl<'a> FragmentReader<'a> {
-    /// Opens a fragment for reading what is needed.
+    /// Opens a fragment for reading the columns in `needs`.
     pub(in crate::input) fn open(
         source: &'a dyn Source,
         index: u32,
@@ -27,11 +27,12 @@ impl<'a> FragmentReader<'a> {
         Ok(FragmentReader { fragment, index, batches, first_row: 0 })
     }
 
+    /// Returns the fragment that is read.
     pub(in crate::input) fn fragment(&self) -> &'a Fragment {
         self.fragment
     }
 
-    /// Returns the next batch, with what is needed of it; none at the end of the fragment.
+    /// Returns the next batch, with the columns and definitions in `needs`; `None` at the end of the fragment.
     pub(in crate::input) fn next(
         &mut self,
         plan: &ReadPlan,
@@ -54,7 +55,7 @@ impl<'a> FragmentReader<'a> {
         }
         let batch = batch?;
         if batch.num_rows() > BATCH_ROWS {
-            // Rows of a batch are counted in 32 bits.
+            // The row numbers in a batch have 32 bits.
             return Err(Error::Internal {
                 context: format!("reading {name}"),
                 reason: format!("a batch has {} rows, more than {BATCH_ROWS}", batch.num_rows()),
@@ -63,14 +64,14 @@ impl<'a> FragmentReader<'a> {
         let origin = Origin { fragment: self.fragment, index: self.index, first_row: self.first_row };
         self.first_row += batch.num_rows() as u64;
         if self.first_row > *rows {
-            // Where no column is decoded, nothing else would end a number of rows that is damaged.
+            // If no column is decoded, the decoder yields as many rows as a damaged footer states.
             return Err(miscounted("more"));
         }
         Batch::compute(batch, plan, needs, origin).map(Some)
     }
 }
 
-/// The error that a fragment is not what it was when the job began.
+/// Returns the error for a fragment that changed after the job began.
 pub(in crate::input) fn changed(fragment: &Fragment, what: &str) -> Error {
     Error::Changed { path: fragment.name.clone(), what: what.to_owned() }
 }

@@ -1,31 +1,31 @@
-//! Steps of the decoder, whose panics become errors.
+//! Converts panics of the Parquet decoder to errors.
 //!
-//! The decoder is not written for hostile bytes and panics on some of them (0.3 % of 90,000 damaged files). A panic is caught
-//! around each of its steps. That needs unwinding: never build with `panic = "abort"`.
+//! The decoder panics on some damaged files, so each of its steps is run under `catch_unwind`. The program must
+//! therefore not be built with `panic = "abort"`.
 
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 
 thread_local! {
-    /// Whether this thread is inside [`guard`], where a panic is an answer and no accident.
+    /// Whether this thread is inside [`guard`], which converts a panic to an error.
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs one step of the decoder; a panic becomes the message it carries.
+/// Runs one step of the decoder and returns its result, or the message of its panic as an error.
 ///
-/// The panic hook still runs, and prints the panic unless [`silence_guarded_panics`] was called.
+/// The panic hook still prints the panic, unless [`silence_guarded_panics`] was called.
 pub(in crate::input) fn guard<T>(step: impl FnOnce() -> T) -> Result<T, String> {
     let outer = GUARDED.replace(true);
-    // What `step` may leave half-changed is not used again: its file is given up.
+    // Asserting unwind safety is sound because a file is not read further after a panic.
     let result = panic::catch_unwind(AssertUnwindSafe(step));
     GUARDED.set(outer);
     result.map_err(|payload| message_of(payload.as_ref()))
 }
 
-/// Installs a panic hook that is silent about panics which become errors, and passes all others on to the hook before it.
+/// Installs a panic hook that ignores panics which become errors, and passes all others to the previous hook.
 ///
-/// The hook is the whole process's, so that a program installs it, once, and a library does not.
+/// The hook is global to the process: a program may install it once, a library must not.
 pub fn silence_guarded_panics() {
     let previous = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -35,14 +35,15 @@ pub fn silence_guarded_panics() {
     }));
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given")
 }
 
+/// Returns the error message for a panic of the decoder.
 fn message_of(payload: &(dyn Any + Send)) -> String {
-    // Assertion messages spread over lines; the first says what.
+    // Only the first line of an assertion's message names the failure.
     format!("decoding failed: {}", panic_text(payload).lines().next().unwrap_or_default())
 }
 
@@ -55,6 +56,6 @@ mod tests {
         let answer: Result<(), String> = guard(|| panic!("value {} of\nmany", 7));
         assert_eq!(answer, Err("decoding failed: value 7 of".to_owned()));
         assert_eq!(guard(|| 5), Ok(5));
-        assert!(!GUARDED.get(), "the silence ends with the step");
+        assert!(!GUARDED.get(), "the flag is reset after the step");
     }
 }

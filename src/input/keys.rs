@@ -1,8 +1,8 @@
-//! Values of any type become small numbers: sweeps and clusters.
+//! Numbers the distinct values of key columns of any type.
 //!
-//! Equality and order are those of arrow's row format: nulls are a value and come first, text is compared by bytes,
-//! floats by IEEE 754's total order. So −0.0 and 0.0 are two keys, as are NaNs of different bits; a key in floats
-//! that were computed is seldom what one wants. Dictionaries count as their values.
+//! Equality and order are those of arrow's row format: nulls are equal to each other and come first, text is compared
+//! by bytes, floats by IEEE 754's total order. So −0.0 and 0.0 are different keys, as are NaNs with different bits.
+//! Dictionaries are compared by their values.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,27 +20,28 @@ use rayon::prelude::*;
 use super::convert::cast_exactly;
 use crate::error::Error;
 
-/// Gives equal rows of key columns equal numbers, in the order of first appearance.
+/// Numbers the distinct rows of key columns, in the order of first appearance.
 pub(in crate::input) struct Interner {
     converter: RowConverter,
-    /// The distinct keys, each at the place of its number.
+    /// The distinct keys; the row of a key is its number.
     keys: Rows,
-    /// The numbers of `keys`, to be found by their hashes.
+    /// The numbers of `keys`, by the hashes of the keys.
     numbers: HashTable<u32>,
     hasher: RandomState,
+    /// The name of the keys in errors.
     what: &'static str,
 }
 
 /// The distinct keys of an [`Interner`] in ascending order.
 pub(in crate::input) struct Ranked {
-    /// For each number given out its place in the order.
+    /// The rank of each numbered key.
     pub(in crate::input) rank: Vec<u32>,
-    /// The key columns, one row per distinct key, ascending.
+    /// The key columns, one row per distinct key, in ascending order.
     pub(in crate::input) columns: Vec<ArrayRef>,
 }
 
 impl Interner {
-    /// For key columns of these types, none of them a dictionary; `what` names the keys in errors.
+    /// Returns an interner for key columns of some types, none of them a dictionary. `what` names the keys in errors.
     pub(in crate::input) fn new(types: &[DataType], what: &'static str) -> Result<Self, ArrowError> {
         let fields = types.iter().cloned().map(SortField::new).collect();
         let converter = RowConverter::new(fields)?;
@@ -48,17 +49,17 @@ impl Interner {
         Ok(Self { converter, keys, numbers: HashTable::new(), hasher: RandomState::default(), what })
     }
 
-    /// Whether columns of this type can be keys.
+    /// Returns whether columns of a type can be keys.
     pub(in crate::input) fn supports(data_type: &DataType) -> bool {
         RowConverter::supports_fields(&[SortField::new(data_type.clone())])
     }
 
-    /// The row format of key columns of equal lengths, of which each row is a key for [`Interner::number`].
+    /// Converts key columns of equal lengths to the row format; each row is a key for [`Interner::number`].
     pub(in crate::input) fn encode(&self, columns: &[ArrayRef]) -> Result<Rows, ArrowError> {
         self.converter.convert_columns(columns)
     }
 
-    /// The number of a key, a new one where it was not seen before.
+    /// Returns the number of a key; a new key gets the next number.
     pub(in crate::input) fn number(&mut self, key: Row) -> Result<u32, Error> {
         let Self { keys, numbers, hasher, what, .. } = self;
         let hash = |key: Row| hasher.hash_one(key.data());
@@ -74,11 +75,11 @@ impl Interner {
         Ok(number)
     }
 
-    /// Sorts the distinct keys. Which number a key was given does not show in the result.
+    /// Sorts the distinct keys.
     pub(in crate::input) fn finish(self) -> Result<Ranked, ArrowError> {
         let Self { converter, keys, numbers, .. } = self;
         let mut order: Vec<u32> = (0..numbers.len() as u32).collect();
-        // The row format compares like its values, byte by byte.
+        // The bytes of the row format are ordered like the values.
         order.par_sort_unstable_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
         let mut rank = vec![0; order.len()];
         for (place, number) in (0..).zip(&order) {
@@ -89,43 +90,44 @@ impl Interner {
     }
 }
 
-/// Runs of consecutive rows with equal keys. Rows of one sweep mostly stand together, so that there are far fewer runs
-/// than rows to convert, encode and look up.
+/// Runs of consecutive rows with equal keys. Only the first row of each run is converted, encoded and looked up, which
+/// is cheaper because the rows of a sweep are usually adjacent.
 pub(in crate::input) struct EqualRows {
     ranges: Vec<Range<usize>>,
     rows: usize,
 }
 
 impl EqualRows {
-    /// The runs of key columns of equal lengths, dictionaries included.
+    /// Returns the runs of key columns of equal lengths. The columns may be dictionaries.
     pub(in crate::input) fn of(columns: &[ArrayRef]) -> Result<Self, ArrowError> {
         let rows = columns.first().map_or(0, |c| c.len());
         Ok(Self { ranges: partition(columns)?.ranges(), rows })
     }
 
+    /// Returns the rows of each run.
     pub(in crate::input) fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
         self.ranges.iter().cloned()
     }
 
-    /// The first row of each run.
+    /// Returns a column's values in the first row of each run.
     pub(in crate::input) fn firsts(&self, column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
         if self.ranges.len() == self.rows {
             return Ok(Arc::clone(column));
         }
-        // A batch is far shorter than `u32` counts.
+        // Row numbers fit 32 bits because batches are short.
         take(column, &UInt32Array::from_iter_values(self.ranges().map(|run| run.start as u32)), None)
     }
 }
 
-/// Key values in the type that the output shows.
+/// Casts key values to their type in the output.
 ///
-/// A dictionary may have gathered more values from several files than its keys can count; then its keys become
-/// `int32`, and where even that is impossible the values are shown plain.
-pub(in crate::input) fn present(values: &ArrayRef, data_type: &DataType) -> ArrayRef {
+/// The values of a dictionary column, collected from several files, may be too many for its index type. The index type
+/// is then `int32`; if there are too many for `int32`, the values are not dictionary-encoded.
+pub(in crate::input) fn to_output_type(values: &ArrayRef, data_type: &DataType) -> ArrayRef {
     let wanted = cast_exactly(values, data_type);
     let widened = |_| {
-        let plain = Box::new(values.data_type().clone());
-        cast_exactly(values, &DataType::Dictionary(Box::new(DataType::Int32), plain))
+        let value_type = Box::new(values.data_type().clone());
+        cast_exactly(values, &DataType::Dictionary(Box::new(DataType::Int32), value_type))
     };
     wanted.or_else(widened).unwrap_or_else(|_: ArrowError| Arc::clone(values))
 }
@@ -142,7 +144,7 @@ mod tests {
         numbers(interner, &firsts, &runs)
     }
 
-    /// The number of every row's key.
+    /// Returns the number of every row's key.
     fn numbers(interner: &mut Interner, firsts: &[ArrayRef], runs: &EqualRows) -> Vec<u32> {
         let keys = interner.encode(firsts).expect("keys");
         let number = |(key, run): (Row, Range<usize>)| {
@@ -166,9 +168,9 @@ mod tests {
     }
 
     #[test]
-    fn equal_keys_are_one_whether_they_stand_together_or_not() {
+    fn equal_keys_get_one_number_whether_adjacent_or_not() {
         let values = StringArray::from(vec![Some("a"), Some("b"), Some("a"), None]);
-        // Nulls of the dictionary's keys and of its values are one null, and "a" is there twice.
+        // A null index and a null value are the same null; the dictionary contains "a" twice.
         let places = Int32Array::from(vec![Some(0), Some(2), Some(0), None, Some(3), Some(1), Some(2), None]);
         let column: ArrayRef = Arc::new(DictionaryArray::new(places, Arc::new(values)));
         let runs = EqualRows::of(std::slice::from_ref(&column)).expect("runs");
@@ -181,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn a_dictionary_that_is_full_gets_wider_keys() {
+    fn a_dictionary_with_too_many_values_gets_a_wider_index_type() {
         let values: ArrayRef = Arc::new(StringArray::from_iter_values((0..200).map(|i| format!("{i:03}"))));
         let narrow = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
-        let shown = present(&values, &narrow);
+        let shown = to_output_type(&values, &narrow);
         assert_eq!(
             *shown.data_type(),
             DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
         );
-        assert_eq!(present(&values.slice(0, 100), &narrow).data_type(), &narrow);
+        assert_eq!(to_output_type(&values.slice(0, 100), &narrow).data_type(), &narrow);
     }
 }

@@ -1,4 +1,4 @@
-//! Rows that are in memory already.
+//! Record batches and columns in memory, as a source.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,10 +10,18 @@ use crate::error::{Error, Setting};
 
 use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source};
 
-/// What errors and tables call rows in memory.
+/// The name of the fragment in errors and tables.
 const NAME: &str = "memory";
 
-/// Arrow record batches as a [`Source`]: one fragment, whose rows are numbered through all batches.
+/// Arrow record batches as a [`Source`] of one fragment. Rows are numbered through all batches.
+///
+/// ```
+/// use sweepfit::{Memory, Source};
+///
+/// let source = Memory::of_columns(&[("n", &[1e6, 1e7]), ("loss", &[3.2, 2.9])])?;
+/// assert_eq!(source.fragments()[0].rows, 2);
+/// # Ok::<(), sweepfit::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Memory {
     fragment: Fragment,
@@ -21,10 +29,10 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Takes batches of one schema, which may have none.
+    /// Returns a source of batches with one schema; there may be no batches.
     ///
     /// # Errors
-    /// If a batch has other columns than the schema.
+    /// If the columns of a batch differ from those of the schema.
     pub fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<Memory, Error> {
         if let Some(place) = batches.iter().position(|batch| batch.schema().fields() != schema.fields()) {
             return Err(Error::Invalid {
@@ -37,10 +45,10 @@ impl Memory {
         Ok(Memory { fragment, batches })
     }
 
-    /// Takes columns of numbers by name, all of one length.
+    /// Returns a source of named columns of numbers, all of one length.
     ///
     /// # Errors
-    /// If their lengths differ.
+    /// If the lengths of the columns differ.
     pub fn of_columns(columns: &[(&str, &[f64])]) -> Result<Memory, Error> {
         let expected = columns.first().map_or(0, |(_, values)| values.len());
         if let Some((column, values)) = columns.iter().find(|(_, values)| values.len() != expected) {

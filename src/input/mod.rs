@@ -1,38 +1,43 @@
-//! Rows become sweeps.
+//! Reads sources of rows and groups the rows into sweeps.
 //!
-//! A [`Source`] tells the names and types of its columns, so that laws can be bound to them before any row is read; [`open()`]
-//! then reads the key columns of the rows where the condition holds, and knows all sweeps ([`Contents`]); last come
-//! the numbers, [`Segment`] by [`Segment`], each in canonical order (a small input, or a single sweep, is read at once). A
-//! segment is columnar: one `f64` column for all its sweeps, of which a [`Sweep`] is a slice. [`read()`] takes
-//! everything at once.
+//! Reading has three steps:
+//!
+//! 1. A [`Source`] returns the names and types of its columns. Laws are bound to the columns before any row is read.
+//! 2. [`open()`] reads the key columns of all rows, evaluates the condition, and returns the keys of all sweeps
+//!    ([`Contents`]).
+//! 3. [`Segments`] reads the numbers of consecutive sweeps, one [`Segment`] at a time, and sorts the rows of each sweep
+//!    into canonical order. A segment has one `f64` column for all its sweeps; a [`Sweep`] is a slice of it.
+//!
+//! Small inputs, and inputs that are a single sweep, are read in one pass. [`read()`] returns all rows as one segment.
 //!
 //! ```text
 //! source ─▶ scope ─▶ column_plan ─▶ scan (keys) ─▶ Contents
 //!                                   └─▶ segments (numbers, order) ─▶ Segment ─▶ Sweep
 //! ```
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! | --- | --- |
-//! | this one | [`open()`] and [`read()`] |
-//! | `source` | [`Source`]: where rows come from. A new format is one file that implements it, and is told apart in `files.rs` of the crate |
+//! | `mod` | [`open()`] and [`read()`] |
+//! | `source` | [`Source`], the trait that an input format implements |
 //! | `memory` | record batches, or columns of numbers, as a source |
 //! | [`parquet`] | Parquet files as a source |
 //! | `scope` | the names that expressions may use, with their types |
-//! | `request`, `contents` | what is asked of a source; what it holds, but for its rows |
-//! | `column_plan` | the request checked against the schemas: what must be read and computed |
-//! | `fragment_reader`, `batch` | a fragment read batch by batch; a batch as the formula language sees it |
-//! | `convert` | Arrow's types and the language's |
-//! | `keys`, [`types`], [`digest`] | values of key columns: numbered, unified, hashed |
-//! | `scan` | which sweep every row belongs to |
-//! | `segments`, `order` | consecutive sweeps with their rows, in canonical order |
-//! | `guard` | the decoder's panics become errors |
+//! | `request`, `contents` | the columns asked of a source; its keys and counts |
+//! | `column_plan` | a request checked against the schemas: the columns to decode and the definitions to evaluate |
+//! | `fragment_reader`, `batch` | the batches of a fragment; one batch as columns of the formula language |
+//! | `convert` | conversions between Arrow's types and the formula language's |
+//! | `keys`, [`types`], [`digest`] | the values of key columns: numbering, common types, hashes |
+//! | `scan` | the sweep and the cluster of every row |
+//! | `segments`, `order` | consecutive sweeps with their rows; the canonical order of rows |
+//! | `guard` | conversion of the decoder's panics to errors |
 //!
-//! Laws, losses and fits are unknown here, and no observation is rejected (that is `problem::observations`): nulls and values
-//! that are not finite are passed on (see [`crate::sweep`]), and rows are dropped only by the condition, and counted.
+//! The folder knows nothing of laws, losses and fits. It rejects no observation: nulls and values that are not finite
+//! are passed on (see [`crate::sweep`]) for `problem::observations` to reject. Only the condition drops rows, and they
+//! are counted.
 //!
-//! The same rows give the same sweeps, bit for bit, however they are ordered and spread over fragments; only
-//! [`Sweep::file`] and [`Sweep::row`] tell the difference. A key that is written with several types has a type
-//! that holds them all ([`types`]).
+//! Equal rows give equal sweeps, bit for bit, in whatever order and fragments they come; only [`Sweep::file`] and
+//! [`Sweep::row`] differ. A key column that has different types in different fragments gets a type that holds the
+//! values of all ([`types`]).
 
 mod batch;
 mod column_plan;
@@ -68,20 +73,20 @@ pub use source::{BATCH_ROWS, Fragment, RecordBatches, Source};
 use crate::error::Error;
 use crate::sweep::Sweep;
 
-/// All sweeps of the input.
+/// All sweeps of an input, with their rows.
 #[derive(Debug)]
 pub struct Dataset {
-    /// The sweeps' keys and what else is known of the source.
+    /// The keys of the sweeps and the counts of rows.
     pub contents: Contents,
     /// All rows.
     pub rows: Segment,
 }
 
-/// Finds out which sweeps a source has, as the request says. Their rows come in segments of at least `limit` rows, if sweeps
-/// come in the order of their keys (see [`Segments`]).
+/// Determines the sweeps of a source, and returns their keys and an iterator over their rows.
 ///
-/// Without key columns there is exactly one sweep, which may be empty; with them there is one for every key that
-/// occurs in a row that is kept.
+/// Segments have at least `limit` rows, if the rows of the source are sorted by key (see [`Segments`]). Without key
+/// columns there is exactly one sweep, which may be empty. With key columns there is one sweep for every key that
+/// occurs in a row where the condition holds.
 ///
 /// # Errors
 /// If the request does not fit the columns, a fragment cannot be read, or `interrupted` becomes true.
@@ -95,10 +100,10 @@ pub fn open<'a>(
     segments::open(source, request, plan, limit, interrupted)
 }
 
-/// Reads a source as the request says, all at once: what [`open()`] gives as a single segment.
+/// Reads all sweeps of a source at once, as a single segment.
 ///
 /// # Errors
-/// Those of [`open()`].
+/// If [`open()`] or the reading of rows fails.
 pub fn read(source: &dyn Source, request: &Request, interrupted: &AtomicBool) -> Result<Dataset, Error> {
     let (contents, mut segments) = open(source, request, usize::MAX, interrupted)?;
     let rows = segments.next().transpose()?.ok_or_else(|| Error::Internal {
@@ -109,7 +114,7 @@ pub fn read(source: &dyn Source, request: &Request, interrupted: &AtomicBool) ->
 }
 
 impl Dataset {
-    /// The sweep at a position in the order of keys.
+    /// Returns the sweep at a position in the order of keys.
     ///
     /// # Panics
     /// If `index` is not less than [`Contents::n_sweeps`].
@@ -118,7 +123,7 @@ impl Dataset {
         self.rows.sweep(&self.contents, index)
     }
 
-    /// Number of sweeps.
+    /// Returns the number of sweeps.
     #[must_use]
     pub fn n_sweeps(&self) -> usize {
         self.contents.n_sweeps()

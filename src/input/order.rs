@@ -1,45 +1,52 @@
-//! The canonical order of rows: by sweep, and inside a sweep by the values themselves.
+//! Sorts rows into canonical order: by sweep, and within a sweep by their values.
 //!
-//! A sum over rows depends on their order in its last bits, and a resampled row is named by its place. So that
-//! neither depends on how the input was shuffled or cut into files, rows are ordered by all their columns under
-//! IEEE 754's total order, then by cluster. Rows that agree in all of that are interchangeable; only their
-//! `file` and `row` tell them apart, and between them the input's order stands.
+//! The last bits of a sum over rows depend on the order of the rows, and resampling selects rows by their position.
+//! Neither may depend on the order of the input or its division into files. Rows are therefore sorted by all their
+//! columns under IEEE 754's total order, then by cluster. Rows that are equal in all of these are interchangeable in a
+//! fit; they keep the order of the input.
 
 use std::cmp::Ordering;
 
 use rayon::prelude::*;
 
-/// Where a sweep is sorted by several threads instead of one.
-const LONG: usize = 1 << 16;
+/// The number of rows above which a sweep is sorted by several threads.
+const PARALLEL_SORT_ROWS: usize = 1 << 16;
 
-/// The least number of rows that one task arranges: enough that dividing the work costs nothing beside it.
-const STRETCH: usize = 1 << 14;
+/// The smallest number of rows of a parallel task, for which the cost of scheduling is negligible.
+const MIN_TASK_ROWS: usize = 1 << 14;
 
-/// Rows as they are kept, one entry per row in every column.
+/// The rows where the condition holds, column by column; every column has one entry per row.
 #[derive(Debug)]
-pub(in crate::input) struct Kept {
+pub(in crate::input) struct KeptRows {
     pub(in crate::input) columns: Vec<Vec<f64>>,
     pub(in crate::input) cluster: Option<Vec<u32>>,
     pub(in crate::input) file: Vec<u32>,
     pub(in crate::input) row: Vec<u64>,
 }
 
-/// Arranges rows by sweep, of each its number among these, where they do not stand so already; then by the columns named
-/// in `order` in turn, then by cluster. `starts` has for each sweep its first place, and one entry more at the end.
-pub(in crate::input) fn arrange(kept: &mut Kept, sweep: Option<Vec<u32>>, starts: &[usize], order: &[usize]) {
+/// Sorts rows by sweep, then by the columns in `order`, then by cluster.
+///
+/// `sweep` is the sweep of each row, counted from the first of these sweeps; `None` if the rows are sorted by sweep
+/// already. `starts` is the sorted position of the first row of each sweep, and the number of rows at the end.
+pub(in crate::input) fn sort_rows(
+    kept: &mut KeptRows,
+    sweep: Option<Vec<u32>>,
+    starts: &[usize],
+    order: &[usize],
+) {
     if let Some(sweep) = sweep {
-        let rows = by_sweep(&sweep, starts);
-        // Free before a column exists twice.
+        let rows = counting_sort(&sweep, starts);
+        // Freed before `permute` copies the first column, to save memory.
         drop(sweep);
-        kept.take(&rows);
+        kept.permute(&rows);
     }
-    kept.stretches(starts).into_par_iter().for_each_init(Scratch::default, |scratch, stretch| {
-        stretch.sort(order, scratch);
+    kept.blocks(starts).into_par_iter().for_each_init(SortWorkspace::default, |workspace, block| {
+        block.sort(order, workspace);
     });
 }
 
-/// Rows by sweep, in the order in which they came (a counting sort).
-fn by_sweep(sweep: &[u32], starts: &[usize]) -> Vec<usize> {
+/// Returns the rows sorted by sweep, stably, by a counting sort.
+fn counting_sort(sweep: &[u32], starts: &[usize]) -> Vec<usize> {
     let mut next = starts.to_vec();
     let mut rows = vec![0; sweep.len()];
     for (row, &s) in sweep.iter().enumerate() {
@@ -50,12 +57,11 @@ fn by_sweep(sweep: &[u32], starts: &[usize]) -> Vec<usize> {
     rows
 }
 
-impl Kept {
-    /// Puts into each place the row that `rows` names. Columns go through this one by one, so that at most one
-    /// exists twice.
-    fn take(&mut self, rows: &[usize]) {
+impl KeptRows {
+    /// Moves row `rows[i]` to position `i`. Columns are copied one at a time, to save memory.
+    fn permute(&mut self, rows: &[usize]) {
         fn column<T: Copy + Send + Sync>(rows: &[usize], values: &mut Vec<T>) {
-            *values = rows.par_iter().with_min_len(STRETCH).map(|&row| values[row]).collect();
+            *values = rows.par_iter().with_min_len(MIN_TASK_ROWS).map(|&row| values[row]).collect();
         }
         self.columns.iter_mut().for_each(|values| column(rows, values));
         self.cluster.iter_mut().for_each(|values| column(rows, values));
@@ -63,28 +69,28 @@ impl Kept {
         column(rows, &mut self.row);
     }
 
-    /// The rows cut between sweeps.
-    fn stretches<'a>(&'a mut self, starts: &'a [usize]) -> Vec<Stretch<'a>> {
-        let mut rest = Stretch {
+    /// Divides the rows between sweeps into blocks of about `MIN_TASK_ROWS` rows.
+    fn blocks<'a>(&'a mut self, starts: &'a [usize]) -> Vec<SweepBlock<'a>> {
+        let mut rest = SweepBlock {
             starts,
             columns: self.columns.iter_mut().map(Vec::as_mut_slice).collect(),
             cluster: self.cluster.as_deref_mut(),
             file: &mut self.file,
             row: &mut self.row,
         };
-        let mut stretches = Vec::new();
+        let mut blocks = Vec::new();
         while rest.starts.len() > 1 {
             let first = rest.starts[0];
-            let sweeps = rest.starts.partition_point(|start| start - first < STRETCH);
-            stretches.push(rest.split_off(sweeps.min(rest.starts.len() - 1)));
+            let sweeps = rest.starts.partition_point(|start| start - first < MIN_TASK_ROWS);
+            blocks.push(rest.split_off(sweeps.min(rest.starts.len() - 1)));
         }
-        stretches
+        blocks
     }
 }
 
-/// Consecutive sweeps.
-struct Stretch<'a> {
-    /// Each sweep's first row among all, and one entry more at the end.
+/// The rows of consecutive sweeps, which one task sorts.
+struct SweepBlock<'a> {
+    /// The first row of each sweep, and the end of the last sweep, counted from the first row of all blocks.
     starts: &'a [usize],
     columns: Vec<&'a mut [f64]>,
     cluster: Option<&'a mut [u32]>,
@@ -92,40 +98,40 @@ struct Stretch<'a> {
     row: &'a mut [u64],
 }
 
-/// Memory that sorting a sweep needs, kept for the next.
+/// Buffers for sorting a sweep, kept between sweeps.
 #[derive(Default)]
-struct Scratch {
-    /// For each place the sorting key of the row that belongs there, and its place now.
+struct SortWorkspace {
+    /// The rows in sorted order: the sort key of the first column, and the position before sorting.
     sorted: Vec<(u64, usize)>,
     doubles: Vec<f64>,
     numbers: Vec<u32>,
     rows: Vec<u64>,
 }
 
-impl<'a> Stretch<'a> {
-    /// Splits off the first so many sweeps.
-    fn split_off(&mut self, sweeps: usize) -> Stretch<'a> {
+impl<'a> SweepBlock<'a> {
+    /// Removes the first `sweeps` sweeps and returns them.
+    fn split_off(&mut self, sweeps: usize) -> SweepBlock<'a> {
         let starts = &self.starts[..=sweeps];
         let rows = starts[sweeps] - starts[0];
         self.starts = &self.starts[sweeps..];
-        Stretch {
+        SweepBlock {
             starts,
-            columns: self.columns.iter_mut().map(|column| first(column, rows)).collect(),
-            cluster: self.cluster.as_mut().map(|cluster| first(cluster, rows)),
-            file: first(&mut self.file, rows),
-            row: first(&mut self.row, rows),
+            columns: self.columns.iter_mut().map(|column| split_first(column, rows)).collect(),
+            cluster: self.cluster.as_mut().map(|cluster| split_first(cluster, rows)),
+            file: split_first(&mut self.file, rows),
+            row: split_first(&mut self.row, rows),
         }
     }
 
     /// Sorts the rows of each sweep.
-    fn sort(mut self, order: &[usize], scratch: &mut Scratch) {
+    fn sort(mut self, order: &[usize], workspace: &mut SortWorkspace) {
         while self.starts.len() > 1 {
-            self.split_off(1).sort_one(order, scratch);
+            self.split_off(1).sort_one(order, workspace);
         }
     }
 
-    /// Sorts the rows of the only sweep.
-    fn sort_one(mut self, order: &[usize], scratch: &mut Scratch) {
+    /// Sorts the rows of a block of one sweep.
+    fn sort_one(mut self, order: &[usize], workspace: &mut SortWorkspace) {
         let compare = |a: usize, b: usize| {
             let by_column = |&column: &usize| {
                 let values = &self.columns[column];
@@ -141,49 +147,48 @@ impl<'a> Stretch<'a> {
         if (1..rows).all(|row| compare(row - 1, row).is_lt()) {
             return;
         }
-        // Most rows are told apart by the first column; a copy of it beside the places is sorted faster than places
-        // that are looked up.
+        // The first column distinguishes most rows. Sorting a contiguous copy of it is faster than looking values up.
         let leading = order.first().map(|&column| &*self.columns[column]);
-        let sorted = &mut scratch.sorted;
+        let sorted = &mut workspace.sorted;
         sorted.clear();
-        sorted.extend((0..rows).map(|row| (leading.map_or(0, |values| ascending(values[row])), row)));
-        // The comparison is a total order in which no two rows are equal, so that every sort gives one answer.
+        sorted.extend((0..rows).map(|row| (leading.map_or(0, |values| sort_key(values[row])), row)));
+        // No two rows compare equal, so an unstable sort is deterministic.
         let by_key = |a: &(u64, usize), b: &(u64, usize)| a.0.cmp(&b.0).then_with(|| compare(a.1, b.1));
-        if rows > LONG {
+        if rows > PARALLEL_SORT_ROWS {
             sorted.par_sort_unstable_by(by_key);
         } else {
             sorted.sort_unstable_by(by_key);
         }
         for values in &mut self.columns {
-            reorder(values, sorted, &mut scratch.doubles);
+            reorder(values, sorted, &mut workspace.doubles);
         }
         if let Some(cluster) = &mut self.cluster {
-            reorder(cluster, sorted, &mut scratch.numbers);
+            reorder(cluster, sorted, &mut workspace.numbers);
         }
-        reorder(self.file, sorted, &mut scratch.numbers);
-        reorder(self.row, sorted, &mut scratch.rows);
+        reorder(self.file, sorted, &mut workspace.numbers);
+        reorder(self.row, sorted, &mut workspace.rows);
     }
 }
 
-/// Splits off the first so many values.
-fn first<'a, T>(values: &mut &'a mut [T], count: usize) -> &'a mut [T] {
+/// Removes the first `count` values from a slice and returns them.
+fn split_first<'a, T>(values: &mut &'a mut [T], count: usize) -> &'a mut [T] {
     let (first, rest) = std::mem::take(values).split_at_mut(count);
     *values = rest;
     first
 }
 
-/// A number that is ordered like the value under IEEE 754's total order.
-fn ascending(value: f64) -> u64 {
+/// Returns an integer whose order is that of the value under IEEE 754's total order.
+fn sort_key(value: f64) -> u64 {
     let bits = value.to_bits();
     let negative = bits >> 63 == 1;
     if negative { !bits } else { bits | 1 << 63 }
 }
 
-/// Puts into each place the value whose place `sorted` names.
+/// Moves the values to the sorted order of their rows.
 fn reorder<T: Copy + Send + Sync>(values: &mut [T], sorted: &[(u64, usize)], copy: &mut Vec<T>) {
     copy.clear();
-    if values.len() > LONG {
-        copy.par_extend(sorted.par_iter().with_min_len(STRETCH).map(|&(_, row)| values[row]));
+    if values.len() > PARALLEL_SORT_ROWS {
+        copy.par_extend(sorted.par_iter().with_min_len(MIN_TASK_ROWS).map(|&(_, row)| values[row]));
     } else {
         copy.extend(sorted.iter().map(|&(_, row)| values[row]));
     }
@@ -195,9 +200,9 @@ mod tests {
     use super::*;
     use crate::sweep::{NAN, NULL};
 
-    /// Columns, and rows numbered as they come.
-    fn kept(columns: &[&[f64]], cluster: Option<&[u32]>, rows: usize) -> Kept {
-        Kept {
+    /// Returns rows with the given columns, numbered in order.
+    fn kept(columns: &[&[f64]], cluster: Option<&[u32]>, rows: usize) -> KeptRows {
+        KeptRows {
             columns: columns.iter().map(|c| c.to_vec()).collect(),
             cluster: cluster.map(<[u32]>::to_vec),
             file: vec![0; rows],
@@ -206,43 +211,43 @@ mod tests {
     }
 
     #[test]
-    fn sweeps_come_first_then_values_then_clusters_then_places() {
+    fn rows_are_sorted_by_sweep_then_values_then_cluster_then_row() {
         let group = vec![1, 0, 1, 1, 1, 0];
         let x = [2.0, 5.0, 1.0, 2.0, 2.0, 4.0];
         let y = [0.0, 0.0, 9.0, -0.0, 0.0, 0.0];
         let cluster = [1, 0, 0, 7, 0, 0];
         let mut rows = kept(&[&y, &x], Some(&cluster), 6);
-        arrange(&mut rows, Some(group.clone()), &[0, 2, 6], &[1, 0]);
+        sort_rows(&mut rows, Some(group.clone()), &[0, 2, 6], &[1, 0]);
         assert_eq!(rows.row, [5, 1, 2, 3, 4, 0]);
         assert_eq!(rows.columns[1], [4.0, 5.0, 1.0, 2.0, 2.0, 2.0]);
         assert_eq!(rows.cluster.expect("clusters"), [0, 0, 0, 7, 0, 1]);
         let mut rows = kept(&[&y, &x], None, 6);
-        arrange(&mut rows, Some(group), &[0, 2, 6], &[1, 0]);
+        sort_rows(&mut rows, Some(group), &[0, 2, 6], &[1, 0]);
         assert_eq!(rows.row, [5, 1, 2, 3, 0, 4]);
     }
 
     #[test]
-    fn values_that_are_no_numbers_have_their_place() {
+    fn infinities_nans_and_nulls_are_ordered() {
         let x = [NULL, 1.0, f64::INFINITY, NAN, f64::NEG_INFINITY, -0.0, 0.0];
         let mut rows = kept(&[&x], None, 7);
-        arrange(&mut rows, None, &[0, 7], &[0]);
+        sort_rows(&mut rows, None, &[0, 7], &[0]);
         assert_eq!(rows.row, [4, 5, 6, 1, 2, 3, 0]);
     }
 
     #[test]
-    fn without_columns_the_input_order_stands() {
+    fn without_columns_rows_keep_the_order_of_the_input() {
         let mut rows = kept(&[], None, 3);
-        arrange(&mut rows, Some(vec![2, 0, 2]), &[0, 1, 1, 3], &[]);
+        sort_rows(&mut rows, Some(vec![2, 0, 2]), &[0, 1, 1, 3], &[]);
         assert_eq!(rows.row, [1, 0, 2]);
     }
 
     #[test]
     fn a_long_sweep_is_sorted_like_a_short_one() {
-        let n = LONG + 1000;
+        let n = PARALLEL_SORT_ROWS + 1000;
         // Multiplication by a number prime to n visits every residue once.
         let x: Vec<f64> = (0..n).map(|i| (i * 31 % n) as f64).collect();
         let mut rows = kept(&[&x], None, n);
-        arrange(&mut rows, None, &[0, n], &[0]);
+        sort_rows(&mut rows, None, &[0, n], &[0]);
         assert!(rows.columns[0].iter().enumerate().all(|(i, v)| *v == i as f64));
         assert!(rows.row.iter().zip(&rows.columns[0]).all(|(&row, v)| x[row as usize] == *v));
     }

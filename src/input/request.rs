@@ -1,21 +1,21 @@
-//! What is asked of an input.
+//! The request to an input: the columns to read and the columns that define sweeps.
 
 use crate::formula::Expr;
 
-/// What to read, and how rows become sweeps.
+/// The columns to read, and the grouping of rows into sweeps.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Columns of any type that identify a sweep; without any the whole input is one. A name that the input does
-    /// not have may be a definition's.
+    /// The key columns, of any type; without key columns the whole input is one sweep. A name that is not a column of
+    /// the input may be a definition.
     pub by: Vec<String>,
-    /// Definitions, in order; each may use those before it and may take a column's name.
+    /// The definitions, in order. A definition may use earlier ones and may have the name of a column.
     pub lets: Vec<(String, Expr)>,
-    /// Rows are kept where this is true, neither false nor null. It may use definitions.
+    /// The condition on rows, which may use definitions. Rows where it is false or null are dropped.
     pub condition: Option<Expr>,
-    /// Columns or definitions wanted as numbers.
+    /// The columns of a sweep: names of columns or definitions of numbers.
     pub columns: Vec<String>,
-    /// A column of any type, or a definition, whose values are clusters.
+    /// The column, of any type, or the definition whose values identify clusters.
     pub cluster: Option<String>,
-    /// The names of `columns`, in the order in which they sort a sweep's rows. Names left out come after them.
+    /// The names of columns by which the rows of a sweep are sorted, first to last. The other `columns` follow.
     pub order: Vec<String>,
 }

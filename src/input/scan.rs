@@ -1,7 +1,7 @@
-//! Which sweep every row belongs to, and which cluster.
+//! Determines the sweep and the cluster of every row where the condition holds.
 //!
-//! Of each row that is kept the numbers of its sweep and its cluster remain, as runs of equal ones. Of large input only
-//! keys, and what the condition asks for, are decoded for this.
+//! The result is run-length encoded: runs of consecutive rows with one sweep, and runs with one cluster. For large
+//! inputs only the key columns and the columns of the condition are decoded.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ use super::keys::{EqualRows, Interner, Ranked};
 use crate::error::Error;
 use crate::formula::Columns;
 
-/// Consecutive rows of one number.
+/// Consecutive rows with one key, given by the key's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::input) struct KeyRun {
     pub(in crate::input) number: u32,
     pub(in crate::input) rows: u32,
 }
 
-/// Appends rows of one number to runs from place `from` on.
+/// Appends rows with one key to the runs; extends the last run if it has this key and an index of at least `from`.
 fn extend(runs: &mut Vec<KeyRun>, from: usize, number: u32, rows: usize) {
     match runs[from..].last_mut() {
         Some(last) if last.number == number && last.rows.checked_add(rows as u32).is_some() => {
@@ -34,19 +34,19 @@ fn extend(runs: &mut Vec<KeyRun>, from: usize, number: u32, rows: usize) {
     }
 }
 
-/// The distinct keys of the rows that are kept, and whose rows they are.
-pub(in crate::input) struct Numbered {
+/// The distinct keys of the rows scanned so far, and the runs of rows with equal keys.
+pub(in crate::input) struct KeyNumbering {
     keys: Vec<Key>,
     interner: Interner,
-    /// In the order of the files.
+    /// The runs of all rows, in the order of the files.
     runs: Vec<KeyRun>,
-    /// Where the runs of the present file begin.
+    /// The first run of the current file.
     file: usize,
 }
 
-impl Numbered {
+impl KeyNumbering {
     fn new(keys: &[Key], what: &'static str) -> Result<Self, Error> {
-        let types: Vec<_> = keys.iter().map(|k| k.plain.clone()).collect();
+        let types: Vec<_> = keys.iter().map(|k| k.value_type.clone()).collect();
         let interner = Interner::new(&types, what)
             .map_err(|e| Error::Internal { context: format!("preparing {what}"), reason: e.to_string() })?;
         Ok(Self { keys: keys.to_vec(), interner, runs: Vec::new(), file: 0 })
@@ -61,7 +61,7 @@ impl Numbered {
         Ok(())
     }
 
-    /// The keys in ascending order, and the runs with ranks for numbers.
+    /// Returns the keys in ascending order, and the runs with the rank of each key as its number.
     fn ranked(self) -> Result<(Vec<ArrayRef>, Vec<KeyRun>), ArrowError> {
         let Ranked { rank, columns } = self.interner.finish()?;
         let mut runs = self.runs;
@@ -70,31 +70,36 @@ impl Numbered {
     }
 }
 
-/// What is known of the rows, file by file.
+/// A scan of the input for the sweep and cluster of every row.
 pub(in crate::input) struct Scan {
-    /// Absent without key columns.
-    group: Option<Numbered>,
-    cluster: Option<Numbered>,
+    /// The sweeps; `None` without key columns.
+    group: Option<KeyNumbering>,
+    cluster: Option<KeyNumbering>,
     files: Vec<FileRows>,
     read: u64,
     dropped: u64,
 }
 
-/// Of one file.
+/// The counts of rows and runs of one file.
 #[derive(Clone, Copy, Default)]
 pub(in crate::input) struct FileRows {
+    /// The number of rows where the condition holds.
     pub(in crate::input) kept: usize,
-    /// Where its runs end.
+    /// The end of the file's runs in the runs of sweeps.
     group_end: usize,
+    /// The end of the file's runs in the runs of clusters.
     cluster_end: usize,
 }
 
-/// A scan that is complete: numbers are ranks.
-pub(in crate::input) struct Scanned {
-    /// Key columns in the types in which they are compared.
+/// The result of a scan. The number of a run is the rank of its key.
+pub(in crate::input) struct ScanResult {
+    /// The key columns in the types in which they are compared, one row per sweep.
     pub(in crate::input) keys: Vec<ArrayRef>,
+    /// The number of sweeps.
     pub(in crate::input) sweeps: usize,
+    /// The number of rows read.
     pub(in crate::input) read: u64,
+    /// The number of rows that the condition dropped.
     pub(in crate::input) dropped: u64,
     pub(in crate::input) files: Vec<FileRows>,
     group: Option<Vec<KeyRun>>,
@@ -103,16 +108,16 @@ pub(in crate::input) struct Scanned {
 
 impl Scan {
     pub(in crate::input) fn new(plan: &ReadPlan) -> Result<Self, Error> {
-        let group = (!plan.by.is_empty()).then(|| Numbered::new(&plan.by, "sweeps")).transpose()?;
+        let group = (!plan.by.is_empty()).then(|| KeyNumbering::new(&plan.by, "sweeps")).transpose()?;
         let cluster = plan
             .cluster
             .as_ref()
-            .map(|key| Numbered::new(std::slice::from_ref(key), "clusters"))
+            .map(|key| KeyNumbering::new(std::slice::from_ref(key), "clusters"))
             .transpose()?;
         Ok(Self { group, cluster, files: Vec::new(), read: 0, dropped: 0 })
     }
 
-    /// Adds the rows of a batch that are kept.
+    /// Adds the rows of a batch where the condition holds.
     pub(in crate::input) fn add(&mut self, batch: &Batch) -> Result<(), Error> {
         let n_kept = batch.n_kept();
         self.read += batch.rows as u64;
@@ -124,8 +129,8 @@ impl Scan {
         if n_kept == 0 {
             return Ok(());
         }
-        for numbered in self.group.iter_mut().chain(&mut self.cluster) {
-            numbered.add(batch)?;
+        for numbering in self.group.iter_mut().chain(&mut self.cluster) {
+            numbering.add(batch)?;
         }
         let ends = [&self.group, &self.cluster].map(|n| n.as_ref().map_or(0, |n| n.runs.len()));
         if let Some(file) = self.files.last_mut() {
@@ -135,31 +140,31 @@ impl Scan {
         Ok(())
     }
 
-    /// Files without rows have none of their own.
+    /// Begins the file at an index. Files before it that had no batch get no rows and no runs.
     fn begin_file(&mut self, index: usize) {
         let before = FileRows { kept: 0, ..self.files.last().copied().unwrap_or_default() };
         self.files.resize(index + 1, before);
-        for numbered in self.group.iter_mut().chain(&mut self.cluster) {
-            numbered.file = numbered.runs.len();
+        for numbering in self.group.iter_mut().chain(&mut self.cluster) {
+            numbering.file = numbering.runs.len();
         }
     }
 
-    /// Ends the scan of so many files.
-    pub(in crate::input) fn finish(mut self, files: usize) -> Result<Scanned, ArrowError> {
+    /// Ends the scan, given the number of files.
+    pub(in crate::input) fn finish(mut self, files: usize) -> Result<ScanResult, ArrowError> {
         self.begin_file(files);
         self.files.truncate(files);
-        let ranked = |numbered: Option<Numbered>| numbered.map(Numbered::ranked).transpose();
+        let ranked = |numbering: Option<KeyNumbering>| numbering.map(KeyNumbering::ranked).transpose();
         let (keys, group) = ranked(self.group.take())?.unzip();
         let (_, cluster) = ranked(self.cluster.take())?.unzip();
         let keys: Vec<ArrayRef> = keys.unwrap_or_default();
         let sweeps = if group.is_some() { keys.first().map_or(0, |k| k.len()) } else { 1 };
         let Self { files, read, dropped, .. } = self;
-        Ok(Scanned { keys, sweeps, read, dropped, files, group, cluster })
+        Ok(ScanResult { keys, sweeps, read, dropped, files, group, cluster })
     }
 }
 
-impl Scanned {
-    /// For each sweep the number of rows of those before it; one entry more at the end.
+impl ScanResult {
+    /// Returns the first row of each sweep in the order of sweeps, and the number of rows at the end.
     pub(in crate::input) fn starts(&self) -> Vec<usize> {
         let Some(group) = &self.group else {
             return vec![0, self.files.iter().map(|file| file.kept).sum()];
@@ -174,7 +179,7 @@ impl Scanned {
         starts
     }
 
-    /// The files with rows that are kept, in the order of the first of their sweeps.
+    /// Returns the files that have rows where the condition holds, in the order of their first sweeps.
     pub(in crate::input) fn by_first_sweep(&self) -> Vec<usize> {
         let mut files: Vec<usize> = (0..self.files.len()).filter(|&f| self.files[f].kept > 0).collect();
         if let Some(group) = &self.group {
@@ -185,10 +190,10 @@ impl Scanned {
         files
     }
 
-    /// The ranks of sweeps and of clusters, in the order of some files.
+    /// Returns the runs of sweeps and of clusters, in the given order of the files.
     pub(in crate::input) fn runs(self, files: &[usize]) -> (Option<Vec<KeyRun>>, Option<Vec<KeyRun>>) {
         if files.is_sorted() {
-            // Files that are left out have none.
+            // Files that are not listed have no runs.
             return (self.group, self.cluster);
         }
         let ordered = |runs: &Vec<KeyRun>, end: fn(&FileRows) -> usize| {
@@ -198,13 +203,14 @@ impl Scanned {
         (group, self.cluster.as_ref().map(|runs| ordered(runs, |file| file.cluster_end)))
     }
 
+    /// Returns the range of a file's runs, given the field with its end.
     fn runs_of(&self, file: usize, end: impl Fn(&FileRows) -> usize) -> std::ops::Range<usize> {
         let first = file.checked_sub(1).map_or(0, |before| end(&self.files[before]));
         first..end(&self.files[file])
     }
 }
 
-/// The kept keys, one for each run of equal rows, in the type in which they are compared.
+/// Returns the runs of equal keys in a batch, and the key of each run in the row format.
 fn encode(batch: &Batch, interner: &Interner, keys: &[Key]) -> Result<(arrow::row::Rows, EqualRows), Error> {
     let origin = &batch.origin;
     let guarded =
@@ -229,7 +235,7 @@ fn encode(batch: &Batch, interner: &Interner, keys: &[Key]) -> Result<(arrow::ro
     let runs =
         guard(|| EqualRows::of(&columns)).map_err(|reason| origin.corrupt(reason))?.map_err(corrupt)?;
     let firsts = keys.iter().zip(&columns).map(|(key, column)| {
-        let convert = || cast_exactly(&runs.firsts(column)?, &key.plain);
+        let convert = || cast_exactly(&runs.firsts(column)?, &key.value_type);
         guarded(&convert)?.map_err(|e| origin.conversion(&key.name, &e))
     });
     let firsts = firsts.collect::<Result<Vec<_>, _>>()?;

@@ -1,7 +1,7 @@
-//! The names that expressions may use, with their types: a source's columns, then definitions.
+//! Resolves the names in expressions: columns of a source and definitions, with their types.
 //!
-//! A definition may use those before it and may take a column's name. Planning a job and planning what to read ask the same
-//! scope, so that a name means one thing everywhere.
+//! A definition may use earlier definitions and may have the name of a column. The plan of a job and the plan of
+//! reading both resolve names with this type, so a name has one meaning in both.
 
 use std::collections::HashMap;
 
@@ -12,19 +12,19 @@ use super::source::{Fragment, Source};
 use crate::error::{Error, Place, Setting};
 use crate::formula::{self, Expr, Type, list, nearest};
 
-/// The names that can be used so far, and what they are.
+/// The names that expressions may use, with their types.
 #[derive(Debug, Clone)]
 pub struct Scope {
-    /// Names of all top-level columns that any fragment has, in the order in which they first appear.
+    /// The names of the top-level columns of all fragments, in order of first appearance.
     columns: Vec<String>,
-    /// The type of each, by the first fragment that has it with more than nulls.
+    /// The type of each column, from the first fragment in which its type is not `Null`.
     types: HashMap<String, DataType>,
-    /// Of each name the type of its last definition.
+    /// The type of the last definition of each name.
     definitions: Vec<(String, Type)>,
 }
 
 impl Scope {
-    /// The columns of a source, without definitions.
+    /// Returns the columns of a source, without definitions.
     #[must_use]
     pub fn new(source: &dyn Source) -> Scope {
         let mut scope = Scope { columns: Vec::new(), types: HashMap::new(), definitions: Vec::new() };
@@ -36,7 +36,7 @@ impl Scope {
             previous = Some(fragment);
             for field in fragment.schema.fields() {
                 match scope.types.get_mut(field.name()) {
-                    // A column of nulls alone does not say what it is.
+                    // A column of nulls alone may have another type in a later fragment.
                     Some(known @ DataType::Null) => known.clone_from(field.data_type()),
                     Some(_) => {}
                     None => {
@@ -52,7 +52,7 @@ impl Scope {
     /// Adds a definition.
     ///
     /// # Errors
-    /// If its expression does not fit the columns and the definitions before it.
+    /// If its expression does not fit the columns and earlier definitions, or its name is `pi`.
     pub fn define(&mut self, name: &str, expr: &Expr) -> Result<(), Error> {
         if name == "pi" {
             let reason = "this name is the constant; choose another".to_owned();
@@ -64,7 +64,7 @@ impl Scope {
         Ok(())
     }
 
-    /// Returns all names: the columns', then those of definitions that are no columns.
+    /// Returns all names: those of columns, then the names of definitions that are not names of columns.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let mut names = self.columns.clone();
@@ -79,19 +79,19 @@ impl Scope {
         &self.columns
     }
 
-    /// Returns the type of a definition.
+    /// Returns the type of a definition; `None` if there is no definition of this name.
     #[must_use]
     pub fn definition(&self, name: &str) -> Option<Type> {
         self.definitions.iter().find(|(known, _)| known == name).map(|(_, found)| *found)
     }
 
-    /// Returns what a column is to the formula language.
+    /// Returns the type of a column in the formula language; `None` if there is no column of this name.
     #[must_use]
     pub fn column_type(&self, name: &str) -> Option<ColumnType> {
         self.types.get(name).map(kind_of)
     }
 
-    /// Returns the type that a name has in an expression; none for names that expressions cannot use.
+    /// Returns the type of a name in expressions; `None` if expressions cannot use the name.
     #[must_use]
     pub fn type_of(&self, name: &str) -> Option<Type> {
         self.definition(name).or_else(|| match self.column_type(name)? {
@@ -102,15 +102,16 @@ impl Scope {
         })
     }
 
-    /// Checks an expression's names and types.
+    /// Checks the names and types in an expression, and returns its type.
     ///
     /// # Errors
-    /// If a name is not there or of a type that expressions cannot use, or operands do not fit their operator.
+    /// If a name does not exist or has a type that expressions cannot use, or operands do not fit their operator.
     pub fn check(&self, expr: &Expr, place: &Place) -> Result<Type, Error> {
         self.check_as(expr, place, formula::check)
     }
 
-    /// Checks the columns' types, then what one of the language's checks asks.
+    /// Checks that expressions can use the types of the columns, then calls `check`, one of the formula language's
+    /// checks.
     fn check_as<T>(
         &self,
         expr: &Expr,
@@ -139,7 +140,7 @@ impl Scope {
     /// Checks that an expression is true or false for every row.
     ///
     /// # Errors
-    /// Those of [`Scope::check`], and where it is neither.
+    /// If [`Scope::check`] fails, or the expression is not a truth value.
     pub fn check_condition(&self, expr: &Expr, place: &Place) -> Result<(), Error> {
         self.check_as(expr, place, formula::check_condition)
     }
@@ -147,15 +148,15 @@ impl Scope {
     /// Checks that an expression is a number for every row.
     ///
     /// # Errors
-    /// Those of [`Scope::check`], and where it is no number.
+    /// If [`Scope::check`] fails, or the expression is not a number.
     pub fn check_number(&self, expr: &Expr, place: &Place) -> Result<(), Error> {
         self.check_as(expr, place, formula::check_number)
     }
 
-    /// Checks that a name is a column or definition of numbers.
+    /// Checks that a name is that of a column or definition of numbers.
     ///
     /// # Errors
-    /// If there is none, or it is not one of numbers.
+    /// If the name does not exist, or its values are not numbers.
     pub fn check_column(&self, name: &str, place: &Place) -> Result<(), Error> {
         let (found, advice) = match self.definition(name) {
             Some(Type::Number) => return Ok(()),
@@ -179,7 +180,7 @@ impl Scope {
         })
     }
 
-    /// Returns the error that a column is not there.
+    /// Returns the error for a name that does not exist.
     pub(crate) fn missing(&self, name: &str, place: &Place) -> Error {
         let (place, name) = (place.clone(), name.to_owned());
         if let Some(column) = self.nested(&name) {
@@ -198,7 +199,7 @@ impl Scope {
         }
     }
 
-    /// Returns the nested column of which a name asks for a field.
+    /// Returns the nested column if a name refers to a field of one, as in `column.field`.
     fn nested<'a>(&self, name: &'a str) -> Option<&'a str> {
         let (column, _) = name.split_once('.')?;
         self.types.get(column).is_some_and(DataType::is_nested).then_some(column)

@@ -1,9 +1,8 @@
-//! Consecutive sweeps with their rows, as many at a time as are wanted: while some are fitted the next are read.
+//! Reads the rows of consecutive sweeps in segments, so that one segment can be fitted while the next is read.
 //!
-//! A sweep is complete only when its last row has been seen, which the scan knows of every sweep beforehand. So the rows
-//! are cut wherever all sweeps so far are complete and come before all others. Input that is sorted by its keys, or has
-//! files that are, is cut into segments that come and go; where the sweeps come in another order there is but one
-//! segment, as in a file whose rows were shuffled.
+//! The scan has counted the rows of every sweep. The rows are divided wherever all sweeps so far are complete and
+//! precede all other sweeps in the order of keys. Inputs whose rows or files are sorted by key are read in many
+//! segments. An input in another order, such as a file with shuffled rows, is read as one segment.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +13,7 @@ use super::column_plan::ReadPlan;
 use super::contents::Contents;
 use super::convert::store;
 use super::fragment_reader::{FragmentReader, changed};
-use super::order::{Kept, arrange};
+use super::order::{KeptRows, sort_rows};
 use super::request::Request;
 use super::scan::{KeyRun, Scan};
 use super::source::{BATCH_ROWS, Source};
@@ -25,21 +24,21 @@ use crate::sweep::{MAX_ROWS, Sweep, SweepColumns};
 /// Consecutive sweeps with their rows.
 #[derive(Debug)]
 pub struct Segment {
-    /// The first sweep's number.
+    /// The index of the first sweep among all sweeps.
     first: usize,
-    rows: Kept,
-    /// For each sweep its first row; one entry more at the end.
+    rows: KeptRows,
+    /// The first row of each sweep, and the number of rows at the end.
     starts: Vec<usize>,
 }
 
 impl Segment {
-    /// The numbers of its sweeps, their positions in the order of keys.
+    /// Returns the indices of the segment's sweeps in the order of keys.
     #[must_use]
     pub fn sweeps(&self) -> std::ops::Range<usize> {
         self.first..self.first + self.starts.len() - 1
     }
 
-    /// Rows of a sweep.
+    /// Returns the number of rows of a sweep.
     ///
     /// # Panics
     /// If the sweep is none of [`Segment::sweeps`].
@@ -49,7 +48,7 @@ impl Segment {
         self.starts[place + 1] - self.starts[place]
     }
 
-    /// A sweep of the input that has these contents.
+    /// Returns a sweep, given the contents of the input.
     ///
     /// # Panics
     /// If the sweep is none of [`Segment::sweeps`].
@@ -69,35 +68,41 @@ impl Segment {
     }
 }
 
-/// Where the rows are cut.
+/// The size of a segment.
 #[derive(Debug, PartialEq, Eq)]
 struct Cut {
+    /// The number of rows.
     rows: usize,
-    /// The number of the sweep after the last.
+    /// The index of the sweep after the last.
     sweeps_end: usize,
 }
 
-/// Reads the rows of an input whose contents are known, segment by segment in the order of the sweeps.
+/// An iterator over the segments of an input, in the order of the sweeps. Segments are read on demand.
+///
+/// All but the last have at least as many rows as [`open()`](super::open()) was asked for. There is only one segment if
+/// the rows are not sorted by key, neither within files nor from file to file.
 pub struct Segments<'a> {
     source: &'a dyn Source,
     request: &'a Request,
     plan: ReadPlan<'a>,
     interrupted: &'a AtomicBool,
-    /// Files that are still to be read, each with its number of rows that are kept.
+    /// The files that are not yet opened, each with the number of its rows where the condition holds.
     files: std::vec::IntoIter<(usize, usize)>,
-    /// The file that is being read, and how many of its rows that are kept are still to come.
+    /// The file that is being read, and the number of its remaining rows where the condition holds.
     reader: Option<(FragmentReader<'a>, usize)>,
-    /// Read, but not yet handed on.
-    rows: Rows,
+    rows: RowBuffer,
+    /// The sweeps of the rows not yet returned.
     group: Option<KeyRuns>,
+    /// The clusters of the rows not yet returned.
     cluster: Option<KeyRuns>,
+    /// The first row of each sweep of the input, and the number of rows at the end.
     starts: Vec<usize>,
     next_sweep: usize,
     cuts: std::vec::IntoIter<Cut>,
 }
 
-/// Finds out which sweeps the input has. Their rows come in segments of at least `limit` rows, but for the last. Where there
-/// are no more than that, or but one sweep, all is read at once.
+/// Scans the input for its sweeps, and returns their keys and an iterator over segments of at least `limit` rows. An
+/// input that has at most `limit` rows, or no key columns, is read completely during the scan.
 pub(in crate::input) fn open<'a>(
     source: &'a dyn Source,
     request: &'a Request,
@@ -111,7 +116,7 @@ pub(in crate::input) fn open<'a>(
     let total = source.fragments().iter().map(|f| f.rows).fold(0, u64::saturating_add);
     let at_once = plan.by.is_empty() || total <= limit as u64;
     let mut scan = Scan::new(&plan)?;
-    let mut rows = Rows::new(request);
+    let mut rows = RowBuffer::new(request);
     let needs = if at_once { &plan.for_all } else { &plan.for_keys };
     if at_once {
         rows.reserve(usize::try_from(total).unwrap_or(usize::MAX));
@@ -133,7 +138,7 @@ pub(in crate::input) fn open<'a>(
     let scanned = scan.finish(source.fragments().len()).map_err(internal)?;
     let contents = Contents::of(source, &plan, &scanned).map_err(internal)?;
     let starts = scanned.starts();
-    // Fits count the rows of a sweep in 32 bits.
+    // Fits number the rows of a sweep with 32 bits.
     if starts.windows(2).any(|ends| ends[1] - ends[0] > MAX_ROWS) {
         return Err(Error::TooMany { what: "rows in one sweep", limit: MAX_ROWS as u64 });
     }
@@ -159,8 +164,8 @@ pub(in crate::input) fn open<'a>(
     Ok((contents, segments))
 }
 
-/// Cuts rows, given as runs of one sweep each, wherever there are `limit` of them and all sweeps so far are complete and
-/// come before all others.
+/// Divides rows into segments of at least `limit` rows, between sweeps that are complete and sweeps that follow them in
+/// the order of keys. `group` has the runs of rows with one sweep, `starts` the first row of each sweep.
 fn cuts(starts: &[usize], group: &[KeyRun], limit: usize) -> Vec<Cut> {
     let mut cuts = Vec::new();
     let (mut rows, mut cut, mut sweeps_end) = (0, 0, 0);
@@ -186,7 +191,7 @@ impl Iterator for Segments<'_> {
         let cut = self.cuts.next()?;
         let segment = self.segment(&cut);
         if segment.is_err() {
-            // What comes after it would be given to other sweeps.
+            // After an error the rows that follow would be assigned to the wrong sweeps.
             self.cuts = Vec::new().into_iter();
         }
         Some(segment)
@@ -194,6 +199,7 @@ impl Iterator for Segments<'_> {
 }
 
 impl Segments<'_> {
+    /// Reads the rows of a segment and sorts them.
     fn segment(&mut self, cut: &Cut) -> Result<Segment, Error> {
         if self.reader.is_some() || self.files.len() > 0 {
             self.rows.reserve(cut.rows.saturating_add(BATCH_ROWS));
@@ -209,19 +215,19 @@ impl Segments<'_> {
         self.next_sweep = cut.sweeps_end;
         let starts = &self.starts[first..=cut.sweeps_end];
         let starts: Vec<usize> = starts.iter().map(|start| start - starts[0]).collect();
-        let Rows { columns, file, row } = self.rows.split(cut.rows);
+        let RowBuffer { columns, file, row } = self.rows.split(cut.rows);
         let cluster = self.cluster.as_mut().map(|runs| runs.take(cut.rows).numbers(0));
-        let mut kept = Kept { columns, cluster, file, row };
+        let mut kept = KeptRows { columns, cluster, file, row };
         let group = self.group.as_mut().map(|runs| runs.take(cut.rows));
         let group = group.filter(|taken| !taken.is_sorted()).map(|taken| taken.numbers(first as u32));
         if is_last {
             (self.group, self.cluster) = (None, None);
         }
-        arrange(&mut kept, group, &starts, &self.plan.order);
+        sort_rows(&mut kept, group, &starts, &self.plan.order);
         Ok(Segment { first, rows: kept, starts })
     }
 
-    /// Reads one batch further, in the next file where this one has ended.
+    /// Reads the next batch of the current file, or opens the next file.
     fn read_batch(&mut self) -> Result<(), Error> {
         let needs = &self.plan.for_numbers;
         let Some((reader, left)) = &mut self.reader else {
@@ -234,7 +240,7 @@ impl Segments<'_> {
             self.reader = Some((FragmentReader::open(self.source, index as u32, needs)?, kept));
             return Ok(());
         };
-        let other_rows = |fragment| changed(fragment, "other rows of it are kept than before");
+        let other_rows = |fragment| changed(fragment, "the condition holds in other rows than before");
         match reader.next(&self.plan, needs, self.interrupted)? {
             Some(batch) => {
                 *left = left.checked_sub(batch.n_kept()).ok_or_else(|| other_rows(batch.origin.fragment))?;
@@ -249,26 +255,27 @@ impl Segments<'_> {
     }
 }
 
-/// Rows in the order in which they came.
-struct Rows {
+/// Rows that were read and not yet returned, in the order of the input.
+struct RowBuffer {
     columns: Vec<Vec<f64>>,
     file: Vec<u32>,
     row: Vec<u64>,
 }
 
-impl Rows {
-    fn new(request: &Request) -> Rows {
-        Rows { columns: vec![Vec::new(); request.columns.len()], file: Vec::new(), row: Vec::new() }
+impl RowBuffer {
+    fn new(request: &Request) -> RowBuffer {
+        RowBuffer { columns: vec![Vec::new(); request.columns.len()], file: Vec::new(), row: Vec::new() }
     }
 
-    /// Makes room for so many rows at once, where they are all kept: growing would copy them and need half as much
-    /// again. The number is the files' word for it, so a failure means nothing.
+    /// Reserves memory for `rows` rows in total, because growing step by step copies them and needs more memory. A
+    /// failure is ignored: the number comes from the files and may be wrong, and not all rows may be kept.
     fn reserve(&mut self, rows: usize) {
         let more = rows.saturating_sub(self.row.len());
         let fits = self.columns.iter_mut().all(|c| c.try_reserve_exact(more).is_ok());
         let _ = fits && self.file.try_reserve_exact(more).is_ok() && self.row.try_reserve_exact(more).is_ok();
     }
 
+    /// Appends the rows of a batch where the condition holds.
     fn add(&mut self, batch: &Batch, request: &Request) -> Result<(), Error> {
         let (origin, kept, n_kept) = (&batch.origin, batch.kept.as_deref(), batch.n_kept());
         if n_kept == 0 {
@@ -289,15 +296,15 @@ impl Rows {
         Ok(())
     }
 
-    /// Splits off the first so many rows.
-    fn split(&mut self, rows: usize) -> Rows {
+    /// Removes the first `rows` rows and returns them.
+    fn split(&mut self, rows: usize) -> RowBuffer {
         fn first<T: Copy>(values: &mut Vec<T>, rows: usize) -> Vec<T> {
             let rest = values[rows..].to_vec();
             let mut first = std::mem::replace(values, rest);
             first.truncate(rows);
             first
         }
-        Rows {
+        RowBuffer {
             columns: self.columns.iter_mut().map(|c| first(c, rows)).collect(),
             file: first(&mut self.file, rows),
             row: first(&mut self.row, rows),
@@ -305,23 +312,23 @@ impl Rows {
     }
 }
 
-/// Runs that are taken from the front.
+/// A queue of runs, from which the runs of a given number of rows are taken.
 struct KeyRuns {
     rest: std::vec::IntoIter<KeyRun>,
-    /// What is left of a run that was taken in part.
+    /// The remainder of a run that was taken in part.
     left: Option<KeyRun>,
 }
 
-/// The runs of some rows.
-struct Taken(Vec<KeyRun>);
+/// The runs of the rows of a segment.
+struct TakenRuns(Vec<KeyRun>);
 
 impl KeyRuns {
     fn new(runs: Vec<KeyRun>) -> KeyRuns {
         KeyRuns { rest: runs.into_iter(), left: None }
     }
 
-    /// Takes the runs of so many rows, of which there are as many.
-    fn take(&mut self, rows: usize) -> Taken {
+    /// Removes the runs of the first `rows` rows and returns them. At least as many rows must remain.
+    fn take(&mut self, rows: usize) -> TakenRuns {
         let mut taken = Vec::new();
         let mut wanted = rows;
         while wanted > 0 {
@@ -331,16 +338,16 @@ impl KeyRuns {
             wanted -= part as usize;
             self.left = Some(KeyRun { rows: run.rows - part, ..run }).filter(|run| run.rows > 0);
         }
-        Taken(taken)
+        TakenRuns(taken)
     }
 }
 
-impl Taken {
+impl TakenRuns {
     fn is_sorted(&self) -> bool {
         self.0.is_sorted_by_key(|run| run.number)
     }
 
-    /// Row by row, counted from `first`.
+    /// Returns the number of each row's key, less `first`.
     fn numbers(self, first: u32) -> Vec<u32> {
         let mut numbers = Vec::with_capacity(self.0.iter().map(|run| run.rows as usize).sum());
         self.0.iter().for_each(|run| {

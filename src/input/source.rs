@@ -1,5 +1,4 @@
-//! Where rows come from: the trait that a new input format implements. Which source the inputs of a job become is decided in
-//! `files.rs` of the crate.
+//! The trait that an input format implements. The crate's `files.rs` chooses the source for the inputs of a job.
 
 use std::collections::HashSet;
 
@@ -8,38 +7,40 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::Error;
 
-/// Rows per batch: enough to make the work per batch small beside that per row, and to stay in the cache.
+/// The largest number of rows in a batch: enough that the cost per batch is negligible, and few enough for the cache.
 pub const BATCH_ROWS: usize = 8192;
 
-/// A piece of a source that is read from front to back and has one schema: a file, or batches in memory.
+/// A part of a source that has one schema and is read sequentially: a file, or the batches in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fragment {
-    /// What errors and tables call it: a file's path.
+    /// The name in errors and tables; the path of a file.
     pub name: String,
-    /// Rows, before any condition.
+    /// The number of rows, including those that a condition drops.
     pub rows: u64,
-    /// Size in bytes, where it is a file.
+    /// The size of a file in bytes.
     pub bytes: Option<u64>,
-    /// Names and types of its columns. Fragments that agree may share one schema.
+    /// The names and types of the columns. Fragments with equal schemas may share one.
     pub schema: SchemaRef,
 }
 
-/// Batches of a fragment, in the order of its rows.
+/// An iterator over the batches of a fragment, in the order of its rows.
 pub type RecordBatches<'a> = Box<dyn Iterator<Item = Result<RecordBatch, Error>> + Send + 'a>;
 
-/// Where rows come from.
+/// A source of rows.
 ///
-/// A source tells its fragments before any row is read, and reads each of them when asked, perhaps twice: first the columns
-/// that say which sweep a row belongs to, then the numbers. What rows mean (keys, conditions, definitions, order)
-/// is not its affair; see [`open()`](super::open()).
+/// A source knows the schemas and row counts of its fragments before any row is read. A fragment may be read twice:
+/// first the key columns, then the numbers. A source knows nothing of keys, conditions, definitions and the order of
+/// rows, which [`open()`](super::open()) applies. Implement this trait to read other formats; [`Memory`](super::Memory)
+/// is an example.
 pub trait Source: Sync {
-    /// Returns the fragments, in the order of the numbers in [`Sweep::file`](crate::sweep::Sweep::file).
+    /// Returns the fragments. [`Sweep::file`](crate::sweep::Sweep::file) is an index of this list.
     fn fragments(&self) -> &[Fragment];
 
-    /// Begins to read some of a fragment's columns, of which all exist. Batches have at most [`BATCH_ROWS`] rows.
+    /// Returns the batches of a fragment with the given columns, all of which exist in it. Batches have at most
+    /// [`BATCH_ROWS`] rows.
     ///
     /// # Errors
-    /// If the fragment cannot be opened or is not what [`Source::fragments`] said. Later faults are items of the
-    /// iterator.
+    /// If the fragment cannot be opened, or differs from its description in [`Source::fragments`]. Later errors are
+    /// items of the iterator.
     fn read(&self, fragment: usize, columns: &HashSet<String>) -> Result<RecordBatches<'_>, Error>;
 }

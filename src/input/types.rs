@@ -1,21 +1,21 @@
-//! One type for a key column that files write with several.
+//! Finds a common type for a key column that has different types in different files.
 //!
-//! Two types have a common one if every value of both is a value of it: `int32` and `int64`, a dictionary of
-//! strings and strings. `int64` and `double` have none, as an `int64` may lie between two doubles, and a key that
-//! changed in reading would merge sweeps.
+//! A common type of two types holds every value of both: `int64` for `int32` and `int64`, `string` for a dictionary of
+//! strings and `string`. `int64` and `double` have none, because an `int64` may lie between two doubles, and rounding a
+//! key could merge sweeps.
 
 use arrow::datatypes::{DataType, TimeUnit};
 
-/// The type of a dictionary's values; any other type as it is.
+/// Returns the type of a dictionary's values; any other type is returned unchanged.
 #[must_use]
-pub fn plain(data_type: &DataType) -> &DataType {
+pub fn value_type(data_type: &DataType) -> &DataType {
     match data_type {
-        DataType::Dictionary(_, values) => plain(values),
+        DataType::Dictionary(_, values) => value_type(values),
         other => other,
     }
 }
 
-/// A type that holds every value of both, if there is one.
+/// Returns a type that holds every value of both types, if there is one.
 #[must_use]
 pub fn common(a: &DataType, b: &DataType) -> Option<DataType> {
     use DataType::{
@@ -24,7 +24,7 @@ pub fn common(a: &DataType, b: &DataType) -> Option<DataType> {
     if a == b {
         return Some(a.clone());
     }
-    match (plain(a), plain(b)) {
+    match (value_type(a), value_type(b)) {
         // Only the encoding differs.
         (a, b) if a == b => Some(a.clone()),
         (Null, _) => Some(b.clone()),
@@ -44,12 +44,13 @@ pub fn common(a: &DataType, b: &DataType) -> Option<DataType> {
     }
 }
 
-/// Bits of an integer type, and whether it is signed.
+/// Returns the number of bits of an integer type, and whether it is signed.
 fn integer(data_type: &DataType) -> (u32, bool) {
     let bits = data_type.primitive_width().map_or(0, |bytes| 8 * bytes as u32);
     (bits, data_type.is_signed_integer())
 }
 
+/// Returns the smallest integer type that holds every value of both.
 fn common_integer(a: &DataType, b: &DataType) -> Option<DataType> {
     let ((a_bits, a_signed), (b_bits, b_signed)) = (integer(a), integer(b));
     if a_signed == b_signed {
@@ -64,15 +65,17 @@ fn common_integer(a: &DataType, b: &DataType) -> Option<DataType> {
     }
 }
 
-/// Whether every value is a double.
+/// Returns whether `float64` holds every value of a type exactly.
 fn fits_double(data_type: &DataType) -> bool {
     data_type.is_floating() || (data_type.is_integer() && integer(data_type).0 <= 32)
 }
 
+/// Returns the type with more bytes.
 fn wider(a: &DataType, b: &DataType) -> DataType {
     if a.primitive_width() >= b.primitive_width() { a.clone() } else { b.clone() }
 }
 
+/// Returns the smaller of two units of time.
 fn finer(a: TimeUnit, b: TimeUnit) -> TimeUnit {
     let rank = |unit| match unit {
         TimeUnit::Second => 0,
@@ -83,7 +86,7 @@ fn finer(a: TimeUnit, b: TimeUnit) -> TimeUnit {
     if rank(a) >= rank(b) { a } else { b }
 }
 
-/// Precision and scale of a decimal type, and the largest precision of its width.
+/// Returns the precision and scale of a decimal type.
 fn decimal(data_type: &DataType) -> Option<(i16, i16)> {
     match data_type {
         DataType::Decimal32(p, s)
@@ -94,6 +97,7 @@ fn decimal(data_type: &DataType) -> Option<(i16, i16)> {
     }
 }
 
+/// Returns a decimal type with enough digits before and after the point for both.
 fn common_decimal(a: &DataType, b: &DataType) -> Option<DataType> {
     let ((a_digits, a_scale), (b_digits, b_scale)) = (decimal(a)?, decimal(b)?);
     let scale = a_scale.max(b_scale);
@@ -112,7 +116,7 @@ mod tests {
     use DataType::*;
 
     #[test]
-    fn every_value_of_both_fits() {
+    fn a_common_type_holds_every_value_of_both() {
         let text = || Dictionary(Box::new(Int8), Box::new(Utf8));
         for (a, b, expected) in [
             (Int32, Int64, Some(Int64)),

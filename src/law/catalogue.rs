@@ -1,6 +1,7 @@
-//! The catalogue of published laws, as data.
+//! Reads catalogues of laws.
 //!
-//! `catalogue.toml` beside this file is built in. A user's file in the same format can be added.
+//! The catalogue of published laws, `catalogue.toml` in this folder, is built in. A user's file in this format can be
+//! added.
 
 use std::collections::BTreeMap;
 
@@ -17,24 +18,30 @@ const BUILT_IN: &str = include_str!("catalogue.toml");
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Citation {
-    /// Family name of the first author, and of the second where there are two.
+    /// The family name of the author, or of the first author and `et al.`
     pub author: String,
-    /// Year of publication.
+    /// The year of publication.
     pub year: u16,
-    /// An arXiv number or other reference.
+    /// The arXiv number or another reference.
     pub reference: String,
-    /// The equation or section.
+    /// The equation or section; empty if not given.
     #[serde(default)]
     pub equation: String,
-    /// Published values, and what else a user should know.
+    /// Published values and remarks; empty if there are none.
     #[serde(default)]
     pub note: String,
 }
 
-/// The laws, in the order of the files.
+/// A catalogue of laws with unique names.
+///
+/// ```
+/// let catalogue = sweepfit::Catalogue::built_in()?;
+/// assert_eq!(catalogue.get("chinchilla").unwrap().variables, ["N", "D"]);
+/// # Ok::<(), sweepfit::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Catalogue {
-    /// In the order of the files.
+    /// The laws, in the order of the files.
     pub laws: Vec<Law>,
 }
 
@@ -73,48 +80,48 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    /// Adds the laws of a file's text.
+    /// Adds the laws of a catalogue in TOML format. `file` names the text in errors.
     ///
     /// # Errors
     ///
-    /// If the text is not a catalogue, a law is invalid, or a name exists already.
+    /// If the text is not a catalogue, a law is invalid, or its name exists already.
     pub fn add(&mut self, file: &str, text: &str) -> Result<(), Error> {
-        let parsed: CatalogueFile =
-            toml::from_str(text).map_err(|error| fault(file, format!("not a catalogue of laws: {error}")))?;
+        let parsed: CatalogueFile = toml::from_str(text)
+            .map_err(|error| catalogue_error(file, format!("not a catalogue of laws: {error}")))?;
         for entry in parsed.laws {
             let law = entry.into_law(file)?;
             if self.get(&law.name).is_some() {
                 let reason = "there is a law of this name already; choose another";
-                return Err(fault(file, format!("law `{}`: {reason}", law.name)));
+                return Err(catalogue_error(file, format!("law `{}`: {reason}", law.name)));
             }
             self.laws.push(law);
         }
         Ok(())
     }
 
-    /// Returns the law of a name.
+    /// Returns the law with a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Law> {
         self.laws.iter().find(|law| law.name == name)
     }
 
-    /// Returns the name most similar to one that does not exist, if any is similar enough.
+    /// Returns the name of the law that is most similar to a misspelt name, if one is similar enough.
     #[must_use]
     pub fn nearest(&self, name: &str) -> Option<&str> {
         nearest(name, self.laws.iter().map(|law| law.name.as_str()))
     }
 }
 
-/// The error that a file is no catalogue of laws.
-fn fault(file: &str, reason: String) -> Error {
+/// Returns the error for a file that is not a valid catalogue.
+fn catalogue_error(file: &str, reason: String) -> Error {
     Error::Catalogue { file: file.to_string(), reason }
 }
 
 impl CatalogueEntry {
-    /// Converts an entry to a law.
+    /// Converts an entry to a law, and checks it.
     fn into_law(self, file: &str) -> Result<Law, Error> {
         let name = self.name.clone();
-        let fail = |reason: String| fault(file, format!("law `{name}`: {reason}"));
+        let fail = |reason: String| catalogue_error(file, format!("law `{name}`: {reason}"));
         let formula = parse_formula(&self.formula)
             .map_err(|error| fail(format!("its formula does not parse:\n{error}")))?;
         if self.name.is_empty() || self.name.contains('~') {

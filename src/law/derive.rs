@@ -1,8 +1,8 @@
-//! Exact symbolic derivatives on the graph.
+//! Computes exact symbolic derivatives on the expression graph.
 //!
-//! Forward differentiation with respect to one coordinate, memoised per (node, coordinate); because nodes
-//! are hash-consed, the derivatives share every common factor with the value and with each other. Applied
-//! twice it gives the second derivatives, of the roots of equations too.
+//! Nodes are differentiated in the forward direction with respect to one coordinate, memoised per node and coordinate.
+//! Because nodes are hash-consed, the derivatives share common factors with the value and with each other. Derivatives
+//! of derivatives are second derivatives, also those of the roots of equations.
 
 use std::collections::HashMap;
 
@@ -20,8 +20,8 @@ impl Derivatives {
 
     /// Returns `∂ node / ∂ coordinate`.
     pub fn of(&mut self, graph: &mut Graph, node: Id, coordinate: u32) -> Id {
-        // Operands come before their users, so one pass over the node's ancestors in id order suffices and
-        // no recursion can exhaust the stack on a long formula.
+        // Operands have smaller ids than the nodes that use them, so a loop in id order suffices. Recursion could
+        // exhaust the stack on a long formula.
         for id in ancestors(graph, node) {
             if !self.known.contains_key(&(id, coordinate)) {
                 let derivative = self.step(graph, id, coordinate);
@@ -31,14 +31,15 @@ impl Derivatives {
         self.known[&(node, coordinate)]
     }
 
+    /// Returns the derivative of a node, given those of its operands in `known`.
     fn step(&self, g: &mut Graph, id: Id, coordinate: u32) -> Id {
         let known = |x: Id| self.known[&(x, coordinate)];
         match g.node(id) {
             Node::Constant(_) | Node::Data(_) | Node::Centre(_) | Node::Less(..) => g.constant(0.0),
             Node::Unknown => g.constant(f64::from(u8::from(coordinate == Self::UNKNOWN))),
             Node::Root(equation) => {
-                // Implicit function theorem: F(y(θ), θ) = 0 gives ∂y/∂θ = −F_θ/F_y, at the root. Written with the
-                // root itself in place of the unknown, it can be differentiated again like all else.
+                // Implicit function theorem: F(y(θ), θ) = 0 gives ∂y/∂θ = −F_θ/F_y at the root. With the root
+                // substituted for the unknown, the result can be differentiated like any other node.
                 let equation = g.equation(equation);
                 let direct = known(equation.residual);
                 if g.is_zero(direct) {
@@ -84,15 +85,15 @@ impl Derivatives {
                     return da;
                 }
                 let difference = g.sub(a, b);
-                let share_a = g.unary(Unary::Sigmoid, difference);
+                let weight_a = g.unary(Unary::Sigmoid, difference);
                 let negative = g.neg(difference);
-                let share_b = g.unary(Unary::Sigmoid, negative);
-                let left = g.mul(share_a, da);
-                let right = g.mul(share_b, db);
+                let weight_b = g.unary(Unary::Sigmoid, negative);
+                let left = g.mul(weight_a, da);
+                let right = g.mul(weight_b, db);
                 g.add(left, right)
             }
             Node::Pow(a, e) => {
-                // Only whole constant exponents are left as powers (see `Graph::pow`).
+                // The exponent is an integer constant (see `Graph::pow`).
                 let da = known(a);
                 if g.is_zero(da) {
                     return da;
@@ -114,7 +115,7 @@ impl Derivatives {
         }
     }
 
-    /// Returns `d op(a) / d a`, written with the value `id = op(a)` where that is shorter.
+    /// Returns `d op(a) / d a`. `id` is the node `op(a)`, in which some derivatives are simplest.
     fn slope(g: &mut Graph, op: Unary, id: Id, a: Id) -> Id {
         let one = g.constant(1.0);
         match op {
@@ -149,7 +150,7 @@ impl Derivatives {
                 g.sub(one, square)
             }
             Unary::Sigmoid => {
-                // σ(x)·σ(−x): no cancellation where σ is near 1.
+                // σ(x)·σ(−x), because σ(x)·(1 − σ(x)) cancels where σ is near 1.
                 let negative = g.neg(a);
                 let complement = g.unary(Unary::Sigmoid, negative);
                 g.mul(id, complement)
@@ -157,6 +158,7 @@ impl Derivatives {
         }
     }
 
+    /// Returns `first·a + (1 − first)·b`.
     fn choose(g: &mut Graph, first: Id, a: Id, b: Id) -> Id {
         if a == b {
             return a;

@@ -1,4 +1,4 @@
-//! Pseudo-random parameters and variables at which a law is evaluated before there are data.
+//! Draws pseudo-random parameters and variables, at which a law is evaluated before there are data.
 
 use crate::formula::Domain;
 
@@ -18,11 +18,12 @@ pub fn draw(domain: Domain, draws: &mut Draws) -> f64 {
     }
 }
 
-/// A linear congruential generator of numbers in (0, 1): the same on every machine.
+/// A linear congruential generator of numbers in (0, 1), with Knuth's multiplier for 64 bits. Its numbers do not depend
+/// on the machine.
 pub struct Draws(u64);
 
 impl Draws {
-    /// Returns a generator.
+    /// Returns the generator of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Draws {
         Draws(seed)

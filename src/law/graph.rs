@@ -1,18 +1,17 @@
-//! The expression graph: hash-consed nodes built through constructors that simplify.
+//! The expression graph: hash-consed nodes, built by constructors that simplify.
 //!
-//! A node is built once: asking for the same operation on the same operands gives the same [`Id`], so
-//! common subexpressions are shared by construction, first and second derivatives included. The
-//! constructors apply only rewrites that are exact in real arithmetic and never widen the set of inputs
-//! that overflow: products of exponentials become the exponential of a sum, powers become exponentials of
-//! a multiple of a logarithm, `log(exp(a) + exp(b))` and `1/(1 + exp(-x))` take their stable forms.
+//! Every operation on given operands exists once and has one [`Id`], so the value and its derivatives share common
+//! subexpressions. The constructors apply only rewrites that are exact in real arithmetic and do not overflow for more
+//! inputs: products of exponentials become the exponential of a sum, powers become exponentials of a multiple of a
+//! logarithm, `log(exp(a) + exp(b))` and `1/(1 + exp(-x))` take their stable forms.
 //!
-//! Expressions of data alone are leaves here: they are evaluated once per sweep, as written.
+//! Expressions that contain only data are leaves of the graph. They are evaluated once per sweep, as written.
 
 use std::collections::HashMap;
 
 use crate::lanes::scalar;
 
-/// The place of a node in its [`Graph`]; operands have smaller ids than the nodes that use them.
+/// The index of a node in its [`Graph`]. Operands have smaller ids than the nodes that use them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Id(pub u32);
 
@@ -26,13 +25,13 @@ impl Id {
 /// One operation of the graph.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Node {
-    /// A constant, by its bits.
+    /// A constant, given by the bits of its `f64`.
     Constant(u64),
-    /// A value per observation: an index into the law's data columns.
+    /// The value of a data column, one per observation; the index of the column.
     Data(u32),
-    /// A value per sweep: the mean of a data column (see `centre`).
+    /// The weighted mean of a data column, one value per sweep; the index of the column.
     Centre(u32),
-    /// A coordinate of the solver.
+    /// A coordinate of the solver, given by its index.
     Coordinate(u32),
     Add(Id, Id),
     Sub(Id, Id),
@@ -45,20 +44,20 @@ pub enum Node {
     LogAddExp(Id, Id),
     /// `1` where `a < b`, else `0`: the derivative of `min`, `max` and `abs`.
     Less(Id, Id),
-    /// IEEE power; only where the base is not known to be positive.
+    /// IEEE 754 power with an integer constant exponent and a base that is not known to be positive.
     Pow(Id, Id),
-    /// The unknown of the equation it stands in. Equations do not nest, so there is only one.
+    /// The unknown of an equation. Equations do not nest, so one node suffices.
     Unknown,
-    /// The unknown's value where an equation holds: an index into the graph's equations.
+    /// The root of an equation; the index of the equation.
     Root(u32),
 }
 
-/// An equation in [`Node::Unknown`], monotone between two ends.
+/// The equation `residual = 0` in [`Node::Unknown`], monotone between `low` and `high`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Equation {
     pub low: Id,
     pub high: Id,
-    /// Zero at the root.
+    /// The expression that is zero at the root.
     pub residual: Id,
     /// `∂ residual / ∂ unknown`.
     pub slope: Id,
@@ -70,8 +69,8 @@ pub enum Unary {
     Neg,
     Exp,
     Ln,
-    /// Logarithm of the base of a power: a zero base gives a large negative number instead of `-inf`, so
-    /// that `0^c` and its derivatives with respect to `c` are 0 rather than NaN.
+    /// The logarithm of the base of a power. For a base of zero it is [`LN_ZERO`] instead of `-inf`, so that `0^c` and
+    /// its derivatives with respect to `c` are 0 and not NaN.
     LnBase,
     Sqrt,
     Abs,
@@ -83,76 +82,85 @@ pub enum Unary {
     Sigmoid,
 }
 
-/// The number that encodes the logarithm of a zero base: `exp(c·L)` is 0 for every `c` above 1e-147, and neither `L`
-/// nor `L²` overflows, so derivatives of first and second order stay finite.
+/// The number L that represents the logarithm of zero in powers. `exp(c·L)` is 0 for every `c` above 1e-147, and
+/// neither L nor L² overflows, so first and second derivatives are finite.
 pub const LN_ZERO: f64 = -1e150;
 
-/// The definition of a data column.
+/// A data column, given by its definition. Columns are computed once per sweep.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Recipe {
+pub enum DataColumn {
     /// The value of the law's n-th data expression.
     Source(u32),
-    /// An operation on another column, done once per sweep.
+    /// A function of another column.
     Unary(Unary, u32),
-    /// One over another column.
+    /// The inverses of another column's values.
     Inverse(u32),
-    /// Another column less its weighted mean over the sweep, which is `Node::Centre` of that column.
+    /// Another column less its weighted mean over the sweep; the mean is `Node::Centre` of the other column.
     Centred(u32),
     /// The value of the n-th held parameter, for all observations.
     Held(u32),
-    /// The least, or the greatest, of another column's values, for all observations.
+    /// The least of another column's values, for all observations.
     Least(u32),
+    /// The greatest of another column's values, for all observations.
     Greatest(u32),
 }
 
-/// What constructors and readers ask of a node again and again. It is worked out once per node, from that of the operands:
-/// to look for it below a node would visit a shared operand once per path, and paths can double with every level.
+/// Properties of a node that the constructors use. They are derived once per node from those of the operands, because a
+/// search below a node takes exponential time where operands are shared.
 #[derive(Clone, Copy, Debug)]
-struct Traits {
+struct NodeProperties {
+    /// See [`Graph::known_positive`].
     is_positive: bool,
+    /// See [`Graph::is_exponential_sum`].
     is_exponential_sum: bool,
+    /// See [`Graph::depends_on_data`].
     depends_on_data: bool,
 }
 
-/// An expression graph with its index.
+/// An expression graph.
 #[derive(Clone, Default, Debug)]
 pub struct Graph {
     nodes: Vec<Node>,
-    /// One per node.
-    traits: Vec<Traits>,
+    /// The properties of each node.
+    properties: Vec<NodeProperties>,
+    /// The id of each node.
     pub(super) index: HashMap<Node, Id>,
-    recipes: Vec<Recipe>,
+    data_columns: Vec<DataColumn>,
     pub(super) equations: Vec<Equation>,
-    /// The columns that are written as (centred column) + (mean) wherever they are used.
+    /// The data columns that are written as the sum of centred column and mean.
     pub(super) centred: Vec<u32>,
 }
 
 impl Graph {
+    /// Returns the node with an id.
     #[must_use]
     pub fn node(&self, id: Id) -> Node {
         self.nodes[id.index()]
     }
 
+    /// Returns the number of nodes.
     #[must_use]
     pub fn count(&self) -> usize {
         self.nodes.len()
     }
 
+    /// Returns the id of a node, which is added if it is new.
     pub(super) fn intern(&mut self, node: Node) -> Id {
         if let Some(&id) = self.index.get(&node) {
             return id;
         }
-        // A law of `MAX_WORK` has some million nodes; counting on from zero would give one node the place of another.
+        // `MAX_WORK` limits a law to some million nodes. A wrapped id would silently refer to another node.
         let id = Id(u32::try_from(self.nodes.len()).expect("fewer than 2^32 nodes"));
-        let traits = self.traits_of(node);
-        self.traits.push(traits);
+        let properties = self.properties_of(node);
+        self.properties.push(properties);
         self.nodes.push(node);
         self.index.insert(node, id);
         id
     }
 
-    fn traits_of(&self, node: Node) -> Traits {
-        let of = |id: Id| self.traits[id.index()];
+    /// Derives the properties of a node from those of its operands.
+    fn properties_of(&self, node: Node) -> NodeProperties {
+        let of = |id: Id| self.properties[id.index()];
         let is_exp = |id: Id| matches!(self.node(id), Node::Unary(Unary::Exp, _));
         let is_positive = match node {
             Node::Constant(bits) => f64::from_bits(bits) > 0.0,
@@ -169,24 +177,25 @@ impl Graph {
         };
         let depends_on_data = matches!(node, Node::Data(_) | Node::Unknown | Node::Root(_))
             || self.operands_of(node).any(|operand| of(operand).depends_on_data);
-        Traits { is_positive, is_exponential_sum, depends_on_data }
+        NodeProperties { is_positive, is_exponential_sum, depends_on_data }
     }
 
-    /// Whether the node is positive wherever it is finite.
+    /// Returns whether a node is known to be positive wherever it is finite.
     #[must_use]
     pub fn known_positive(&self, id: Id) -> bool {
-        self.traits[id.index()].is_positive
+        self.properties[id.index()].is_positive
     }
 
-    /// Whether a node is an exponential, a product with one, or a sum of such.
+    /// Returns whether a node is an exponential, a product of an exponential, or a sum or difference of such nodes.
     pub(super) fn is_exponential_sum(&self, id: Id) -> bool {
-        self.traits[id.index()].is_exponential_sum
+        self.properties[id.index()].is_exponential_sum
     }
 
-    /// Whether a node has a value per observation. Equations and their roots count as if they had.
+    /// Returns whether a node has one value per observation. The unknown and the roots of equations always count as
+    /// such.
     #[must_use]
     pub fn depends_on_data(&self, id: Id) -> bool {
-        self.traits[id.index()].depends_on_data
+        self.properties[id.index()].depends_on_data
     }
 
     /// Returns the operands of a node, in order.
@@ -217,22 +226,25 @@ impl Graph {
         a.into_iter().chain(b).chain(c)
     }
 
-    /// The unknown of equations.
+    /// Returns the unknown of equations.
     pub fn unknown(&mut self) -> Id {
         self.intern(Node::Unknown)
     }
 
+    /// Returns the equation with an index.
     #[must_use]
     pub fn equation(&self, index: u32) -> Equation {
         self.equations[index as usize]
     }
 
+    /// Returns a constant.
     pub fn constant(&mut self, value: f64) -> Id {
-        // One zero: the sign of an exact zero carries no meaning in a law.
+        // Both zeros become +0: the sign of an exact zero has no meaning in a law.
         let value = if value == 0.0 { 0.0 } else { value };
         self.intern(Node::Constant(value.to_bits()))
     }
 
+    /// Returns the value of a constant node.
     #[must_use]
     pub fn as_constant(&self, id: Id) -> Option<f64> {
         match self.node(id) {
@@ -250,45 +262,48 @@ impl Graph {
         self.as_constant(id) == Some(1.0)
     }
 
-    /// Returns the definitions of the columns that the graph's `Data` nodes index.
+    /// Returns the data columns; [`Node::Data`] is an index of this list.
     #[must_use]
-    pub fn recipes(&self) -> &[Recipe] {
-        &self.recipes
+    pub fn data_columns(&self) -> &[DataColumn] {
+        &self.data_columns
     }
 
-    /// From here on, writes the given columns as centred column plus mean.
+    /// Makes later uses of the given columns sums of centred column and mean.
     pub fn centre_columns(&mut self, columns: &[u32]) {
         self.centred = columns.to_vec();
     }
 
-    pub(crate) fn column(&mut self, recipe: Recipe) -> u32 {
-        if let Some(known) = self.recipes.iter().position(|&r| r == recipe) {
+    /// Returns the index of a data column, which is added if it is new.
+    pub(crate) fn column(&mut self, definition: DataColumn) -> u32 {
+        if let Some(known) = self.data_columns.iter().position(|&r| r == definition) {
             return known as u32;
         }
-        self.recipes.push(recipe);
-        self.recipes.len() as u32 - 1
+        self.data_columns.push(definition);
+        self.data_columns.len() as u32 - 1
     }
 
     /// Returns the smallest and the largest value of a column.
     pub fn ends(&mut self, column: u32) -> [Id; 2] {
-        [Recipe::Least(column), Recipe::Greatest(column)].map(|recipe| {
-            let constant = self.column(recipe);
+        [DataColumn::Least(column), DataColumn::Greatest(column)].map(|definition| {
+            let constant = self.column(definition);
             self.centre(constant)
         })
     }
 
-    /// The mean of a column.
+    /// Returns the weighted mean of a column.
     pub fn centre(&mut self, column: u32) -> Id {
         self.intern(Node::Centre(column))
     }
 
+    /// Returns a coordinate of the solver.
     pub fn coordinate(&mut self, index: usize) -> Id {
         self.intern(Node::Coordinate(index as u32))
     }
 }
 
 impl Unary {
-    /// Applies the operation to one number: the reference for tests of compiled programs, and the folding of constants.
+    /// Applies the operation to a number. Used to fold constants, to compute data columns, and as the reference in
+    /// tests of compiled programs.
     #[must_use]
     pub fn apply(self, x: f64) -> f64 {
         match self {

@@ -1,8 +1,7 @@
-//! Expands exponents to sums of monomials: a sum of constants times products of atoms.
+//! Expands exponents to sums of monomials: constants times products of atomic nodes.
 //!
-//! Power terms look like `exp(a − α·log N)`. Writing the exponent as a sum of monomials shows which amplitude belongs
-//! to which exponent and data column (which centring needs), and lets the means introduced by centring cancel term by
-//! term.
+//! Power terms have the form `exp(a − α·log N)`. The monomials of the exponent show which amplitude belongs to which
+//! exponent and data column, which centring needs. The means introduced by centring cancel term by term.
 
 use std::collections::HashMap;
 
@@ -12,7 +11,7 @@ use super::graph::{Graph, Id, Node, Unary};
 #[derive(Debug, Clone, Default)]
 pub struct LinearForm {
     pub terms: Vec<Term>,
-    /// Whether two terms cancelled.
+    /// Whether terms with equal factors cancelled in the expansion.
     pub cancelled: bool,
 }
 
@@ -23,18 +22,22 @@ pub struct Term {
     pub factors: Vec<Id>,
 }
 
-/// The largest number of terms of a product of sums that is expanded.
-const MOST_TERMS: usize = 32;
+// Repeated operands can double the number of terms or factors with every level, so the expansion is limited. A node
+// beyond a limit is one atom.
 
-/// So do sums of more terms than this, and products of more factors: an operand that stands in a sum or product twice
-/// doubles them, level by level.
-const MOST_SUMMANDS: usize = 1024;
-const MOST_FACTORS: usize = 64;
+/// The largest number of terms of an expanded product.
+const MAX_TERMS: usize = 32;
 
-/// Nodes further below the one that is multiplied out stay as they are.
-const DEEPEST: usize = 24;
+/// The largest number of terms of an expanded sum.
+const MAX_SUMMANDS: usize = 1024;
 
-/// What nodes are at depths where they were met before.
+/// The largest number of factors of a term of an expanded product.
+const MAX_FACTORS: usize = 64;
+
+/// The largest depth below the expanded node at which nodes are expanded.
+const MAX_DEPTH: usize = 24;
+
+/// The terms of nodes, by node and depth.
 type Expanded = HashMap<(Id, usize), Vec<Term>>;
 
 impl LinearForm {
@@ -50,7 +53,7 @@ impl LinearForm {
         form
     }
 
-    /// Adds a term; `places` are those of the terms that are not zero.
+    /// Adds a term. `places` are the positions of the terms that are not zero, by their factors.
     fn push(&mut self, term: Term, places: &mut HashMap<Vec<Id>, usize>) {
         if let Some(&i) = places.get(&term.factors) {
             self.terms[i].coefficient += term.coefficient;
@@ -64,10 +67,11 @@ impl LinearForm {
         }
     }
 
+    /// Returns the terms of a node at a depth below the expanded node. `known` holds earlier results.
     fn terms(graph: &Graph, id: Id, depth: usize, known: &mut Expanded) -> Vec<Term> {
         let atom = || vec![Term { coefficient: 1.0, factors: vec![id] }];
         let node = graph.node(id);
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return atom();
         }
         if let Node::Constant(bits) = node {
@@ -85,7 +89,7 @@ impl LinearForm {
                 let sign = if matches!(node, Node::Sub(..)) { -1.0 } else { 1.0 };
                 let mut terms = Self::terms(graph, a, depth + 1, known);
                 terms.extend(scaled(Self::terms(graph, b, depth + 1, known), sign));
-                if terms.len() > MOST_SUMMANDS { atom() } else { terms }
+                if terms.len() > MAX_SUMMANDS { atom() } else { terms }
             }
             Node::Unary(Unary::Neg, a) => scaled(Self::terms(graph, a, depth + 1, known), -1.0),
             Node::Mul(a, b) => {
@@ -99,10 +103,10 @@ impl LinearForm {
         terms
     }
 
-    /// The product of two sums, unless it is too large.
+    /// Returns the product of two sums, unless it is too large.
     fn product(left: &[Term], right: &[Term]) -> Option<Vec<Term>> {
         let most_factors = |terms: &[Term]| terms.iter().map(|t| t.factors.len()).max().unwrap_or(0);
-        if left.len() * right.len() > MOST_TERMS || most_factors(left) + most_factors(right) > MOST_FACTORS {
+        if left.len() * right.len() > MAX_TERMS || most_factors(left) + most_factors(right) > MAX_FACTORS {
             return None;
         }
         let mut product = Vec::with_capacity(left.len() * right.len());

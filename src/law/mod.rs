@@ -1,16 +1,19 @@
-//! Scaling laws: parameters and their domains, the catalogue, and expressions with exact derivatives.
+//! Represents scaling laws: their parameters and domains, the catalogue of published laws, and expression graphs with
+//! exact derivatives.
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `mod` | [`Law`]: a formula whose names are sorted into parameters and variables |
+//! | `mod` | [`Law`]: a formula whose names are divided into parameters and variables |
 //! | [`catalogue`] | the published laws, read from `catalogue.toml` |
 //! | [`graph`] | hash-consed expression nodes |
-//! | `simplify` | the graph's constructors, which simplify as they build |
+//! | `simplify` | the constructors of the graph, which simplify |
 //! | [`linear_form`] | exponents expanded to sums of monomials |
 //! | [`derive`](mod@derive) | exact first and second derivatives |
-//! | `draws` | parameters at which a law is tried before there are data |
-//! | `size` | how much work a law is, before it is compiled |
-//! | `symmetry` | other parameters that give the same curve |
+//! | `draws` | pseudo-random parameters at which a law is evaluated before there are data |
+//! | `size` | the cost of a law, estimated before it is compiled |
+//! | `symmetry` | transformations of the parameters that leave the prediction unchanged |
+//!
+//! The folder knows nothing of compiled programs, sweeps and fits.
 
 pub mod catalogue;
 #[doc(hidden)]
@@ -26,7 +29,7 @@ mod symmetry;
 
 pub use catalogue::{Catalogue, Citation};
 pub use draws::{Draws, draw};
-pub use graph::{LN_ZERO, Recipe, Unary};
+pub use graph::{DataColumn, LN_ZERO, Unary};
 pub use size::MAX_WORK;
 pub use symmetry::Symmetries;
 
@@ -58,14 +61,14 @@ impl std::fmt::Display for Residual {
 pub struct Parameter {
     /// The name in the formula.
     pub name: String,
-    /// Where the parameter may lie, in natural units.
+    /// The values that the parameter may take, in natural units.
     pub domain: Domain,
-    /// The interval from which starts are drawn, in natural units; from the structure of the formula where none is
-    /// given.
+    /// The interval from which starts are drawn, in natural units. Without it the interval follows from the formula and
+    /// the data.
     pub start: Option<(f64, f64)>,
 }
 
-/// A formula whose names are sorted into parameters and variables.
+/// A formula whose names are divided into parameters and variables.
 #[derive(Clone, Debug)]
 pub struct Law {
     /// The name in the catalogue, or the formula as given.
@@ -80,35 +83,37 @@ pub struct Law {
     pub parameters: Vec<Parameter>,
     /// The columns that the prediction reads, in order of first appearance.
     pub variables: Vec<String>,
-    /// The residual space where the user asks for none.
+    /// The residual space if the user chooses none.
     pub residual: Residual,
-    /// Parameters of exchangeable terms, such as the places of breaks, whose starts are drawn in ascending order.
+    /// The parameters of exchangeable terms, such as the positions of breaks; their starts are drawn in ascending
+    /// order.
     pub ordered: Vec<String>,
     /// The publication of the law.
     pub citation: Option<Citation>,
 }
 
-/// Returns a text for a message, truncated where it is long.
-fn shown(text: &str) -> String {
-    const MOST: usize = 200;
-    if text.len() <= MOST {
+/// Returns a text for a message, truncated if it is long.
+fn truncated(text: &str) -> String {
+    const MAX_LENGTH: usize = 200;
+    if text.len() <= MAX_LENGTH {
         return text.to_owned();
     }
-    format!("{}…", &text[..text.floor_char_boundary(MOST)])
+    format!("{}…", &text[..text.floor_char_boundary(MAX_LENGTH)])
 }
 
 impl Law {
-    /// Sorts the names of a typed formula: those with a domain are parameters, those that are columns are variables,
-    /// the rest are parameters.
+    /// Returns the law of a formula, given the columns of the input.
+    ///
+    /// A name with a domain is a parameter. Of the other names, columns are variables and the rest are parameters.
     ///
     /// # Errors
     ///
-    /// If no name is a variable or none a parameter, if a domain is not used, if an unknown of `solve` is a column, or
-    /// if a name without domain is one edit away from a column.
+    /// If there is no variable or no parameter, a name with a domain is not on the right side, an unknown of `solve` is
+    /// a column, a name without domain is one edit away from a column, or the law exceeds [`MAX_WORK`].
     pub fn from_formula(formula: Formula, columns: &[String]) -> Result<Law, Error> {
-        let fail = |reason: String| Error::Law { law: shown(&formula.source), reason };
+        let fail = |reason: String| Error::Law { law: truncated(&formula.source), reason };
         let used = names(&formula.prediction);
-        // The response is no variable of the right side, so its name may be used there.
+        // The response is not a variable, so an unknown may have its name.
         let (unknowns, response) = (unknowns(&formula.prediction), names(&formula.response));
         if let Some(unknown) =
             unknowns.iter().find(|name| columns.iter().any(|c| c == *name) && !response.contains(name))
@@ -165,18 +170,18 @@ impl Law {
             citation: None,
         };
         match law.too_large() {
-            Some(reason) => Err(Error::Law { law: shown(&law.formula), reason }),
+            Some(reason) => Err(Error::Law { law: truncated(&law.formula), reason }),
             None => Ok(law),
         }
     }
 
-    /// Returns the index of a parameter.
+    /// Returns the index of a parameter; `None` if the law has no parameter of this name.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<usize> {
         self.parameters.iter().position(|p| p.name == name)
     }
 
-    /// Returns the parameters that are not fixed: index, lower and upper end of the domain.
+    /// Returns the index and the lower and upper end of the domain of each parameter that is neither fixed nor held.
     pub fn free_parameters(&self) -> impl Iterator<Item = (usize, f64, f64)> + '_ {
         self.parameters.iter().enumerate().filter_map(|(i, p)| match p.domain {
             Domain::Range { low, high } => Some((i, low, high)),
@@ -184,8 +189,8 @@ impl Law {
         })
     }
 
-    /// Returns the prediction at `n_points` points, evaluated as written; NaN where it cannot be evaluated.
-    /// `variable(k)` and `parameter(i)` return one value per point, in the order of the law.
+    /// Returns the prediction at `n_points` points, evaluated as written; all NaN if it cannot be evaluated.
+    /// `variable(k)` and `parameter(i)` return one value per point for the k-th variable and the i-th parameter.
     pub fn evaluate(
         &self,
         n_points: usize,
@@ -201,8 +206,8 @@ impl Law {
         }
     }
 
-    /// Returns the law with one parameter held at a value that comes with the data of each fit: compiled once, it can be fitted at
-    /// any value.
+    /// Returns the law with one parameter held at a value that is given with the data of each fit. Compiled once, the
+    /// law can be fitted at any value of the parameter.
     #[must_use]
     pub fn holding(&self, parameter: usize) -> Law {
         let mut law = self.clone();
@@ -210,7 +215,7 @@ impl Law {
         law
     }
 
-    /// Returns the law with one parameter fixed at a value.
+    /// Returns the law with one parameter fixed at a value, in natural units.
     #[must_use]
     pub fn with_fixed(&self, parameter: usize, value: f64) -> Law {
         let mut law = self.clone();

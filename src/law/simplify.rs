@@ -1,17 +1,17 @@
-//! The graph's constructors: every operation simplifies as it is built.
+//! The constructors of the expression graph, which simplify operations.
 
 use std::collections::HashMap;
 
 use super::derive::Derivatives;
-use super::graph::{Equation, Graph, Id, LN_ZERO, Node, Recipe, Unary, ancestors};
+use super::graph::{DataColumn, Equation, Graph, Id, LN_ZERO, Node, Unary, ancestors};
 use super::linear_form::LinearForm;
 use crate::lanes::{self, scalar};
 
-/// The logarithm of a sum of more exponentials than this is taken as it stands.
-const MOST_EXPONENTIALS: usize = 4096;
+/// The largest number of exponentials in a sum whose logarithm is simplified.
+const MAX_EXPONENTIALS: usize = 4096;
 
 impl Graph {
-    /// Returns the value of the unknown between two ends at which `residual` is zero.
+    /// Returns the root of `residual = 0` in the unknown, between `low` and `high`.
     pub fn root(&mut self, low: Id, high: Id, residual: Id) -> Id {
         let residual = self.cancel_centres(residual);
         let slope = Derivatives::default().of(self, residual, Derivatives::UNKNOWN);
@@ -48,7 +48,7 @@ impl Graph {
                 Node::Less(a, b) => self.less(new(a), new(b)),
                 Node::Pow(a, b) => self.intern(Node::Pow(new(a), new(b))),
                 Node::Unary(op, a) => self.unary(op, new(a)),
-                // A root is free of unknowns, its own being bound; other leaves are not replaced within it.
+                // The unknown in a root is bound by its equation. Other leaves are not replaced in equations.
                 Node::Root(_)
                 | Node::Constant(_)
                 | Node::Data(_)
@@ -62,10 +62,10 @@ impl Graph {
     }
 
     /// Returns the value of a data column.
-    pub fn data(&mut self, recipe: Recipe) -> Id {
-        let column = self.column(recipe);
+    pub fn data(&mut self, definition: DataColumn) -> Id {
+        let column = self.column(definition);
         if self.centred.contains(&column) {
-            let deviation = self.column(Recipe::Centred(column));
+            let deviation = self.column(DataColumn::Centred(column));
             let deviation = self.intern(Node::Data(deviation));
             let mean = self.intern(Node::Centre(column));
             return self.add(deviation, mean);
@@ -97,7 +97,7 @@ impl Graph {
         match (self.node(a), self.node(b)) {
             (_, Node::Unary(Unary::Neg, y)) => self.sub(a, y),
             (Node::Unary(Unary::Neg, x), _) => self.sub(b, x),
-            // (x − y) + y and its mirror: centred columns cancel this way.
+            // (x − y) + y and y + (x − y): means of centred columns cancel.
             (Node::Sub(x, y), _) if y == b => x,
             (_, Node::Sub(x, y)) if y == a => x,
             _ => {
@@ -167,7 +167,7 @@ impl Graph {
                 let sum = self.add(x, y);
                 self.exp(sum)
             }
-            // Bring exponentials of one product together: (x·exp(y))·exp(z).
+            // (x·exp(y))·exp(z) becomes x·exp(y + z).
             (Node::Mul(x, y), Node::Unary(Unary::Exp, _)) if self.is_exp(y) => {
                 let e = self.mul(y, b);
                 self.mul(x, e)
@@ -179,8 +179,8 @@ impl Graph {
             (Node::Unary(Unary::Exp, _), Node::Mul(x, y)) if self.is_exp(x) || self.is_exp(y) => {
                 self.mul(b, a)
             }
-            // Where one factor's product with part of the other is known, it is used: the derivatives of a
-            // power term share `exp(…)/prediction`.
+            // An existing product of one factor with a factor of the other is reused: the derivatives of a power
+            // term share `exp(…)/prediction`.
             (Node::Mul(x, y), _) if self.known_product(b, x).is_some() => self.extend_product(b, x, y),
             (Node::Mul(x, y), _) if self.known_product(b, y).is_some() => self.extend_product(b, y, x),
             (_, Node::Mul(x, y)) if self.known_product(a, x).is_some() => self.extend_product(a, x, y),
@@ -189,17 +189,19 @@ impl Graph {
         }
     }
 
-    /// Returns `a·b` as it stands, whatever other products exist.
+    /// Returns the node `a·b` without simplification.
     pub fn product(&mut self, a: Id, b: Id) -> Id {
         let (a, b) = if a <= b { (a, b) } else { (b, a) };
         self.intern(Node::Mul(a, b))
     }
 
+    /// Returns the node `a·b` if it exists.
     fn known_product(&self, a: Id, b: Id) -> Option<Id> {
         let (a, b) = if a <= b { (a, b) } else { (b, a) };
         self.index.get(&Node::Mul(a, b)).copied()
     }
 
+    /// Returns `(a·b)·rest`, given that the node `a·b` exists.
     fn extend_product(&mut self, a: Id, b: Id, rest: Id) -> Id {
         match self.known_product(a, b) {
             Some(product) => self.product(product, rest),
@@ -236,17 +238,17 @@ impl Graph {
                 let quotient = self.div(a, y);
                 self.neg(quotient)
             }
-            // Once per sweep; and a division by zero is then seen where the data are.
+            // The inverse of a column is computed once per sweep, where a division by zero is reported with its row.
             (_, Node::Data(column)) => {
-                let inverse = self.data(Recipe::Inverse(column));
+                let inverse = self.data(DataColumn::Inverse(column));
                 self.mul(a, inverse)
             }
-            // 1/(1 + exp(z)) is a sigmoid: right in both tails, derivatives included.
+            // 1/(1 + exp(z)) is a sigmoid, whose value and derivatives are accurate in both tails.
             (_, Node::Add(x, y)) if self.is_one(x) && self.is_exp(y) => self.sigmoid_quotient(a, y),
             (_, Node::Add(x, y)) if self.is_one(y) && self.is_exp(x) => self.sigmoid_quotient(a, x),
-            // exp(x)/(exp(x) + exp(y)) is a sigmoid too.
+            // exp(x)/(exp(x) + exp(y)) is a sigmoid of x − y.
             (_, Node::Add(x, y)) if self.is_exp(x) && self.is_exp(y) && self.is_exponential_sum(a) => {
-                self.shares(a, x, y, &mut HashMap::new())
+                self.exponential_quotient(a, x, y, &mut HashMap::new())
             }
             (_, Node::Mul(x, y)) if self.is_exp(x) => {
                 let numerator = self.div(a, x);
@@ -260,25 +262,28 @@ impl Graph {
         }
     }
 
-    /// Returns `numerator/(x + y)` for exponentials `x` and `y`, where [`Graph::is_exponential_sum`] holds of the numerator: each
-    /// of its terms is divided by the exponential that leaves it smallest, and multiplied by a sigmoid. The result is
-    /// accurate where exponentials leave the range of float64.
-    /// `known` holds the quotients of numerators that were met before.
-    fn shares(&mut self, numerator: Id, x: Id, y: Id, known: &mut HashMap<Id, Id>) -> Id {
+    /// Returns `numerator/(x + y)` for exponentials `x` and `y` and a numerator with [`Graph::is_exponential_sum`].
+    ///
+    /// Each term of the numerator is divided by the exponential that gives the smaller expression, and multiplied by a
+    /// sigmoid. The result is accurate even where the exponentials leave the range of float64. `known` holds the
+    /// quotients of earlier numerators.
+    fn exponential_quotient(&mut self, numerator: Id, x: Id, y: Id, known: &mut HashMap<Id, Id>) -> Id {
         if let Some(&known) = known.get(&numerator) {
             return known;
         }
         let quotient = match self.node(numerator) {
             Node::Add(a, b) => {
-                let (a, b) = (self.shares(a, x, y, known), self.shares(b, x, y, known));
+                let (a, b) =
+                    (self.exponential_quotient(a, x, y, known), self.exponential_quotient(b, x, y, known));
                 self.add(a, b)
             }
             Node::Sub(a, b) => {
-                let (a, b) = (self.shares(a, x, y, known), self.shares(b, x, y, known));
+                let (a, b) =
+                    (self.exponential_quotient(a, x, y, known), self.exponential_quotient(b, x, y, known));
                 self.sub(a, b)
             }
             Node::Unary(Unary::Neg, a) => {
-                let share = self.shares(a, x, y, known);
+                let share = self.exponential_quotient(a, x, y, known);
                 self.neg(share)
             }
             _ => {
@@ -305,6 +310,7 @@ impl Graph {
         ancestors(self, id).len()
     }
 
+    /// Returns `numerator/(1 + exponential)`.
     fn sigmoid_quotient(&mut self, numerator: Id, exponential: Id) -> Id {
         let Node::Unary(Unary::Exp, z) = self.node(exponential) else {
             unreachable!("called with an exponential")
@@ -326,7 +332,7 @@ impl Graph {
         }
     }
 
-    /// Expands an exponent that mentions a mean, so that `(a + α·m) − α·(u + m)` loses its `m`.
+    /// Expands an exponent that contains the mean of a column, so that the means in `(a + α·m) − α·(u + m)` cancel.
     fn cancel_centres(&mut self, a: Id) -> Id {
         if self.centred.is_empty() {
             return a;
@@ -346,7 +352,7 @@ impl Graph {
         self.ln_of(a, &mut HashMap::new())
     }
 
-    /// [`Graph::ln`]; `known` holds the logarithms of factors that were met before.
+    /// Returns the natural logarithm of a node. `known` holds the logarithms of earlier factors.
     fn ln_of(&mut self, a: Id, known: &mut HashMap<Id, Id>) -> Id {
         if let Some(&known) = known.get(&a) {
             return known;
@@ -359,13 +365,13 @@ impl Graph {
             Node::Constant(bits) => self.constant(scalar::ln(f64::from_bits(bits))),
             Node::Unary(Unary::Exp, x) => x,
             Node::Unary(Unary::Sigmoid, x) => {
-                // log σ(x) = −log(1 + exp(−x)): finite where σ underflows.
+                // log σ(x) = −log(1 + exp(−x)) is finite where σ underflows.
                 let zero = self.constant(0.0);
                 let negative = self.neg(x);
                 let softplus = self.log_add_exp(zero, negative);
                 self.neg(softplus)
             }
-            // log(k·exp(x)) with a constant factor.
+            // log(k·exp(x)) = log k + x for a positive constant k.
             Node::Mul(x, y) => match (self.as_constant(x), self.node(y), self.node(x)) {
                 (Some(k), Node::Unary(Unary::Exp, e), _) if k > 0.0 => {
                     let log_k = self.constant(scalar::ln(k));
@@ -385,7 +391,7 @@ impl Graph {
                 let (log_x, log_y) = (self.ln_of(x, known), self.ln_of(y, known));
                 self.sub(log_x, log_y)
             }
-            Node::Data(column) => self.data(Recipe::Unary(Unary::Ln, column)),
+            Node::Data(column) => self.data(DataColumn::Unary(Unary::Ln, column)),
             _ => self.intern(Node::Unary(Unary::Ln, a)),
         };
         known.insert(a, log);
@@ -401,7 +407,7 @@ impl Graph {
         let mut terms = Vec::new();
         let mut stack = vec![a];
         while let Some(id) = stack.pop() {
-            if terms.len() > MOST_EXPONENTIALS {
+            if terms.len() > MAX_EXPONENTIALS {
                 return None;
             }
             match self.node(id) {
@@ -437,8 +443,8 @@ impl Graph {
             return self.constant(op.apply(x));
         }
         match self.node(a) {
-            // Work on data alone is done once per sweep.
-            Node::Data(column) => self.data(Recipe::Unary(op, column)),
+            // A function of data alone is a data column, computed once per sweep.
+            Node::Data(column) => self.data(DataColumn::Unary(op, column)),
             _ => self.intern(Node::Unary(op, a)),
         }
     }
@@ -475,9 +481,10 @@ impl Graph {
 
     /// Returns `base^exponent`.
     ///
-    /// Small whole constant exponents become products, which are right for negative bases; a constant exponent of ½
-    /// becomes a square root; all others become `exp(exponent·log(base))`, with the logarithm of a product split where
-    /// its factors are known to be positive.
+    /// Small integer constant exponents become products, which are defined for negative bases. A constant exponent of ½
+    /// becomes a square root. A larger integer constant exponent of a base that may be negative remains a power. Other
+    /// powers become `exp(exponent·log(base))`, where the logarithm of a product is a sum if a factor is known to be
+    /// positive.
     pub fn pow(&mut self, base: Id, exponent: Id) -> Id {
         if let Some(e) = self.as_constant(exponent) {
             if let Some(b) = self.as_constant(base) {
@@ -489,7 +496,7 @@ impl Graph {
             if e.fract() == 0.0 && e.abs() <= 16.0 && !self.is_exp(base) {
                 return self.whole_power(base, e as i32);
             }
-            // Beyond 2^53 all floats are even: no odd power is lost, and the logarithm does not overflow.
+            // Floats beyond 2^53 are even integers: for larger exponents the sign of the base does not matter.
             if e.fract() == 0.0 && e.abs() < 9e15 && !self.known_positive(base) {
                 return self.intern(Node::Pow(base, exponent));
             }
@@ -499,6 +506,7 @@ impl Graph {
         self.exp(product)
     }
 
+    /// Returns an integer power, by repeated squaring.
     fn whole_power(&mut self, base: Id, exponent: i32) -> Id {
         let one = self.constant(1.0);
         let mut result = one;
@@ -516,7 +524,7 @@ impl Graph {
         if exponent < 0 { self.div(one, result) } else { result }
     }
 
-    /// Returns the logarithm of a power's base; `known` holds those of factors that were met before.
+    /// Returns the logarithm of the base of a power. `known` holds the logarithms of earlier factors.
     fn ln_base(&mut self, base: Id, known: &mut HashMap<Id, Id>) -> Id {
         if let Some(&known) = known.get(&base) {
             return known;

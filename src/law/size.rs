@@ -1,4 +1,4 @@
-//! How much work a law is to compile and to fit, before it is compiled.
+//! Estimates the cost of compiling and fitting a law, before it is compiled.
 
 use std::collections::HashMap;
 
@@ -6,12 +6,12 @@ use crate::formula::{BinaryOp, Expr, ExprKind, Function};
 
 use super::Law;
 
-/// How much work a law may be: for each distinct subexpression of its right side the square of the number of free
-/// parameters in it, summed. Compilation and every step of a fit take time in proportion, because they need all second
-/// derivatives.
+/// The largest cost of a law. The cost is the sum, over the distinct subexpressions of the right side, of the square of
+/// the number of free parameters in the subexpression. The time of compilation and of every step of a fit is
+/// proportional to it, because both need all second derivatives.
 pub const MAX_WORK: usize = 2_000_000;
 
-/// An operation and the numbers of its operands: equal for equal subexpressions.
+/// An operation and the numbers of its operands; equal subexpressions have equal operations.
 #[derive(PartialEq, Eq, Hash)]
 struct Operation<'a> {
     kind: OperationKind<'a>,
@@ -26,17 +26,18 @@ enum OperationKind<'a> {
     Binary(BinaryOp),
     Call(Function),
     Solve(&'a str),
-    /// What stands in conditions alone, by its place.
+    /// An expression that occurs only in conditions, by its position in the text.
     Condition(usize),
 }
 
-/// Distinct subexpressions, numbered in the order in which they are met.
+/// Distinct subexpressions, numbered in order of first appearance.
 struct Distinct<'a> {
     law: &'a Law,
     numbers: HashMap<Operation<'a>, usize>,
-    /// For each, the free parameters in it, one bit per parameter. (Of more than 64, which are not fitted, some share a bit.)
+    /// The free parameters in each subexpression, one bit per parameter. Laws with more than 64 parameters, of which
+    /// some share a bit, are not fitted.
     parameters: Vec<u64>,
-    /// For each, how many operations of two operands it takes: `min` and `max` of many are as many less one.
+    /// The number of binary operations of each subexpression; `min` and `max` of n operands have n − 1.
     steps: Vec<usize>,
 }
 
@@ -49,7 +50,7 @@ impl<'a> Distinct<'a> {
         distinct
     }
 
-    /// Returns the number of an expression.
+    /// Returns the number of an expression, which is added with its subexpressions if it is new.
     fn number(&mut self, expr: &'a Expr) -> usize {
         let operands: Vec<usize> = expr.children().into_iter().map(|child| self.number(child)).collect();
         let kind = match &expr.kind {
@@ -82,7 +83,7 @@ impl<'a> Distinct<'a> {
 }
 
 impl Law {
-    /// Returns why the law is refused where it is more work than [`MAX_WORK`].
+    /// Returns the reason to refuse the law, if its cost exceeds [`MAX_WORK`].
     pub(super) fn too_large(&self) -> Option<String> {
         let distinct = Distinct::of(self);
         let work = |parameters: &u64| (parameters.count_ones() as usize).pow(2);
@@ -90,8 +91,8 @@ impl Law {
             distinct.parameters.iter().zip(&distinct.steps).map(|(p, steps)| steps * work(p)).sum();
         (total > MAX_WORK).then(|| {
             format!(
-                "it is too large to be fitted: its {} distinct subexpressions, each times the square of the number of free \
-                 parameters in it, come to {total}, and at most {MAX_WORK} are supported; give some of its {} free \
+                "it is too large to be fitted: its {} distinct subexpressions, each times the square of the number of \
+                 free parameters in it, come to {total}, and at most {MAX_WORK} are supported; give some of its {} free \
                  parameters a value, as in `where p = 1`, or leave out terms",
                 distinct.steps.iter().sum::<usize>(),
                 self.free_parameters().count(),

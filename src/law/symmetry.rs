@@ -1,20 +1,20 @@
-//! Symmetries of a law: transformations of the parameters that leave the prediction unchanged, whatever the data.
+//! Finds the symmetries of a law: transformations of the parameters that leave the prediction unchanged for all data.
 //!
-//! Two exponentials may be exchanged, the plateaus of a sigmoid may when its slope changes sign, and the sign of a
-//! squared width has no effect. Among equivalent parameter vectors, which the data cannot tell apart, one is reported,
-//! so that results do not alternate from sweep to sweep:
+//! Examples are the exchange of two exponentials, the exchange of a sigmoid's plateaus together with a change of the
+//! sign of its slope, and a change of the sign of a squared width. No data distinguishes equivalent parameter vectors.
+//! One of them, the representative, is reported, so that estimates of different sweeps are comparable:
 //!
 //! 1. the one with the fewest negative shape parameters (those in which the law is not linear);
 //! 2. of these, the one whose first differing shape parameter, in the order of the formula, is the smallest.
 //!
 //! # Method
 //!
-//! Candidates are read off the formula (terms of a sum or factors of a product that are equal but for the names of
-//! their parameters) and enumerated (exchanges of shape parameters and changes of their signs, a few at a time). Given
-//! the transformation of the shape parameters, that of the linear ones is solved for at one parameter vector, and
-//! accepted if its coefficients are −1, 0 or 1, or those times the ratio of two exchanged shape parameters (absorption
-//! and elimination: the flip-flop of pharmacokinetics). A symmetry must then leave the value of the law unchanged at
-//! many points.
+//! Candidates come from the formula (terms of a sum or factors of a product that are equal except for the names of
+//! their parameters) and from an enumeration (exchanges of shape parameters and changes of their signs, a few at a
+//! time). Given the transformation of the shape parameters, the transformation of the linear parameters is solved for
+//! at one parameter vector. It is accepted if its coefficients are −1, 0 or 1, or these times the ratio of two
+//! exchanged shape parameters (the flip-flop of absorption and elimination rates in pharmacokinetics). A symmetry must
+//! then leave the value of the law unchanged at many points.
 
 use std::collections::HashSet;
 
@@ -55,17 +55,18 @@ const MAX_SHAPES_FOR_PAIRS: usize = 5;
 /// The largest number of shape parameters for which all single exchanges are tried.
 const MAX_SHAPES_FOR_EXCHANGES: usize = 12;
 
-/// Values that candidates may take to evaluate, in operations of the formula at all points. Where exchanges combined with
-/// changes of sign would take more, each is tried alone, and of these as many as this allows.
+/// The largest cost of evaluating the candidates: candidates times values of the law times the size of the formula.
+/// Beyond it, exchanges and changes of sign are not combined, and the list of candidates is truncated.
 const MAX_OPERATIONS: usize = 2_000_000;
 
 /// The largest number of equivalent vectors that are listed.
 const MAX_IMAGES: usize = 720;
 
-/// The image of one parameter: a sum of parameters with coefficients, each times the ratio of two where there is one.
+/// The image of one parameter under a symmetry: a sum of terms.
 #[derive(Clone, Debug, PartialEq)]
 struct Image(Vec<ImageTerm>);
 
+/// A parameter times a coefficient, and times the ratio of two parameters if there is one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct ImageTerm {
     parameter: usize,
@@ -74,20 +75,22 @@ struct ImageTerm {
 }
 
 impl Image {
+    /// Returns the image `coefficient·parameter`.
     fn of(parameter: usize, coefficient: f64) -> Image {
         Image(vec![ImageTerm { parameter, coefficient, ratio: None }])
     }
 
+    /// Returns the value of the image at a parameter vector in natural units.
     fn value(&self, natural: &[f64]) -> f64 {
         let ratio = |ratio: Option<(usize, usize)>| ratio.map_or(1.0, |(a, b)| natural[a] / natural[b]);
         self.0.iter().map(|t| t.coefficient * natural[t.parameter] * ratio(t.ratio)).sum()
     }
 }
 
-/// The symmetries of a law, by their generators.
+/// The symmetries of a law, given by generators of their group.
 #[derive(Clone, Debug, Default)]
 pub struct Symmetries {
-    /// Per generator, one image per parameter.
+    /// The image of each parameter under each generator.
     generators: Vec<Vec<Image>>,
     /// The free parameters in which the law is not linear, in the order of the law.
     shape: Vec<usize>,
@@ -114,7 +117,7 @@ impl Symmetries {
         found
     }
 
-    /// Returns whether every vector is equivalent to itself only.
+    /// Returns whether the law has no symmetries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.generators.is_empty()
@@ -129,7 +132,7 @@ impl Symmetries {
         images
     }
 
-    /// Returns the equivalent vector that is reported.
+    /// Returns the representative of the equivalent vectors, in natural units.
     #[must_use]
     pub fn canonical(&self, natural: &[f64]) -> Vec<f64> {
         let negative = |image: &[f64]| self.shape.iter().filter(|&&i| image[i] < 0.0).count();
@@ -140,7 +143,8 @@ impl Symmetries {
         self.images(natural).into_iter().min_by(order).unwrap_or_else(|| natural.to_vec())
     }
 
-    /// Returns the equivalent vector nearest to given values, by relative differences.
+    /// Returns the equivalent vector with the smallest sum of squared relative differences from given values.
+    /// Parameters without a given value are ignored.
     pub fn nearest(&self, natural: &[f64], given: impl Fn(usize) -> Option<f64>) -> Vec<f64> {
         let distance = |image: &Vec<f64>| -> f64 {
             let difference = |(i, x): (usize, &f64)| {
@@ -154,6 +158,7 @@ impl Symmetries {
         self.images(natural).into_iter().min_by(nearer).unwrap_or_else(|| natural.to_vec())
     }
 
+    /// Returns whether a vector lies in the domains of the parameters.
     fn in_domain(&self, natural: &[f64]) -> bool {
         self.domains.iter().zip(natural).all(|(domain, x)| match domain {
             Domain::Range { low, high } => low <= x && x <= high,
@@ -192,17 +197,17 @@ struct SamplePoint {
     parameters: Vec<f64>,
 }
 
-/// A transformation of the shape parameters: a permutation with signs.
+/// A transformation of the shape parameters: a permutation, changes of sign, and at most one scaling by a ratio.
 #[derive(Clone, Debug, PartialEq)]
 struct Candidate {
     /// The parameter that replaces each parameter of the law.
     from: Vec<usize>,
     sign: Vec<f64>,
-    /// A shape parameter that keeps its place and is multiplied by the ratio of two that are exchanged.
+    /// A shape parameter that is multiplied by the ratio of two exchanged shape parameters.
     scaled: Option<(usize, (usize, usize))>,
 }
 
-/// The points at which symmetries are sought.
+/// The law with its linear and shape parameters, and the points at which candidates are tested.
 struct SymmetrySearch<'a> {
     law: &'a Law,
     shape: Vec<usize>,
@@ -238,7 +243,7 @@ impl<'a> SymmetrySearch<'a> {
                 search.shape.push(i);
             }
         }
-        // Chooses the parameter vector at which the terms are most similar in size.
+        // The least-squares problem is best conditioned where the columns have similar norms.
         let sets: Vec<Vec<SamplePoint>> = (0..PARAMETER_SETS)
             .map(|_| {
                 let fixed = point(&mut draws).parameters;
@@ -259,7 +264,7 @@ impl<'a> SymmetrySearch<'a> {
         search
     }
 
-    /// Returns the law's value without its linear parameters, and then the factor of each linear parameter.
+    /// Returns the law's value with all linear parameters at zero, then the factor of each linear parameter.
     fn columns(&self, points: &[SamplePoint], parameters: &[f64]) -> Vec<Vec<f64>> {
         let with = |own: Option<usize>| {
             let mut parameters = parameters.to_vec();
@@ -272,7 +277,7 @@ impl<'a> SymmetrySearch<'a> {
         std::iter::once(rest.clone()).chain(own).collect()
     }
 
-    /// Returns the law's value at points with other parameters; NaN where it has none.
+    /// Returns the law's value at points with other parameters; NaN where it is undefined.
     fn values(&self, points: &[SamplePoint], parameters: impl Fn(&SamplePoint) -> Vec<f64>) -> Vec<f64> {
         let parameters: Vec<Vec<f64>> = points.iter().map(parameters).collect();
         let variable = |k: usize| points.iter().map(|p| p.variables[k]).collect();
@@ -378,8 +383,8 @@ impl<'a> SymmetrySearch<'a> {
         matches!(self.law.parameters[parameter].domain, Domain::Range { low, .. } if low < 0.0)
     }
 
-    /// Returns the images of all parameters under a candidate, with those of the linear ones solved for; none where
-    /// they are not of the allowed form.
+    /// Returns the images of all parameters under a candidate, with the images of the linear parameters solved for;
+    /// `None` if they do not have the allowed form.
     fn complete(&self, candidate: &Candidate) -> Option<Vec<Image>> {
         let n = self.law.parameters.len();
         let mut images: Vec<Image> =
@@ -424,8 +429,8 @@ impl<'a> SymmetrySearch<'a> {
         Some(images)
     }
 
-    /// Returns whether the law has the same value at the images, wherever it is finite, and every transformed parameter
-    /// has an effect.
+    /// Returns whether the images leave the law's value unchanged wherever it is finite, and every transformed
+    /// parameter has an effect on the value.
     fn holds(&self, images: &[Image]) -> bool {
         let before = self.values(&self.trials, |point| point.parameters.clone());
         let image =
@@ -468,20 +473,21 @@ fn term(
     None
 }
 
-/// Returns exchanges of parameters under which two terms of a sum, or two factors of a product, become each other.
+/// Returns the exchanges of parameters that exchange two terms of a sum, two factors of a product, or two arguments of
+/// `min` or `max`.
 fn exchanges(law: &Law, expr: &Expr) -> Vec<Vec<(usize, usize)>> {
     let mut found = Vec::new();
     let mut known: HashSet<Vec<(usize, usize)>> = HashSet::new();
-    // Each with the chains that it is a link of: their operands have been compared with each other already.
-    let mut open: Vec<(&Expr, &[Chain])> = vec![(expr, &[])];
-    while let Some((expr, of)) = open.pop() {
-        open.extend(expr.children().into_iter().map(|child| (child, links(expr))));
-        for chain in [Chain::Sum, Chain::Product, Chain::Extreme] {
-            if of.contains(&chain) {
+    // Expressions to visit, each with the operations for which the enclosing expression has compared its operands.
+    let mut open: Vec<(&Expr, &[Commutative])> = vec![(expr, &[])];
+    while let Some((expr, compared)) = open.pop() {
+        open.extend(expr.children().into_iter().map(|child| (child, inner_operations(expr))));
+        for operation in [Commutative::Sum, Commutative::Product, Commutative::Extreme] {
+            if compared.contains(&operation) {
                 continue;
             }
             let mut operands = Vec::new();
-            collect(expr, chain, &mut operands);
+            collect_operands(expr, operation, &mut operands);
             for (k, a) in operands.iter().enumerate() {
                 for b in &operands[k + 1..] {
                     let mut pairs = Vec::new();
@@ -504,45 +510,46 @@ fn exchanges(law: &Law, expr: &Expr) -> Vec<Vec<(usize, usize)>> {
     found
 }
 
-/// Operations that are symmetric in their operands.
+/// A commutative operation.
 #[derive(Clone, Copy, PartialEq)]
-enum Chain {
+enum Commutative {
     Sum,
     Product,
     /// `min` or `max`.
     Extreme,
 }
 
-/// Returns the chains that go on below an expression.
-fn links(expr: &Expr) -> &'static [Chain] {
+/// Returns the operations for which [`collect_operands`] continues into the children of an expression.
+fn inner_operations(expr: &Expr) -> &'static [Commutative] {
     match &expr.kind {
-        ExprKind::Binary(BinaryOp::Add | BinaryOp::Sub, ..) => &[Chain::Sum],
-        ExprKind::Binary(BinaryOp::Mul | BinaryOp::Div, ..) => &[Chain::Product],
-        ExprKind::Negate(_) => &[Chain::Sum, Chain::Product],
+        ExprKind::Binary(BinaryOp::Add | BinaryOp::Sub, ..) => &[Commutative::Sum],
+        ExprKind::Binary(BinaryOp::Mul | BinaryOp::Div, ..) => &[Commutative::Product],
+        ExprKind::Negate(_) => &[Commutative::Sum, Commutative::Product],
         _ => &[],
     }
 }
 
-/// Collects the operands of a chain.
-fn collect<'a>(expr: &'a Expr, chain: Chain, into: &mut Vec<&'a Expr>) {
+/// Collects the operands of nested sums, of nested products, or of one `min` or `max`.
+fn collect_operands<'a>(expr: &'a Expr, operation: Commutative, into: &mut Vec<&'a Expr>) {
     match &expr.kind {
-        ExprKind::Binary(BinaryOp::Add | BinaryOp::Sub, a, b) if chain == Chain::Sum => {
-            collect(a, chain, into);
-            collect(b, chain, into);
+        ExprKind::Binary(BinaryOp::Add | BinaryOp::Sub, a, b) if operation == Commutative::Sum => {
+            collect_operands(a, operation, into);
+            collect_operands(b, operation, into);
         }
-        ExprKind::Binary(BinaryOp::Mul | BinaryOp::Div, a, b) if chain == Chain::Product => {
-            collect(a, chain, into);
-            collect(b, chain, into);
+        ExprKind::Binary(BinaryOp::Mul | BinaryOp::Div, a, b) if operation == Commutative::Product => {
+            collect_operands(a, operation, into);
+            collect_operands(b, operation, into);
         }
-        ExprKind::Call(Function::Min | Function::Max, arguments) if chain == Chain::Extreme => {
+        ExprKind::Call(Function::Min | Function::Max, arguments) if operation == Commutative::Extreme => {
             into.extend(arguments);
         }
-        ExprKind::Negate(a) if chain != Chain::Extreme => collect(a, chain, into),
+        ExprKind::Negate(a) if operation != Commutative::Extreme => collect_operands(a, operation, into),
         _ => into.push(expr),
     }
 }
 
-/// Returns whether two expressions are equal but for parameters' names, which are paired.
+/// Returns whether two expressions are equal except for the names of parameters; appends the pairs of different or
+/// equal parameters.
 fn matches(law: &Law, a: &Expr, b: &Expr, pairs: &mut Vec<(usize, usize)>) -> bool {
     let same_kind = match (&a.kind, &b.kind) {
         (ExprKind::Number(x), ExprKind::Number(y)) => return x == y,
@@ -575,16 +582,16 @@ mod tests {
         Symmetries::of(&typed_law(formula, &["x", "y", "z"]))
     }
 
-    /// The number of equivalent vectors is that given by algebra.
+    // The expected numbers follow from algebra.
     #[test]
-    fn images_are_those_that_algebra_gives() {
+    fn the_number_of_images_is_that_of_algebra() {
         for (formula, count) in [
             ("y ~ a + b*x", 1),
             ("y ~ a*exp(-p*x) + b*exp(-q*x)", 2),
             ("y ~ a*exp(-p*x) + b*exp(-q*x) + c*exp(-r*x)", 6),
             // The signs of the widths have no effect.
             ("y ~ a*exp(-(x - m)^2/s^2) + b*exp(-(x - k)^2/t^2)", 8),
-            // Plateaus and slope.
+            // The plateaus are exchanged and the slope changes sign.
             ("y ~ c + (d - c)/(1 + (x/e)^b) where e > 0", 2),
             ("y ~ c + (d - c)/(1 + exp(b*(log(x) - log(e)))) where e > 0", 2),
             ("y ~ c + a/(1 + exp(b*(x - m)))", 2),
@@ -613,7 +620,6 @@ mod tests {
     #[test]
     fn canonical_vectors_follow_the_rule() {
         let sigmoid = of("y ~ c + (d - c)/(1 + (x/e)^b) where e > 0");
-        // c, d, e, b by first appearance: c, d, x…
         let names = ["c", "d", "e", "b"];
         assert_eq!(sigmoid.domains.len(), names.len());
         assert_eq!(sigmoid.canonical(&[1.0, 5.0, 3.0, -2.0]), [5.0, 1.0, 3.0, 2.0]);

@@ -1,6 +1,7 @@
-//! Records to Arrow batches: for every table its values, column by column in the order of its specification in `schema`.
+//! Converts records to Arrow batches.
 //!
-//! Records are filled by [`Record::new`] and `engine::fit_all`.
+//! The columns of each table are built in the order of their specification in [`schema`](super::schema).
+//! [`Record::new`] and `engine::fit_all` fill the records.
 
 use std::sync::Arc;
 
@@ -19,20 +20,23 @@ use super::records::{Chunk, Record, ResidualRow, RunContext};
 use super::schema::{COEFFICIENTS, FITS, REJECTED, REPLICATES, RESIDUALS, TableSpec, VARIABLES_AT};
 use crate::error::Error;
 
-/// Builds the batches of one run.
+/// A builder of the record batches of one run.
+///
+/// Float columns have nulls where a value is absent or NaN.
 #[derive(Debug)]
 pub struct Batches {
     context: RunContext,
 }
 
 impl Batches {
-    /// Prepares to build the batches of a run.
+    /// Returns a builder for a run.
     #[must_use]
     pub fn new(context: RunContext) -> Batches {
         Batches { context }
     }
 
-    /// A table's schema: the key columns, then its own.
+    /// Returns the schema of a table: the key columns, then the columns of its specification, with the laws' variables
+    /// in the table of residuals.
     pub fn schema(&self, table: &TableSpec) -> SchemaRef {
         let mut fields: Vec<Field> =
             self.context.key_fields.iter().map(|f| f.clone().with_nullable(true)).collect();
@@ -47,6 +51,7 @@ impl Batches {
         Arc::new(Schema::new(fields))
     }
 
+    /// Returns a batch of a table, given the sweep of each row and the columns after the keys.
     fn batch(
         &self,
         table: &TableSpec,
@@ -60,7 +65,7 @@ impl Batches {
         RecordBatch::try_new(self.schema(table), arrays)
     }
 
-    /// The tables that are wanted of the run, in a fixed order.
+    /// Returns the tables that the run produces, in the order of [`ALL`](super::schema::ALL).
     #[must_use]
     pub fn tables(&self) -> Vec<TableSpec> {
         let RunContext { keep_replicates, residuals, .. } = self.context;
@@ -72,10 +77,10 @@ impl Batches {
         super::schema::ALL.into_iter().filter(wanted).collect()
     }
 
-    /// A chunk's rows of one of [`Batches::tables`].
+    /// Returns the rows of a chunk in one of [`Batches::tables`].
     ///
     /// # Errors
-    /// If Arrow refuses to build the batch, which would be a defect.
+    /// If Arrow cannot build the batch, which is a defect of the program.
     pub fn batch_of(&self, table: &TableSpec, chunk: &Chunk) -> Result<RecordBatch, Error> {
         let batch = match table.name {
             name if name == FITS.name => self.fits(chunk),

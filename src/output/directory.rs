@@ -1,8 +1,8 @@
-//! A directory of Parquet tables that is complete or not there.
+//! Writes a directory of Parquet tables, completely or not at all.
 //!
-//! Tables are written in a hidden folder inside the output directory, moved into place when all of them are
-//! closed, and the manifest is written last. Whatever happens before that leaves no table under its name; a
-//! folder that a killed process left behind is named so that nobody takes it for a result.
+//! Tables are written to a hidden staging directory inside the output directory. When all of them are closed they are
+//! moved into place, and the manifest is moved last. A run that fails earlier leaves no table under its final name. The
+//! name of the staging directory, which a killed process leaves behind, says that its contents are incomplete.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -22,20 +22,20 @@ use crate::error::Error;
 
 const MANIFEST: &str = "manifest.json";
 
-/// An output directory being written.
+/// An output directory that is being written. Dropping it before [`Directory::finish`] removes its files.
 pub struct Directory {
     path: PathBuf,
-    /// Directories made by this run, innermost first; they go if the run fails.
-    made: Vec<PathBuf>,
+    /// The directories created by this run, innermost first; they are removed if the run fails.
+    created: Vec<PathBuf>,
     staging: Option<tempfile::TempDir>,
     writers: Vec<(&'static str, ArrowWriter<File>)>,
 }
 
-/// Whether a directory can take a result; nothing is changed.
+/// Checks that a result can be written to a directory, without changing the disk.
 ///
 /// # Errors
 ///
-/// If the path is no directory, cannot be one, or holds a result that is not to be overwritten.
+/// If the path is not a directory and cannot become one, or if it contains a result and `overwrite` is false.
 pub fn check(path: &Path, overwrite: bool) -> Result<(), Error> {
     let shown = path.display().to_string();
     let unusable = |reason: &str| Error::UnusableOutput { path: shown.clone(), reason: reason.to_string() };
@@ -63,19 +63,20 @@ pub fn check(path: &Path, overwrite: bool) -> Result<(), Error> {
     }
 }
 
-/// How the names of hidden folders begin.
-const LEFTOVER: &str = ".sweepfit-incomplete-";
+/// The prefix of the names of staging directories.
+const STAGING_PREFIX: &str = ".sweepfit-incomplete-";
 
-/// Removes the hidden folders that killed runs left behind; what cannot be removed does no harm.
-fn remove_leftovers(path: &Path) {
+/// Removes the staging directories of killed runs. Failures are ignored: a staging directory does not affect the
+/// result.
+fn remove_old_staging(path: &Path) {
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(LEFTOVER) {
+        if entry.file_name().to_string_lossy().starts_with(STAGING_PREFIX) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
 }
 
-/// Removes directories as long as they are empty.
+/// Removes directories in order, up to the first that is not empty.
 fn remove_empty(directories: &[PathBuf]) {
     for directory in directories {
         if fs::remove_dir(directory).is_err() {
@@ -89,15 +90,15 @@ fn file_name(table: &str) -> String {
 }
 
 impl Directory {
-    /// Makes the directory and the hidden folder in it.
+    /// Creates the directory and the staging directory in it.
     ///
     /// # Errors
     ///
-    /// Those of [`check`], and if the directory cannot be made.
+    /// If [`check`] fails, or a directory cannot be created.
     pub fn create(path: &Path, overwrite: bool) -> Result<Directory, Error> {
         check(path, overwrite)?;
         let shown = || path.display().to_string();
-        let made: Vec<PathBuf> = path
+        let created: Vec<PathBuf> = path
             .ancestors()
             .take_while(|a| !a.as_os_str().is_empty() && !a.exists())
             .map(Path::to_path_buf)
@@ -106,24 +107,24 @@ impl Directory {
             |error: std::io::Error| Error::UnusableOutput { path: shown(), reason: error.to_string() };
         fs::create_dir_all(path).map_err(unusable)?;
         if overwrite {
-            remove_leftovers(path);
+            remove_old_staging(path);
         }
-        let staging = tempfile::Builder::new().prefix(LEFTOVER).tempdir_in(path);
+        let staging = tempfile::Builder::new().prefix(STAGING_PREFIX).tempdir_in(path);
         let staging = match staging {
             Ok(staging) => staging,
             Err(error) => {
-                remove_empty(&made);
+                remove_empty(&created);
                 return Err(unusable(error));
             }
         };
-        Ok(Directory { path: path.to_path_buf(), made, staging: Some(staging), writers: Vec::new() })
+        Ok(Directory { path: path.to_path_buf(), created, staging: Some(staging), writers: Vec::new() })
     }
 
-    /// Opens a table for writing; `job` goes into the file's metadata.
+    /// Opens a table for writing. `job`, the job as JSON, is stored in the metadata of the file.
     ///
     /// # Errors
     ///
-    /// If the file cannot be made.
+    /// If the file cannot be created.
     pub fn open(&mut self, table: &'static str, schema: SchemaRef, job: &str) -> Result<(), Error> {
         let path = self.staged(table);
         let fail = |reason: String| self.failure(table, reason);
@@ -131,7 +132,7 @@ impl Directory {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_created_by(format!("sweepfit {}", env!("CARGO_PKG_VERSION")))
-            // A date64 key would otherwise be written as a plain number of milliseconds.
+            // Without coercion a date64 key would be written as int64 milliseconds.
             .set_coerce_types(true)
             .set_key_value_metadata(Some(vec![KeyValue::new("sweepfit.job".to_string(), job.to_string())]))
             .build();
@@ -145,7 +146,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// If the disk refuses.
+    /// If writing fails.
     pub fn write(&mut self, table: &'static str, batch: &RecordBatch) -> Result<(), Error> {
         let result = match self.writers.iter_mut().find(|(name, _)| *name == table) {
             Some((_, writer)) => writer.write(batch).map_err(|e| e.to_string()),
@@ -158,7 +159,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// If the disk refuses.
+    /// If writing or moving a file fails.
     pub fn finish(mut self, manifest: &str) -> Result<(), Error> {
         let mut done = Vec::new();
         for (table, writer) in std::mem::take(&mut self.writers) {
@@ -176,7 +177,8 @@ impl Directory {
         });
         written.map_err(|e| self.failure("manifest", e.to_string()))?;
 
-        // From here on an earlier result is being replaced: its manifest goes first, the new one comes last.
+        // An earlier result is replaced from here on. Its manifest is removed first and the new one is moved last, so a
+        // directory with a manifest is always complete.
         let remove = |path: PathBuf| match fs::remove_file(&path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
             _ => Ok(()),
@@ -191,7 +193,7 @@ impl Directory {
         }
         fs::rename(&staged_manifest, self.path.join(MANIFEST))
             .map_err(|e| self.failure("manifest", e.to_string()))?;
-        self.made.clear();
+        self.created.clear();
         Ok(())
     }
 
@@ -211,16 +213,15 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         self.writers.clear();
-        // Removing the hidden folder, and the directory if it is ours and empty, is all that an unfinished
-        // run owes; a failure to do so must not hide the error that ended the run.
+        // Failures to clean up are ignored: they must not hide the error that ended the run.
         if let Some(staging) = self.staging.take() {
             let _ = staging.close();
         }
-        remove_empty(&self.made);
+        remove_empty(&self.created);
     }
 }
 
-/// Writes the tables of a run to a directory of Parquet files.
+/// A sink that writes the tables of a run to a directory of Parquet files.
 pub struct DirectorySink<'a> {
     path: &'a Path,
     overwrite: bool,
@@ -230,7 +231,7 @@ pub struct DirectorySink<'a> {
 }
 
 impl<'a> DirectorySink<'a> {
-    /// Prepares a sink; nothing is changed on the disk before the run begins.
+    /// Returns a sink. The disk is not changed before the run begins. `job` is the job as JSON.
     #[must_use]
     pub fn new(path: &'a Path, overwrite: bool, job: String) -> DirectorySink<'a> {
         DirectorySink { path, overwrite, job, open: None }
@@ -239,7 +240,7 @@ impl<'a> DirectorySink<'a> {
     /// Moves the tables into place and writes the manifest.
     ///
     /// # Errors
-    /// If the disk refuses. The directory is then what it was before, or incomplete and without a manifest.
+    /// If writing fails. The directory is then unchanged, or incomplete and without a manifest.
     pub fn finish(self, manifest: &str) -> Result<(), Error> {
         self.open.map_or(Ok(()), |(_, directory)| directory.finish(manifest))
     }

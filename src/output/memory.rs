@@ -1,4 +1,4 @@
-//! The output tables as record batches in memory.
+//! Collects the output tables as record batches in memory.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -8,7 +8,7 @@ use super::records::{Chunk, RunContext, Sink};
 use super::schema::TableSpec;
 use crate::error::Error;
 
-/// The tables of a run as Arrow record batches: what a directory would hold, without files.
+/// A sink that collects the tables of a run as Arrow record batches.
 #[derive(Debug, Default)]
 pub struct Tables {
     batches: Option<Batches>,
@@ -23,14 +23,14 @@ struct TableRows {
 }
 
 impl Tables {
-    /// Returns a table's schema by the table's name, such as `fits`: the key columns, then its own. None for a table that the
-    /// job did not ask for.
+    /// Returns the schema of a table, given its name, such as `fits`: the key columns, then the table's own columns.
+    /// Returns `None` if the job did not ask for the table.
     #[must_use]
     pub fn schema(&self, table: &str) -> Option<SchemaRef> {
         self.table(table).map(|found| SchemaRef::clone(&found.schema))
     }
 
-    /// Returns a table's rows by the table's name; none for a table that the job did not ask for.
+    /// Returns the rows of a table, given its name; `None` if the job did not ask for the table.
     #[must_use]
     pub fn rows(&self, table: &str) -> Option<&[RecordBatch]> {
         self.table(table).map(|found| &found.rows[..])

@@ -1,14 +1,15 @@
-//! Results as plain records, and what takes them: Arrow batches, and directories of Parquet files.
+//! Converts the results of a run to Arrow tables, and writes them to memory or to a directory of Parquet files.
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! | --- | --- |
-//! | [`records`] | results as plain data, and [`Sink`], the trait of what takes them |
-//! | [`schema`] | the output tables: columns, types, units. A new column goes here and into `batches` |
-//! | [`batches`] | records to Arrow batches, without any file |
-//! | `memory` | the tables as record batches in memory |
-//! | [`directory`] | a directory of Parquet files that is complete or not there |
+//! | [`records`] | results as plain data, and [`Sink`], the trait that receives them |
+//! | [`schema`] | the output tables: columns, types, units |
+//! | [`batches`] | records → Arrow batches |
+//! | `memory` | a sink that collects the tables as record batches |
+//! | [`directory`] | a sink that writes a directory of Parquet files, completely or not at all |
 //!
-//! Where the records come from is unknown here: nothing is fitted, no input is read.
+//! The folder takes results from `optimize` and `infer` and knows nothing of how they are computed. It knows nothing of
+//! jobs and reads no input.
 
 pub mod batches;
 pub mod directory;

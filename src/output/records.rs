@@ -1,4 +1,4 @@
-//! What a run produces, as plain data: one [`Record`] per sweep and law.
+//! The results of a run as plain data: one [`Record`] per sweep and law.
 
 use std::ops::Range;
 
@@ -11,57 +11,59 @@ use crate::problem::Loss;
 
 use crate::error::Error;
 
-/// One fit and what was inferred from it.
+/// The result of fitting one law to one sweep, with its inference.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// The sweep's place in the order of keys.
+    /// The index of the sweep in the order of keys.
     pub sweep: usize,
-    /// Index into the run's laws.
+    /// The index of the law in the run's laws.
     pub law: usize,
-    /// ρ as used.
+    /// The loss ρ of the fit, with its threshold.
     pub loss: Loss,
-    /// How the fit ended.
+    /// The status of the fit.
     pub status: Status,
-    /// Why, in a sentence; empty where it converged.
+    /// The reason for the status, in a sentence; empty if the fit converged.
     pub message: String,
-    /// In order.
+    /// The remarks on the fit, sorted.
     pub flags: Vec<Flag>,
-    /// Observations of positive weight.
+    /// The number of observations with positive weight.
     pub n_points: usize,
-    /// Free parameters.
+    /// The number of free parameters.
     pub n_parameters: usize,
-    /// `Σ w·ρ(residual/σ)` at the estimate; NaN where there is none.
+    /// `Σ w·ρ(residual/σ)` at the estimate; NaN if there is no estimate.
     pub objective: f64,
-    /// Largest absolute entry of the projected gradient, in scaled coordinates.
+    /// The largest absolute entry of the projected gradient, with the columns of the weighted Jacobian scaled to norm
+    /// one.
     pub gradient_norm: f64,
-    /// Condition number of the column-scaled Jacobian.
+    /// The condition number of the column-scaled Jacobian.
     pub condition_number: f64,
-    /// Searches begun.
+    /// The number of local searches begun.
     pub n_starts: usize,
-    /// Searches that ended at this objective or were given up on their way to it.
+    /// The number of searches that ended at this objective, or were abandoned because they approached this optimum.
     pub n_agreeing: usize,
     /// The lowest objective of another optimum that was found.
     pub runner_up: Option<f64>,
-    /// Iterations of the search that won.
+    /// The iterations of the search that found the estimate.
     pub iterations: u32,
-    /// Of [`Chunk::estimates`], those of its parameters, in the law's order.
+    /// The range of the record's parameters in [`Chunk::estimates`], in the law's order.
     pub parameters: Range<usize>,
-    /// R² and root mean squares.
+    /// R² and root mean square errors.
     pub goodness: Goodness,
-    /// Information criteria.
+    /// The information criteria.
     pub criteria: Criteria,
-    /// Bootstrap replicates made.
+    /// The number of bootstrap replicates.
     pub n_replicates: usize,
-    /// Of these, those that did not converge.
+    /// The number of replicates that did not converge.
     pub n_failed: usize,
-    /// The replicates themselves, where they are kept.
+    /// The bootstrap replicates, if the run keeps them.
     pub replicates: Option<Replicates>,
-    /// Of [`Chunk::residuals`], those of its observations.
+    /// The range of the record's observations in [`Chunk::residuals`].
     pub residuals: Range<usize>,
 }
 
 impl Record {
-    /// Of a fit whose parameters' estimates, with remarks on them, are the last of `estimates`.
+    /// Returns the record of a fit without replicates and residuals. The estimates of the fit's parameters must be the
+    /// last of `estimates`; `remarks` are flags raised by the inference.
     #[must_use]
     pub fn new(sweep: usize, law: usize, fit: &Fit, remarks: Vec<Flag>, estimates: &[Estimate]) -> Record {
         let parameters = estimates.len() - fit.natural.len()..estimates.len();
@@ -97,64 +99,64 @@ impl Record {
     }
 }
 
-/// One observation under one law.
+/// An observation with its prediction and residual under one law.
 #[derive(Clone, Debug)]
 pub struct ResidualRow {
-    /// Number of the fragment that the row is from.
+    /// The index of the row's fragment.
     pub file: u32,
-    /// The row's number in its fragment, from 0.
+    /// The number of the row in its fragment, from 0.
     pub row: u64,
     /// The left side of the law, in its own units.
     pub response: f64,
-    /// The right side at the estimate, in the response's units.
+    /// The right side of the law at the estimate, in the response's units.
     pub prediction: f64,
-    /// T(prediction) − T(response).
+    /// T(prediction) − T(response), T the logarithm or the identity.
     pub residual: f64,
-    /// w.
+    /// The weight w of the observation.
     pub weight: f64,
-    /// The observation's leverage on its own prediction, between 0 and 1.
+    /// The leverage of the observation on its own prediction, between 0 and 1.
     pub leverage: f64,
 }
 
-/// An observation or sweep that was left out.
+/// An observation or a sweep that was not used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RejectedRow {
-    /// The sweep's place in the order of keys.
+    /// The index of the sweep in the order of keys.
     pub sweep: usize,
-    /// None: by all laws.
+    /// The index of the law that rejects the row; `None` if all laws reject it.
     pub law: Option<usize>,
-    /// File and row; none for a whole sweep.
+    /// The fragment and the row in it; `None` for a whole sweep.
     pub place: Option<(u32, u64)>,
-    /// Why, in a sentence.
+    /// The reason, in a sentence.
     pub reason: String,
 }
 
-/// Consecutive sweeps' results, in order.
+/// The results of consecutive sweeps.
 #[derive(Clone, Debug, Default)]
 pub struct Chunk {
-    /// One per sweep and law, in this order.
+    /// The records, one per sweep and law, sorted by sweep, then by law.
     pub records: Vec<Record>,
-    /// Of all records' parameters.
+    /// The estimates of all parameters of all records.
     pub estimates: Vec<Estimate>,
-    /// Of all records' observations, where they are wanted.
+    /// The residuals of all observations of all records, if the run keeps them.
     pub residuals: Vec<ResidualRow>,
-    /// For each of these one value per variable of the run; NaN where the law does not use it.
+    /// The values of the run's variables for each of `residuals`, row by row; NaN if the law does not use a variable.
     pub variables: Vec<f64>,
-    /// Observations and sweeps that were left out.
+    /// The observations and sweeps that were not used.
     pub rejected: Vec<RejectedRow>,
 }
 
 impl Chunk {
-    /// The estimates of a record's parameters.
+    /// Returns the estimates of a record's parameters, in the law's order.
     ///
     /// # Panics
-    /// If the record is another chunk's, perhaps.
+    /// If the record is not from this chunk and its range exceeds the estimates.
     #[must_use]
     pub fn estimates(&self, record: &Record) -> &[Estimate] {
         &self.estimates[record.parameters.clone()]
     }
 
-    /// Returns the records and estimates, without replicates and residuals, which may be large.
+    /// Returns copies of the records and estimates, without replicates and residuals, which may be large.
     pub(crate) fn outline(&mut self) -> Chunk {
         let outline = |record: &mut Record| {
             let replicates = record.replicates.take();
@@ -166,13 +168,13 @@ impl Chunk {
         Chunk { records, estimates: self.estimates.clone(), ..Chunk::default() }
     }
 
-    /// How much of each there is: records, estimates, residuals, variables, rejected rows.
+    /// Returns the numbers of records, estimates, residuals, variables and rejected rows.
     pub(crate) fn lengths(&self) -> [usize; 5] {
         let Chunk { records, estimates, residuals, variables, rejected } = self;
         [records.len(), estimates.len(), residuals.len(), variables.len(), rejected.len()]
     }
 
-    /// Forgets what came after.
+    /// Shortens every list to an earlier result of [`Chunk::lengths`].
     pub(crate) fn truncate(&mut self, [records, estimates, residuals, variables, rejected]: [usize; 5]) {
         self.records.truncate(records);
         self.estimates.truncate(estimates);
@@ -181,7 +183,7 @@ impl Chunk {
         self.rejected.truncate(rejected);
     }
 
-    /// Takes over all that another has.
+    /// Appends the results of another chunk.
     pub fn append(&mut self, mut other: Chunk) {
         if self.records.is_empty() && self.rejected.is_empty() {
             *self = other;
@@ -200,53 +202,54 @@ impl Chunk {
     }
 }
 
-/// What the records of one run refer to by number: its sweeps, laws and fragments; and what is wanted of it.
+/// The names and keys to which the records of a run refer by index, and the settings of the run's output.
 #[derive(Clone, Debug)]
 pub struct RunContext {
-    /// Per key column, one value per sweep.
+    /// The key columns, with one value per sweep.
     pub keys: Vec<ArrayRef>,
-    /// Names and types of `keys`.
+    /// The names and types of `keys`.
     pub key_fields: Vec<Field>,
-    /// Names of the laws, in order.
+    /// The names of the laws, in the job's order.
     pub laws: Vec<String>,
-    /// Per law, the names of its parameters.
+    /// The names of each law's parameters.
     pub parameters: Vec<Vec<String>>,
-    /// Per law, the space of its residuals.
+    /// The residual space of each law: `log` or `linear`.
     pub residual: Vec<String>,
     /// The seed of all random numbers.
     pub seed: u64,
-    /// Of the intervals.
+    /// The confidence of the intervals, between 0 and 1.
     pub confidence: f64,
-    /// Names of the source's fragments.
+    /// The names of the source's fragments.
     pub fragments: Vec<String>,
-    /// Variables of all laws, for the table of residuals.
+    /// The variables of all laws that are columns of the table of residuals.
     pub variables: Vec<String>,
-    /// Whether records hold their replicates.
+    /// Whether records contain their replicates.
     pub keep_replicates: bool,
-    /// Whether records have their residuals.
+    /// Whether chunks contain residuals.
     pub residuals: bool,
 }
 
-/// Takes the results of a run, chunk by chunk, in the order of the sweeps.
+/// A receiver of the results of a run.
 ///
-/// A run that fails or is interrupted takes no further chunk: what a sink has then is incomplete.
+/// The results come chunk by chunk, in the order of the sweeps. If the run fails or is interrupted, no further chunk
+/// comes and the results are incomplete.
 pub trait Sink: Send {
-    /// Is told what the records will refer to, before the first of them is made.
+    /// Receives the context of the run, before anything is fitted.
     ///
     /// # Errors
-    /// If the sink cannot take results. The run ends before anything is fitted.
+    /// If the sink cannot receive results. The run then ends.
     fn begin(&mut self, _context: &RunContext) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Takes the results of some consecutive sweeps.
+    /// Receives the results of consecutive sweeps.
     ///
     /// # Errors
-    /// What could not be written, and why. It ends the run.
+    /// If the results cannot be stored or written. The run then ends.
     fn take(&mut self, chunk: Chunk) -> Result<(), Error>;
 }
 
-/// Keeps all records.
+/// Collects the results of all sweeps.
 impl Sink for Chunk {
     fn take(&mut self, chunk: Chunk) -> Result<(), Error> {
         self.append(chunk);

@@ -1,4 +1,5 @@
-//! The output tables: names, columns, types, units. Their values are written by `batches`, in the same order.
+//! The output tables: names, columns, types, units. [`batches`](super::batches) builds the columns in the order of this
+//! file.
 
 use std::collections::HashMap;
 
@@ -9,15 +10,15 @@ use arrow::datatypes::{DataType, Field};
 pub struct ColumnSpec {
     /// The column's name.
     pub name: &'static str,
-    /// The type.
+    /// The type of the values.
     pub kind: ColumnKind,
-    /// The unit, or what stands for one.
+    /// The unit or scale of the values; empty if there is none.
     pub unit: &'static str,
-    /// What a value says.
+    /// The meaning of a value.
     pub meaning: &'static str,
 }
 
-/// A column's type.
+/// The type of an output column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnKind {
     /// Unicode text.
@@ -26,9 +27,9 @@ pub enum ColumnKind {
     Int,
     /// Unsigned 64-bit integers.
     UInt,
-    /// float64.
+    /// IEEE 754 binary64 numbers.
     Float,
-    /// True or false.
+    /// Truth values.
     Bool,
     /// Lists of float64.
     FloatList,
@@ -48,7 +49,7 @@ impl ColumnKind {
         }
     }
 
-    /// Returns the type's name as documentation writes it.
+    /// Returns the name of the type in documentation.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -63,7 +64,7 @@ impl ColumnKind {
 }
 
 impl ColumnSpec {
-    /// The Arrow field, with unit and meaning in its metadata.
+    /// Returns the Arrow field, with unit and meaning in its metadata.
     #[must_use]
     pub fn field(&self) -> Field {
         Field::new(self.name, self.kind.data_type(), true).with_metadata(HashMap::from([
@@ -78,9 +79,9 @@ impl ColumnSpec {
 pub struct TableSpec {
     /// The table's name; its file is `NAME.parquet`.
     pub name: &'static str,
-    /// What a row is.
+    /// The meaning of a row.
     pub rows: &'static str,
-    /// The columns after the keys, in order.
+    /// The columns after the key columns, in order.
     pub columns: &'static [ColumnSpec],
 }
 
@@ -99,7 +100,7 @@ const LAW: ColumnSpec = column("law", Text, "", "catalogue name, or the formula 
 const FILE: ColumnSpec = column("file", Text, "", "input file");
 const ROW: ColumnSpec = column("row", Int, "", "row in the file, from 0");
 
-/// One row per sweep and law.
+/// The table of fits: one row per sweep and law.
 pub const FITS: TableSpec = TableSpec {
     name: "fits",
     rows: "one row per sweep and law",
@@ -156,7 +157,7 @@ pub const FITS: TableSpec = TableSpec {
     ],
 };
 
-/// One row per sweep, law and parameter.
+/// The table of coefficients: one row per sweep, law and parameter.
 pub const COEFFICIENTS: TableSpec = TableSpec {
     name: "coefficients",
     rows: "one row per sweep, law and parameter",
@@ -175,7 +176,7 @@ pub const COEFFICIENTS: TableSpec = TableSpec {
     ],
 };
 
-/// One row per sweep, law and replicate.
+/// The table of bootstrap replicates: one row per sweep, law and replicate.
 pub const REPLICATES: TableSpec = TableSpec {
     name: "replicates",
     rows: "one row per sweep, law and replicate",
@@ -188,7 +189,8 @@ pub const REPLICATES: TableSpec = TableSpec {
     ],
 };
 
-/// The law's variables stand between `row` and `response`.
+/// The table of residuals: one row per observation and law. The laws' variables are inserted between `row` and
+/// `response`.
 pub const RESIDUALS: TableSpec = TableSpec {
     name: "residuals",
     rows: "one row per observation and law; the laws' variables stand before `response`",
@@ -204,10 +206,10 @@ pub const RESIDUALS: TableSpec = TableSpec {
     ],
 };
 
-/// Where the variables are put in [`RESIDUALS`].
+/// The position of the variables among the columns of [`RESIDUALS`].
 pub const VARIABLES_AT: usize = 3;
 
-/// One row per observation or sweep that was left out.
+/// The table of rejections: one row per observation or sweep that was not used.
 pub const REJECTED: TableSpec = TableSpec {
     name: "rejected",
     rows: "one row per observation or sweep that was left out",
@@ -219,10 +221,10 @@ pub const REJECTED: TableSpec = TableSpec {
     ],
 };
 
-/// All tables.
+/// All output tables.
 pub const ALL: [TableSpec; 5] = [FITS, COEFFICIENTS, REPLICATES, RESIDUALS, REJECTED];
 
-/// Whether a name is a column of any table.
+/// Returns whether a name is a column of any table.
 #[must_use]
 pub fn is_output_column(name: &str) -> bool {
     ALL.iter().any(|table| table.columns.iter().any(|c| c.name == name))

@@ -5,7 +5,7 @@
 
 use std::ops::Index;
 
-use crate::law::{LN_ZERO, Recipe};
+use crate::law::{DataColumn, LN_ZERO};
 
 /// Columns of equal length; `set[i]` is the i-th.
 #[derive(Debug, Default, PartialEq)]
@@ -47,47 +47,47 @@ impl ColumnSet {
     /// is not given), and the weighted mean of each.
     pub fn derive(
         &mut self,
-        recipes: &[Recipe],
+        data_columns: &[DataColumn],
         (sources, held): (&ColumnSet, &[f64]),
         weight: &[f64],
         means: &mut Vec<f64>,
     ) {
         means.clear();
-        for &recipe in recipes {
-            let from = match recipe {
-                Recipe::Source(i) => {
+        for &column in data_columns {
+            let from = match column {
+                DataColumn::Source(i) => {
                     self.values.extend_from_slice(&sources[i as usize]);
                     means.push(mean(&sources[i as usize], weight));
                     continue;
                 }
-                Recipe::Held(i) => {
+                DataColumn::Held(i) => {
                     let value = held.get(i as usize).copied().unwrap_or(f64::NAN);
                     self.values.extend(std::iter::repeat_n(value, self.rows));
                     means.push(value);
                     continue;
                 }
-                Recipe::Unary(_, from)
-                | Recipe::Inverse(from)
-                | Recipe::Centred(from)
-                | Recipe::Least(from)
-                | Recipe::Greatest(from) => from as usize * self.rows,
+                DataColumn::Unary(_, from)
+                | DataColumn::Inverse(from)
+                | DataColumn::Centred(from)
+                | DataColumn::Least(from)
+                | DataColumn::Greatest(from) => from as usize * self.rows,
             };
             let place = self.values.len();
             self.values.extend_from_within(from..from + self.rows);
             let values = &mut self.values[place..];
-            match recipe {
-                Recipe::Unary(op, _) => {
+            match column {
+                DataColumn::Unary(op, _) => {
                     values.iter_mut().for_each(|x| *x = encode_infinity(op.apply(decode_infinity(*x))))
                 }
-                Recipe::Inverse(_) => {
+                DataColumn::Inverse(_) => {
                     values.iter_mut().for_each(|x| *x = encode_infinity(1.0 / decode_infinity(*x)))
                 }
-                Recipe::Least(_) => {
+                DataColumn::Least(_) => {
                     let numbers = values.iter().copied().filter(|x| !is_encoded_infinity(*x));
                     let least = numbers.fold(f64::INFINITY, f64::min);
                     values.fill(least);
                 }
-                Recipe::Greatest(_) => {
+                DataColumn::Greatest(_) => {
                     let numbers = values.iter().copied().filter(|x| !is_encoded_infinity(*x));
                     let greatest = numbers.fold(f64::NEG_INFINITY, f64::max);
                     values.fill(greatest);

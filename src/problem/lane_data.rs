@@ -48,7 +48,7 @@ impl LaneData {
     pub fn prepare(&mut self, model: &Model, n: usize, has_sigma: bool) {
         self.n_packs = 0;
         self.stride = n;
-        let columns = n * model.recipes.len();
+        let columns = n * model.data_columns.len();
         if self.columns.len() < columns {
             self.columns.resize(columns, Cell::new(Pack::ZERO));
         }
@@ -58,7 +58,7 @@ impl LaneData {
             }
         }
         self.inverse_sigma.resize(if has_sigma { n } else { 0 }, Pack::ZERO);
-        self.means.resize(model.recipes.len(), Pack::ZERO);
+        self.means.resize(model.data_columns.len(), Pack::ZERO);
         self.length = [0; LANES];
         self.padded = [0; LANES];
     }
@@ -114,8 +114,10 @@ impl LaneData {
         model: &Model,
         parts: [Option<Part>; LANES],
     ) -> usize {
-        let columns =
-            columns_mut(&mut self.columns).chunks_mut(self.stride.max(1)).take(model.recipes.len()).zip(0..);
+        let columns = columns_mut(&mut self.columns)
+            .chunks_mut(self.stride.max(1))
+            .take(model.data_columns.len())
+            .zip(0..);
         let columns = columns.filter(|(_, c)| model.read_columns.contains(c)).map(|(column, _)| column);
         let sigma = Some(&mut self.inverse_sigma[..]).filter(|packs| !packs.is_empty());
         let values = columns.chain([&mut self.target[..]]).chain(sigma);

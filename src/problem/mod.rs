@@ -179,7 +179,7 @@ impl Problem {
     /// Returns the problem under another model of the law, with more or fewer of its parameters fixed.
     #[must_use]
     pub fn with_model(&self, model: Arc<Model>) -> Problem {
-        let (columns, means) = if model.recipes == self.model.recipes {
+        let (columns, means) = if model.data_columns == self.model.data_columns {
             (self.columns.clone(), self.means.clone())
         } else {
             self.observations.columns(&model, &self.held)

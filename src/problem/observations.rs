@@ -2,7 +2,7 @@
 
 use crate::compile::Model;
 use crate::formula::{Column, Expr, ExprKind, Table, evaluate};
-use crate::law::{Law, Recipe, Residual, Unary};
+use crate::law::{DataColumn, Law, Residual, Unary};
 use crate::sweep::{MAX_ROWS, Sweep, is_null};
 
 use super::ColumnSet;
@@ -109,11 +109,11 @@ impl Observations {
         model.sources.iter().for_each(|source| expressions.evaluate(source, &mut sources));
         sources.values_mut().for_each(|x| *x = encode_infinity(*x));
         // Only the columns up to the last that may be undefined are needed here.
-        let may_have_none = |r: &Recipe| matches!(r, Recipe::Unary(..) | Recipe::Inverse(_));
-        let n_columns = model.recipes.iter().rposition(may_have_none).map_or(0, |k| k + 1);
+        let may_have_none = |r: &DataColumn| matches!(r, DataColumn::Unary(..) | DataColumn::Inverse(_));
+        let n_columns = model.data_columns.iter().rposition(may_have_none).map_or(0, |k| k + 1);
         let mut columns = ColumnSet::default();
         columns.clear(n);
-        columns.derive(&model.recipes[..n_columns], (&sources, &[]), &vec![1.0; n], &mut Vec::new());
+        columns.derive(&model.data_columns[..n_columns], (&sources, &[]), &vec![1.0; n], &mut Vec::new());
         let mut keep = vec![true; n];
         let mut limits = Vec::new();
         for (i, &row) in rows.iter().enumerate() {
@@ -236,7 +236,7 @@ impl Observations {
     pub fn columns(&self, model: &Model, held: &[f64]) -> (ColumnSet, Vec<f64>) {
         let (mut columns, mut means) = (ColumnSet::default(), Vec::new());
         columns.clear(self.len());
-        columns.derive(&model.recipes, (&self.sources, held), &self.weight, &mut means);
+        columns.derive(&model.data_columns, (&self.sources, held), &self.weight, &mut means);
         (columns, means)
     }
 }
@@ -322,19 +322,19 @@ fn state(
         }
     }
     // The logarithm of a negative number is undefined; that of zero is infinite.
-    for (k, recipe) in model.recipes.iter().enumerate() {
-        let (from, what) = match recipe {
-            Recipe::Unary(Unary::LnBase, from) => (from, "takes a non-integer power of"),
-            Recipe::Unary(_, from) => (from, "takes the logarithm of"),
-            Recipe::Inverse(from) => (from, "takes the inverse of"),
+    for (k, column) in model.data_columns.iter().enumerate() {
+        let (from, what) = match column {
+            DataColumn::Unary(Unary::LnBase, from) => (from, "takes a non-integer power of"),
+            DataColumn::Unary(_, from) => (from, "takes the logarithm of"),
+            DataColumn::Inverse(from) => (from, "takes the inverse of"),
             _ => continue,
         };
         let value = columns[k][i];
         if !value.is_nan() && !is_encoded_infinity(value) {
             continue;
         }
-        let of = match model.recipes[*from as usize] {
-            Recipe::Source(s) => format!("`{}`", model.sources[s as usize]),
+        let of = match model.data_columns[*from as usize] {
+            DataColumn::Source(s) => format!("`{}`", model.sources[s as usize]),
             _ => "a term of the formula".to_string(),
         };
         let x = columns[*from as usize][i];

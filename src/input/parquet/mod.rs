@@ -1,12 +1,12 @@
-//! Parquet files as a [`Source`]: every file is a fragment.
+//! Implements [`Source`] for Parquet files; every file is a fragment.
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! | --- | --- |
-//! | this one | [`ParquetFiles`]: files found, their footers read, and later their rows |
-//! | [`paths`] | names, directories and globs become a list of files |
-//! | `open_file` | one file opened, whatever it may be |
+//! | `mod` | [`ParquetFiles`]: the files of a job, with their schemas |
+//! | [`paths`] | the files that names, directories and globs refer to |
+//! | `open_file` | opening a file, and errors for files that are not valid |
 //!
-//! Nothing here knows what the rows are read for.
+//! The folder knows nothing of keys, conditions and sweeps.
 
 mod open_file;
 pub mod paths;
@@ -24,34 +24,34 @@ use crate::error::{Error, Phase};
 
 use super::guard::guard;
 use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source};
-use open_file::{OpenFile, damaged, open};
+use open_file::{OpenFile, decoding_error, open};
 
-/// Parquet files, found and their footers read.
+/// Parquet files whose footers have been read.
 #[derive(Debug, Clone)]
 pub struct ParquetFiles {
-    /// In the order of the paths.
+    /// The files, sorted by path.
     files: Vec<FileState>,
-    /// One for each file.
+    /// The schema and row count of each file.
     fragments: Vec<Fragment>,
 }
 
-/// What a file was when the job began.
+/// The size and modification time of a file when the job began, to detect changes.
 #[derive(Debug, Clone)]
 struct FileState {
     path: PathBuf,
     bytes: u64,
-    /// When it was written last, if that is known.
+    /// The time of the last modification, if the system provides it.
     modified: Option<SystemTime>,
 }
 
 impl ParquetFiles {
     /// Finds files by names, directories and globs, and reads their footers.
     ///
-    /// Files are listed by path, each once (see [`paths::expand`]). Whether their columns agree is found out for the columns
-    /// that are used, when these are known.
+    /// Files are sorted by path and listed once each (see [`paths::expand`]). The types of columns may differ between
+    /// files; [`open()`](super::open()) checks the columns that a job uses.
     ///
     /// # Errors
-    /// If there is no file, or one of them cannot be read or is not Parquet.
+    /// If there is no file, or a file cannot be read or is not a Parquet file.
     pub fn find(inputs: &[String]) -> Result<ParquetFiles, Error> {
         let mut found = ParquetFiles { files: Vec::new(), fragments: Vec::new() };
         for path in paths::expand(inputs)? {
@@ -66,13 +66,14 @@ impl ParquetFiles {
     }
 }
 
+/// Reads the footer of a file.
 fn inspect(path: PathBuf) -> Result<(FileState, Fragment), Error> {
     let (source, metadata) = open(&path, Phase::Inspect)?;
     let name = path.display().to_string();
     let rows = metadata.metadata().file_metadata().num_rows();
     let rows = u64::try_from(rows)
         .map_err(|_| Error::Corrupt { path: name.clone(), reason: format!("it states {rows} rows") })?;
-    // The footer's tree is freed here, and only the schema of its top level kept.
+    // Only the schema is kept: the rest of the footer can be large.
     let schema = guard(|| Arc::clone(metadata.schema()))
         .map_err(|reason| Error::Corrupt { path: name.clone(), reason })?;
     let bytes = source.length();
@@ -109,13 +110,13 @@ impl Source for ParquetFiles {
                 .with_batch_size(BATCH_ROWS)
                 .build()
         });
-        let failed = |reason: String| damaged(&file.path, &source, reason, Phase::Read);
+        let failed = |reason: String| decoding_error(&file.path, &source, reason, Phase::Read);
         let reader = reader.map_err(failed)?.map_err(|e| failed(e.to_string()))?;
         Ok(Box::new(FileBatches { file, source, reader }))
     }
 }
 
-/// The batches of a file.
+/// An iterator over the batches of a file.
 struct FileBatches<'a> {
     file: &'a FileState,
     source: OpenFile,
@@ -126,7 +127,7 @@ impl Iterator for FileBatches<'_> {
     type Item = Result<RecordBatch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let failed = |reason: String| damaged(&self.file.path, &self.source, reason, Phase::Read);
+        let failed = |reason: String| decoding_error(&self.file.path, &self.source, reason, Phase::Read);
         match guard(|| self.reader.next()) {
             Ok(batch) => Some(batch?.map_err(|e| failed(e.to_string()))),
             Err(panic) => Some(Err(failed(panic))),

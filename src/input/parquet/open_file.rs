@@ -1,6 +1,6 @@
-//! Opening Parquet files that may be anything: text with the wrong name, cut short, damaged on purpose.
+//! Opens files that may not be valid Parquet files: files of other formats, truncated files, damaged files.
 //!
-//! A file that makes the decoder ask for more memory than there is still ends the program.
+//! A damaged file can still end the program, if the decoder allocates more memory than is available.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -16,11 +16,11 @@ use parquet::file::reader::{ChunkReader, Length};
 use super::super::guard::guard;
 use crate::error::{Error, Phase};
 
-/// An open file as the decoder reads it.
+/// An open file that the decoder reads.
 ///
-/// It remembers the first failure of the disk, because the decoder turns every error into text, and whether a disk
-/// failed or a file is damaged decides who can do something about it. It refuses to read past the end before
-/// memory is asked for, so that a damaged length is an error.
+/// The decoder converts every error to text, which would hide whether the file is damaged or the disk failed. The first
+/// I/O error is therefore recorded here. Reads past the end are refused before memory is allocated, so a damaged length
+/// is an error.
 #[derive(Clone)]
 pub(in crate::input) struct OpenFile {
     file: Arc<File>,
@@ -30,27 +30,30 @@ pub(in crate::input) struct OpenFile {
 }
 
 impl OpenFile {
-    fn remember(&self, error: io::Error) -> io::Error {
+    /// Records an I/O error, if it is the first, and returns it.
+    fn record_failure(&self, error: io::Error) -> io::Error {
         let copy = io::Error::new(error.kind(), error.to_string());
-        // A panic while the lock is held leaves an `Option` that is whole.
+        // A poisoned lock is harmless: a panic cannot leave the `Option` half written.
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(copy);
         error
     }
 
-    /// The disk's failure, if there was one.
+    /// Removes the recorded I/O error and returns it.
     pub(in crate::input) fn take_failure(&self) -> Option<io::Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Returns the length in bytes.
     pub(in crate::input) fn length(&self) -> u64 {
         self.length
     }
 
-    /// When it was written last, if the system tells.
+    /// Returns the time of the last modification, if the system provides it.
     pub(in crate::input) fn modified(&self) -> Option<SystemTime> {
         self.modified
     }
 
+    /// Returns a handle of the file, positioned at `start`.
     fn at(&self, start: u64) -> io::Result<File> {
         let mut file = self.file.try_clone()?;
         file.seek(SeekFrom::Start(start))?;
@@ -65,11 +68,11 @@ impl Length for OpenFile {
 }
 
 impl ChunkReader for OpenFile {
-    type T = BufReader<Remembering>;
+    type T = BufReader<RecordingReader>;
 
     fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
-        let file = self.at(start).map_err(|e| self.remember(e))?;
-        Ok(BufReader::new(Remembering { file, source: self.clone() }))
+        let file = self.at(start).map_err(|e| self.record_failure(e))?;
+        Ok(BufReader::new(RecordingReader { file, source: self.clone() }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
@@ -80,24 +83,24 @@ impl ChunkReader for OpenFile {
                 self.length
             )));
         }
-        let mut file = self.at(start).map_err(|e| self.remember(e))?;
+        let mut file = self.at(start).map_err(|e| self.record_failure(e))?;
         let mut buffer = vec![0; length];
-        file.read_exact(&mut buffer).map_err(|e| self.remember(e))?;
+        file.read_exact(&mut buffer).map_err(|e| self.record_failure(e))?;
         Ok(buffer.into())
     }
 }
 
-/// A reader that reports the disk's failures to its [`OpenFile`].
-pub(in crate::input) struct Remembering {
+/// A reader that records I/O errors in its [`OpenFile`].
+pub(in crate::input) struct RecordingReader {
     file: File,
     source: OpenFile,
 }
 
-impl Read for Remembering {
+impl Read for RecordingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.file.read(buffer).map_err(|e| match e.kind() {
             io::ErrorKind::Interrupted => e,
-            _ => self.source.remember(e),
+            _ => self.source.record_failure(e),
         })
     }
 }
@@ -111,54 +114,59 @@ pub(in crate::input) fn open(path: &Path, phase: Phase) -> Result<(OpenFile, Arr
         return Err(unreadable(io::ErrorKind::IsADirectory.into()));
     }
     let length = metadata.len();
-    look_at_edges(&mut file, length, path, phase)?;
+    check_magic_numbers(&mut file, length, path, phase)?;
     let modified = metadata.modified().ok();
     let source = OpenFile { file: Arc::new(file), length, modified, failure: Arc::default() };
-    // The schema that Arrow writers store beside Parquet's keeps dictionaries, time zones and widths.
+    // The default options use the Arrow schema in the file's metadata, which has dictionaries, time zones and widths.
     let loaded = guard(|| ArrowReaderMetadata::load(&source, ArrowReaderOptions::default()));
     match loaded {
         Ok(Ok(metadata)) => Ok((source, metadata)),
-        Ok(Err(error)) => Err(damaged(path, &source, error.to_string(), phase)),
-        Err(panic) => Err(damaged(path, &source, panic, phase)),
+        Ok(Err(error)) => Err(decoding_error(path, &source, error.to_string(), phase)),
+        Err(panic) => Err(decoding_error(path, &source, panic, phase)),
     }
 }
 
-/// Tells the usual mistakes apart before the decoder sees the file, by the marks at its two ends.
-fn look_at_edges(file: &mut File, length: u64, path: &Path, phase: Phase) -> Result<(), Error> {
-    const MARK: [u8; 4] = *b"PAR1";
+/// Checks the magic numbers at both ends of a file, to report the most common faults with a specific error.
+fn check_magic_numbers(file: &mut File, length: u64, path: &Path, phase: Phase) -> Result<(), Error> {
+    const MAGIC: [u8; 4] = *b"PAR1";
     const ENCRYPTED: [u8; 4] = *b"PARE";
-    /// Mark, footer length, mark.
-    const LEAST: u64 = 12;
+    /// The length of two magic numbers and the footer's length.
+    const MIN_LENGTH: u64 = 12;
     let name = || path.display().to_string();
     if length == 0 {
         return Err(Error::EmptyFile { path: name() });
     }
     let not_parquet = |what: &str| Error::NotParquet { path: name(), what: what.to_owned() };
-    if length < LEAST {
-        return Err(not_parquet("it is shorter than the shortest of them"));
+    if length < MIN_LENGTH {
+        return Err(not_parquet("it has fewer than 12 bytes"));
     }
-    let mut edge = |from| -> io::Result<[u8; 4]> {
+    let mut read_at = |from| -> io::Result<[u8; 4]> {
         let mut bytes = [0; 4];
         file.seek(from)?;
         file.read_exact(&mut bytes)?;
         Ok(bytes)
     };
     let failed = |e| io_error(path, e, phase);
-    let first = edge(SeekFrom::Start(0)).map_err(failed)?;
-    let last = edge(SeekFrom::End(-4)).map_err(failed)?;
+    let first = read_at(SeekFrom::Start(0)).map_err(failed)?;
+    let last = read_at(SeekFrom::End(-4)).map_err(failed)?;
     match (first, last) {
-        (MARK, MARK) => Ok(()),
+        (MAGIC, MAGIC) => Ok(()),
         (ENCRYPTED, _) | (_, ENCRYPTED) => Err(Error::Encrypted { path: name() }),
-        (MARK, _) => Err(Error::Truncated { path: name() }),
-        (_, MARK) => Err(not_parquet("it ends like one, but its beginning is another")),
+        (MAGIC, _) => Err(Error::Truncated { path: name() }),
+        (_, MAGIC) => Err(not_parquet("the mark `PAR1` is at its end but not at its beginning")),
         _ => Err(not_parquet("the mark `PAR1` is missing")),
     }
 }
 
-/// The error for a decoder's failure: the disk's, if the disk failed meanwhile, otherwise the file's.
-pub(in crate::input) fn damaged(path: &Path, source: &OpenFile, reason: String, phase: Phase) -> Error {
+/// Returns the error for a failure of the decoder: an I/O error if one was recorded, otherwise a damaged file.
+pub(in crate::input) fn decoding_error(
+    path: &Path,
+    source: &OpenFile,
+    reason: String,
+    phase: Phase,
+) -> Error {
     match source.take_failure() {
-        // The file was longer when it was opened.
+        // Reads past the length at opening are refused, so the file has become shorter since.
         Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Error::Changed { path: path.display().to_string(), what: "it became shorter".to_owned() }
         }
@@ -167,6 +175,7 @@ pub(in crate::input) fn damaged(path: &Path, source: &OpenFile, reason: String, 
     }
 }
 
+/// Returns the error for an I/O error of a file.
 fn io_error(path: &Path, source: io::Error, phase: Phase) -> Error {
     let name = path.display().to_string();
     match (source.kind(), phase) {

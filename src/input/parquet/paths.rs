@@ -1,9 +1,9 @@
-//! From what the user typed to a list of files: names, directories and globs.
+//! Expands names, directories and globs to a list of files.
 //!
-//! A directory stands for every `*.parquet` below it, except names that start with `.` or `_`: writers put their
-//! markers and temporary files there (`_SUCCESS`, `_metadata`, `.part-0.crc`). A file that is named outright is
-//! taken whatever it is called. A file that is reached in several ways is read once. The list is sorted by path,
-//! so that file numbers do not depend on the order of the arguments or of the directory entries.
+//! A directory stands for every `*.parquet` file below it. Names that start with `.` or `_` are skipped, because
+//! writers use them for markers and temporary files (`_SUCCESS`, `_metadata`, `.part-0.crc`). A file given by its full
+//! name is never skipped. A file that is matched several times is listed once. The list is sorted by path, so the
+//! indices of files do not depend on the order of the arguments or of directory entries.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Phase};
 
-/// The files that `inputs` stand for, sorted by path, each once.
+/// Returns the files that `inputs` stand for, sorted by path, each once.
 ///
 /// # Errors
-/// If there are none, or an input does not exist, matches nothing or cannot be listed.
+/// If `inputs` is empty, or an input does not exist, matches no file or cannot be listed.
 pub fn expand(inputs: &[String]) -> Result<Vec<PathBuf>, Error> {
     if inputs.is_empty() {
         return Err(Error::NoInputs);
@@ -27,7 +27,7 @@ pub fn expand(inputs: &[String]) -> Result<Vec<PathBuf>, Error> {
         match fs::metadata(path) {
             Ok(_) => found.add(path)?,
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unreadable(path, e)),
-            // A path that exists is never a pattern: names with brackets in them stay usable.
+            // A path that exists is not treated as a pattern, so file names may contain brackets.
             Err(_) if is_pattern(input) => found.add_matches(input)?,
             Err(_) => {
                 return Err(Error::Missing { path: input.clone() });
@@ -39,10 +39,11 @@ pub fn expand(inputs: &[String]) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
+/// The files found so far.
 #[derive(Default)]
 struct Files {
     files: Vec<PathBuf>,
-    /// Resolved paths of `files`.
+    /// The canonical paths of `files`.
     seen: HashSet<PathBuf>,
 }
 
@@ -52,13 +53,13 @@ impl Files {
         let metadata = fs::metadata(path).map_err(|e| unreadable(path, e))?;
         if !metadata.is_dir() {
             if !metadata.is_file() {
-                // A Parquet file is read from its end: a pipe would only block.
+                // The footer is at the end of the file, and a pipe has no end to seek to.
                 let reason = io::Error::other("not a regular file; write it to one first");
                 return Err(unreadable(path, reason));
             }
             return self.add_file(path);
         }
-        // Directories already entered, against links that lead back up.
+        // The directories visited, because symbolic links can form cycles.
         let mut entered = HashSet::new();
         let mut pending = vec![path.to_owned()];
         let mut any = false;
@@ -75,14 +76,14 @@ impl Files {
                 let path = entry.path();
                 let is_parquet = path.extension() == Some(OsStr::new("parquet"));
                 match fs::metadata(&path) {
-                    // A directory's own name does not matter: some writers call it `table.parquet`.
+                    // A directory may have any name: some writers call one `table.parquet`.
                     Ok(metadata) if metadata.is_dir() => pending.push(path),
                     Ok(_) if is_parquet => {
                         any = true;
                         self.add_file(&path)?;
                     }
                     Err(e) if is_parquet => return Err(unreadable(&path, e)),
-                    // Not ours: sockets, notes, links to nowhere.
+                    // Other files, sockets, dangling links.
                     Ok(_) | Err(_) => {}
                 }
             }
@@ -90,18 +91,19 @@ impl Files {
         if any { Ok(()) } else { Err(Error::EmptyDirectory { path: path.display().to_string() }) }
     }
 
+    /// Adds the files and directories that match a pattern.
     fn add_matches(&mut self, pattern: &str) -> Result<(), Error> {
         let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
         let matches = glob::glob_with(pattern, options)
             .map_err(|e| Error::BadPattern { pattern: pattern.to_owned(), reason: e.to_string() })?;
-        let asks_for_marked = Path::new(pattern).file_name().is_some_and(is_skipped);
+        let matches_skipped = Path::new(pattern).file_name().is_some_and(is_skipped);
         let mut any = false;
         for path in matches {
             let path = path.map_err(|e| {
                 let path = e.path().to_owned();
                 unreadable(&path, e.into())
             })?;
-            if !asks_for_marked && path.file_name().is_some_and(is_skipped) {
+            if !matches_skipped && path.file_name().is_some_and(is_skipped) {
                 continue;
             }
             any = true;
@@ -110,6 +112,7 @@ impl Files {
         if any { Ok(()) } else { Err(Error::NoMatch { pattern: pattern.to_owned() }) }
     }
 
+    /// Adds a file, unless it is listed already.
     fn add_file(&mut self, path: &Path) -> Result<(), Error> {
         let resolved = fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
         if self.seen.insert(resolved) {
@@ -123,7 +126,7 @@ fn is_pattern(input: &str) -> bool {
     input.contains(['*', '?', '['])
 }
 
-/// Whether a name is one of those that writers use for what is not data.
+/// Returns whether a name starts with `.` or `_`.
 fn is_skipped(name: &OsStr) -> bool {
     matches!(name.as_encoded_bytes().first(), Some(b'.' | b'_'))
 }
@@ -136,7 +139,7 @@ fn unreadable(path: &Path, source: io::Error) -> Error {
 mod tests {
     use super::*;
 
-    /// A directory with the given files in it, all empty.
+    /// Creates a directory with the given files, all empty.
     fn tree(files: &[&str]) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a temporary directory");
         for file in files {
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_file_is_taken_whatever_its_name() {
+    fn a_file_given_by_name_is_never_skipped() {
         let root = tree(&["_x.dat", "run[1].parquet"]);
         assert_eq!(
             expand_in(&root, &["_x.dat", "run[1].parquet"]).expect("files"),
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_found_is_an_error_of_its_kind() {
+    fn each_cause_of_finding_no_file_has_its_error() {
         let root = tree(&["d/notes.txt"]);
         assert!(matches!(expand(&[]), Err(Error::NoInputs)));
         assert!(matches!(expand_in(&root, &["d"]), Err(Error::EmptyDirectory { .. })));
@@ -207,7 +210,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn links_that_lead_back_up_end() {
+    fn cyclic_links_are_followed_once() {
         let root = tree(&["d/a.parquet"]);
         std::os::unix::fs::symlink(root.path().join("d"), root.path().join("d/again")).expect("a link");
         assert_eq!(expand_in(&root, &["d"]).expect("files"), ["d/a.parquet"]);
