@@ -124,6 +124,7 @@ fn workloads(folder: &std::path::Path, scale: usize) -> Vec<Workload> {
         one_sweep("one sweep", Loss::L2, 0, 60),
         one_sweep("one, huber", HUBER, 0, 60),
         one_sweep("replicates", Loss::L2, 40_000, 1),
+        generated("60, repl.", 100, 60, Loss::L2, None, 400),
         one_sweep("repl., huber", HUBER, 20_000, 1),
         curves("short repl.", "power-offset", 50, 400),
         curves("pow4", "pow4", 100, 0),

@@ -17,7 +17,7 @@ use crate::optimize::{
     Choice, Ending, Expansion, FirstStep, Fit, Linearization, Models, SearchSettings, Task, TaskKind,
     Workspace, Workspaces, agreement_limit, at_edges, minimise, settings,
 };
-use crate::problem::{LaneData, Part, Problem, RowTable};
+use crate::problem::{LaneData, Part, Problem};
 
 use crate::optimize::tuning::{ReplicateTuning, Tuning};
 
@@ -124,14 +124,11 @@ fn replicate_by(
     let ReplicateTuning { damping, damping_robust, irls_fraction, .. } = tuning.replicates;
     settings.damping = if problem.loss.is_quadratic() { damping } else { damping_robust };
     settings.irls_fraction = irls_fraction;
-    // For a long fit, reading the table takes longer than computing its values again.
     let is_long = problem.is_long();
     // The objective near the estimate is known beforehand under other weights, not under other responses.
     let is_expanded = tuning.devices.first_step && !is_long && !sampling.makes_responses();
     let expansion = is_expanded.then(|| Expansion::at(level, &problem, &start, irls_fraction, tuning));
     settings.second_derivatives = expansion.as_ref().is_some_and(|e| !e.third.is_empty());
-    let mut table = RowTable::default();
-    let has_table = tuning.devices.row_table && !is_long && table.set(level, &problem);
     let points = problem.observations.repeated_points();
     // Replicates choose among equivalent vectors by the rule that chose the estimate.
     let symmetries = models.symmetries();
@@ -150,7 +147,6 @@ fn replicate_by(
         tuning,
         start: &start,
         expansion: expansion.as_ref(),
-        table: Some(&table).filter(|_| has_table),
     };
     let n_parameters = models.law().parameters.len();
     let mut replicates = Replicates::of(count, n_parameters);
@@ -252,14 +248,13 @@ struct RefitTask<'a> {
     /// The distinct point of each observation and the number of distinct points, where observations repeat.
     points: Option<(&'a [u32], usize)>,
     expansion: Option<&'a Expansion>,
-    table: Option<&'a RowTable>,
     /// The rule that chooses among equivalent vectors, where there are any.
     choice: Option<Choice<'a>>,
 }
 
 /// Refits the replicates from number `first` on.
 fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme, workspace: &mut Workspace) {
-    let RefitTask { models, problem, settings, tuning, start, points, expansion, table, choice } = *task;
+    let RefitTask { models, problem, settings, tuning, start, points, expansion, choice } = *task;
     let n = problem.n();
     let p = problem.p();
     let count = refits.converged.len();
@@ -292,7 +287,7 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme
         Part { rows: &rows[range.clone()], weight: &weight[range], target }
     };
     let (mut trials, mut predicted) = (vec![0.0; p * count], vec![0.0; count]);
-    let mut kind = TaskKind { table, ..TaskKind::of(problem, settings) };
+    let mut kind = TaskKind::of(problem, settings);
     if let Some(expansion) = expansion {
         (kind.shared.third, kind.shared.connection) = (&expansion.third, &expansion.connection);
         let groups = trials.chunks_mut(p * LANES).zip(predicted.chunks_mut(LANES));
@@ -302,16 +297,10 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme
     }
     // Where searches ended, in solver coordinates.
     let mut thetas = vec![0.0; count * p];
-    // Eight lanes take as long as the longest of them, so replicates of similar length run together.
-    let mut order: Vec<usize> = (0..count).collect();
-    if tuning.devices.sorted_replicates {
-        order.sort_unstable_by_key(|&r| (drawn[r], r));
-    }
     let Refits { objective, estimates, converged } = refits;
     // Whether the search of a replicate found no finite minimum.
     let mut drifting = vec![false; count];
-    let task = |k: usize| {
-        let r = order[k];
+    let task = |r: usize| {
         let first_step = expansion.map(|_| FirstStep {
             sums: &sums[r * width..(r + 1) * width],
             trial: &trials[r * p..(r + 1) * p],
@@ -320,7 +309,7 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme
         Task { problem, settings, part: part(r), start, first_step }
     };
     workspace.lanes().run(kind, count, task, |ended| {
-        let r = order[ended.task];
+        let r = ended.task;
         objective[r] = ended.objective;
         converged[r] = ended.ending == Ending::Converged;
         drifting[r] = ended.ending == Ending::Drifting;

@@ -24,7 +24,6 @@ pub struct Tuning {
     pub second_derivatives: SecondDerivativeTuning,
     pub last_step: LastStepTuning,
     pub watchdog: WatchdogTuning,
-    pub geodesic_acceleration: GeodesicTuning,
     pub normal_coordinates: NormalCoordinateTuning,
     pub known_optima: KnownOptimaTuning,
     pub limits: LimitTuning,
@@ -55,8 +54,6 @@ macro_rules! constants {
 constants! {
     /// The devices of the search: what could be left out without making a converged search wrong. All are on by default.
     Devices {
-        /// Least-squares steps are corrected for the curvature of the model surface (`geodesic_acceleration`).
-        geodesic_acceleration: bool = true,
         /// A refused least-squares step may be followed once (`watchdog`).
         watchdog: bool = true,
         /// The Hessian contains the law's second derivatives near optima.
@@ -89,18 +86,12 @@ constants! {
         agreeing_regions: bool = true,
         /// Starts of laws with crossing terms are drawn by place and sharpness of the crossing (`crossing`).
         crossings: bool = true,
-        /// An optimum with a sharp crossing is compared with sharper ones.
-        sharper_crossings: bool = true,
         /// Terms of nearly collinear variables exchange their roles.
         exchange: bool = true,
         /// The first step of a replicate is computed from sums of terms that are computed once per sweep.
         first_step: bool = true,
         /// Replicates search in normal coordinates (`normal_coordinates`).
         normal_coordinates: bool = true,
-        /// Replicates load their observations from a table of rows.
-        row_table: bool = true,
-        /// Replicates of similar length run together.
-        sorted_replicates: bool = true,
     }
 }
 
@@ -190,22 +181,14 @@ constants! {
 }
 
 constants! {
-    /// Geodesic acceleration.
-    GeodesicTuning {
-        /// The largest length of a step that is corrected, relative to the last accepted step: longer ones extrapolate.
-        max_ratio: f64 = 1.0,
-        /// The largest correction, as a fraction of the step in squared length; beyond it, terms of higher order matter as
-        /// much. Normal coordinates have the same limit.
-        max_correction: f64 = 0.25,
-    }
-}
-
-constants! {
     /// Normal coordinates.
     NormalCoordinateTuning {
         /// The number of times that the first step, which is the longest, is corrected; each correction is evaluated at the
         /// step as corrected before.
         corrections: usize = 2,
+        /// The largest correction, as a fraction of the step in squared length; beyond it, terms of higher order matter as
+        /// much.
+        max_correction: f64 = 0.25,
         /// The largest number of parameters for which third derivatives are computed.
         max_parameters: usize = 8,
     }
@@ -297,13 +280,6 @@ constants! {
         step_exponents: [f64; 2] = [2.0, 100.0],
         /// The number of classes into which the places of steps are divided.
         places: usize = 8,
-        /// The product of the exponent and the gap between the observations around the place from which a crossing is sharp.
-        sharp: f64 = 0.1,
-        /// The exponents of sharper crossings at the same place, as multiples of the exponent.
-        sharper: [f64; 2] = [2.0, 4.0],
-        /// The products of exponent and gap for steps in this gap and its neighbours: a step that both observations resolve,
-        /// and one that neither resolves.
-        within_gap: [f64; 2] = [2.0, 8.0],
     }
 }
 

@@ -2,20 +2,11 @@
 
 use std::cell::Cell;
 
-use fearless_simd::Level;
-
 use crate::compile::Model;
 use crate::lanes::{LANES, Pack};
 
+use super::Problem;
 use super::part::Part;
-use super::{Problem, RowTable};
-
-/// Returns the packs in cells that are borrowed exclusively.
-fn columns_mut(cells: &mut [Cell<Pack>]) -> &mut [Pack] {
-    let n = cells.len();
-    // SAFETY: a cell has the layout of what it holds, and the borrow is the only one.
-    unsafe { std::slice::from_raw_parts_mut(cells.as_mut_ptr().cast(), n) }
-}
 
 /// The number of packs of a column that several lanes write to one after the other, so that they stay in the
 /// first-level cache.
@@ -64,24 +55,12 @@ impl LaneData {
     }
 
     /// Loads the observations of each part into its lane; `None` leaves a lane unchanged. Call [`LaneData::pad_lanes`]
-    /// when all lanes are loaded. A table may be given where all fits are of one problem.
-    pub fn load_lanes(
-        &mut self,
-        level: Level,
-        table: Option<&RowTable>,
-        fits: [Option<(&Problem, Part)>; LANES],
-    ) {
+    /// when all lanes are loaded.
+    pub fn load_lanes(&mut self, fits: [Option<(&Problem, Part)>; LANES]) {
         let length = |fit: &Option<(&Problem, Part)>| fit.map_or(0, |(_, part)| part.rows.len());
         let longest = fits.iter().map(length).max().unwrap_or(0);
-        let loaded = match (table, fits.iter().flatten().next()) {
-            (Some(table), Some((problem, _))) => {
-                let parts = fits.map(|fit| fit.map(|(_, part)| part));
-                self.load_rows(level, table, &problem.model, parts)
-            }
-            _ => 0,
-        };
         // A pack is a cache line: all lanes fill it while it is in the first-level cache.
-        for from in (loaded..longest).step_by(TILE) {
+        for from in (0..longest).step_by(TILE) {
             for (lane, fit) in fits.iter().enumerate() {
                 let Some((problem, part)) = fit.filter(|(_, part)| from < part.rows.len()) else { continue };
                 let to = part.rows.len().min(from + TILE);
@@ -104,24 +83,6 @@ impl LaneData {
                 }
             }
         }
-    }
-
-    /// Loads the first observations of parts of one fit from its table, and returns their number.
-    fn load_rows(
-        &mut self,
-        level: Level,
-        table: &RowTable,
-        model: &Model,
-        parts: [Option<Part>; LANES],
-    ) -> usize {
-        let columns = columns_mut(&mut self.columns)
-            .chunks_mut(self.stride.max(1))
-            .take(model.data_columns.len())
-            .zip(0..);
-        let columns = columns.filter(|(_, c)| model.read_columns.contains(c)).map(|(column, _)| column);
-        let sigma = Some(&mut self.inverse_sigma[..]).filter(|packs| !packs.is_empty());
-        let values = columns.chain([&mut self.target[..]]).chain(sigma);
-        table.load(level, parts, values, &mut self.weight)
     }
 
     /// Pads all loaded lanes to the longest: shorter ones repeat their first observation at weight zero, which adds
@@ -240,65 +201,5 @@ impl LaneData {
         }
         self.set_means(problem);
         self.n_packs = packs;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use fearless_simd::Level;
-
-    use crate::lanes::LANES;
-    use crate::law::Residual;
-    use crate::problem::{Loss, Part, RowTable};
-    use crate::testing::{Uniform, catalogue_law, problem};
-
-    use super::LaneData;
-
-    /// Loading from a table gives the same packs as loading value by value, for parts of any length in any of the
-    /// lanes.
-    #[test]
-    fn loading_from_a_table_equals_loading_value_by_value() {
-        let law = catalogue_law("chinchilla");
-        let mut uniform = Uniform(5);
-        let n = 50;
-        let mut column =
-            |low: f64, high: f64| (0..n).map(|_| uniform.between(low, high)).collect::<Vec<f64>>();
-        let columns = [("loss", column(2.0, 4.0)), ("N", column(1e8, 1e9)), ("D", column(1e9, 1e10))];
-        let (_, mut problem) = problem(&law, Residual::Log, Loss::L2, &columns);
-        for sigma in [None, Some(column(0.1, 0.2))] {
-            std::sync::Arc::make_mut(&mut problem.observations).sigma = sigma;
-            let level = Level::new();
-            let mut table = RowTable::default();
-            let gains = table.set(level, &problem);
-            let mut loaded = [LaneData::default(), LaneData::default()];
-            loaded
-                .iter_mut()
-                .for_each(|d| d.prepare(&problem.model, n, problem.observations.sigma.is_some()));
-            for round in 0..40 {
-                let mut draw = |probability: f64| {
-                    (0..n as u32).filter(|_| uniform.next() < probability).collect::<Vec<u32>>()
-                };
-                let rows: Vec<Vec<u32>> = (0..LANES).map(|_| draw(f64::from(round) / 40.0)).collect();
-                let weights: Vec<Vec<f64>> =
-                    rows.iter().map(|rows| rows.iter().map(|&i| 0.5 + f64::from(i)).collect()).collect();
-                let fits = std::array::from_fn(|lane| {
-                    let part = Part::new(&rows[lane], &weights[lane]);
-                    (round == 0 || uniform.next() < 0.6).then_some((&problem, part))
-                });
-                loaded[0].load_lanes(level, None, fits);
-                loaded[1].load_lanes(level, Some(&table).filter(|_| gains), fits);
-                loaded.iter_mut().for_each(|data| data.pad_lanes([Some(&problem); LANES]));
-                let [expected, found] = &loaded;
-                let k = expected.n_packs;
-                assert_eq!(k, found.n_packs);
-                assert_eq!(expected.target[..k], found.target[..k]);
-                assert_eq!(expected.weight[..k], found.weight[..k]);
-                assert_eq!(expected.inverse_sigma.get(..k), found.inverse_sigma.get(..k));
-                for &c in &problem.model.read_columns {
-                    let from = c as usize * n;
-                    assert_eq!(expected.columns[from..from + k], found.columns[from..from + k], "{c}");
-                }
-            }
-        }
     }
 }

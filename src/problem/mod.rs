@@ -29,7 +29,6 @@ pub mod memory;
 pub mod objective;
 pub mod observations;
 mod part;
-mod table;
 #[cfg(test)]
 mod tests;
 
@@ -46,7 +45,6 @@ pub use objective::{
 };
 pub use observations::{Binding, Observations, Rejection};
 pub use part::Part;
-pub use table::RowTable;
 
 use std::sync::Arc;
 

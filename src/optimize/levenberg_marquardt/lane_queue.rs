@@ -11,9 +11,7 @@ use fearless_simd::Level;
 
 use crate::compile::Model;
 use crate::lanes::{LANES, Pack};
-use crate::problem::{
-    LONG, LaneData, LongData, Objective, Order, Part, Problem, ProgramWorkspace, RowTable, Sums,
-};
+use crate::problem::{LONG, LaneData, LongData, Objective, Order, Part, Problem, ProgramWorkspace, Sums};
 
 use super::known_optima::{KnownInLanes, KnownOptima};
 use super::normal_coordinates::FirstStep;
@@ -53,8 +51,6 @@ pub struct TaskKind<'a> {
     /// The largest number of observations of a task.
     pub most_observations: usize,
     pub has_sigma: bool,
-    /// The row table of the problem, where all tasks are parts of one problem.
-    pub table: Option<&'a RowTable>,
 }
 
 impl<'a> TaskKind<'a> {
@@ -75,7 +71,6 @@ impl<'a> TaskKind<'a> {
             },
             most_observations: problem.n(),
             has_sigma: problem.observations.sigma.is_some(),
-            table: None,
         }
     }
 }
@@ -215,7 +210,7 @@ impl LaneQueue {
 
     /// Runs tasks of one kind side by side, one per lane.
     pub fn run_in_lanes<'a>(&mut self, kind: TaskKind, tasks: &mut impl Tasks<'a>) {
-        let TaskKind { model, shared, most_observations, has_sigma, table } = kind;
+        let TaskKind { model, shared, most_observations, has_sigma } = kind;
         let p = model.coordinates.len();
         let LaneQueue { level, workspace, data, sums, searches, optimum, known, .. } = self;
         data.prepare(model, most_observations, has_sigma);
@@ -246,7 +241,7 @@ impl LaneQueue {
                 return;
             }
             if changed {
-                data.load_lanes(*level, table, loading);
+                data.load_lanes(loading);
                 data.pad_lanes(lanes.map(|lane| lane.map(|(_, task)| task.problem)));
                 changed = false;
             }

@@ -31,7 +31,7 @@
 //! predicted for its successor, extrapolated from the rate at which predictions fall, is negligible.
 //!
 //! **Curvature of the model surface.** Where third derivatives of the objective are known, steps are made in normal
-//! coordinates. Where they are not, least-squares searches use watchdog steps and geodesic acceleration.
+//! coordinates. Where they are not, least-squares searches use watchdog steps.
 //!
 //! All arithmetic is vectorised under masks. The numbers of a lane depend on no other lane: what one lane needs again
 //! is computed again in every lane and kept only where it was needed.
@@ -42,7 +42,6 @@
 //! | `search` | the method: a trial is accepted or refused, the next trial is proposed |
 //! | `damped_step` | linear algebra of the damped step within the box |
 //! | `watchdog` | steps that may increase the objective once (least squares) |
-//! | `geodesic_acceleration` | second-order correction of a step from the last accepted step |
 //! | `normal_coordinates` | the second-order correction where third derivatives are known; the first step of a replicate |
 //! | `known_optima` | searches abandoned on their way to an optimum that is known |
 //! | `lane_queue` | many searches of one model, one per lane |
@@ -50,7 +49,6 @@
 //! The folder knows nothing of how starts are made, of how many searches a fit needs, or of the status of a fit.
 
 mod damped_step;
-mod geodesic_acceleration;
 pub mod known_optima;
 pub mod lane_queue;
 pub mod normal_coordinates;

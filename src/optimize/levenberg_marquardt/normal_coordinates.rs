@@ -20,7 +20,6 @@ use crate::linalg::triangle;
 use crate::problem::Loss;
 
 use super::state::{Searches, SharedSettings};
-use crate::optimize::tuning::GeodesicTuning;
 
 /// The first step of a search, computed before the search.
 #[derive(Clone, Copy, Debug)]
@@ -107,25 +106,20 @@ impl Searches {
         }
     }
 
-    /// Sets in `correction` what is subtracted from the steps for the curvature of the model surface: `½ Γ[d,d]` where
-    /// the connection `Γ` is known, the estimate of `geodesic_acceleration` for least squares otherwise.
+    /// Sets in `correction` the geodesic acceleration `½ Γ[d,d]` of the steps `d`, which is subtracted from them; zero where
+    /// the connection `Γ` is not known.
     #[inline(always)]
-    pub(in crate::optimize) fn set_geodesic_correction<L: Lanes>(
+    pub(in crate::optimize) fn set_geodesic_acceleration<L: Lanes>(
         &mut self,
         token: L::Token,
-        good: L::Mask,
         shared: SharedSettings,
     ) {
         let exact = is_true::<L>(token, &self.has_second_derivatives);
-        let tuning = shared.tuning;
-        let accelerated = shared.accelerated && tuning.devices.geodesic_acceleration;
-        if shared.connection.is_empty() && shared.loss.is_quadratic() && accelerated {
-            self.geodesic_acceleration::<L>(token, good, tuning);
-        } else if !shared.connection.is_empty() && L::any(exact) {
+        if !shared.connection.is_empty() && L::any(exact) {
             self.set_quadratic_form::<L>(token, shared.connection);
             // The correction assumes the exact Hessian and no coordinate stopped at a face.
             let free = self.free.iter().fold(exact, |all, free| all & is_true::<L>(token, free));
-            self.keep_small_corrections::<L>(token, free, &tuning.geodesic_acceleration);
+            self.keep_small_corrections::<L>(token, free, shared.tuning.normal_coordinates.max_correction);
         } else {
             let zero = L::splat(token, 0.0);
             self.correction.iter_mut().for_each(|correction| zero.store(&mut correction.0));
@@ -134,12 +128,7 @@ impl Searches {
 
     /// Sets to zero the corrections that are not small beside their step, and those of lanes outside `lanes`.
     #[inline(always)]
-    pub(in crate::optimize) fn keep_small_corrections<L: Lanes>(
-        &mut self,
-        token: L::Token,
-        lanes: L::Mask,
-        tuning: &GeodesicTuning,
-    ) {
+    fn keep_small_corrections<L: Lanes>(&mut self, token: L::Token, lanes: L::Mask, max_correction: f64) {
         let zero = L::splat(token, 0.0);
         let (mut size, mut step) = (zero, zero);
         for i in 0..self.theta.len() {
@@ -148,7 +137,7 @@ impl Searches {
             size = (correction * metric).mul_add(correction, size);
             step = (d * metric).mul_add(d, step);
         }
-        let small = lanes & size.lt(step * zero.fill(tuning.max_correction));
+        let small = lanes & size.lt(step * zero.fill(max_correction));
         for correction in &mut self.correction {
             L::select(small, load(token, correction), zero).store(&mut correction.0);
         }

@@ -159,6 +159,10 @@ impl Searches {
         let mut moved = !(zero.eq(zero));
         if !shared.linear.is_empty() && shared.linear.len() < p {
             let mut candidates = active & finite & !is_true::<L>(token, &self.projected);
+            if !shared.connection.is_empty() {
+                // In normal coordinates steps in all coordinates converge quadratically.
+                candidates = candidates & !is_true::<L>(token, &self.mix.second_derivatives);
+            }
             if !shared.project_start {
                 candidates = candidates & started;
             }
@@ -181,10 +185,8 @@ impl Searches {
         self.return_to_last_accepted::<L>(token, judged & relaxed);
         let mut goes_uphill = !(zero.eq(zero));
         if shared.loss.is_quadratic() && shared.accelerated {
-            if tuning.devices.watchdog || tuning.devices.geodesic_acceleration {
-                self.record_step::<L>(token, found, accepted);
-            }
             if tuning.devices.watchdog {
+                self.record_step::<L>(token, accepted);
                 goes_uphill =
                     self.relax::<L>(token, objective, refused & finite & !relaxed, &tuning.watchdog);
             }
@@ -482,7 +484,7 @@ impl Searches {
             stalled = stalled | stuck;
             let good = pending & positive & moves & predicted.gt(zero) & predicted.le(zero.fill(f64::MAX));
             if L::any(good) {
-                self.set_geodesic_correction::<L>(token, good, shared);
+                self.set_geodesic_acceleration::<L>(token, shared);
                 for i in 0..p {
                     let step = load::<L>(token, &self.step[i]) - load(token, &self.correction[i]);
                     let target = load::<L>(token, &self.theta[i]) + step;

@@ -20,7 +20,7 @@ pub struct SearchSettings<'a> {
     /// The fraction of the IRLS curvature at the start, in [0, 1]: 1 where the start may be far from the optimum.
     pub irls_fraction: f64,
     /// Whether the search uses what mostly pays but can lead it astray: the law's second derivatives near optima,
-    /// watchdog steps, geodesic acceleration, and an early end where progress is slow.
+    /// watchdog steps, and an early end where progress is slow.
     pub accelerated: bool,
     /// Whether the law's second derivatives are in the Hessian from the start.
     pub second_derivatives: bool,
@@ -131,7 +131,7 @@ pub struct SharedSettings<'a> {
     pub tuning: &'a Tuning,
 }
 
-/// The memory of the watchdog and of geodesic acceleration.
+/// The memory of the watchdog.
 #[derive(Debug, Default)]
 pub struct Watchdog {
     /// 1 in the lanes whose last accepted step increased the objective.
@@ -144,14 +144,12 @@ pub struct Watchdog {
     pub(in crate::optimize) has_second_derivatives: Pack,
     /// The last step that decreased the objective.
     pub(in crate::optimize) last_step: Vec<Pack>,
-    /// The gradient at the end of the last step minus the gradient of the quadratic model there.
-    pub(in crate::optimize) gradient_error: Vec<Pack>,
 }
 
 impl Watchdog {
     /// Resizes the buffers to `p` coordinates.
     pub fn prepare(&mut self, p: usize) {
-        for packs in [&mut self.theta, &mut self.last_step, &mut self.gradient_error] {
+        for packs in [&mut self.theta, &mut self.last_step] {
             packs.clear();
             packs.resize(p, Pack::ZERO);
         }
@@ -162,8 +160,6 @@ impl Watchdog {
     /// Clears the memory of a lane.
     pub fn begin(&mut self, lane: usize) {
         self.relaxed.0[lane] = 0.0;
-        for pack in self.last_step.iter_mut().chain(&mut self.gradient_error) {
-            pack.0[lane] = 0.0;
-        }
+        self.last_step.iter_mut().for_each(|pack| pack.0[lane] = 0.0);
     }
 }

@@ -348,14 +348,12 @@ pub struct PendingFit<'a> {
     drawn: usize,
     /// Whether the sequence has no more points to offer.
     exhausted: bool,
-    /// Whether the sharper starts of the last round have been added.
-    sharper_added: bool,
 }
 
 impl<'a> PendingFit<'a> {
     /// Returns a fit without searches.
     pub fn new(problem: &'a Problem, starts: Starts<'a>, multistart: &'a mut Multistart) -> PendingFit<'a> {
-        PendingFit { problem, starts, multistart, drawn: 0, exhausted: false, sharper_added: false }
+        PendingFit { problem, starts, multistart, drawn: 0, exhausted: false }
     }
 
     /// Adds the starts of the next round. Returns false where there are none left.
@@ -392,23 +390,7 @@ impl<'a> PendingFit<'a> {
 
     /// Adds the starts of the next searches. Returns false where no more searches are needed.
     fn next(&mut self, options: &FitOptions, workspace: &mut SearchWorkspace) -> bool {
-        !self.sharper_added
-            && ((!self.is_sufficient(options) && self.draw(options, workspace))
-                || self.add_sharper(options, workspace))
-    }
-
-    /// Adds the last starts that a fit needs: those with sharper transitions than the best result, near the same place.
-    /// Returns false where there are none.
-    fn add_sharper(&mut self, options: &FitOptions, workspace: &mut SearchWorkspace) -> bool {
-        self.sharper_added = true;
-        if options.starts.is_some() || !options.tuning.devices.sharper_crossings {
-            return false;
-        }
-        let Multistart { starts, ends, outcomes, .. } = &mut *self.multistart;
-        let Some(best) = outcomes.first() else { return false };
-        let before = starts.len();
-        self.starts.add_sharper(ends.point(best.start), &mut workspace.starts, starts);
-        starts.len() > before
+        !self.is_sufficient(options) && self.draw(options, workspace)
     }
 
     /// Returns whether no further round is needed.
@@ -430,8 +412,7 @@ impl<'a> PendingFit<'a> {
 ///   has no crossings).
 ///
 /// Searches that diverged or ran out of evaluations are not counted. The size of the first round and the largest number
-/// of searches ([`MultistartTuning`]) grow with the number of coordinates that are drawn. A last round starts from
-/// transitions that are sharper than those of the best optimum (see [`crossing`](super::starts::crossing)). Where the
+/// of searches ([`MultistartTuning`]) grow with the number of coordinates that are drawn. Where the
 /// user gives a number of starts, that number is made and no rule applies.
 pub fn rounds(mut pending: Vec<PendingFit>, options: &FitOptions, workspace: &mut SearchWorkspace) {
     loop {

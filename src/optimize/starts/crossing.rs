@@ -4,8 +4,7 @@
 //! changes from one regime to the other, within a range of `ln x` of about `1/d`. Place and sharpness of this
 //! transition have many local optima: a step between two observations is another optimum than a step between the next
 //! two, and a step that is sharper than the gap between its observations is another optimum than a smooth transition.
-//! Hence starts are drawn by place and sharpness, and an optimum with a sharp transition is compared with sharper ones
-//! nearby.
+//! Hence starts are drawn by place and sharpness.
 
 use crate::compile::{Model, Scale};
 use crate::formula::{BinaryOp, Expr, ExprKind};
@@ -40,11 +39,6 @@ impl Crossing {
         scalar::exp(self.sign * exponent * place)
     }
 
-    /// Returns the place, a logarithm of the data, at which the terms cross; both arguments are in natural units.
-    fn place(&self, size: f64, exponent: f64) -> f64 {
-        scalar::ln(size) / (self.sign * exponent)
-    }
-
     /// Returns a step with its exponent, place and class, from two numbers between 0 and 1. None where the data has no
     /// gap.
     pub fn draw_step(gaps: &Gaps, (u, v): (f64, f64), tuning: &CrossingTuning) -> Option<Step> {
@@ -53,21 +47,6 @@ impl Crossing {
         let gap = ((u * n as f64) as usize).min(n.checked_sub(1)?);
         let exponent = least * scalar::pow(most / least, v);
         Some(Step { exponent, place: gaps.middle(gap), class: gap * tuning.places / n })
-    }
-
-    /// Returns exponents and places of sharper transitions near that of a size and an exponent (natural units); none
-    /// where that transition is smooth.
-    pub fn sharper(&self, gaps: &Gaps, size: f64, exponent: f64, tuning: &CrossingTuning) -> Vec<(f64, f64)> {
-        let place = self.place(size, exponent);
-        let Some(gap) = gaps.around(place).filter(|&gap| exponent * gaps.width(gap) > tuning.sharp) else {
-            return Vec::new();
-        };
-        let mut found: Vec<(f64, f64)> =
-            tuning.sharper.iter().map(|factor| (factor * exponent, place)).collect();
-        for gap in gap.saturating_sub(1)..(gap + 2).min(gaps.count()) {
-            found.extend(tuning.within_gap.iter().map(|width| (width / gaps.width(gap), gaps.middle(gap))));
-        }
-        found
     }
 }
 
@@ -111,18 +90,8 @@ impl Gaps {
         self.places.len().saturating_sub(1)
     }
 
-    fn width(&self, gap: usize) -> f64 {
-        self.places[gap + 1] - self.places[gap]
-    }
-
     fn middle(&self, gap: usize) -> f64 {
         0.5 * (self.places[gap] + self.places[gap + 1])
-    }
-
-    /// Returns the gap that holds a place, or the one nearest to it.
-    fn around(&self, place: f64) -> Option<usize> {
-        let last = self.count().checked_sub(1)?;
-        Some(self.places.partition_point(|x| *x <= place).saturating_sub(1).min(last))
     }
 }
 

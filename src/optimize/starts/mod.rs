@@ -145,36 +145,6 @@ impl<'a> Starts<'a> {
         std::mem::swap(points, &mut workspace.points);
     }
 
-    /// Appends starts with sharper transitions near those of a point in solver coordinates; none where the point has no
-    /// sharp transition.
-    pub fn add_sharper(&self, theta: &[f64], workspace: &mut StartWorkspace, into: &mut Points) {
-        let problem = self.problem;
-        if !self.have_crossings() {
-            return;
-        }
-        let StartWorkspace { sample, gaps, .. } = &mut *workspace;
-        let coordinates = &problem.model.coordinates;
-        *sample = problem.sample();
-        gaps.clear();
-        let natural = problem.natural(theta);
-        let natural: Vec<f64> = coordinates.iter().map(|c| natural[c.parameter]).collect();
-        let mut sharper = Points::default();
-        sharper.clear(problem.p());
-        for crossing in self.crossings().iter().filter(|c| coordinates[c.exponent].high == f64::INFINITY) {
-            gaps.set(crossing.source, problem.observations.source(crossing.source), sample);
-            let (size, exponent) = (natural[crossing.size], natural[crossing.exponent]);
-            for (exponent, place) in crossing.sharper(gaps, size, exponent, &self.tuning.crossings) {
-                let mut start = natural.clone();
-                start[crossing.exponent] = exponent;
-                start[crossing.size] = crossing.size_at(place, exponent);
-                sharper.push(&start);
-            }
-        }
-        problem.to_coordinates(sharper.values_mut());
-        self.solve_amplitudes(&mut sharper, workspace);
-        (0..sharper.len()).for_each(|k| into.push(sharper.point(k)));
-    }
-
     /// Selects starts among the generated points: the best half by objective, then the best of each region that is not
     /// represented, the rest evenly over the remaining ranks, because a point in the region of attraction of a low
     /// minimum may itself have a high objective.
