@@ -1,14 +1,14 @@
-//! Small matrices: of a few parameters, one by one or eight side by side in lanes; larger decompositions are faer's.
+//! Factorises and solves small matrices, one by one or eight side by side in lanes; larger decompositions are faer's.
 //!
-//! | file | what it holds |
+//! | file | contents |
 //! | --- | --- |
-//! | this one | `L·D·Lᵀ` over vectors of lanes, for the steps of searches; the triangular factor of a tall matrix |
+//! | `mod` | `L·D·Lᵀ` over vectors of lanes, for the steps of searches; the triangular factor of a tall matrix |
 //! | `cholesky` | `L·Lᵀ`, generic over a number and a pack of lanes |
 //! | `decompositions` | eigenvalues, singular values, orthonormal bases and least squares by faer |
 //!
 //! faer is made for larger matrices (a 5×5 factorisation and solve costs it some 400 ns); in the hot loop eight systems are
 //! solved side by side, one per lane, in buffers of the caller. Without square roots and with pivots compared with their own
-//! diagonal entry, the test of positivity does not depend on units.
+//! diagonal entry, the test of positivity does not depend on units. The folder knows nothing of laws or fits.
 
 mod cholesky;
 mod decompositions;
@@ -23,99 +23,35 @@ use faer::{MatMut, Par};
 use crate::lanes::Lanes;
 use crate::lanes::Pack;
 
-/// Number of entries in a lower triangle.
+/// Returns the number of entries in a lower triangle of `p` rows.
 #[must_use]
 pub fn triangle(p: usize) -> usize {
     p * (p + 1) / 2
 }
 
-/// A pivot below this share of its diagonal entry is rounding noise.
+/// The fraction of its diagonal entry below which a pivot is rounding noise.
 pub const PIVOT: f64 = 1e-15;
 
-/// Solves `a·x = b` for symmetric positive definite `a` (lower triangle by rows, n of them) in every lane.
-/// `a` is overwritten by its factors, as [`substitute_lanes`] reads them, `b` becomes `x`. True in lanes where `a` is
-/// numerically positive definite; the others hold nothing of use. Compiled once per kind of vector, whoever calls it.
+/// Solves `a·x = b` for symmetric positive definite `a` (lower triangle by rows, as many as `b` has entries) in every lane.
+/// `a` is overwritten by its factors, as [`substitute_lanes`] reads them, and `b` by `x`. Returns the lanes in which `a` is
+/// numerically positive definite; the others hold no solution. The code is compiled once per kind of vector.
 pub fn solve_lanes<L: Lanes>(token: L::Token, a: &mut [Pack], b: &mut [Pack]) -> L::Mask {
     L::vectorize(
         token,
         #[inline(always)]
-        || match b.len() {
-            1 => solve_in_registers::<L, 1>(token, a, b),
-            2 => solve_in_registers::<L, 2>(token, a, b),
-            3 => solve_in_registers::<L, 3>(token, a, b),
-            4 => solve_in_registers::<L, 4>(token, a, b),
-            5 => solve_in_registers::<L, 5>(token, a, b),
-            6 => solve_in_registers::<L, 6>(token, a, b),
-            _ => solve_in_memory::<L>(token, a, b),
+        || {
+            let good = factorise::<L>(token, a, b.len());
+            substitute::<L>(token, a, b);
+            good
         },
     )
 }
 
+/// Returns the lanes in which a pivot is above rounding noise.
 #[inline(always)]
 fn usable<L: Lanes>(pivot: L, diagonal: L) -> L::Mask {
     let zero = pivot.fill(0.0);
     pivot.gt(diagonal.abs() * pivot.fill(PIVOT)) & pivot.gt(zero) & pivot.le(pivot.fill(f64::MAX))
-}
-
-/// All loops unrolled, for the sizes that laws have.
-#[inline(always)]
-fn solve_in_registers<L: Lanes, const N: usize>(token: L::Token, a: &mut [Pack], b: &mut [Pack]) -> L::Mask {
-    let zero = L::splat(token, 0.0);
-    let one = L::splat(token, 1.0);
-    let mut l = [[zero; N]; N];
-    let mut inverse = [zero; N];
-    let mut x = [zero; N];
-    for i in 0..N {
-        x[i] = L::load(token, &b[i].0);
-        for j in 0..=i {
-            l[i][j] = L::load(token, &a[triangle(i) + j].0);
-        }
-    }
-    let mut good = zero.eq(zero);
-    for j in 0..N {
-        let mut scaled = [zero; N];
-        let diagonal = l[j][j];
-        let mut pivot = diagonal;
-        for k in 0..j {
-            scaled[k] = l[j][k];
-            // Below the diagonal l holds L; multiplied by the pivot it is L·D.
-            scaled[k] = scaled[k] * l[k][k];
-            pivot = (-l[j][k]).mul_add(scaled[k], pivot);
-        }
-        good = good & usable(pivot, diagonal);
-        l[j][j] = pivot;
-        inverse[j] = one / pivot;
-        for i in j + 1..N {
-            let mut value = l[i][j];
-            for k in 0..j {
-                value = (-l[i][k]).mul_add(scaled[k], value);
-            }
-            l[i][j] = value * inverse[j];
-        }
-    }
-    for i in 0..N {
-        for j in 0..i {
-            l[i][j].store(&mut a[triangle(i) + j].0);
-        }
-        inverse[i].store(&mut a[triangle(i) + i].0);
-    }
-    for i in 0..N {
-        for k in 0..i {
-            x[i] = (-l[i][k]).mul_add(x[k], x[i]);
-        }
-    }
-    for i in 0..N {
-        x[i] = x[i] * inverse[i];
-    }
-    for i in (0..N).rev() {
-        for k in i + 1..N {
-            x[i] = (-l[k][i]).mul_add(x[k], x[i]);
-        }
-    }
-    for i in 0..N {
-        x[i].store(&mut b[i].0);
-    }
-    good
 }
 
 #[inline(always)]
@@ -123,10 +59,9 @@ fn entry<L: Lanes>(token: L::Token, a: &[Pack], i: usize, j: usize) -> L {
     L::load(token, &a[triangle(i) + j].0)
 }
 
-/// The same for any size.
+/// Factorises `a = L·D·Lᵀ` in place, with the inverse of `D` on the diagonal. Returns the lanes whose pivots are usable.
 #[inline(always)]
-fn solve_in_memory<L: Lanes>(token: L::Token, a: &mut [Pack], b: &mut [Pack]) -> L::Mask {
-    let n = b.len();
+fn factorise<L: Lanes>(token: L::Token, a: &mut [Pack], n: usize) -> L::Mask {
     let one = L::splat(token, 1.0);
     let mut good = one.eq(one);
     for j in 0..n {
@@ -151,12 +86,10 @@ fn solve_in_memory<L: Lanes>(token: L::Token, a: &mut [Pack], b: &mut [Pack]) ->
     for i in 0..n {
         (one / entry::<L>(token, a, i, i)).store(&mut a[triangle(i) + i].0);
     }
-    substitute::<L>(token, a, b);
     good
 }
 
-/// Solves for another `b` with the factors that [`solve_lanes`] has left in `a`: `L` below the diagonal, the inverse of `D`
-/// on it.
+/// Solves for another `b` with the factors that [`solve_lanes`] leaves in `a`: `L` below the diagonal, the inverse of `D` on it.
 pub fn substitute_lanes<L: Lanes>(token: L::Token, a: &[Pack], b: &mut [Pack]) {
     L::vectorize(
         token,
@@ -184,10 +117,10 @@ fn substitute<L: Lanes>(token: L::Token, a: &[Pack], b: &mut [Pack]) {
     }
 }
 
-/// The factor `R` of a QR factorisation of `a` (column-major, so many rows, `columns.len()` columns, no more than
-/// rows), in place: what is below the diagonal is of no use. `columns` is overwritten.
+/// Overwrites the upper triangle of `a` (column-major, `rows` rows, `columns.len()` columns, no more than rows) with the factor
+/// `R` of its QR factorisation. The entries below the diagonal, and `columns`, hold intermediate results.
 ///
-/// One reflection at a time: in blocks, and with `Q`, faer spends as much again on a matrix of few columns.
+/// Reflections are made one at a time: in blocks, and with `Q`, faer takes twice the time on a matrix of few columns.
 pub fn triangularise(a: &mut [f64], rows: usize, columns: &mut [f64]) {
     let m = columns.len();
     if m > 0 {
@@ -217,8 +150,7 @@ mod tests {
         dispatch!(Level::new(), simd => inner::<fearless_simd::f64x8<_>>(simd, a, b, again))
     }
 
-    /// A = B·Bᵀ for the triangular B of ones with diagonal 1, 2, …, and x = (1, 2, …), then twice that: solved in the
-    /// registers' sizes and in the memory's.
+    /// A = B·Bᵀ for the triangular B of ones with diagonal 1, 2, …, and x = (1, 2, …), then twice that.
     #[test]
     fn systems_of_every_size_are_solved() {
         for n in 1..=9 {
