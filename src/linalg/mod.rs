@@ -77,8 +77,8 @@ fn factorise<L: Lanes>(token: L::Token, a: &mut [Pack], n: usize) -> L::Mask {
         for i in j + 1..n {
             let mut value = entry::<L>(token, a, i, j);
             for k in 0..j {
-                value = (-(entry::<L>(token, a, i, k) * entry::<L>(token, a, k, k)))
-                    .mul_add(entry::<L>(token, a, j, k), value);
+                let scaled = entry::<L>(token, a, j, k) * entry::<L>(token, a, k, k);
+                value = (-entry::<L>(token, a, i, k)).mul_add(scaled, value);
             }
             (value * inverse).store(&mut a[triangle(i) + j].0);
         }
