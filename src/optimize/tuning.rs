@@ -4,10 +4,10 @@
 //! `--constants`, what half and twice the value of each constant would cost. That is the range in which a constant here was
 //! tried, unless its line says otherwise. The bench and tests change a [`Tuning`]; a user cannot.
 //!
-//! Not here are constants that nobody tunes for speed: tolerances that define a result
-//! ([`Certificate`](super::Certificate), [`AGREEMENT`](super::AGREEMENT), the limits of `diagnosis` and `infinity`), the intervals from which laws
-//! draw their starts (the catalogue, `start_rules`), the layout of data in lanes (`problem`), and the reference solver,
-//! which must not depend on what it checks.
+//! Other constants are not tuned for speed and stand where they are used: tolerances that define a result
+//! ([`Certificate`](super::Certificate), [`AGREEMENT`](super::AGREEMENT), `diagnosis`, `infinity`, `robust_scale`), the
+//! intervals from which laws draw their starts (the catalogue, `start_rules`), the layout of data in lanes (`problem`), and
+//! the reference solver, which must not depend on what it checks.
 
 use serde::{Deserialize, Serialize};
 
@@ -86,7 +86,8 @@ constants! {
         agreeing_regions: bool = true,
         /// Starts of laws with crossing terms are drawn by place and sharpness of the crossing (`crossing`).
         crossings: bool = true,
-        /// Terms of nearly collinear variables exchange their roles.
+        /// Terms of nearly collinear variables exchange their roles. The status depends on it: without, a fit that has another
+        /// optimum as good is called converged.
         exchange: bool = true,
         /// The first step of a replicate is computed from sums of terms that are computed once per sweep.
         first_step: bool = true,
@@ -321,5 +322,61 @@ impl MultistartTuning {
     #[must_use]
     pub fn max_searches(&self, n_drawn: usize) -> usize {
         self.max_searches[n_drawn.min(5)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::law::Residual;
+    use crate::optimize::{FitOptions, Status, Workspace, fit};
+    use crate::problem::Loss;
+    use crate::testing::{Uniform, catalogue_law, problem};
+
+    use super::Tuning;
+
+    /// Returns the tunings in which one device is off, with its name.
+    fn without_one_device() -> Vec<(String, Tuning)> {
+        let whole = serde_json::to_value(Tuning::default()).unwrap();
+        let devices = whole["devices"].as_object().unwrap().keys();
+        let without = |device: &String| {
+            let mut changed = whole.clone();
+            changed["devices"][device] = false.into();
+            (device.clone(), serde_json::from_value(changed).unwrap())
+        };
+        devices.map(without).collect()
+    }
+
+    /// Without any one device, a well-posed fit ends at the same optimum.
+    #[test]
+    fn optima_do_not_depend_on_a_device() {
+        let mut uniform = Uniform(9);
+        let x: Vec<f64> = (0..40).map(|_| 10.0 * uniform.between(0.0, 7.0).exp()).collect();
+        let y: Vec<f64> =
+            x.iter().map(|x| (1.5 + 4.0 * x.powf(-0.4)) * (1.0 + uniform.between(-0.02, 0.02))).collect();
+        let law = catalogue_law("power-offset");
+        let mut compared = 0;
+        for (residual, loss) in [
+            (Residual::Log, Loss::L2),
+            (Residual::Linear, Loss::L2),
+            (Residual::Log, Loss::Huber { delta: 1e-3 }),
+        ] {
+            let (models, problem) = problem(&law, residual, loss, &[("y", y.clone()), ("x", x.clone())]);
+            let objective = |tuning: Tuning| {
+                let options = FitOptions { tuning, ..FitOptions::default() };
+                let found = fit(&models, problem.clone(), &options, &mut Workspace::default());
+                assert_eq!(found.status, Status::Converged, "{}", found.message);
+                found.objective()
+            };
+            let expected = objective(Tuning::default());
+            for (device, tuning) in without_one_device() {
+                let found = objective(tuning);
+                assert!(
+                    (found / expected - 1.0).abs() < 1e-12,
+                    "{device}, {residual} {loss}: {found} {expected}"
+                );
+                compared += 1;
+            }
+        }
+        assert!(compared >= 40, "{compared}");
     }
 }
