@@ -1,20 +1,22 @@
 //! A parameter held at a value that comes with the data: one compiled law for all values, as a profile needs it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use sweepfit::infer::{InferenceOptions, Replicates, replicate};
 use sweepfit::law::{Catalogue, Law, Residual};
-use sweepfit::optimize::{FitOptions, Models, Status, Workspace, fit, fit_many};
+use sweepfit::optimize::{Fit, FitOptions, Models, Status, Workspace, Workspaces, fit, fit_many};
 use sweepfit::problem::{Loss, Problem, bind_columns};
 
-/// Chinchilla's law on a grid, with noise; and its data.
-fn chinchilla() -> (Law, Models, Problem) {
+/// Chinchilla's law on a grid, with noise, and some irreducible loss; and its data.
+fn chinchilla(irreducible: f64) -> (Law, Models, Problem) {
     let law = Catalogue::built_in().unwrap().get("chinchilla").unwrap().clone();
     let models = Models::compile(law.clone(), Residual::Log);
     let runs: Vec<(f64, f64)> =
         (0..60).map(|i| (1e8 * 1.6f64.powi(i % 10), 2e9 * 2.2f64.powi(i / 10 % 6 + i % 3))).collect();
     let noise = [0.004, -0.01, 0.006, 0.008, -0.008];
     let loss: Vec<f64> = (runs.iter().enumerate())
-        .map(|(i, (n, d))| (1.69 + 406.4 / n.powf(0.34) + 410.7 / d.powf(0.28)) * (1.0 + noise[i % 5]))
+        .map(|(i, (n, d))| (irreducible + 406.4 / n.powf(0.34) + 410.7 / d.powf(0.28)) * (1.0 + noise[i % 5]))
         .collect();
     let (n, d): (Vec<f64>, Vec<f64>) = runs.into_iter().unzip();
     let columns: Vec<(&str, &[f64])> = vec![("loss", &loss), ("N", &n), ("D", &d)];
@@ -26,7 +28,7 @@ fn chinchilla() -> (Law, Models, Problem) {
 /// law compiled with the value as a constant. Values share the lanes of one batch.
 #[test]
 fn a_held_parameter_gives_the_minimum_of_the_law_with_it_fixed() {
-    let (law, models, problem) = chinchilla();
+    let (law, models, problem) = chinchilla(1.69);
     let options = FitOptions::default();
     let free = fit(&models, problem.clone(), &options, &mut Workspace::default());
     assert_eq!(free.status, Status::Converged);
@@ -56,6 +58,42 @@ fn a_held_parameter_gives_the_minimum_of_the_law_with_it_fixed() {
             if value == free.natural[parameter] {
                 assert!((found.objective() / free.objective() - 1.0).abs() < 1e-12);
             }
+        }
+    }
+}
+
+/// Replicates keep the held value, also those of an estimate on the edge of its domain, which are refitted with all other
+/// parameters free: they are the replicates of the law compiled with the value as a constant.
+#[test]
+fn replicates_keep_a_held_value() {
+    let (law, models, problem) = chinchilla(-0.2);
+    let alpha = law.parameters.iter().position(|p| p.name == "alpha").unwrap();
+    let value = 0.4;
+    let options = FitOptions::default();
+    let held = models.holding(alpha);
+    let found = fit(
+        &held,
+        problem.holding(Arc::clone(held.full()), &[value]),
+        &options,
+        &mut Workspace::default(),
+    );
+    let fixed = Models::compile(law.with_fixed(alpha, value), Residual::Log);
+    let expected =
+        fit(&fixed, problem.with_model(Arc::clone(fixed.full())), &options, &mut Workspace::default());
+    assert_eq!((found.status, expected.status), (Status::AtBound, Status::AtBound));
+    let replicates = |models: &Models, fit: &Fit| -> Replicates {
+        let options = InferenceOptions { bootstrap: 60, ..InferenceOptions::default() };
+        replicate(models, fit, &options, &[7; 32], &AtomicBool::new(false), &Workspaces::default()).unwrap()
+    };
+    let (found, expected) = (replicates(&held, &found), replicates(&fixed, &expected));
+    assert!(expected.n_failed() < 6, "{} failed", expected.n_failed());
+    assert_eq!(found.converged, expected.converged);
+    for r in (0..60).filter(|&r| expected.converged[r]) {
+        assert_eq!(found.row(r)[alpha].to_bits(), value.to_bits(), "replicate {r}");
+        let relative = found.objective[r] / expected.objective[r] - 1.0;
+        assert!(relative.abs() < 1e-9, "replicate {r}: {relative:e}");
+        for (a, b) in found.row(r).iter().zip(expected.row(r)) {
+            assert!((a - b).abs() <= 1e-5 * b.abs(), "replicate {r}: {a} {b}");
         }
     }
 }

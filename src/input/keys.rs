@@ -1,16 +1,16 @@
 //! Numbers the distinct values of key columns of any type.
 //!
-//! Equality and order are those of arrow's row format: nulls are equal to each other and come first, text is compared
-//! by bytes, floats by IEEE 754's total order. So −0.0 and 0.0 are different keys, as are NaNs with different bits.
-//! Dictionaries are compared by their values.
+//! Equality and order are those of SQL: nulls are equal to each other and come first, text is compared by bytes, −0.0
+//! equals 0.0, and all NaNs are equal and come last. Dictionaries are compared by their values. Keys are compared in
+//! arrow's row format, which tells floats apart by their bits, so floats are made [canonical](canonical_floats) first.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use ahash::RandomState;
-use arrow::array::{ArrayRef, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, UInt32Array};
 use arrow::compute::{partition, take};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type, Float32Type, Float64Type};
 use arrow::error::ArrowError;
 use arrow::row::{Row, RowConverter, Rows, SortField};
 use hashbrown::HashTable;
@@ -119,6 +119,24 @@ impl EqualRows {
     }
 }
 
+/// Returns floats with 0.0 in place of −0.0 and one NaN in place of all; other values unchanged.
+pub(in crate::input) fn canonical_floats(values: ArrayRef) -> ArrayRef {
+    macro_rules! canonical {
+        ($float:ty) => {{
+            type Native = <$float as ArrowPrimitiveType>::Native;
+            // −0.0 + 0.0 is 0.0.
+            let canonical = |x: Native| if x.is_nan() { Native::NAN } else { x + Native::default() };
+            Arc::new(values.as_primitive::<$float>().unary::<_, $float>(canonical))
+        }};
+    }
+    match values.data_type() {
+        DataType::Float16 => canonical!(Float16Type),
+        DataType::Float32 => canonical!(Float32Type),
+        DataType::Float64 => canonical!(Float64Type),
+        _ => values,
+    }
+}
+
 /// Casts key values to their type in the output.
 ///
 /// The values of a dictionary column, collected from several files, may be too many for its index type. The index type
@@ -135,7 +153,7 @@ pub(in crate::input) fn to_output_type(values: &ArrayRef, data_type: &DataType) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Array, AsArray, DictionaryArray, Int32Array, StringArray};
+    use arrow::array::{Array, DictionaryArray, Float32Array, Float64Array, Int32Array, StringArray};
     use arrow::datatypes::Int32Type;
 
     fn ranks(interner: &mut Interner, columns: &[ArrayRef]) -> Vec<u32> {
@@ -180,6 +198,17 @@ mod tests {
         let plain = [cast_exactly(&firsts, &DataType::Utf8).expect("text")];
         assert_eq!(numbers(&mut interner, &plain, &runs), [0, 0, 0, 1, 1, 2, 0, 1]);
         assert_eq!(interner.finish().expect("ranks").rank, [1, 0, 2]);
+    }
+
+    #[test]
+    fn zeros_of_both_signs_are_one_key_and_all_nans_another() {
+        let bits = [0, 1 << 63, f64::NAN.to_bits(), (-f64::NAN).to_bits(), 0x7ff0_0000_0000_0001];
+        let values: ArrayRef = Arc::new(Float64Array::from_iter_values(bits.map(f64::from_bits)));
+        let mut interner = Interner::new(&[DataType::Float64], "keys").expect("types");
+        assert_eq!(ranks(&mut interner, &[canonical_floats(values)]), [0, 0, 1, 1, 1]);
+        let values: ArrayRef = Arc::new(Float32Array::from(vec![Some(-0.0), None, Some(1.5), Some(0.0)]));
+        let mut interner = Interner::new(&[DataType::Float32], "keys").expect("types");
+        assert_eq!(ranks(&mut interner, &[canonical_floats(values)]), [0, 1, 2, 0]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::batch::Batch;
 use super::column_plan::{Key, ReadPlan};
 use super::convert::{cast_exactly, to_array};
 use super::guard::guard;
-use super::keys::{EqualRows, Interner, Ranked};
+use super::keys::{EqualRows, Interner, Ranked, canonical_floats};
 use crate::error::Error;
 use crate::formula::Columns;
 
@@ -235,7 +235,7 @@ fn encode(batch: &Batch, interner: &Interner, keys: &[Key]) -> Result<(arrow::ro
     let runs =
         guard(|| EqualRows::of(&columns)).map_err(|reason| origin.corrupt(reason))?.map_err(corrupt)?;
     let firsts = keys.iter().zip(&columns).map(|(key, column)| {
-        let convert = || cast_exactly(&runs.firsts(column)?, &key.value_type);
+        let convert = || Ok(canonical_floats(cast_exactly(&runs.firsts(column)?, &key.value_type)?));
         guarded(&convert)?.map_err(|e| origin.conversion(&key.name, &e))
     });
     let firsts = firsts.collect::<Result<Vec<_>, _>>()?;
