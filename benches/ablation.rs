@@ -287,7 +287,7 @@ fn compare(
     found
 }
 
-fn same_bits(a: &Vec<Found>, b: &Vec<Found>) -> bool {
+fn same_bits(a: &[Found], b: &[Found]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0.to_bits() == b.0.to_bits() && a.1 == b.1)
 }
 

@@ -71,12 +71,8 @@ fn replicates_keep_a_held_value() {
     let value = 0.4;
     let options = FitOptions::default();
     let held = models.holding(alpha);
-    let found = fit(
-        &held,
-        problem.holding(Arc::clone(held.full()), &[value]),
-        &options,
-        &mut Workspace::default(),
-    );
+    let found =
+        fit(&held, problem.holding(Arc::clone(held.full()), &[value]), &options, &mut Workspace::default());
     let fixed = Models::compile(law.with_fixed(alpha, value), Residual::Log);
     let expected =
         fit(&fixed, problem.with_model(Arc::clone(fixed.full())), &options, &mut Workspace::default());

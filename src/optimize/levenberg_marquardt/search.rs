@@ -184,12 +184,9 @@ impl Searches {
         // An evaluation after an uphill step is judged against the point of return.
         self.return_to_last_accepted::<L>(token, judged & relaxed);
         let mut goes_uphill = !(zero.eq(zero));
-        if shared.loss.is_quadratic() && shared.accelerated {
-            if tuning.devices.watchdog {
-                self.record_step::<L>(token, accepted);
-                goes_uphill =
-                    self.relax::<L>(token, objective, refused & finite & !relaxed, &tuning.watchdog);
-            }
+        if shared.loss.is_quadratic() && shared.accelerated && tuning.devices.watchdog {
+            self.record_step::<L>(token, accepted);
+            goes_uphill = self.relax::<L>(token, objective, refused & finite & !relaxed, &tuning.watchdog);
         }
         truth(goes_uphill | (relaxed & !judged), one).store(&mut self.watchdog.relaxed.0);
         let rejected = refused & !goes_uphill;
