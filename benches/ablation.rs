@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 use sweepfit::engine::{Job, LawText};
+use sweepfit::input::KeyColumn;
 use sweepfit::law::Residual;
 use sweepfit::optimize::{AGREEMENT, Status, Tuning};
 use sweepfit::problem::Loss;
@@ -50,7 +51,7 @@ fn shared(name: &'static str, file: &str, job: Job) -> Option<Workload> {
 /// Returns a job on learning curves.
 fn learning_curves(law: &str, datasets: usize, bootstrap: usize) -> Job {
     Job {
-        by: strings(&["dataset_id", "learner"]),
+        by: keys(&["dataset_id", "learner"]),
         lets: pairs(&[("x", "n_train"), ("y", "err_test")]),
         condition: Some(format!("dataset_id < {datasets}")),
         laws: vec![law_of(law)],
@@ -65,8 +66,8 @@ fn law_of(text: &str) -> LawText {
     if text.contains('~') { LawText::Formula(text.to_string()) } else { LawText::Name(text.to_string()) }
 }
 
-fn strings(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| name.to_string()).collect()
+fn keys(names: &[&str]) -> Vec<KeyColumn> {
+    names.iter().map(|name| KeyColumn::from(*name)).collect()
 }
 
 fn pairs(definitions: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -76,7 +77,7 @@ fn pairs(definitions: &[(&str, &str)]) -> Vec<(String, String)> {
 /// Returns a job of one law on files whose sweeps are told apart by some columns.
 fn by(columns: &[&str], law: &str, loss: Loss) -> Job {
     Job {
-        by: strings(columns),
+        by: keys(columns),
         laws: vec![law_of(law)],
         loss: Some(loss.into()),
         residual: Some(Residual::Log),

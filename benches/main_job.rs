@@ -76,7 +76,7 @@ fn whole_job(c: &mut Criterion) {
     let out = tempfile::tempdir().expect("a directory");
     let job = Job {
         inputs: vec![FIXTURE.to_string()],
-        by: vec!["sweep".to_string()],
+        by: vec!["sweep".into()],
         laws: vec![LawText::Name("chinchilla".to_string())],
         bootstrap: 100,
         ..Job::default()

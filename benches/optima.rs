@@ -103,7 +103,7 @@ impl Set {
     fn job(&self, law: &str, (residual, loss): (Residual, Loss)) -> Job {
         Job {
             inputs: vec![self.path().display().to_string()],
-            by: self.by.iter().map(|column| column.to_string()).collect(),
+            by: self.by.iter().map(|column| (*column).into()).collect(),
             lets: self.lets.iter().map(|(name, expr)| (name.to_string(), expr.to_string())).collect(),
             condition: self.condition.map(String::from),
             response: self.response.map(String::from),

@@ -169,7 +169,7 @@ fn learning_curves() {
     }
     let job = Job {
         inputs: vec![FILE.to_string()],
-        by: vec!["dataset_id".to_string(), "learner".to_string()],
+        by: vec!["dataset_id".into(), "learner".into()],
         lets: vec![("x".to_string(), "n_train".to_string()), ("y".to_string(), "err_test".to_string())],
         laws: vec![LawText::Name("pow4".to_string())],
         residual: Some(Residual::Linear),

@@ -129,8 +129,8 @@ pub enum Error {
     Expression { place: Place, message: String, span: Span },
     /// The value of a setting is not usable.
     Invalid { place: Place, reason: String },
-    /// A key column has the name of an output column.
-    KeyNameTaken { column: String },
+    /// A key column has the name of an output column, or of a variable that is another column.
+    KeyNameTaken { column: String, name: String },
     /// A law's variable has the name of a column of the table of residuals.
     VariableNameTaken { variable: String },
     /// A job has no law.
@@ -261,11 +261,11 @@ impl Error {
             Error::Formula { place, error } => format!("{}:\n{error}", at(place)),
             Error::Expression { place, message, .. } => format!("{}: {message}", at(place)),
             Error::Invalid { place, reason } => format!("{}: {reason}", at(place)),
-            Error::KeyNameTaken { column } => format!(
-                "{} {column}: the output tables have a column of this name; rename it with {} NEW={column} \
-                 (numbers) or in the input",
+            Error::KeyNameTaken { column, name: taken } => format!(
+                "{} {column}: the output tables have a column `{taken}` of their own; give the key another name in \
+                 them, as in {} {taken}_key={column}",
                 name(Setting::By),
-                name(Setting::Let)
+                name(Setting::By)
             ),
             Error::VariableNameTaken { variable } => format!(
                 "{}: the table of residuals has a column `{variable}` of its own; give the variable another name \

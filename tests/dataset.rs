@@ -16,7 +16,7 @@ use sweepfit::input::{ColumnType, Dataset, ParquetFiles, Request, Scope, open};
 use sweepfit::sweep::{Sweep, is_null};
 use sweepfit::{Error, ErrorKind};
 
-use common::{Folder, fails, floats, keys_as_text, load, names, request, strings};
+use common::{Folder, fails, floats, keys, keys_as_text, load, names, request, strings};
 
 #[test]
 fn sweeps_are_sorted_by_key_and_rows_by_value() {
@@ -30,7 +30,7 @@ fn sweeps_are_sorted_by_key_and_rows_by_value() {
         ],
     );
     let data =
-        load(&folder.all(), &Request { by: names(&["run"]), ..request(&["n", "loss"]) }).expect("sweeps");
+        load(&folder.all(), &Request { by: keys(&["run"]), ..request(&["n", "loss"]) }).expect("sweeps");
     assert_eq!(keys_as_text(&data), ["a", "b"]);
     let (a, b) = (data.sweep(0), data.sweep(1));
     assert_eq!((&a.columns[0], &a.columns[1]), ([1.0, 2.0].as_slice(), [0.4, 0.2].as_slice()));
@@ -46,7 +46,7 @@ fn without_keys_there_is_one_sweep_even_of_no_rows() {
     folder.write("a.parquet", &[("x", floats(&[]))]);
     let data = load(&folder.all(), &request(&["x"])).expect("a sweep");
     assert_eq!((data.n_sweeps(), data.sweep(0).len()), (1, 0));
-    let data = load(&folder.all(), &Request { by: names(&["x"]), ..request(&[]) }).expect("no sweep");
+    let data = load(&folder.all(), &Request { by: keys(&["x"]), ..request(&[]) }).expect("no sweep");
     assert_eq!(data.n_sweeps(), 0);
     assert_eq!(data.contents.keys[0].len(), 0);
 }
@@ -96,7 +96,7 @@ fn shuffled_and_split_rows_give_the_same_bits() {
             ],
         );
     };
-    let request = Request { by: names(&["key"]), cluster: Some("seed".into()), ..request(&["loss", "n"]) };
+    let request = Request { by: keys(&["key"]), cluster: Some("seed".into()), ..request(&["loss", "n"]) };
     let whole = Folder::new();
     write(&whole, "all.parquet", &(0..ROWS).collect::<Vec<_>>());
     let whole = load(&whole.all(), &request).expect("sweeps");
@@ -159,7 +159,7 @@ fn segments_are_what_is_read_at_once() {
     let kept = SWEEPS - 3;
     for (folder, most) in [(&ordered, kept), (&shuffles, 1), (&files, kept.div_ceil(2))] {
         let condition = Some(parse_condition("k > 'k02'").expect("a condition"));
-        let (by, cluster) = (names(&["k"]), Some("c".to_owned()));
+        let (by, cluster) = (keys(&["k"]), Some("c".to_owned()));
         let request = Request { by, cluster, condition, ..request(&["x"]) };
         let expected = load(&folder.all(), &request).expect("sweeps");
         let header = ParquetFiles::find(&folder.all()).expect("a header");
@@ -200,7 +200,7 @@ fn rows_come_out_once_whatever_their_row_groups() {
     folder.write_in_groups("a.parquet", &columns, 100_000);
     folder.write_in_groups("b.parquet", &columns, 1 << 20);
     let wanted = Request {
-        by: names(&["run"]),
+        by: keys(&["run"]),
         cluster: Some("c".to_owned()),
         condition: Some(parse_condition("x >= 150000").expect("a condition")),
         ..request(&["x"])
@@ -231,7 +231,7 @@ fn clusters_are_ranked_over_all_sweeps() {
             ("c", Arc::new(StringArray::from(vec![Some("t"), Some("s"), None, Some("t")])) as ArrayRef),
         ],
     );
-    let request = Request { by: names(&["key"]), cluster: Some("c".into()), ..request(&["x"]) };
+    let request = Request { by: keys(&["key"]), cluster: Some("c".into()), ..request(&["x"]) };
     let data = load(&folder.all(), &request).expect("sweeps");
     assert_eq!(data.sweep(0).cluster, Some([2, 1].as_slice()));
     assert_eq!(data.sweep(1).cluster, Some([0, 2].as_slice()));
@@ -251,7 +251,7 @@ fn keys_keep_their_types() {
             ("flag", Arc::new(BooleanArray::from(vec![true, false, true]))),
         ],
     );
-    let by = names(&["d", "t", "day", "flag"]);
+    let by = keys(&["d", "t", "day", "flag"]);
     let data = load(&folder.all(), &Request { by, ..request(&[]) }).expect("sweeps");
     let types: Vec<DataType> = data.contents.keys.iter().map(|k| k.data_type().clone()).collect();
     assert_eq!(
@@ -289,7 +289,7 @@ fn files_may_write_a_column_with_different_widths() {
         "c.parquet",
         &[("x", Arc::new(NullArray::new(1)) as ArrayRef), ("key", Arc::new(NullArray::new(1)))],
     );
-    let data = load(&folder.all(), &Request { by: names(&["key"]), ..request(&["x"]) }).expect("sweeps");
+    let data = load(&folder.all(), &Request { by: keys(&["key"]), ..request(&["x"]) }).expect("sweeps");
     let keys: Vec<_> = data.contents.keys[0].as_primitive::<Int64Type>().iter().collect();
     assert_eq!(keys, [None, Some(1), Some(2), Some(1 << 40)]);
     assert_eq!(data.sweep(1).columns[0], [0.5, 2.0]);
@@ -304,8 +304,8 @@ fn a_digest_depends_on_the_key_alone() {
         "a.parquet",
         &[("size", Arc::new(Int64Array::from(vec![9, 5])) as ArrayRef), ("y", floats(&[2.0, 3.0]))],
     );
-    let one = load(&one.all(), &Request { by: names(&["k"]), ..request(&["x"]) }).expect("a sweep");
-    let other = load(&other.all(), &Request { by: names(&["size"]), ..request(&["y"]) }).expect("sweeps");
+    let one = load(&one.all(), &Request { by: keys(&["k"]), ..request(&["x"]) }).expect("a sweep");
+    let other = load(&other.all(), &Request { by: keys(&["size"]), ..request(&["y"]) }).expect("sweeps");
     assert_eq!(one.sweep(0).key_digest, other.sweep(0).key_digest);
     assert_ne!(one.sweep(0).key_digest, other.sweep(1).key_digest);
 }
@@ -323,7 +323,7 @@ fn columns_that_disagree_name_the_file() {
         matches!(error, Error::MissingInFile { .. }) && error.to_string().contains("b.parquet"),
         "{error}"
     );
-    let error = fails(&folder.all(), &Request { by: names(&["k"]), ..request(&[]) });
+    let error = fails(&folder.all(), &Request { by: keys(&["k"]), ..request(&[]) });
     assert!(matches!(error, Error::Conflict { .. }), "{error}");
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
@@ -362,13 +362,13 @@ fn names_and_types_are_checked_before_reading() {
     }
     let error = fails(&folder.all(), &request(&["metrics.eval"]));
     assert!(matches!(error, Error::Nested { .. }), "{error}");
-    let error = fails(&folder.all(), &Request { by: names(&["nmae"]), ..request(&[]) });
+    let error = fails(&folder.all(), &Request { by: keys(&["nmae"]), ..request(&[]) });
     assert!(
         error.to_string().contains("by:") && error.to_string().contains("did you mean `name`"),
         "{error}"
     );
     // A nested key is unusual, and works.
-    let data = load(&folder.all(), &Request { by: names(&["metrics"]), ..request(&[]) }).expect("a sweep");
+    let data = load(&folder.all(), &Request { by: keys(&["metrics"]), ..request(&[]) }).expect("a sweep");
     assert_eq!(
         data.contents.keys[0].as_struct().column(0).as_primitive::<arrow::datatypes::Float64Type>().value(0),
         1.0
@@ -409,7 +409,7 @@ fn a_condition_drops_what_is_not_true_and_counts_it() {
     let folder = Folder::new();
     varied(&folder);
     let with = |text: &str| Request {
-        by: names(&["run"]),
+        by: keys(&["run"]),
         condition: Some(parse_condition(text).expect("a condition")),
         ..request(&["N"])
     };
@@ -475,7 +475,7 @@ fn definitions_can_be_keys_and_clusters() {
     let folder = Folder::new();
     varied(&folder);
     let lets = vec![definition("big", "max(N, 2)"), definition("run", "2 - N")];
-    let by = names(&["big"]);
+    let by = keys(&["big"]);
     let data = load(
         &folder.all(),
         &Request { lets: lets.clone(), by, cluster: Some("run".into()), ..request(&["N"]) },
@@ -487,6 +487,6 @@ fn definitions_can_be_keys_and_clusters() {
     assert_eq!(data.sweep(1).cluster, Some([3, 2].as_slice()));
     assert_eq!(data.sweep(2).cluster, Some([1].as_slice()));
     // `--by` names the input's column even where a definition has taken its name.
-    let data = load(&folder.all(), &Request { lets, by: names(&["run"]), ..request(&[]) }).expect("sweeps");
+    let data = load(&folder.all(), &Request { lets, by: keys(&["run"]), ..request(&[]) }).expect("sweeps");
     assert_eq!(keys_as_text(&data), ["a", "b"]);
 }

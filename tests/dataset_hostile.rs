@@ -9,11 +9,15 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use arrow::array::{ArrayRef, DictionaryArray, Int64Array};
 use arrow::datatypes::Int8Type;
+use bytes::Bytes;
+use parquet::file::metadata::{
+    FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
+};
 use sweepfit::formula::{parse_condition, parse_expression};
 use sweepfit::input::{ParquetFiles, Request, open, read};
 use sweepfit::{Error, ErrorKind};
 
-use common::{Folder, fails, floats, load, names, request, strings};
+use common::{Folder, fails, floats, keys, load, request, strings};
 
 #[test]
 fn files_that_are_no_parquet_are_told_apart() {
@@ -37,6 +41,53 @@ fn files_that_are_no_parquet_are_told_apart() {
         let error = ParquetFiles::find(&[path]).expect_err(name);
         assert!(expected(&error), "{error:?}");
         assert!(error.to_string().contains(name) && error.kind() == ErrorKind::Invalid, "{error}");
+    }
+}
+
+/// The decoder reads as many rows as a footer says. A footer that says too few, in all or in a row group, is refused.
+#[test]
+fn numbers_of_rows_that_disagree_are_refused() {
+    let folder = Folder::new();
+    folder.write_in_groups("good.parquet", &[("x", floats(&[1.0, 2.0, 3.0, 4.0, 5.0]))], 3);
+    let bytes = fs::read(folder.path("good.parquet")).expect("bytes");
+    let metadata =
+        ParquetMetaDataReader::new().parse_and_finish(&Bytes::from(bytes.clone())).expect("a footer");
+    let footer = u32::from_le_bytes(bytes[bytes.len() - 8..bytes.len() - 4].try_into().expect("4 bytes"));
+    let data = &bytes[..bytes.len() - 8 - footer as usize];
+    let with_rows = |in_file: u8, in_groups: [i64; 2]| {
+        let old = metadata.file_metadata();
+        let file = FileMetaData::new(
+            old.version(),
+            0,
+            None,
+            old.key_value_metadata().cloned(),
+            old.schema_descr_ptr(),
+            None,
+        );
+        let group = |(group, rows): (&RowGroupMetaData, i64)| {
+            group.clone().into_builder().set_num_rows(rows).build().expect("a row group")
+        };
+        let groups = metadata.row_groups().iter().zip(in_groups).map(group).collect();
+        let changed = ParquetMetaData::new(file, groups);
+        let mut bytes = data.to_vec();
+        ParquetMetaDataWriter::new(&mut bytes, &changed).finish().expect("a footer");
+        // The writer states the sum of the row groups. In Thrift's compact protocol it is a field of type 6 (i64), one after
+        // the last field: 0x16, then the number in zigzag, twice its value.
+        let sum = in_groups[0] + in_groups[1];
+        let place = bytes[data.len()..].windows(2).position(|pair| *pair == [0x16, 2 * sum as u8]);
+        bytes[data.len() + place.expect("the number of rows") + 1] = 2 * in_file;
+        fs::write(folder.path("good.parquet"), bytes).expect("a file");
+        ParquetFiles::find(&[folder.path("good.parquet")])
+    };
+    assert!(with_rows(5, [3, 2]).is_ok());
+    for (in_file, in_groups, said) in [
+        (0, [3, 2], "its footer states 0 rows, and its row groups 5 rows"),
+        (6, [3, 2], "its footer states 6 rows, and its row groups 5 rows"),
+        (4, [3, 1], "row group 1 states 1 rows, and its column `x` 2 values"),
+        (0, [0, 0], "row group 0 states 0 rows, and its column `x` 3 values"),
+    ] {
+        let error = with_rows(in_file, in_groups).expect_err(said);
+        assert!(matches!(error, Error::Corrupt { .. }) && error.to_string().contains(said), "{error}");
     }
 }
 
@@ -73,7 +124,7 @@ fn files_that_change_between_keys_and_numbers() {
     write(&[1.0, 2.0, 3.0]);
     let running = AtomicBool::new(false);
     let condition = Some(parse_condition("x > 1").expect("a condition"));
-    let request = Request { by: names(&["k"]), condition, ..request(&["x"]) };
+    let request = Request { by: keys(&["k"]), condition, ..request(&["x"]) };
     let modified = |seconds: u64| {
         let file = fs::File::options().write(true).open(folder.path("a.parquet")).expect("a file");
         file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).expect("a time");
@@ -106,9 +157,9 @@ fn no_damage_makes_it_panic() {
         ],
     );
     let good = fs::read(folder.path("good.parquet")).expect("bytes");
-    let request = Request { by: names(&["k", "s"]), ..request(&["x"]) };
+    let request = Request { by: keys(&["k", "s"]), ..request(&["x"]) };
     let lets = vec![("one".to_owned(), parse_expression("1").expect("a number"))];
-    let without_columns = Request { by: names(&["one"]), lets, ..common::request(&["x"]) };
+    let without_columns = Request { by: keys(&["one"]), lets, ..common::request(&["x"]) };
     let running = AtomicBool::new(false);
     let path = folder.path("bad.parquet");
     let (mut read_anyway, mut refused, mut passes) = (0, 0, 0);
@@ -149,7 +200,7 @@ fn page_checksums_are_verified() {
     let folder = Folder::new();
     let path = folder.path("a.parquet");
     fs::write(&path, good).expect("a file");
-    let request = Request { by: names(&["run"]), ..request(&["loss"]) };
+    let request = Request { by: keys(&["run"]), ..request(&["loss"]) };
     let data = load(std::slice::from_ref(&path), &request).expect("sweeps");
     assert_eq!(data.sweep(0).columns[0], [2.5, 3.25]);
     assert_eq!(data.sweep(1).columns[0], [12345.678]);

@@ -104,6 +104,8 @@ fn errors() {
     for option in [
         &["--by", "nmae"][..],
         &["--by", "law"],
+        &["--by", "law=name,a=b=c"],
+        &["--by", "x=name", "--residuals"],
         &["--by", "name,name"],
         &["--weight", "name"],
         &["--weight", "nope"],

@@ -87,7 +87,7 @@ pub fn generate(folder: &Path, sweeps: usize, points: usize) -> PathBuf {
 pub fn job(path: &Path, loss: Loss, bootstrap: usize) -> Job {
     Job {
         inputs: vec![path.display().to_string()],
-        by: vec!["sweep".to_string()],
+        by: vec!["sweep".into()],
         laws: vec![LawText::Name("chinchilla".to_string())],
         loss: Some(loss.into()),
         bootstrap,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 
+use super::key_columns::key_columns;
 use super::progress::terminal_progress;
 use crate::engine::{Control, Job, LawText};
 use crate::files::{dry_run_files, run_files};
@@ -31,8 +32,9 @@ pub struct FitArguments {
     #[arg(long = "law", value_name = "LAW", required = true, allow_hyphen_values = true)]
     laws: Vec<String>,
 
-    /// Columns that identify a sweep [default: the whole input is one sweep]
-    #[arg(long, value_name = "COL,…", value_delimiter = ',', help_heading = "Input")]
+    /// Columns that identify a sweep [default: the whole input is one sweep]; NAME=COL gives a column another name in the
+    /// output, and a name with `,` or `=` is written in double quotes
+    #[arg(long, value_name = "COL,…", help_heading = "Input")]
     by: Vec<String>,
 
     /// A variable from the input's columns, such as 'D=C/(6*N)'; repeatable, in order
@@ -161,7 +163,7 @@ impl FitArguments {
         };
         Ok(Job {
             inputs: self.inputs.clone(),
-            by: self.by.clone(),
+            by: self.by.iter().map(|text| key_columns(text)).collect::<Result<Vec<_>, _>>()?.concat(),
             laws: self.laws.iter().map(|text| LawText::from(text.as_str())).collect(),
             catalogue_file: catalogue.as_ref().map(|(file, _)| file.clone()),
             catalogue,

@@ -8,6 +8,7 @@
 //! | `schema` | `sweepfit schema`: lists the output tables |
 //! | `verify` | `sweepfit verify`: checks fits and derivatives against reference answers |
 //! | `generate` | `sweepfit generate`: writes synthetic sweeps |
+//! | `key_columns` | the value of `--by` |
 //! | `summary` | tables on standard output |
 //! | `progress` | progress on standard error |
 //!
@@ -16,6 +17,7 @@
 
 mod fit;
 mod generate;
+mod key_columns;
 mod laws;
 mod progress;
 mod schema;

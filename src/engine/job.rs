@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::infer::{self, Resample};
+use crate::input::KeyColumn;
 use crate::law::Residual;
 use crate::optimize::Solver;
 use crate::problem::LossChoice;
@@ -37,8 +38,8 @@ impl From<&str> for LawText {
 pub struct Job {
     /// Parquet files, directories and globs, for [`run_files`](crate::run_files); empty for other sources.
     pub inputs: Vec<String>,
-    /// The key columns, which identify a sweep; empty if the whole input is one sweep.
-    pub by: Vec<String>,
+    /// The key columns, which identify a sweep, such as `vec!["family".into()]`; empty if the whole input is one sweep.
+    pub by: Vec<KeyColumn>,
     /// The laws, each fitted to every sweep.
     pub laws: Vec<LawText>,
     /// A catalogue of the user's laws in addition to the built-in one: the name of its file, and its text in TOML.

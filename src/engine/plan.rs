@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::{Error, Place, Setting};
 use crate::formula::{Expr, ExprKind, list, names, parse_condition, parse_expression, parse_formula};
 use crate::infer::Resample;
-use crate::input::{Request, Scope, Source};
+use crate::input::{KeyColumn, Request, Scope, Source};
 use crate::law::{Catalogue, Domain, Law, Residual};
 use crate::optimize::Models;
 use crate::output::schema;
@@ -78,12 +78,13 @@ pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
         }
         None => None,
     };
-    for (i, column) in job.by.iter().enumerate() {
-        if job.by[..i].contains(column) {
-            return Err(given_twice(Setting::By.of(column)));
+    for (i, KeyColumn { column, name }) in job.by.iter().enumerate() {
+        let before = &job.by[..i];
+        if let Some(twice) = before.iter().find(|key| key.name == *name || key.column == *column) {
+            return Err(given_twice(Setting::By.of(if twice.name == *name { name } else { column })));
         }
-        if schema::is_output_column(column) {
-            return Err(Error::KeyNameTaken { column: column.clone() });
+        if schema::is_output_column(name.as_str()) {
+            return Err(Error::KeyNameTaken { column: column.clone(), name: name.clone() });
         }
     }
 
@@ -111,6 +112,11 @@ pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
         }
     }
 
+    // The table of residuals has the variables beside the keys.
+    let taken = |key: &&KeyColumn| key.name != key.column && columns.contains(&key.name);
+    if let Some(KeyColumn { column, name }) = job.by.iter().find(taken).filter(|_| job.residuals) {
+        return Err(Error::KeyNameTaken { column: column.clone(), name: name.clone() });
+    }
     let index = |name: &str| columns.iter().position(|c| c == name);
     for bound in &mut laws {
         let mut used: Vec<usize> = Vec::new();

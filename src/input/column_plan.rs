@@ -46,6 +46,7 @@ pub(in crate::input) struct Needs<'a> {
 /// A column whose values identify sweeps or clusters.
 #[derive(Clone)]
 pub(in crate::input) struct Key {
+    /// The name of the column of the input, or of the definition.
     pub(in crate::input) name: String,
     /// Whether the column is a definition instead of a column of the input.
     pub(in crate::input) computed: bool,
@@ -73,7 +74,10 @@ pub(in crate::input) fn plan<'a>(source: &dyn Source, request: &'a Request) -> R
     let by = request
         .by
         .iter()
-        .map(|name| schemas.key(name, &Setting::By.whole(), is_computed(name)))
+        .map(|key| {
+            let found = schemas.key(&key.column, &Setting::By.whole(), is_computed(&key.column))?;
+            Ok::<_, Error>(Key { field: found.field.with_name(&key.name), ..found })
+        })
         .collect::<Result<Vec<_>, _>>()?;
     let cluster = match &request.cluster {
         Some(name) => {

@@ -65,7 +65,7 @@ pub(crate) use guard::panic_text;
 pub use guard::silence_guarded_panics;
 pub use memory::Memory;
 pub use parquet::ParquetFiles;
-pub use request::Request;
+pub use request::{KeyColumn, Request};
 pub use scope::Scope;
 pub use segments::{Segment, Segments};
 pub use source::{BATCH_ROWS, Fragment, RecordBatches, Source};

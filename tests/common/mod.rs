@@ -16,7 +16,7 @@ use arrow::util::display::array_value_to_string;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use sweepfit::Error;
-use sweepfit::input::{Dataset, ParquetFiles, Request, read};
+use sweepfit::input::{Dataset, KeyColumn, ParquetFiles, Request, read};
 
 /// A temporary folder, removed when dropped.
 pub struct Folder(tempfile::TempDir);
@@ -70,6 +70,11 @@ pub fn strings(values: &[&str]) -> ArrayRef {
 /// Returns names as owned strings.
 pub fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|n| (*n).to_owned()).collect()
+}
+
+/// Returns key columns that keep their names.
+pub fn keys(names: &[&str]) -> Vec<KeyColumn> {
+    names.iter().map(|n| KeyColumn::from(*n)).collect()
 }
 
 /// Returns a request for columns, which also sort the rows in their order.

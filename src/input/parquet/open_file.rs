@@ -8,10 +8,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema, TimeUnit};
 use bytes::Bytes;
+use parquet::arrow::ARROW_SCHEMA_META_KEY;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::basic::Type as PhysicalType;
 use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::{ChunkReader, Length};
+use parquet::schema::types::TypePtr;
 
 use super::super::guard::guard;
 use crate::error::{Error, Phase};
@@ -118,12 +123,67 @@ pub(in crate::input) fn open(path: &Path, phase: Phase) -> Result<(OpenFile, Arr
     let modified = metadata.modified().ok();
     let source = OpenFile { file: Arc::new(file), length, modified, failure: Arc::default() };
     // The default options use the Arrow schema in the file's metadata, which has dictionaries, time zones and widths.
-    let loaded = guard(|| ArrowReaderMetadata::load(&source, ArrowReaderOptions::default()));
+    let loaded = guard(|| {
+        let metadata = ArrowReaderMetadata::load(&source, ArrowReaderOptions::default())?;
+        check_row_counts(metadata.metadata())?;
+        with_microseconds(metadata)
+    });
     match loaded {
         Ok(Ok(metadata)) => Ok((source, metadata)),
         Ok(Err(error)) => Err(decoding_error(path, &source, error.to_string(), phase)),
         Err(panic) => Err(decoding_error(path, &source, panic, phase)),
     }
+}
+
+/// Checks that the numbers of rows in a footer agree: the file's with those of its row groups, and these with the numbers of
+/// values in columns of one value per row. The decoder would pass over rows that one of them leaves out.
+fn check_row_counts(metadata: &ParquetMetaData) -> ParquetResult<()> {
+    let stated = metadata.file_metadata().num_rows();
+    let groups = metadata.row_groups();
+    let total = groups.iter().try_fold(0_i64, |sum, group| sum.checked_add(group.num_rows()));
+    if total != Some(stated) {
+        let total = total.map_or("more rows than can be counted".to_owned(), |total| format!("{total} rows"));
+        return Err(ParquetError::General(format!(
+            "its footer states {stated} rows, and its row groups {total}"
+        )));
+    }
+    for (number, group) in groups.iter().enumerate() {
+        let flat = |column: &&ColumnChunkMetaData| column.column_descr().max_rep_level() == 0;
+        if let Some(column) = group.columns().iter().filter(flat).find(|c| c.num_values() != group.num_rows())
+        {
+            return Err(ParquetError::General(format!(
+                "row group {number} states {} rows, and its column `{}` {} values",
+                group.num_rows(),
+                column.column_path().string(),
+                column.num_values()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Reads timestamps of 96 bits in microseconds, as Spark writes them: in nanoseconds, years beyond 2262 would wrap around. A
+/// file that says how its columns were written (`ARROW:schema`) is read as it says.
+fn with_microseconds(metadata: ArrowReaderMetadata) -> ParquetResult<ArrowReaderMetadata> {
+    let file = metadata.metadata().file_metadata();
+    let has_schema =
+        file.key_value_metadata().is_some_and(|pairs| pairs.iter().any(|p| p.key == ARROW_SCHEMA_META_KEY));
+    let roots = file.schema_descr().root_schema().get_fields();
+    let is_int96 = |root: &TypePtr| root.is_primitive() && root.get_physical_type() == PhysicalType::INT96;
+    if has_schema || !roots.iter().any(is_int96) {
+        return Ok(metadata);
+    }
+    let field = |(field, root): (&FieldRef, &TypePtr)| match field.data_type() {
+        DataType::Timestamp(_, zone) if is_int96(root) => {
+            let data_type = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+            Arc::new(field.as_ref().clone().with_data_type(data_type))
+        }
+        _ => Arc::clone(field),
+    };
+    let fields: Fields = metadata.schema().fields().iter().zip(roots).map(field).collect();
+    let schema = Schema::new_with_metadata(fields, metadata.schema().metadata().clone());
+    let options = ArrowReaderOptions::default().with_schema(Arc::new(schema));
+    ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
 }
 
 /// Checks the magic numbers at both ends of a file, to report the most common faults with a specific error.

@@ -1,0 +1,92 @@
+//! Keys keep their identity: what a sweep is called in the input is what it is called in the output.
+
+mod common;
+
+use std::fs;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
+use parquet::data_type::{DoubleType, Int96, Int96Type};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use sweepfit::input::{KeyColumn, Request};
+
+use common::{Folder, floats, keys, load, request};
+
+/// As in SQL, zeros of both signs are one key, and so are all NaNs.
+#[test]
+fn float_keys_compare_as_in_sql() {
+    let folder = Folder::new();
+    let bits = [1 << 63, 0, f64::NAN.to_bits(), 0xfff8_0000_0000_0001, 1.5_f64.to_bits(), 1 << 63];
+    let key: ArrayRef = Arc::new(Float64Array::from_iter_values(bits.map(f64::from_bits)));
+    folder.write("a.parquet", &[("k", key), ("x", floats(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))]);
+    let data = load(&folder.all(), &Request { by: keys(&["k"]), ..request(&["x"]) }).expect("sweeps");
+    let found: Vec<u64> = data.contents.keys[0]
+        .as_primitive::<arrow::datatypes::Float64Type>()
+        .values()
+        .iter()
+        .map(|x| x.to_bits())
+        .collect();
+    assert_eq!(found, [0, 1.5_f64.to_bits(), f64::NAN.to_bits()]);
+    assert_eq!([0, 1, 2].map(|sweep| data.sweep(sweep).len()), [3, 1, 2]);
+}
+
+/// Integers beyond 2⁵³ stay apart under a new name, which a definition, being a number, could not do.
+#[test]
+fn a_renamed_key_keeps_its_type_and_values() {
+    let folder = Folder::new();
+    let seeds = [1 << 60, (1 << 60) + 1, 1 << 60];
+    let column: ArrayRef = Arc::new(Int64Array::from(seeds.to_vec()));
+    folder.write("a.parquet", &[("seed", column), ("x", floats(&[1.0, 2.0, 3.0]))]);
+    let by = vec![KeyColumn::renamed("seed", "run_seed")];
+    let data = load(&folder.all(), &Request { by, ..request(&["x"]) }).expect("sweeps");
+    let field = &data.contents.key_fields[0];
+    assert_eq!((field.name().as_str(), field.data_type()), ("run_seed", &DataType::Int64));
+    assert_eq!(data.contents.keys[0].as_primitive::<Int64Type>().values(), &seeds[..2]);
+    assert_eq!([data.sweep(0).len(), data.sweep(1).len()], [2, 1]);
+}
+
+/// Timestamps of 96 bits, which Spark and Impala write: Julian day and nanoseconds of the day. Days beyond 2262 do not wrap
+/// around. Julian day 2,440,588 is 1970-01-01 and 5,373,484 is 9999-12-31 (US Naval Observatory's converter).
+#[test]
+fn timestamps_of_96_bits_keep_far_dates() {
+    let folder = Folder::new();
+    let schema = "message m { optional int96 at; required double x; }";
+    let schema = Arc::new(parse_message_type(schema).expect("a schema"));
+    let file = fs::File::create(folder.path("a.parquet")).expect("a file");
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).expect("a writer");
+    let mut group = writer.next_row_group().expect("a row group");
+    let instant = |day: u32, nanoseconds: u64| {
+        let mut value = Int96::new();
+        value.set_data(nanoseconds as u32, (nanoseconds >> 32) as u32, day);
+        value
+    };
+    let hour = 3_600_000_000_000;
+    let instants = [instant(5_373_484, 3 * hour), instant(2_440_588, hour)];
+    let mut column = group.next_column().expect("a column").expect("the first");
+    column.typed::<Int96Type>().write_batch(&instants, Some(&[1, 1, 0]), None).expect("written");
+    column.close().expect("closed");
+    let mut column = group.next_column().expect("a column").expect("the second");
+    column.typed::<DoubleType>().write_batch(&[1.0, 2.0, 3.0], None, None).expect("written");
+    column.close().expect("closed");
+    group.close().expect("a row group");
+    writer.close().expect("a footer");
+
+    let far = 253_402_225_200_000_000;
+    let check = |data: &sweepfit::input::Dataset, expected: &[Option<i64>]| {
+        let keys = &data.contents.keys[0];
+        assert_eq!(*keys.data_type(), DataType::Timestamp(TimeUnit::Microsecond, None));
+        let found: Vec<Option<i64>> = keys.as_primitive::<TimestampMicrosecondType>().iter().collect();
+        assert_eq!(found, expected);
+    };
+    let by = || Request { by: keys(&["at"]), ..request(&["x"]) };
+    check(&load(&folder.all(), &by()).expect("sweeps"), &[None, Some(3_600_000_000), Some(far)]);
+
+    // The same instant in a file of 64-bit timestamps is the same key.
+    let column: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![far]));
+    folder.write("b.parquet", &[("at", column), ("x", floats(&[4.0]))]);
+    let data = load(&folder.all(), &by()).expect("sweeps");
+    check(&data, &[None, Some(3_600_000_000), Some(far)]);
+    assert_eq!(data.sweep(2).len(), 2);
+}
