@@ -1,15 +1,19 @@
-//! Keys keep their identity: what a sweep is called in the input is what it is called in the output.
+//! Values keep their identity: a sweep is called in the output what it is called in the input, and a condition compares what
+//! the input holds.
 
 mod common;
 
 use std::fs;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int64Array, TimestampMicrosecondArray, UInt64Array,
+};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use parquet::data_type::{DoubleType, Int96, Int96Type};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
+use sweepfit::formula::{parse_condition, parse_expression};
 use sweepfit::input::{KeyColumn, Request};
 
 use common::{Folder, floats, keys, load, request};
@@ -89,4 +93,55 @@ fn timestamps_of_96_bits_keep_far_dates() {
     let data = load(&folder.all(), &by()).expect("sweeps");
     check(&data, &[None, Some(3_600_000_000), Some(far)]);
     assert_eq!(data.sweep(2).len(), 2);
+}
+
+/// So does a definition that is a column's name alone, also through another such definition.
+#[test]
+fn a_definition_that_is_a_name_stands_for_its_column() {
+    let folder = Folder::new();
+    let seeds = [1 << 60, (1 << 60) + 1];
+    let column: ArrayRef = Arc::new(Int64Array::from(seeds.to_vec()));
+    folder.write("a.parquet", &[("seed", column), ("x", floats(&[1.0, 2.0]))]);
+    let define = |name: &str, text: &str| (name.to_owned(), parse_expression(text).expect("an expression"));
+    let lets = vec![define("k", "seed"), define("key", "k")];
+    let wanted = Request { by: keys(&["key"]), cluster: Some("k".into()), lets, ..request(&["x"]) };
+    let data = load(&folder.all(), &wanted).expect("sweeps");
+    assert_eq!(data.contents.keys[0].as_primitive::<Int64Type>().values(), &seeds);
+    assert_eq!(data.contents.key_fields[0].name(), "key");
+    assert_eq!((data.sweep(0).cluster, data.sweep(1).cluster), (Some(&[0][..]), Some(&[1][..])));
+}
+
+/// Conditions compare integers that float64 does not hold without rounding, with literals and with one another.
+#[test]
+fn conditions_compare_integers_exactly() {
+    let folder = Folder::new();
+    let big = 1_i64 << 60;
+    let signed: ArrayRef =
+        Arc::new(Int64Array::from(vec![Some(big), Some(big + 1), Some(-big - 1), None, Some(5)]));
+    let top = u64::MAX;
+    let unsigned: ArrayRef = Arc::new(UInt64Array::from(vec![top, top - 1, (1 << 60) + 1, 0, 5]));
+    let rows = floats(&[0.0, 1.0, 2.0, 3.0, 4.0]);
+    folder.write("a.parquet", &[("id", signed), ("u", unsigned), ("row", rows)]);
+    for (condition, kept) in [
+        ("id = 1152921504606846977", &[1.0][..]),
+        ("id = 1152921504606846976", &[0.0]),
+        ("1152921504606846976 < id", &[1.0]),
+        ("id != 1152921504606846977", &[0.0, 2.0, 4.0]),
+        ("id <= -1152921504606846977", &[2.0]),
+        ("id > -1152921504606846977", &[0.0, 1.0, 4.0]),
+        ("id in (1152921504606846977, 5)", &[1.0, 4.0]),
+        ("id not in (1152921504606846977, 5)", &[0.0, 2.0]),
+        ("u = 18446744073709551615", &[0.0]),
+        ("u >= 18446744073709551614", &[0.0, 1.0]),
+        ("id = u", &[4.0]),
+        ("id < u", &[0.0, 1.0, 2.0]),
+        ("id > 1.5e300 or id > 4.5", &[0.0, 1.0, 4.0]),
+        // Arithmetic is float64: both round to 2⁶⁰.
+        ("id + 0 = 1152921504606846976", &[0.0, 1.0]),
+        ("row = 9007199254740993", &[]),
+    ] {
+        let parsed = Some(parse_condition(condition).expect(condition));
+        let data = load(&folder.all(), &Request { condition: parsed, ..request(&["row"]) }).expect("a sweep");
+        assert_eq!(&data.sweep(0).columns[0], kept, "{condition}");
+    }
 }

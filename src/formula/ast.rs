@@ -1,5 +1,6 @@
 //! The syntax tree of a text, and the names in it.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::functions::Function;
@@ -25,6 +26,8 @@ pub struct Expr {
 pub enum ExprKind {
     /// A literal, or the constant `pi`. The parser produces only finite, non-negative numbers.
     Number(f64),
+    /// An integer literal that float64 does not hold exactly; only in conditions, whose comparisons are exact.
+    Integer(i128),
     /// `'text'`; only in conditions.
     Text(String),
     /// `true` or `false`; only in conditions.
@@ -147,18 +150,25 @@ impl CompareOp {
         }
     }
 
+    /// Returns whether the comparison holds for two values with this order. Without an order they are unequal.
+    #[must_use]
+    #[inline]
+    pub fn holds_for(self, order: Option<Ordering>) -> bool {
+        match self {
+            Self::Eq => order == Some(Ordering::Equal),
+            Self::Ne => order != Some(Ordering::Equal),
+            Self::Lt => order == Some(Ordering::Less),
+            Self::Le => matches!(order, Some(Ordering::Less | Ordering::Equal)),
+            Self::Gt => order == Some(Ordering::Greater),
+            Self::Ge => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+        }
+    }
+
     /// Returns whether the comparison holds. For float64 the order is IEEE's: NaN is unequal to every number.
     #[must_use]
     #[inline]
     pub fn holds<T: PartialOrd + ?Sized>(self, a: &T, b: &T) -> bool {
-        match self {
-            Self::Eq => a == b,
-            Self::Ne => a != b,
-            Self::Lt => a < b,
-            Self::Le => a <= b,
-            Self::Gt => a > b,
-            Self::Ge => a >= b,
-        }
+        self.holds_for(a.partial_cmp(b))
     }
 }
 
@@ -233,7 +243,11 @@ impl Expr {
     #[must_use]
     pub fn children(&self) -> Vec<&Expr> {
         match &self.kind {
-            ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) | ExprKind::Name(_) => Vec::new(),
+            ExprKind::Number(_)
+            | ExprKind::Integer(_)
+            | ExprKind::Text(_)
+            | ExprKind::Bool(_)
+            | ExprKind::Name(_) => Vec::new(),
             ExprKind::Negate(a) | ExprKind::Not(a) | ExprKind::IsNull { operand: a, .. } => vec![a],
             ExprKind::Binary(_, a, b)
             | ExprKind::Compare(_, a, b)

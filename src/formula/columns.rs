@@ -33,6 +33,13 @@ pub enum Column {
         /// Whether each row is not null
         valid: Option<Vec<bool>>,
     },
+    /// Integers of which float64 does not hold all exactly; comparisons are exact, and arithmetic takes the nearest numbers
+    Integer {
+        /// One value per row
+        values: Vec<i128>,
+        /// Whether each row is not null
+        valid: Option<Vec<bool>>,
+    },
     /// Texts
     Text {
         /// One value per row
@@ -54,7 +61,7 @@ impl Column {
     #[must_use]
     pub fn data_type(&self) -> Type {
         match self {
-            Self::Number { .. } => Type::Number,
+            Self::Number { .. } | Self::Integer { .. } => Type::Number,
             Self::Text { .. } => Type::Text,
             Self::Bool { .. } => Type::Bool,
         }
@@ -65,6 +72,7 @@ impl Column {
     pub fn len(&self) -> usize {
         match self {
             Self::Number { values, .. } => values.len(),
+            Self::Integer { values, .. } => values.len(),
             Self::Text { values, .. } => values.len(),
             Self::Bool { values, .. } => values.len(),
         }
@@ -80,9 +88,10 @@ impl Column {
     #[must_use]
     pub fn valid(&self) -> Option<&[bool]> {
         match self {
-            Self::Number { valid, .. } | Self::Text { valid, .. } | Self::Bool { valid, .. } => {
-                valid.as_deref()
-            }
+            Self::Number { valid, .. }
+            | Self::Integer { valid, .. }
+            | Self::Text { valid, .. }
+            | Self::Bool { valid, .. } => valid.as_deref(),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Evaluates an expression for every row of a batch.
 //!
-//! Arithmetic is float64, one operation for each one written, in the order of writing: nothing is regrouped. The result
+//! Arithmetic is float64, one operation for each one written, in the order of writing: nothing is regrouped. Integers that
+//! float64 does not hold are compared without rounding. The result
 //! of an operation on a null is null, as in SQL. A NaN is not a null; it compares as in IEEE 754, unequal to every
 //! number and neither less nor greater. Texts compare by code point, which for UTF-8 is the order of the bytes.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use super::ast::{BinaryOp, CompareOp, Expr, ExprKind};
 use super::check::check;
@@ -45,17 +47,51 @@ enum Numbers<'a> {
     Constant(f64),
     Borrowed(&'a [f64]),
     Owned(Vec<f64>),
+    ConstantInteger(i128),
+    Integers(&'a [i128]),
 }
 
 impl Numbers<'_> {
-    /// Returns the number of a row.
+    /// Returns the number of a row; of an integer, the nearest.
     fn at(&self, row: usize) -> f64 {
         match self {
             Self::Constant(x) => *x,
             Self::Borrowed(values) => values[row],
             Self::Owned(values) => values[row],
+            Self::ConstantInteger(x) => *x as f64,
+            Self::Integers(values) => values[row] as f64,
         }
     }
+
+    /// Returns the integer of a row, if the numbers are integers that float64 does not hold exactly.
+    fn integer_at(&self, row: usize) -> Option<i128> {
+        match self {
+            Self::ConstantInteger(x) => Some(*x),
+            Self::Integers(values) => Some(values[row]),
+            _ => None,
+        }
+    }
+
+    /// Returns the order of a row's number and another's, without rounding either; `None` if one is NaN.
+    fn compare(&self, other: &Numbers<'_>, row: usize) -> Option<Ordering> {
+        match (self.integer_at(row), other.integer_at(row)) {
+            (Some(a), Some(b)) => Some(a.cmp(&b)),
+            (Some(a), None) => Some(compare_with_float(a, other.at(row))?),
+            (None, Some(b)) => Some(compare_with_float(b, self.at(row))?.reverse()),
+            (None, None) => self.at(row).partial_cmp(&other.at(row)),
+        }
+    }
+}
+
+/// Returns the order of an integer and a float, exactly; `None` if the float is NaN.
+fn compare_with_float(integer: i128, float: f64) -> Option<Ordering> {
+    // Beyond ±2¹²⁷ conversion to an integer saturates.
+    const BOUND: f64 = 170_141_183_460_469_231_731_687_303_715_884_105_728.0;
+    if float.is_nan() || float.abs() >= BOUND {
+        return 0.0.partial_cmp(&float);
+    }
+    let whole = float.floor();
+    Some(integer.cmp(&(whole as i128)).then(if float > whole { Ordering::Less } else { Ordering::Equal }))
 }
 
 /// Texts: one for all rows, or one per row.
@@ -133,6 +169,8 @@ impl Value<'_> {
                     Numbers::Constant(x) => vec![x; rows],
                     Numbers::Borrowed(values) => values.to_vec(),
                     Numbers::Owned(values) => values,
+                    Numbers::ConstantInteger(x) => vec![x as f64; rows],
+                    Numbers::Integers(values) => values.iter().map(|x| *x as f64).collect(),
                 },
                 valid: valid.map(Cow::into_owned),
             },
@@ -164,10 +202,14 @@ impl<'a> BatchEvaluator<'a> {
     fn value(&self, expr: &'a Expr) -> Result<Value<'a>, TypeError> {
         match &expr.kind {
             ExprKind::Number(x) => Ok(Value::Number(Numbers::Constant(*x), None)),
+            ExprKind::Integer(x) => Ok(Value::Number(Numbers::ConstantInteger(*x), None)),
             ExprKind::Text(text) => Ok(Value::Text(Texts::Constant(text), None)),
             ExprKind::Bool(truth) => Ok(Value::Truth(Truths::Constant(Some(*truth)))),
             ExprKind::Name(name) => self.column(expr, name),
-            ExprKind::Negate(a) => self.map(a, |x| -x),
+            ExprKind::Negate(a) => match a.kind {
+                ExprKind::Integer(x) => Ok(Value::Number(Numbers::ConstantInteger(-x), None)),
+                _ => self.map(a, |x| -x),
+            },
             ExprKind::Binary(op, a, b) => self.binary(*op, a, b),
             ExprKind::Call(function, arguments) => self.call(expr, *function, arguments),
             ExprKind::Solve { unknown, low, high, equation } => self.solve(unknown, low, high, equation),
@@ -192,6 +234,7 @@ impl<'a> BatchEvaluator<'a> {
         let valid = column.valid().map(Cow::Borrowed);
         Ok(match column {
             Column::Number { values, .. } => Value::Number(Numbers::Borrowed(values), valid),
+            Column::Integer { values, .. } => Value::Number(Numbers::Integers(values), valid),
             Column::Text { values, .. } => Value::Text(Texts::Borrowed(values), valid),
             Column::Bool { values, .. } => {
                 let truth = |(row, truth): (usize, &bool)| is_valid(&valid, row).then_some(*truth);
@@ -218,6 +261,8 @@ impl<'a> BatchEvaluator<'a> {
         let (numbers, valid) = self.numbers(a)?;
         let numbers = match numbers {
             Numbers::Constant(x) => Numbers::Constant(f(x)),
+            Numbers::ConstantInteger(x) => Numbers::Constant(f(x as f64)),
+            Numbers::Integers(values) => Numbers::Owned(values.iter().map(|x| f(*x as f64)).collect()),
             Numbers::Borrowed(values) => Numbers::Owned(values.iter().map(|x| f(*x)).collect()),
             Numbers::Owned(mut values) => {
                 values.iter_mut().for_each(|x| *x = f(*x));
@@ -350,7 +395,7 @@ fn holds(op: CompareOp, a: &Value<'_>, b: &Value<'_>, row: usize) -> Option<bool
         return None;
     }
     match (a, b) {
-        (Value::Number(a, _), Value::Number(b, _)) => Some(op.holds(&a.at(row), &b.at(row))),
+        (Value::Number(a, _), Value::Number(b, _)) => Some(op.holds_for(a.compare(b, row))),
         (Value::Text(a, _), Value::Text(b, _)) => Some(op.holds(a.at(row), b.at(row))),
         (Value::Truth(a), Value::Truth(b)) => Some(op.holds(&a.at(row), &b.at(row))),
         // `check` has refused values of different types.

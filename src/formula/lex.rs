@@ -30,6 +30,8 @@ pub(super) type Parsed<T> = ModalResult<T, Fault>;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TokenKind {
     Number(f64),
+    /// An integer that float64 does not hold exactly.
+    Integer(i128),
     Text(String),
     Name(String),
     /// A column's name in double quotes: never a keyword, a function, a constant or a definition.
@@ -193,7 +195,11 @@ fn number(i: &mut Input<'_>) -> ModalResult<TokenKind, Fault> {
         return Fault::cut(message, start..i.current_token_start());
     }
     match literal.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(TokenKind::Number(value)),
+        Ok(value) if value.is_finite() => {
+            let inexact = |integer: &i128| *integer as f64 as i128 != *integer;
+            let integer = literal.parse::<i128>().ok().filter(inexact);
+            Ok(integer.map_or(TokenKind::Number(value), TokenKind::Integer))
+        }
         _ => Fault::cut("this number is too large for float64, which ends near 1.8e308", start..end),
     }
 }

@@ -35,6 +35,8 @@ fn operand(i: &mut Input<'_>) -> Parsed<ParsedNode> {
     let span = token.span.clone();
     let kind = match &token.kind {
         TokenKind::Number(value) => ExprKind::Number(*value),
+        TokenKind::Integer(value) if i.state.grammar == Grammar::Condition => ExprKind::Integer(*value),
+        TokenKind::Integer(value) => ExprKind::Number(*value as f64),
         TokenKind::True => ExprKind::Bool(true),
         TokenKind::False => ExprKind::Bool(false),
         TokenKind::Text(text) if i.state.grammar == Grammar::Condition => ExprKind::Text(text.clone()),
@@ -240,9 +242,11 @@ fn unexpected(i: &Input<'_>, found: &TokenKind) -> String {
         TokenKind::Compare(_) => "a comparison is allowed only in a condition".to_owned(),
         TokenKind::Tilde if i.state.grammar == Grammar::Formula => "a law has only one `~`".to_owned(),
         TokenKind::Tilde => "`~` is allowed only in a law".to_owned(),
-        TokenKind::Number(_) | TokenKind::Name(_) | TokenKind::Quoted(_) | TokenKind::Open => {
-            "expected an operator (a product is written with `*`)".to_owned()
-        }
+        TokenKind::Number(_)
+        | TokenKind::Integer(_)
+        | TokenKind::Name(_)
+        | TokenKind::Quoted(_)
+        | TokenKind::Open => "expected an operator (a product is written with `*`)".to_owned(),
         _ => "expected an operator or the end".to_owned(),
     }
 }

@@ -82,11 +82,7 @@ impl<'a> Batch<'a> {
             message: e.message,
             span: e.span,
         })?;
-        let rows = match &column {
-            Column::Number { values, .. } => values.len(),
-            Column::Text { values, .. } => values.len(),
-            Column::Bool { values, .. } => values.len(),
-        };
+        let rows = column.len();
         if rows == self.rows {
             Ok(column)
         } else {

@@ -3,7 +3,8 @@
 //!
 //! A definition may use earlier definitions; the condition and the requested columns may use all of them. A definition
 //! takes precedence over a column of the input with its name. For key columns the input takes precedence, because the
-//! output repeats their values in the input's types.
+//! output repeats their values in the input's types. A definition that is a column's name alone stands for the column, so
+//! that a key under such a name keeps the column's type and values too.
 
 use std::collections::HashSet;
 
@@ -16,7 +17,7 @@ use super::scope::Scope;
 use super::source::{Fragment, Source};
 use super::types::{self, common};
 use crate::error::{Error, Place, Setting};
-use crate::formula::{self, Expr, Type};
+use crate::formula::{self, Expr, ExprKind, Type};
 
 /// The columns to decode and the definitions to evaluate in each pass over the input.
 pub(in crate::input) struct ReadPlan<'a> {
@@ -70,19 +71,20 @@ pub(in crate::input) fn plan<'a>(source: &dyn Source, request: &'a Request) -> R
     }
     let schemas = Schemas { fragments: source.fragments(), scope };
     let scope = &schemas.scope;
-    let is_computed = |name: &str| scope.column_type(name).is_none();
     let by = request
         .by
         .iter()
         .map(|key| {
-            let found = schemas.key(&key.column, &Setting::By.whole(), is_computed(&key.column))?;
-            Ok::<_, Error>(Key { field: found.field.with_name(&key.name), ..found })
+            let own = scope.column_type(&key.column).map(|_| key.column.as_str());
+            let read = own.or_else(|| defined_column(&key.column, &request.lets, scope));
+            schemas.key(read.unwrap_or(&key.column), &key.name, &Setting::By.whole(), read.is_none())
         })
         .collect::<Result<Vec<_>, _>>()?;
     let cluster = match &request.cluster {
         Some(name) => {
             let place = Setting::Resample.of(format!("cluster:{name}"));
-            Some(schemas.key(name, &place, scope.definition(name).is_some())?)
+            let read = defined_column(name, &request.lets, scope);
+            Some(schemas.key(read.unwrap_or(name), name, &place, read.is_none())?)
         }
         None => None,
     };
@@ -111,6 +113,17 @@ impl<'a> Needs<'a> {
         let decoded = inputs.iter().chain(read.iter().map(|k| &k.name)).cloned().collect();
         Needs { inputs, lets, decoded }
     }
+}
+
+/// Returns the column of the input that a name stands for in expressions; `None` if it stands for a definition that is more than
+/// a name.
+fn defined_column<'a>(mut name: &'a str, mut lets: &'a [(String, Expr)], scope: &Scope) -> Option<&'a str> {
+    // A definition sees those before it.
+    while let Some(place) = lets.iter().rposition(|(known, _)| known == name) {
+        let ExprKind::Name(other) = &lets[place].1.kind else { return None };
+        (name, lets) = (other, &lets[..place]);
+    }
+    scope.column_type(name).map(|_| name)
 }
 
 /// Returns the columns by which rows are sorted: those of the request's order, then all others. With columns left out,
@@ -155,8 +168,8 @@ impl<'a> Schemas<'a> {
         })
     }
 
-    /// Returns a key column, checked for a type whose values can be compared.
-    fn key(&self, name: &str, place: &Place, computed: bool) -> Result<Key, Error> {
+    /// Returns a key column with a name in the output, checked for a type whose values can be compared.
+    fn key(&self, name: &str, output: &str, place: &Place, computed: bool) -> Result<Key, Error> {
         let data_type = if computed {
             match self.scope.definition(name) {
                 Some(Type::Number) => DataType::Float64,
@@ -175,7 +188,7 @@ impl<'a> Schemas<'a> {
                 found: data_type.to_string(),
             });
         }
-        let field = Field::new(name, data_type, true);
+        let field = Field::new(output, data_type, true);
         Ok(Key { name: name.to_owned(), computed, value_type, field })
     }
 

@@ -8,6 +8,7 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Float64Type,
+    Int64Type, UInt64Type,
 };
 use arrow::error::ArrowError;
 use std::fmt::Display;
@@ -81,6 +82,14 @@ pub fn to_column(array: &ArrayRef) -> Result<Column, ArrowError> {
         DataType::Decimal256(_, scale) => {
             Column::Number { values: decimals::<Decimal256Type>(array, *scale), valid }
         }
+        DataType::Int64 if !fit_doubles(array.as_primitive::<Int64Type>().values()) => {
+            let values = array.as_primitive::<Int64Type>().values();
+            Column::Integer { values: values.iter().map(|v| i128::from(*v)).collect(), valid }
+        }
+        DataType::UInt64 if !fit_doubles(array.as_primitive::<UInt64Type>().values()) => {
+            let values = array.as_primitive::<UInt64Type>().values();
+            Column::Integer { values: values.iter().map(|v| i128::from(*v)).collect(), valid }
+        }
         t if t.is_integer() || t.is_floating() => {
             let doubles = cast_exactly(array, &DataType::Float64)?;
             Column::Number { values: doubles.as_primitive::<Float64Type>().values().to_vec(), valid }
@@ -91,12 +100,21 @@ pub fn to_column(array: &ArrayRef) -> Result<Column, ArrowError> {
     })
 }
 
+/// Returns whether all integers are within ±2⁵³, where float64 holds every integer.
+fn fit_doubles<T: Copy + Into<i128>>(values: &[T]) -> bool {
+    values.iter().all(|v| (*v).into().unsigned_abs() <= 1 << f64::MANTISSA_DIGITS)
+}
+
 /// Converts a column of the formula language to an Arrow array, as a key column.
 pub(in crate::input) fn to_array(column: &Column) -> ArrayRef {
     let nulls = |valid: &Option<Vec<bool>>| valid.as_ref().map(|v| NullBuffer::from(v.as_slice()));
     match column {
         Column::Number { values, valid } => {
             let values: Vec<f64> = values.iter().map(|v| canonical(*v)).collect();
+            Arc::new(Float64Array::new(values.into(), nulls(valid)))
+        }
+        Column::Integer { values, valid } => {
+            let values: Vec<f64> = values.iter().map(|v| *v as f64).collect();
             Arc::new(Float64Array::new(values.into(), nulls(valid)))
         }
         Column::Bool { values, valid } => Arc::new(BooleanArray::new(values.clone().into(), nulls(valid))),
@@ -110,8 +128,14 @@ pub(in crate::input) fn to_array(column: &Column) -> ArrayRef {
 /// column does not contain numbers.
 #[must_use]
 pub(in crate::input) fn store(column: &Column, kept: Option<&[u32]>, into: &mut Vec<f64>) -> bool {
-    let Column::Number { values, valid } = column else {
-        return false;
+    let rounded;
+    let (values, valid) = match column {
+        Column::Number { values, valid } => (values, valid),
+        Column::Integer { values, valid } => {
+            rounded = values.iter().map(|v| *v as f64).collect();
+            (&rounded, valid)
+        }
+        _ => return false,
     };
     let stored = |i: usize| if is_valid(valid, i) { canonical(values[i]) } else { NULL };
     match kept {

@@ -73,7 +73,11 @@ fn without_spans(mut expr: Expr) -> Expr {
     fn strip(expr: &mut Expr) {
         expr.span = 0..0;
         match &mut expr.kind {
-            ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) | ExprKind::Name(_) => {}
+            ExprKind::Number(_)
+            | ExprKind::Integer(_)
+            | ExprKind::Text(_)
+            | ExprKind::Bool(_)
+            | ExprKind::Name(_) => {}
             ExprKind::Negate(a) | ExprKind::Not(a) | ExprKind::IsNull { operand: a, .. } => strip(a),
             ExprKind::Binary(_, a, b)
             | ExprKind::Compare(_, a, b)
