@@ -348,7 +348,7 @@ fn names_and_types_are_checked_before_reading() {
     assert_eq!(scope.column_type("tokens"), Some(ColumnType::Number));
     assert_eq!(scope.column_type("flag"), Some(ColumnType::Bool));
     assert_eq!(scope.column_type("name"), Some(ColumnType::Text));
-    assert_eq!(scope.column_type("day"), Some(ColumnType::Other("Date32".into())));
+    assert_eq!(scope.column_type("day"), Some(ColumnType::Time("Date32".into())));
     assert_eq!(scope.column_type("token"), None);
 
     let error = fails(&folder.all(), &request(&["token"]));
@@ -432,7 +432,7 @@ fn a_condition_drops_what_is_not_true_and_counts_it() {
     let error = fails(&folder.all(), &with("N > 'a'"));
     assert!(matches!(error, Error::Expression { .. }), "{error}");
     let error = fails(&folder.all(), &with("day = 1"));
-    assert!(matches!(error, Error::UnusableType { .. }) && error.to_string().contains("day"), "{error}");
+    assert!(matches!(error, Error::Expression { .. }) && error.to_string().contains("day"), "{error}");
     let error = fails(&folder.all(), &with("rnu = 'a'"));
     assert!(
         error.to_string().contains("condition:") && error.to_string().contains("did you mean `run`"),

@@ -7,7 +7,8 @@ use std::fs;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Int64Array, TimestampMicrosecondArray, UInt64Array,
+    Array, ArrayRef, AsArray, Date32Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    TimestampMillisecondArray, TimestampNanosecondArray, UInt64Array,
 };
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use parquet::data_type::{DoubleType, Int96, Int96Type};
@@ -16,7 +17,7 @@ use parquet::schema::parser::parse_message_type;
 use sweepfit::formula::{parse_condition, parse_expression};
 use sweepfit::input::{KeyColumn, Request};
 
-use common::{Folder, floats, keys, load, request};
+use common::{Folder, fails, floats, keys, load, request};
 
 /// As in SQL, zeros of both signs are one key, and so are all NaNs.
 #[test]
@@ -144,4 +145,87 @@ fn conditions_compare_integers_exactly() {
         let data = load(&folder.all(), &Request { condition: parsed, ..request(&["row"]) }).expect("a sweep");
         assert_eq!(&data.sweep(0).columns[0], kept, "{condition}");
     }
+}
+
+/// Dates and timestamps of every unit are compared exactly, with one another and with texts that say a date or time.
+#[test]
+fn conditions_compare_dates_and_timestamps() {
+    let folder = Folder::new();
+    // 2024-12-31, 2025-01-01 and 2025-01-31 at noon, and none. (date -u -d … +%s)
+    let seconds = [Some(1_735_646_400), Some(1_735_732_800), Some(1_738_324_800), None];
+    let times = |factor: i64| seconds.map(|s| s.map(|s| s * factor));
+    let days: ArrayRef =
+        Arc::new(Date32Array::from(seconds.map(|s| s.map(|s| (s / 86_400) as i32)).to_vec()));
+    let utc = TimestampMillisecondArray::from(times(1_000).to_vec()).with_timezone("+01:00");
+    folder.write(
+        "a.parquet",
+        &[
+            ("row", floats(&[0.0, 1.0, 2.0, 3.0])),
+            ("day", days),
+            ("ms", Arc::new(utc) as ArrayRef),
+            ("us", Arc::new(TimestampMicrosecondArray::from(times(1_000_000).to_vec()))),
+            ("ns", Arc::new(TimestampNanosecondArray::from(times(1_000_000_000).to_vec()))),
+        ],
+    );
+    for (condition, kept) in [
+        ("us >= '2025-01-01'", &[1.0, 2.0][..]),
+        ("day = '2025-01-31'", &[2.0]),
+        ("'2025-01-01 12:00:00' < ns", &[2.0]),
+        ("ms = '2025-01-01T13:00:00+01:00'", &[1.0]),
+        ("us in ('2024-12-31 12:00:00', '2025-01-31 12:00:00Z')", &[0.0, 2.0]),
+        ("us not in ('2024-12-31 12:00:00')", &[1.0, 2.0]),
+        ("ms = us and us = ns", &[0.0, 1.0, 2.0]),
+        ("day < ns", &[0.0, 1.0, 2.0]),
+        ("us is null", &[3.0]),
+    ] {
+        let parsed = Some(parse_condition(condition).expect(condition));
+        let data = load(&folder.all(), &Request { condition: parsed, ..request(&["row"]) }).expect(condition);
+        assert_eq!(&data.sweep(0).columns[0], kept, "{condition}");
+    }
+    for (condition, said) in [
+        ("us > '31.01.2025'", "'31.01.2025' is no date or time: write '2025-01-31'"),
+        ("us > 5", "`us` is a date or time and `5` is a number, but `>` needs both of one type"),
+        ("us + 1 > 5", "`us` is a date or time, but `+` needs numbers"),
+        ("us like '2025%'", "`us` is a date or time, but `like` needs texts"),
+    ] {
+        let parsed = Some(parse_condition(condition).expect(condition));
+        let error = fails(&folder.all(), &Request { condition: parsed, ..request(&["row"]) });
+        assert!(error.to_string().contains(said), "{condition}: {error}");
+    }
+}
+
+/// `like` follows SQL (ISO/IEC 9075-2): `%` is any text, `_` one character; a null is neither like a pattern nor unlike it.
+#[test]
+fn conditions_match_patterns() {
+    let folder = Folder::new();
+    let names: ArrayRef = Arc::new(StringArray::from(vec![
+        Some("SVM_linear"),
+        Some("SVM"),
+        None,
+        Some("kNN"),
+        Some("größe"),
+        Some("a%b"),
+        Some(""),
+    ]));
+    folder.write("a.parquet", &[("name", names), ("row", floats(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))]);
+    for (condition, kept) in [
+        ("name like 'SVM%'", &[0.0, 1.0][..]),
+        ("name like '%linear'", &[0.0]),
+        ("name like '%N%' ", &[3.0]),
+        ("name like '_NN'", &[3.0]),
+        ("name like 'gr__e'", &[4.0]),
+        ("name like '%_%'", &[0.0, 1.0, 3.0, 4.0, 5.0]),
+        ("name like ''", &[6.0]),
+        ("name like '%'", &[0.0, 1.0, 3.0, 4.0, 5.0, 6.0]),
+        ("name like '%M%l%r'", &[0.0]),
+        ("name like 'svm%'", &[]),
+        ("name not like 'SVM%'", &[3.0, 4.0, 5.0, 6.0]),
+        ("not name like '%' or name is null", &[2.0]),
+    ] {
+        let parsed = Some(parse_condition(condition).expect(condition));
+        let data = load(&folder.all(), &Request { condition: parsed, ..request(&["row"]) }).expect(condition);
+        assert_eq!(&data.sweep(0).columns[0], kept, "{condition}");
+    }
+    let error = parse_condition("name like other").expect_err("a column is no pattern");
+    assert!(error.to_string().contains("expected a pattern in single quotes"), "{error}");
 }

@@ -68,6 +68,15 @@ pub enum ExprKind {
         /// Whether the test is negated.
         negated: bool,
     },
+    /// `operand like 'pattern'`, or `operand not like 'pattern'`.
+    Like {
+        /// The text that is matched.
+        operand: Box<Expr>,
+        /// The pattern: `%` stands for any text, `_` for any one character.
+        pattern: String,
+        /// Whether the test is negated.
+        negated: bool,
+    },
     /// `operand is null`, or `operand is not null`.
     IsNull {
         /// The value that is tested.
@@ -248,7 +257,10 @@ impl Expr {
             | ExprKind::Text(_)
             | ExprKind::Bool(_)
             | ExprKind::Name(_) => Vec::new(),
-            ExprKind::Negate(a) | ExprKind::Not(a) | ExprKind::IsNull { operand: a, .. } => vec![a],
+            ExprKind::Negate(a)
+            | ExprKind::Not(a)
+            | ExprKind::IsNull { operand: a, .. }
+            | ExprKind::Like { operand: a, .. } => vec![a],
             ExprKind::Binary(_, a, b)
             | ExprKind::Compare(_, a, b)
             | ExprKind::And(a, b)

@@ -7,6 +7,7 @@ use super::ast::{CompareOp, Expr, ExprKind};
 use super::columns::Type;
 use super::error::TypeError;
 use super::suggest::nearest;
+use super::time::instant;
 
 /// Returns the type of an expression.
 ///
@@ -95,8 +96,11 @@ impl Checker<'_> {
             }
             ExprKind::Compare(op, a, b) => {
                 let types = (self.side(a, b)?, self.side(b, a)?);
-                if types.0 != types.1 {
-                    return Err(mismatch(op.symbol(), a, types.0, b, types.1));
+                match types {
+                    (Type::Time, Type::Text) => needs_instant(op.symbol(), a, b)?,
+                    (Type::Text, Type::Time) => needs_instant(op.symbol(), b, a)?,
+                    (x, y) if x != y => return Err(mismatch(op.symbol(), a, x, b, y)),
+                    _ => {}
                 }
                 let equality = matches!(op, CompareOp::Eq | CompareOp::Ne);
                 if types.0 == Type::Bool && !equality {
@@ -113,10 +117,16 @@ impl Checker<'_> {
                 let sought = self.type_of(operand)?;
                 for value in list {
                     let found = self.side(value, operand)?;
-                    if found != sought {
-                        return Err(mismatch("in", operand, sought, value, found));
+                    match (sought, found) {
+                        (Type::Time, Type::Text) => needs_instant("in", operand, value)?,
+                        (x, y) if x != y => return Err(mismatch("in", operand, x, value, y)),
+                        _ => {}
                     }
                 }
+                Ok(Type::Bool)
+            }
+            ExprKind::Like { operand, .. } => {
+                self.needs(Type::Text, "like", [operand.as_ref()])?;
                 Ok(Type::Bool)
             }
             ExprKind::IsNull { operand, .. } => self.type_of(operand).map(|_| Type::Bool),
@@ -137,6 +147,7 @@ impl Checker<'_> {
                     Type::Number => "numbers",
                     Type::Text => "texts",
                     Type::Bool => "conditions",
+                    Type::Time => "dates or times",
                 };
                 let message = format!("{} is {found}, but `{by}` needs {plural}", described(operand));
                 return Err(TypeError::new(message, operand.span.clone()));
@@ -167,6 +178,19 @@ impl Checker<'_> {
             message += &format!(": did you mean `{near}`?");
         }
         TypeError::new(message, expr.span.clone())
+    }
+}
+
+/// Checks that what a date or time is compared with by `by` is a text that says one.
+fn needs_instant(by: &str, time: &Expr, text: &Expr) -> Result<(), TypeError> {
+    match &text.kind {
+        ExprKind::Text(literal) if instant(literal).is_some() => Ok(()),
+        ExprKind::Text(literal) => {
+            let message =
+                format!("'{literal}' is no date or time: write '2025-01-31' or '2025-01-31 12:30:00'");
+            Err(TypeError::new(message, text.span.clone()))
+        }
+        _ => Err(mismatch(by, time, Type::Time, text, Type::Text)),
     }
 }
 

@@ -9,6 +9,8 @@ pub enum Type {
     Text,
     /// A truth value: true or false
     Bool,
+    /// A date or an instant
+    Time,
 }
 
 impl std::fmt::Display for Type {
@@ -17,6 +19,7 @@ impl std::fmt::Display for Type {
             Self::Number => "a number",
             Self::Text => "text",
             Self::Bool => "true or false",
+            Self::Time => "a date or time",
         })
     }
 }
@@ -47,6 +50,13 @@ pub enum Column {
         /// Whether each row is not null
         valid: Option<Vec<bool>>,
     },
+    /// Dates and timestamps, in nanoseconds since 1970-01-01 UTC; a date is its midnight
+    Time {
+        /// One value per row
+        values: Vec<i128>,
+        /// Whether each row is not null
+        valid: Option<Vec<bool>>,
+    },
     /// Truth values
     Bool {
         /// One value per row
@@ -64,6 +74,7 @@ impl Column {
             Self::Number { .. } | Self::Integer { .. } => Type::Number,
             Self::Text { .. } => Type::Text,
             Self::Bool { .. } => Type::Bool,
+            Self::Time { .. } => Type::Time,
         }
     }
 
@@ -72,7 +83,7 @@ impl Column {
     pub fn len(&self) -> usize {
         match self {
             Self::Number { values, .. } => values.len(),
-            Self::Integer { values, .. } => values.len(),
+            Self::Integer { values, .. } | Self::Time { values, .. } => values.len(),
             Self::Text { values, .. } => values.len(),
             Self::Bool { values, .. } => values.len(),
         }
@@ -91,6 +102,7 @@ impl Column {
             Self::Number { valid, .. }
             | Self::Integer { valid, .. }
             | Self::Text { valid, .. }
+            | Self::Time { valid, .. }
             | Self::Bool { valid, .. } => valid.as_deref(),
         }
     }

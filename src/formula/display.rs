@@ -55,6 +55,11 @@ impl Display for Expr {
                 f.write_str(if *negated { " not in (" } else { " in (" })?;
                 list(f, values)
             }
+            ExprKind::Like { operand: a, pattern, negated } => {
+                operand(f, a, precedence::COMPARE + 1)?;
+                f.write_str(if *negated { " not like " } else { " like " })?;
+                quoted(f, pattern, '\'')
+            }
             ExprKind::IsNull { operand: a, negated } => {
                 operand(f, a, precedence::COMPARE + 1)?;
                 f.write_str(if *negated { " is not null" } else { " is null" })

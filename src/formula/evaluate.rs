@@ -14,6 +14,7 @@ use super::columns::{Column, Columns};
 use super::error::TypeError;
 use super::functions::Function;
 use super::solve::roots;
+use super::time::instant;
 use crate::lanes::scalar;
 
 /// Evaluates an expression for every row.
@@ -110,6 +111,22 @@ impl<'a> Texts<'a> {
     }
 }
 
+/// Instants in nanoseconds since 1970 UTC: one for all rows, or one per row.
+enum Times<'a> {
+    Constant(i128),
+    Borrowed(&'a [i128]),
+}
+
+impl Times<'_> {
+    /// Returns the instant of a row.
+    fn at(&self, row: usize) -> i128 {
+        match self {
+            Self::Constant(instant) => *instant,
+            Self::Borrowed(values) => values[row],
+        }
+    }
+}
+
 /// Truth values, one for all rows or one per row; null is `None`.
 enum Truths {
     Constant(Option<bool>),
@@ -151,13 +168,14 @@ fn both_valid<'a>(a: Valid<'a>, b: Valid<'a>) -> Valid<'a> {
 enum Value<'a> {
     Number(Numbers<'a>, Valid<'a>),
     Text(Texts<'a>, Valid<'a>),
+    Time(Times<'a>, Valid<'a>),
     Truth(Truths),
 }
 
 impl Value<'_> {
     fn is_valid(&self, row: usize) -> bool {
         match self {
-            Self::Number(_, valid) | Self::Text(_, valid) => is_valid(valid, row),
+            Self::Number(_, valid) | Self::Text(_, valid) | Self::Time(_, valid) => is_valid(valid, row),
             Self::Truth(truths) => truths.at(row).is_some(),
         }
     }
@@ -176,6 +194,10 @@ impl Value<'_> {
             },
             Self::Text(texts, valid) => Column::Text {
                 values: (0..rows).map(|row| texts.at(row).to_owned()).collect(),
+                valid: valid.map(Cow::into_owned),
+            },
+            Self::Time(times, valid) => Column::Time {
+                values: (0..rows).map(|row| times.at(row)).collect(),
                 valid: valid.map(Cow::into_owned),
             },
             Self::Truth(truths) => {
@@ -218,6 +240,7 @@ impl<'a> BatchEvaluator<'a> {
             ExprKind::Or(a, b) => self.logic(a, b, or),
             ExprKind::Not(a) => self.not(a),
             ExprKind::In { operand, list, negated } => self.is_in(operand, list, *negated),
+            ExprKind::Like { operand, pattern, negated } => self.like(operand, pattern, *negated),
             ExprKind::IsNull { operand, negated } => self.is_null(operand, *negated),
         }
     }
@@ -236,6 +259,7 @@ impl<'a> BatchEvaluator<'a> {
             Column::Number { values, .. } => Value::Number(Numbers::Borrowed(values), valid),
             Column::Integer { values, .. } => Value::Number(Numbers::Integers(values), valid),
             Column::Text { values, .. } => Value::Text(Texts::Borrowed(values), valid),
+            Column::Time { values, .. } => Value::Time(Times::Borrowed(values), valid),
             Column::Bool { values, .. } => {
                 let truth = |(row, truth): (usize, &bool)| is_valid(&valid, row).then_some(*truth);
                 Value::Truth(Truths::PerRow(values.iter().enumerate().map(truth).collect()))
@@ -348,7 +372,7 @@ impl<'a> BatchEvaluator<'a> {
     }
 
     fn compare(&self, op: CompareOp, a: &'a Expr, b: &'a Expr) -> Result<Value<'a>, TypeError> {
-        let (a, b) = (self.value(a)?, self.value(b)?);
+        let (a, b) = of_one_type(self.value(a)?, self.value(b)?);
         Ok(self.each(|row| holds(op, &a, &b, row)))
     }
 
@@ -369,10 +393,11 @@ impl<'a> BatchEvaluator<'a> {
 
     /// Evaluates `x in (a, b)` as `x = a or x = b`, in SQL's logic.
     fn is_in(&self, operand: &'a Expr, list: &'a [Expr], negated: bool) -> Result<Value<'a>, TypeError> {
-        let sought = self.value(operand)?;
+        let mut sought = self.value(operand)?;
         let mut found = vec![Some(false); self.rows];
-        for value in list {
-            let value = self.value(value)?;
+        for entry in list {
+            let value;
+            (sought, value) = of_one_type(sought, self.value(entry)?);
             for (row, found) in found.iter_mut().enumerate() {
                 *found = or(*found, holds(CompareOp::Eq, &sought, &value, row));
             }
@@ -383,10 +408,54 @@ impl<'a> BatchEvaluator<'a> {
         Ok(Value::Truth(Truths::PerRow(found)))
     }
 
+    fn like(&self, a: &'a Expr, pattern: &str, negated: bool) -> Result<Value<'a>, TypeError> {
+        let Value::Text(texts, valid) = self.value(a)? else { return Err(wrong_type(a)) };
+        Ok(self.each(|row| is_valid(&valid, row).then(|| matches(texts.at(row), pattern) != negated)))
+    }
+
     fn is_null(&self, a: &'a Expr, negated: bool) -> Result<Value<'a>, TypeError> {
         let a = self.value(a)?;
         Ok(self.each(|row| Some(a.is_valid(row) == negated)))
     }
+}
+
+/// Returns two values that are compared; a text beside a date or time is read as one.
+fn of_one_type<'a>(a: Value<'a>, b: Value<'a>) -> (Value<'a>, Value<'a>) {
+    let time = |value: Value<'a>| match value {
+        Value::Text(Texts::Constant(text), valid) => match instant(text) {
+            Some(instant) => Value::Time(Times::Constant(instant), valid),
+            None => Value::Text(Texts::Constant(text), valid),
+        },
+        other => other,
+    };
+    match (&a, &b) {
+        (Value::Time(..), Value::Text(..)) => (a, time(b)),
+        (Value::Text(..), Value::Time(..)) => (time(a), b),
+        _ => (a, b),
+    }
+}
+
+/// Returns whether a text matches a pattern of SQL's `like`: `%` stands for any text, `_` for any one character.
+fn matches(text: &str, pattern: &str) -> bool {
+    let (text, pattern): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());
+    let (mut t, mut p) = (0, 0);
+    // The place after the last `%`, and the text that it has taken up to now ends here.
+    let mut retry = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('%') => {
+                p += 1;
+                retry = Some((p, t));
+            }
+            Some(c) if *c == '_' || *c == text[t] => (t, p) = (t + 1, p + 1),
+            _ => {
+                let Some((after, taken)) = retry else { return false };
+                (p, t) = (after, taken + 1);
+                retry = Some((after, taken + 1));
+            }
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '%')
 }
 
 /// Returns whether a comparison holds in a row; null if either side is null.
@@ -397,6 +466,7 @@ fn holds(op: CompareOp, a: &Value<'_>, b: &Value<'_>, row: usize) -> Option<bool
     match (a, b) {
         (Value::Number(a, _), Value::Number(b, _)) => Some(op.holds_for(a.compare(b, row))),
         (Value::Text(a, _), Value::Text(b, _)) => Some(op.holds(a.at(row), b.at(row))),
+        (Value::Time(a, _), Value::Time(b, _)) => Some(op.holds(&a.at(row), &b.at(row))),
         (Value::Truth(a), Value::Truth(b)) => Some(op.holds(&a.at(row), &b.at(row))),
         // `check` has refused values of different types.
         _ => None,

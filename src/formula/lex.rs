@@ -54,6 +54,7 @@ pub(super) enum TokenKind {
     Or,
     Not,
     In,
+    Like,
     Is,
     Null,
     True,
@@ -99,11 +100,12 @@ impl<I: Stream> ParserError<I> for Fault {
 
 const FORMULA_WORDS: [(&str, TokenKind); 2] = [("with", TokenKind::With), ("where", TokenKind::Where)];
 
-const CONDITION_WORDS: [(&str, TokenKind); 8] = [
+const CONDITION_WORDS: [(&str, TokenKind); 9] = [
     ("and", TokenKind::And),
     ("or", TokenKind::Or),
     ("not", TokenKind::Not),
     ("in", TokenKind::In),
+    ("like", TokenKind::Like),
     ("is", TokenKind::Is),
     ("null", TokenKind::Null),
     ("true", TokenKind::True),

@@ -19,6 +19,7 @@
 //! | `columns` | a batch of rows: columns and their types |
 //! | `check` | the types of expressions |
 //! | `evaluate` | the values of expressions |
+//! | `time` | texts → dates and times |
 //! | `display` | expression → text |
 //! | `error`, `suggest` | errors, and suggestions for misspelt names |
 //!
@@ -41,6 +42,7 @@
 //! negation    = "not" negation | comparison
 //! comparison  = sum [("=" | "==" | "!=" | "<>" | "<" | "<=" | ">" | ">=") sum]
 //!             | sum ["not"] "in" "(" condition {"," condition} ")"
+//!             | sum ["not"] "like" text
 //!             | sum "is" ["not"] "null"
 //!
 //! sum         = product {("+" | "-") product}
@@ -62,7 +64,7 @@
 //! has this precedence too (<https://docs.python.org/3/reference/expressions.html#operator-precedence>). Comparisons do
 //! not chain.
 //!
-//! `with` and `where` are keywords of laws; `and or not in is null true false` are keywords of conditions, in upper or
+//! `with` and `where` are keywords of laws; `and or not in like is null true false` are keywords of conditions, in upper or
 //! lower case. A column with the name of a keyword, or named `pi`, is written in double quotes. [`reference()`] lists
 //! the functions.
 //!
@@ -74,6 +76,9 @@
 //! * `>` and `>=` in `where` both mean the closed range. A range of one number fixes the parameter. Two one-sided
 //!   domains of a parameter are intersected; any other second domain is refused. So is a domain for a name that is not
 //!   on the right side or is on the left side.
+//! * Comparisons do not round: an integer beyond 2⁵³, in a column or a literal, is compared as it is. Dates and timestamps are
+//!   compared with one another, and with texts such as `'2025-01-31'` or `'2025-01-31 12:30:00'` (UTC unless an offset
+//!   follows). In a pattern of `like`, `%` stands for any text and `_` for any one character.
 //! * Conditions follow SQL's logic of nulls (ISO/IEC 9075-2): an operation or comparison with a null is null, `and` and
 //!   `or` are three-valued, `is null` is never null.
 //! * A NaN is not a null: it is unequal to every number and neither less nor greater (IEEE 754), and `min` and `max` of
@@ -112,6 +117,7 @@ mod precedence;
 mod solve;
 mod stream;
 mod suggest;
+mod time;
 
 pub(crate) use ast::needed_definitions;
 pub use ast::{BinaryOp, CompareOp, Domain, Expr, ExprKind, Formula, Span, names, unknowns};

@@ -134,7 +134,7 @@ fn unary(i: &mut Input<'_>, a: ParsedNode, make: fn(Box<Expr>) -> ExprKind) -> P
     join(make(a.boxed()), place, &[height])
 }
 
-/// Parses `is null`, `in (…)`, and their negations.
+/// Parses `is null`, `in (…)`, `like '…'`, and their negations.
 fn postfix<'t>(i: &mut Input<'t>) -> Parsed<Postfix<Input<'t>, ParsedNode, ErrMode<Fault>>> {
     if accept(i, &TokenKind::Is).is_some() {
         return Ok(Postfix(precedence::COMPARE, is_null));
@@ -142,9 +142,17 @@ fn postfix<'t>(i: &mut Input<'t>) -> Parsed<Postfix<Input<'t>, ParsedNode, ErrMo
     if accept(i, &TokenKind::In).is_some() {
         return Ok(Postfix(precedence::COMPARE, |i, a| in_list(i, a, false)));
     }
-    // winnow's `expression` resets the input if this parser fails, so a `not` without `in` is not consumed.
-    if accept(i, &TokenKind::Not).is_some() && accept(i, &TokenKind::In).is_some() {
-        return Ok(Postfix(precedence::COMPARE, |i, a| in_list(i, a, true)));
+    if accept(i, &TokenKind::Like).is_some() {
+        return Ok(Postfix(precedence::COMPARE, |i, a| like(i, a, false)));
+    }
+    // winnow's `expression` resets the input if this parser fails, so a `not` without `in` or `like` is not consumed.
+    if accept(i, &TokenKind::Not).is_some() {
+        if accept(i, &TokenKind::In).is_some() {
+            return Ok(Postfix(precedence::COMPARE, |i, a| in_list(i, a, true)));
+        }
+        if accept(i, &TokenKind::Like).is_some() {
+            return Ok(Postfix(precedence::COMPARE, |i, a| like(i, a, true)));
+        }
     }
     backtrack(i)
 }
@@ -173,6 +181,20 @@ fn in_list(i: &mut Input<'_>, a: ParsedNode, negated: bool) -> Parsed<ParsedNode
     let operand = a.boxed();
     let kind = ExprKind::In { operand, list, negated };
     join(kind, place, &heights)
+}
+
+fn like(i: &mut Input<'_>, a: ParsedNode, negated: bool) -> Parsed<ParsedNode> {
+    let pattern = next(i).and_then(|token| match &token.kind {
+        TokenKind::Text(pattern) => Some((pattern.clone(), token.span.end)),
+        _ => None,
+    });
+    let Some((pattern, end)) = pattern else {
+        return Fault::cut("expected a pattern in single quotes: `like 'SVM%'`", here(i));
+    };
+    any.parse_next(i)?;
+    let (place, height) = (a.place.start..end, a.height);
+    let operand = a.boxed();
+    join(ExprKind::Like { operand, pattern, negated }, place, &[height])
 }
 
 /// Parses an infix operator.

@@ -39,7 +39,9 @@ pub(super) fn of_expression(expr: &Expr) -> i64 {
         | ExprKind::Solve { .. } => ATOM,
         ExprKind::Negate(_) => NEGATE,
         ExprKind::Binary(op, ..) => of_operator(*op),
-        ExprKind::Compare(..) | ExprKind::In { .. } | ExprKind::IsNull { .. } => COMPARE,
+        ExprKind::Compare(..) | ExprKind::In { .. } | ExprKind::Like { .. } | ExprKind::IsNull { .. } => {
+            COMPARE
+        }
         ExprKind::Not(_) => NOT,
         ExprKind::And(..) => AND,
         ExprKind::Or(..) => OR,

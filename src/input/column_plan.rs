@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, TimeUnit};
 
 use super::convert::{ColumnType, kind_of};
 use super::keys::Interner;
@@ -175,6 +175,7 @@ impl<'a> Schemas<'a> {
                 Some(Type::Number) => DataType::Float64,
                 Some(Type::Text) => DataType::Utf8,
                 Some(Type::Bool) => DataType::Boolean,
+                Some(Type::Time) => DataType::Timestamp(TimeUnit::Microsecond, None),
                 None => return Err(self.scope.missing(name, place)),
             }
         } else {

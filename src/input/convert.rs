@@ -3,12 +3,14 @@
 //! Numbers are correctly rounded: an integer above 2⁵³ or a decimal becomes the double nearest to its value in the
 //! file.
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray, TimestampMicrosecondArray,
+};
 use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Float64Type,
-    Int64Type, UInt64Type,
+    Int64Type, TimeUnit, UInt64Type,
 };
 use arrow::error::ArrowError;
 use std::fmt::Display;
@@ -26,7 +28,9 @@ pub enum ColumnType {
     Text,
     /// Truth values.
     Bool,
-    /// A type that expressions cannot use, with its name: dates, times, binary, nested columns.
+    /// Dates and timestamps, with the type's name.
+    Time(String),
+    /// A type that expressions cannot use, with its name: times of day, binary, nested columns.
     Other(String),
 }
 
@@ -40,6 +44,9 @@ pub fn kind_of(data_type: &DataType) -> ColumnType {
         // A column of nulls alone could have any type; it is read as missing numbers.
         DataType::Null => ColumnType::Number,
         t if t.is_integer() || t.is_floating() || t.is_decimal() => ColumnType::Number,
+        t @ (DataType::Date32 | DataType::Date64 | DataType::Timestamp(..)) => {
+            ColumnType::Time(t.to_string())
+        }
         t => ColumnType::Other(t.to_string()),
     }
 }
@@ -90,6 +97,17 @@ pub fn to_column(array: &ArrayRef) -> Result<Column, ArrowError> {
             let values = array.as_primitive::<UInt64Type>().values();
             Column::Integer { values: values.iter().map(|v| i128::from(*v)).collect(), valid }
         }
+        DataType::Date32 => instants(&cast_exactly(array, &DataType::Int32)?, 86_400_000_000_000, valid)?,
+        DataType::Date64 => instants(array, 1_000_000, valid)?,
+        DataType::Timestamp(unit, _) => {
+            let nanoseconds = match unit {
+                TimeUnit::Second => 1_000_000_000,
+                TimeUnit::Millisecond => 1_000_000,
+                TimeUnit::Microsecond => 1_000,
+                TimeUnit::Nanosecond => 1,
+            };
+            instants(array, nanoseconds, valid)?
+        }
         t if t.is_integer() || t.is_floating() => {
             let doubles = cast_exactly(array, &DataType::Float64)?;
             Column::Number { values: doubles.as_primitive::<Float64Type>().values().to_vec(), valid }
@@ -98,6 +116,13 @@ pub fn to_column(array: &ArrayRef) -> Result<Column, ArrowError> {
             return Err(ArrowError::NotYetImplemented(format!("a column of type {other}")));
         }
     })
+}
+
+/// Returns the instants of an array that holds them as integers, in units of so many nanoseconds.
+fn instants(array: &ArrayRef, nanoseconds: i128, valid: Option<Vec<bool>>) -> Result<Column, ArrowError> {
+    let integers = cast_exactly(array, &DataType::Int64)?;
+    let values = integers.as_primitive::<Int64Type>().values();
+    Ok(Column::Time { values: values.iter().map(|v| i128::from(*v) * nanoseconds).collect(), valid })
 }
 
 /// Returns whether all integers are within ±2⁵³, where float64 holds every integer.
@@ -116,6 +141,11 @@ pub(in crate::input) fn to_array(column: &Column) -> ArrayRef {
         Column::Integer { values, valid } => {
             let values: Vec<f64> = values.iter().map(|v| *v as f64).collect();
             Arc::new(Float64Array::new(values.into(), nulls(valid)))
+        }
+        // The instants of a definition; every timestamp of 64 bits fits microseconds.
+        Column::Time { values, valid } => {
+            let values: Vec<i64> = values.iter().map(|v| v.div_euclid(1_000) as i64).collect();
+            Arc::new(TimestampMicrosecondArray::new(values.into(), nulls(valid)))
         }
         Column::Bool { values, valid } => Arc::new(BooleanArray::new(values.clone().into(), nulls(valid))),
         Column::Text { values, valid } => Arc::new(StringArray::from_iter(

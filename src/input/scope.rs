@@ -98,6 +98,7 @@ impl Scope {
             ColumnType::Number => Some(Type::Number),
             ColumnType::Text => Some(Type::Text),
             ColumnType::Bool => Some(Type::Bool),
+            ColumnType::Time(_) => Some(Type::Time),
             ColumnType::Other(_) => None,
         })
     }
@@ -162,12 +163,13 @@ impl Scope {
             Some(Type::Number) => return Ok(()),
             Some(Type::Text) => ("text".to_owned(), "define it as a number"),
             Some(Type::Bool) => ("a truth value".to_owned(), "define it as a number"),
+            Some(Type::Time) => ("a date or time".to_owned(), "define it as a number"),
             None => match self.column_type(name) {
                 None => return Err(self.missing(name, place)),
                 Some(ColumnType::Number) => return Ok(()),
                 Some(ColumnType::Text) => ("text".to_owned(), "write the column as a number"),
                 Some(ColumnType::Bool) => ("boolean".to_owned(), "write the column as 0 and 1"),
-                Some(ColumnType::Other(found)) => {
+                Some(ColumnType::Time(found) | ColumnType::Other(found)) => {
                     (found, "write the column as a number (a date as days, a duration as seconds)")
                 }
             },

@@ -78,7 +78,10 @@ fn without_spans(mut expr: Expr) -> Expr {
             | ExprKind::Text(_)
             | ExprKind::Bool(_)
             | ExprKind::Name(_) => {}
-            ExprKind::Negate(a) | ExprKind::Not(a) | ExprKind::IsNull { operand: a, .. } => strip(a),
+            ExprKind::Negate(a)
+            | ExprKind::Not(a)
+            | ExprKind::IsNull { operand: a, .. }
+            | ExprKind::Like { operand: a, .. } => strip(a),
             ExprKind::Binary(_, a, b)
             | ExprKind::Compare(_, a, b)
             | ExprKind::And(a, b)

@@ -60,6 +60,7 @@ fn condition() -> impl Strategy<Value = Expr> {
         leaf_name(),
         leaf_number(),
         "\\PC{0,6}".prop_map(|text| bare(ExprKind::Text(text))),
+        (1_i128 << 53..1 << 100).prop_map(|x| bare(ExprKind::Integer(2 * x + 1))),
         any::<bool>().prop_map(|truth| bare(ExprKind::Bool(truth))),
     ];
     leaf.prop_recursive(6, 64, 3, |inner| {
@@ -74,6 +75,10 @@ fn condition() -> impl Strategy<Value = Expr> {
             (inner.clone(), any::<bool>()).prop_map(|(a, negated)| {
                 let operand = Box::new(a);
                 bare(ExprKind::IsNull { operand, negated })
+            }),
+            (inner.clone(), "\\PC{0,6}", any::<bool>()).prop_map(|(a, pattern, negated)| {
+                let operand = Box::new(a);
+                bare(ExprKind::Like { operand, pattern, negated })
             }),
             (inner.clone(), proptest::collection::vec(inner, 1..3), any::<bool>()).prop_map(
                 |(a, list, negated)| {
