@@ -32,6 +32,8 @@ pub enum Setting {
     Sigma,
     /// The least number of usable observations of a sweep.
     MinPoints,
+    /// Whether an input without a sweep gives an empty result.
+    AllowEmpty,
     /// The resampling scheme.
     Resample,
     /// A parameter that is fixed at a value.
@@ -63,6 +65,7 @@ impl fmt::Display for Setting {
             Setting::Weight => "weight",
             Setting::Sigma => "sigma",
             Setting::MinPoints => "min_points",
+            Setting::AllowEmpty => "allow_empty",
             Setting::Resample => "resample",
             Setting::Fix => "fix",
             Setting::Start => "start",
@@ -133,6 +136,8 @@ pub enum Error {
     KeyNameTaken { column: String, name: String },
     /// A law's variable has the name of a column of the table of residuals.
     VariableNameTaken { variable: String },
+    /// No row of the input is left, so there is no sweep to fit.
+    NoSweeps { read: u64, dropped: u64 },
     /// A job has no law.
     NoLaw,
     /// No law of the catalogue has the name.
@@ -261,6 +266,12 @@ impl Error {
             Error::Formula { place, error } => format!("{}:\n{error}", at(place)),
             Error::Expression { place, message, .. } => format!("{}: {message}", at(place)),
             Error::Invalid { place, reason } => format!("{}: {reason}", at(place)),
+            Error::NoSweeps { read, dropped } => format!(
+                "there is no sweep to fit: {read} rows were read and {dropped} dropped by {}; check the condition and the \
+                 input, or ask for an empty result with {}",
+                name(Setting::Where),
+                name(Setting::AllowEmpty)
+            ),
             Error::KeyNameTaken { column, name: taken } => format!(
                 "{} {column}: the output tables have a column `{taken}` of their own; give the key another name in \
                  them, as in {} {taken}_key={column}",

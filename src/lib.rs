@@ -128,7 +128,7 @@ mod testing;
 #[doc(hidden)]
 pub mod verify;
 
-pub use engine::{Control, Counts, Job, LawText, Progress, Silent, Summary, dry_run, run};
+pub use engine::{CatalogueFile, Control, Counts, Job, LawText, Progress, Silent, Summary, dry_run, run};
 pub use error::{Error, ErrorKind, Phase, Place, Setting};
 pub use files::{dry_run_files, run_files};
 pub use in_memory::FittedLaw;

@@ -415,8 +415,8 @@ fn nothing_to_fit() {
     folder.write("none.parquet", &[("x", floats(&[])), ("y", floats(&[]))]);
     folder.write("bad.parquet", &[("x", floats(&[f64::NAN])), ("y", floats(&[1.0]))]);
     for name in ["none", "bad"] {
-        let outcome =
-            fit(&folder.path(&format!("{name}.parquet")), &folder.path(name), &["--law", "y ~ a + b*x"]);
+        let arguments = ["--law", "y ~ a + b*x", "--allow-empty"];
+        let outcome = fit(&folder.path(&format!("{name}.parquet")), &folder.path(name), &arguments);
         assert_eq!((outcome.fits.rows(), outcome.coefficients.rows()), (0, 0));
         assert_eq!(outcome.rejected.nulls("row").last(), Some(&true), "{name}");
     }

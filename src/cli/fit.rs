@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::key_columns::key_columns;
 use super::progress::terminal_progress;
-use crate::engine::{Control, Job, LawText};
+use crate::engine::{CatalogueFile, Control, Job, LawText};
 use crate::files::{dry_run_files, run_files};
 use crate::infer::Resample;
 use crate::law::Residual;
@@ -52,6 +52,10 @@ pub struct FitArguments {
     /// Reject sweeps with fewer usable observations
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Input")]
     min_points: usize,
+
+    /// Write empty tables where no row of the input is left, in place of an error
+    #[arg(long, help_heading = "Input")]
+    allow_empty: bool,
 
     /// Column of weights w ≥ 0
     #[arg(long, value_name = "COL", help_heading = "Objective")]
@@ -157,7 +161,7 @@ impl FitArguments {
                 let file = path.display().to_string();
                 let text = std::fs::read_to_string(path)
                     .map_err(|error| Failure::usage(format!("--laws {file}: {error}")))?;
-                Some((file, text))
+                Some(CatalogueFile { name: file, text })
             }
             None => None,
         };
@@ -165,11 +169,11 @@ impl FitArguments {
             inputs: self.inputs.clone(),
             by: self.by.iter().map(|text| key_columns(text)).collect::<Result<Vec<_>, _>>()?.concat(),
             laws: self.laws.iter().map(|text| LawText::from(text.as_str())).collect(),
-            catalogue_file: catalogue.as_ref().map(|(file, _)| file.clone()),
             catalogue,
             lets: self.lets.iter().map(|text| assignment("--let", text)).collect::<Result<_, _>>()?,
             condition: self.condition.clone(),
             response: self.response.clone(),
+            allow_empty: self.allow_empty,
             min_points: self.min_points,
             residual: self.residual.map(|r| match r {
                 ResidualArgument::Log => Residual::Log,

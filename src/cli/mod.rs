@@ -69,6 +69,7 @@ fn flag(setting: Setting) -> String {
         Setting::Catalogue => "`sweepfit laws`".to_string(),
         Setting::Where => "--where".to_string(),
         Setting::MinPoints => "--min-points".to_string(),
+        Setting::AllowEmpty => "--allow-empty".to_string(),
         // The other settings are displayed by the name of their flag.
         other => format!("--{other}"),
     }
@@ -92,6 +93,12 @@ impl Failure {
     }
 }
 
+/// Writes a message to standard error. A failure to do so, such as a closed pipe or a full disk, does not concern the run.
+fn say(message: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "sweepfit: {message}");
+}
+
 /// Runs the program on the process's arguments and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -111,14 +118,14 @@ pub fn main() -> ExitCode {
             match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
                 // Closing the pipe early, as `head` does, is no error.
                 Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                    eprintln!("sweepfit: standard output: {error}");
+                    say(&format!("standard output: {error}"));
                     ExitCode::from(1)
                 }
                 _ => ExitCode::SUCCESS,
             }
         }
         Err(failure) => {
-            eprintln!("sweepfit: {}", failure.message);
+            say(&failure.message);
             ExitCode::from(failure.status)
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::say;
 use crate::engine::{Progress, Silent};
 
 /// Returns the listener for standard error; a silent one if `quiet`.
@@ -78,7 +79,7 @@ impl Progress for Lines {
             let total = self.total.load(Ordering::Relaxed);
             let rate = done as f64 / begun.elapsed().as_secs_f64();
             let left = total.saturating_sub(done) as f64 / rate;
-            eprintln!("sweepfit: {done}/{total} sweeps, {rate:.0} per second, {left:.0} s left");
+            say(&format!("{done}/{total} sweeps, {rate:.0} per second, {left:.0} s left"));
         }
     }
 }

@@ -25,6 +25,15 @@ impl From<&str> for LawText {
     }
 }
 
+/// A catalogue of laws in a file of the user.
+#[derive(Clone, Debug, Serialize)]
+pub struct CatalogueFile {
+    /// The name of the file, for errors.
+    pub name: String,
+    /// The laws, in TOML.
+    pub text: String,
+}
+
 /// The settings of a run: all that its numbers depend on besides the data. The manifest holds the job as JSON.
 ///
 /// Start from [`Job::new`] and set the fields that differ from their defaults:
@@ -42,12 +51,8 @@ pub struct Job {
     pub by: Vec<KeyColumn>,
     /// The laws, each fitted to every sweep.
     pub laws: Vec<LawText>,
-    /// A catalogue of the user's laws in addition to the built-in one: the name of its file, and its text in TOML.
-    #[serde(skip)]
-    pub catalogue: Option<(String, String)>,
-    /// The name of the file of `catalogue`, written to the manifest.
-    #[serde(rename = "laws_file")]
-    pub catalogue_file: Option<String>,
+    /// A catalogue of the user's laws in addition to the built-in one.
+    pub catalogue: Option<CatalogueFile>,
     /// Definitions of variables as pairs of name and expression; each may use columns and earlier definitions.
     #[serde(rename = "let")]
     pub lets: Vec<(String, String)>,
@@ -58,6 +63,8 @@ pub struct Job {
     pub response: Option<String>,
     /// The least number of usable observations; sweeps with fewer are rejected.
     pub min_points: usize,
+    /// Whether an input of which no sweep is left gives an empty result and not an error.
+    pub allow_empty: bool,
     /// The space of residuals; `None` for each law's own.
     pub residual: Option<Residual>,
     /// The loss ρ; `None` for `huber:1.345*mad` with residuals of logarithms and `l2` with linear residuals.
@@ -108,11 +115,11 @@ impl Default for Job {
             by: Vec::new(),
             laws: Vec::new(),
             catalogue: None,
-            catalogue_file: None,
             lets: Vec::new(),
             condition: None,
             response: None,
             min_points: 1,
+            allow_empty: false,
             residual: None,
             loss: None,
             weight: None,

@@ -27,7 +27,7 @@ mod plan;
 pub use control::{Control, Progress, Silent};
 pub use counts::Counts;
 pub use fit_all::{Run, fit_all};
-pub use job::{Job, LawText};
+pub use job::{CatalogueFile, Job, LawText};
 pub use plan::{BoundLaw, Plan, plan};
 
 use crate::error::Error;
@@ -90,6 +90,9 @@ pub fn run_plan(
     let Control { progress, interrupted } = *control;
     progress.stage("reading");
     let (contents, mut segments) = input::open(source, &plan.request, SEGMENT_ROWS, interrupted)?;
+    if contents.rows_read == contents.rows_dropped && !job.allow_empty {
+        return Err(Error::NoSweeps { read: contents.rows_read, dropped: contents.rows_dropped });
+    }
     let run = Run::new(&plan, contents, job);
     let keep_records = run.contents.n_sweeps() == 1;
     let counts = Counts::new(&plan.laws, &run.contents);

@@ -12,7 +12,7 @@ use crate::output::schema;
 use crate::problem::{Binding, LossChoice, Problem, Rejection};
 use crate::sweep::Sweep;
 
-use super::job::{Job, LawText};
+use super::job::{CatalogueFile, Job, LawText};
 
 /// The largest number of free parameters of a law: the number of second derivatives grows with its square.
 const MOST_PARAMETERS: usize = 64;
@@ -185,8 +185,8 @@ fn given_twice(place: Place) -> Error {
 /// Finds or parses the job's laws, fixes the parameters that the job holds, and binds the laws to columns.
 fn laws(job: &Job, scope: &Scope) -> Result<Vec<BoundLaw>, Error> {
     let mut catalogue = Catalogue::built_in()?;
-    if let Some((file, text)) = &job.catalogue {
-        catalogue.add(file, text)?;
+    if let Some(CatalogueFile { name, text }) = &job.catalogue {
+        catalogue.add(name, text)?;
     }
     let mut laws: Vec<Law> = job
         .laws

@@ -127,7 +127,7 @@ impl Directory {
     /// If the file cannot be created.
     pub fn open(&mut self, table: &'static str, schema: SchemaRef, job: &str) -> Result<(), Error> {
         let path = self.staged(table);
-        let fail = |reason: String| self.failure(table, reason);
+        let fail = |reason: String| self.failure(&file_name(table), reason);
         let file = File::create(&path).map_err(|e| fail(e.to_string()))?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -137,7 +137,7 @@ impl Directory {
             .set_key_value_metadata(Some(vec![KeyValue::new("sweepfit.job".to_string(), job.to_string())]))
             .build();
         let writer = ArrowWriter::try_new(file, schema, Some(properties))
-            .map_err(|e| self.failure(table, e.to_string()))?;
+            .map_err(|e| self.failure(&file_name(table), e.to_string()))?;
         self.writers.push((table, writer));
         Ok(())
     }
@@ -152,7 +152,7 @@ impl Directory {
             Some((_, writer)) => writer.write(batch).map_err(|e| e.to_string()),
             None => Ok(()),
         };
-        result.map_err(|reason| self.failure(table, reason))
+        result.map_err(|reason| self.failure(&file_name(table), reason))
     }
 
     /// Closes all tables, moves them into place and writes the manifest.
@@ -167,7 +167,7 @@ impl Directory {
                 .into_inner()
                 .map_err(|e| e.to_string())
                 .and_then(|file| file.sync_all().map_err(|e| e.to_string()));
-            result.map_err(|reason| self.failure(table, reason))?;
+            result.map_err(|reason| self.failure(&file_name(table), reason))?;
             done.push(table);
         }
         let staged_manifest = self.staged_path().join(MANIFEST);
@@ -175,7 +175,7 @@ impl Directory {
             file.write_all(manifest.as_bytes())?;
             file.sync_all()
         });
-        written.map_err(|e| self.failure("manifest", e.to_string()))?;
+        written.map_err(|e| self.failure(MANIFEST, e.to_string()))?;
 
         // An earlier result is replaced from here on. Its manifest is removed first and the new one is moved last, so a
         // directory with a manifest is always complete.
@@ -183,16 +183,16 @@ impl Directory {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
             _ => Ok(()),
         };
-        remove(self.path.join(MANIFEST)).map_err(|r| self.failure("manifest", r))?;
+        remove(self.path.join(MANIFEST)).map_err(|r| self.failure(MANIFEST, r))?;
         for table in schema::ALL.iter().map(|t| t.name).filter(|name| !done.contains(name)) {
-            remove(self.path.join(file_name(table))).map_err(|r| self.failure(table, r))?;
+            remove(self.path.join(file_name(table))).map_err(|r| self.failure(&file_name(table), r))?;
         }
         for table in done {
             fs::rename(self.staged(table), self.path.join(file_name(table)))
-                .map_err(|e| self.failure(table, e.to_string()))?;
+                .map_err(|e| self.failure(&file_name(table), e.to_string()))?;
         }
         fs::rename(&staged_manifest, self.path.join(MANIFEST))
-            .map_err(|e| self.failure("manifest", e.to_string()))?;
+            .map_err(|e| self.failure(MANIFEST, e.to_string()))?;
         self.created.clear();
         Ok(())
     }
@@ -205,8 +205,8 @@ impl Directory {
         self.staged_path().join(file_name(table))
     }
 
-    fn failure(&self, table: &str, reason: String) -> Error {
-        Error::Write { path: self.path.join(file_name(table)).display().to_string(), reason }
+    fn failure(&self, file: &str, reason: String) -> Error {
+        Error::Write { path: self.path.join(file).display().to_string(), reason }
     }
 }
 

@@ -1,0 +1,83 @@
+//! Results are whole: what a run leaves when there is nothing to fit, when standard error fails, and what its manifest says.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use common::program::{Table, command, program};
+use common::{Folder, floats};
+
+/// A line of ten points in `a.parquet`.
+fn line(folder: &Folder) -> String {
+    let x: Vec<f64> = (0..10).map(f64::from).collect();
+    let y: Vec<f64> = x.iter().map(|x| 1.0 + 2.0 * x + 0.1 * (x % 3.0)).collect();
+    folder.write("a.parquet", &[("x", floats(&x)), ("y", floats(&y))]);
+    folder.path("a.parquet")
+}
+
+/// Without a sweep there is no result: an earlier one stays, unless an empty result is asked for.
+#[test]
+fn an_empty_input_does_not_replace_a_result() {
+    let folder = Folder::new();
+    let (input, out) = (line(&folder), folder.path("out"));
+    let fit = ["fit", &input, "--law", "y ~ a + b*x", "--bootstrap", "0", "--quiet", "--out", &out];
+    let fits = || Table::read(&Path::new(&out).join("fits.parquet")).rows();
+    assert!(program(&fit).status.success());
+    assert_eq!(fits(), 1);
+    let nothing = [&fit[..], &["--where", "x > 1e30", "--overwrite"]].concat();
+    let refused = program(&nothing);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{message}");
+    for said in ["no sweep to fit", "10 rows were read", "10 dropped by --where", "--allow-empty"] {
+        assert!(message.contains(said), "{message}");
+    }
+    assert_eq!(fits(), 1);
+    assert!(program(&[&nothing[..], &["--allow-empty"]].concat()).status.success());
+    assert_eq!(fits(), 0);
+}
+
+/// The manifest holds the job as it was run, the user's laws included.
+#[test]
+fn the_manifest_holds_the_users_laws() {
+    let folder = Folder::new();
+    let (input, out, laws) = (line(&folder), folder.path("out"), folder.path("mine.toml"));
+    let text =
+        "[[law]]\nname = \"mine\"\nformula = \"y ~ a + b*x\"\nvariables = [\"x\"]\nresidual = \"linear\"\n";
+    fs::write(&laws, text).expect("a file");
+    let done = program(&[
+        "fit",
+        &input,
+        "--laws",
+        &laws,
+        "--law",
+        "mine",
+        "--bootstrap",
+        "0",
+        "--quiet",
+        "--out",
+        &out,
+    ]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let manifest = fs::read_to_string(Path::new(&out).join("manifest.json")).expect("a manifest");
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
+    assert_eq!(manifest["job"]["catalogue"]["text"], text);
+    assert_eq!(manifest["job"]["catalogue"]["name"], laws.as_str());
+}
+
+/// A standard error that takes no more, like a full disk, does not cost a run or its status.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_standard_error_costs_nothing() {
+    let folder = Folder::new();
+    let (input, out) = (line(&folder), folder.path("out"));
+    let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full"));
+    let fit = ["fit", &input, "--law", "y ~ a + b*x", "--bootstrap", "0", "--out", &out];
+    let status = |arguments: &[&str]| {
+        command(arguments).stderr(full()).stdout(Stdio::null()).status().expect("it runs").code()
+    };
+    assert_eq!(status(&fit), Some(0));
+    assert!(Path::new(&out).join("manifest.json").exists());
+    assert_eq!(status(&[&fit[..], &["--where", "q > 1"]].concat()), Some(2));
+}
