@@ -161,6 +161,8 @@ pub enum Error {
     BadPattern { pattern: String, reason: String },
     /// A directory holds no input file.
     EmptyDirectory { path: String },
+    /// All files that the inputs stand for are tables that a run has written.
+    OnlyResults { path: String },
     /// The operating system reported an error on reading a file.
     Unreadable { path: String, source: io::Error, phase: Phase },
     /// A file that existed when the job began no longer exists.
@@ -313,9 +315,12 @@ impl Error {
             Error::BadPattern { pattern, reason } => {
                 format!("{pattern}: this is not a valid pattern ({reason}); see `*`, `**`, `?` and `[a-z]`")
             }
+            Error::OnlyResults { path } => format!(
+                "{path}: all files are results of sweepfit; name a file in full to read it all the same"
+            ),
             Error::EmptyDirectory { path } => format!(
-                "{path}: the directory holds no *.parquet file (names that start with `.` or `_` are skipped); \
-                 name the files, or a glob, if theirs end otherwise"
+                "{path}: the directory holds no Parquet file (names that start with `.` or `_` are skipped); name \
+                 another directory, or the files"
             ),
             Error::Unreadable { path, source, .. } => {
                 format!("{path}: cannot be read ({source}); check its permissions and that the disk is there")

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::engine::{self, Control, Counts, Job, Summary};
 use crate::error::Error;
-use crate::input::{Fragment, ParquetFiles, Source};
+use crate::input::{Fragment, ParquetFiles, Skipped, Source};
 use crate::optimize::Status;
 use crate::output::{DirectorySink, directory};
 
@@ -37,14 +37,14 @@ use crate::output::{DirectorySink, directory};
 /// as it was.
 pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> Result<Summary, Error> {
     let begun = Instant::now();
-    let source = source(job)?;
+    let source = source(job, control)?;
     let plan = engine::plan(job, &source)?;
     directory::check(out, overwrite)?;
     refuse_inputs_in(out, source.fragments())?;
     let text = serde_json::to_string(job).unwrap_or_default();
     let mut sink = DirectorySink::new(out, overwrite, text);
     let summary = engine::run_plan(plan, job, &source, &mut sink, control)?;
-    sink.finish(&Manifest::new(job, source.fragments(), &summary.counts, begun.elapsed()).to_json())?;
+    sink.finish(&Manifest::new(job, &source, &summary.counts, begun.elapsed()).to_json())?;
     Ok(summary)
 }
 
@@ -53,12 +53,20 @@ pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> R
 /// # Errors
 /// If the job has an invalid setting or does not match the inputs, reading fails, or the run is interrupted.
 pub fn dry_run_files(job: &Job, control: &Control) -> Result<Summary, Error> {
-    engine::dry_run(job, &source(job)?, control)
+    engine::dry_run(job, &source(job, control)?, control)
 }
 
-/// Returns the source of a job's inputs. A further format would be recognised here.
-fn source(job: &Job) -> Result<ParquetFiles, Error> {
-    ParquetFiles::find(&job.inputs)
+/// Returns the source of a job's inputs, and notes how many files are skipped. A further format would be recognised here.
+fn source(job: &Job, control: &Control) -> Result<ParquetFiles, Error> {
+    let source = ParquetFiles::find(&job.inputs)?;
+    if let Some(Skipped { path, reason }) = source.skipped().first() {
+        let others = match source.skipped().len() - 1 {
+            0 => String::new(),
+            n => format!(", and {n} more, which the manifest lists"),
+        };
+        control.progress.note(&format!("skipped {path}: {reason}{others}"));
+    }
+    Ok(source)
 }
 
 /// Refuses inputs that lie in the output directory: the result would replace them, or be read as input by the next run.
@@ -78,6 +86,7 @@ struct Manifest<'a> {
     version: &'static str,
     job: &'a Job,
     inputs: Vec<Input<'a>>,
+    skipped: &'a [Skipped],
     counts: &'a Counts,
     fits_by_status: serde_json::Map<String, serde_json::Value>,
     seed: u64,
@@ -94,12 +103,14 @@ struct Input<'a> {
 }
 
 impl<'a> Manifest<'a> {
-    fn new(job: &'a Job, inputs: &'a [Fragment], counts: &'a Counts, wall: Duration) -> Self {
+    fn new(job: &'a Job, source: &'a ParquetFiles, counts: &'a Counts, wall: Duration) -> Self {
+        let inputs = source.fragments();
         let by_status = Status::ALL.iter().zip(counts.by_status);
         Manifest {
             version: env!("CARGO_PKG_VERSION"),
             job,
             inputs: inputs.iter().map(|f| Input { path: &f.name, bytes: f.bytes, rows: f.rows }).collect(),
+            skipped: source.skipped(),
             counts,
             fits_by_status: by_status.map(|(status, n)| (status.name().to_string(), n.into())).collect(),
             seed: job.seed,

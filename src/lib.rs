@@ -133,7 +133,7 @@ pub use error::{Error, ErrorKind, Phase, Place, Setting};
 pub use files::{dry_run_files, run_files};
 pub use in_memory::FittedLaw;
 pub use infer::{Criteria, Estimate, Goodness, IntervalMethod, Replicates, Resample};
-pub use input::{Fragment, KeyColumn, Memory, ParquetFiles, RecordBatches, Source};
+pub use input::{Fragment, KeyColumn, Memory, ParquetFiles, RecordBatches, Skipped, Source};
 pub use law::{Catalogue, Citation, Domain, Law, Parameter, Residual};
 pub use optimize::{Flag, Solver, Status};
 pub use output::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Sink, Tables, schema};

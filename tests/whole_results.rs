@@ -81,3 +81,37 @@ fn a_full_standard_error_costs_nothing() {
     assert!(Path::new(&out).join("manifest.json").exists());
     assert_eq!(status(&[&fit[..], &["--where", "q > 1"]].concat()), Some(2));
 }
+
+/// An earlier result below an input directory is not read as input; that is said, and the manifest lists it. A table named in
+/// full is read.
+#[test]
+fn earlier_results_below_the_input_are_skipped() {
+    let folder = Folder::new();
+    line(&folder);
+    fs::write(folder.path("notes.txt"), "mine").expect("a file");
+    let all = folder.path("");
+    let law = ["--law", "y ~ a + b*x", "--bootstrap", "0"];
+    let first = program(&[&["fit", &all, "--out", &folder.path("r1")], &law[..]].concat());
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    let second = program(&[&["fit", &all, "--out", &folder.path("r2")], &law[..]].concat());
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(second.status.success(), "{said}");
+    assert!(said.contains("skipped") && said.contains("more, which the manifest lists"), "{said}");
+    let manifest = fs::read_to_string(folder.path("r2/manifest.json")).expect("a manifest");
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
+    assert_eq!(manifest["inputs"].as_array().map(Vec::len), Some(1));
+    let skipped = manifest["skipped"].as_array().expect("a list");
+    let reason = |name: &str| {
+        let of = |entry: &&serde_json::Value| entry["path"].as_str().is_some_and(|path| path.ends_with(name));
+        skipped.iter().find(of).map(|entry| entry["reason"].as_str().expect("a text").to_owned())
+    };
+    assert_eq!(reason("r1/fits.parquet").as_deref(), Some("it is a result of sweepfit"));
+    assert_eq!(reason("notes.txt").as_deref(), Some("it does not begin like a Parquet file"));
+    let only_results =
+        program(&[&["fit", &folder.path("r1"), "--out", &folder.path("r3")], &law[..]].concat());
+    assert_eq!(only_results.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&only_results.stderr).contains("all files are results of sweepfit"));
+    let named = ["--law", "objective ~ p + q*n_points", "--bootstrap", "0", "--dry-run"];
+    let named = program(&[&["fit", &folder.path("r1/fits.parquet")], &named[..]].concat());
+    assert!(named.status.success(), "{}", String::from_utf8_lossy(&named.stderr));
+}

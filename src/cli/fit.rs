@@ -20,7 +20,7 @@ use super::{Failure, summary};
 /// The arguments of `sweepfit fit`.
 #[derive(Args, Debug)]
 pub struct FitArguments {
-    /// Parquet files, directories (searched for *.parquet) or globs
+    /// Parquet files, directories (searched for Parquet files of any name) or globs
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
 

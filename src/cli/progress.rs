@@ -28,6 +28,10 @@ struct Bar {
 }
 
 impl Progress for Bar {
+    fn note(&self, message: &str) {
+        say(message);
+    }
+
     fn begin(&self, total: u64) {
         let bar = self.bar.get_or_init(|| ProgressBar::new(total));
         if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} sweeps  {per_sec}  {eta} left")
@@ -62,6 +66,10 @@ struct Lines {
 }
 
 impl Progress for Lines {
+    fn note(&self, message: &str) {
+        say(message);
+    }
+
     fn begin(&self, total: u64) {
         self.total.store(total, Ordering::Relaxed);
         let now = Instant::now();

@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicBool;
 pub trait Progress: Sync {
     /// Called when a stage before fitting begins, with its name.
     fn stage(&self, _name: &str) {}
+    /// Called with what a user should know although the run goes on, such as the number of files that are skipped.
+    fn note(&self, _message: &str) {}
     /// Called when fitting begins, with the number of sweeps.
     fn begin(&self, _sweeps: u64) {}
     /// Called when more sweeps are fitted, with their number.

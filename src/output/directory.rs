@@ -19,6 +19,7 @@ use super::batches::Batches;
 use super::records::{Chunk, RunContext, Sink};
 use super::schema;
 use crate::error::Error;
+use crate::input::RESULTS_WRITTEN_BY;
 
 const MANIFEST: &str = "manifest.json";
 
@@ -131,7 +132,7 @@ impl Directory {
         let file = File::create(&path).map_err(|e| fail(e.to_string()))?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_created_by(format!("sweepfit {}", env!("CARGO_PKG_VERSION")))
+            .set_created_by(format!("{RESULTS_WRITTEN_BY}{}", env!("CARGO_PKG_VERSION")))
             // Without coercion a date64 key would be written as int64 milliseconds.
             .set_coerce_types(true)
             .set_key_value_metadata(Some(vec![KeyValue::new("sweepfit.job".to_string(), job.to_string())]))

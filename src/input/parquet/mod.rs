@@ -25,6 +25,10 @@ use crate::error::{Error, Phase};
 use super::guard::guard;
 use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source};
 use open_file::{OpenFile, decoding_error, open};
+use paths::{Expanded, Skipped};
+
+/// The beginning of the name of the program in the footers of tables that a run has written.
+pub const RESULTS_WRITTEN_BY: &str = "sweepfit ";
 
 /// Parquet files whose footers have been read.
 #[derive(Debug, Clone)]
@@ -33,6 +37,8 @@ pub struct ParquetFiles {
     files: Vec<FileState>,
     /// The schema and row count of each file.
     fragments: Vec<Fragment>,
+    /// The files and directories that are not read.
+    skipped: Vec<Skipped>,
 }
 
 /// The size and modification time of a file when the job began, to detect changes.
@@ -51,23 +57,38 @@ impl ParquetFiles {
     /// files; [`open()`](super::open()) checks the columns that a job uses.
     ///
     /// # Errors
-    /// If there is no file, or a file cannot be read or is not a Parquet file.
+    /// If there is no file, or a file cannot be read or is not a Parquet file. Tables that a run has written are read only
+    /// where they are given by their full names.
     pub fn find(inputs: &[String]) -> Result<ParquetFiles, Error> {
-        let mut found = ParquetFiles { files: Vec::new(), fragments: Vec::new() };
-        for path in paths::expand(inputs)? {
-            let (file, mut fragment) = inspect(path)?;
+        let Expanded { files, skipped } = paths::expand(inputs)?;
+        let mut found = ParquetFiles { files: Vec::new(), fragments: Vec::new(), skipped };
+        for (path, named) in files {
+            let (file, mut fragment, is_result) = inspect(path)?;
+            if is_result && !named {
+                found.skipped.push(Skipped::new(&file.path, "it is a result of sweepfit"));
+                continue;
+            }
             if let Some(last) = found.fragments.last().filter(|last| last.schema == fragment.schema) {
                 fragment.schema = Arc::clone(&last.schema);
             }
             found.files.push(file);
             found.fragments.push(fragment);
         }
+        if found.files.is_empty() {
+            return Err(Error::OnlyResults { path: inputs.join(", ") });
+        }
         Ok(found)
+    }
+
+    /// Returns the files and directories that the inputs match and that are not read, with the reasons.
+    #[must_use]
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
     }
 }
 
-/// Reads the footer of a file.
-fn inspect(path: PathBuf) -> Result<(FileState, Fragment), Error> {
+/// Reads the footer of a file. Also returns whether the file is a table that a run has written.
+fn inspect(path: PathBuf) -> Result<(FileState, Fragment, bool), Error> {
     let (source, metadata) = open(&path, Phase::Inspect)?;
     let name = path.display().to_string();
     let rows = metadata.metadata().file_metadata().num_rows();
@@ -76,9 +97,11 @@ fn inspect(path: PathBuf) -> Result<(FileState, Fragment), Error> {
     // Only the schema is kept: the rest of the footer can be large.
     let schema = guard(|| Arc::clone(metadata.schema()))
         .map_err(|reason| Error::Corrupt { path: name.clone(), reason })?;
+    let written_by = metadata.metadata().file_metadata().created_by();
+    let is_result = written_by.is_some_and(|program| program.starts_with(RESULTS_WRITTEN_BY));
     let bytes = source.length();
     let file = FileState { path, bytes, modified: source.modified() };
-    Ok((file, Fragment { name, rows, bytes: Some(bytes), schema }))
+    Ok((file, Fragment { name, rows, bytes: Some(bytes), schema }, is_result))
 }
 
 impl Source for ParquetFiles {

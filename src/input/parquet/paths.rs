@@ -1,23 +1,50 @@
 //! Expands names, directories and globs to a list of files.
 //!
-//! A directory stands for every `*.parquet` file below it. Names that start with `.` or `_` are skipped, because
-//! writers use them for markers and temporary files (`_SUCCESS`, `_metadata`, `.part-0.crc`). A file given by its full
-//! name is never skipped. A file that is matched several times is listed once. The list is sorted by path, so the
-//! indices of files do not depend on the order of the arguments or of directory entries.
+//! A directory stands for every file below it that ends in `.parquet` or begins like a Parquet file. Names that start with
+//! `.` or `_` are skipped, because writers use them for markers and temporary files (`_SUCCESS`, `_metadata`,
+//! `.part-0.crc`), and so are pipes and sockets, which have no end to seek to. What is skipped is listed with the reason. A
+//! file given by its full name is never skipped. A file that is matched several times is listed once. The lists are
+//! sorted by path, so the indices of files do not depend on the order of the arguments or of directory entries.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use crate::error::{Error, Phase};
 
-/// Returns the files that `inputs` stand for, sorted by path, each once.
+/// A file or directory that an input matches and that is not read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Skipped {
+    /// Its path.
+    pub path: String,
+    /// Why it is not read.
+    pub reason: String,
+}
+
+impl Skipped {
+    pub(super) fn new(path: &Path, reason: impl Into<String>) -> Skipped {
+        Skipped { path: path.display().to_string(), reason: reason.into() }
+    }
+}
+
+/// The files that inputs stand for.
+#[derive(Debug, Default)]
+pub struct Expanded {
+    /// The files, sorted by path, each once, and whether each was given by its full name.
+    pub files: Vec<(PathBuf, bool)>,
+    /// What is skipped, sorted by path, each once.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Returns the files that `inputs` stand for.
 ///
 /// # Errors
 /// If `inputs` is empty, or an input does not exist, matches no file or cannot be listed.
-pub fn expand(inputs: &[String]) -> Result<Vec<PathBuf>, Error> {
+pub fn expand(inputs: &[String]) -> Result<Expanded, Error> {
     if inputs.is_empty() {
         return Err(Error::NoInputs);
     }
@@ -25,7 +52,9 @@ pub fn expand(inputs: &[String]) -> Result<Vec<PathBuf>, Error> {
     for input in inputs {
         let path = Path::new(input);
         match fs::metadata(path) {
-            Ok(_) => found.add(path)?,
+            Ok(_) => {
+                found.add(path, true)?;
+            }
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unreadable(path, e)),
             // A path that exists is not treated as a pattern, so file names may contain brackets.
             Err(_) if is_pattern(input) => found.add_matches(input)?,
@@ -34,30 +63,35 @@ pub fn expand(inputs: &[String]) -> Result<Vec<PathBuf>, Error> {
             }
         }
     }
-    let mut files = found.files;
+    let Files { mut files, mut skipped, .. } = found;
     files.sort();
-    Ok(files)
+    skipped.sort();
+    skipped.dedup();
+    Ok(Expanded { files, skipped })
 }
 
 /// The files found so far.
 #[derive(Default)]
 struct Files {
-    files: Vec<PathBuf>,
-    /// The canonical paths of `files`.
-    seen: HashSet<PathBuf>,
+    /// The files, and whether each was given by its full name.
+    files: Vec<(PathBuf, bool)>,
+    /// The places in `files` by canonical path.
+    seen: HashMap<PathBuf, usize>,
+    skipped: Vec<Skipped>,
 }
 
 impl Files {
-    /// Adds a file, or every Parquet file below a directory.
-    fn add(&mut self, path: &Path) -> Result<(), Error> {
+    /// Adds a file, or every Parquet file below a directory, and returns whether there was one. `named` says whether the path
+    /// was given, and not matched by a pattern.
+    fn add(&mut self, path: &Path, named: bool) -> Result<bool, Error> {
         let metadata = fs::metadata(path).map_err(|e| unreadable(path, e))?;
         if !metadata.is_dir() {
-            if !metadata.is_file() {
+            if named && !metadata.is_file() {
                 // The footer is at the end of the file, and a pipe has no end to seek to.
-                let reason = io::Error::other("not a regular file; write it to one first");
+                let reason = io::Error::other("it is not a regular file; write it to one first");
                 return Err(unreadable(path, reason));
             }
-            return self.add_file(path);
+            return self.add_file(path, &metadata, named);
         }
         // The directories visited, because symbolic links can form cycles.
         let mut entered = HashSet::new();
@@ -70,25 +104,25 @@ impl Files {
             }
             for entry in fs::read_dir(&directory).map_err(|e| unreadable(&directory, e))? {
                 let entry = entry.map_err(|e| unreadable(&directory, e))?;
+                let path = entry.path();
                 if is_skipped(&entry.file_name()) {
+                    self.skipped.push(Skipped::new(&path, HIDDEN));
                     continue;
                 }
-                let path = entry.path();
-                let is_parquet = path.extension() == Some(OsStr::new("parquet"));
                 match fs::metadata(&path) {
                     // A directory may have any name: some writers call one `table.parquet`.
                     Ok(metadata) if metadata.is_dir() => pending.push(path),
-                    Ok(_) if is_parquet => {
-                        any = true;
-                        self.add_file(&path)?;
-                    }
-                    Err(e) if is_parquet => return Err(unreadable(&path, e)),
-                    // Other files, sockets, dangling links.
-                    Ok(_) | Err(_) => {}
+                    Ok(metadata) => any |= self.add_file(&path, &metadata, false)?,
+                    Err(e) if ends_like_parquet(&path) => return Err(unreadable(&path, e)),
+                    // Dangling links.
+                    Err(e) => self.skipped.push(Skipped::new(&path, e.to_string())),
                 }
             }
         }
-        if any { Ok(()) } else { Err(Error::EmptyDirectory { path: path.display().to_string() }) }
+        if any || !named {
+            return Ok(any);
+        }
+        Err(Error::EmptyDirectory { path: path.display().to_string() })
     }
 
     /// Adds the files and directories that match a pattern.
@@ -104,22 +138,49 @@ impl Files {
                 unreadable(&path, e.into())
             })?;
             if !matches_skipped && path.file_name().is_some_and(is_skipped) {
+                self.skipped.push(Skipped::new(&path, HIDDEN));
                 continue;
             }
-            any = true;
-            self.add(&path)?;
+            any |= self.add(&path, false)?;
         }
         if any { Ok(()) } else { Err(Error::NoMatch { pattern: pattern.to_owned() }) }
     }
 
-    /// Adds a file, unless it is listed already.
-    fn add_file(&mut self, path: &Path) -> Result<(), Error> {
-        let resolved = fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
-        if self.seen.insert(resolved) {
-            self.files.push(path.to_owned());
+    /// Adds a file, unless it is listed already or, not being named, is no Parquet file. Returns whether it is listed.
+    fn add_file(&mut self, path: &Path, metadata: &fs::Metadata, named: bool) -> Result<bool, Error> {
+        let reason = match () {
+            () if named => None,
+            () if !metadata.is_file() => Some("it is not a regular file"),
+            () if !ends_like_parquet(path) && !begins_like_parquet(path) => {
+                Some("it does not begin like a Parquet file")
+            }
+            () => None,
+        };
+        if let Some(reason) = reason {
+            self.skipped.push(Skipped::new(path, reason));
+            return Ok(false);
         }
-        Ok(())
+        let resolved = fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
+        let place = *self.seen.entry(resolved).or_insert(self.files.len());
+        match self.files.get_mut(place) {
+            Some((_, was_named)) => *was_named |= named,
+            None => self.files.push((path.to_owned(), named)),
+        }
+        Ok(true)
     }
+}
+
+const HIDDEN: &str = "its name begins with `.` or `_`";
+
+/// Returns whether a file's name ends in `.parquet`.
+fn ends_like_parquet(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new("parquet"))
+}
+
+/// Returns whether a file begins with the mark of Parquet files.
+fn begins_like_parquet(path: &Path) -> bool {
+    let mut mark = [0; 4];
+    fs::File::open(path).and_then(|mut file| file.read_exact(&mut mark)).is_ok() && mark == *b"PAR1"
 }
 
 fn is_pattern(input: &str) -> bool {
@@ -152,10 +213,37 @@ mod tests {
 
     fn expand_in(root: &tempfile::TempDir, inputs: &[&str]) -> Result<Vec<String>, Error> {
         let inputs: Vec<String> = inputs.iter().map(|i| root.path().join(i).display().to_string()).collect();
-        let files = expand(&inputs)?;
+        let Expanded { files, .. } = expand(&inputs)?;
         let relative =
             |f: &PathBuf| f.strip_prefix(root.path()).expect("below the root").display().to_string();
-        Ok(files.iter().map(relative).collect())
+        Ok(files.iter().map(|(file, _)| relative(file)).collect())
+    }
+
+    /// Files count by how they begin, whatever they are called; what is skipped is said.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_skipped_has_a_reason() {
+        let root = tree(&["d/a.parquet", "d/_SUCCESS", "d/notes.txt", "d/.git/config"]);
+        for name in ["d/000000_0", "d/B.PARQUET", "d/c.pq"] {
+            fs::write(root.path().join(name), b"PAR1").expect("a file");
+        }
+        std::os::unix::net::UnixListener::bind(root.path().join("d/socket.parquet")).expect("a socket");
+        std::os::unix::fs::symlink(root.path().join("gone"), root.path().join("d/link")).expect("a link");
+        let Expanded { files, skipped } =
+            expand(&[root.path().join("d").display().to_string()]).expect("files");
+        let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
+        let found: Vec<String> = files.iter().map(|(file, _)| name(file)).collect();
+        assert_eq!(found, ["000000_0", "B.PARQUET", "a.parquet", "c.pq"]);
+        let skipped: Vec<(String, String)> =
+            skipped.into_iter().map(|skipped| (name(Path::new(&skipped.path)), skipped.reason)).collect();
+        let reasons: Vec<(&str, &str)> =
+            skipped.iter().map(|(name, reason)| (&name[..], &reason[..])).collect();
+        assert_eq!(reasons[0], (".git", HIDDEN));
+        assert_eq!(reasons[1], ("_SUCCESS", HIDDEN));
+        assert!(reasons[2].0 == "link" && reasons[2].1.contains("No such file"), "{reasons:?}");
+        assert_eq!(reasons[3], ("notes.txt", "it does not begin like a Parquet file"));
+        assert_eq!(reasons[4], ("socket.parquet", "it is not a regular file"));
+        assert_eq!(reasons.len(), 5);
     }
 
     #[test]
