@@ -14,7 +14,7 @@ use parquet::file::metadata::{
     FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
 };
 use sweepfit::formula::{parse_condition, parse_expression};
-use sweepfit::input::{ParquetFiles, Request, open, read};
+use sweepfit::input::{ParquetFiles, Request, Source, open, read};
 use sweepfit::{Error, ErrorKind};
 
 use common::{Folder, fails, floats, keys, load, request, strings};
@@ -103,6 +103,39 @@ fn inputs_that_change_under_way_are_no_fault_of_theirs() {
     fs::remove_file(folder.path("a.parquet")).expect("removed");
     let error = read(&header, &request(&["x"]), &running).expect_err("no file");
     assert!(matches!(error, Error::Vanished { .. }) && error.kind() == ErrorKind::Failed, "{error}");
+}
+
+/// A file that is written while it is read, or replaced by another of the same size and time, is noticed.
+#[cfg(unix)]
+#[test]
+fn files_that_change_while_they_are_read() {
+    let folder = Folder::new();
+    let x: Vec<f64> = (0..50_000).map(f64::from).collect();
+    let path = folder.path("a.parquet");
+    folder.write("a.parquet", &[("x", floats(&x))]);
+    let source = ParquetFiles::find(&folder.all()).expect("a footer");
+    let columns = std::collections::HashSet::from(["x".to_owned()]);
+
+    // The same bytes, written to the same file between two batches.
+    let mut batches = source.read(0, &columns).expect("a reader");
+    assert!(batches.next().expect("a batch").is_ok());
+    let bytes = fs::read(&path).expect("bytes");
+    let written = fs::metadata(&path).and_then(|m| m.modified()).expect("a time");
+    fs::write(&path, &bytes).expect("a file");
+    let later = fs::File::options().write(true).open(&path).expect("a file");
+    later.set_modified(written + Duration::from_secs(5)).expect("a time");
+    let error = batches.find_map(Result::err).expect("a change");
+    assert!(matches!(error, Error::Changed { .. }) && error.to_string().contains("written again"), "{error}");
+
+    // Another file in its place.
+    let source = ParquetFiles::find(&folder.all()).expect("a footer");
+    let other = folder.path("b.tmp");
+    fs::write(&other, &bytes).expect("a file");
+    let replacement = fs::File::options().write(true).open(&other).expect("a file");
+    replacement.set_modified(written + Duration::from_secs(5)).expect("a time");
+    fs::rename(&other, &path).expect("renamed");
+    let error = source.read(0, &columns).err().expect("a change");
+    assert!(matches!(error, Error::Changed { .. }) && error.to_string().contains("replaced"), "{error}");
 }
 
 #[test]

@@ -14,7 +14,6 @@ pub mod paths;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arrow::array::RecordBatch;
 use parquet::arrow::ProjectionMask;
@@ -24,7 +23,7 @@ use crate::error::{Error, Phase};
 
 use super::guard::guard;
 use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source};
-use open_file::{OpenFile, decoding_error, open};
+use open_file::{FileVersion, OpenFile, decoding_error, open};
 use paths::{Expanded, Skipped};
 
 /// The beginning of the name of the program in the footers of tables that a run has written.
@@ -41,13 +40,12 @@ pub struct ParquetFiles {
     skipped: Vec<Skipped>,
 }
 
-/// The size and modification time of a file when the job began, to detect changes.
+/// A file as it was when the job began.
 #[derive(Debug, Clone)]
 struct FileState {
     path: PathBuf,
-    bytes: u64,
-    /// The time of the last modification, if the system provides it.
-    modified: Option<SystemTime>,
+    /// What identified its content, to detect changes.
+    version: FileVersion,
 }
 
 impl ParquetFiles {
@@ -99,9 +97,9 @@ fn inspect(path: PathBuf) -> Result<(FileState, Fragment, bool), Error> {
         .map_err(|reason| Error::Corrupt { path: name.clone(), reason })?;
     let written_by = metadata.metadata().file_metadata().created_by();
     let is_result = written_by.is_some_and(|program| program.starts_with(RESULTS_WRITTEN_BY));
-    let bytes = source.length();
-    let file = FileState { path, bytes, modified: source.modified() };
-    Ok((file, Fragment { name, rows, bytes: Some(bytes), schema }, is_result))
+    let version = source.version();
+    let file = FileState { path, version };
+    Ok((file, Fragment { name, rows, bytes: Some(version.bytes), schema }, is_result))
 }
 
 impl Source for ParquetFiles {
@@ -113,11 +111,8 @@ impl Source for ParquetFiles {
         let (file, fragment) = (&self.files[fragment], &self.fragments[fragment]);
         let changed = |what: &str| Error::Changed { path: fragment.name.clone(), what: what.to_owned() };
         let (source, metadata) = open(&file.path, Phase::Read)?;
-        if source.length() != file.bytes {
-            return Err(changed("it has another size"));
-        }
-        if source.modified() != file.modified {
-            return Err(changed("it was written again"));
+        if let Some(what) = file.version.change_to(source.version()) {
+            return Err(changed(what));
         }
         let rows = metadata.metadata().file_metadata().num_rows();
         if *metadata.schema() != fragment.schema || rows != fragment.rows as i64 {
@@ -152,7 +147,11 @@ impl Iterator for FileBatches<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let failed = |reason: String| decoding_error(&self.file.path, &self.source, reason, Phase::Read);
         match guard(|| self.reader.next()) {
-            Ok(batch) => Some(batch?.map_err(|e| failed(e.to_string()))),
+            Ok(Some(batch)) => Some(batch.map_err(|e| failed(e.to_string()))),
+            // Values that were decoded while the file was written may be of two versions.
+            Ok(None) => self.source.change().map(|what| {
+                Err(Error::Changed { path: self.file.path.display().to_string(), what: what.to_owned() })
+            }),
             Err(panic) => Some(Err(failed(panic))),
         }
     }

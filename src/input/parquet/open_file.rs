@@ -2,7 +2,7 @@
 //!
 //! A damaged file can still end the program, if the decoder allocates more memory than is available.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,8 +29,7 @@ use crate::error::{Error, Phase};
 #[derive(Clone)]
 pub(in crate::input) struct OpenFile {
     file: Arc<File>,
-    length: u64,
-    modified: Option<SystemTime>,
+    version: FileVersion,
     failure: Arc<Mutex<Option<io::Error>>>,
 }
 
@@ -48,14 +47,14 @@ impl OpenFile {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Returns the length in bytes.
-    pub(in crate::input) fn length(&self) -> u64 {
-        self.length
+    /// Returns what identified the content when the file was opened.
+    pub(in crate::input) fn version(&self) -> FileVersion {
+        self.version
     }
 
-    /// Returns the time of the last modification, if the system provides it.
-    pub(in crate::input) fn modified(&self) -> Option<SystemTime> {
-        self.modified
+    /// Returns how the content has changed since the file was opened, if it has.
+    pub(in crate::input) fn change(&self) -> Option<&'static str> {
+        self.file.metadata().ok().and_then(|now| self.version.change_to(FileVersion::of(&now)))
     }
 
     /// Returns a handle of the file, positioned at `start`.
@@ -68,7 +67,44 @@ impl OpenFile {
 
 impl Length for OpenFile {
     fn len(&self) -> u64 {
-        self.length
+        self.version.bytes
+    }
+}
+
+/// What identifies the content of a file, as far as the system says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::input) struct FileVersion {
+    /// The length in bytes.
+    pub(in crate::input) bytes: u64,
+    /// The time of the last modification.
+    modified: Option<SystemTime>,
+    /// The device and the number of the file on it; a file that replaces another has another number.
+    inode: Option<(u64, u64)>,
+}
+
+impl FileVersion {
+    fn of(metadata: &Metadata) -> FileVersion {
+        #[cfg(unix)]
+        let inode = {
+            use std::os::unix::fs::MetadataExt;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        #[cfg(not(unix))]
+        let inode = None;
+        FileVersion { bytes: metadata.len(), modified: metadata.modified().ok(), inode }
+    }
+
+    /// Returns how another version differs from this one, if it does.
+    pub(in crate::input) fn change_to(self, other: FileVersion) -> Option<&'static str> {
+        if self.bytes != other.bytes {
+            Some("it has another size")
+        } else if self.modified != other.modified {
+            Some("it was written again")
+        } else if self.inode != other.inode {
+            Some("it was replaced by another file")
+        } else {
+            None
+        }
     }
 }
 
@@ -82,10 +118,10 @@ impl ChunkReader for OpenFile {
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         let end = start.checked_add(length as u64);
-        if end.is_none_or(|end| end > self.length) {
+        if end.is_none_or(|end| end > self.version.bytes) {
             return Err(ParquetError::EOF(format!(
                 "{length} bytes at {start} are asked for, the file has {}",
-                self.length
+                self.version.bytes
             )));
         }
         let mut file = self.at(start).map_err(|e| self.record_failure(e))?;
@@ -120,8 +156,8 @@ pub(in crate::input) fn open(path: &Path, phase: Phase) -> Result<(OpenFile, Arr
     }
     let length = metadata.len();
     check_magic_numbers(&mut file, length, path, phase)?;
-    let modified = metadata.modified().ok();
-    let source = OpenFile { file: Arc::new(file), length, modified, failure: Arc::default() };
+    let source =
+        OpenFile { file: Arc::new(file), version: FileVersion::of(&metadata), failure: Arc::default() };
     // The default options use the Arrow schema in the file's metadata, which has dictionaries, time zones and widths.
     let loaded = guard(|| {
         let metadata = ArrowReaderMetadata::load(&source, ArrowReaderOptions::default())?;
@@ -218,14 +254,19 @@ fn check_magic_numbers(file: &mut File, length: u64, path: &Path, phase: Phase) 
     }
 }
 
-/// Returns the error for a failure of the decoder: an I/O error if one was recorded, otherwise a damaged file.
+/// Returns the error for a failure of the decoder: an I/O error if one was recorded, a file that has changed since it was opened, or
+/// else a damaged file.
 pub(in crate::input) fn decoding_error(
     path: &Path,
     source: &OpenFile,
     reason: String,
     phase: Phase,
 ) -> Error {
-    match source.take_failure() {
+    let failure = source.take_failure();
+    if let Some(what) = source.change().filter(|_| failure.is_none()) {
+        return Error::Changed { path: path.display().to_string(), what: what.to_owned() };
+    }
+    match failure {
         // Reads past the length at opening are refused, so the file has become shorter since.
         Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Error::Changed { path: path.display().to_string(), what: "it became shorter".to_owned() }
