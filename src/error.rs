@@ -161,6 +161,8 @@ pub enum Error {
     BadPattern { pattern: String, reason: String },
     /// A directory holds no input file.
     EmptyDirectory { path: String },
+    /// Another run writes to the output directory.
+    Locked { path: String, holder: String },
     /// All files that the inputs stand for are tables that a run has written.
     OnlyResults { path: String },
     /// The operating system reported an error on reading a file.
@@ -229,6 +231,7 @@ impl Error {
             | Error::Vanished { .. }
             | Error::Changed { .. }
             | Error::Write { .. }
+            | Error::Locked { .. }
             | Error::Internal { .. } => ErrorKind::Failed,
             Error::Interrupted => ErrorKind::Interrupted,
             Error::Midway(error) => match error.kind() {
@@ -315,6 +318,10 @@ impl Error {
             Error::BadPattern { pattern, reason } => {
                 format!("{pattern}: this is not a valid pattern ({reason}); see `*`, `**`, `?` and `[a-z]`")
             }
+            Error::Locked { path, holder } => format!(
+                "{path}: another run writes to this directory ({holder}); wait for it, or choose another with {}",
+                name(Setting::Out)
+            ),
             Error::OnlyResults { path } => format!(
                 "{path}: all files are results of sweepfit; name a file in full to read it all the same"
             ),

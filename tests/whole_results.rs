@@ -115,3 +115,55 @@ fn earlier_results_below_the_input_are_skipped() {
     let named = program(&[&["fit", &folder.path("r1/fits.parquet")], &named[..]].concat());
     assert!(named.status.success(), "{}", String::from_utf8_lossy(&named.stderr));
 }
+
+/// A run is refused while another writes to the same directory, and told which; a lock that a killed run left is taken over.
+#[test]
+fn one_run_at_a_time_writes_to_a_directory() {
+    let folder = Folder::new();
+    let (input, out) = (line(&folder), folder.path("out"));
+    let fit = ["fit", &input, "--law", "y ~ a + b*x", "--bootstrap", "0", "--quiet", "--out", &out];
+    fs::create_dir(&out).expect("a directory");
+    let path = Path::new(&out).join(".sweepfit-lock");
+    fs::write(&path, "process 12345, since 2025-01-31T12:30:00Z\n").expect("a file");
+    let file = fs::File::open(&path).expect("a file");
+    file.lock().expect("a lock");
+    let refused = program(&fit);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{message}");
+    assert!(message.contains("process 12345, since 2025-01-31T12:30:00Z"), "{message}");
+    assert!(!Path::new(&out).join("fits.parquet").exists());
+    // The lock goes with its holder, the file stays.
+    drop(file);
+    assert!(program(&fit).status.success());
+    let mut left: Vec<String> = fs::read_dir(&out)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["coefficients.parquet", "fits.parquet", "manifest.json", "rejected.parquet"]);
+}
+
+/// Of runs that begin at once into one new directory, one succeeds and the others are told why they do not.
+#[test]
+fn runs_that_begin_at_once_do_not_lose_a_result() {
+    let folder = Folder::new();
+    let input = line(&folder);
+    for round in 0..10 {
+        let out = folder.path(&format!("out{round}"));
+        let fit = ["fit", &input, "--law", "y ~ a + b*x", "--bootstrap", "0", "--quiet", "--out", &out];
+        let start = || command(&fit).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let runs = [start(), start(), start()].map(|run| run.wait_with_output().expect("it ends"));
+        let mut succeeded = 0;
+        for run in runs {
+            let message = String::from_utf8_lossy(&run.stderr).into_owned();
+            match run.status.code() {
+                Some(0) => succeeded += 1,
+                Some(1) => assert!(message.contains("another run writes to this directory"), "{message}"),
+                Some(2) => assert!(message.contains("--overwrite"), "{message}"),
+                other => panic!("{other:?}: {message}"),
+            }
+        }
+        assert_eq!(succeeded, 1, "round {round}");
+        assert!(Path::new(&out).join("manifest.json").exists());
+    }
+}

@@ -16,6 +16,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use super::batches::Batches;
+use super::lock::Lock;
 use super::records::{Chunk, RunContext, Sink};
 use super::schema;
 use crate::error::Error;
@@ -29,6 +30,7 @@ pub struct Directory {
     /// The directories created by this run, innermost first; they are removed if the run fails.
     created: Vec<PathBuf>,
     staging: Option<tempfile::TempDir>,
+    lock: Option<Lock>,
     writers: Vec<(&'static str, ArrowWriter<File>)>,
 }
 
@@ -95,7 +97,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// If [`check`] fails, or a directory cannot be created.
+    /// If [`check`] fails, another run writes to the directory, or a directory cannot be created.
     pub fn create(path: &Path, overwrite: bool) -> Result<Directory, Error> {
         check(path, overwrite)?;
         let shown = || path.display().to_string();
@@ -107,6 +109,9 @@ impl Directory {
         let unusable =
             |error: std::io::Error| Error::UnusableOutput { path: shown(), reason: error.to_string() };
         fs::create_dir_all(path).map_err(unusable)?;
+        // Another run may have finished since the first check.
+        let lock = Lock::take(path).and_then(|lock| check(path, overwrite).map(|()| lock));
+        let lock = lock.inspect_err(|_| remove_empty(&created))?;
         if overwrite {
             remove_old_staging(path);
         }
@@ -114,11 +119,18 @@ impl Directory {
         let staging = match staging {
             Ok(staging) => staging,
             Err(error) => {
+                drop(lock);
                 remove_empty(&created);
                 return Err(unusable(error));
             }
         };
-        Ok(Directory { path: path.to_path_buf(), created, staging: Some(staging), writers: Vec::new() })
+        Ok(Directory {
+            path: path.to_path_buf(),
+            created,
+            staging: Some(staging),
+            lock: Some(lock),
+            writers: Vec::new(),
+        })
     }
 
     /// Opens a table for writing. `job`, the job as JSON, is stored in the metadata of the file.
@@ -218,6 +230,7 @@ impl Drop for Directory {
         if let Some(staging) = self.staging.take() {
             let _ = staging.close();
         }
+        self.lock.take();
         remove_empty(&self.created);
     }
 }

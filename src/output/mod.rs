@@ -7,12 +7,14 @@
 //! | [`batches`] | records → Arrow batches |
 //! | `memory` | a sink that collects the tables as record batches |
 //! | [`directory`] | a sink that writes a directory of Parquet files, completely or not at all |
+//! | `lock` | one run at a time writes to a directory |
 //!
 //! The folder takes results from `optimize` and `infer` and knows nothing of how they are computed. It knows nothing of
 //! jobs and reads no input.
 
 pub mod batches;
 pub mod directory;
+mod lock;
 mod memory;
 pub mod records;
 pub mod schema;
