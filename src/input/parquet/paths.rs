@@ -148,13 +148,14 @@ impl Files {
 
     /// Adds a file, unless it is listed already or, not being named, is no Parquet file. Returns whether it is listed.
     fn add_file(&mut self, path: &Path, metadata: &fs::Metadata, named: bool) -> Result<bool, Error> {
-        let reason = match () {
-            () if named => None,
-            () if !metadata.is_file() => Some("it is not a regular file"),
-            () if !ends_like_parquet(path) && !begins_like_parquet(path) => {
-                Some("it does not begin like a Parquet file")
-            }
-            () => None,
+        let reason = if named {
+            None
+        } else if !metadata.is_file() {
+            Some("it is not a regular file")
+        } else if !ends_like_parquet(path) && !begins_like_parquet(path) {
+            Some("it does not begin like a Parquet file")
+        } else {
+            None
         };
         if let Some(reason) = reason {
             self.skipped.push(Skipped::new(path, reason));
