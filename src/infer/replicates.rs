@@ -11,11 +11,11 @@ use fearless_simd::Level;
 use rayon::prelude::*;
 
 use crate::compile::Scale;
-use crate::lanes::{LANES, Pack, scalar};
+use crate::lanes::{LANES, scalar};
 use crate::law::Residual;
 use crate::optimize::{
-    Choice, Ending, Expansion, FirstStep, Fit, Linearization, Models, SearchSettings, Task, TaskKind,
-    Workspace, Workspaces, agreement_limit, at_edges, minimise, settings,
+    Choice, Ending, Expansion, FirstStep, Fit, Linearization, Models, RefitBuffers, SearchSettings, Task,
+    TaskKind, Workspace, Workspaces, agreement_limit, at_edges, minimise, settings,
 };
 use crate::problem::{LaneData, Part, Problem};
 
@@ -260,10 +260,12 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme
     let count = refits.converged.len();
     let level = workspace.lanes().level();
     let width = expansion.map_or(0, Expansion::width);
-    let mut sums = vec![Pack::ZERO; width * count];
-    let (mut rows, mut weight, mut drawn) = (vec![0; n * count], vec![0.0; n * count], vec![0; count]);
     let n_targets = if scheme.makes_responses() { n } else { 0 };
-    let mut target = vec![0.0; n_targets * count];
+    // The workspace is passed on while the buffers are in use, so they are taken out of it.
+    let mut buffers = std::mem::take(&mut workspace.refits);
+    buffers.prepare(count, n, n_targets, width);
+    let RefitBuffers { rows, weight, target, sums } = &mut buffers;
+    let mut drawn = vec![0; count];
     // Whether a replicate is failed by its sample.
     let mut unusable = vec![false; count];
     for k in 0..count {
@@ -359,6 +361,10 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme
                 }
             }
         }
+    }
+    // The buffers of a long fit are not worth their memory.
+    if !problem.is_long() {
+        workspace.refits = buffers;
     }
 }
 

@@ -63,4 +63,4 @@ pub use robust_scale::fit_choices;
 pub use starts::design::Given;
 pub use starts::{Starts, never_finite};
 pub use tuning::Tuning;
-pub use workspace::{Workspace, Workspaces};
+pub use workspace::{RefitBuffers, Workspace, Workspaces};
