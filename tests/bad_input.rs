@@ -11,23 +11,12 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array};
 use common::program::{Outcome, assert_close, command, fit, program};
-use common::{Folder, floats, strings};
+use common::{Folder, five_rows, floats, strings};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-/// Five good rows with a column of every kind.
+/// Returns the path of five good rows with a column of weights.
 fn table(folder: &Folder) -> String {
-    folder.write(
-        "a.parquet",
-        &[
-            ("x", floats(&[1.0, 2.0, 3.0, 4.0, 5.0])),
-            ("y", floats(&[5.0, 4.0, 3.5, 3.2, 3.1])),
-            ("tokens", floats(&[1.0, 2.0, 3.0, 4.0, 5.0])),
-            ("name", strings(&["p", "q", "r", "s", "t"])),
-            ("weight", floats(&[1.0; 5])),
-            ("law", strings(&["a"; 5])),
-        ],
-    );
-    folder.path("a.parquet")
+    five_rows(folder, ("weight", floats(&[1.0; 5])))
 }
 
 /// The message of a run that must end with status 2 and leave no output directory.

@@ -7,9 +7,9 @@ mod common;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array};
+use arrow::array::Date32Array;
 use common::program::program;
-use common::{Folder, floats, strings};
+use common::{Folder, five_rows, floats, strings};
 use insta::assert_snapshot;
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/chinchilla_sweeps.parquet");
@@ -35,17 +35,7 @@ fn help() {
 #[test]
 fn errors() {
     let folder = Folder::new();
-    folder.write(
-        "a.parquet",
-        &[
-            ("x", floats(&[1.0, 2.0, 3.0, 4.0, 5.0])),
-            ("y", floats(&[5.0, 4.0, 3.5, 3.2, 3.1])),
-            ("tokens", floats(&[1.0, 2.0, 3.0, 4.0, 5.0])),
-            ("name", strings(&["p", "q", "r", "s", "t"])),
-            ("day", Arc::new(Date32Array::from(vec![1; 5])) as ArrayRef),
-            ("law", strings(&["a"; 5])),
-        ],
-    );
+    five_rows(&folder, ("day", Arc::new(Date32Array::from(vec![1; 5]))));
     folder.write("b/1.parquet", &[("x", floats(&[1.0])), ("y", floats(&[1.0]))]);
     folder.write("b/2.parquet", &[("x", strings(&["one"])), ("y", floats(&[1.0]))]);
     folder.write("c/1.parquet", &[("x", floats(&[1.0])), ("y", floats(&[1.0]))]);

@@ -410,7 +410,8 @@ impl<'a> BatchEvaluator<'a> {
 
     fn like(&self, a: &'a Expr, pattern: &str, negated: bool) -> Result<Value<'a>, TypeError> {
         let Value::Text(texts, valid) = self.value(a)? else { return Err(wrong_type(a)) };
-        Ok(self.each(|row| is_valid(&valid, row).then(|| matches(texts.at(row), pattern) != negated)))
+        let pattern: Vec<char> = pattern.chars().collect();
+        Ok(self.each(|row| is_valid(&valid, row).then(|| matches(texts.at(row), &pattern) != negated)))
     }
 
     fn is_null(&self, a: &'a Expr, negated: bool) -> Result<Value<'a>, TypeError> {
@@ -436,8 +437,8 @@ fn of_one_type<'a>(a: Value<'a>, b: Value<'a>) -> (Value<'a>, Value<'a>) {
 }
 
 /// Returns whether a text matches a pattern of SQL's `like`: `%` stands for any text, `_` for any one character.
-fn matches(text: &str, pattern: &str) -> bool {
-    let (text, pattern): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());
+fn matches(text: &str, pattern: &[char]) -> bool {
+    let text: Vec<char> = text.chars().collect();
     let (mut t, mut p) = (0, 0);
     // The place after the last `%`, and the text that it has taken up to now ends here.
     let mut retry = None;

@@ -13,13 +13,12 @@ use rayon::prelude::*;
 use crate::compile::Scale;
 use crate::lanes::{LANES, scalar};
 use crate::law::Residual;
+use crate::optimize::tuning::{ReplicateTuning, Tuning};
 use crate::optimize::{
     Choice, Ending, Expansion, FirstStep, Fit, Linearization, Models, RefitBuffers, SearchSettings, Task,
     TaskKind, Workspace, Workspaces, agreement_limit, at_edges, minimise, settings,
 };
 use crate::problem::{LaneData, Part, Problem};
-
-use crate::optimize::tuning::{ReplicateTuning, Tuning};
 
 use super::options::InferenceOptions;
 use super::resample::{Sample, Scheme};

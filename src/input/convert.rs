@@ -9,8 +9,8 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
-    DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Float64Type,
-    Int64Type, TimeUnit, UInt64Type,
+    ArrowPrimitiveType, DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType,
+    Float64Type, Int64Type, TimeUnit, UInt64Type,
 };
 use arrow::error::ArrowError;
 use std::fmt::Display;
@@ -90,24 +90,14 @@ pub fn to_column(array: &ArrayRef) -> Result<Column, ArrowError> {
             Column::Number { values: decimals::<Decimal256Type>(array, *scale), valid }
         }
         DataType::Int64 if !fit_doubles(array.as_primitive::<Int64Type>().values()) => {
-            let values = array.as_primitive::<Int64Type>().values();
-            Column::Integer { values: values.iter().map(|v| i128::from(*v)).collect(), valid }
+            integers::<Int64Type>(array, valid)
         }
         DataType::UInt64 if !fit_doubles(array.as_primitive::<UInt64Type>().values()) => {
-            let values = array.as_primitive::<UInt64Type>().values();
-            Column::Integer { values: values.iter().map(|v| i128::from(*v)).collect(), valid }
+            integers::<UInt64Type>(array, valid)
         }
-        DataType::Date32 => instants(&cast_exactly(array, &DataType::Int32)?, 86_400_000_000_000, valid)?,
+        DataType::Date32 => instants(array, 86_400_000_000_000, valid)?,
         DataType::Date64 => instants(array, 1_000_000, valid)?,
-        DataType::Timestamp(unit, _) => {
-            let nanoseconds = match unit {
-                TimeUnit::Second => 1_000_000_000,
-                TimeUnit::Millisecond => 1_000_000,
-                TimeUnit::Microsecond => 1_000,
-                TimeUnit::Nanosecond => 1,
-            };
-            instants(array, nanoseconds, valid)?
-        }
+        DataType::Timestamp(unit, _) => instants(array, nanoseconds(unit), valid)?,
         t if t.is_integer() || t.is_floating() => {
             let doubles = cast_exactly(array, &DataType::Float64)?;
             Column::Number { values: doubles.as_primitive::<Float64Type>().values().to_vec(), valid }
@@ -120,9 +110,33 @@ pub fn to_column(array: &ArrayRef) -> Result<Column, ArrowError> {
 
 /// Returns the instants of an array that holds them as integers, in units of so many nanoseconds.
 fn instants(array: &ArrayRef, nanoseconds: i128, valid: Option<Vec<bool>>) -> Result<Column, ArrowError> {
-    let integers = cast_exactly(array, &DataType::Int64)?;
+    let integers = to_integers(array)?;
     let values = integers.as_primitive::<Int64Type>().values();
     Ok(Column::Time { values: values.iter().map(|v| i128::from(*v) * nanoseconds).collect(), valid })
+}
+
+/// Casts an array of dates, times or durations to their integers, of 64 bits.
+pub(in crate::input) fn to_integers(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    // Arrow cannot cast `Date32` and `Time32` to 64 bits directly.
+    let narrow = array.data_type().primitive_width() == Some(4);
+    let own_width = cast_exactly(array, if narrow { &DataType::Int32 } else { &DataType::Int64 })?;
+    cast_exactly(&own_width, &DataType::Int64)
+}
+
+/// Returns the number of nanoseconds in a unit of time.
+pub(in crate::input) fn nanoseconds(unit: &TimeUnit) -> i128 {
+    match unit {
+        TimeUnit::Second => 1_000_000_000,
+        TimeUnit::Millisecond => 1_000_000,
+        TimeUnit::Microsecond => 1_000,
+        TimeUnit::Nanosecond => 1,
+    }
+}
+
+/// Returns the column of an array of integers.
+fn integers<T: ArrowPrimitiveType<Native: Into<i128>>>(array: &ArrayRef, valid: Option<Vec<bool>>) -> Column {
+    let values = array.as_primitive::<T>().values();
+    Column::Integer { values: values.iter().map(|v| (*v).into()).collect(), valid }
 }
 
 /// Returns whether all integers are within ±2⁵³, where float64 holds every integer.

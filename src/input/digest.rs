@@ -25,7 +25,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
-    DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float64Type, Int64Type, TimeUnit,
+    DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float64Type, Int64Type,
     UInt64Type,
 };
 use arrow::error::ArrowError;
@@ -33,7 +33,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::convert::cast_exactly;
+use super::convert::{cast_exactly, nanoseconds, to_integers};
 
 /// Returns the digest of each of the `rows` rows of the key columns. The columns must not be dictionaries.
 pub(in crate::input) fn digests(columns: &[ArrayRef], rows: usize) -> Result<Vec<[u8; 32]>, ArrowError> {
@@ -66,12 +66,6 @@ impl Encoder {
             Binary, BinaryView, Date32, Date64, Duration, FixedSizeBinary, Float64, Int64, LargeBinary,
             LargeUtf8, Time32, Time64, Timestamp, UInt64, Utf8, Utf8View,
         };
-        let nanoseconds = |unit: &TimeUnit| match unit {
-            TimeUnit::Second => 1_000_000_000,
-            TimeUnit::Millisecond => 1_000_000,
-            TimeUnit::Microsecond => 1_000,
-            TimeUnit::Nanosecond => 1,
-        };
         let (to, counted) = match column.data_type() {
             t if t.is_unsigned_integer() => (UInt64, None),
             t if t.is_signed_integer() => (Int64, None),
@@ -86,14 +80,8 @@ impl Encoder {
             Duration(unit) => (Int64, Some((b'u', nanoseconds(unit)))),
             other => (other.clone(), None),
         };
-        let mut column = cast_exactly(column, &to)?;
-        if counted.is_some() {
-            // Arrow cannot cast `Date32` and `Time32` to 64 bits directly.
-            if column.data_type().primitive_width() == Some(4) {
-                column = cast_exactly(&column, &DataType::Int32)?;
-            }
-            column = cast_exactly(&column, &Int64)?;
-        }
+        let cast = cast_exactly(column, &to)?;
+        let column = if counted.is_some() { to_integers(&cast)? } else { cast };
         Ok(Self { column, counted })
     }
 

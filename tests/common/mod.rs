@@ -57,6 +57,23 @@ impl Folder {
     }
 }
 
+/// Writes `a.parquet` with five good rows: numbers `x`, `y` and `tokens`, texts `name`, another column, and a key column with the
+/// name of an output column. Returns its path.
+pub fn five_rows(folder: &Folder, other: (&str, ArrayRef)) -> String {
+    folder.write(
+        "a.parquet",
+        &[
+            ("x", floats(&[1.0, 2.0, 3.0, 4.0, 5.0])),
+            ("y", floats(&[5.0, 4.0, 3.5, 3.2, 3.1])),
+            ("tokens", floats(&[1.0, 2.0, 3.0, 4.0, 5.0])),
+            ("name", strings(&["p", "q", "r", "s", "t"])),
+            other,
+            ("law", strings(&["a"; 5])),
+        ],
+    );
+    folder.path("a.parquet")
+}
+
 /// Returns an Arrow column of float64.
 pub fn floats(values: &[f64]) -> ArrayRef {
     Arc::new(Float64Array::from(values.to_vec()))

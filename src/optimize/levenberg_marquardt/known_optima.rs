@@ -214,13 +214,8 @@ mod tests {
         let mut workspace = Workspace::default();
         let mut starts = Points::default();
         starts.clear(problem.p());
-        Starts::new(&models, &problem, &Tuning::default()).draw(
-            0..128,
-            128,
-            &mut workspace.search.starts,
-            &mut starts,
-        );
         let tuning = Tuning::default();
+        Starts::new(&models, &problem, &tuning).draw(0..128, 128, &mut workspace.search.starts, &mut starts);
         let settings = settings(&problem, &tuning);
         let (rows, weight) = problem.taking_part();
         let part = Part::new(&rows, &weight);

@@ -144,14 +144,14 @@ mod tests {
             let mut workspace = Workspace::default();
             let mut starts = Points::default();
             starts.clear(problem.p());
-            Starts::new(&models, &problem, &Tuning::default()).draw(
+            let tuning = Tuning::default();
+            Starts::new(&models, &problem, &tuning).draw(
                 0..64,
                 32,
                 &mut workspace.search.starts,
                 &mut starts,
             );
             let (rows, weight) = problem.taking_part();
-            let tuning = Tuning::default();
             let settings = settings(&problem, &tuning);
             let task = |i: usize| Task::new(&problem, &settings, Part::new(&rows, &weight), starts.point(i));
             workspace.lanes().run(TaskKind::of(&problem, &settings), starts.len(), task, |end| {
