@@ -17,9 +17,9 @@ use std::time::Instant;
 use serde_json::Value;
 use sweepfit::engine::{Job, LawText};
 use sweepfit::input::KeyColumn;
+use sweepfit::internals::optimize::{AGREEMENT, Status, Tuning};
+use sweepfit::internals::problem::Loss;
 use sweepfit::law::Residual;
-use sweepfit::optimize::{AGREEMENT, Status, Tuning};
-use sweepfit::problem::Loss;
 
 use common::{Loaded, generate, points, pool};
 

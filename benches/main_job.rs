@@ -11,9 +11,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use fearless_simd::Level;
 use sweepfit::engine::{Control, Job, LawText};
 use sweepfit::infer::{InferenceOptions, replicate};
-use sweepfit::lanes::Pack;
-use sweepfit::optimize::{self, Workspace, Workspaces};
-use sweepfit::problem::{CurvatureMix, LaneData, Loss, Objective, Order, ProgramWorkspace, Sums};
+use sweepfit::internals::lanes::Pack;
+use sweepfit::internals::optimize::{self, Workspace, Workspaces};
+use sweepfit::internals::problem::{CurvatureMix, LaneData, Loss, Objective, Order, ProgramWorkspace, Sums};
 use sweepfit::run_files;
 
 use common::{FIXTURE, chinchilla, fitted};

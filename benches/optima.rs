@@ -20,9 +20,9 @@ use std::time::Instant;
 use rayon::prelude::*;
 use sweepfit::engine::{BoundLaw, Job, LawText};
 use sweepfit::input::Dataset;
+use sweepfit::internals::optimize::{self, AGREEMENT, Fit, FitOptions, Status, Workspace};
+use sweepfit::internals::problem::Loss;
 use sweepfit::law::Residual;
-use sweepfit::optimize::{self, AGREEMENT, Fit, FitOptions, Status, Workspace};
-use sweepfit::problem::Loss;
 
 use common::Loaded;
 

@@ -18,12 +18,12 @@ use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText};
 use sweepfit::infer::{InferenceOptions, replicate};
 #[cfg(target_arch = "x86_64")]
-use sweepfit::lanes::Pack;
-use sweepfit::law::{Catalogue, Residual};
-use sweepfit::optimize::{Models, Workspaces};
+use sweepfit::internals::lanes::Pack;
+use sweepfit::internals::optimize::{Models, Workspaces};
 #[cfg(target_arch = "x86_64")]
-use sweepfit::problem::{CurvatureMix, LaneData, Objective, Order, ProgramWorkspace, Sums};
-use sweepfit::problem::{Loss, Problem, bind_columns};
+use sweepfit::internals::problem::{CurvatureMix, LaneData, Objective, Order, ProgramWorkspace, Sums};
+use sweepfit::internals::problem::{Loss, Problem, bind_columns};
+use sweepfit::law::{Catalogue, Residual};
 
 use common::{chinchilla, fitted};
 

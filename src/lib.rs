@@ -97,13 +97,12 @@
 //! * [`optimize::newton::certificate`], the conditions under which a point is a minimum. They are necessary for the
 //!   status `converged`; `optimize::diagnosis` sets the status.
 
-#![deny(missing_docs)]
+#![cfg_attr(not(feature = "internals"), deny(missing_docs))]
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
-#[doc(hidden)]
-pub mod compile;
+mod compile;
 pub mod engine;
 mod error;
 mod files;
@@ -111,22 +110,18 @@ pub mod formula;
 mod in_memory;
 pub mod infer;
 pub mod input;
-#[doc(hidden)]
-pub mod lanes;
+mod lanes;
 pub mod law;
-#[doc(hidden)]
-pub mod linalg;
-#[doc(hidden)]
-pub mod optimize;
+mod linalg;
+mod optimize;
 pub mod output;
-#[doc(hidden)]
-pub mod problem;
-#[doc(hidden)]
-pub mod sweep;
+mod problem;
+mod sweep;
 #[cfg(test)]
 mod testing;
-#[doc(hidden)]
-pub mod verify;
+// Only the program and tests call it.
+#[cfg_attr(not(feature = "cli"), allow(dead_code))]
+mod verify;
 
 pub use engine::{CatalogueFile, Control, Counts, Job, LawText, Progress, Silent, Summary, dry_run, run};
 pub use error::{Error, ErrorKind, Phase, Place, Setting};
@@ -138,3 +133,41 @@ pub use law::{Catalogue, Citation, Domain, Law, Parameter, Residual};
 pub use optimize::{Flag, Solver, Status};
 pub use output::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Sink, Tables, schema};
 pub use problem::{Loss, LossChoice};
+
+/// The inside of the library for its own tests and benches: no interface, and absent without the feature `internals`.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    pub mod compile {
+        pub use crate::compile::*;
+    }
+    pub mod lanes {
+        pub use crate::lanes::*;
+    }
+    pub mod law {
+        pub mod derive {
+            pub use crate::law::derive::*;
+        }
+        pub mod graph {
+            pub use crate::law::graph::*;
+        }
+        pub mod linear_form {
+            pub use crate::law::linear_form::*;
+        }
+    }
+    pub mod linalg {
+        pub use crate::linalg::*;
+    }
+    pub mod optimize {
+        pub use crate::optimize::*;
+    }
+    pub mod problem {
+        pub use crate::problem::*;
+    }
+    pub mod sweep {
+        pub use crate::sweep::*;
+    }
+    pub mod verify {
+        pub use crate::verify::*;
+    }
+}

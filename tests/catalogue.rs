@@ -6,8 +6,8 @@ mod common;
 use common::program::{Table, assert_close, fit, fit_file, program, shared_data};
 use common::{Folder, floats, strings};
 use sweepfit::formula::names;
+use sweepfit::internals::verify::cases::{Case, RequiredDigits, cases};
 use sweepfit::law::Law;
-use sweepfit::verify::cases::{Case, RequiredDigits, cases};
 
 /// n values from low to high, evenly spaced in the logarithm.
 fn log_space(low: f64, high: f64, n: usize) -> Vec<f64> {

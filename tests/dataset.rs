@@ -13,7 +13,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, TimeUnit};
 use sweepfit::formula::{Expr, parse_condition, parse_expression};
 use sweepfit::input::{ColumnType, Dataset, ParquetFiles, Request, Scope, open};
-use sweepfit::sweep::{Sweep, is_null};
+use sweepfit::internals::sweep::{Sweep, is_null};
 use sweepfit::{Error, ErrorKind};
 
 use common::{Folder, fails, floats, keys, keys_as_text, load, names, request, strings};

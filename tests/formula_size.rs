@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sweepfit::formula::parse_formula;
+use sweepfit::internals::optimize::Models;
 use sweepfit::law::{Law, Residual, Symmetries};
-use sweepfit::optimize::Models;
 
 /// What a law may take on a busy machine. Alone, each takes less than two seconds.
 const LIMIT: Duration = Duration::from_secs(10);

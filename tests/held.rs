@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use sweepfit::infer::{InferenceOptions, Replicates, replicate};
+use sweepfit::internals::optimize::{Fit, FitOptions, Models, Status, Workspace, Workspaces, fit, fit_many};
+use sweepfit::internals::problem::{Loss, Problem, bind_columns};
 use sweepfit::law::{Catalogue, Law, Residual};
-use sweepfit::optimize::{Fit, FitOptions, Models, Status, Workspace, Workspaces, fit, fit_many};
-use sweepfit::problem::{Loss, Problem, bind_columns};
 
 /// Chinchilla's law on a grid, with noise, and some irreducible loss; and its data.
 fn chinchilla(irreducible: f64) -> (Law, Models, Problem) {

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FailurePersistence, FileFailurePersistence, RngSeed};
 use sweepfit::formula::{Column, Table, evaluate, parse_expression, parse_formula};
+use sweepfit::internals::optimize::{Fit, FitOptions, Models, Status, Workspace, fit};
+use sweepfit::internals::problem::{Loss, Problem, bind_columns};
 use sweepfit::law::{Domain, Law, Residual};
-use sweepfit::optimize::{Fit, FitOptions, Models, Status, Workspace, fit};
-use sweepfit::problem::{Loss, Problem, bind_columns};
 
 fn config() -> Config {
     let given =

@@ -9,10 +9,10 @@ use std::sync::atomic::AtomicBool;
 
 use sweepfit::engine::{self, Control, Job, LawText, Run};
 use sweepfit::input::{self, Dataset, ParquetFiles, Request};
+use sweepfit::internals::optimize::{self, Fit, Models, Workspace};
+use sweepfit::internals::problem::{Binding, Loss, Problem};
 use sweepfit::law::{Catalogue, Residual};
-use sweepfit::optimize::{self, Fit, Models, Workspace};
 use sweepfit::output::Chunk;
-use sweepfit::problem::{Binding, Loss, Problem};
 
 /// The path of the program that is built with the benches.
 pub const SWEEPFIT: &str = env!("CARGO_BIN_EXE_sweepfit");

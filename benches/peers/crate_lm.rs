@@ -4,7 +4,7 @@
 use levenberg_marquardt::{LeastSquaresProblem, LevenbergMarquardt};
 use nalgebra::storage::Owned;
 use nalgebra::{DVector, Dyn, OMatrix, U5, Vector5};
-use sweepfit::problem::Problem;
+use sweepfit::internals::problem::Problem;
 
 use crate::export::source;
 

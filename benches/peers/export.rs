@@ -6,8 +6,8 @@ use std::path::Path;
 use serde_json::json;
 use sweepfit::engine::Job;
 use sweepfit::infer::{Resample, Sample, Scheme, UnitResampling};
-use sweepfit::optimize::{Models, Points, Starts, Tuning, Workspace};
-use sweepfit::problem::{Loss, Part, Problem};
+use sweepfit::internals::optimize::{Models, Points, Starts, Tuning, Workspace};
+use sweepfit::internals::problem::{Loss, Part, Problem};
 
 use crate::common::{self, fitted};
 use crate::{BATCH_POINTS, BATCH_REPLICATES, BATCH_STARTS, LOSSES, ordered, plain_start};

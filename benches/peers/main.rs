@@ -21,8 +21,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use sweepfit::infer::{InferenceOptions, replicate};
-use sweepfit::optimize::{self, Models, Task, TaskKind, Tuning, Workspace, Workspaces};
-use sweepfit::problem::{Loss, Part, Problem};
+use sweepfit::internals::optimize::{self, Models, Task, TaskKind, Tuning, Workspace, Workspaces};
+use sweepfit::internals::problem::{Loss, Part, Problem};
 
 use common::fitted;
 

@@ -14,9 +14,9 @@ use std::time::Instant;
 use common::{Loaded, SWEEPFIT, generate, job, points, pool};
 use plot::Panel;
 use sweepfit::formula::{parse_expression, parse_formula};
+use sweepfit::internals::optimize::{self, Models, Workspace};
+use sweepfit::internals::problem::{Loss, bind_columns};
 use sweepfit::law::{Law, Residual};
-use sweepfit::optimize::{self, Models, Workspace};
-use sweepfit::problem::{Loss, bind_columns};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

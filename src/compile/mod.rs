@@ -28,6 +28,6 @@ mod tests;
 
 pub use coordinate::{Coordinate, LARGEST_LOG, Metric, Role, Scale};
 pub use execute::Block;
-pub use model::{Model, SecondDerivative, SecondDerivativeSource};
+pub use model::{Model, SecondDerivativeSource};
 pub use operands::{BLOCK, Operands};
 pub use program::{Op, Operand, ParameterProgram, Program};

@@ -16,20 +16,17 @@
 //! The folder knows nothing of compiled programs, sweeps and fits.
 
 pub mod catalogue;
-#[doc(hidden)]
-pub mod derive;
+pub(crate) mod derive;
 mod draws;
-#[doc(hidden)]
-pub mod graph;
-#[doc(hidden)]
-pub mod linear_form;
+pub(crate) mod graph;
+pub(crate) mod linear_form;
 mod simplify;
 mod size;
 mod symmetry;
 
 pub use catalogue::{Catalogue, Citation};
 pub use draws::{Draws, draw};
-pub use graph::{DataColumn, LN_ZERO, Unary};
+pub(crate) use graph::{DataColumn, LN_ZERO, Unary};
 pub use size::MAX_WORK;
 pub use symmetry::Symmetries;
 

@@ -44,23 +44,30 @@ mod workspace;
 pub use crate::problem::Linearization;
 pub use boundary::at_edges;
 pub use diagnosis::flags::{Flag, words};
-pub use diagnosis::identifiability::Identification;
 pub use fit::{failed, fit, fit_many};
-pub use infinity::{Divergence, Reach, Towards, may_be_unbounded, unbounded_parameters};
-pub use levenberg_marquardt::lane_queue::{Ended, LaneQueue, Task, TaskKind};
+pub use infinity::{Reach, Towards, may_be_unbounded, unbounded_parameters};
+pub use levenberg_marquardt::lane_queue::{Task, TaskKind};
 pub use levenberg_marquardt::normal_coordinates::FirstStep;
 pub use levenberg_marquardt::settings;
 pub use levenberg_marquardt::{Ending, SearchSettings};
 pub use local_expansion::Expansion;
 pub use models::Models;
-pub use newton::certificate::{Certificate, Evaluated, column_scales, scaled_hessian, weighted_entry};
-pub use newton::{Finished, MinimiseWorkspace, minimise};
-pub use options::{AGREEMENT, Asked, FitOptions, Solver, agreement_limit};
+pub use newton::certificate::{column_scales, weighted_entry};
+pub use newton::{Finished, minimise};
+pub use options::{Asked, FitOptions, Solver, agreement_limit};
 pub use outcome::{Fit, Status};
-pub use points::Points;
 pub use representative::Choice;
 pub use robust_scale::fit_choices;
-pub use starts::design::Given;
-pub use starts::{Starts, never_finite};
+pub use starts::never_finite;
 pub use tuning::Tuning;
 pub use workspace::{RefitBuffers, Workspace, Workspaces};
+
+/// What only tests and benches name.
+#[cfg(any(test, feature = "internals"))]
+pub use {
+    newton::MinimiseWorkspace,
+    newton::certificate::{Certificate, Evaluated},
+    options::AGREEMENT,
+    points::Points,
+    starts::Starts,
+};

@@ -5,7 +5,7 @@
 //! tried, unless its line says otherwise. The bench and tests change a [`Tuning`]; a user cannot.
 //!
 //! Other constants are not tuned for speed and stand where they are used: tolerances that define a result
-//! ([`Certificate`](super::Certificate), [`AGREEMENT`](super::AGREEMENT), `diagnosis`, `infinity`, `robust_scale`), the
+//! (`newton::certificate`, [`AGREEMENT`](super::options::AGREEMENT), `diagnosis`, `infinity`, `robust_scale`), the
 //! intervals from which laws draw their starts (the catalogue, `start_rules`), the layout of data in lanes (`problem`), and
 //! the reference solver, which must not depend on what it checks.
 

@@ -11,11 +11,20 @@ pub enum Loss {
     /// `u²/2`.
     L2,
     /// `u²/2` for |u| ≤ δ, else `δ(|u| − δ/2)` (Huber 1964).
-    Huber { delta: f64 },
+    Huber {
+        /// δ.
+        delta: f64,
+    },
     /// `δ²(√(1 + (u/δ)²) − 1)`.
-    SoftL1 { delta: f64 },
+    SoftL1 {
+        /// δ.
+        delta: f64,
+    },
     /// `δ²/2·log(1 + (u/δ)²)`.
-    Cauchy { delta: f64 },
+    Cauchy {
+        /// δ.
+        delta: f64,
+    },
 }
 
 /// ρ, ρ′ and ρ″ at one residual, or at a vector of residuals.

@@ -36,7 +36,7 @@ pub use column_set::{ColumnSet, is_number};
 pub use lane_data::LaneData;
 pub use linearization::{Linearization, total};
 pub use long::{LONG, LongData, SAMPLE};
-pub use loss::{Loss, LossTerms};
+pub use loss::Loss;
 pub use loss_choice::LossChoice;
 pub use memory::bind_columns;
 pub use objective::{

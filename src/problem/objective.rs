@@ -85,6 +85,7 @@ impl Objective<'_> {
     }
 
     /// Evaluates one lane at a time: the reference for tests of the vector code.
+    #[cfg(test)]
     pub fn evaluate_scalar(&self, coordinates: &[Pack], workspace: &mut ProgramWorkspace, sums: &mut Sums) {
         self.prepare(coordinates, workspace, sums);
         self.sum_blocks::<f64>((), workspace, &mut sums.packs);

@@ -125,13 +125,6 @@ impl<'a> Starts<'a> {
         self.screen(1, workspace, into);
     }
 
-    /// Appends the points of a range of the sequence, whatever their objective.
-    pub fn sample(&self, points: Range<usize>, workspace: &mut StartWorkspace, into: &mut Points) {
-        self.generate(&self.design.open, &[], points, workspace);
-        let generated = &workspace.points;
-        (0..generated.len()).for_each(|k| into.push(generated.point(k)));
-    }
-
     /// Solves the amplitudes of points in solver coordinates, given their other coordinates.
     pub fn solve_amplitudes(&self, points: &mut Points, workspace: &mut StartWorkspace) {
         let division = &self.design.open;
