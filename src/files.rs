@@ -44,7 +44,12 @@ pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> R
     let text = serde_json::to_string(job).unwrap_or_default();
     let mut sink = DirectorySink::new(out, overwrite, text);
     let summary = engine::run_plan(plan, job, &source, &mut sink, control)?;
-    sink.finish(&Manifest::new(job, &source, &summary.counts, begun.elapsed()).to_json())?;
+    let manifest = Manifest::new(job, &source, &summary.counts, begun.elapsed()).to_json();
+    if !sink.finish(&manifest)? {
+        let note = "the earlier result was replaced file by file, because the directory cannot be exchanged for another. \
+                    A run killed at that moment leaves a mixture without manifest.json";
+        control.progress.note(&format!("{}: {note}", out.display()));
+    }
     Ok(summary)
 }
 

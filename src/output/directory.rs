@@ -1,11 +1,17 @@
 //! Writes a directory of Parquet tables, completely or not at all.
 //!
-//! Tables are written to a hidden staging directory inside the output directory. When all of them are closed they are
-//! moved into place, and the manifest is moved last. A run that fails earlier leaves no table under its final name. The
-//! name of the staging directory, which a killed process leaves behind, says that its contents are incomplete.
+//! A run writes its tables to a staging directory beside the output directory. When all files are closed and flushed to
+//! the disk, the two directories change places in one step of the file system. Whatever ends the run, and whenever, the
+//! output directory therefore holds the earlier result or the new one, whole. Other files in the output directory move
+//! to the new one afterwards; if the run is killed before that, the next run moves them.
+//!
+//! Where directories cannot change places, the staging directory is in the output directory, or its files are moved one by
+//! one, the manifest last: at a mount point, on a file system or platform without the operation, under a parent that is
+//! not writable, and in the working directory, because a shell would be left in the old one.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -16,7 +22,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use super::batches::Batches;
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::records::{Chunk, RunContext, Sink};
 use super::schema;
 use crate::error::Error;
@@ -24,13 +30,23 @@ use crate::input::RESULTS_WRITTEN_BY;
 
 const MANIFEST: &str = "manifest.json";
 
+/// How the names of staging directories begin. The name of the output directory and random letters follow.
+const STAGING_PREFIX: &str = ".sweepfit-incomplete-";
+
+const RANDOM_LETTERS: usize = 6;
+
 /// An output directory that is being written. Dropping it before [`Directory::finish`] removes its files.
 pub struct Directory {
-    path: PathBuf,
+    /// As the user wrote it, for messages.
+    shown: PathBuf,
+    /// Without symbolic links.
+    output: PathBuf,
     /// The directories created by this run, innermost first; they are removed if the run fails.
     created: Vec<PathBuf>,
-    staging: Option<tempfile::TempDir>,
-    lock: Option<Lock>,
+    /// Where files are written; after the exchange, the directory that was the output directory.
+    staging: Option<PathBuf>,
+    /// The locks of the output directory and of a staging directory that will take its place. They end in this order.
+    locks: Vec<Lock>,
     writers: Vec<(&'static str, ArrowWriter<File>)>,
 }
 
@@ -43,7 +59,7 @@ pub fn check(path: &Path, overwrite: bool) -> Result<(), Error> {
     let shown = path.display().to_string();
     let unusable = |reason: &str| Error::UnusableOutput { path: shown.clone(), reason: reason.to_string() };
     match fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             // The nearest existing ancestor must be a directory.
             for ancestor in path.ancestors().skip(1) {
                 let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
@@ -58,25 +74,28 @@ pub fn check(path: &Path, overwrite: bool) -> Result<(), Error> {
         Err(error) => Err(unusable(&error.to_string())),
         Ok(meta) if !meta.is_dir() => Err(unusable("it is a file")),
         Ok(_) if overwrite => Ok(()),
-        Ok(_) => {
-            let holds = path.join(MANIFEST).exists()
-                || schema::ALL.iter().any(|t| path.join(file_name(t.name)).exists());
-            if holds { Err(Error::Exists { path: shown }) } else { Ok(()) }
-        }
+        Ok(_) if result_files().any(|name| path.join(name).exists()) => Err(Error::Exists { path: shown }),
+        Ok(_) => Ok(()),
     }
 }
 
-/// The prefix of the names of staging directories.
-const STAGING_PREFIX: &str = ".sweepfit-incomplete-";
+/// Returns the names of the files that a result may consist of.
+fn result_files() -> impl Iterator<Item = String> {
+    schema::ALL.iter().map(|table| file_name(table.name)).chain([MANIFEST.to_string()])
+}
 
-/// Removes the staging directories of killed runs. Failures are ignored: a staging directory does not affect the
-/// result.
-fn remove_old_staging(path: &Path) {
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(STAGING_PREFIX) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
+fn file_name(table: &str) -> String {
+    format!("{table}.parquet")
+}
+
+/// Returns whether an entry of an output directory has a name that runs give.
+fn is_ours(name: &OsStr) -> bool {
+    let is_staging = name.as_encoded_bytes().starts_with(STAGING_PREFIX.as_bytes());
+    is_staging || name == lock::NAME || result_files().any(|ours| name == ours.as_str())
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = fs::DirEntry> {
+    fs::read_dir(directory).into_iter().flatten().flatten()
 }
 
 /// Removes directories in order, up to the first that is not empty.
@@ -88,49 +107,129 @@ fn remove_empty(directories: &[PathBuf]) {
     }
 }
 
-fn file_name(table: &str) -> String {
-    format!("{table}.parquet")
+/// Removes a staging directory after moving what is not ours to the output directory. What cannot be moved stays, and the
+/// directory with it. It does not affect the result.
+fn retire(staging: &Path, output: &Path) {
+    let mut is_empty = true;
+    for entry in entries(staging).filter(|entry| !is_ours(&entry.file_name())) {
+        let target = output.join(entry.file_name());
+        let is_taken = target.symlink_metadata().is_ok();
+        is_empty &= !is_taken && fs::rename(entry.path(), target).is_ok();
+    }
+    if is_empty {
+        let _ = fs::remove_dir_all(staging);
+    }
+}
+
+/// Retires the staging directories that killed runs left. The lock of the output directory must be held.
+fn retire_leftovers(output: &Path) {
+    for entry in entries(output) {
+        if entry.file_name().as_encoded_bytes().starts_with(STAGING_PREFIX.as_bytes()) {
+            retire(&entry.path(), output);
+        }
+    }
+    let prefix = staging_prefix(output);
+    for entry in output.parent().into_iter().flat_map(entries) {
+        let name = entry.file_name();
+        let letters = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        if letters.is_some_and(|letters| letters.len() == RANDOM_LETTERS) {
+            retire(&entry.path(), output);
+        }
+    }
+}
+
+/// Returns how the names of the staging directories of an output directory begin.
+fn staging_prefix(output: &Path) -> OsString {
+    let mut prefix = OsString::from(STAGING_PREFIX);
+    prefix.push(output.file_name().unwrap_or_default());
+    prefix.push("-");
+    prefix
+}
+
+/// Creates a staging directory with the permissions of the output directory: beside it if it can be moved there, else in it.
+fn create_staging(output: &Path) -> io::Result<PathBuf> {
+    let inside = tempfile::Builder::new()
+        .prefix(&staging_prefix(output))
+        .rand_bytes(RANDOM_LETTERS)
+        .tempdir_in(output)?;
+    fs::set_permissions(inside.path(), fs::metadata(output)?.permissions())?;
+    let inside = inside.keep();
+    let is_working_directory = std::env::current_dir().is_ok_and(|working| working.starts_with(output));
+    if let (Some(parent), Some(name), false) = (output.parent(), inside.file_name(), is_working_directory) {
+        let beside = parent.join(name);
+        if fs::rename(&inside, &beside).is_ok() {
+            return Ok(beside);
+        }
+    }
+    Ok(inside)
+}
+
+/// Lets two directories change places.
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn exchange(_: &Path, _: &Path) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
+}
+
+/// Returns whether an exchange failed because there is no such operation on these directories.
+fn cannot_exchange(error: &io::Error) -> bool {
+    use ErrorKind::{CrossesDevices, InvalidInput, PermissionDenied, ResourceBusy, Unsupported};
+    matches!(error.kind(), CrossesDevices | InvalidInput | PermissionDenied | ResourceBusy | Unsupported)
+}
+
+/// Flushes the entries of a directory to the disk, where the system can.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    if cfg!(windows) {
+        return Ok(());
+    }
+    match File::open(directory).and_then(|opened| opened.sync_all()) {
+        Err(error) if cannot_exchange(&error) => Ok(()),
+        done => done,
+    }
 }
 
 impl Directory {
-    /// Creates the directory and the staging directory in it.
+    /// Creates the directory and the staging directory.
     ///
     /// # Errors
     ///
     /// If [`check`] fails, another run writes to the directory, or a directory cannot be created.
     pub fn create(path: &Path, overwrite: bool) -> Result<Directory, Error> {
         check(path, overwrite)?;
-        let shown = || path.display().to_string();
         let created: Vec<PathBuf> = path
             .ancestors()
             .take_while(|a| !a.as_os_str().is_empty() && !a.exists())
             .map(Path::to_path_buf)
             .collect();
-        let unusable =
-            |error: std::io::Error| Error::UnusableOutput { path: shown(), reason: error.to_string() };
-        fs::create_dir_all(path).map_err(unusable)?;
-        // Another run may have finished since the first check.
-        let lock = Lock::take(path).and_then(|lock| check(path, overwrite).map(|()| lock));
-        let lock = lock.inspect_err(|_| remove_empty(&created))?;
-        if overwrite {
-            remove_old_staging(path);
-        }
-        let staging = tempfile::Builder::new().prefix(STAGING_PREFIX).tempdir_in(path);
-        let staging = match staging {
-            Ok(staging) => staging,
-            Err(error) => {
-                drop(lock);
-                remove_empty(&created);
-                return Err(unusable(error));
-            }
+        let unusable = |error: io::Error| Error::UnusableOutput {
+            path: path.display().to_string(),
+            reason: error.to_string(),
         };
-        Ok(Directory {
-            path: path.to_path_buf(),
+        let mut directory = Directory {
+            shown: path.to_path_buf(),
+            output: PathBuf::new(),
             created,
-            staging: Some(staging),
-            lock: Some(lock),
+            staging: None,
+            locks: Vec::new(),
             writers: Vec::new(),
-        })
+        };
+        fs::create_dir_all(path).map_err(unusable)?;
+        directory.output = path.canonicalize().map_err(unusable)?;
+        let output = &directory.output;
+        directory.locks.push(Lock::take(output)?);
+        // Another run may have finished since the first check.
+        check(path, overwrite)?;
+        retire_leftovers(output);
+        let staging = directory.staging.insert(create_staging(output).map_err(unusable)?);
+        if staging.parent() != Some(output) {
+            directory.locks.push(Lock::take(staging)?);
+        }
+        Ok(directory)
     }
 
     /// Opens a table for writing. `job`, the job as JSON, is stored in the metadata of the file.
@@ -139,9 +238,8 @@ impl Directory {
     ///
     /// If the file cannot be created.
     pub fn open(&mut self, table: &'static str, schema: SchemaRef, job: &str) -> Result<(), Error> {
-        let path = self.staged(table);
-        let fail = |reason: String| self.failure(&file_name(table), reason);
-        let file = File::create(&path).map_err(|e| fail(e.to_string()))?;
+        let name = file_name(table);
+        let file = File::create(self.staged(&name)).map_err(|e| self.failure(&name, e))?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_created_by(format!("{RESULTS_WRITTEN_BY}{}", env!("CARGO_PKG_VERSION")))
@@ -149,8 +247,8 @@ impl Directory {
             .set_coerce_types(true)
             .set_key_value_metadata(Some(vec![KeyValue::new("sweepfit.job".to_string(), job.to_string())]))
             .build();
-        let writer = ArrowWriter::try_new(file, schema, Some(properties))
-            .map_err(|e| self.failure(&file_name(table), e.to_string()))?;
+        let writer =
+            ArrowWriter::try_new(file, schema, Some(properties)).map_err(|e| self.failure(&name, e))?;
         self.writers.push((table, writer));
         Ok(())
     }
@@ -161,65 +259,86 @@ impl Directory {
     ///
     /// If writing fails.
     pub fn write(&mut self, table: &'static str, batch: &RecordBatch) -> Result<(), Error> {
-        let result = match self.writers.iter_mut().find(|(name, _)| *name == table) {
-            Some((_, writer)) => writer.write(batch).map_err(|e| e.to_string()),
+        match self.writers.iter_mut().find(|(name, _)| *name == table) {
+            Some((_, writer)) => writer.write(batch).map_err(|e| self.failure(&file_name(table), e)),
             None => Ok(()),
-        };
-        result.map_err(|reason| self.failure(&file_name(table), reason))
+        }
     }
 
-    /// Closes all tables, moves them into place and writes the manifest.
+    /// Closes all tables, writes the manifest and publishes the result. Returns whether that was one step of the file
+    /// system, or none was needed, since there was no earlier result.
     ///
     /// # Errors
     ///
     /// If writing or moving a file fails.
-    pub fn finish(mut self, manifest: &str) -> Result<(), Error> {
-        let mut done = Vec::new();
+    pub fn finish(mut self, manifest: &str) -> Result<bool, Error> {
         for (table, writer) in std::mem::take(&mut self.writers) {
-            let result = writer
-                .into_inner()
-                .map_err(|e| e.to_string())
-                .and_then(|file| file.sync_all().map_err(|e| e.to_string()));
-            result.map_err(|reason| self.failure(&file_name(table), reason))?;
-            done.push(table);
+            let name = file_name(table);
+            let file = writer.into_inner().map_err(|e| self.failure(&name, e))?;
+            file.sync_all().map_err(|e| self.failure(&name, e))?;
         }
-        let staged_manifest = self.staged_path().join(MANIFEST);
-        let written = File::create(&staged_manifest).and_then(|mut file| {
+        let written = File::create(self.staged(MANIFEST)).and_then(|mut file| {
             file.write_all(manifest.as_bytes())?;
             file.sync_all()
         });
-        written.map_err(|e| self.failure(MANIFEST, e.to_string()))?;
+        written.map_err(|e| self.failure(MANIFEST, e))?;
+        let Some(staging) = self.staging.take() else { return Ok(true) };
+        let done = self.publish(&staging);
+        match &done {
+            Ok(_) => retire(&staging, &self.output),
+            Err(_) => self.created.clear(),
+        }
+        done
+    }
 
-        // An earlier result is replaced from here on. Its manifest is removed first and the new one is moved last, so a
-        // directory with a manifest is always complete.
-        let remove = |path: PathBuf| match fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.to_string()),
-            _ => Ok(()),
+    /// Puts the staged files in the place of an earlier result. After an error they stay where they are.
+    fn publish(&mut self, staging: &Path) -> Result<bool, Error> {
+        let failure = |file: &str, error: io::Error| {
+            let reason = format!(
+                "{error}. Files of the new result that are not in place stay in {}",
+                staging.display()
+            );
+            self.failure(file, reason)
         };
-        remove(self.path.join(MANIFEST)).map_err(|r| self.failure(MANIFEST, r))?;
-        for table in schema::ALL.iter().map(|t| t.name).filter(|name| !done.contains(name)) {
-            remove(self.path.join(file_name(table))).map_err(|r| self.failure(&file_name(table), r))?;
+        sync_directory(staging).map_err(|e| failure("", e))?;
+        let replaces = result_files().any(|name| self.output.join(name).exists());
+        let is_beside = staging.parent() != Some(&self.output);
+        let exchanged =
+            if is_beside { exchange(staging, &self.output) } else { Err(ErrorKind::Unsupported.into()) };
+        match exchanged {
+            Ok(()) => {
+                let parent = self.output.parent().unwrap_or(&self.output);
+                sync_directory(parent).map_err(|e| self.failure("", e))?;
+                self.created.clear();
+                return Ok(true);
+            }
+            Err(error) if !cannot_exchange(&error) => return Err(failure("", error)),
+            Err(_) => {}
         }
-        for table in done {
-            fs::rename(self.staged(table), self.path.join(file_name(table)))
-                .map_err(|e| self.failure(&file_name(table), e.to_string()))?;
+        // One by one. The manifest goes first and comes last, so a directory with a manifest is complete.
+        match fs::remove_file(self.output.join(MANIFEST)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failure(MANIFEST, error)),
+            _ => {}
         }
-        fs::rename(&staged_manifest, self.path.join(MANIFEST))
-            .map_err(|e| self.failure(MANIFEST, e.to_string()))?;
+        for name in result_files() {
+            let (new, old) = (staging.join(&name), self.output.join(&name));
+            let moved = if new.exists() { fs::rename(new, old) } else { fs::remove_file(old) };
+            match moved {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(failure(&name, error)),
+                _ => {}
+            }
+        }
         self.created.clear();
-        Ok(())
+        sync_directory(&self.output).map_err(|e| self.failure("", e))?;
+        Ok(!replaces)
     }
 
-    fn staged_path(&self) -> &Path {
-        self.staging.as_ref().map_or(&self.path, tempfile::TempDir::path)
+    fn staged(&self, file: &str) -> PathBuf {
+        self.staging.as_ref().unwrap_or(&self.output).join(file)
     }
 
-    fn staged(&self, table: &str) -> PathBuf {
-        self.staged_path().join(file_name(table))
-    }
-
-    fn failure(&self, file: &str, reason: String) -> Error {
-        Error::Write { path: self.path.join(file).display().to_string(), reason }
+    fn failure(&self, file: &str, reason: impl std::fmt::Display) -> Error {
+        Error::Write { path: self.shown.join(file).display().to_string(), reason: reason.to_string() }
     }
 }
 
@@ -228,9 +347,9 @@ impl Drop for Directory {
         self.writers.clear();
         // Failures to clean up are ignored: they must not hide the error that ended the run.
         if let Some(staging) = self.staging.take() {
-            let _ = staging.close();
+            let _ = fs::remove_dir_all(staging);
         }
-        self.lock.take();
+        self.locks.drain(..).for_each(drop);
         remove_empty(&self.created);
     }
 }
@@ -251,12 +370,12 @@ impl<'a> DirectorySink<'a> {
         DirectorySink { path, overwrite, job, open: None }
     }
 
-    /// Moves the tables into place and writes the manifest.
+    /// Writes the manifest and publishes the result. Returns false if an earlier result was replaced file by file.
     ///
     /// # Errors
     /// If writing fails. The directory is then unchanged, or incomplete and without a manifest.
-    pub fn finish(self, manifest: &str) -> Result<(), Error> {
-        self.open.map_or(Ok(()), |(_, directory)| directory.finish(manifest))
+    pub fn finish(self, manifest: &str) -> Result<bool, Error> {
+        self.open.map_or(Ok(true), |(_, directory)| directory.finish(manifest))
     }
 }
 

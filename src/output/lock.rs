@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use crate::error::Error;
 
 /// The name of the file that is locked.
-const NAME: &str = ".sweepfit-lock";
+pub const NAME: &str = ".sweepfit-lock";
 
 /// A lock that is held. Dropping it removes its file.
 pub struct Lock {
