@@ -107,18 +107,20 @@ fn remove_empty(directories: &[PathBuf]) {
     }
 }
 
-/// Removes a staging directory after moving what is not ours to the output directory. What cannot be moved stays, and the
-/// directory with it. It does not affect the result.
+/// Removes a staging directory: what runs have made is removed, what is not ours moves to the output directory. What
+/// cannot be removed or moved stays, and the directory with it. That does not affect the result.
 fn retire(staging: &Path, output: &Path) {
-    let mut is_empty = true;
-    for entry in entries(staging).filter(|entry| !is_ours(&entry.file_name())) {
-        let target = output.join(entry.file_name());
-        let is_taken = target.symlink_metadata().is_ok();
-        is_empty &= !is_taken && fs::rename(entry.path(), target).is_ok();
+    for entry in entries(staging) {
+        let (path, target) = (entry.path(), output.join(entry.file_name()));
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let _ = match is_ours(&entry.file_name()) {
+            true if is_directory => fs::remove_dir_all(path),
+            true => fs::remove_file(path),
+            false if target.symlink_metadata().is_ok() => continue,
+            false => fs::rename(path, target),
+        };
     }
-    if is_empty {
-        let _ = fs::remove_dir_all(staging);
-    }
+    let _ = fs::remove_dir(staging);
 }
 
 /// Retires the staging directories that killed runs left. The lock of the output directory must be held.
