@@ -138,6 +138,8 @@ pub enum Error {
     VariableNameTaken { variable: String },
     /// No row of the input is left, so there is no sweep to fit.
     NoSweeps { read: u64, dropped: u64 },
+    /// A column of text that is to be read as numbers has no number in any row. `reason` is that of the first row.
+    NoNumbers { rows: u64, reason: String },
     /// A job has no law.
     NoLaw,
     /// No law of the catalogue has the name.
@@ -276,6 +278,10 @@ impl Error {
                  input, or ask for an empty result with {}",
                 name(Setting::Where),
                 name(Setting::AllowEmpty)
+            ),
+            Error::NoNumbers { rows, reason } => format!(
+                "there is nothing to fit: {reason}, in this row and in all {rows} rows that could be used; name another \
+                 column, or convert the texts"
             ),
             Error::KeyNameTaken { column, name: taken } => format!(
                 "{} {column}: the output tables have a column `{taken}` of their own; give the key another name in \

@@ -8,12 +8,16 @@
 //! the input. Sums over a sweep then have the same bits however its rows were shuffled or spread over files.
 //!
 //! A missing value must be distinguished from a NaN in the data, because the two are rejected for different reasons. It
-//! is stored as [`NULL`], a quiet NaN with its own payload. [`canonical`] stores every other NaN as [`NAN`].
+//! is stored as [`NULL`], a text that is not a number as [`TEXT`]: quiet NaNs with their own payloads. [`canonical`] stores
+//! every NaN in the data as [`NAN`].
 
 use std::ops::{Index, Range};
 
 /// A missing value in a column of `f64`: a quiet NaN with the payload `"null"`. Test for it with [`is_null`], not `==`.
 pub const NULL: f64 = f64::from_bits(0x7FF8_0000_6E75_6C6C);
+
+/// A text that is not a number, in a column of `f64`: a quiet NaN with the payload `"text"`. Test for it with [`is_text`].
+pub const TEXT: f64 = f64::from_bits(0x7FF8_0000_7465_7874);
 
 /// The NaN that represents every NaN in the data.
 pub const NAN: f64 = f64::from_bits(0x7FF8_0000_0000_0000);
@@ -22,6 +26,12 @@ pub const NAN: f64 = f64::from_bits(0x7FF8_0000_0000_0000);
 #[must_use]
 pub fn is_null(value: f64) -> bool {
     value.to_bits() == NULL.to_bits()
+}
+
+/// Returns whether a value is [`TEXT`], by its bits; false for every other NaN.
+#[must_use]
+pub fn is_text(value: f64) -> bool {
+    value.to_bits() == TEXT.to_bits()
 }
 
 /// Returns [`NAN`] for every NaN and other values unchanged, the sign of zero included. A NaN in the data is then never

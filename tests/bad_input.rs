@@ -102,7 +102,7 @@ fn columns_of_the_wrong_type() {
     let a = table(&folder);
     refused(&folder, &[&a, "--law", "y ~ a + b*name"], &["name", "text"]);
     refused(&folder, &[&a, "--law", "name ~ a + b*x"], &["name", "text"]);
-    refused(&folder, &[&a, "--law", "power", "--weight", "name"], &["--weight", "name"]);
+    refused(&folder, &[&a, "--law", "power", "--weight", "name"], &["name", "text"]);
     refused(&folder, &[&a, "--law", "power", "--where", "name > 1"], &["--where"]);
     refused(&folder, &[&a, "--law", "power", "--where", "x + 1"], &["--where"]);
     refused(&folder, &[&a, "--law", "power", "--let", "z=name + 1"], &["--let z", "name"]);
@@ -319,7 +319,7 @@ fn rows_that_cannot_be_used() {
         &["--law", "power", "--weight", "w", "--sigma", "s", "--bootstrap", "0", "--residuals"],
     );
     let r = &outcome.rejected;
-    let mut rows = r.integers("row");
+    let rows = r.integers("row");
     let reasons = r.texts("reason");
     let reason = |row: i64| {
         let place = rows.iter().position(|r| *r == Some(row)).expect("the row");
@@ -343,14 +343,57 @@ fn rows_that_cannot_be_used() {
             assert!(reason(row).contains(word), "row {row}: {}", reason(row));
         }
     }
-    rows.sort_unstable();
     assert_eq!(rows, (2..=11).map(Some).collect::<Vec<_>>());
+    let null = ["null", "not_finite", "not_finite"];
+    let response = ["nonpositive_response", "nonpositive_response", "not_finite"];
+    let others = ["negative_weight", "null", "nonpositive_sigma", "nonpositive_sigma"];
+    assert_eq!(r.texts("code"), [&null[..], &response, &others].concat());
     // A row of weight zero is not used, but neither is it lost: it has a residual.
     assert_eq!(outcome.only("n_points"), 2.0);
     let residuals = outcome.residuals.as_ref().expect("residuals");
     let mut kept = residuals.integers("row");
     kept.sort_unstable();
     assert_eq!(kept, [Some(0), Some(1), Some(12)]);
+}
+
+/// Numbers in columns of text are read as what they say, in laws, definitions and weights, and texts that are no numbers are
+/// rejected row by row, in the order of the file. The fit is that of the numbers.
+#[test]
+fn numbers_in_text_are_read() {
+    let folder = Folder::new();
+    let said = ["7B", "1e6", " 3e6", "", "+1E7", "30000000", "1e8\n", "3e8", "1,300,000", "1e9"];
+    let loss = ["2.6", "3.9", "3.5", "2.5", "3.2", "3.0", "2.85", "2.75", "2.4", "2.68"];
+    let weight = ["1", "2", "1", "1", "1", "1", "1", "0.5", "1", "1"];
+    folder.write(
+        "text.parquet",
+        &[("params", strings(&said)), ("loss", strings(&loss)), ("w", strings(&weight))],
+    );
+    let numbers = |texts: &[&str]| -> Vec<f64> {
+        [1, 2, 4, 5, 6, 7, 9].map(|row: usize| texts[row].trim().parse().expect("a number")).to_vec()
+    };
+    folder.write(
+        "numbers.parquet",
+        &[
+            ("params", floats(&numbers(&said))),
+            ("loss", floats(&numbers(&loss))),
+            ("w", floats(&numbers(&weight))),
+        ],
+    );
+    let law = "loss ~ E + A/M^alpha where E > 0, A > 0, alpha in [0, 2]";
+    let arguments = ["--law", law, "--let", "M=params/1e6", "--weight", "w", "--bootstrap", "0"];
+    let text = fit(&folder.path("text.parquet"), &folder.path("a"), &arguments);
+    let expected = fit(&folder.path("numbers.parquet"), &folder.path("b"), &arguments);
+    assert_eq!(text.coefficients.floats("estimate"), expected.coefficients.floats("estimate"));
+    assert_eq!(text.only("n_points"), 7.0);
+    assert_eq!(text.rejected.integers("row"), [Some(0), Some(3), Some(8)]);
+
+    // Without the definition the column itself is used.
+    let law = "loss ~ E + A/params^alpha where E > 0, A > 0, alpha in [0, 2]";
+    let text = fit(&folder.path("text.parquet"), &folder.path("c"), &["--law", law, "--bootstrap", "0"]);
+    assert_eq!(text.only("n_points"), 7.0);
+    assert_eq!(text.rejected.texts("code"), ["not_a_number"; 3]);
+    assert_eq!(text.rejected.integers("row"), [Some(0), Some(3), Some(8)]);
+    assert!(text.rejected.texts("reason")[0].contains("`params` is a text that is not a number"));
 }
 
 /// What one law cannot use, another may.

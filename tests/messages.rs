@@ -79,8 +79,9 @@ fn errors() {
         "y ~ a*X",
         "y ~ x",
         "y ~ token*a",
+        "y ~ a + b*day",
         "y ~ a + b*name",
-        "name ~ a + b*x",
+        "day ~ a + b*x",
         "y ~ a*day",
     ] {
         on("a.parquet", &["--law", law]);
@@ -97,7 +98,7 @@ fn errors() {
         &["--by", "law=name,a=b=c"],
         &["--by", "x=name", "--residuals"],
         &["--by", "name,name"],
-        &["--weight", "name"],
+        &["--weight", "day"],
         &["--weight", "nope"],
         &["--sigma", "day"],
         &["--response", "nope"],

@@ -169,7 +169,7 @@ fn schemas_are_the_contracts() {
     );
     assert_eq!(
         names_and_types(&outcome.rejected),
-        with_keys(&[("law", string), ("file", string), ("row", int), ("reason", string)])
+        with_keys(&[("law", string), ("file", string), ("row", int), ("code", string), ("reason", string)])
     );
 
     // Null is a key like any other, and the tables are sorted by the keys.
@@ -447,6 +447,7 @@ fn small_sweeps_are_rejected_as_a_whole() {
     assert_eq!(outcome.rejected.texts("run"), ["small"]);
     assert_eq!(outcome.rejected.nulls("row"), [true]);
     assert_eq!(outcome.rejected.nulls("law"), [true]);
+    assert_eq!(outcome.rejected.texts("code"), ["too_few"]);
     let reason = &outcome.rejected.texts("reason")[0];
     assert!(reason.contains("min_points") && reason.contains('3'), "{reason}");
 }

@@ -18,7 +18,7 @@ use crate::infer::{self, estimate, is_trustworthy, leverages, predictions, repli
 use crate::input::{Contents, Segment, panic_text};
 use crate::lanes::LANES;
 use crate::optimize::{self, Fit, Workspace, Workspaces, fit_choices, never_finite};
-use crate::problem::{Problem, Rejection};
+use crate::problem::{Problem, Rejection, RejectionCode};
 use crate::sweep::Sweep;
 
 use super::control::Control;
@@ -393,6 +393,7 @@ fn reject_nonfinite(
         law,
         nonfinite.iter().map(|&i| Rejection {
             row: observations.rows[i],
+            code: RejectionCode::Undefined,
             reason: format!("`{}` has no finite value here", bound.law.name),
         }),
     );
@@ -460,23 +461,24 @@ fn add_residuals(run: &Run, law: usize, sweep: &Sweep, fit: &Fit, chunk: &mut Ch
     }
 }
 
-/// Appends the rejections of a sweep. An observation that all laws reject for one reason is listed once, and so is a
+/// Appends the rejections of a sweep, in the order of files and rows, then those of the whole sweep. An observation that all laws reject for one reason is listed once, and so is a
 /// sweep that has too few usable observations under all laws.
 fn merge_rejections(candidate: CandidateSweep, merged: &mut Vec<RejectedRow>) {
     let CandidateSweep { run, sweep, rejections, too_small } = candidate;
     let n_laws = run.laws.len();
-    let mut rows: BTreeMap<(u32, String), Vec<usize>> = BTreeMap::new();
-    for (law, Rejection { row, reason }) in rejections {
-        rows.entry((row, reason)).or_default().push(law);
+    let mut rows: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (law, Rejection { row, code, reason }) in rejections {
+        let place = (sweep.file[row as usize], sweep.row[row as usize]);
+        rows.entry((place, code, reason)).or_default().push(law);
     }
-    for ((row, reason), laws) in rows {
-        let place = Some((sweep.file[row as usize], sweep.row[row as usize]));
+    for ((place, code, reason), laws) in rows {
         let all = laws.len() == n_laws;
         for law in laws.into_iter().take(if all { 1 } else { usize::MAX }) {
             merged.push(RejectedRow {
                 sweep: sweep.index,
                 law: (!all).then_some(law),
-                place,
+                place: Some(place),
+                code,
                 reason: reason.clone(),
             });
         }
@@ -487,6 +489,7 @@ fn merge_rejections(candidate: CandidateSweep, merged: &mut Vec<RejectedRow>) {
             sweep: sweep.index,
             law: (!all_small).then_some(law),
             place: None,
+            code: RejectionCode::TooFew,
             reason: format!(
                 "the sweep has {usable} usable observations, fewer than the required {} (min_points)",
                 run.min_points

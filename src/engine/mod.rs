@@ -33,6 +33,7 @@ pub use plan::{BoundLaw, Plan, plan};
 use crate::error::Error;
 use crate::input::{self, Source};
 use crate::output::{Chunk, RunContext, Sink};
+use crate::problem::RejectionCode;
 
 /// The number of rows of a segment: enough work for many threads, but little memory.
 const SEGMENT_ROWS: usize = 1 << 18;
@@ -96,19 +97,51 @@ pub fn run_plan(
     let run = Run::new(&plan, contents, job);
     let keep_records = run.contents.n_sweeps() == 1;
     let counts = Counts::new(&plan.laws, &run.contents);
-    let mut sink = CountingSink { sink, counts, only_sweep: Chunk::default(), keep_records };
+    let texts = Some(Texts::default());
+    let mut sink = CountingSink { sink, counts, texts, only_sweep: Chunk::default(), keep_records };
     sink.begin(&run.context())?;
     progress.begin(run.contents.n_sweeps() as u64);
     fit_all(&run, &mut segments, &mut sink, control)?;
     progress.end();
-    let CountingSink { counts, only_sweep, .. } = sink;
+    let CountingSink { counts, only_sweep, texts, .. } = sink;
+    if let Some(Texts { rows, reason: Some(reason) }) = texts {
+        return Err(Error::NoNumbers { rows, reason });
+    }
     Ok(Summary { laws: plan.laws, counts, only_sweep })
+}
+
+/// Rows with a text in the place of a number.
+#[derive(Default)]
+struct Texts {
+    rows: u64,
+    /// The reason for rejecting the first of them.
+    reason: Option<String>,
+}
+
+impl Texts {
+    /// Adds the rows of a chunk; `None` if the chunk has fits or other rejections.
+    fn with(mut self, chunk: &Chunk) -> Option<Texts> {
+        if !chunk.records.is_empty() {
+            return None;
+        }
+        for row in &chunk.rejected {
+            match row.code {
+                RejectionCode::NotANumber => self.rows += 1,
+                RejectionCode::TooFew => continue,
+                _ => return None,
+            }
+            self.reason.get_or_insert_with(|| row.reason.clone());
+        }
+        Some(self)
+    }
 }
 
 /// A sink that counts the results and passes them to another sink.
 struct CountingSink<'a> {
     sink: &'a mut dyn Sink,
     counts: Counts,
+    /// The rows that are rejected as texts; `None` once a fit was made or a row was rejected for another reason.
+    texts: Option<Texts>,
     only_sweep: Chunk,
     /// Whether the records are also kept in `only_sweep`.
     keep_records: bool,
@@ -121,6 +154,7 @@ impl Sink for CountingSink<'_> {
 
     fn take(&mut self, mut chunk: Chunk) -> Result<(), Error> {
         self.counts.add(&chunk);
+        self.texts = self.texts.take().and_then(|texts| texts.with(&chunk));
         if self.keep_records {
             self.only_sweep.append(chunk.outline());
         }

@@ -1,7 +1,8 @@
 //! Checks the types of expressions before any data is read.
 //!
 //! Arithmetic and functions take numbers. A comparison takes two values of one type; truth values can be equal but have
-//! no order. Logic takes truth values. `is null` takes any value. No type is converted to another.
+//! no order. Logic takes truth values. `is null` takes any value. The one conversion: where a number is needed, a column of
+//! text may stand, and its texts are read as numbers.
 
 use super::ast::{CompareOp, Expr, ExprKind};
 use super::columns::Type;
@@ -55,11 +56,17 @@ pub fn check_number(
 ) -> Result<(), TypeError> {
     match check(expr, lookup, known)? {
         Type::Number => Ok(()),
+        Type::Text if is_name(expr) => Ok(()),
         found => {
             let message = format!("{} is {found}, and a number is needed", described(expr));
             Err(TypeError::new(message, expr.span.clone()))
         }
     }
+}
+
+/// Returns whether an expression is a column or definition alone.
+fn is_name(expr: &Expr) -> bool {
+    matches!(expr.kind, ExprKind::Name(_))
 }
 
 /// Returns the expression in backquotes, shortened if it has more than 40 characters.
@@ -142,6 +149,9 @@ impl Checker<'_> {
     ) -> Result<Type, TypeError> {
         for operand in operands {
             let found = self.type_of(operand)?;
+            if found == Type::Text && needed == Type::Number && is_name(operand) {
+                continue;
+            }
             if found != needed {
                 let plural = match needed {
                     Type::Number => "numbers",
@@ -240,6 +250,8 @@ mod tests {
             "learner is not null",
             "(loss > 1) = done",
             "'a' < learner",
+            "1 + learner > 2",
+            "solve(t, 0, learner, t - N) > 1",
         ] {
             let expr = parse_condition(text).expect(text);
             assert_eq!(check_condition(&expr, &lookup, &known()), Ok(()), "{text}");
@@ -249,7 +261,7 @@ mod tests {
     #[test]
     fn type_errors_name_the_operand_and_its_place() {
         for (text, message, span) in [
-            ("1 + learner > 2", "`learner` is text, but `+` needs numbers", 4..11),
+            ("1 + 'x' > 2", "`'x'` is text, but `+` needs numbers", 4..7),
             ("log(done) > 2", "`done` is true or false, but `log` needs numbers", 4..8),
             ("lerner = 'x'", "there is no column `lerner`: did you mean `learner`?", 0..6),
             ("learner = \"mamba\"", "(a text is written 'mamba')", 10..17),
@@ -258,7 +270,7 @@ mod tests {
             ("done > false", "which `>` cannot order", 0..4),
             ("loss and done", "`loss` is a number, but `and` needs conditions", 0..4),
             ("loss + 1", "`loss + 1` is a number, and a condition is true or false", 0..8),
-            ("solve(t, 0, learner, t - N) > 1", "`learner` is text, but `solve` needs numbers", 12..19),
+            ("solve(t, 0, 'x', t - N) > 1", "`'x'` is text, but `solve` needs numbers", 12..15),
             ("solve(t, 0, N, t < N) > 1", "`t < N` is true or false, but `solve` needs numbers", 15..20),
             ("not learner", "`learner` is text, but `not` needs conditions", 4..11),
         ] {
@@ -269,9 +281,10 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_not_a_number() {
-        let expr = parse_expression("learner").expect("parses");
-        assert_eq!(check(&expr, &lookup, &known()), Ok(Type::Text));
-        assert!(check_number(&expr, &lookup, &known()).is_err());
+    fn a_column_of_text_may_stand_for_numbers() {
+        let parse = |text| parse_expression(text).expect("parses");
+        assert_eq!(check(&parse("learner"), &lookup, &known()), Ok(Type::Text));
+        assert_eq!(check_number(&parse("learner"), &lookup, &known()), Ok(()));
+        assert!(check_number(&parse("done"), &lookup, &known()).is_err());
     }
 }

@@ -66,6 +66,13 @@ pub enum Column {
     },
 }
 
+/// Returns the number that a text says, as JSON, CSV and Rust write it, with white space around it; `None` for every other
+/// text, such as `7B` and `1,300,000`.
+#[must_use]
+pub fn number_in(text: &str) -> Option<f64> {
+    text.trim().parse().ok()
+}
+
 impl Column {
     /// Returns the type of the values.
     #[must_use]

@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 
 use super::ast::{BinaryOp, CompareOp, Expr, ExprKind};
 use super::check::check;
-use super::columns::{Column, Columns};
+use super::columns::{Column, Columns, number_in};
 use super::error::TypeError;
 use super::functions::Function;
 use super::solve::roots;
@@ -270,6 +270,10 @@ impl<'a> BatchEvaluator<'a> {
     fn numbers(&self, expr: &'a Expr) -> Result<(Numbers<'a>, Valid<'a>), TypeError> {
         match self.value(expr)? {
             Value::Number(numbers, valid) => Ok((numbers, valid)),
+            Value::Text(Texts::Borrowed(texts), valid) => {
+                let number = |text: &String| number_in(text).unwrap_or(f64::NAN);
+                Ok((Numbers::Owned(texts.iter().map(number).collect()), valid))
+            }
             _ => Err(wrong_type(expr)),
         }
     }

@@ -192,7 +192,7 @@ fn columns_of_the_wrong_type_name_or_length_are_refused() {
         let expr = parse_condition(text).expect(text);
         evaluate(&expr, &data).expect_err(text).message
     };
-    assert!(refused("s + 1 > 2").contains("`s` is text, but `+` needs numbers"));
+    assert!(refused("'s' + 1 > 2").contains("`'s'` is text, but `+` needs numbers"));
     assert!(refused("shrot > 1").contains("did you mean `short`"));
     assert!(refused("short > 1").contains("does not have 2 rows"));
 }

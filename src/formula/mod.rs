@@ -122,7 +122,7 @@ mod time;
 pub(crate) use ast::needed_definitions;
 pub use ast::{BinaryOp, CompareOp, Domain, Expr, ExprKind, Formula, Span, names, unknowns};
 pub use check::{check, check_condition, check_number};
-pub use columns::{Column, Columns, Table, Type};
+pub use columns::{Column, Columns, Table, Type, number_in};
 pub use error::{FormulaError, TypeError};
 pub use evaluate::evaluate;
 pub use functions::{Arity, Function, FunctionEntry, reference};

@@ -16,8 +16,8 @@ use arrow::error::ArrowError;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use crate::formula::Column;
-use crate::sweep::{NULL, canonical};
+use crate::formula::{Column, number_in};
+use crate::sweep::{NULL, TEXT, canonical};
 
 /// The type of a column in the formula language.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,8 +168,8 @@ pub(in crate::input) fn to_array(column: &Column) -> ArrayRef {
     }
 }
 
-/// Appends the numbers of a column, or of its rows `kept`, in the stored form of [`crate::sweep`]. Returns false if the
-/// column does not contain numbers.
+/// Appends the numbers of a column, or of its rows `kept`, in the stored form of [`crate::sweep`]. Texts are read as
+/// numbers. Returns false if the column contains neither.
 #[must_use]
 pub(in crate::input) fn store(column: &Column, kept: Option<&[u32]>, into: &mut Vec<f64>) -> bool {
     let rounded;
@@ -178,6 +178,18 @@ pub(in crate::input) fn store(column: &Column, kept: Option<&[u32]>, into: &mut 
         Column::Integer { values, valid } => {
             rounded = values.iter().map(|v| *v as f64).collect();
             (&rounded, valid)
+        }
+        Column::Text { values, valid } => {
+            // A text that is no number is not a NaN either.
+            let stored = |i: usize| match number_in(&values[i]) {
+                _ if !is_valid(valid, i) => NULL,
+                number => number.map_or(TEXT, canonical),
+            };
+            match kept {
+                Some(kept) => into.extend(kept.iter().map(|&i| stored(i as usize))),
+                None => into.extend((0..values.len()).map(stored)),
+            }
+            return true;
         }
         _ => return false,
     };

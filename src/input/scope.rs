@@ -154,20 +154,18 @@ impl Scope {
         self.check_as(expr, place, formula::check_number)
     }
 
-    /// Checks that a name is that of a column or definition of numbers.
+    /// Checks that a name is that of a column or definition of numbers, or of texts, which are read as numbers.
     ///
     /// # Errors
     /// If the name does not exist, or its values are not numbers.
     pub fn check_column(&self, name: &str, place: &Place) -> Result<(), Error> {
         let (found, advice) = match self.definition(name) {
-            Some(Type::Number) => return Ok(()),
-            Some(Type::Text) => ("text".to_owned(), "define it as a number"),
+            Some(Type::Number | Type::Text) => return Ok(()),
             Some(Type::Bool) => ("a truth value".to_owned(), "define it as a number"),
             Some(Type::Time) => ("a date or time".to_owned(), "define it as a number"),
             None => match self.column_type(name) {
                 None => return Err(self.missing(name, place)),
-                Some(ColumnType::Number) => return Ok(()),
-                Some(ColumnType::Text) => ("text".to_owned(), "write the column as a number"),
+                Some(ColumnType::Number | ColumnType::Text) => return Ok(()),
                 Some(ColumnType::Bool) => ("boolean".to_owned(), "write the column as 0 and 1"),
                 Some(ColumnType::Time(found) | ColumnType::Other(found)) => {
                     (found, "write the column as a number (a date as days, a duration as seconds)")

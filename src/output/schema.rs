@@ -217,6 +217,7 @@ pub const REJECTED: TableSpec = TableSpec {
         column("law", Text, "", "null: all laws"),
         FILE,
         column("row", Int, "", "row in the file, from 0; null for a whole sweep"),
+        column("code", Text, "", "the kind of reason: a word that does not change"),
         column("reason", Text, "", "why"),
     ],
 };

@@ -43,7 +43,7 @@ pub use objective::{
     CurvatureMix, MIN_IRLS_FRACTION, Objective, Order, ProgramWorkspace, Sums, amplitude_equations, outputs,
     outputs_lanes,
 };
-pub use observations::{Binding, Observations, Rejection};
+pub use observations::{Binding, Observations, Rejection, RejectionCode};
 pub use part::Part;
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use crate::compile::Model;
 use crate::formula::{Column, Expr, ExprKind, Table, evaluate};
 use crate::law::{DataColumn, Law, Residual, Unary};
-use crate::sweep::{MAX_ROWS, Sweep, is_null};
+use crate::sweep::{MAX_ROWS, Sweep, is_null, is_text};
 
 use super::ColumnSet;
 use super::column_set::{encode_infinity, is_encoded_infinity};
@@ -38,11 +38,63 @@ pub struct Observations {
     distinct_from_last: Vec<bool>,
 }
 
+/// Why a row or a sweep cannot be used, as one of a few words that do not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RejectionCode {
+    /// A value is null.
+    Null,
+    /// A value is NaN or infinite.
+    NotFinite,
+    /// A text is not a number.
+    NotANumber,
+    /// The weight is negative.
+    NegativeWeight,
+    /// σ is zero or negative.
+    NonpositiveSigma,
+    /// The response is zero or negative, and its logarithm is fitted.
+    NonpositiveResponse,
+    /// The law, or an expression in it, has no finite value.
+    Undefined,
+    /// The sweep has fewer usable observations than are asked for.
+    TooFew,
+}
+
+impl RejectionCode {
+    /// Every code.
+    pub const ALL: [RejectionCode; 8] = [
+        RejectionCode::Null,
+        RejectionCode::NotFinite,
+        RejectionCode::NotANumber,
+        RejectionCode::NegativeWeight,
+        RejectionCode::NonpositiveSigma,
+        RejectionCode::NonpositiveResponse,
+        RejectionCode::Undefined,
+        RejectionCode::TooFew,
+    ];
+
+    /// Returns the word for the column `code`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            RejectionCode::Null => "null",
+            RejectionCode::NotFinite => "not_finite",
+            RejectionCode::NotANumber => "not_a_number",
+            RejectionCode::NegativeWeight => "negative_weight",
+            RejectionCode::NonpositiveSigma => "nonpositive_sigma",
+            RejectionCode::NonpositiveResponse => "nonpositive_response",
+            RejectionCode::Undefined => "undefined",
+            RejectionCode::TooFew => "too_few",
+        }
+    }
+}
+
 /// A row that a law cannot use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejection {
     /// Its position in the sweep.
     pub row: u32,
+    pub code: RejectionCode,
+    /// The reason, in a sentence.
     pub reason: String,
 }
 
@@ -75,7 +127,7 @@ impl Observations {
         let (mut rows, mut rejections) = (Vec::new(), Vec::new());
         for row in 0..n_rows(sweep.len()) {
             match unusable(binding, sweep, row as usize) {
-                Some(reason) => rejections.push(Rejection { row, reason }),
+                Some((code, reason)) => rejections.push(Rejection { row, code, reason }),
                 None => rows.push(row),
             }
         }
@@ -119,9 +171,11 @@ impl Observations {
         for (i, &row) in rows.iter().enumerate() {
             match state(law, model, binding, (&response, &sources, &columns), i) {
                 RowState::Usable => {}
-                RowState::Limit(reason) => limits.push(Rejection { row, reason }),
-                RowState::Unusable(reason) => {
-                    rejections.push(Rejection { row, reason });
+                RowState::Limit(reason) => {
+                    limits.push(Rejection { row, code: RejectionCode::Undefined, reason });
+                }
+                RowState::Unusable(code, reason) => {
+                    rejections.push(Rejection { row, code, reason });
                     keep[i] = false;
                 }
             }
@@ -247,27 +301,37 @@ fn retain<T: Copy>(values: &mut Vec<T>, keep: &[bool]) {
 }
 
 /// Returns why the stored values of a row cannot be used, if they cannot.
-fn unusable(binding: &Binding, sweep: &Sweep, row: usize) -> Option<String> {
+fn unusable(binding: &Binding, sweep: &Sweep, row: usize) -> Option<(RejectionCode, String)> {
+    use RejectionCode::{NegativeWeight, NonpositiveSigma, NotANumber, NotFinite, Null};
     let value = |c: usize| sweep.columns[c][row];
     for &c in binding.used.iter().chain(&binding.weight).chain(&binding.sigma) {
         let x = value(c);
         let name = &binding.names[c];
         if is_null(x) {
-            return Some(format!("`{name}` is null"));
+            return Some((Null, format!("`{name}` is null")));
+        }
+        if is_text(x) {
+            return Some((NotANumber, format!("`{name}` is a text that is not a number")));
         }
         if !x.is_finite() {
-            return Some(format!("`{name}` is {}, not a finite number", spelled(x)));
+            return Some((NotFinite, format!("`{name}` is {}, not a finite number", spelled(x))));
         }
     }
     if let Some(c) = binding.weight
         && value(c) < 0.0
     {
-        return Some(format!("the weight `{}` is negative ({})", binding.names[c], value(c)));
+        return Some((
+            NegativeWeight,
+            format!("the weight `{}` is negative ({})", binding.names[c], value(c)),
+        ));
     }
     if let Some(c) = binding.sigma
         && value(c) <= 0.0
     {
-        return Some(format!("the sigma `{}` is not positive ({})", binding.names[c], value(c)));
+        return Some((
+            NonpositiveSigma,
+            format!("the sigma `{}` is not positive ({})", binding.names[c], value(c)),
+        ));
     }
     None
 }
@@ -288,7 +352,7 @@ enum RowState {
     Usable,
     /// Something that the law reads is infinite.
     Limit(String),
-    Unusable(String),
+    Unusable(RejectionCode, String),
 }
 
 /// Returns whether the formula can use a row; `values` are the response, the data expressions and the model's columns.
@@ -303,19 +367,20 @@ fn state(
     let response = response[i];
     let no_number = |expr: &Expr, x: f64| format!("`{expr}` is {} here, not a finite number", spelled(x));
     if !response.is_finite() {
-        return RowState::Unusable(no_number(&binding.response, response));
+        return RowState::Unusable(RejectionCode::Undefined, no_number(&binding.response, response));
     }
     if model.residual == Residual::Log && response <= 0.0 {
-        return RowState::Unusable(format!(
+        let reason = format!(
             "`{}` is {response}, but the residual space `log` needs a positive value",
             binding.response
-        ));
+        );
+        return RowState::Unusable(RejectionCode::NonpositiveResponse, reason);
     }
     let mut limit = None;
     for (k, source) in model.sources.iter().enumerate() {
         let x = sources[k][i];
         if x.is_nan() {
-            return RowState::Unusable(no_number(source, x));
+            return RowState::Unusable(RejectionCode::Undefined, no_number(source, x));
         }
         if is_encoded_infinity(x) {
             limit.get_or_insert_with(|| no_number(source, x));
@@ -340,7 +405,7 @@ fn state(
         let x = columns[*from as usize][i];
         let reason = format!("`{}` {what} {of}, which is {x}", law.name);
         if value.is_nan() {
-            return RowState::Unusable(reason);
+            return RowState::Unusable(RejectionCode::Undefined, reason);
         }
         limit.get_or_insert(reason);
     }
