@@ -105,7 +105,7 @@ fn columns_of_the_wrong_type() {
     refused(&folder, &[&a, "--law", "power", "--weight", "name"], &["name", "text"]);
     refused(&folder, &[&a, "--law", "power", "--where", "name > 1"], &["--where"]);
     refused(&folder, &[&a, "--law", "power", "--where", "x + 1"], &["--where"]);
-    refused(&folder, &[&a, "--law", "power", "--let", "z=name + 1"], &["--let z", "name"]);
+    refused(&folder, &[&a, "--law", "power", "--let", "z=nmae + 1"], &["--let z", "`name`"]);
 
     folder.write("b/1.parquet", &[("x", floats(&[1.0])), ("y", floats(&[1.0]))]);
     folder.write("b/2.parquet", &[("x", strings(&["one"])), ("y", floats(&[1.0]))]);
