@@ -112,6 +112,7 @@ fn schemas_are_the_contracts() {
             ("n_starts", int),
             ("n_agreeing", int),
             ("iterations", int),
+            ("evaluations", int),
             ("r_squared", float),
             ("rmse", float),
             ("rmsle", float),

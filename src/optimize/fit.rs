@@ -296,5 +296,6 @@ fn without_solution(n_parameters: usize, problem: Problem, n_starts: usize, mess
         n_agreeing: 0,
         runner_up: None,
         iterations: 0,
+        evaluations: 0,
     }
 }

@@ -79,6 +79,8 @@ pub struct Fit {
     pub runner_up: Option<f64>,
     /// The iterations of the search that found the point, those of the reference solver included.
     pub iterations: u32,
+    /// The evaluations of the objective in all searches and in finishing them.
+    pub evaluations: u64,
 }
 
 impl Fit {

@@ -120,6 +120,7 @@ impl Batches {
             int(&|r| r.n_starts),
             int(&|r| r.n_agreeing),
             int(&|r| r.iterations as usize),
+            int(&|r| r.evaluations as usize),
             float(&|r| r.goodness.r_squared),
             float(&|r| r.goodness.rmse),
             float(&|r| r.goodness.rmsle),

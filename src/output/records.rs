@@ -45,6 +45,8 @@ pub struct Record {
     pub runner_up: Option<f64>,
     /// The iterations of the search that found the estimate.
     pub iterations: u32,
+    /// The evaluations of the objective in all searches.
+    pub evaluations: u64,
     /// The range of the record's parameters in [`Chunk::estimates`], in the law's order.
     pub parameters: Range<usize>,
     /// R² and root mean square errors.
@@ -88,6 +90,7 @@ impl Record {
             n_agreeing: fit.n_agreeing,
             runner_up: fit.runner_up,
             iterations: fit.iterations,
+            evaluations: fit.evaluations,
             parameters,
             goodness: goodness(fit),
             criteria: criteria(fit),

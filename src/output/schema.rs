@@ -134,6 +134,7 @@ pub const FITS: TableSpec = TableSpec {
         column("n_starts", Int, "", "local searches begun"),
         column("n_agreeing", Int, "", "searches that ended at this objective, relative 1e-6"),
         column("iterations", Int, "", "of the start that won, its finish included"),
+        column("evaluations", Int, "", "of the objective, in all searches and their finish"),
         column("r_squared", Float, "", "in response units"),
         column("rmse", Float, "response", "root mean square error"),
         column("rmsle", Float, "natural log", "root mean square error of the logarithm"),

@@ -101,6 +101,7 @@ pub(in crate::optimize) fn diagnose(
         n_agreeing,
         runner_up,
         iterations,
+        evaluations: multistart.evaluations(),
         solution: Some(found),
         problem,
         edges,

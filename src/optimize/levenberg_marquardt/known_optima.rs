@@ -227,6 +227,7 @@ mod tests {
         let (mut ends, mut together, mut optima) = (Points::default(), Vec::new(), KnownOptima::default());
         ends.clear(problem.p());
         optima.forget(problem.p());
+        let mut evaluations = 0;
         lane_scheduler::search(
             [SearchGroup {
                 problem: &problem,
@@ -236,9 +237,11 @@ mod tests {
                 ends: &mut ends,
                 outcomes: &mut together,
                 optima: &mut optima,
+                evaluations: &mut evaluations,
             }],
             workspace.lanes(),
         );
+        assert_eq!(evaluations, together.iter().map(|o| u64::from(o.iterations)).sum::<u64>());
         let abandoned = together.iter().filter(|o| matches!(o.ending, Ending::Abandoned(_))).count();
         assert!(abandoned >= 12, "{abandoned}");
         let mut optima = alone.clone();

@@ -28,6 +28,8 @@ pub struct SearchGroup<'a> {
     pub ends: &'a mut Points,
     pub outcomes: &'a mut Vec<SearchOutcome>,
     pub optima: &'a mut KnownOptima,
+    /// Counts the evaluations of the objective.
+    pub evaluations: &'a mut u64,
 }
 
 /// A group whose searches have begun.
@@ -98,7 +100,8 @@ impl<'a> ActiveGroup<'a> {
     fn end(&mut self, start: usize, ended: &Ended) {
         let Ended { theta, objective, iterations, ending, optimum, .. } = *ended;
         let lone = self.is_lone();
-        let SearchGroup { ends, outcomes, optima, .. } = &mut self.group;
+        let SearchGroup { ends, outcomes, optima, evaluations, .. } = &mut self.group;
+        **evaluations += u64::from(iterations);
         ends.point_mut(start).copy_from_slice(theta);
         outcomes.push(SearchOutcome { start, objective, iterations, ending });
         if matches!(ending, Ending::Converged | Ending::Drifting) && !lone {

@@ -85,6 +85,8 @@ pub struct Multistart {
     rows: Vec<u32>,
     /// The weights of these observations.
     weight: Vec<f64>,
+    /// The evaluations of the objective in searches by Levenberg–Marquardt.
+    evaluations: u64,
     /// The buffers of the reference solver.
     reference: MinimiseWorkspace,
 }
@@ -97,6 +99,7 @@ impl Multistart {
         self.ends.clear(problem.p());
         self.outcomes.clear();
         self.best = None;
+        (self.evaluations, self.reference.evaluations) = (0, 0);
         self.optima.forget(problem.p());
         (self.rows, self.weight) = problem.taking_part();
     }
@@ -104,6 +107,11 @@ impl Multistart {
     /// Searches from the starts that have not been searched from.
     pub fn search(&mut self, problem: &Problem, options: &FitOptions, workspace: &mut SearchWorkspace) {
         search_all([(problem, self)], options, Amplitudes::Drawn, workspace);
+    }
+
+    /// Returns how often the objective was evaluated in the searches and in finishing them.
+    pub fn evaluations(&self) -> u64 {
+        self.evaluations + self.reference.evaluations
     }
 
     /// Drops results without a finite objective and sorts the others.
@@ -445,8 +453,10 @@ fn search_all<'a>(
         };
         let settings: Vec<SearchSettings> = fits.iter().map(of).collect();
         let groups = fits.iter_mut().zip(&settings).map(|((problem, multistart), settings)| {
-            let Multistart { starts, ends, outcomes, rows, weight, optima, .. } = &mut **multistart;
-            SearchGroup { problem, settings, part: Part::new(rows, weight), starts, ends, outcomes, optima }
+            let Multistart { starts, ends, outcomes, rows, weight, optima, evaluations, .. } =
+                &mut **multistart;
+            let part = Part::new(rows, weight);
+            SearchGroup { problem, settings, part, starts, ends, outcomes, optima, evaluations }
         });
         lane_scheduler::search(groups, &mut workspace.lanes);
     }

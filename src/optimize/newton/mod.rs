@@ -102,7 +102,7 @@ pub fn minimise_within(
     let found = ReferenceSolver { problem, region, buffers: workspace }.minimise(theta, most);
     if problem.is_long() {
         // The buffers of a long fit are not worth their memory.
-        *workspace = MinimiseWorkspace::default();
+        *workspace = MinimiseWorkspace { evaluations: workspace.evaluations, ..MinimiseWorkspace::default() };
     }
     found
 }
@@ -120,6 +120,8 @@ pub struct MinimiseWorkspace {
     matrix: Vec<f64>,
     /// The step over the free coordinates.
     step: Vec<f64>,
+    /// The number of evaluations of the objective since whoever owns the workspace set it to zero.
+    pub evaluations: u64,
 }
 
 /// The quadratic model that a step minimises.
@@ -180,8 +182,9 @@ struct ReferenceSolver<'a> {
 impl ReferenceSolver<'_> {
     /// Evaluates a point into `found`.
     fn evaluate(&mut self, theta: &[f64]) {
-        let MinimiseWorkspace { data, workspace, found, .. } = &mut *self.buffers;
+        let MinimiseWorkspace { data, workspace, found, evaluations, .. } = &mut *self.buffers;
         found.evaluate(self.problem, data, theta, workspace);
+        *evaluations += 1;
         if self.region.in_range && !self.problem.natural(theta).iter().all(|x| x.is_finite()) {
             found.objective = f64::INFINITY;
         }
