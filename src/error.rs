@@ -181,6 +181,8 @@ pub enum Error {
     Encrypted { path: String },
     /// A file is damaged.
     Corrupt { path: String, reason: String },
+    /// A file, or one of its columns, asks for something that may be valid but cannot be read: a noun.
+    Unsupported { path: String, column: Option<String>, what: String },
 
     /// A column does not exist. `available` lists the existing columns.
     MissingColumn { place: Place, name: String, nearest: Option<String>, available: String },
@@ -353,6 +355,12 @@ impl Error {
             }
             Error::Corrupt { path, reason } => {
                 format!("{path}: the file is damaged ({reason}); write or copy it again, or leave it out")
+            }
+            Error::Unsupported { path, column: Some(column), what } => format!(
+                "{path}: column `{column}`: {what} is not supported; write the column in another way, or do without it"
+            ),
+            Error::Unsupported { path, column: None, what } => {
+                format!("{path}: {what} is not supported; write the file in another way, or leave it out")
             }
             Error::MissingColumn { place, name: column, nearest, available } => format!(
                 "{}: there is no column `{column}`{}; the input has {available}",

@@ -69,7 +69,7 @@ pub use parquet::{ParquetFiles, RESULTS_WRITTEN_BY};
 pub use request::{KeyColumn, Request};
 pub use scope::Scope;
 pub use segments::{Segment, Segments};
-pub use source::{BATCH_ROWS, Fragment, RecordBatches, Source};
+pub use source::{BATCH_ROWS, Fragment, RecordBatches, Source, UNSUPPORTED};
 
 use crate::error::Error;
 use crate::sweep::Sweep;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use arrow::datatypes::DataType;
 
 use super::convert::{ColumnType, kind_of};
-use super::source::{Fragment, Source};
+use super::source::{Fragment, Source, UNSUPPORTED};
 use crate::error::{Error, Place, Setting};
 use crate::formula::{self, Expr, Type, list, nearest};
 
@@ -19,6 +19,8 @@ pub struct Scope {
     columns: Vec<String>,
     /// The type of each column, from the first fragment in which its type is not `Null`.
     types: HashMap<String, DataType>,
+    /// For each column that a fragment cannot be read for: the fragment's name, and what is not supported.
+    unsupported: HashMap<String, (String, String)>,
     /// The type of the last definition of each name.
     definitions: Vec<(String, Type)>,
 }
@@ -27,7 +29,12 @@ impl Scope {
     /// Returns the columns of a source, without definitions.
     #[must_use]
     pub fn new(source: &dyn Source) -> Scope {
-        let mut scope = Scope { columns: Vec::new(), types: HashMap::new(), definitions: Vec::new() };
+        let mut scope = Scope {
+            columns: Vec::new(),
+            types: HashMap::new(),
+            unsupported: HashMap::new(),
+            definitions: Vec::new(),
+        };
         let mut previous: Option<&Fragment> = None;
         for fragment in source.fragments() {
             if previous.is_some_and(|p| std::sync::Arc::ptr_eq(&p.schema, &fragment.schema)) {
@@ -35,6 +42,10 @@ impl Scope {
             }
             previous = Some(fragment);
             for field in fragment.schema.fields() {
+                if let Some(what) = field.metadata().get(UNSUPPORTED) {
+                    let place = || (fragment.name.clone(), what.clone());
+                    scope.unsupported.entry(field.name().clone()).or_insert_with(place);
+                }
                 match scope.types.get_mut(field.name()) {
                     // A column of nulls alone may have another type in a later fragment.
                     Some(known @ DataType::Null) => known.clone_from(field.data_type()),
@@ -123,6 +134,7 @@ impl Scope {
             if self.definition(name).is_some() {
                 continue;
             }
+            self.check_support(name)?;
             match self.column_type(name) {
                 Some(ColumnType::Other(found)) => {
                     return Err(Error::UnusableType { place: place.clone(), name: name.to_owned(), found });
@@ -164,7 +176,7 @@ impl Scope {
             Some(Type::Text) => ("text".to_owned(), "define it as a number"),
             Some(Type::Bool) => ("a truth value".to_owned(), "define it as a number"),
             Some(Type::Time) => ("a date or time".to_owned(), "define it as a number"),
-            None => match self.column_type(name) {
+            None => match self.check_support(name).map(|()| self.column_type(name))? {
                 None => return Err(self.missing(name, place)),
                 Some(ColumnType::Number) => return Ok(()),
                 Some(ColumnType::Text) => ("text".to_owned(), "write the column as a number"),
@@ -180,6 +192,21 @@ impl Scope {
             found,
             advice: advice.to_owned(),
         })
+    }
+
+    /// Checks that a column can be read in every fragment.
+    ///
+    /// # Errors
+    /// If a fragment's field is marked as [`UNSUPPORTED`].
+    pub(crate) fn check_support(&self, name: &str) -> Result<(), Error> {
+        match self.unsupported.get(name) {
+            None => Ok(()),
+            Some((path, what)) => Err(Error::Unsupported {
+                path: path.clone(),
+                column: Some(name.to_owned()),
+                what: what.clone(),
+            }),
+        }
     }
 
     /// Returns the error for a name that does not exist.
