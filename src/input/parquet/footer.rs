@@ -11,8 +11,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::super::limits::most_values;
 use super::codec::Codec;
-use super::limits::most_values;
 use super::thrift::{Malformed, Reader, Writer, kind, wrong};
 
 /// The depth to which columns may be nested.

@@ -8,7 +8,6 @@
 //! | `footer`, `thrift` | a file's footer, checked before the decoder sees it; the protocol in which it is encoded |
 //! | `schema` | the Arrow types of columns |
 //! | `pages`, `codec` | the pages of a column, checked before the decoder sees them; their decompression |
-//! | `limits` | the values and bytes that a file may ask for |
 //!
 //! A file is taken to be hostile. No number in it decides how much memory is allocated or how deep a function recurses,
 //! unless the number was held against the bytes that are there. The decoder of the crate `parquet` is given schemas, and
@@ -18,7 +17,6 @@
 
 mod codec;
 mod footer;
-mod limits;
 mod open_file;
 mod pages;
 pub mod paths;
@@ -41,9 +39,9 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Phase};
 
 use super::guard::guard;
+use super::limits::Budget;
 use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source};
 use footer::Footer;
-use limits::Budget;
 use open_file::{FileVersion, OpenFile, decoding_error, open};
 use pages::LeafPages;
 use paths::{Expanded, Skipped};
@@ -231,56 +229,73 @@ struct FileBatches<'a> {
     source: OpenFile,
     budget: Arc<Budget>,
     reader: ParquetRecordBatchReader,
-    /// The rest of a batch that is passed on in parts.
-    rest: Option<RecordBatch>,
+    /// A batch that is passed on in parts: its rest, and the bytes of text in each row.
+    rest: Option<(RecordBatch, Vec<usize>)>,
+}
+
+impl FileBatches<'_> {
+    fn failed(&self, reason: String) -> Error {
+        decoding_error(&self.file.path, &self.source, reason, Phase::Read)
+    }
+
+    /// Returns the rest of the last batch, or the next batch of the decoder.
+    fn read(&mut self) -> Result<Option<(RecordBatch, Vec<usize>)>, Error> {
+        if let Some(rest) = self.rest.take() {
+            return Ok(Some(rest));
+        }
+        self.budget.begin_batch();
+        let batch = guard(|| self.reader.next().transpose()).map_err(|panic| self.failed(panic))?;
+        let Some(batch) = batch.map_err(|e| self.failed(e.to_string()))? else {
+            // Values that were decoded while the file was written may be of two versions.
+            return match self.source.change() {
+                None => Ok(None),
+                Some(what) => {
+                    let path = self.file.path.display().to_string();
+                    Err(Error::Changed { path, what: what.to_owned() })
+                }
+            };
+        };
+        let mut sizes = vec![0; batch.num_rows()];
+        guard(|| batch.columns().iter().for_each(|column| add_sizes(column, TEXT_AT_ONCE, &mut sizes)))
+            .map_err(|panic| self.failed(panic))?;
+        let text = sizes.iter().map(|size| *size as u64).sum();
+        self.budget.add_text(text).map_err(|what| {
+            let path = self.file.path.display().to_string();
+            Error::Unsupported { path, column: None, what }
+        })?;
+        Ok(Some((batch, sizes)))
+    }
 }
 
 impl Iterator for FileBatches<'_> {
     type Item = Result<RecordBatch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let failed = |reason: String| decoding_error(&self.file.path, &self.source, reason, Phase::Read);
-        let batch = match self.rest.take() {
-            Some(rest) => rest,
-            None => {
-                self.budget.begin_batch();
-                match guard(|| self.reader.next()) {
-                    Ok(Some(Ok(batch))) => batch,
-                    Ok(Some(Err(error))) => return Some(Err(failed(error.to_string()))),
-                    // Values that were decoded while the file was written may be of two versions.
-                    Ok(None) => {
-                        let path = || self.file.path.display().to_string();
-                        let changed = |what: &str| Error::Changed { path: path(), what: what.to_owned() };
-                        return self.source.change().map(|what| Err(changed(what)));
-                    }
-                    Err(panic) => return Some(Err(failed(panic))),
-                }
-            }
+        let (batch, mut sizes) = match self.read() {
+            Ok(read) => read?,
+            Err(error) => return Some(Err(error)),
         };
-        let rows = rows_within(&batch, TEXT_AT_ONCE);
-        if rows < batch.num_rows() {
-            self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
+        let rows = rows_within(&sizes, TEXT_AT_ONCE);
+        if rows == batch.num_rows() {
+            return Some(Ok(batch));
         }
-        Some(Ok(batch.slice(0, rows)))
+        let first = batch.slice(0, rows);
+        self.rest = Some((batch.slice(rows, batch.num_rows() - rows), sizes.split_off(rows)));
+        Some(Ok(first))
     }
 }
 
 /// The bytes of text that are passed on in one batch. The rows of a batch can share a long text, of which each gets a copy.
 const TEXT_AT_ONCE: usize = 1 << 24;
 
-/// Returns the number of rows at the beginning of a batch whose texts have at most `most` bytes, at least 1 unless there is none.
-fn rows_within(batch: &RecordBatch, most: usize) -> usize {
-    let rows = batch.num_rows();
-    let mut sizes = vec![0; rows];
-    for column in batch.columns() {
-        add_sizes(column, most, &mut sizes);
-    }
+/// Returns the number of rows, of the given sizes, that have at most `most` bytes together; at least 1 unless there is none.
+fn rows_within(sizes: &[usize], most: usize) -> usize {
     let mut total = 0;
     let fit = sizes.iter().take_while(|size| {
         total += **size;
         total <= most
     });
-    fit.count().max(1).min(rows)
+    fit.count().max(1).min(sizes.len())
 }
 
 /// Adds the length of each text of a column, unless texts of its greatest length are at most `most` bytes together.

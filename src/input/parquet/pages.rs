@@ -14,9 +14,9 @@ use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::schema::types::ColumnDescriptor;
 
+use super::super::limits::Budget;
 use super::codec::Codec;
 use super::footer::{Chunk, Refusal};
-use super::limits::Budget;
 use super::open_file::OpenFile;
 use super::thrift::{Field, Malformed, Reader, kind, wrong};
 
@@ -124,8 +124,7 @@ impl ChunkPages {
             }
             match header.body {
                 Body::Index => {
-                    self.position += compressed;
-                    self.left -= compressed;
+                    self.skip_body(&header);
                     continue;
                 }
                 Body::Other(number) => {
@@ -147,6 +146,11 @@ impl ChunkPages {
                     let Some(values) = values else {
                         return Err(leaf.damaged("its pages have more values than the footer states"));
                     };
+                    if values == 0 {
+                        // The decoder would take an empty page for the end of the column.
+                        self.skip_body(&header);
+                        continue;
+                    }
                     self.values_left -= values;
                 }
             }
@@ -249,12 +253,14 @@ impl PageReader for ChunkPages {
                 is_sorted: false,
             },
             Body::Data { values, encoding, version } => {
-                leaf.check_values(&buf, values, encoding, version)?;
+                let number = encoding;
+                let encoding = encoding_of(number)?;
+                leaf.check_values(&buf, values, number, version)?;
                 match version {
                     Version::One { definition, repetition } => Page::DataPage {
                         buf,
                         num_values: count(values)?,
-                        encoding: encoding_of(encoding)?,
+                        encoding,
                         def_level_encoding: level_encoding(definition),
                         rep_level_encoding: level_encoding(repetition),
                         statistics: None,
@@ -262,7 +268,7 @@ impl PageReader for ChunkPages {
                     Version::Two { nulls, rows, definition, repetition, is_compressed } => Page::DataPageV2 {
                         buf,
                         num_values: count(values)?,
-                        encoding: encoding_of(encoding)?,
+                        encoding,
                         num_nulls: count(nulls)?,
                         num_rows: count(rows)?,
                         def_levels_byte_len: count(definition)?,

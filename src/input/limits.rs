@@ -7,35 +7,49 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Returns what a limit grows by with the length of a file in bytes: nothing for files below 4 MiB, for which the memory is
 /// bounded by a constant, and 64 for each byte beyond.
-fn large_part(file: u64) -> u64 {
+pub(in crate::input) fn large_part(file: u64) -> u64 {
     64 * file.saturating_sub(1 << 22)
 }
 
 /// A bound on the decompressed bytes that are in memory.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(in crate::input) struct Budget {
     /// The largest page.
     page: u64,
     /// The largest sum of the pages that are read for one batch of rows.
     batch: u64,
     /// The sum for the current batch.
     used: AtomicU64,
+    /// The bytes of text that may still be passed on.
+    text: AtomicU64,
 }
 
 impl Budget {
     /// Returns the bounds for a file of a length.
-    pub(super) fn new(file: u64) -> Budget {
+    pub(in crate::input) fn new(file: u64) -> Budget {
         let page = 40_000_000 + large_part(file);
-        Budget { page, batch: 3 * page, used: AtomicU64::new(0) }
+        let text = AtomicU64::new(1_000_000_000 + large_part(file));
+        Budget { page, batch: 3 * page, used: AtomicU64::new(0), text }
+    }
+
+    /// Counts the bytes of text in a batch. Rows can share a long text, but each is compared and hashed. Returns what is asked
+    /// for if it is too much.
+    pub(in crate::input) fn add_text(&self, bytes: u64) -> Result<(), String> {
+        let left = self.text.load(Ordering::Relaxed);
+        match left.checked_sub(bytes) {
+            Some(rest) => self.text.store(rest, Ordering::Relaxed),
+            None => return Err("text of this size, for a file of this size,".to_owned()),
+        }
+        Ok(())
     }
 
     /// Begins a batch.
-    pub(super) fn begin_batch(&self) {
+    pub(in crate::input) fn begin_batch(&self) {
         self.used.store(0, Ordering::Relaxed);
     }
 
     /// Counts the bytes of a page. Returns what is asked for if it is too much.
-    pub(super) fn add(&self, bytes: u64) -> Result<(), String> {
+    pub(in crate::input) fn add(&self, bytes: u64) -> Result<(), String> {
         if bytes > self.page {
             return Err(format!("a page of {bytes} bytes (more than {} for a file of this size)", self.page));
         }
@@ -49,9 +63,9 @@ impl Budget {
 
 /// Returns the number of rows or values that a file of a length may state. A few bytes can state any number of equal values,
 /// and all rows take memory, so the number is held against the length of the file.
-pub(super) fn most_values(file: u64) -> u64 {
-    const OF_ANY_FILE: u64 = 1 << 22;
-    OF_ANY_FILE + large_part(file)
+pub(in crate::input) fn most_values(file: u64) -> u64 {
+    const OF_ANY_FILE: u64 = 1 << 20;
+    OF_ANY_FILE + file + large_part(file)
 }
 
 #[cfg(test)]
