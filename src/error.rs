@@ -255,7 +255,8 @@ impl Error {
         }
     }
 
-    /// Returns the message for the user. `name` spells each setting.
+    /// Returns the message for the user. `name` spells each setting. Names in files can have any characters; those that control
+    /// a terminal are escaped.
     ///
     /// ```
     /// use sweepfit::{Error, Setting};
@@ -265,6 +266,15 @@ impl Error {
     /// ```
     #[must_use]
     pub fn text(&self, name: &dyn Fn(Setting) -> String) -> String {
+        let text = self.unescaped(name);
+        if !text.contains(is_control) {
+            return text;
+        }
+        let escape = |c: char| if is_control(c) { c.escape_default().to_string() } else { c.to_string() };
+        text.chars().map(escape).collect()
+    }
+
+    fn unescaped(&self, name: &dyn Fn(Setting) -> String) -> String {
         let at = |place: &Place| match place.subject.as_str() {
             "" => name(place.setting),
             subject => format!("{} {subject}", name(place.setting)),
@@ -418,13 +428,18 @@ impl Error {
                 name(Setting::Out)
             ),
             Error::Write { path, reason } => format!("{path}: writing failed: {reason}"),
-            Error::Midway(error) => format!("{}; nothing was written", error.text(name)),
+            Error::Midway(error) => format!("{}; nothing was written", error.unescaped(name)),
             Error::Interrupted => "interrupted; nothing was written".to_owned(),
             Error::Internal { context, reason } => {
                 format!("{context}: {reason}; this is a defect of the program, please report it")
             }
         }
     }
+}
+
+/// Returns whether a character controls a terminal. Reports have newlines, and tabs of the user's text.
+fn is_control(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t')
 }
 
 /// Returns the text with its first letter in upper case.

@@ -315,3 +315,46 @@ fn pages_without_values_are_passed_over() {
     let data = load(&write(&folder, &file(&[Column { pages, ..plain() }], 5, &[])), &request(&["x"]));
     assert_eq!(data.expect("sweeps").sweep(0).columns[0], [1.0, 2.0, 3.0, 4.0, 5.0]);
 }
+
+/// Pyarrow gives a column without rows a dictionary, and 0 as the place of its data.
+#[test]
+fn columns_without_rows_are_read() {
+    let folder = Folder::new();
+    let column = |name: &'static str| (name, common::floats(&[]));
+    folder.write("a.parquet", &[column("x"), column("y")]);
+    let data = load(&folder.all(), &request(&["x"])).expect("no rows");
+    assert_eq!(data.sweep(0).columns[0].len(), 0);
+    let empty = Column { pages: dictionary_page(&[], 0), ..plain() };
+    let data = load(&write(&folder, &file(&[empty], 0, &[])), &request(&["x"])).expect("no rows");
+    assert_eq!(data.sweep(0).columns[0].len(), 0);
+    // A footer of pyarrow 17 for such a column: a dictionary at 4, data at 0.
+    let about = Struct::default()
+        .i32(1, 5)
+        .list(2, 5, &[zigzag(0)])
+        .list(3, 8, &[vec![1, b'x']])
+        .i32(4, 0)
+        .i64(5, 0)
+        .i64(6, 14)
+        .i64(7, 14)
+        .i64(9, 0)
+        .i64(11, 4);
+    let chunk = Struct::default().i64(2, 18).inner(3, about).end();
+    let elements = [Struct::default().text(4, b"schema").i32(5, 1).end(), plain_element()];
+    let group = Struct::default().list(1, 12, &[chunk]).i64(2, 0).i64(3, 0).end();
+    let footer = Struct::default().i32(1, 1).list(2, 12, &elements).i64(3, 0).list(4, 12, &[group]).end();
+    let bytes = with_footer([b"PAR1".to_vec(), dictionary_page(&[], 0)].concat(), &footer);
+    let data = load(&write(&folder, &bytes), &request(&["x"])).expect("no rows");
+    assert_eq!(data.sweep(0).columns[0].len(), 0);
+}
+
+/// Escape sequences in the name of a column do not reach the terminal.
+#[test]
+fn names_are_escaped_in_errors() {
+    let folder = Folder::new();
+    let element = || Struct::default().i32(1, 5).i32(3, 0).text(4, b"x\x1b[31mred\x07");
+    let path = write(&folder, &file(&[Column { element, ..plain() }], 5, &[])).remove(0);
+    let output = program(&["fit", &path, "--dry-run", "--law", "y ~ a + b*z"]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains(r"x\u{1b}[31mred\u{7}") && !message.contains('\u{1b}'), "{message}");
+}

@@ -4,8 +4,9 @@
 //! reading both resolve names with this type, so a name has one meaning in both.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use super::convert::{ColumnType, kind_of};
 use super::source::{Fragment, Source, UNSUPPORTED};
@@ -19,8 +20,8 @@ pub struct Scope {
     columns: Vec<String>,
     /// The type of each column, from the first fragment in which its type is not `Null`.
     types: HashMap<String, DataType>,
-    /// For each column that a fragment cannot be read for: the fragment's name, and what is not supported.
-    unsupported: HashMap<String, (String, String)>,
+    /// The names and schemas of the fragments in which some columns are marked as [`UNSUPPORTED`].
+    unsupported: Vec<(String, SchemaRef)>,
     /// The type of the last definition of each name.
     definitions: Vec<(String, Type)>,
 }
@@ -32,20 +33,19 @@ impl Scope {
         let mut scope = Scope {
             columns: Vec::new(),
             types: HashMap::new(),
-            unsupported: HashMap::new(),
+            unsupported: Vec::new(),
             definitions: Vec::new(),
         };
         let mut previous: Option<&Fragment> = None;
         for fragment in source.fragments() {
-            if previous.is_some_and(|p| std::sync::Arc::ptr_eq(&p.schema, &fragment.schema)) {
+            if previous.is_some_and(|p| Arc::ptr_eq(&p.schema, &fragment.schema)) {
                 continue;
             }
             previous = Some(fragment);
+            if fragment.schema.fields().iter().any(|field| field.metadata().contains_key(UNSUPPORTED)) {
+                scope.unsupported.push((fragment.name.clone(), Arc::clone(&fragment.schema)));
+            }
             for field in fragment.schema.fields() {
-                if let Some(what) = field.metadata().get(UNSUPPORTED) {
-                    let place = || (fragment.name.clone(), what.clone());
-                    scope.unsupported.entry(field.name().clone()).or_insert_with(place);
-                }
                 match scope.types.get_mut(field.name()) {
                     // A column of nulls alone may have another type in a later fragment.
                     Some(known @ DataType::Null) => known.clone_from(field.data_type()),
@@ -199,14 +199,14 @@ impl Scope {
     /// # Errors
     /// If a fragment's field is marked as [`UNSUPPORTED`].
     pub(crate) fn check_support(&self, name: &str) -> Result<(), Error> {
-        match self.unsupported.get(name) {
-            None => Ok(()),
-            Some((path, what)) => Err(Error::Unsupported {
-                path: path.clone(),
-                column: Some(name.to_owned()),
-                what: what.clone(),
-            }),
+        for (path, schema) in &self.unsupported {
+            let mut fields = schema.fields().iter().filter(|field| field.name() == name);
+            if let Some(what) = fields.find_map(|field| field.metadata().get(UNSUPPORTED)) {
+                let (path, column) = (path.clone(), Some(name.to_owned()));
+                return Err(Error::Unsupported { path, column, what: what.clone() });
+            }
         }
+        Ok(())
     }
 
     /// Returns the error for a name that does not exist.

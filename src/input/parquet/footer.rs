@@ -351,8 +351,9 @@ impl Footer {
         if physical != self.leaves[leaf].physical {
             return damaged(format!("{} has another type than in the schema", what()));
         }
-        // Some writers state a dictionary at 0 where there is none.
-        let start = dictionary.filter(|&dictionary| 0 < dictionary && dictionary < data).unwrap_or(data);
+        // Some writers state a dictionary at 0 where there is none, and data at 0 where there is only a dictionary.
+        let is_first = |&dictionary: &i64| 0 < dictionary && (dictionary < data || data == 0);
+        let start = dictionary.filter(is_first).unwrap_or(data);
         let unsigned = |value: i64| u64::try_from(value).ok();
         let (Some(values), Some(start), Some(length)) = (unsigned(values), unsigned(start), unsigned(length))
         else {

@@ -108,6 +108,9 @@ impl ChunkPages {
         if let Some(header) = self.peeked {
             return Ok(Some(header));
         }
+        if self.is_first && self.values_left == 0 {
+            return Ok(None);
+        }
         while self.left > 0 {
             let header = self.read_header()?;
             let leaf = &self.leaf;
