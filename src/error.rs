@@ -183,6 +183,8 @@ pub enum Error {
     Encrypted { path: String },
     /// A file is damaged.
     Corrupt { path: String, reason: String },
+    /// A file, or one of its columns, asks for something that may be valid but cannot be read: a noun.
+    Unsupported { path: String, column: Option<String>, what: String },
 
     /// A column does not exist. `available` lists the existing columns.
     MissingColumn { place: Place, name: String, nearest: Option<String>, available: String },
@@ -255,7 +257,8 @@ impl Error {
         }
     }
 
-    /// Returns the message for the user. `name` spells each setting.
+    /// Returns the message for the user. `name` spells each setting. Names in files can have any characters; those that control
+    /// a terminal are escaped.
     ///
     /// ```
     /// use sweepfit::{Error, Setting};
@@ -265,6 +268,15 @@ impl Error {
     /// ```
     #[must_use]
     pub fn text(&self, name: &dyn Fn(Setting) -> String) -> String {
+        let text = self.unescaped(name);
+        if !text.contains(is_control) {
+            return text;
+        }
+        let escape = |c: char| if is_control(c) { c.escape_default().to_string() } else { c.to_string() };
+        text.chars().map(escape).collect()
+    }
+
+    fn unescaped(&self, name: &dyn Fn(Setting) -> String) -> String {
         let at = |place: &Place| match place.subject.as_str() {
             "" => name(place.setting),
             subject => format!("{} {subject}", name(place.setting)),
@@ -360,6 +372,12 @@ impl Error {
             Error::Corrupt { path, reason } => {
                 format!("{path}: the file is damaged ({reason}); write or copy it again, or leave it out")
             }
+            Error::Unsupported { path, column: Some(column), what } => format!(
+                "{path}: column `{column}`: {what} is not supported; write the column in another way, or do without it"
+            ),
+            Error::Unsupported { path, column: None, what } => {
+                format!("{path}: {what} is not supported; write the file in another way, or leave it out")
+            }
             Error::MissingColumn { place, name: column, nearest, available } => format!(
                 "{}: there is no column `{column}`{}; the input has {available}",
                 at(place),
@@ -416,13 +434,18 @@ impl Error {
                 name(Setting::Out)
             ),
             Error::Write { path, reason } => format!("{path}: writing failed: {reason}"),
-            Error::Midway(error) => format!("{}; nothing was written", error.text(name)),
+            Error::Midway(error) => format!("{}; nothing was written", error.unescaped(name)),
             Error::Interrupted => "interrupted; nothing was written".to_owned(),
             Error::Internal { context, reason } => {
                 format!("{context}: {reason}; this is a defect of the program, please report it")
             }
         }
     }
+}
+
+/// Returns whether a character controls a terminal. Reports have newlines, and tabs of the user's text.
+fn is_control(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t')
 }
 
 /// Returns the text with its first letter in upper case.

@@ -215,6 +215,7 @@ impl<'a> Schemas<'a> {
         name: &str,
         mut visit: impl FnMut(String, &'a DataType) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        self.scope.check_support(name)?;
         let mut previous = None;
         for fragment in self.fragments {
             if previous.is_some_and(|p| std::sync::Arc::ptr_eq(p, &fragment.schema)) {

@@ -30,6 +30,9 @@ pub(in crate::input) struct Interner {
     hasher: RandomState,
     /// The name of the keys in errors.
     what: &'static str,
+    /// The bytes of the distinct keys, and the most that there may be.
+    bytes: u64,
+    most_bytes: u64,
 }
 
 /// The distinct keys of an [`Interner`] in ascending order.
@@ -41,12 +44,25 @@ pub(in crate::input) struct Ranked {
 }
 
 impl Interner {
-    /// Returns an interner for key columns of some types, none of them a dictionary. `what` names the keys in errors.
-    pub(in crate::input) fn new(types: &[DataType], what: &'static str) -> Result<Self, ArrowError> {
+    /// Returns an interner for key columns of some types, none of them a dictionary. `what` names the keys in errors;
+    /// the distinct keys have at most `most_bytes`.
+    pub(in crate::input) fn new(
+        types: &[DataType],
+        what: &'static str,
+        most_bytes: u64,
+    ) -> Result<Self, ArrowError> {
         let fields = types.iter().cloned().map(SortField::new).collect();
         let converter = RowConverter::new(fields)?;
         let keys = converter.empty_rows(0, 0);
-        Ok(Self { converter, keys, numbers: HashTable::new(), hasher: RandomState::default(), what })
+        Ok(Self {
+            converter,
+            keys,
+            numbers: HashTable::new(),
+            hasher: RandomState::default(),
+            what,
+            bytes: 0,
+            most_bytes,
+        })
     }
 
     /// Returns whether columns of a type can be keys.
@@ -61,7 +77,7 @@ impl Interner {
 
     /// Returns the number of a key; a new key gets the next number.
     pub(in crate::input) fn number(&mut self, key: Row) -> Result<u32, Error> {
-        let Self { keys, numbers, hasher, what, .. } = self;
+        let Self { keys, numbers, hasher, what, bytes, most_bytes, .. } = self;
         let hash = |key: Row| hasher.hash_one(key.data());
         let same = |number: &u32| keys.row(*number as usize).data() == key.data();
         let vacant = match numbers.entry(hash(key), same, |number| hash(keys.row(*number as usize))) {
@@ -70,6 +86,10 @@ impl Interner {
         };
         let number = u32::try_from(keys.num_rows())
             .map_err(|_| Error::TooMany { what, limit: u64::from(u32::MAX) })?;
+        *bytes += key.data().len() as u64;
+        if *bytes > *most_bytes {
+            return Err(Error::TooMany { what: "bytes of distinct keys", limit: *most_bytes });
+        }
         vacant.insert(number);
         keys.push(key);
         Ok(number)
@@ -173,7 +193,8 @@ mod tests {
 
     #[test]
     fn nulls_are_a_key_and_come_first() {
-        let mut interner = Interner::new(&[DataType::Utf8, DataType::Int32], "keys").expect("types");
+        let mut interner =
+            Interner::new(&[DataType::Utf8, DataType::Int32], "keys", u64::MAX).expect("types");
         let names: ArrayRef = Arc::new(StringArray::from(vec![Some("b"), Some("a"), None, Some("b"), None]));
         let sizes: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), Some(-5), Some(7), None, Some(7)]));
         assert_eq!(ranks(&mut interner, &[names, sizes]), [0, 1, 2, 3, 2]);
@@ -194,7 +215,7 @@ mod tests {
         let runs = EqualRows::of(std::slice::from_ref(&column)).expect("runs");
         let firsts = runs.firsts(&column).expect("rows");
         assert_eq!(firsts.len(), 5);
-        let mut interner = Interner::new(&[DataType::Utf8], "keys").expect("types");
+        let mut interner = Interner::new(&[DataType::Utf8], "keys", u64::MAX).expect("types");
         let plain = [cast_exactly(&firsts, &DataType::Utf8).expect("text")];
         assert_eq!(numbers(&mut interner, &plain, &runs), [0, 0, 0, 1, 1, 2, 0, 1]);
         assert_eq!(interner.finish().expect("ranks").rank, [1, 0, 2]);
@@ -204,10 +225,10 @@ mod tests {
     fn zeros_of_both_signs_are_one_key_and_all_nans_another() {
         let bits = [0, 1 << 63, f64::NAN.to_bits(), (-f64::NAN).to_bits(), 0x7ff0_0000_0000_0001];
         let values: ArrayRef = Arc::new(Float64Array::from_iter_values(bits.map(f64::from_bits)));
-        let mut interner = Interner::new(&[DataType::Float64], "keys").expect("types");
+        let mut interner = Interner::new(&[DataType::Float64], "keys", u64::MAX).expect("types");
         assert_eq!(ranks(&mut interner, &[canonical_floats(values)]), [0, 0, 1, 1, 1]);
         let values: ArrayRef = Arc::new(Float32Array::from(vec![Some(-0.0), None, Some(1.5), Some(0.0)]));
-        let mut interner = Interner::new(&[DataType::Float32], "keys").expect("types");
+        let mut interner = Interner::new(&[DataType::Float32], "keys", u64::MAX).expect("types");
         assert_eq!(ranks(&mut interner, &[canonical_floats(values)]), [0, 1, 2, 0]);
     }
 

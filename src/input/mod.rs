@@ -29,6 +29,7 @@
 //! | `keys`, [`types`], [`digest`] | the values of key columns: numbering, common types, hashes |
 //! | `scan` | the sweep and the cluster of every row |
 //! | `segments`, `order` | consecutive sweeps with their rows; the canonical order of rows |
+//! | `limits` | the values and bytes that a file may ask for |
 //! | `guard` | conversion of the decoder's panics to errors |
 //!
 //! The folder knows nothing of laws, losses and fits. It rejects no observation: nulls and values that are not finite
@@ -47,6 +48,7 @@ pub mod digest;
 mod fragment_reader;
 mod guard;
 mod keys;
+mod limits;
 mod memory;
 mod order;
 pub mod parquet;
@@ -69,7 +71,7 @@ pub use parquet::{ParquetFiles, RESULTS_WRITTEN_BY};
 pub use request::{KeyColumn, Request};
 pub use scope::Scope;
 pub use segments::{Segment, Segments};
-pub use source::{BATCH_ROWS, Fragment, RecordBatches, Source};
+pub use source::{BATCH_ROWS, Fragment, RecordBatches, Source, UNSUPPORTED};
 
 use crate::error::Error;
 use crate::sweep::Sweep;

@@ -45,9 +45,9 @@ pub(in crate::input) struct KeyNumbering {
 }
 
 impl KeyNumbering {
-    fn new(keys: &[Key], what: &'static str) -> Result<Self, Error> {
+    fn new(keys: &[Key], what: &'static str, most_bytes: u64) -> Result<Self, Error> {
         let types: Vec<_> = keys.iter().map(|k| k.value_type.clone()).collect();
-        let interner = Interner::new(&types, what)
+        let interner = Interner::new(&types, what, most_bytes)
             .map_err(|e| Error::Internal { context: format!("preparing {what}"), reason: e.to_string() })?;
         Ok(Self { keys: keys.to_vec(), interner, runs: Vec::new(), file: 0 })
     }
@@ -107,13 +107,12 @@ pub(in crate::input) struct ScanResult {
 }
 
 impl Scan {
-    pub(in crate::input) fn new(plan: &ReadPlan) -> Result<Self, Error> {
-        let group = (!plan.by.is_empty()).then(|| KeyNumbering::new(&plan.by, "sweeps")).transpose()?;
-        let cluster = plan
-            .cluster
-            .as_ref()
-            .map(|key| KeyNumbering::new(std::slice::from_ref(key), "clusters"))
-            .transpose()?;
+    /// Returns a scan without rows. The distinct keys may have `most_bytes`, which depends on the size of the input.
+    pub(in crate::input) fn new(plan: &ReadPlan, most_bytes: u64) -> Result<Self, Error> {
+        let new = |keys, what| KeyNumbering::new(keys, what, most_bytes);
+        let group = (!plan.by.is_empty()).then(|| new(&plan.by, "sweeps")).transpose()?;
+        let cluster =
+            plan.cluster.as_ref().map(|key| new(std::slice::from_ref(key), "clusters")).transpose()?;
         Ok(Self { group, cluster, files: Vec::new(), read: 0, dropped: 0 })
     }
 

@@ -4,11 +4,12 @@
 //! reading both resolve names with this type, so a name has one meaning in both.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use super::convert::{ColumnType, kind_of};
-use super::source::{Fragment, Source};
+use super::source::{Fragment, Source, UNSUPPORTED};
 use crate::error::{Error, Place, Setting};
 use crate::formula::{self, Expr, Type, list, nearest};
 
@@ -19,6 +20,8 @@ pub struct Scope {
     columns: Vec<String>,
     /// The type of each column, from the first fragment in which its type is not `Null`.
     types: HashMap<String, DataType>,
+    /// The names and schemas of the fragments in which some columns are marked as [`UNSUPPORTED`].
+    unsupported: Vec<(String, SchemaRef)>,
     /// The type of the last definition of each name.
     definitions: Vec<(String, Type)>,
 }
@@ -27,13 +30,21 @@ impl Scope {
     /// Returns the columns of a source, without definitions.
     #[must_use]
     pub fn new(source: &dyn Source) -> Scope {
-        let mut scope = Scope { columns: Vec::new(), types: HashMap::new(), definitions: Vec::new() };
+        let mut scope = Scope {
+            columns: Vec::new(),
+            types: HashMap::new(),
+            unsupported: Vec::new(),
+            definitions: Vec::new(),
+        };
         let mut previous: Option<&Fragment> = None;
         for fragment in source.fragments() {
-            if previous.is_some_and(|p| std::sync::Arc::ptr_eq(&p.schema, &fragment.schema)) {
+            if previous.is_some_and(|p| Arc::ptr_eq(&p.schema, &fragment.schema)) {
                 continue;
             }
             previous = Some(fragment);
+            if fragment.schema.fields().iter().any(|field| field.metadata().contains_key(UNSUPPORTED)) {
+                scope.unsupported.push((fragment.name.clone(), Arc::clone(&fragment.schema)));
+            }
             for field in fragment.schema.fields() {
                 match scope.types.get_mut(field.name()) {
                     // A column of nulls alone may have another type in a later fragment.
@@ -123,6 +134,7 @@ impl Scope {
             if self.definition(name).is_some() {
                 continue;
             }
+            self.check_support(name)?;
             match self.column_type(name) {
                 Some(ColumnType::Other(found)) => {
                     return Err(Error::UnusableType { place: place.clone(), name: name.to_owned(), found });
@@ -163,7 +175,7 @@ impl Scope {
             Some(Type::Number | Type::Text) => return Ok(()),
             Some(Type::Bool) => ("a truth value".to_owned(), "define it as a number"),
             Some(Type::Time) => ("a date or time".to_owned(), "define it as a number"),
-            None => match self.column_type(name) {
+            None => match self.check_support(name).map(|()| self.column_type(name))? {
                 None => return Err(self.missing(name, place)),
                 Some(ColumnType::Number | ColumnType::Text) => return Ok(()),
                 Some(ColumnType::Bool) => ("boolean".to_owned(), "write the column as 0 and 1"),
@@ -178,6 +190,21 @@ impl Scope {
             found,
             advice: advice.to_owned(),
         })
+    }
+
+    /// Checks that a column can be read in every fragment.
+    ///
+    /// # Errors
+    /// If a fragment's field is marked as [`UNSUPPORTED`].
+    pub(crate) fn check_support(&self, name: &str) -> Result<(), Error> {
+        for (path, schema) in &self.unsupported {
+            let mut fields = schema.fields().iter().filter(|field| field.name() == name);
+            if let Some(what) = fields.find_map(|field| field.metadata().get(UNSUPPORTED)) {
+                let (path, column) = (path.clone(), Some(name.to_owned()));
+                return Err(Error::Unsupported { path, column, what: what.clone() });
+            }
+        }
+        Ok(())
     }
 
     /// Returns the error for a name that does not exist.

@@ -13,6 +13,7 @@ use super::column_plan::ReadPlan;
 use super::contents::Contents;
 use super::convert::store;
 use super::fragment_reader::{FragmentReader, changed};
+use super::limits::large_part;
 use super::order::{KeptRows, sort_rows};
 use super::request::Request;
 use super::scan::{KeyRun, Scan};
@@ -115,7 +116,7 @@ pub(in crate::input) fn open<'a>(
     }
     let total = source.fragments().iter().map(|f| f.rows).fold(0, u64::saturating_add);
     let at_once = plan.by.is_empty() || total <= limit as u64;
-    let mut scan = Scan::new(&plan)?;
+    let mut scan = Scan::new(&plan, most_key_bytes(source))?;
     let mut rows = RowBuffer::new(request);
     let needs = if at_once { &plan.for_all } else { &plan.for_keys };
     if at_once {
@@ -162,6 +163,14 @@ pub(in crate::input) fn open<'a>(
         cuts: cuts.into_iter(),
     };
     Ok((contents, segments))
+}
+
+/// Returns the number of bytes that the distinct keys of a source may have. Few bytes of a file can state any number of long
+/// keys. What is in memory already is not bounded.
+fn most_key_bytes(source: &dyn Source) -> u64 {
+    let sizes = source.fragments().iter().map(|fragment| fragment.bytes);
+    let total: Option<u64> = sizes.sum();
+    total.map_or(u64::MAX, |total| (1 << 27) + large_part(total))
 }
 
 /// Divides rows into segments of at least `limit` rows, between sweeps that are complete and sweeps that follow them in

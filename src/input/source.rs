@@ -10,6 +10,10 @@ use crate::error::Error;
 /// The largest number of rows in a batch: enough that the cost per batch is negligible, and few enough for the cache.
 pub const BATCH_ROWS: usize = 8192;
 
+/// The key in a field's metadata that marks a column which cannot be read. Its value is a noun for what is not supported, such
+/// as `encryption`. A job that does not use the column is not affected.
+pub const UNSUPPORTED: &str = "sweepfit:unsupported";
+
 /// A part of a source that has one schema and is read sequentially: a file, or the batches in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fragment {

@@ -3,6 +3,7 @@
 // No test program uses all of the helpers.
 #![allow(dead_code)]
 
+pub mod crafted;
 pub mod program;
 
 use std::fs;

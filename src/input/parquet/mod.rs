@@ -5,25 +5,45 @@
 //! | `mod` | [`ParquetFiles`]: the files of a job, with their schemas |
 //! | [`paths`] | the files that names, directories and globs refer to |
 //! | `open_file` | opening a file, and errors for files that are not valid |
+//! | `footer`, `thrift` | a file's footer, checked before the decoder sees it; the protocol in which it is encoded |
+//! | `schema` | the Arrow types of columns |
+//! | `pages`, `codec` | the pages of a column, checked before the decoder sees them; their decompression |
+//!
+//! A file is taken to be hostile. No number in it decides how much memory is allocated or how deep a function recurses,
+//! unless the number was held against the bytes that are there. The decoder of the crate `parquet` is given schemas, and
+//! pages, that have passed these checks. Its panics become errors.
 //!
 //! The folder knows nothing of keys, conditions and sweeps.
 
+mod codec;
+mod footer;
 mod open_file;
+mod pages;
 pub mod paths;
+mod schema;
+mod thrift;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, FieldRef, Fields};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups};
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::column::page::PageIterator;
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Phase};
 
 use super::guard::guard;
+use super::limits::Budget;
 use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source};
+use footer::Footer;
 use open_file::{FileVersion, OpenFile, decoding_error, open};
+use pages::LeafPages;
 use paths::{Expanded, Skipped};
 
 /// The beginning of the name of the program in the footers of tables that a run has written.
@@ -46,6 +66,8 @@ struct FileState {
     path: PathBuf,
     /// What identified its content, to detect changes.
     version: FileVersion,
+    /// The hash of its footer.
+    footer: [u8; 32],
 }
 
 impl ParquetFiles {
@@ -87,19 +109,24 @@ impl ParquetFiles {
 
 /// Reads the footer of a file. Also returns whether the file is a table that a run has written.
 fn inspect(path: PathBuf) -> Result<(FileState, Fragment, bool), Error> {
-    let (source, metadata) = open(&path, Phase::Inspect)?;
+    let (source, footer) = open(&path, Phase::Inspect)?;
     let name = path.display().to_string();
-    let rows = metadata.metadata().file_metadata().num_rows();
-    let rows = u64::try_from(rows)
-        .map_err(|_| Error::Corrupt { path: name.clone(), reason: format!("it states {rows} rows") })?;
-    // Only the schema is kept: the rest of the footer can be large.
-    let schema = guard(|| Arc::clone(metadata.schema()))
-        .map_err(|reason| Error::Corrupt { path: name.clone(), reason })?;
-    let written_by = metadata.metadata().file_metadata().created_by();
+    let written_by = footer.created_by.as_ref();
     let is_result = written_by.is_some_and(|program| program.starts_with(RESULTS_WRITTEN_BY));
-    let version = source.version();
-    let file = FileState { path, version };
-    Ok((file, Fragment { name, rows, bytes: Some(version.bytes), schema }, is_result))
+    // Only the schema is kept: the rest of the footer can be large.
+    let fragment = Fragment {
+        name,
+        rows: footer.rows,
+        bytes: Some(source.version().bytes),
+        schema: schema::arrow_schema(&footer),
+    };
+    let file = FileState { path, version: source.version(), footer: hash(&footer) };
+    Ok((file, fragment, is_result))
+}
+
+/// Returns the hash of a footer, to detect changes.
+fn hash(footer: &Footer) -> [u8; 32] {
+    Sha256::digest(footer.bytes()).into()
 }
 
 impl Source for ParquetFiles {
@@ -110,27 +137,89 @@ impl Source for ParquetFiles {
     fn read(&self, fragment: usize, columns: &HashSet<String>) -> Result<RecordBatches<'_>, Error> {
         let (file, fragment) = (&self.files[fragment], &self.fragments[fragment]);
         let changed = |what: &str| Error::Changed { path: fragment.name.clone(), what: what.to_owned() };
-        let (source, metadata) = open(&file.path, Phase::Read)?;
+        let (source, footer) = open(&file.path, Phase::Read)?;
         if let Some(what) = file.version.change_to(source.version()) {
             return Err(changed(what));
         }
-        let rows = metadata.metadata().file_metadata().num_rows();
-        if *metadata.schema() != fragment.schema || rows != fragment.rows as i64 {
-            return Err(changed("it has another schema or number of rows"));
+        if hash(&footer) != file.footer {
+            return Err(changed("it has another footer"));
         }
-        let reader = guard(|| {
-            let schema = metadata.parquet_schema();
-            let fields = schema.root_schema().get_fields().iter().enumerate();
-            let roots = fields.filter(|(_, f)| columns.contains(f.name())).map(|(i, _)| i);
-            let mask = ProjectionMask::roots(schema, roots);
-            ParquetRecordBatchReaderBuilder::new_with_metadata(source.clone(), metadata.clone())
-                .with_projection(mask)
-                .with_batch_size(BATCH_ROWS)
-                .build()
-        });
+        let fields = fragment.schema.fields().iter().enumerate();
+        let (places, fields): (Vec<usize>, Vec<FieldRef>) = fields
+            .filter(|(_, field)| columns.contains(field.name()))
+            .map(|(place, field)| (place, as_view(field)))
+            .unzip();
+        let budget = Arc::new(Budget::new(source.version().bytes));
+        let step = || reader(&source, &budget, &footer, &places, &Fields::from(fields));
         let failed = |reason: String| decoding_error(&file.path, &source, reason, Phase::Read);
-        let reader = reader.map_err(failed)?.map_err(|e| failed(e.to_string()))?;
-        Ok(Box::new(FileBatches { file, source, reader }))
+        let reader = guard(step).map_err(failed)?.map_err(|e| failed(e.to_string()))?;
+        Ok(Box::new(FileBatches { file, source, budget, reader, rest: None }))
+    }
+}
+
+/// Returns a column of text or bytes as one of views: the values of a batch then stay in their pages, where the copies of one
+/// long value in a dictionary take its memory once.
+fn as_view(field: &FieldRef) -> FieldRef {
+    let view = match field.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        _ => return Arc::clone(field),
+    };
+    Arc::new(field.as_ref().clone().with_data_type(view))
+}
+
+/// Returns a reader of the columns at some places of a file, in the types of `fields`.
+fn reader(
+    source: &OpenFile,
+    budget: &Arc<Budget>,
+    footer: &Footer,
+    places: &[usize],
+    fields: &Fields,
+) -> ParquetResult<ParquetRecordBatchReader> {
+    let metadata = ParquetMetaDataReader::decode_metadata(&footer.schema_of(places))?;
+    let schema = metadata.file_metadata().schema_descr();
+    let levels = parquet_to_arrow_field_levels(schema, ProjectionMask::all(), Some(fields))?;
+    let leaves = places.iter().flat_map(|&place| footer.columns[place].leaves.clone()).collect();
+    let groups = CheckedPages {
+        source: source.clone(),
+        budget: Arc::clone(budget),
+        footer,
+        leaves,
+        metadata: &metadata,
+    };
+    ParquetRecordBatchReader::try_new_with_row_groups(&levels, &groups, BATCH_ROWS, None)
+}
+
+/// The pages of some columns in all row groups of a file, as the decoder asks for them.
+struct CheckedPages<'a> {
+    source: OpenFile,
+    budget: Arc<Budget>,
+    footer: &'a Footer,
+    /// The places of the leaves that are read, among all leaves of the file.
+    leaves: Vec<usize>,
+    /// The schema of these leaves.
+    metadata: &'a ParquetMetaData,
+}
+
+impl RowGroups for CheckedPages<'_> {
+    fn num_rows(&self) -> usize {
+        usize::try_from(self.footer.rows).unwrap_or(usize::MAX)
+    }
+
+    fn column_chunks(&self, leaf: usize) -> ParquetResult<Box<dyn PageIterator>> {
+        let descriptor = self.metadata.file_metadata().schema_descr().column(leaf);
+        let place = *self.leaves.get(leaf).ok_or_else(|| ParquetError::General(format!("no leaf {leaf}")))?;
+        let chunks = self.footer.groups.iter().map(|group| group.chunks[place].clone()).collect();
+        let pages = LeafPages::new(self.source.clone(), Arc::clone(&self.budget), descriptor, chunks)?;
+        Ok(Box::new(pages))
+    }
+
+    fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
+        Box::new(self.metadata.row_groups().iter())
+    }
+
+    fn metadata(&self) -> &ParquetMetaData {
+        self.metadata
     }
 }
 
@@ -138,21 +227,108 @@ impl Source for ParquetFiles {
 struct FileBatches<'a> {
     file: &'a FileState,
     source: OpenFile,
+    budget: Arc<Budget>,
     reader: ParquetRecordBatchReader,
+    /// A batch that is passed on in parts: its rest, and the bytes of text in each row.
+    rest: Option<(RecordBatch, Vec<usize>)>,
+}
+
+impl FileBatches<'_> {
+    fn failed(&self, reason: String) -> Error {
+        decoding_error(&self.file.path, &self.source, reason, Phase::Read)
+    }
+
+    /// Returns the rest of the last batch, or the next batch of the decoder.
+    fn read(&mut self) -> Result<Option<(RecordBatch, Vec<usize>)>, Error> {
+        if let Some(rest) = self.rest.take() {
+            return Ok(Some(rest));
+        }
+        self.budget.begin_batch();
+        let batch = guard(|| self.reader.next().transpose()).map_err(|panic| self.failed(panic))?;
+        let Some(batch) = batch.map_err(|e| self.failed(e.to_string()))? else {
+            // Values that were decoded while the file was written may be of two versions.
+            return match self.source.change() {
+                None => Ok(None),
+                Some(what) => {
+                    let path = self.file.path.display().to_string();
+                    Err(Error::Changed { path, what: what.to_owned() })
+                }
+            };
+        };
+        let mut sizes = vec![0; batch.num_rows()];
+        guard(|| batch.columns().iter().for_each(|column| add_sizes(column, TEXT_AT_ONCE, &mut sizes)))
+            .map_err(|panic| self.failed(panic))?;
+        let text = sizes.iter().map(|size| *size as u64).sum();
+        self.budget.add_text(text).map_err(|what| {
+            let path = self.file.path.display().to_string();
+            Error::Unsupported { path, column: None, what }
+        })?;
+        Ok(Some((batch, sizes)))
+    }
 }
 
 impl Iterator for FileBatches<'_> {
     type Item = Result<RecordBatch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let failed = |reason: String| decoding_error(&self.file.path, &self.source, reason, Phase::Read);
-        match guard(|| self.reader.next()) {
-            Ok(Some(batch)) => Some(batch.map_err(|e| failed(e.to_string()))),
-            // Values that were decoded while the file was written may be of two versions.
-            Ok(None) => self.source.change().map(|what| {
-                Err(Error::Changed { path: self.file.path.display().to_string(), what: what.to_owned() })
-            }),
-            Err(panic) => Some(Err(failed(panic))),
+        let (batch, mut sizes) = match self.read() {
+            Ok(read) => read?,
+            Err(error) => return Some(Err(error)),
+        };
+        let rows = rows_within(&sizes, TEXT_AT_ONCE);
+        if rows == batch.num_rows() {
+            return Some(Ok(batch));
         }
+        let first = batch.slice(0, rows);
+        self.rest = Some((batch.slice(rows, batch.num_rows() - rows), sizes.split_off(rows)));
+        Some(Ok(first))
+    }
+}
+
+/// The bytes of text that are passed on in one batch. The rows of a batch can share a long text, of which each gets a copy.
+const TEXT_AT_ONCE: usize = 1 << 24;
+
+/// Returns the number of rows, of the given sizes, that have at most `most` bytes together; at least 1 unless there is none.
+fn rows_within(sizes: &[usize], most: usize) -> usize {
+    let mut total = 0;
+    let fit = sizes.iter().take_while(|size| {
+        total += **size;
+        total <= most
+    });
+    fit.count().max(1).min(sizes.len())
+}
+
+/// Adds the length of each text of a column, unless texts of its greatest length are at most `most` bytes together.
+fn add_sizes(column: &ArrayRef, most: usize, sizes: &mut [usize]) {
+    let rows = column.len();
+    match column.data_type() {
+        DataType::Utf8View | DataType::BinaryView => {
+            let views = match column.data_type() {
+                DataType::Utf8View => column.as_string_view().views(),
+                _ => column.as_binary_view().views(),
+            };
+            // The first four bytes of a view are the length.
+            let longest = views.iter().map(|view| *view as u32 as usize).max().unwrap_or(0);
+            if longest.saturating_mul(rows) > most {
+                sizes.iter_mut().zip(views).for_each(|(size, view)| *size += *view as u32 as usize);
+            }
+        }
+        DataType::Dictionary(_, _) => {
+            let dictionary = column.as_any_dictionary();
+            let values = dictionary.values();
+            let lengths: Vec<usize> = match values.data_type() {
+                DataType::Utf8 => values.as_string::<i32>().offsets().lengths().collect(),
+                DataType::LargeUtf8 => values.as_string::<i64>().offsets().lengths().collect(),
+                DataType::Binary => values.as_binary::<i32>().offsets().lengths().collect(),
+                DataType::LargeBinary => values.as_binary::<i64>().offsets().lengths().collect(),
+                _ => return,
+            };
+            let longest = lengths.iter().max().copied().unwrap_or(0);
+            if longest.saturating_mul(rows) > most {
+                let keys = dictionary.normalized_keys();
+                sizes.iter_mut().zip(keys).for_each(|(size, key)| *size += lengths[key]);
+            }
+        }
+        _ => {}
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! A directory stands for every file below it that ends in `.parquet` or begins like a Parquet file. Names that start with
 //! `.` or `_` are skipped, because writers use them for markers and temporary files (`_SUCCESS`, `_metadata`,
-//! `.part-0.crc`), and so are pipes and sockets, which have no end to seek to. What is skipped is listed with the reason. A
-//! file given by its full name is never skipped. A file that is matched several times is listed once. The lists are
+//! `.part-0.crc`), and so are pipes and sockets, which have no end to seek to. Links to files are
+//! followed, and links to directories are not, so that no link leads in circles or out of the directory (as in DuckDB 2.0);
+//! a link to a directory that is given by its full name stands for the directory. What is skipped is listed with the reason.
+//! A file given by its full name is never skipped. A file that is matched several times is listed once. The lists are
 //! sorted by path, so the indices of files do not depend on the order of the arguments or of directory entries.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
@@ -93,15 +95,14 @@ impl Files {
             }
             return self.add_file(path, &metadata, named);
         }
-        // The directories visited, because symbolic links can form cycles.
-        let mut entered = HashSet::new();
+        let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+        if is_link && !named {
+            self.skipped.push(Skipped::new(path, LINKED_DIRECTORY));
+            return Ok(false);
+        }
         let mut pending = vec![path.to_owned()];
         let mut any = false;
         while let Some(directory) = pending.pop() {
-            let resolved = fs::canonicalize(&directory).map_err(|e| unreadable(&directory, e))?;
-            if !entered.insert(resolved) {
-                continue;
-            }
             for entry in fs::read_dir(&directory).map_err(|e| unreadable(&directory, e))? {
                 let entry = entry.map_err(|e| unreadable(&directory, e))?;
                 let path = entry.path();
@@ -109,7 +110,11 @@ impl Files {
                     self.skipped.push(Skipped::new(&path, HIDDEN));
                     continue;
                 }
+                let is_link = entry.file_type().is_ok_and(|file_type| file_type.is_symlink());
                 match fs::metadata(&path) {
+                    Ok(metadata) if metadata.is_dir() && is_link => {
+                        self.skipped.push(Skipped::new(&path, LINKED_DIRECTORY));
+                    }
                     // A directory may have any name: some writers call one `table.parquet`.
                     Ok(metadata) if metadata.is_dir() => pending.push(path),
                     Ok(metadata) => any |= self.add_file(&path, &metadata, false)?,
@@ -171,6 +176,7 @@ impl Files {
     }
 }
 
+const LINKED_DIRECTORY: &str = "it is a link to a directory";
 const HIDDEN: &str = "its name begins with `.` or `_`";
 
 /// Returns whether a file's name ends in `.parquet`.
@@ -297,11 +303,28 @@ mod tests {
         assert!(matches!(expand_in(&root, &["a***b"]), Err(Error::BadPattern { .. })));
     }
 
+    /// DuckDB 2.0.1 reads the same files from the directory and from `d/**/*.parquet`, except that it reads a file once for each
+    /// link to it.
     #[cfg(unix)]
     #[test]
-    fn cyclic_links_are_followed_once() {
-        let root = tree(&["d/a.parquet"]);
-        std::os::unix::fs::symlink(root.path().join("d"), root.path().join("d/again")).expect("a link");
-        assert_eq!(expand_in(&root, &["d"]).expect("files"), ["d/a.parquet"]);
+    fn links_to_files_are_followed_and_links_to_directories_are_not() {
+        let root = tree(&["d/a.parquet", "d/sub/b.parquet", "other/c.parquet", "other/e.parquet"]);
+        let link = |to: &str, at: &str| {
+            std::os::unix::fs::symlink(root.path().join(to), root.path().join(at)).expect("a link");
+        };
+        link("d", "d/loop");
+        link("d", "d/sub/loop");
+        link("other", "d/out");
+        link("d/a.parquet", "d/z.parquet");
+        link("other/c.parquet", "d/sub/c.parquet");
+        let files = ["d/a.parquet", "d/sub/b.parquet", "d/sub/c.parquet"];
+        assert_eq!(expand_in(&root, &["d"]).expect("files"), files);
+        assert_eq!(expand_in(&root, &["d/**/*.parquet"]).expect("files"), files);
+        assert_eq!(expand_in(&root, &["d/*/*.parquet", "d"]).expect("files").len(), 4);
+        let Expanded { skipped, .. } = expand(&[root.path().join("d").display().to_string()]).expect("files");
+        let linked = skipped.iter().filter(|skipped| skipped.reason == LINKED_DIRECTORY).count();
+        assert_eq!(linked, 3);
+        // A link that is given by its name is what it links to.
+        assert_eq!(expand_in(&root, &["d/out"]).expect("files"), ["d/out/c.parquet", "d/out/e.parquet"]);
     }
 }
