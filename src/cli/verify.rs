@@ -16,7 +16,7 @@ use super::{Failure, summary};
 #[derive(Args, Debug)]
 pub struct VerifyArguments {
     /// Also write the table to this Parquet file
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
@@ -65,7 +65,7 @@ fn section_text(section: &Section) -> String {
     header.extend(quantities.iter().map(|q| q.name()));
     let right: Vec<usize> = (2..header.len()).chain([header.len() + 1, header.len() + 2]).collect();
     header.extend(if fits { &["status", "evaluations", "time ms"][..] } else { &["", "", "time ms"] });
-    let mut table = summary::table(&header, &right);
+    let mut table = summary::table(&header, &[0, 1], &right);
     for o in &section.outcomes {
         let mut row = vec![o.problem.clone(), o.case.to_string()];
         row.extend(quantities.iter().map(|&q| o.digits_of(q).map_or(String::new(), |d| format!("{d:.1}"))));
