@@ -1,5 +1,6 @@
 //! `sweepfit fit`: turns the arguments ([`FitArguments`]) into a [`Job`] and runs it on files.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,7 @@ use crate::law::Residual;
 use crate::optimize::Solver;
 use crate::problem::LossChoice;
 
-use super::{Failure, summary};
+use super::{Failure, summary, terminal};
 
 /// The arguments of `sweepfit fit`.
 #[derive(Args, Debug)]
@@ -247,6 +248,10 @@ pub fn run(arguments: FitArguments) -> Result<String, Failure> {
     let _ = ctrlc::set_handler(move || {
         // The first Ctrl-C lets the running fits end; the second ends the process at once.
         if flag.swap(true, Ordering::Relaxed) {
+            // The progress bar stays where it is; what the shell writes begins on a line of its own.
+            if std::io::stderr().is_terminal() {
+                terminal::complain("\n");
+            }
             std::process::exit(130);
         }
     });

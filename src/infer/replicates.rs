@@ -411,7 +411,7 @@ mod tests {
     use crate::problem::{LaneData, Loss, Part, Problem};
     use crate::testing::{Uniform, catalogue_law, problem};
 
-    use super::{Sample, Scheme, replicate, replicate_by};
+    use super::{Sample, Scheme, Watch, replicate, replicate_by};
 
     /// Returns runs that follow Chinchilla's law with noise.
     fn runs(n: usize) -> Vec<(&'static str, Vec<f64>)> {
