@@ -37,11 +37,11 @@ pub struct GenerateArguments {
     range: Vec<String>,
 
     /// Number of sweeps; from the second on, each parameter differs from the given value by up to 5 %
-    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = whole(1, MAX_ROWS))]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = whole(1, u64::MAX))]
     sweeps: u64,
 
     /// Observations per sweep
-    #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true, value_parser = whole(1, MAX_ROWS))]
+    #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true, value_parser = whole(1, u64::MAX))]
     points: u64,
 
     /// Standard deviation of the noise on the response's logarithm

@@ -1,6 +1,6 @@
 //! `sweepfit help`: the help of a command, and the reference of the formula language.
 //!
-//! The functions come from the table that formulas are parsed and compiled with ([`reference`]); the examples are
+//! The functions come from the table that formulas are parsed and compiled with ([`reference()`]); the examples are
 //! constants, which a test parses and compiles.
 
 use clap::{Args, CommandFactory, Parser};

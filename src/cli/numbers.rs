@@ -40,14 +40,15 @@ pub fn rounded(x: f64, place: i32) -> String {
     }
     let size = exponent(&format!("{x:e}"));
     // float64 has no digit beyond the seventeenth.
-    let digits = (size - place).clamp(1, 16) as usize;
-    let scientific = format!("{x:.digits$e}");
+    let digits = (size - place).clamp(1, 16);
+    let scientific = format!("{x:.*e}", digits as usize);
     if !(-4..7).contains(&size) {
         return scientific;
     }
     let value: f64 = scientific.parse().unwrap_or(x);
-    let decimals = usize::try_from(digits as i32 - size).unwrap_or(0);
-    format!("{value:.decimals$}")
+    // Rounding may have added a digit in front: 0.0996 with two digits is 0.10.
+    let decimals = if digits == size - place { -place } else { digits - exponent(&scientific) };
+    format!("{value:.*}", usize::try_from(decimals).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -67,6 +68,7 @@ mod tests {
             (3.0e-7, 2.0e-8, ["3.00e-7", "2.0e-8"]),
             (12.3, 4567.0, ["12", "4600"]),
             (0.0, 0.01, ["0", "0.010"]),
+            (9.996, 0.05, ["10.00", "0.050"]),
         ] {
             let place = last_place(estimate, Some(se));
             assert_eq!([rounded(estimate, place), rounded(se, place)], shown);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::terminal::{one_line, say};
 use crate::engine::Progress;
@@ -123,27 +123,32 @@ struct Bar {
 /// The length of the bar, whose unit is a fraction of the run.
 const BAR_LENGTH: u64 = 10_000;
 
+/// The time between two drawings of the bar.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+
 impl Bar {
     fn new() -> Bar {
-        let bar = ProgressBar::new(BAR_LENGTH);
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Bar { shared: Shared::new(), bar }
+        let bar = Bar { shared: Shared::new(), bar: ProgressBar::new(BAR_LENGTH) };
+        bar.style("{spinner} {state}");
+        bar.bar.enable_steady_tick(DRAW_EVERY);
+        bar
     }
 
-    fn draw(&self) {
-        let position = self.shared.with(|state| state.fraction()) * BAR_LENGTH as f64;
-        self.bar.set_position(position as u64);
-        self.bar.set_message(self.shared.line());
+    /// Sets what is drawn; `{state}` is the state in a line, written only when the bar is drawn.
+    fn style(&self, template: &str) {
+        let shared = self.shared.clone();
+        let state = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = out.write_str(&shared.line());
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style.with_key("state", state));
+        }
     }
 }
 
 impl Progress for Bar {
     fn stage(&self, name: &str) {
         self.shared.stage(name);
-        self.bar.set_message(name.to_owned());
     }
 
     fn note(&self, message: &str) {
@@ -152,20 +157,19 @@ impl Progress for Bar {
 
     fn begin(&self, sweeps: u64) {
         self.shared.begin(sweeps);
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} {msg}") {
-            self.bar.set_style(style);
-        }
-        self.draw();
+        self.style("{bar:40} {state}");
     }
 
     fn part(&self, sweeps: f64) {
-        self.shared.with(|state| state.parts += sweeps);
-        self.draw();
+        let fraction = self.shared.with(|state| {
+            state.parts += sweeps;
+            state.fraction()
+        });
+        self.bar.set_position((fraction * BAR_LENGTH as f64) as u64);
     }
 
     fn advance(&self, sweeps: u64) {
         self.shared.with(|state| state.whole += sweeps);
-        self.draw();
     }
 
     fn end(&self) {

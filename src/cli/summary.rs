@@ -57,9 +57,6 @@ pub fn cell(text: &str) -> String {
 /// The number of characters up to which a formula is its own label in tables.
 const LONGEST_LABEL: usize = 24;
 
-/// The number of fits up to which their coefficients are listed.
-const MOST_FITS: u64 = 5;
-
 /// The number of reasons of rejections that are listed.
 const MOST_REASONS: usize = 5;
 
@@ -71,7 +68,7 @@ pub fn text(summary: &Summary, dry_run: bool, out: Option<&Path>) -> String {
     let counts = &summary.counts;
     if !dry_run {
         text += &statuses(summary, &labels);
-        text += &if counts.fits <= MOST_FITS {
+        text += &if counts.fits == summary.overview.first.records.len() as u64 {
             coefficients(summary, &labels)
         } else {
             quartiles(summary, &labels)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Place, Setting};
 use crate::formula::{
-    Expr, ExprKind, Formula, counted, list, names, needed_definitions, other_case, parse_condition,
+    Expr, ExprKind, Formula, counted, list, names, nearest, needed_definitions, other_case, parse_condition,
     parse_expression, parse_formula,
 };
 use crate::infer::Resample;
@@ -295,7 +295,8 @@ fn unknown_parameter(setting: Setting, name: &str, laws: &[Law]) -> Error {
             known.push(&parameter.name);
         }
     }
-    let reason = format!("not a parameter; the parameters are {}", list(&known));
+    let hint = nearest(name, known.iter().copied()).map(|near| format!(" (did you mean `{near}`?)"));
+    let reason = format!("not a parameter{}; the parameters are {}", hint.unwrap_or_default(), list(&known));
     Error::Invalid { place: setting.of(name), reason }
 }
 
@@ -326,9 +327,10 @@ fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, Error> {
         }
         None => law.response.clone(),
     };
-    let place = Setting::Law.of(format!("`{}`", law.name));
+    let shown = truncated(&law.name);
+    let place = Setting::Law.of(format!("`{shown}`"));
     let unbound_response = |reason: String| Error::UnboundResponse {
-        law: law.name.clone(),
+        law: shown.clone(),
         response: response.to_string(),
         reason,
     };
@@ -342,7 +344,7 @@ fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, Error> {
     for variable in &law.variables {
         scope.check_number(&name(variable), &place).map_err(|error| match error {
             Error::Expression { message, .. } => Error::UnboundVariable {
-                law: law.name.clone(),
+                law: shown.clone(),
                 variable: variable.clone(),
                 reason: message,
                 available: list(&scope.names()),
@@ -353,7 +355,7 @@ fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, Error> {
     let n_free = law.free_parameters().count();
     if n_free > MOST_PARAMETERS {
         let reason = format!("{}; at most {MOST_PARAMETERS} are fitted", counted(n_free, "free parameter"));
-        return Err(Error::Law { law: law.name, reason });
+        return Err(Error::Law { law: shown, reason });
     }
     let residual = job.residual.unwrap_or(law.residual);
     let loss = job.loss.unwrap_or(LossChoice::usual(residual));

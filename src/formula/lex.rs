@@ -286,7 +286,9 @@ fn stray_character(text: &str, input: &Input<'_>) -> Fault {
     let Some(c) = input.chars().next() else {
         return Fault::new("the text ends here", start..start);
     };
-    if let Some(fault) = qualified(text, start).filter(|_| c == '.') {
+    if c == '.'
+        && let Some(fault) = qualified(text, start)
+    {
         return fault;
     }
     let message = match c {
