@@ -68,7 +68,7 @@ mod tests {
             (3.0e-7, 2.0e-8, ["3.00e-7", "2.0e-8"]),
             (12.3, 4567.0, ["12", "4600"]),
             (0.0, 0.01, ["0", "0.010"]),
-            (9.996, 0.05, ["10.00", "0.050"]),
+            (9.996, 0.5, ["10.00", "0.50"]),
         ] {
             let place = last_place(estimate, Some(se));
             assert_eq!([rounded(estimate, place), rounded(se, place)], shown);
