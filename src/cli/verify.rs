@@ -170,6 +170,6 @@ mod tests {
         let failed = report(&[section(None, &[]), section(Some("4.2 digits"), &[])]).unwrap_err();
         assert_eq!(failed.status, 1);
         assert!(failed.message.contains("nist Thurber 1: 4.2 digits"), "{}", failed.message);
-        assert!(report(&[section(None, &["1 fits reach 6 digits"])]).is_err());
+        assert!(report(&[section(None, &["6 digits are reached by 1 fit, but required of 2"])]).is_err());
     }
 }
