@@ -92,6 +92,7 @@ fn formula() -> String {
          columns and the names of --let are variables, and the rest are parameters. A name\n\
          used twice is one parameter. A name in double quotes is always a column; names that\n\
          are no identifiers, or keywords, are written so: \"eval/c4_en\".\n\n\
+         WITH names subexpressions, on either side of a law; each may use the ones before.\n\n\
          NUMBERS: 12, 0.5, 6.4e13, pi.\n\nOPERATORS, the tightest first\n\n",
     );
     let mut operators = summary::table(&["operator", "meaning"], &[0], &[]);
