@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fearless_simd::Level;
 use sweepfit::engine::{Control, Job, LawText};
-use sweepfit::infer::{InferenceOptions, replicate};
+use sweepfit::infer::{InferenceOptions, Watch, replicate};
 use sweepfit::internals::lanes::Pack;
 use sweepfit::internals::optimize::{self, Workspace, Workspaces};
 use sweepfit::internals::problem::{CurvatureMix, LaneData, Loss, Objective, Order, ProgramWorkspace, Sums};
@@ -66,7 +66,11 @@ fn replicates(c: &mut Criterion) {
         let options = InferenceOptions::default();
         group.bench_function(BenchmarkId::from_parameter(loss), |b| {
             let (never, workspaces) = (AtomicBool::new(false), Workspaces::default());
-            b.iter(|| one.install(|| replicate(&models, &fit, &options, &[0; 32], &never, &workspaces)));
+            b.iter(|| {
+                one.install(|| {
+                    replicate(&models, &fit, &options, &[0; 32], Watch::silent(&never), &workspaces)
+                })
+            });
         });
     }
     group.finish();

@@ -16,7 +16,7 @@ use std::time::Instant;
 #[cfg(target_arch = "x86_64")]
 use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText};
-use sweepfit::infer::{InferenceOptions, replicate};
+use sweepfit::infer::{InferenceOptions, Watch, replicate};
 #[cfg(target_arch = "x86_64")]
 use sweepfit::internals::lanes::Pack;
 use sweepfit::internals::optimize::{Models, Workspaces};
@@ -137,7 +137,14 @@ fn replicates(name: &str, models: &Models, problem: &Problem, bootstrap: usize) 
     for _ in 0..7 {
         let begun = Instant::now();
         let found = one.install(|| {
-            replicate(models, &fit, &options, &[0; 32], &AtomicBool::new(false), &Workspaces::default())
+            replicate(
+                models,
+                &fit,
+                &options,
+                &[0; 32],
+                Watch::silent(&AtomicBool::new(false)),
+                &Workspaces::default(),
+            )
         });
         best = best.min(begun.elapsed().as_secs_f64());
         failed = found.expect("replicates").n_failed();

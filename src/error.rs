@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io;
 
-use crate::formula::{FormulaError, Span};
+use crate::formula::{FormulaError, Span, counted, was_or_were};
 
 /// A setting of a job, named by errors. [`Display`](fmt::Display) writes the name of the job's field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +144,8 @@ pub enum Error {
     NoLaw,
     /// No law of the catalogue has the name.
     UnknownLaw { name: String, nearest: Option<String> },
+    /// A formula gives a domain to a column, which makes it a parameter, and has no variable.
+    DomainOfColumn { law: String, name: String },
     /// A formula is not a law for the columns of the input.
     Law { law: String, reason: String },
     /// A law's response cannot be computed from the input's columns.
@@ -286,8 +288,10 @@ impl Error {
             Error::Expression { place, message, .. } => format!("{}: {message}", at(place)),
             Error::Invalid { place, reason } => format!("{}: {reason}", at(place)),
             Error::NoSweeps { read, dropped } => format!(
-                "there is no sweep to fit: {read} rows were read and {dropped} dropped by {}; check the condition and the \
-                 input, or ask for an empty result with {}",
+                "there is no sweep to fit: {} {} read and {dropped} dropped by {}; check the condition and the input, or ask \
+                 for an empty result with {}",
+                counted(*read, "row"),
+                was_or_were(*read),
                 name(Setting::Where),
                 name(Setting::AllowEmpty)
             ),
@@ -315,6 +319,11 @@ impl Error {
                 name(Setting::Law),
                 nearest.as_ref().map(|n| format!(" Did you mean `{n}`?")).unwrap_or_default(),
                 capitalised(&name(Setting::Catalogue))
+            ),
+            Error::DomainOfColumn { law, name: column } => format!(
+                "`{law}`: `where` gives the column `{column}` a domain, which makes it a parameter, so there is nothing to \
+                 fit against; leave the domain out, and select rows with {}",
+                name(Setting::Where)
             ),
             Error::Law { law, reason } => format!("`{law}`: {reason}"),
             Error::UnboundResponse { law, response, reason } => format!(
@@ -418,8 +427,8 @@ impl Error {
                 "the inputs have too many {what} for one run (more than {limit}); split the job by key or by file"
             ),
             Error::UnequalColumns { column, rows, expected } => format!(
-                "column `{column}` has {rows} rows, and the columns before it have {expected}; all columns need one \
-                 length"
+                "column `{column}` has {}, and the columns before it have {expected}; all columns need one length",
+                counted(*rows, "row")
             ),
             Error::Exists { path } => format!(
                 "{path}: holds an earlier result; give another {}, or {} to replace it",

@@ -2,8 +2,8 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
@@ -250,11 +250,44 @@ fn a_caller_follows_a_run_and_ends_it() {
     assert!(matches!(follow(1), (Some(Error::Interrupted), _)));
 }
 
+/// The replicates of a single sweep are told of as they are refitted, and the parts of all sweeps add up to their number.
+#[test]
+fn a_caller_follows_the_replicates_of_a_sweep() {
+    #[derive(Default)]
+    struct Parts(Mutex<(Vec<f64>, u64)>);
+    impl Progress for Parts {
+        fn part(&self, sweeps: f64) {
+            self.0.lock().expect("a lock").0.push(sweeps);
+        }
+        fn advance(&self, sweeps: u64) {
+            self.0.lock().expect("a lock").1 += sweeps;
+        }
+    }
+    let follow = |job: Job| {
+        let (parts, interrupted) = (Parts::default(), AtomicBool::new(false));
+        let control = Control { progress: &parts, interrupted: &interrupted };
+        job.fit_batches(rows().schema(), vec![rows()], &control).expect("a run");
+        parts.0.into_inner().expect("a lock")
+    };
+    let one_sweep = Job { by: Vec::new(), residuals: false, bootstrap: 2000, ..job() };
+    let (parts, whole) = follow(one_sweep);
+    assert_eq!(whole, 1);
+    // Chunks of at most 256 replicates, and the fit itself.
+    assert!(parts.len() >= 9, "{parts:?}");
+    assert!(parts.iter().all(|part| *part < 0.2), "{parts:?}");
+    assert!((parts.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{parts:?}");
+    // Without replicates, and where a sweep is rejected, the parts add up all the same.
+    for job in [Job { bootstrap: 0, ..job() }, Job { min_points: 1000, ..job() }] {
+        let (parts, whole) = follow(job);
+        assert_eq!(whole, 2);
+        assert!((parts.iter().sum::<f64>() - 2.0).abs() < 1e-9, "{parts:?}");
+    }
+}
+
 /// A source of the caller's own that counts what is asked of it, on the built-in one.
 #[test]
 fn a_source_reads_only_what_a_job_needs() {
     use std::collections::HashSet;
-    use std::sync::Mutex;
     use sweepfit::{Chunk, Fragment, RecordBatches, Source};
 
     struct Watched(Memory, Mutex<Vec<HashSet<String>>>);

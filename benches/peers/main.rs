@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use sweepfit::infer::{InferenceOptions, replicate};
+use sweepfit::infer::{InferenceOptions, Watch, replicate};
 use sweepfit::internals::optimize::{self, Models, Task, TaskKind, Tuning, Workspace, Workspaces};
 use sweepfit::internals::problem::{Loss, Part, Problem};
 
@@ -194,7 +194,9 @@ impl Measure {
                 let options = replicate_options(count);
                 let (never, workspaces) = (AtomicBool::new(false), Workspaces::default());
                 let (times, found) = self.time(|| {
-                    pool.install(|| replicate(&models, &fit, &options, &[0; 32], &never, &workspaces))
+                    pool.install(|| {
+                        replicate(&models, &fit, &options, &[0; 32], Watch::silent(&never), &workspaces)
+                    })
                 });
                 let found = found.expect("replicates");
                 let estimates: Vec<[f64; 5]> =

@@ -1,5 +1,6 @@
 //! `sweepfit fit`: turns the arguments ([`FitArguments`]) into a [`Job`] and runs it on files.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Args, ValueEnum};
 
 use super::key_columns::key_columns;
+use super::numbers::whole;
 use super::progress::terminal_progress;
 use crate::engine::{CatalogueFile, Control, Job, LawText};
 use crate::files::{dry_run_files, run_files};
@@ -15,7 +17,7 @@ use crate::law::Residual;
 use crate::optimize::Solver;
 use crate::problem::LossChoice;
 
-use super::{Failure, summary};
+use super::{Failure, summary, terminal};
 
 /// The arguments of `sweepfit fit`.
 #[derive(Args, Debug)]
@@ -25,7 +27,7 @@ pub struct FitArguments {
     inputs: Vec<String>,
 
     /// Directory for the output tables
-    #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
+    #[arg(short, long, value_name = "DIR", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
 
     /// A catalogue name or a formula such as 'loss ~ E + A/N^alpha where E > 0, A > 0'; repeatable
@@ -50,8 +52,8 @@ pub struct FitArguments {
     response: Option<String>,
 
     /// Reject sweeps with fewer usable observations
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Input")]
-    min_points: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Input", allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
+    min_points: u64,
 
     /// Write empty tables where no row of the input is left, in place of an error
     #[arg(long, help_heading = "Input")]
@@ -87,8 +89,8 @@ pub struct FitArguments {
     fix: Vec<String>,
 
     /// Starts of the multi-start [default: set by the law]
-    #[arg(long, value_name = "N", help_heading = "Search", value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    starts: Option<u32>,
+    #[arg(long, value_name = "N", help_heading = "Search", allow_negative_numbers = true, value_parser = whole(1, 65_536))]
+    starts: Option<u64>,
 
     /// A start of your own, tried with the others (alone with --starts 1)
     #[arg(long, value_name = "NAME=VALUE,…", value_delimiter = ',', help_heading = "Search")]
@@ -99,19 +101,25 @@ pub struct FitArguments {
     solver: SolverArgument,
 
     /// Bootstrap replicates; 0 for asymptotic intervals
-    #[arg(long, value_name = "B", default_value_t = 1000, help_heading = "Uncertainty", value_parser = clap::value_parser!(u32).range(..=10_000_000))]
-    bootstrap: u32,
+    #[arg(long, value_name = "B", default_value_t = 1000, help_heading = "Uncertainty", allow_negative_numbers = true, value_parser = whole(0, 10_000_000))]
+    bootstrap: u64,
 
     /// What is resampled: pairs or cluster:COL
     #[arg(long, value_name = "HOW", default_value = "pairs", help_heading = "Uncertainty")]
     resample: Resample,
 
     /// Confidence of the intervals
-    #[arg(long, value_name = "P", default_value_t = 0.95, help_heading = "Uncertainty")]
+    #[arg(
+        long,
+        value_name = "P",
+        default_value_t = 0.95,
+        help_heading = "Uncertainty",
+        allow_negative_numbers = true
+    )]
     confidence: f64,
 
     /// Seed of all random numbers
-    #[arg(long, value_name = "U64", default_value_t = 0, help_heading = "Uncertainty")]
+    #[arg(long, value_name = "U64", default_value_t = 0, help_heading = "Uncertainty", allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
     seed: u64,
 
     /// Also write replicates.parquet
@@ -130,13 +138,13 @@ pub struct FitArguments {
     #[arg(long, help_heading = "Output")]
     dry_run: bool,
 
-    /// No progress on standard error
-    #[arg(long, help_heading = "Output")]
+    /// No progress on standard error; warnings and errors still go there
+    #[arg(short, long, help_heading = "Output")]
     quiet: bool,
 
     /// Worker threads [default: all cores]
-    #[arg(long, value_name = "N", help_heading = "Output", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    threads: Option<u32>,
+    #[arg(short = 'j', long, value_name = "N", help_heading = "Output", allow_negative_numbers = true, value_parser = whole(1, 1024))]
+    threads: Option<u64>,
 }
 
 /// The values of `--residual`.
@@ -174,7 +182,7 @@ impl FitArguments {
             condition: self.condition.clone(),
             response: self.response.clone(),
             allow_empty: self.allow_empty,
-            min_points: self.min_points,
+            min_points: usize::try_from(self.min_points).unwrap_or(usize::MAX),
             residual: self.residual.map(|r| match r {
                 ResidualArgument::Log => Residual::Log,
                 ResidualArgument::Linear => Residual::Linear,
@@ -240,6 +248,10 @@ pub fn run(arguments: FitArguments) -> Result<String, Failure> {
     let _ = ctrlc::set_handler(move || {
         // The first Ctrl-C lets the running fits end; the second ends the process at once.
         if flag.swap(true, Ordering::Relaxed) {
+            // The progress bar stays where it is; what the shell writes begins on a line of its own.
+            if std::io::stderr().is_terminal() {
+                terminal::complain("\n");
+            }
             std::process::exit(130);
         }
     });

@@ -9,12 +9,13 @@ use clap::Args;
 use parquet::arrow::ArrowWriter;
 use rand_chacha::rand_core::Rng;
 
-use crate::formula::{Column, Table, evaluate};
+use crate::formula::{Column, Table, counted, evaluate};
 use crate::infer::{generator, normal_quantile};
 use crate::lanes::scalar;
 use crate::law::{Catalogue, Law};
 
 use super::Failure;
+use super::numbers::whole;
 
 /// The arguments of `sweepfit generate`.
 #[derive(Args, Debug)]
@@ -24,7 +25,7 @@ pub struct GenerateArguments {
     law: String,
 
     /// Parquet file to write
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
 
     /// The law's parameters, as NAME=VALUE
@@ -36,24 +37,24 @@ pub struct GenerateArguments {
     range: Vec<String>,
 
     /// Number of sweeps; from the second on, each parameter differs from the given value by up to 5 %
-    #[arg(long, default_value_t = 1)]
-    sweeps: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = whole(1, u64::MAX))]
+    sweeps: u64,
 
     /// Observations per sweep
-    #[arg(long, default_value_t = 20)]
-    points: usize,
+    #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true, value_parser = whole(1, u64::MAX))]
+    points: u64,
 
     /// Standard deviation of the noise on the response's logarithm
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, value_name = "SD", default_value_t = 0.0, allow_negative_numbers = true)]
     noise: f64,
 
     /// Seed of all random numbers
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "U64", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
     seed: u64,
 }
 
 /// The largest number of rows, because all rows are held in memory.
-const MAX_ROWS: usize = 100_000_000;
+const MAX_ROWS: u64 = 100_000_000;
 
 /// Splits texts at their first `=`.
 fn pairs<'a>(flag: &str, texts: &'a [String]) -> Result<Vec<(&'a str, &'a str)>, Failure> {
@@ -105,7 +106,7 @@ pub fn run(arguments: &GenerateArguments) -> Result<String, Failure> {
     let mut writer = ArrowWriter::try_new(file, batch.schema(), None).map_err(|e| fail(e.to_string()))?;
     writer.write(&batch).map_err(|e| fail(e.to_string()))?;
     writer.close().map_err(|e| fail(e.to_string()))?;
-    Ok(format!("{} rows in {}\n", batch.num_rows(), arguments.out.display()))
+    Ok(format!("{} in {}\n", counted(batch.num_rows(), "row"), arguments.out.display()))
 }
 
 /// Returns the rows: the sweep's name, the variables in the order of `ranges`, and the response.
@@ -115,12 +116,16 @@ fn generate(
     parameters: &[(&str, f64)],
     ranges: &[(&str, f64, f64)],
 ) -> Result<RecordBatch, Failure> {
-    let GenerateArguments { sweeps, points, .. } = arguments;
-    let n = sweeps.checked_mul(*points).filter(|n| *n <= MAX_ROWS).ok_or_else(|| {
+    let GenerateArguments { sweeps, points, noise, .. } = *arguments;
+    let n = sweeps.checked_mul(points).filter(|n| *n <= MAX_ROWS).ok_or_else(|| {
         Failure::usage(format!(
             "--sweeps {sweeps} of --points {points}: more than {MAX_ROWS} rows; write them as several files"
         ))
     })?;
+    if !(noise >= 0.0 && noise.is_finite()) {
+        return Err(Failure::usage(format!("--noise {noise}: give a number that is not negative")));
+    }
+    let (n, points) = (n as usize, points as usize);
     let mut rng = generator("generate", arguments.seed, &[0; 32]);
     // Uniform on the open unit interval, with 53 bits.
     let mut uniform = move || ((rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
@@ -136,7 +141,7 @@ fn generate(
         let mut column = Vec::with_capacity(n);
         for sweep in 0..arguments.sweeps {
             let spread = if sweep == 0 { 1.0 } else { 1.0 + 0.1 * (uniform() - 0.5) };
-            column.extend(std::iter::repeat_n(value * spread, arguments.points));
+            column.extend(std::iter::repeat_n(value * spread, points));
         }
         table.push_numbers(name, column);
     }
@@ -147,15 +152,9 @@ fn generate(
     };
     let response: Vec<f64> = prediction
         .iter()
-        .map(|y| {
-            if arguments.noise > 0.0 {
-                y * scalar::exp(arguments.noise * normal_quantile(uniform()))
-            } else {
-                *y
-            }
-        })
+        .map(|y| if noise > 0.0 { y * scalar::exp(noise * normal_quantile(uniform())) } else { *y })
         .collect();
-    let sweep = (0..n).map(|i| format!("sweep-{:05}", i / arguments.points));
+    let sweep = (0..n).map(|i| format!("sweep-{:05}", i / points));
     let mut fields: Vec<(String, ArrayRef)> =
         vec![("sweep".to_string(), Arc::new(StringArray::from_iter_values(sweep)))];
     for (i, (name, ..)) in ranges.iter().enumerate() {

@@ -8,7 +8,7 @@ use comfy_table::ContentArrangement;
 use crate::compile::model::Model;
 use crate::law::{Catalogue, Domain, Law};
 
-use super::{Failure, summary};
+use super::{Failure, summary, terminal};
 
 /// The width of the list of laws in characters; longer formulas wrap.
 const LIST_WIDTH: u16 = 120;
@@ -35,8 +35,9 @@ pub fn run(arguments: &LawsArguments) -> Result<String, Failure> {
     }
     match &arguments.name {
         None => {
-            let mut table = summary::table(&["name", "formula", "source"], &[]);
-            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(LIST_WIDTH);
+            let mut table = summary::table(&["name", "formula", "source"], &[0], &[]);
+            let width = terminal::width().map_or(LIST_WIDTH, |width| width.min(LIST_WIDTH));
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
             for law in &catalogue.laws {
                 table.add_row([law.name.clone(), one_line(&law.formula), source(law)]);
             }
@@ -71,7 +72,8 @@ fn full(law: &Law) -> String {
     text += &format!("variables   {}\n", law.variables.join(", "));
     text += &format!("residual    {} unless --residual says otherwise\n\n", law.residual);
     let model = Model::compile(law, law.residual);
-    let mut table = summary::table(&["parameter", "domain", "start", "role", "searched as"], &[]);
+    let mut table =
+        summary::table(&["parameter", "domain", "start", "role", "searched as"], &[0, 1, 2, 3, 4], &[]);
     for (i, parameter) in law.parameters.iter().enumerate() {
         let domain = match parameter.domain {
             Domain::Range { low, high } => format!("[{low}, {high}]"),

@@ -8,20 +8,28 @@
 //! | `schema` | `sweepfit schema`: lists the output tables |
 //! | `verify` | `sweepfit verify`: checks fits and derivatives against reference answers |
 //! | `generate` | `sweepfit generate`: writes synthetic sweeps |
+//! | `help` | `sweepfit help`: the help of a command, and the reference of the formula language |
+//! | `shell` | `sweepfit completions`, `sweepfit man`: completions for shells, manual pages |
 //! | `key_columns` | the value of `--by` |
+//! | `numbers` | numbers in flags, and the digits of estimates |
 //! | `summary` | tables on standard output |
 //! | `progress` | progress on standard error |
+//! | `terminal` | writing to standard output and standard error |
 //!
 //! A flag is documented where it is defined. The folder knows nothing of how jobs are planned and fitted, and no other
 //! module imports from it.
 
 mod fit;
 mod generate;
+mod help;
 mod key_columns;
 mod laws;
+mod numbers;
 mod progress;
 mod schema;
+mod shell;
 mod summary;
+mod terminal;
 mod verify;
 
 use std::process::ExitCode;
@@ -32,7 +40,7 @@ use crate::error::{Error, ErrorKind, Setting};
 
 /// Fits scaling laws to many experiment sweeps, Parquet to Parquet.
 #[derive(Parser)]
-#[command(name = "sweepfit", version, max_term_width = 100)]
+#[command(name = "sweepfit", version, max_term_width = 100, disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -51,6 +59,12 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Write synthetic sweeps of a law to a Parquet file
     Generate(generate::GenerateArguments),
+    /// Write completions for a shell to standard output
+    Completions(shell::CompletionsArguments),
+    /// Write the manual page of the program or of a command, in roff, to standard output
+    Man(shell::ManArguments),
+    /// Show the help of a command, or of the formula language (`help formula`)
+    Help(help::HelpArguments),
 }
 
 /// An error for the user.
@@ -82,7 +96,9 @@ impl From<Error> for Failure {
             ErrorKind::Failed => 1,
             ErrorKind::Interrupted => 130,
         };
-        Failure { status, message: error.text(&flag) }
+        let text = error.text(&flag);
+        let message = if has_lines(&error) { text } else { terminal::one_line(&text).into_owned() };
+        Failure { status, message }
     }
 }
 
@@ -93,16 +109,31 @@ impl Failure {
     }
 }
 
-/// Writes a message to standard error. A failure to do so, such as a closed pipe or a full disk, does not concern the run.
-fn say(message: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "sweepfit: {message}");
+/// Returns whether the lines of an error's text are laid out, as below a formula; other texts are one line, whatever names
+/// they hold.
+fn has_lines(error: &Error) -> bool {
+    match error {
+        Error::Formula { .. } | Error::Catalogue { .. } => true,
+        Error::Midway(error) => has_lines(error),
+        _ => false,
+    }
 }
 
 /// Runs the program on the process's arguments and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // The message holds what was typed.
+        Err(error) if error.use_stderr() => {
+            terminal::complain(&error.render().to_string());
+            return ExitCode::from(2);
+        }
+        Err(help) => {
+            let _ = help.print();
+            return ExitCode::SUCCESS;
+        }
+    };
     crate::input::silence_guarded_panics();
     let result = match arguments.command {
         Command::Fit(arguments) => fit::run(*arguments),
@@ -110,22 +141,21 @@ pub fn main() -> ExitCode {
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Completions(arguments) => shell::completions(&arguments),
+        Command::Man(arguments) => shell::man(&arguments),
+        Command::Help(arguments) => help::run(&arguments),
     };
     match result {
-        Ok(text) => {
-            use std::io::{ErrorKind, Write};
-            let mut out = std::io::stdout();
-            match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-                // Closing the pipe early, as `head` does, is no error.
-                Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                    say(&format!("standard output: {error}"));
-                    ExitCode::from(1)
-                }
-                _ => ExitCode::SUCCESS,
+        Ok(text) => match terminal::show(&text) {
+            // Closing the pipe early, as `head` does, is no error.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                terminal::say(&format!("standard output: {error}"));
+                ExitCode::from(1)
             }
-        }
+            _ => ExitCode::SUCCESS,
+        },
         Err(failure) => {
-            say(&failure.message);
+            terminal::say(&failure.message);
             ExitCode::from(failure.status)
         }
     }

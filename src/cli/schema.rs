@@ -30,14 +30,14 @@ pub fn run(arguments: &SchemaArguments) -> Result<String, Failure> {
     let mut text = String::new();
     for spec in tables {
         text += &format!("{}.parquet: {}; the --by columns come first\n\n", spec.name, spec.rows);
-        let mut table = summary::table(&["column", "type", "unit", "meaning"], &[]);
+        let mut table = summary::table(&["column", "type", "unit", "meaning"], &[0, 1, 2], &[]);
         for column in spec.columns {
             table.add_row([column.name, column.kind.name(), column.unit, column.meaning]);
         }
         text += &summary::lines(&table);
         if spec.name == FITS.name {
             text += "\nThe words of `flags`, in their order\n\n";
-            let mut table = summary::table(&["word", "meaning"], &[]);
+            let mut table = summary::table(&["word", "meaning"], &[0], &[]);
             for flag in Flag::ALL {
                 table.add_row([flag.name(), flag.meaning()]);
             }

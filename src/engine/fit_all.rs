@@ -14,14 +14,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::infer::{self, estimate, is_trustworthy, leverages, predictions, replicate};
+use crate::formula::counted;
+use crate::infer::{self, Watch, estimate, is_trustworthy, leverages, predictions, replicate};
 use crate::input::{Contents, Segment, panic_text};
 use crate::lanes::LANES;
 use crate::optimize::{self, Fit, Workspace, Workspaces, fit_choices, never_finite};
 use crate::problem::{Problem, Rejection, RejectionCode};
 use crate::sweep::Sweep;
 
-use super::control::Control;
+use super::control::{Control, GroupProgress};
 use super::job::Job;
 use super::plan::{BoundLaw, Plan};
 use crate::output::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Sink};
@@ -227,9 +228,11 @@ fn fit_chunk(
                 return Chunk::default();
             }
             let sweeps: Vec<Sweep> = group.iter().map(|&i| segment.sweep(&run.contents, i)).collect();
-            let part =
-                workspaces.lend(|workspace| fit_group(run, &sweeps, workspace, (interrupted, workspaces)));
-            progress.advance(group.len() as u64);
+            let work = (run.laws.len(), run.inference.bootstrap);
+            let progress = GroupProgress::new(progress, group.len(), work);
+            let shared = Shared { interrupted, progress: &progress, workspaces };
+            let part = workspaces.lend(|workspace| fit_group(run, &sweeps, workspace, shared));
+            progress.end();
             part
         })
         .collect();
@@ -240,8 +243,16 @@ fn fit_chunk(
     whole
 }
 
-/// The flag that cancels the run, and the workspaces of other threads, for work that a thread divides.
-type Shared<'a> = (&'a AtomicBool, &'a Workspaces);
+/// What the work on a group of sweeps shares with its surroundings.
+#[derive(Clone, Copy)]
+struct Shared<'a> {
+    /// The flag that cancels the run.
+    interrupted: &'a AtomicBool,
+    /// The progress of the group.
+    progress: &'a GroupProgress<'a>,
+    /// The workspaces of other threads, for work that a thread divides.
+    workspaces: &'a Workspaces,
+}
 
 /// A sweep to be fitted, with its rejections under all laws.
 struct CandidateSweep<'a> {
@@ -411,14 +422,17 @@ fn record(
     law: usize,
     sweep: &Sweep,
     fit: &Fit,
-    (workspace, (interrupted, workspaces)): (&mut Workspace, Shared),
+    (workspace, shared): (&mut Workspace, Shared),
     chunk: &mut Chunk,
 ) {
     let bound = &run.laws[law];
     let resampled = run.inference.bootstrap > 0 && is_trustworthy(fit) && fit.problem.p() > 0;
     let (models, digest) = (&bound.models, &sweep.key_digest);
+    shared.progress.fitted();
     let replicates = if resampled {
-        replicate(models, fit, &run.inference, digest, interrupted, workspaces)
+        let refitted = |count: usize| shared.progress.refitted(count);
+        let watch = Watch { interrupted: shared.interrupted, refitted: &refitted };
+        replicate(models, fit, &run.inference, digest, watch, shared.workspaces)
     } else {
         None
     };
@@ -491,7 +505,8 @@ fn merge_rejections(candidate: CandidateSweep, merged: &mut Vec<RejectedRow>) {
             place: None,
             code: RejectionCode::TooFew,
             reason: format!(
-                "the sweep has {usable} usable observations, fewer than the required {} (min_points)",
+                "the sweep has {}, fewer than the required {} (min_points)",
+                counted(usable, "usable observation"),
                 run.min_points
             ),
         });

@@ -13,6 +13,7 @@
 //! | [`fit_all`](mod@fit_all) | parallel fits of sweeps, with results in the order of the sweeps |
 //! | `control` | progress and cancellation |
 //! | `counts` | counts of sweeps, fits and rejections |
+//! | `overview` | what a summary of a few lines needs of the results |
 //!
 //! The folder knows nothing of file formats or output tables: [`Source`] and [`Sink`] are traits. Work is divided among
 //! the threads of the caller's rayon pool, the global one unless the call is made within `ThreadPool::install`. Results
@@ -22,12 +23,14 @@ mod control;
 mod counts;
 mod fit_all;
 mod job;
+mod overview;
 mod plan;
 
 pub use control::{Control, Progress, Silent};
 pub use counts::Counts;
 pub use fit_all::{Run, fit_all};
 pub use job::{CatalogueFile, Job, LawText};
+pub use overview::{Overview, Uncertified};
 pub use plan::{BoundLaw, Plan, plan};
 
 use crate::error::Error;
@@ -45,8 +48,8 @@ pub struct Summary {
     pub laws: Vec<BoundLaw>,
     /// The numbers of sweeps, fits by status, and rows read and rejected.
     pub counts: Counts,
-    /// The records of a run of one sweep, without replicates and residuals; empty for more sweeps and for a dry run.
-    pub only_sweep: Chunk,
+    /// The first results, and the estimates and reasons of rejections of all; empty for a dry run but for the reasons.
+    pub overview: Overview,
 }
 
 /// Binds a job's laws to a source and counts sweeps and rejections; nothing is fitted.
@@ -56,16 +59,20 @@ pub struct Summary {
 /// interrupted.
 pub fn dry_run(job: &Job, source: &dyn Source, control: &Control) -> Result<Summary, Error> {
     let plan = plan(job, source)?;
+    plan.notes.iter().for_each(|note| control.progress.note(note));
     let (contents, segments) = input::open(source, &plan.request, SEGMENT_ROWS, control.interrupted)?;
     let mut counts = Counts::new(&plan.laws, &contents);
     let run = Run::new(&plan, contents, job);
+    let mut overview = Overview::new(&run.context());
     for segment in segments {
         let segment = segment?;
         for i in segment.sweeps() {
-            counts.add(&fit_all::reject_only(&run, &segment.sweep(&run.contents, i)));
+            let mut chunk = fit_all::reject_only(&run, &segment.sweep(&run.contents, i));
+            counts.add(&chunk);
+            overview.add(&mut chunk);
         }
     }
-    Ok(Summary { laws: plan.laws, counts, only_sweep: Chunk::default() })
+    Ok(Summary { laws: plan.laws, counts, overview: overview.finish() })
 }
 
 /// Runs a job on a source and passes the results to a sink, in the order of the sweeps' keys.
@@ -89,25 +96,26 @@ pub fn run_plan(
     control: &Control,
 ) -> Result<Summary, Error> {
     let Control { progress, interrupted } = *control;
+    plan.notes.iter().for_each(|note| progress.note(note));
     progress.stage("reading");
     let (contents, mut segments) = input::open(source, &plan.request, SEGMENT_ROWS, interrupted)?;
     if contents.rows_read == contents.rows_dropped && !job.allow_empty {
         return Err(Error::NoSweeps { read: contents.rows_read, dropped: contents.rows_dropped });
     }
     let run = Run::new(&plan, contents, job);
-    let keep_records = run.contents.n_sweeps() == 1;
+    let context = run.context();
     let counts = Counts::new(&plan.laws, &run.contents);
     let texts = Some(Texts::default());
-    let mut sink = CountingSink { sink, counts, texts, only_sweep: Chunk::default(), keep_records };
-    sink.begin(&run.context())?;
+    let mut sink = CountingSink { sink, counts, texts, overview: Overview::new(&context) };
+    sink.begin(&context)?;
     progress.begin(run.contents.n_sweeps() as u64);
     fit_all(&run, &mut segments, &mut sink, control)?;
     progress.end();
-    let CountingSink { counts, only_sweep, texts, .. } = sink;
+    let CountingSink { counts, overview, texts, .. } = sink;
     if let Some(Texts { rows, reason: Some(reason) }) = texts {
         return Err(Error::NoNumbers { rows, reason });
     }
-    Ok(Summary { laws: plan.laws, counts, only_sweep })
+    Ok(Summary { laws: plan.laws, counts, overview: overview.finish() })
 }
 
 /// Rows with a text in the place of a number.
@@ -142,9 +150,7 @@ struct CountingSink<'a> {
     counts: Counts,
     /// The rows that are rejected as texts; `None` once a fit was made or a row was rejected for another reason.
     texts: Option<Texts>,
-    only_sweep: Chunk,
-    /// Whether the records are also kept in `only_sweep`.
-    keep_records: bool,
+    overview: Overview,
 }
 
 impl Sink for CountingSink<'_> {
@@ -155,9 +161,7 @@ impl Sink for CountingSink<'_> {
     fn take(&mut self, mut chunk: Chunk) -> Result<(), Error> {
         self.counts.add(&chunk);
         self.texts = self.texts.take().and_then(|texts| texts.with(&chunk));
-        if self.keep_records {
-            self.only_sweep.append(chunk.outline());
-        }
+        self.overview.add(&mut chunk);
         self.sink.take(chunk)
     }
 }

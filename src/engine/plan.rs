@@ -1,12 +1,16 @@
 //! Checks a job and binds its laws to the columns of a source, before any row is read.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::error::{Error, Place, Setting};
-use crate::formula::{Expr, ExprKind, list, names, parse_condition, parse_expression, parse_formula};
+use crate::formula::{
+    Expr, ExprKind, Formula, counted, list, names, nearest, needed_definitions, other_case, parse_condition,
+    parse_expression, parse_formula,
+};
 use crate::infer::Resample;
 use crate::input::{KeyColumn, Request, Scope, Source};
-use crate::law::{Catalogue, Domain, Law, Residual};
+use crate::law::{Catalogue, Domain, Law, Parameter, Residual, truncated};
 use crate::optimize::Models;
 use crate::output::schema;
 use crate::problem::{Binding, LossChoice, Problem, Rejection};
@@ -51,6 +55,8 @@ pub struct Plan {
     pub request: Request,
     /// The laws, in the job's order.
     pub laws: Vec<BoundLaw>,
+    /// What is allowed and probably not meant, such as a definition that nothing uses, in sentences.
+    pub notes: Vec<String>,
 }
 
 /// Checks a job and binds its laws to the columns of a source.
@@ -88,7 +94,8 @@ pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
         }
     }
 
-    let mut laws = laws(job, &scope)?;
+    let mut notes = Vec::new();
+    let mut laws = laws(job, &scope, &mut notes)?;
     let mut columns = Vec::new();
     let mut add = |name: &str| {
         if !columns.iter().any(|c| c == name) {
@@ -148,8 +155,16 @@ pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
         }
         Resample::Pairs => None,
     };
+    let mut used: HashSet<&str> = columns.iter().map(String::as_str).collect();
+    used.extend(condition.iter().flat_map(names));
+    used.extend(job.by.iter().map(|key| key.column.as_str()));
+    used.extend(cluster.as_deref());
+    let needed = needed_definitions(&lets, &mut used);
+    for definition in lets.iter().filter(|definition| !needed.iter().any(|n| std::ptr::eq(*n, *definition))) {
+        notes.push(format!("nothing uses the definition of `{}`: check the names in the law", definition.0));
+    }
     let request = Request { by: job.by.clone(), lets, condition, order: columns.clone(), columns, cluster };
-    Ok(Plan { request, laws })
+    Ok(Plan { request, laws, notes })
 }
 
 /// Checks the settings that do not depend on the source.
@@ -183,7 +198,8 @@ fn given_twice(place: Place) -> Error {
 }
 
 /// Finds or parses the job's laws, fixes the parameters that the job holds, and binds the laws to columns.
-fn laws(job: &Job, scope: &Scope) -> Result<Vec<BoundLaw>, Error> {
+fn laws(job: &Job, scope: &Scope, notes: &mut Vec<String>) -> Result<Vec<BoundLaw>, Error> {
+    let columns = scope.names();
     let mut catalogue = Catalogue::built_in()?;
     if let Some(CatalogueFile { name, text }) = &job.catalogue {
         catalogue.add(name, text)?;
@@ -193,7 +209,12 @@ fn laws(job: &Job, scope: &Scope) -> Result<Vec<BoundLaw>, Error> {
         .iter()
         .map(|text| match text {
             LawText::Name(name) => named(&catalogue, name),
-            LawText::Formula(text) => Law::from_formula(parse_formula(text)?, &scope.names()),
+            LawText::Formula(text) => {
+                let formula = parse_formula(text)?;
+                let law = Law::from_formula(formula.clone(), &columns)?;
+                notes.extend(doubtful_names(&formula, &law, &columns));
+                Ok(law)
+            }
         })
         .collect::<Result<_, _>>()?;
     if laws.is_empty() {
@@ -230,6 +251,34 @@ fn laws(job: &Job, scope: &Scope) -> Result<Vec<BoundLaw>, Error> {
     laws.into_iter().map(|law| bind(job, scope, law)).collect()
 }
 
+/// Returns notes on names of a formula that mean something else than was probably meant.
+fn doubtful_names(formula: &Formula, law: &Law, columns: &[String]) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut note = |text: String| notes.push(format!("`{}`: {text}", truncated(&formula.source)));
+    for name in &formula.unused {
+        note(format!("nothing uses `{name}`, which `with` defines"));
+    }
+    for Parameter { name, .. } in &law.parameters {
+        let has_domain = formula.domains.iter().any(|(other, ..)| other == name);
+        if has_domain && columns.contains(name) {
+            note(format!(
+                "`{name}` is a parameter, because `where` gives it a domain; the column `{name}` is not read, and no rows \
+                 are selected"
+            ));
+        }
+        // A law that reads the column tells the two names apart.
+        if let Some(column) =
+            other_case(name, columns).filter(|c| !has_domain && !law.variables.iter().any(|v| v == c))
+        {
+            note(format!(
+                "`{name}` is a parameter, and the column `{column}`, which differs from it in case alone, is not read; if \
+                 this is meant, say so: `where {name} in [-inf, inf]`"
+            ));
+        }
+    }
+    notes
+}
+
 /// Returns the law of a name in the catalogue.
 fn named(catalogue: &Catalogue, name: &str) -> Result<Law, Error> {
     catalogue.get(name).cloned().ok_or_else(|| Error::UnknownLaw {
@@ -246,7 +295,8 @@ fn unknown_parameter(setting: Setting, name: &str, laws: &[Law]) -> Error {
             known.push(&parameter.name);
         }
     }
-    let reason = format!("not a parameter; the parameters are {}", list(&known));
+    let hint = nearest(name, known.iter().copied()).map(|near| format!(" (did you mean `{near}`?)"));
+    let reason = format!("not a parameter{}; the parameters are {}", hint.unwrap_or_default(), list(&known));
     Error::Invalid { place: setting.of(name), reason }
 }
 
@@ -277,9 +327,10 @@ fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, Error> {
         }
         None => law.response.clone(),
     };
-    let place = Setting::Law.of(format!("`{}`", law.name));
+    let shown = truncated(&law.name);
+    let place = Setting::Law.of(format!("`{shown}`"));
     let unbound_response = |reason: String| Error::UnboundResponse {
-        law: law.name.clone(),
+        law: shown.clone(),
         response: response.to_string(),
         reason,
     };
@@ -293,7 +344,7 @@ fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, Error> {
     for variable in &law.variables {
         scope.check_number(&name(variable), &place).map_err(|error| match error {
             Error::Expression { message, .. } => Error::UnboundVariable {
-                law: law.name.clone(),
+                law: shown.clone(),
                 variable: variable.clone(),
                 reason: message,
                 available: list(&scope.names()),
@@ -303,8 +354,8 @@ fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, Error> {
     }
     let n_free = law.free_parameters().count();
     if n_free > MOST_PARAMETERS {
-        let reason = format!("{n_free} free parameters; at most {MOST_PARAMETERS} are fitted");
-        return Err(Error::Law { law: law.name, reason });
+        let reason = format!("{}; at most {MOST_PARAMETERS} are fitted", counted(n_free, "free parameter"));
+        return Err(Error::Law { law: shown, reason });
     }
     let residual = job.residual.unwrap_or(law.residual);
     let loss = job.loss.unwrap_or(LossChoice::usual(residual));

@@ -227,6 +227,8 @@ pub struct Formula {
     pub prediction: Expr,
     /// The parameters' domains in `where` and their places, in the order of writing; each name once.
     pub domains: Vec<(String, Domain, Span)>,
+    /// The names of the `with` definitions that neither side and no other definition uses.
+    pub unused: Vec<String>,
 }
 
 impl Expr {

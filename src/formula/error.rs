@@ -23,7 +23,9 @@ impl FormulaError {
     pub fn new(message: impl Into<String>, span: Span, source: &str) -> Self {
         let start = source.floor_char_boundary(span.start);
         let end = source.ceil_char_boundary(span.end).max(start);
-        Self { message: message.into(), span: start..end, source: source.to_owned() }
+        // The message is one line below the source, also where it names a column with a line feed in its name.
+        let message = message.into().replace('\n', "\\n");
+        Self { message, span: start..end, source: source.to_owned() }
     }
 }
 

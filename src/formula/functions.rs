@@ -3,7 +3,7 @@
 //! Each function is the one of its name in [`scalar`], whose values have the same bits on every machine and in compiled
 //! programs. `min` and `max` are [`lanes::min`] and [`lanes::max`]: NaN where an argument is NaN.
 
-use super::suggest::nearest;
+use super::suggest::{counted, nearest};
 use crate::lanes::{self, scalar};
 
 /// The name of `solve(unknown, low, high, equation)` in formulas.
@@ -65,8 +65,7 @@ impl Arity {
 impl std::fmt::Display for Arity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Exactly(1) => write!(f, "1 argument"),
-            Self::Exactly(n) => write!(f, "{n} arguments"),
+            Self::Exactly(n) => write!(f, "{}", counted(*n, "argument")),
             Self::AtLeast(n) => write!(f, "{n} or more arguments"),
         }
     }

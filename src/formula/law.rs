@@ -61,7 +61,16 @@ pub(super) fn law(text: &str) -> Result<Formula, Fault> {
     };
     check_unknowns(&prediction)?;
     check_domain_names(&domains, &definitions, &response, &prediction)?;
-    Ok(Formula { source: text.to_owned(), response, prediction, domains })
+    let unused = unused(&tokens, &definitions);
+    Ok(Formula { source: text.to_owned(), response, prediction, domains, unused })
+}
+
+/// Returns the names of the definitions that are written once in the law, where they are defined.
+fn unused(tokens: &[Token], definitions: &[Definition]) -> Vec<String> {
+    let written = |name: &str| {
+        tokens.iter().filter(|token| matches!(&token.kind, TokenKind::Name(n) if n == name)).count()
+    };
+    definitions.iter().map(|d| d.name.clone()).filter(|name| written(name) < 2).collect()
 }
 
 /// Returns the error for a text without `~`.
@@ -174,7 +183,9 @@ fn check_domain_names(
         } else {
             match nearest(name, right.iter().copied()) {
                 Some(near) => format!("`{name}` is not in the law: did you mean `{near}`?"),
-                None => format!("`{name}` is not in the law"),
+                None => format!(
+                    "`{name}` is not in the law: `where` gives the domains of its parameters, and selects no rows"
+                ),
             }
         };
         return Err(Fault::new(message, place));

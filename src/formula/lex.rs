@@ -12,6 +12,7 @@ use winnow::stream::{LocatingSlice, Location, Stream};
 use winnow::token::{any, one_of, take_till, take_while};
 
 use super::ast::{CompareOp, Span};
+use super::functions::{Function, unknown};
 
 /// The grammar of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,9 +146,9 @@ pub(super) fn tokens(text: &str, grammar: Grammar) -> Result<Vec<Token>, Fault> 
     .parse_next(&mut input);
     match all {
         Ok(tokens) if input.is_empty() => Ok(tokens),
-        Ok(_) => Err(stray_character(&input)),
+        Ok(_) => Err(stray_character(text, &input)),
         Err(ErrMode::Cut(fault) | ErrMode::Backtrack(fault)) => Err(fault),
-        Err(ErrMode::Incomplete(_)) => Err(stray_character(&input)),
+        Err(ErrMode::Incomplete(_)) => Err(stray_character(text, &input)),
     }
 }
 
@@ -262,12 +263,34 @@ fn refuse_double_star(i: &mut Input<'_>) -> ModalResult<(), Fault> {
     Ok(())
 }
 
+/// Returns the error for a name that is qualified as in `np.exp(…)`; `dot` is the place of the dot.
+fn qualified(text: &str, dot: usize) -> Option<Fault> {
+    let start = text[..dot].trim_end_matches(continues_name).len();
+    let rest = &text[dot + 1..];
+    let name = &rest[..rest.len() - rest.trim_start_matches(continues_name).len()];
+    let is_call = rest[name.len()..].trim_start().starts_with('(');
+    if start == dot || name.is_empty() || !(is_call || name == "pi") {
+        return None;
+    }
+    let message = if Function::named(name).is_some() || name == "pi" {
+        format!("write `{name}` alone: functions and constants belong to no module")
+    } else {
+        unknown(name)
+    };
+    Some(Fault::new(message, start..dot + 1 + name.len()))
+}
+
 /// Returns the error for a character that begins no token.
-fn stray_character(input: &Input<'_>) -> Fault {
+fn stray_character(text: &str, input: &Input<'_>) -> Fault {
     let start = input.current_token_start();
     let Some(c) = input.chars().next() else {
         return Fault::new("the text ends here", start..start);
     };
+    if c == '.'
+        && let Some(fault) = qualified(text, start)
+    {
+        return fault;
+    }
     let message = match c {
         '!' => "a single `!` means nothing here (unequal is `!=`, negation is `not`)".to_owned(),
         '&' => "a conjunction is written `and`".to_owned(),
@@ -335,6 +358,10 @@ mod tests {
             ("a − b", 2..5, "`-`"),
             ("a § b", 2..4, "§"),
             ("a.b", 1..2, "double quotes"),
+            ("a*np.exp(b)", 2..8, "write `exp` alone"),
+            ("2*math.pi", 2..9, "write `pi` alone"),
+            ("np.power(a, b)", 0..8, "x^y"),
+            ("np.ln(a)", 0..5, "did you mean `log`"),
         ] {
             let fault = tokens(text, Grammar::Condition).expect_err(text);
             assert_eq!(fault.span, span, "{text}");

@@ -21,7 +21,7 @@
 //! | `evaluate` | the values of expressions |
 //! | `time` | texts → dates and times |
 //! | `display` | expression → text |
-//! | `error`, `suggest` | errors, and suggestions for misspelt names |
+//! | `error`, `suggest` | errors, suggestions for misspelt names, lists and numbers in messages |
 //!
 //! The folder does not know which names are columns and which are parameters: whoever calls it decides. It knows
 //! nothing of files, of compiled laws or of fits.
@@ -129,7 +129,7 @@ pub use functions::{Arity, Function, FunctionEntry, reference};
 pub use node::{MAX_HEIGHT, MAX_NODES};
 pub use stream::MAX_NESTING;
 pub use suggest::nearest;
-pub(crate) use suggest::{list, one_edit_away};
+pub(crate) use suggest::{counted, list, one_edit_away, other_case, was_or_were};
 
 use lex::{Fault, Grammar};
 

@@ -12,6 +12,7 @@ use super::node::{MAX_NODES, ParsedNode, binary, compare, join, leaf, two};
 use super::precedence;
 use super::solve;
 use super::stream::{Input, accept, backtrack, close, comma, enter, fault_of, here, leave, next};
+use super::suggest::was_or_were;
 
 /// Parses all tokens as one expression.
 pub(super) fn whole(mut i: Input<'_>) -> Result<ParsedNode, Fault> {
@@ -94,8 +95,8 @@ fn call(i: &mut Input<'_>, name: &str, span: Span, open: &Span) -> Parsed<Parsed
     leave(i);
     let given = arguments.len();
     if !function.arity().accepts(given) {
-        let verb = if given == 1 { "was" } else { "were" };
-        let message = format!("`{name}` takes {}, but {given} {verb} given", function.arity());
+        let message =
+            format!("`{name}` takes {}, but {given} {} given", function.arity(), was_or_were(given));
         return Fault::cut(message, place);
     }
     let heights: Vec<_> = arguments.iter().map(|node| node.height).collect();

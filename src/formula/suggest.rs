@@ -1,4 +1,4 @@
-//! Suggestions for misspelt words, and lists of names for messages.
+//! Suggestions for misspelt words; lists of names, and numbers of things, for messages.
 
 /// Returns the candidate that `word` most likely misspells, if one is near enough.
 ///
@@ -32,13 +32,20 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     best.map(|(_, candidate)| candidate)
 }
 
-/// Returns a column that is one edit away from a name of at least three letters. Such a name more likely misspells the
-/// column than it names a parameter.
+/// Returns a column that is one edit away from a name of at least three letters, or differs from it in case alone. Such a
+/// name more likely misspells the column than it names a parameter.
 pub(crate) fn one_edit_away<'a>(name: &str, columns: &'a [String]) -> Option<&'a str> {
     if name.chars().count() < 3 {
         return None;
     }
-    columns.iter().find(|column| strsim::damerau_levenshtein(name, column) == 1).map(String::as_str)
+    let edited = columns.iter().find(|column| strsim::damerau_levenshtein(name, column) == 1);
+    edited.map(String::as_str).or_else(|| other_case(name, columns))
+}
+
+/// Returns a column whose name differs from a name in case alone.
+pub(crate) fn other_case<'a>(name: &str, columns: &'a [String]) -> Option<&'a str> {
+    let folded = name.to_lowercase();
+    columns.iter().find(|column| *column != name && column.to_lowercase() == folded).map(String::as_str)
 }
 
 /// Returns the names in backquotes, separated by commas; after twelve of them, only the number of the others.
@@ -51,9 +58,37 @@ pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
     if shown.is_empty() { "none".to_string() } else { shown.join(", ") }
 }
 
+/// Returns a number with its noun, which has an `s` in the plural: `1 sweep`, `2 sweeps`.
+pub(crate) fn counted<N: std::fmt::Display + PartialEq + From<u8>>(n: N, noun: &str) -> String {
+    let plural = if n == N::from(1) { "" } else { "s" };
+    format!("{n} {noun}{plural}")
+}
+
+/// Returns `was` for one and `were` for other numbers.
+pub(crate) fn was_or_were<N: PartialEq + From<u8>>(n: N) -> &'static str {
+    if n == N::from(1) { "was" } else { "were" }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{list, nearest};
+    use super::{counted, list, nearest, one_edit_away, other_case};
+
+    #[test]
+    fn names_of_one_and_two_letters_misspell_a_column_by_case_alone() {
+        let columns = ["D", "n1", "PARAMS", "tokens"].map(str::to_owned);
+        assert_eq!(other_case("d", &columns), Some("D"));
+        assert_eq!(other_case("D", &columns), None);
+        assert_eq!(one_edit_away("d", &columns), None);
+        assert_eq!(one_edit_away("n2", &columns), None);
+        assert_eq!(one_edit_away("params", &columns), Some("PARAMS"));
+        assert_eq!(one_edit_away("token", &columns), Some("tokens"));
+        assert_eq!(one_edit_away("alpha", &columns), None);
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!([0u64, 1, 2].map(|n| counted(n, "sweep")), ["0 sweeps", "1 sweep", "2 sweeps"]);
+    }
 
     #[test]
     fn long_lists_are_shortened() {

@@ -49,8 +49,8 @@ pub fn percentile_interval(values: &mut [f64], confidence: f64) -> Option<(f64, 
     Some((quantile(values, tail), quantile(values, 1.0 - tail)))
 }
 
-/// Returns a quantile of sorted values.
-fn quantile(sorted: &[f64], probability: f64) -> f64 {
+/// Returns a quantile of sorted values, of which there is at least one, by linear interpolation.
+pub(crate) fn quantile(sorted: &[f64], probability: f64) -> f64 {
     let place = probability.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
     let below = place.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);

@@ -25,9 +25,11 @@ mod sandwich;
 
 pub use covariance::leverages;
 pub use goodness::{Goodness, goodness, predictions};
+#[cfg(feature = "cli")]
+pub(crate) use interval::quantile;
 pub use interval::{IntervalMethod, normal_quantile};
 pub use likelihood::{Criteria, criteria};
-pub use replicates::{Replicates, replicate};
+pub use replicates::{Replicates, Watch, replicate};
 pub use resample::{Resample, Sample, Scheme, UnitResampling, generator};
 
 use crate::compile::Scale;

@@ -91,17 +91,34 @@ const MAX_SAMPLES: usize = 1000;
 /// The number of weights that are held at once: replicates are refitted in chunks of about this many.
 const CHUNK_VALUES: usize = 1 << 16;
 
+/// How a caller follows replicates and ends them early.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// The flag that ends the work soon after it becomes true.
+    pub interrupted: &'a AtomicBool,
+    /// Called when more replicates are refitted, with their number, from any thread.
+    pub refitted: &'a (dyn Fn(usize) + Sync),
+}
+
+impl<'a> Watch<'a> {
+    /// Returns a watch that looks at a flag alone.
+    #[must_use]
+    pub fn silent(interrupted: &'a AtomicBool) -> Watch<'a> {
+        Watch { interrupted, refitted: &|_| {} }
+    }
+}
+
 /// Refits `options.bootstrap` replicates of a trustworthy fit. Returns none where there is only one unit to draw.
 pub fn replicate(
     models: &Models,
     fit: &Fit,
     options: &InferenceOptions,
     key_digest: &[u8; 32],
-    interrupted: &AtomicBool,
+    watch: Watch,
     workspaces: &Workspaces,
 ) -> Option<Replicates> {
     let scheme = || options.resample.scheme(&fit.problem, options.seed, key_digest);
-    replicate_by(&scheme, models, fit, (options.bootstrap, &options.tuning), (interrupted, workspaces))
+    replicate_by(&scheme, models, fit, (options.bootstrap, &options.tuning), (watch, workspaces))
 }
 
 /// Refits replicates like [`replicate`], of any scheme; each thread makes its own.
@@ -110,7 +127,7 @@ fn replicate_by(
     models: &Models,
     fit: &Fit,
     (count, tuning): (usize, &Tuning),
-    (interrupted, workspaces): (&AtomicBool, &Workspaces),
+    (watch, workspaces): (Watch, &Workspaces),
 ) -> Option<Replicates> {
     let sampling = scheme();
     // A single unit drawn with replacement gives the same sample every time, and an interval of length zero.
@@ -159,9 +176,11 @@ fn replicate_by(
         .zip(estimates.par_chunks_mut(chunk * n_parameters.max(1)))
         .enumerate()
         .for_each(|(c, ((objective, converged), estimates))| {
-            if !interrupted.load(Ordering::Relaxed) {
+            if !watch.interrupted.load(Ordering::Relaxed) {
+                let count = converged.len();
                 let refits = Refits { objective, estimates, converged };
                 workspaces.lend(|workspace| refit(&task, c * chunk, refits, scheme().as_mut(), workspace));
+                (watch.refitted)(count);
             }
         });
     Some(replicates)
@@ -392,7 +411,7 @@ mod tests {
     use crate::problem::{LaneData, Loss, Part, Problem};
     use crate::testing::{Uniform, catalogue_law, problem};
 
-    use super::{Sample, Scheme, replicate, replicate_by};
+    use super::{Sample, Scheme, Watch, replicate, replicate_by};
 
     /// Returns runs that follow Chinchilla's law with noise.
     fn runs(n: usize) -> Vec<(&'static str, Vec<f64>)> {
@@ -427,9 +446,15 @@ mod tests {
                 &mut Workspace::default(),
             );
             let options = InferenceOptions { bootstrap, ..InferenceOptions::default() };
-            let found =
-                replicate(&models, &fit, &options, &[0; 32], &AtomicBool::new(false), &Workspaces::default())
-                    .unwrap();
+            let found = replicate(
+                &models,
+                &fit,
+                &options,
+                &[0; 32],
+                Watch::silent(&AtomicBool::new(false)),
+                &Workspaces::default(),
+            )
+            .unwrap();
             assert!(found.n_failed() <= bootstrap / 1000, "{n} {loss}: {} failed", found.n_failed());
             for r in (0..found.len()).filter(|&r| found.converged[r]) {
                 let natural: Vec<f64> =
@@ -514,7 +539,7 @@ mod tests {
                 &models,
                 &fit,
                 (count, &options.tuning),
-                (&AtomicBool::new(false), &Workspaces::default()),
+                (Watch::silent(&AtomicBool::new(false)), &Workspaces::default()),
             )
             .unwrap();
             assert_eq!(found.n_failed(), 0);

@@ -32,7 +32,9 @@ pub use symmetry::Symmetries;
 
 use crate::error::Error;
 pub use crate::formula::Domain;
-use crate::formula::{Column, Expr, Formula, Table, evaluate, list, names, one_edit_away, unknowns};
+use crate::formula::{
+    Column, Expr, Formula, Table, evaluate, list, names, one_edit_away, other_case, unknowns,
+};
 
 /// The space of residuals: `T` in `T(prediction) − T(response)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -89,13 +91,14 @@ pub struct Law {
     pub citation: Option<Citation>,
 }
 
-/// Returns a text for a message, truncated if it is long.
-fn truncated(text: &str) -> String {
+/// Returns a formula for a message: in one line, truncated if it is long.
+pub(crate) fn truncated(text: &str) -> String {
     const MAX_LENGTH: usize = 200;
-    if text.len() <= MAX_LENGTH {
-        return text.to_owned();
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.len() <= MAX_LENGTH {
+        return line;
     }
-    format!("{}…", &text[..text.floor_char_boundary(MAX_LENGTH)])
+    format!("{}…", &line[..line.floor_char_boundary(MAX_LENGTH)])
 }
 
 impl Law {
@@ -106,7 +109,8 @@ impl Law {
     /// # Errors
     ///
     /// If there is no variable or no parameter, a name with a domain is not on the right side, an unknown of `solve` is
-    /// a column, a name without domain is one edit away from a column, or the law exceeds [`MAX_WORK`].
+    /// a column, a name of three letters or more without domain is one edit away from a column or differs from it in case
+    /// alone, or the law exceeds [`MAX_WORK`].
     pub fn from_formula(formula: Formula, columns: &[String]) -> Result<Law, Error> {
         let fail = |reason: String| Error::Law { law: truncated(&formula.source), reason };
         let used = names(&formula.prediction);
@@ -144,9 +148,17 @@ impl Law {
             return Err(fail(format!("`{name}` has a domain but the formula's right side does not use it")));
         }
         if variables.is_empty() {
+            if let Some((name, ..)) = formula.domains.iter().find(|(name, ..)| columns.contains(name)) {
+                return Err(Error::DomainOfColumn { law: truncated(&formula.source), name: name.clone() });
+            }
+            let near = parameters.iter().find_map(|p| Some((&p.name, other_case(&p.name, columns)?)));
+            let hint = near.map(|(name, column)| {
+                format!(" (did you mean the column `{column}`, which differs from `{name}` in case alone?)")
+            });
             return Err(fail(format!(
-                "no name on the right side is a column of the input, so there is nothing to fit against; \
+                "no name on the right side is a column of the input, so there is nothing to fit against{}; \
                  the columns are {}",
+                hint.unwrap_or_default(),
                 list(columns)
             )));
         }

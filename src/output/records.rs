@@ -161,18 +161,6 @@ impl Chunk {
         &self.estimates[record.parameters.clone()]
     }
 
-    /// Returns copies of the records and estimates, without replicates and residuals, which may be large.
-    pub(crate) fn outline(&mut self) -> Chunk {
-        let outline = |record: &mut Record| {
-            let replicates = record.replicates.take();
-            let copy = Record { residuals: 0..0, ..record.clone() };
-            record.replicates = replicates;
-            copy
-        };
-        let records = self.records.iter_mut().map(outline).collect();
-        Chunk { records, estimates: self.estimates.clone(), ..Chunk::default() }
-    }
-
     /// Returns the numbers of records, estimates, residuals, variables and rejected rows.
     pub(crate) fn lengths(&self) -> [usize; 5] {
         let Chunk { records, estimates, residuals, variables, rejected } = self;

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use serde::Deserialize;
 
-use crate::formula::parse_formula;
+use crate::formula::{counted, parse_formula};
 use crate::infer;
 use crate::law::{Law, Residual};
 use crate::optimize::{self, Models, Workspace};
@@ -131,7 +131,7 @@ fn missed_targets(outcomes: &[CaseOutcome], targets: &[(f64, usize)]) -> Vec<Str
         .map(|&(digits, required)| (digits, required, count_with_digits(outcomes, digits)))
         .filter(|&(_, required, count)| count < required)
         .map(|(digits, required, count)| {
-            format!("{count} fits reach {digits} digits, but {required} are required to")
+            format!("{digits} digits are reached by {}, but required of {required}", counted(count, "fit"))
         })
         .collect()
 }
