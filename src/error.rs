@@ -140,6 +140,10 @@ pub enum Error {
     NoSweeps { read: u64, dropped: u64 },
     /// A column of text that is to be read as numbers has no number in any row. `reason` is that of the first row.
     NoNumbers { rows: u64, reason: String },
+    /// An input is a URL.
+    Remote { input: String },
+    /// A directory is a table of a format with versions.
+    TableFormat { path: String, format: &'static str },
     /// A job has no law.
     NoLaw,
     /// No law of the catalogue has the name.
@@ -294,6 +298,14 @@ impl Error {
                 was_or_were(*read),
                 name(Setting::Where),
                 name(Setting::AllowEmpty)
+            ),
+            Error::Remote { input } => format!(
+                "{input}: this is a URL, and inputs are files, directories and patterns on this machine; copy the files here, \
+                 or mount the store"
+            ),
+            Error::TableFormat { path, format } => format!(
+                "{path}: this is a table of the format {format}, whose directory also holds files that are no longer part \
+                 of it; give the files of the version to be read by their names, as a reader of {format} lists them"
             ),
             Error::NoNumbers { rows, reason } => format!(
                 "there is nothing to fit: {reason}, in this row and in all {rows} rows that could be used; name another \

@@ -219,6 +219,10 @@ fn errors() {
     {
         on(input, &["--law", "power"]);
     }
+    std::fs::create_dir_all(folder.path("lake/runs/_delta_log")).expect("a directory");
+    for input in ["no{1,2}*.parquet", "{a,none}.parquet", "lake"] {
+        on(input, &["--law", "power"]);
+    }
     for law in [
         "pwoer",
         "y ~ a*",

@@ -5,6 +5,8 @@
 //! `.part-0.crc`), and so are pipes and sockets, which have no end to seek to. Links to files are
 //! followed, and links to directories are not, so that no link leads in circles or out of the directory (as in DuckDB 2.0);
 //! a link to a directory that is given by its full name stands for the directory. What is skipped is listed with the reason.
+//! Alternatives in braces are expanded as shells do. Directories of the table formats Delta, Iceberg and Hudi are refused:
+//! files below them may be of older versions of the table, or deleted from it.
 //! A file given by its full name is never skipped. A file that is matched several times is listed once. The lists are
 //! sorted by path, so the indices of files do not depend on the order of the arguments or of directory entries.
 
@@ -59,10 +61,7 @@ pub fn expand(inputs: &[String]) -> Result<Expanded, Error> {
             }
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(unreadable(path, e)),
             // A path that exists is not treated as a pattern, so file names may contain brackets.
-            Err(_) if is_pattern(input) => found.add_matches(input)?,
-            Err(_) => {
-                return Err(Error::Missing { path: input.clone() });
-            }
+            Err(_) => found.add_pattern(input)?,
         }
     }
     let Files { mut files, mut skipped, .. } = found;
@@ -95,6 +94,9 @@ impl Files {
             }
             return self.add_file(path, &metadata, named);
         }
+        if let Some(format) = table_format(path) {
+            return Err(Error::TableFormat { path: path.display().to_string(), format });
+        }
         let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
         if is_link && !named {
             self.skipped.push(Skipped::new(path, LINKED_DIRECTORY));
@@ -116,7 +118,12 @@ impl Files {
                         self.skipped.push(Skipped::new(&path, LINKED_DIRECTORY));
                     }
                     // A directory may have any name: some writers call one `table.parquet`.
-                    Ok(metadata) if metadata.is_dir() => pending.push(path),
+                    Ok(metadata) if metadata.is_dir() => match table_format(&path) {
+                        Some(format) => {
+                            return Err(Error::TableFormat { path: path.display().to_string(), format });
+                        }
+                        None => pending.push(path),
+                    },
                     Ok(metadata) => any |= self.add_file(&path, &metadata, false)?,
                     Err(e) if ends_like_parquet(&path) => return Err(unreadable(&path, e)),
                     // Dangling links.
@@ -130,8 +137,31 @@ impl Files {
         Err(Error::EmptyDirectory { path: path.display().to_string() })
     }
 
-    /// Adds the files and directories that match a pattern.
-    fn add_matches(&mut self, pattern: &str) -> Result<(), Error> {
+    /// Adds what an input stands for that is not the name of a file or directory.
+    fn add_pattern(&mut self, input: &str) -> Result<(), Error> {
+        if has_scheme(input) {
+            return Err(Error::Remote { input: input.to_owned() });
+        }
+        let alternatives = alternatives(input);
+        if alternatives.len() == 1 && !is_pattern(input) {
+            return Err(Error::Missing { path: input.to_owned() });
+        }
+        let mut any = false;
+        for alternative in &alternatives {
+            let path = Path::new(alternative);
+            any |= if fs::metadata(path).is_ok() {
+                self.add(path, false)?
+            } else if is_pattern(alternative) {
+                self.add_matches(alternative)?
+            } else {
+                return Err(Error::Missing { path: alternative.clone() });
+            };
+        }
+        if any { Ok(()) } else { Err(Error::NoMatch { pattern: input.to_owned() }) }
+    }
+
+    /// Adds the files and directories that match a pattern, and returns whether there was a file.
+    fn add_matches(&mut self, pattern: &str) -> Result<bool, Error> {
         let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
         let matches = glob::glob_with(pattern, options)
             .map_err(|e| Error::BadPattern { pattern: pattern.to_owned(), reason: e.to_string() })?;
@@ -148,7 +178,7 @@ impl Files {
             }
             any |= self.add(&path, false)?;
         }
-        if any { Ok(()) } else { Err(Error::NoMatch { pattern: pattern.to_owned() }) }
+        Ok(any)
     }
 
     /// Adds a file, unless it is listed already or, not being named, is no Parquet file. Returns whether it is listed.
@@ -192,6 +222,63 @@ fn begins_like_parquet(path: &Path) -> bool {
 
 fn is_pattern(input: &str) -> bool {
     input.contains(['*', '?', '['])
+}
+
+/// Returns whether an input begins like a URL: letters, then `://`.
+fn has_scheme(input: &str) -> bool {
+    let scheme = input.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric()))
+}
+
+/// Returns the texts that a text with alternatives in braces stands for: `a{b,c}` for `ab` and `ac`. Braces without a comma
+/// stand for themselves.
+fn alternatives(text: &str) -> Vec<String> {
+    let mut depth = 0;
+    let (mut start, mut commas) = (0, Vec::new());
+    for (place, c) in text.char_indices() {
+        match c {
+            '{' => {
+                depth += 1;
+                if depth == 1 {
+                    (start, commas) = (place, Vec::new());
+                }
+            }
+            ',' if depth == 1 => commas.push(place),
+            '}' if depth > 0 => {
+                depth -= 1;
+                if depth > 0 || commas.is_empty() {
+                    continue;
+                }
+                let starts = [start].into_iter().chain(commas.iter().copied());
+                let ends = commas.iter().copied().chain([place]);
+                let rests = alternatives(&text[place + 1..]);
+                return starts
+                    .zip(ends)
+                    .flat_map(|(from, to)| alternatives(&text[from + 1..to]))
+                    .flat_map(|part| {
+                        let head = &text[..start];
+                        rests.iter().map(move |rest| format!("{head}{part}{rest}"))
+                    })
+                    .collect();
+            }
+            _ => {}
+        }
+    }
+    vec![text.to_owned()]
+}
+
+/// Returns the table format whose log or metadata a directory has.
+fn table_format(directory: &Path) -> Option<&'static str> {
+    let has = |name: &str| directory.join(name).is_dir();
+    if has("_delta_log") {
+        return Some("Delta");
+    }
+    if has(".hoodie") {
+        return Some("Hudi");
+    }
+    let ends = |entry: fs::DirEntry| entry.file_name().as_encoded_bytes().ends_with(b".metadata.json");
+    let is_iceberg = fs::read_dir(directory.join("metadata")).into_iter().flatten().flatten().any(ends);
+    is_iceberg.then_some("Iceberg")
 }
 
 /// Returns whether a name starts with `.` or `_`.
@@ -251,6 +338,45 @@ mod tests {
         assert_eq!(reasons[3], ("notes.txt", "it does not begin like a Parquet file"));
         assert_eq!(reasons[4], ("socket.parquet", "it is not a regular file"));
         assert_eq!(reasons.len(), 5);
+    }
+
+    /// The alternatives are those of bash.
+    #[test]
+    fn braces_are_expanded() {
+        assert_eq!(alternatives("a{b,c}d"), ["abd", "acd"]);
+        assert_eq!(alternatives("{a,b{1,2}}{x,}"), ["ax", "a", "b1x", "b1", "b2x", "b2"]);
+        for same in ["a{b}c", "a{b,c", "a}b,c{", "{}"] {
+            assert_eq!(alternatives(same), [same]);
+        }
+        let root = tree(&["a/1.parquet", "b/2.parquet", "c/3.parquet", "a{b,c}.parquet"]);
+        assert_eq!(expand_in(&root, &["{a,c}/*.parquet"]).expect("files"), ["a/1.parquet", "c/3.parquet"]);
+        assert_eq!(expand_in(&root, &["{a,b}"]).expect("files"), ["a/1.parquet", "b/2.parquet"]);
+        // A file of that name is that file.
+        assert_eq!(expand_in(&root, &["a{b,c}.parquet"]).expect("files"), ["a{b,c}.parquet"]);
+        assert!(
+            matches!(expand_in(&root, &["{a,none}"]), Err(Error::Missing { path }) if path.ends_with("none"))
+        );
+        assert!(matches!(expand(&["s3://bucket/runs".to_owned()]), Err(Error::Remote { .. })));
+    }
+
+    #[test]
+    fn tables_with_versions_are_refused_by_format() {
+        for (marker, expected) in [
+            ("_delta_log/00000000000000000000.json", "Delta"),
+            ("metadata/00000-5c8f.metadata.json", "Iceberg"),
+            (".hoodie/hoodie.properties", "Hudi"),
+        ] {
+            let root = tree(&["lake/t/1.parquet", &format!("lake/t/{marker}")]);
+            for input in ["lake", "lake/t", "lake/*"] {
+                match expand_in(&root, &[input]) {
+                    Err(Error::TableFormat { path, format }) => {
+                        assert!(path.ends_with("t") && format == expected, "{path}: {format}");
+                    }
+                    other => panic!("{input}: {other:?}"),
+                }
+            }
+            assert_eq!(expand_in(&root, &["lake/t/*.parquet"]).expect("files"), ["lake/t/1.parquet"]);
+        }
     }
 
     #[test]
