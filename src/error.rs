@@ -194,8 +194,8 @@ pub enum Error {
 
     /// A column does not exist. `available` lists the existing columns.
     MissingColumn { place: Place, name: String, nearest: Option<String>, available: String },
-    /// A file lacks a column that other inputs have.
-    MissingInFile { column: String, path: String },
+    /// A file lacks a column that other inputs have. `other_case` is a column of the file that differs from it in case alone.
+    MissingInFile { column: String, path: String, other_case: Option<String> },
     /// A column has different types in two files, and no type holds the values of both.
     Conflict { column: String, path: String, found: String, other: String, expected: String },
     /// A file has two columns with the same name.
@@ -404,9 +404,13 @@ impl Error {
                 at(place),
                 nearest.as_ref().map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default()
             ),
-            Error::MissingInFile { column, path } => format!(
-                "{path}: the file has no column `{column}`, which other inputs have; leave the file out, or add the \
-                 column to it"
+            Error::MissingInFile { column, path, other_case } => format!(
+                "{path}: the file has no column `{column}`, which other inputs have{}; leave the file out, or add the \
+                 column to it",
+                other_case
+                    .as_ref()
+                    .map(|n| format!(" (its `{n}` differs in case alone)"))
+                    .unwrap_or_default()
             ),
             Error::Conflict { column, path, found, other, expected } => format!(
                 "{path}: column `{column}` is {found} here but {expected} in {other}; write it with one type, or read \

@@ -186,6 +186,8 @@ fn errors() {
     folder.write("b/2.parquet", &[("x", strings(&["one"])), ("y", floats(&[1.0]))]);
     folder.write("c/1.parquet", &[("x", floats(&[1.0])), ("y", floats(&[1.0]))]);
     folder.write("c/2.parquet", &[("x", floats(&[1.0]))]);
+    folder.write("d/1.parquet", &[("x", floats(&[1.0])), ("y", floats(&[1.0]))]);
+    folder.write("d/2.parquet", &[("X", floats(&[1.0])), ("y", floats(&[1.0]))]);
     let whole = std::fs::read(folder.path("a.parquet")).expect("the file");
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path(name), bytes).expect("a file");
     write("empty.parquet", b"");
@@ -214,9 +216,17 @@ fn errors() {
         let shown = arguments.join(" ").replace(folder.path("").trim_end_matches('/'), "DIR");
         writeln!(text, "$ {input} {shown}\n{}", said(&folder, &all)).expect("a text");
     };
-    for input in
-        ["none.parquet", "no*.parquet", "hollow", "empty.parquet", "text.parquet", "cut.parquet", "b", "c"]
-    {
+    for input in [
+        "none.parquet",
+        "no*.parquet",
+        "hollow",
+        "empty.parquet",
+        "text.parquet",
+        "cut.parquet",
+        "b",
+        "c",
+        "d",
+    ] {
         on(input, &["--law", "power"]);
     }
     std::fs::create_dir_all(folder.path("lake/runs/_delta_log")).expect("a directory");

@@ -17,7 +17,7 @@ use super::scope::Scope;
 use super::source::{Fragment, Source};
 use super::types::{self, common};
 use crate::error::{Error, Place, Setting};
-use crate::formula::{self, Expr, ExprKind, Type};
+use crate::formula::{self, Expr, ExprKind, Type, other_case};
 
 /// The columns to decode and the definitions to evaluate in each pass over the input.
 pub(in crate::input) struct ReadPlan<'a> {
@@ -225,7 +225,12 @@ impl<'a> Schemas<'a> {
             let mut fields = fragment.schema.fields().iter().filter(|f| f.name() == name);
             let (column, path) = (name.to_owned(), fragment.name.clone());
             match (fields.next(), fields.next()) {
-                (None, _) => return Err(Error::MissingInFile { column, path }),
+                (None, _) => {
+                    let names: Vec<String> =
+                        fragment.schema.fields().iter().map(|f| f.name().clone()).collect();
+                    let other_case = other_case(name, &names).map(str::to_owned);
+                    return Err(Error::MissingInFile { column, path, other_case });
+                }
                 (Some(_), Some(_)) => return Err(Error::Ambiguous { column, path }),
                 (Some(field), None) => visit(path, field.data_type())?,
             }
