@@ -18,10 +18,11 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     fs::write(&path, bytes).expect("a file");
     let Ok(source) = ParquetFiles::find(&[path.display().to_string()]) else { return Corpus::Keep };
     // The first column as key, the others as what their types allow.
-    let names: Vec<String> = source.columns().iter().map(|column| column.name.clone()).collect();
+    let fields = source.fragments().iter().flat_map(|fragment| fragment.schema.fields());
+    let names: Vec<String> = fields.map(|field| field.name().clone()).collect();
     for (place, name) in names.iter().enumerate() {
         let request = match place {
-            0 => Request { keys: vec![name.as_str().into()], ..Request::default() },
+            0 => Request { by: vec![name.as_str().into()], ..Request::default() },
             _ => Request { columns: vec![name.clone()], order: vec![name.clone()], ..Request::default() },
         };
         let _ = read(&source, &request, &AtomicBool::new(false));
