@@ -358,3 +358,38 @@ fn names_are_escaped_in_errors() {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(message.contains(r"x\u{1b}[31mred\u{7}") && !message.contains('\u{1b}'), "{message}");
 }
+
+/// Polars writes integers of 128 bits as bytes, and says what they are in the Arrow schema alone. The other hints still count.
+#[test]
+fn bytes_of_a_type_that_arrow_does_not_know_are_not_supported() {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    let folder = Folder::new();
+    // The width of integers is the one byte in which the two schemas differ.
+    let encoded = |integer: DataType| {
+        let x = Field::new(
+            "x",
+            DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Float64)),
+            false,
+        );
+        let schema = Schema::new(vec![x, Field::new("N", integer, false)]);
+        BASE64_STANDARD.decode(parquet::arrow::encode_arrow_schema(&schema)).expect("base64")
+    };
+    let (narrow, mut wide) = (encoded(DataType::Int16), encoded(DataType::Int32));
+    let differ: Vec<usize> = (0..wide.len()).filter(|&i| narrow[i] != wide[i]).collect();
+    assert_eq!((differ.len(), wide[differ[0]]), (1, 32));
+    wide[differ[0]] = 128;
+    let element = || Struct::default().i32(1, 7).i32(2, 16).i32(3, 0).text(4, b"N");
+    let integers = Column { element, physical: 7, pages: data_page(&[0; 80], 80, 5, 0), ..plain() };
+    let hint = BASE64_STANDARD.encode(&wide);
+    let path = write(&folder, &file(&[plain(), integers], 5, &[("ARROW:schema", &hint)]));
+    let files = ParquetFiles::find(&path).expect("a file");
+    let schema = &sweepfit::input::Source::fragments(&files)[0].schema;
+    assert!(matches!(schema.field(0).data_type(), DataType::Dictionary(..)), "{schema}");
+    load(&path, &request(&["x"])).expect("the column is not used");
+    let error = fails(&path, &request(&["N"]));
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    assert!(
+        error.to_string().contains("column `N`: its type (") && error.to_string().contains("128"),
+        "{error}"
+    );
+}

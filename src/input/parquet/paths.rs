@@ -162,16 +162,10 @@ impl Files {
 
     /// Adds the files and directories that match a pattern, and returns whether there was a file.
     fn add_matches(&mut self, pattern: &str) -> Result<bool, Error> {
-        let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
-        let matches = glob::glob_with(pattern, options)
-            .map_err(|e| Error::BadPattern { pattern: pattern.to_owned(), reason: e.to_string() })?;
+        let matches = matches(pattern)?;
         let matches_skipped = Path::new(pattern).file_name().is_some_and(is_skipped);
         let mut any = false;
         for path in matches {
-            let path = path.map_err(|e| {
-                let path = e.path().to_owned();
-                unreadable(&path, e.into())
-            })?;
             if !matches_skipped && path.file_name().is_some_and(is_skipped) {
                 self.skipped.push(Skipped::new(&path, HIDDEN));
                 continue;
@@ -199,11 +193,81 @@ impl Files {
         let resolved = fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
         let place = *self.seen.entry(resolved).or_insert(self.files.len());
         match self.files.get_mut(place) {
-            Some((_, was_named)) => *was_named |= named,
+            Some((known, was_named)) => {
+                // The path of a file must not depend on the order of the arguments or of directory entries.
+                let rank = |path: &Path| (path.components().count(), path.to_owned());
+                if rank(path) < rank(known) {
+                    path.clone_into(known);
+                }
+                *was_named |= named;
+            }
             None => self.files.push((path.to_owned(), named)),
         }
         Ok(true)
     }
+}
+
+/// How the wildcards of patterns match: none matches a separator, or a dot at the beginning of a name.
+const WILDCARDS: glob::MatchOptions = glob::MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
+/// Returns the files and directories that a pattern matches.
+///
+/// A component `**` stands for any number of directories. It does not enter links to directories, which could lead in
+/// circles; other components do.
+fn matches(pattern: &str) -> Result<Vec<PathBuf>, Error> {
+    let bad =
+        |e: glob::PatternError| Error::BadPattern { pattern: pattern.to_owned(), reason: e.to_string() };
+    let components: Vec<&str> = pattern.split('/').collect();
+    let Some(recursive) = components.iter().position(|component| *component == "**") else {
+        return glob_paths(pattern).map_err(bad)?;
+    };
+    let (base, rest) = components.split_at(recursive);
+    let tail = glob::Pattern::new(&rest.join("/")).map_err(bad)?;
+    let bases = match base {
+        [] => vec![PathBuf::new()],
+        [""] => vec![PathBuf::from("/")],
+        base => glob_paths(&base.join("/")).map_err(bad)??,
+    };
+    if rest.iter().all(|component| matches!(*component, "**" | "")) {
+        return Ok(bases
+            .into_iter()
+            .map(|base| if base == Path::new("") { ".".into() } else { base })
+            .collect());
+    }
+    let mut found = Vec::new();
+    for base in bases.into_iter().filter(|base| *base == Path::new("") || base.is_dir()) {
+        let mut pending = vec![PathBuf::new()];
+        while let Some(below) = pending.pop() {
+            let directory = Path::new(".").join(&base).join(&below);
+            for entry in fs::read_dir(&directory).map_err(|e| unreadable(&directory, e))? {
+                let entry = entry.map_err(|e| unreadable(&directory, e))?;
+                let below = below.join(entry.file_name());
+                if tail.matches_path_with(&below, WILDCARDS) {
+                    found.push(base.join(&below));
+                }
+                let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+                if !is_hidden && entry.file_type().is_ok_and(|file_type| file_type.is_dir()) {
+                    pending.push(below);
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the files and directories that a pattern without `**` matches.
+fn glob_paths(pattern: &str) -> Result<Result<Vec<PathBuf>, Error>, glob::PatternError> {
+    let matched = glob::glob_with(pattern, WILDCARDS)?.map(|path| {
+        path.map_err(|e| {
+            let path = e.path().to_owned();
+            unreadable(&path, e.into())
+        })
+    });
+    Ok(matched.collect())
 }
 
 const LINKED_DIRECTORY: &str = "it is a link to a directory";

@@ -30,11 +30,17 @@ pub(super) fn arrow_schema(footer: &Footer) -> SchemaRef {
     let columns: Vec<usize> = (0..footer.columns.len()).collect();
     let mut fields = Vec::with_capacity(columns.len());
     for block in columns.chunks(COLUMNS_AT_ONCE) {
+        // Hints are used for all columns of a block or for none.
         let of_block = hints.as_ref().map(|hints| &hints[block[0]..block[0] + block.len()]);
-        match convert(footer, block, of_block) {
-            Ok(converted) if footer_supports(footer, block) => fields.extend(converted.iter().cloned()),
+        let of_block: Option<Vec<FieldRef>> =
+            of_block.map(|of_block| of_block.iter().flatten().cloned().collect());
+        let is_whole = of_block.as_ref().is_none_or(|of_block| of_block.len() == block.len());
+        match convert(footer, block, of_block.as_deref()) {
+            Ok(converted) if is_whole && footer_supports(footer, block) => {
+                fields.extend(converted.iter().cloned());
+            }
             _ => fields.extend(block.iter().map(|&column| {
-                let hint = hints.as_ref().map(|hints| &hints[column..=column]);
+                let hint = hints.as_ref().map(|hints| &hints[column]);
                 field(footer, column, hint)
             })),
         }
@@ -47,15 +53,21 @@ fn footer_supports(footer: &Footer, columns: &[usize]) -> bool {
     columns.iter().all(|&column| footer.columns[column].unsupported.is_none())
 }
 
-/// Returns the field of one column.
-fn field(footer: &Footer, column: usize, hint: Option<&[FieldRef]>) -> FieldRef {
+/// Returns the field of one column, given its field in the Arrow schema, or why that is not known.
+fn field(footer: &Footer, column: usize, hint: Option<&Result<FieldRef, String>>) -> FieldRef {
     let found = &footer.columns[column];
     let converted = match &found.unsupported {
         Some(what) => Err(what.clone()),
-        None => match convert(footer, &[column], hint) {
-            Err(_) if hint.is_some() => convert(footer, &[column], None),
-            converted => converted,
+        None => match hint {
+            Some(Ok(hint)) => convert(footer, &[column], Some(std::slice::from_ref(hint)))
+                .or_else(|_| convert(footer, &[column], None)),
+            _ => convert(footer, &[column], None),
         },
+    };
+    // Bytes alone do not say what they mean.
+    let converted = match (converted, hint) {
+        (Ok(fields), Some(Err(what))) if is_bytes(fields[0].data_type()) => Err(unknown_type(what)),
+        (converted, _) => converted,
     };
     match converted {
         Ok(fields) => Arc::clone(&fields[0]),
@@ -78,11 +90,8 @@ fn convert(footer: &Footer, columns: &[usize], hints: Option<&[FieldRef]>) -> Re
         });
         parquet_to_arrow_schema(metadata.file_metadata().schema_descr(), hint.as_ref())
     };
-    let unknown = |reason: String| {
-        let reason = reason.trim_start_matches("decoding failed: ");
-        format!("its type ({})", reason.rsplit("error: ").next().unwrap_or(reason))
-    };
-    let schema = guard(step).map_err(unknown)?.map_err(|e| unknown(e.to_string()))?;
+    let schema =
+        guard(step).map_err(|panic| unknown_type(&panic))?.map_err(|e| unknown_type(&e.to_string()))?;
     if schema.fields().len() != columns.len() {
         return Err("a group without columns".to_owned());
     }
@@ -102,14 +111,24 @@ fn with_microseconds(footer: &Footer, column: usize, field: &FieldRef, has_hint:
     }
 }
 
+/// Returns what is not supported in a column of a type that the decoder does not know, for the decoder's reason.
+fn unknown_type(reason: &str) -> String {
+    let reason = reason.trim_start_matches("decoding failed: ");
+    format!("its type ({})", reason.rsplit("error: ").next().unwrap_or(reason))
+}
+
+fn is_bytes(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::FixedSizeBinary(_) | DataType::Binary)
+}
+
 /// Parses the Arrow schema in a file's metadata: base64 of a message of Arrow's IPC format, which most writers begin with a
-/// mark and the message's length.
-fn parse_hints(text: &str) -> Option<Fields> {
+/// mark and the message's length. Returns for each column its field, or why its type is not known.
+fn parse_hints(text: &str) -> Option<Vec<Result<FieldRef, String>>> {
     guard(|| {
         let bytes = BASE64_STANDARD.decode(text).ok()?;
         let message = if bytes.starts_with(&[0xff; 4]) { bytes.get(8..)? } else { &bytes };
-        let message = ipc::root_as_message(message).ok()?;
-        Some(ipc::convert::fb_to_schema(message.header_as_schema()?).fields)
+        let fields = ipc::root_as_message(message).ok()?.header_as_schema()?.fields()?;
+        Some(fields.iter().map(|field| guard(|| Arc::new(Field::from(field)))).collect())
     })
     .ok()?
 }
