@@ -208,7 +208,7 @@ impl Footer {
         for place in 1..count {
             let start = reader.position();
             let element = read_element(reader)?;
-            let Some((left, in_repeated)) = open.last_mut() else {
+            let Some((left @ 1.., in_repeated)) = open.last_mut() else {
                 return damaged("its schema has more elements than columns");
             };
             *left -= 1;

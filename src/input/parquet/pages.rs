@@ -371,7 +371,7 @@ impl Leaf {
             }
             // The lengths of prefixes shared with the value before, then those of what follows them.
             let suffixes = Deltas::read(page, packed.end, values)?;
-            Ok(packed.sum + suffixes.sum)
+            Ok(packed.sum.saturating_add(suffixes.sum))
         });
         let bytes = checked.map_err(|malformed| {
             self.damaged(format!("the values of a page are wrong: {}", malformed.text()))
@@ -383,7 +383,9 @@ impl Leaf {
     fn start_of_values(&self, page: &[u8], values: i32, version: Version) -> Result<usize, Malformed> {
         let levels = [self.descriptor.max_rep_level(), self.descriptor.max_def_level()];
         match version {
-            Version::Two { definition, repetition, .. } => Ok((definition + repetition) as usize),
+            Version::Two { definition, repetition, .. } => {
+                Ok((i64::from(definition) + i64::from(repetition)) as usize)
+            }
             Version::One { definition, repetition } => {
                 let mut start = 0_usize;
                 for (most, encoding) in levels.into_iter().zip([repetition, definition]) {
@@ -392,7 +394,7 @@ impl Leaf {
                     }
                     start += if encoding == 4 {
                         let bits = 16 - most.leading_zeros();
-                        (values as usize * bits as usize).div_ceil(8)
+                        (usize::try_from(values).unwrap_or(0) * bits as usize).div_ceil(8)
                     } else {
                         let length = page.get(start..).and_then(|rest| rest.first_chunk::<4>());
                         4 + u32::from_le_bytes(*length.ok_or(Malformed::Ends)?) as usize
