@@ -21,12 +21,13 @@ use super::{Failure, summary, terminal};
 
 /// The arguments of `sweepfit fit`.
 #[derive(Args, Debug)]
+#[command(after_help = "See also: sweepfit help formula, sweepfit laws, sweepfit schema")]
 pub struct FitArguments {
     /// Parquet files, directories (searched for Parquet files of any name) or globs
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
 
-    /// Directory for the output tables
+    /// Directory for the output tables; not needed with --dry-run
     #[arg(short, long, value_name = "DIR", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
 

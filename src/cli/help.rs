@@ -24,7 +24,7 @@ pub fn run(arguments: &HelpArguments) -> Result<String, Failure> {
     let help = match arguments.topic.as_deref() {
         Some(FORMULA) => return Ok(formula()),
         Some(topic) if Arguments::command().find_subcommand(topic).is_none() => {
-            return Err(unknown_command(topic));
+            return Err(unknown_command(topic, &[FORMULA]));
         }
         Some(command) => Arguments::try_parse_from(["sweepfit", command, "--help"]),
         None => Arguments::try_parse_from(["sweepfit", "--help"]),
@@ -36,17 +36,14 @@ pub fn run(arguments: &HelpArguments) -> Result<String, Failure> {
     Ok(String::new())
 }
 
-/// Returns the failure that there is no command of this name.
-pub fn unknown_command(name: &str) -> Failure {
+/// Returns the failure that there is no command of this name; `topics` may be named beside commands.
+pub fn unknown_command(name: &str, topics: &[&str]) -> Failure {
     let program = Arguments::command();
-    let mut topics: Vec<&str> = program.get_subcommands().map(clap::Command::get_name).collect();
-    topics.push(FORMULA);
-    let hint = nearest(name, topics.iter().copied()).map(|near| format!(" Did you mean `{near}`?"));
-    Failure::usage(format!(
-        "no command or topic `{name}`.{} The topics are {}",
-        hint.unwrap_or_default(),
-        list(&topics)
-    ))
+    let commands = program.get_subcommands().map(clap::Command::get_name);
+    let known: Vec<&str> = commands.chain(topics.iter().copied()).collect();
+    let hint = nearest(name, known.iter().copied()).map(|near| format!(" Did you mean `{near}`?"));
+    let what = if topics.is_empty() { "command" } else { "command or topic" };
+    Failure::usage(format!("no {what} `{name}`.{} There are {}", hint.unwrap_or_default(), list(&known)))
 }
 
 /// A law with what it shows. Variables of the examples are columns of these names: `N`, `D`, `C`, `x`, `y`,

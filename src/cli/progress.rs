@@ -67,7 +67,10 @@ impl State {
             if self.whole > 0 && elapsed > 0.0 {
                 line += &format!(", {} per second", Digits(self.parts / elapsed));
             }
-            line += &format!(", {:.0} s left", elapsed * (1.0 - fraction) / fraction);
+            // Before, the time left would be a guess.
+            if fraction >= 0.05 {
+                line += &format!(", {:.0} s left", elapsed * (1.0 - fraction) / fraction);
+            }
         }
         line
     }

@@ -37,7 +37,7 @@ pub fn man(arguments: &ManArguments) -> Result<String, Failure> {
         None => program,
         Some(name) => match program.find_subcommand(name) {
             Some(command) => command.clone(),
-            None => return Err(help::unknown_command(name)),
+            None => return Err(help::unknown_command(name, &[])),
         },
     };
     let mut page = Vec::new();

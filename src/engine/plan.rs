@@ -161,7 +161,14 @@ pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
     used.extend(cluster.as_deref());
     let needed = needed_definitions(&lets, &mut used);
     for definition in lets.iter().filter(|definition| !needed.iter().any(|n| std::ptr::eq(*n, *definition))) {
-        notes.push(format!("nothing uses the definition of `{}`: check the names in the law", definition.0));
+        let name = &definition.0;
+        let is_repeated = lets.iter().filter(|other| other.0 == *name).count() > 1;
+        notes.push(match is_repeated {
+            true => format!(
+                "`{name}` is defined more than once, and nothing uses one of the definitions; the last counts"
+            ),
+            false => format!("nothing uses the definition of `{name}`: check the names in the law"),
+        });
     }
     let request = Request { by: job.by.clone(), lets, condition, order: columns.clone(), columns, cluster };
     Ok(Plan { request, laws, notes })

@@ -206,11 +206,19 @@ fn needs_instant(by: &str, time: &Expr, text: &Expr) -> Result<(), TypeError> {
 
 /// Returns the error for operands of different types.
 fn mismatch(by: &str, a: &Expr, type_a: Type, b: &Expr, type_b: Type) -> TypeError {
-    let message = format!(
+    let mut message = format!(
         "{} is {type_a} and {} is {type_b}, but `{by}` needs both of one type",
         described(a),
         described(b)
     );
+    let text = match (type_a, type_b) {
+        (Type::Text, Type::Number) if is_name(a) => Some(a),
+        (Type::Number, Type::Text) if is_name(b) => Some(b),
+        _ => None,
+    };
+    if let Some(text) = text {
+        message += &format!("; `1*{text}` reads the texts as numbers");
+    }
     let span = a.span.start.min(b.span.start)..a.span.end.max(b.span.end);
     TypeError::new(message, span)
 }

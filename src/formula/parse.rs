@@ -265,11 +265,13 @@ fn unexpected(i: &Input<'_>, found: &TokenKind) -> String {
         TokenKind::Compare(_) => "a comparison is allowed only in a condition".to_owned(),
         TokenKind::Tilde if i.state.grammar == Grammar::Formula => "a law has only one `~`".to_owned(),
         TokenKind::Tilde => "`~` is allowed only in a law".to_owned(),
-        TokenKind::Number(_)
-        | TokenKind::Integer(_)
-        | TokenKind::Name(_)
-        | TokenKind::Quoted(_)
-        | TokenKind::Open => "expected an operator (a product is written with `*`)".to_owned(),
+        TokenKind::Name(_) => {
+            "expected an operator: a product is written with `*`, and a name with a space in double quotes"
+                .to_owned()
+        }
+        TokenKind::Number(_) | TokenKind::Integer(_) | TokenKind::Quoted(_) | TokenKind::Open => {
+            "expected an operator (a product is written with `*`)".to_owned()
+        }
         _ => "expected an operator or the end".to_owned(),
     }
 }

@@ -141,7 +141,8 @@ impl std::str::FromStr for Loss {
     fn from_str(text: &str) -> Result<Self, String> {
         let usage = || {
             format!(
-                "`{text}` is not a loss: use l2, huber:DELTA, soft_l1:DELTA or cauchy:DELTA with DELTA > 0"
+                "`{text}` is not a loss: use l2, huber:DELTA, soft_l1:DELTA or cauchy:DELTA with DELTA > 0, or with a \
+                 multiple of the scale of the residuals, as in huber:1.345*mad"
             )
         };
         if text == "l2" {
