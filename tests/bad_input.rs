@@ -416,6 +416,14 @@ fn rejections_of_one_law() {
     assert_eq!(outcome.rejected.integers("row"), [Some(2), Some(4)]);
     assert_eq!(outcome.rejected.texts("law"), ["power", ""]);
     assert_eq!(outcome.rejected.nulls("law"), [false, true]);
+    // A row that two of three laws reject counts once.
+    let out = folder.path("again");
+    let laws = ["--law", "y ~ a + b*x", "--law", "power", "--law", "log(y) ~ a + b*x"];
+    let outcome = fit(&folder.path("a.parquet"), &out, &[&laws[..], &["--bootstrap", "0"]].concat());
+    assert_eq!(outcome.rejected.integers("row"), [Some(2), Some(2), Some(4)]);
+    let manifest = fs::read_to_string(Path::new(&out).join("manifest.json")).expect("a manifest");
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
+    assert_eq!(manifest["counts"]["rejected_rows"], 2);
 }
 
 /// Integers, decimals and small floats are numbers; a null in a column that no law uses is nobody's business.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::input::Contents;
 use crate::optimize::Status;
-use crate::output::Chunk;
+use crate::output::{Chunk, RejectedRow};
 
 use super::plan::BoundLaw;
 
@@ -25,9 +25,9 @@ pub struct Counts {
     pub rows_read: u64,
     /// Rows of the input that the condition dropped.
     pub rows_dropped_by_where: u64,
-    /// Rows that laws could not use: once where all laws reject the row for one reason, else once per law and reason.
+    /// Rows that some law could not use.
     pub rejected_rows: u64,
-    /// Sweeps with too few usable observations: once where all laws reject the sweep, else once per law.
+    /// Sweeps with too few usable observations under some law.
     pub rejected_sweeps: u64,
 }
 
@@ -57,7 +57,11 @@ impl Counts {
             }
         }
         let (rows, sweeps): (Vec<_>, Vec<_>) = chunk.rejected.iter().partition(|r| r.place.is_some());
-        self.rejected_rows += rows.len() as u64;
-        self.rejected_sweeps += sweeps.len() as u64;
+        // A row or sweep that several laws reject counts once; its rejections follow one another.
+        let distinct = |rejected: &[&RejectedRow]| {
+            rejected.chunk_by(|a, b| (a.sweep, a.place) == (b.sweep, b.place)).count() as u64
+        };
+        self.rejected_rows += distinct(&rows);
+        self.rejected_sweeps += distinct(&sweeps);
     }
 }
