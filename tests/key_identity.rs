@@ -7,8 +7,8 @@ use std::fs;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
-    TimestampMillisecondArray, TimestampNanosecondArray, UInt64Array,
+    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray,
+    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, UInt64Array,
 };
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use parquet::data_type::{DoubleType, Int96, Int96Type};
@@ -140,6 +140,35 @@ fn conditions_compare_integers_exactly() {
         // Arithmetic is float64: both round to 2⁶⁰.
         ("id + 0 = 1152921504606846976", &[0.0, 1.0]),
         ("row = 9007199254740993", &[]),
+    ] {
+        let parsed = Some(parse_condition(condition).expect(condition));
+        let data = load(&folder.all(), &Request { condition: parsed, ..request(&["row"]) }).expect("a sweep");
+        assert_eq!(&data.sweep(0).columns[0], kept, "{condition}");
+    }
+}
+
+/// Conditions compare decimals without rounding, whatever the digits of the others, and a literal is the decimal that is written.
+#[test]
+fn conditions_compare_decimals_exactly() {
+    let folder = Folder::new();
+    let cents = vec![Some(123456789012345677), Some(123456789012345678), Some(-5), None, Some(10)];
+    let paid = Decimal128Array::from(cents).with_precision_and_scale(38, 2).expect("a type");
+    let mils = vec![1234567890123456780, 1234567890123456780, -50, 0, 101];
+    let owed = Decimal128Array::from(mils).with_precision_and_scale(20, 3).expect("a type");
+    let rows = floats(&[0.0, 1.0, 2.0, 3.0, 4.0]);
+    folder.write("a.parquet", &[("paid", Arc::new(paid)), ("owed", Arc::new(owed)), ("row", rows)]);
+    for (condition, kept) in [
+        ("paid = 1234567890123456.78", &[1.0][..]),
+        ("paid = 1234567890123456.780", &[1.0]),
+        ("paid < 1234567890123456.78", &[0.0, 2.0, 4.0]),
+        ("paid > 1234567890123456.775", &[1.0]),
+        ("paid = 0.1", &[4.0]),
+        ("paid in (-0.05, 0.1)", &[2.0, 4.0]),
+        ("paid = owed", &[1.0, 2.0]),
+        ("paid < owed", &[0.0, 4.0]),
+        ("owed = 0.101 or owed >= 1e15", &[0.0, 1.0, 4.0]),
+        // Arithmetic is float64, and the doubles next to one another here are a quarter apart.
+        ("paid + 0 = 1234567890123456.75", &[0.0, 1.0]),
     ] {
         let parsed = Some(parse_condition(condition).expect(condition));
         let data = load(&folder.all(), &Request { condition: parsed, ..request(&["row"]) }).expect("a sweep");

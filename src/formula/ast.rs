@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
+use super::decimal::Decimal;
 use super::functions::Function;
 use crate::lanes::scalar;
 
@@ -26,8 +27,8 @@ pub struct Expr {
 pub enum ExprKind {
     /// A literal, or the constant `pi`. The parser produces only finite, non-negative numbers.
     Number(f64),
-    /// An integer literal that float64 does not hold exactly; only in conditions, whose comparisons are exact.
-    Integer(i128),
+    /// A literal that float64 does not hold exactly; only in conditions, whose comparisons are exact.
+    Decimal(Decimal),
     /// `'text'`; only in conditions.
     Text(String),
     /// `true` or `false`; only in conditions.
@@ -255,7 +256,7 @@ impl Expr {
     pub fn children(&self) -> Vec<&Expr> {
         match &self.kind {
             ExprKind::Number(_)
-            | ExprKind::Integer(_)
+            | ExprKind::Decimal(_)
             | ExprKind::Text(_)
             | ExprKind::Bool(_)
             | ExprKind::Name(_) => Vec::new(),

@@ -87,7 +87,7 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn type_of(&self, expr: &Expr) -> Result<Type, TypeError> {
         match &expr.kind {
-            ExprKind::Number(_) | ExprKind::Integer(_) => Ok(Type::Number),
+            ExprKind::Number(_) | ExprKind::Decimal(_) => Ok(Type::Number),
             ExprKind::Text(_) => Ok(Type::Text),
             ExprKind::Bool(_) => Ok(Type::Bool),
             ExprKind::Name(name) => (self.lookup)(name).ok_or_else(|| self.unknown(expr, name)),

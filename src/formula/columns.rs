@@ -36,10 +36,13 @@ pub enum Column {
         /// Whether each row is not null
         valid: Option<Vec<bool>>,
     },
-    /// Integers of which float64 does not hold all exactly; comparisons are exact, and arithmetic takes the nearest numbers
-    Integer {
-        /// One value per row
+    /// Decimals, integers among them, of which float64 does not hold all exactly; comparisons are exact, and arithmetic takes
+    /// the nearest numbers
+    Decimal {
+        /// One value per row, times 10 to the power `scale`
         values: Vec<i128>,
+        /// The number of digits behind the point
+        scale: u8,
         /// Whether each row is not null
         valid: Option<Vec<bool>>,
     },
@@ -78,7 +81,7 @@ impl Column {
     #[must_use]
     pub fn data_type(&self) -> Type {
         match self {
-            Self::Number { .. } | Self::Integer { .. } => Type::Number,
+            Self::Number { .. } | Self::Decimal { .. } => Type::Number,
             Self::Text { .. } => Type::Text,
             Self::Bool { .. } => Type::Bool,
             Self::Time { .. } => Type::Time,
@@ -90,7 +93,7 @@ impl Column {
     pub fn len(&self) -> usize {
         match self {
             Self::Number { values, .. } => values.len(),
-            Self::Integer { values, .. } | Self::Time { values, .. } => values.len(),
+            Self::Decimal { values, .. } | Self::Time { values, .. } => values.len(),
             Self::Text { values, .. } => values.len(),
             Self::Bool { values, .. } => values.len(),
         }
@@ -107,7 +110,7 @@ impl Column {
     pub fn valid(&self) -> Option<&[bool]> {
         match self {
             Self::Number { valid, .. }
-            | Self::Integer { valid, .. }
+            | Self::Decimal { valid, .. }
             | Self::Text { valid, .. }
             | Self::Time { valid, .. }
             | Self::Bool { valid, .. } => valid.as_deref(),

@@ -13,7 +13,7 @@ impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match &self.kind {
             ExprKind::Number(x) => number(f, *x),
-            ExprKind::Integer(x) => write!(f, "{x}"),
+            ExprKind::Decimal(x) => write!(f, "{x}"),
             ExprKind::Text(text) => quoted(f, text, '\''),
             ExprKind::Bool(value) => write!(f, "{value}"),
             ExprKind::Name(name) if is_plain_name(name) => f.write_str(name),

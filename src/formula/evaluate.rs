@@ -1,7 +1,7 @@
 //! Evaluates an expression for every row of a batch.
 //!
-//! Arithmetic is float64, one operation for each one written, in the order of writing: nothing is regrouped. Integers that
-//! float64 does not hold are compared without rounding. The result
+//! Arithmetic is float64, one operation for each one written, in the order of writing: nothing is regrouped. Integers and
+//! decimals that float64 does not hold are compared without rounding. The result
 //! of an operation on a null is null, as in SQL. A NaN is not a null; it compares as in IEEE 754, unequal to every
 //! number and neither less nor greater. Texts compare by code point, which for UTF-8 is the order of the bytes.
 
@@ -11,6 +11,7 @@ use std::cmp::Ordering;
 use super::ast::{BinaryOp, CompareOp, Expr, ExprKind};
 use super::check::check;
 use super::columns::{Column, Columns, number_in};
+use super::decimal::Decimal;
 use super::error::TypeError;
 use super::functions::Function;
 use super::solve::roots;
@@ -48,51 +49,41 @@ enum Numbers<'a> {
     Constant(f64),
     Borrowed(&'a [f64]),
     Owned(Vec<f64>),
-    ConstantInteger(i128),
-    Integers(&'a [i128]),
+    ConstantDecimal(Decimal),
+    /// Values and the number of digits behind the point.
+    Decimals(&'a [i128], u8),
 }
 
 impl Numbers<'_> {
-    /// Returns the number of a row; of an integer, the nearest.
+    /// Returns the number of a row; of a decimal, the nearest.
     fn at(&self, row: usize) -> f64 {
         match self {
             Self::Constant(x) => *x,
             Self::Borrowed(values) => values[row],
             Self::Owned(values) => values[row],
-            Self::ConstantInteger(x) => *x as f64,
-            Self::Integers(values) => values[row] as f64,
+            Self::ConstantDecimal(x) => x.to_f64(),
+            Self::Decimals(values, scale) => Decimal { unscaled: values[row], scale: *scale }.to_f64(),
         }
     }
 
-    /// Returns the integer of a row, if the numbers are integers that float64 does not hold exactly.
-    fn integer_at(&self, row: usize) -> Option<i128> {
+    /// Returns the decimal of a row, if the numbers are decimals that float64 does not hold exactly.
+    fn decimal_at(&self, row: usize) -> Option<Decimal> {
         match self {
-            Self::ConstantInteger(x) => Some(*x),
-            Self::Integers(values) => Some(values[row]),
+            Self::ConstantDecimal(x) => Some(*x),
+            Self::Decimals(values, scale) => Some(Decimal { unscaled: values[row], scale: *scale }),
             _ => None,
         }
     }
 
     /// Returns the order of a row's number and another's, without rounding either; `None` if one is NaN.
     fn compare(&self, other: &Numbers<'_>, row: usize) -> Option<Ordering> {
-        match (self.integer_at(row), other.integer_at(row)) {
-            (Some(a), Some(b)) => Some(a.cmp(&b)),
-            (Some(a), None) => Some(compare_with_float(a, other.at(row))?),
-            (None, Some(b)) => Some(compare_with_float(b, self.at(row))?.reverse()),
+        match (self.decimal_at(row), other.decimal_at(row)) {
+            (Some(a), Some(b)) => Some(a.compare(b)),
+            (Some(a), None) => a.compare_with_f64(other.at(row)),
+            (None, Some(b)) => b.compare_with_f64(self.at(row)).map(Ordering::reverse),
             (None, None) => self.at(row).partial_cmp(&other.at(row)),
         }
     }
-}
-
-/// Returns the order of an integer and a float, exactly; `None` if the float is NaN.
-fn compare_with_float(integer: i128, float: f64) -> Option<Ordering> {
-    // Beyond ±2¹²⁷ conversion to an integer saturates.
-    const BOUND: f64 = 170_141_183_460_469_231_731_687_303_715_884_105_728.0;
-    if float.is_nan() || float.abs() >= BOUND {
-        return 0.0.partial_cmp(&float);
-    }
-    let whole = float.floor();
-    Some(integer.cmp(&(whole as i128)).then(if float > whole { Ordering::Less } else { Ordering::Equal }))
 }
 
 /// Texts: one for all rows, or one per row.
@@ -187,8 +178,8 @@ impl Value<'_> {
                     Numbers::Constant(x) => vec![x; rows],
                     Numbers::Borrowed(values) => values.to_vec(),
                     Numbers::Owned(values) => values,
-                    Numbers::ConstantInteger(x) => vec![x as f64; rows],
-                    Numbers::Integers(values) => values.iter().map(|x| *x as f64).collect(),
+                    Numbers::ConstantDecimal(x) => vec![x.to_f64(); rows],
+                    decimals @ Numbers::Decimals(..) => (0..rows).map(|row| decimals.at(row)).collect(),
                 },
                 valid: valid.map(Cow::into_owned),
             },
@@ -224,12 +215,12 @@ impl<'a> BatchEvaluator<'a> {
     fn value(&self, expr: &'a Expr) -> Result<Value<'a>, TypeError> {
         match &expr.kind {
             ExprKind::Number(x) => Ok(Value::Number(Numbers::Constant(*x), None)),
-            ExprKind::Integer(x) => Ok(Value::Number(Numbers::ConstantInteger(*x), None)),
+            ExprKind::Decimal(x) => Ok(Value::Number(Numbers::ConstantDecimal(*x), None)),
             ExprKind::Text(text) => Ok(Value::Text(Texts::Constant(text), None)),
             ExprKind::Bool(truth) => Ok(Value::Truth(Truths::Constant(Some(*truth)))),
             ExprKind::Name(name) => self.column(expr, name),
             ExprKind::Negate(a) => match a.kind {
-                ExprKind::Integer(x) => Ok(Value::Number(Numbers::ConstantInteger(-x), None)),
+                ExprKind::Decimal(x) => Ok(Value::Number(Numbers::ConstantDecimal(x.negated()), None)),
                 _ => self.map(a, |x| -x),
             },
             ExprKind::Binary(op, a, b) => self.binary(*op, a, b),
@@ -257,7 +248,7 @@ impl<'a> BatchEvaluator<'a> {
         let valid = column.valid().map(Cow::Borrowed);
         Ok(match column {
             Column::Number { values, .. } => Value::Number(Numbers::Borrowed(values), valid),
-            Column::Integer { values, .. } => Value::Number(Numbers::Integers(values), valid),
+            Column::Decimal { values, scale, .. } => Value::Number(Numbers::Decimals(values, *scale), valid),
             Column::Text { values, .. } => Value::Text(Texts::Borrowed(values), valid),
             Column::Time { values, .. } => Value::Time(Times::Borrowed(values), valid),
             Column::Bool { values, .. } => {
@@ -289,8 +280,10 @@ impl<'a> BatchEvaluator<'a> {
         let (numbers, valid) = self.numbers(a)?;
         let numbers = match numbers {
             Numbers::Constant(x) => Numbers::Constant(f(x)),
-            Numbers::ConstantInteger(x) => Numbers::Constant(f(x as f64)),
-            Numbers::Integers(values) => Numbers::Owned(values.iter().map(|x| f(*x as f64)).collect()),
+            Numbers::ConstantDecimal(x) => Numbers::Constant(f(x.to_f64())),
+            decimals @ Numbers::Decimals(..) => {
+                Numbers::Owned((0..self.rows).map(|row| f(decimals.at(row))).collect())
+            }
             Numbers::Borrowed(values) => Numbers::Owned(values.iter().map(|x| f(*x)).collect()),
             Numbers::Owned(mut values) => {
                 values.iter_mut().for_each(|x| *x = f(*x));

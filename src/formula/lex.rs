@@ -12,6 +12,7 @@ use winnow::stream::{LocatingSlice, Location, Stream};
 use winnow::token::{any, one_of, take_till, take_while};
 
 use super::ast::{CompareOp, Span};
+use super::decimal::Decimal;
 use super::functions::{Function, unknown};
 
 /// The grammar of a text.
@@ -31,8 +32,8 @@ pub(super) type Parsed<T> = ModalResult<T, Fault>;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum TokenKind {
     Number(f64),
-    /// An integer that float64 does not hold exactly.
-    Integer(i128),
+    /// A number that float64 does not hold exactly.
+    Decimal(Decimal),
     Text(String),
     Name(String),
     /// A column's name in double quotes: never a keyword, a function, a constant or a definition.
@@ -199,9 +200,8 @@ fn number(i: &mut Input<'_>) -> ModalResult<TokenKind, Fault> {
     }
     match literal.parse::<f64>() {
         Ok(value) if value.is_finite() => {
-            let inexact = |integer: &i128| *integer as f64 as i128 != *integer;
-            let integer = literal.parse::<i128>().ok().filter(inexact);
-            Ok(integer.map_or(TokenKind::Number(value), TokenKind::Integer))
+            let decimal = Decimal::parse(literal).filter(|decimal| !decimal.is_said_by(value));
+            Ok(decimal.map_or(TokenKind::Number(value), TokenKind::Decimal))
         }
         _ => Fault::cut("this number is too large for float64, which ends near 1.8e308", start..end),
     }

@@ -104,6 +104,7 @@
 mod ast;
 mod check;
 mod columns;
+mod decimal;
 mod display;
 mod domain;
 mod error;
@@ -123,6 +124,7 @@ pub(crate) use ast::needed_definitions;
 pub use ast::{BinaryOp, CompareOp, Domain, Expr, ExprKind, Formula, Span, names, unknowns};
 pub use check::{check, check_condition, check_number};
 pub use columns::{Column, Columns, Table, Type, number_in};
+pub use decimal::{Decimal, nearest_f64};
 pub use error::{FormulaError, TypeError};
 pub use evaluate::evaluate;
 pub use functions::{Arity, Function, FunctionEntry, reference};

@@ -36,8 +36,8 @@ fn operand(i: &mut Input<'_>) -> Parsed<ParsedNode> {
     let span = token.span.clone();
     let kind = match &token.kind {
         TokenKind::Number(value) => ExprKind::Number(*value),
-        TokenKind::Integer(value) if i.state.grammar == Grammar::Condition => ExprKind::Integer(*value),
-        TokenKind::Integer(value) => ExprKind::Number(*value as f64),
+        TokenKind::Decimal(value) if i.state.grammar == Grammar::Condition => ExprKind::Decimal(*value),
+        TokenKind::Decimal(value) => ExprKind::Number(value.to_f64()),
         TokenKind::True => ExprKind::Bool(true),
         TokenKind::False => ExprKind::Bool(false),
         TokenKind::Text(text) if i.state.grammar == Grammar::Condition => ExprKind::Text(text.clone()),
@@ -269,7 +269,7 @@ fn unexpected(i: &Input<'_>, found: &TokenKind) -> String {
             "expected an operator: a product is written with `*`, and a name with a space in double quotes"
                 .to_owned()
         }
-        TokenKind::Number(_) | TokenKind::Integer(_) | TokenKind::Quoted(_) | TokenKind::Open => {
+        TokenKind::Number(_) | TokenKind::Decimal(_) | TokenKind::Quoted(_) | TokenKind::Open => {
             "expected an operator (a product is written with `*`)".to_owned()
         }
         _ => "expected an operator or the end".to_owned(),

@@ -31,7 +31,7 @@ pub(super) fn of_expression(expr: &Expr) -> i64 {
         // A negative number prints with a minus sign.
         ExprKind::Number(x) if x.is_sign_negative() => NEGATE,
         ExprKind::Number(_)
-        | ExprKind::Integer(_)
+        | ExprKind::Decimal(_)
         | ExprKind::Text(_)
         | ExprKind::Bool(_)
         | ExprKind::Name(_)

@@ -16,7 +16,7 @@ use arrow::error::ArrowError;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use crate::formula::{Column, number_in};
+use crate::formula::{Column, Decimal, nearest_f64, number_in};
 use crate::sweep::{NULL, TEXT, canonical};
 
 /// The type of a column in the formula language.
@@ -77,15 +77,9 @@ pub fn to_column(array: &ArrayRef) -> Result<Column, ArrowError> {
         DataType::Null => {
             Column::Number { values: vec![0.0; array.len()], valid: Some(vec![false; array.len()]) }
         }
-        DataType::Decimal32(_, scale) => {
-            Column::Number { values: decimals::<Decimal32Type>(array, *scale), valid }
-        }
-        DataType::Decimal64(_, scale) => {
-            Column::Number { values: decimals::<Decimal64Type>(array, *scale), valid }
-        }
-        DataType::Decimal128(_, scale) => {
-            Column::Number { values: decimals::<Decimal128Type>(array, *scale), valid }
-        }
+        DataType::Decimal32(_, scale) => narrow_decimals::<Decimal32Type>(array, *scale, valid),
+        DataType::Decimal64(_, scale) => narrow_decimals::<Decimal64Type>(array, *scale, valid),
+        DataType::Decimal128(_, scale) => narrow_decimals::<Decimal128Type>(array, *scale, valid),
         DataType::Decimal256(_, scale) => {
             Column::Number { values: decimals::<Decimal256Type>(array, *scale), valid }
         }
@@ -136,7 +130,7 @@ pub(in crate::input) fn nanoseconds(unit: &TimeUnit) -> i128 {
 /// Returns the column of an array of integers.
 fn integers<T: ArrowPrimitiveType<Native: Into<i128>>>(array: &ArrayRef, valid: Option<Vec<bool>>) -> Column {
     let values = array.as_primitive::<T>().values();
-    Column::Integer { values: values.iter().map(|v| (*v).into()).collect(), valid }
+    Column::Decimal { values: values.iter().map(|v| (*v).into()).collect(), scale: 0, valid }
 }
 
 /// Returns whether all integers are within ±2⁵³, where float64 holds every integer.
@@ -152,9 +146,8 @@ pub(in crate::input) fn to_array(column: &Column) -> ArrayRef {
             let values: Vec<f64> = values.iter().map(|v| canonical(*v)).collect();
             Arc::new(Float64Array::new(values.into(), nulls(valid)))
         }
-        Column::Integer { values, valid } => {
-            let values: Vec<f64> = values.iter().map(|v| *v as f64).collect();
-            Arc::new(Float64Array::new(values.into(), nulls(valid)))
+        Column::Decimal { values, scale, valid } => {
+            Arc::new(Float64Array::new(rounded(values, *scale).into(), nulls(valid)))
         }
         // The instants of a definition; every timestamp of 64 bits fits microseconds.
         Column::Time { values, valid } => {
@@ -172,12 +165,12 @@ pub(in crate::input) fn to_array(column: &Column) -> ArrayRef {
 /// numbers. Returns false if the column contains neither.
 #[must_use]
 pub(in crate::input) fn store(column: &Column, kept: Option<&[u32]>, into: &mut Vec<f64>) -> bool {
-    let rounded;
+    let nearest;
     let (values, valid) = match column {
         Column::Number { values, valid } => (values, valid),
-        Column::Integer { values, valid } => {
-            rounded = values.iter().map(|v| *v as f64).collect();
-            (&rounded, valid)
+        Column::Decimal { values, scale, valid } => {
+            nearest = rounded(values, *scale);
+            (&nearest, valid)
         }
         Column::Text { values, valid } => {
             // A text that is no number is not a NaN either.
@@ -232,29 +225,32 @@ fn texts<'a>(values: impl Iterator<Item = Option<&'a str>>) -> Vec<String> {
     values.map(|v| v.unwrap_or_default().to_owned()).collect()
 }
 
+/// Returns the doubles nearest to decimals.
+fn rounded(values: &[i128], scale: u8) -> Vec<f64> {
+    values.iter().map(|unscaled| Decimal { unscaled: *unscaled, scale }.to_f64()).collect()
+}
+
+/// Returns the column of an array of decimals whose digits fit 128 bits.
+fn narrow_decimals<T: DecimalType<Native: Into<i128> + Display>>(
+    array: &ArrayRef,
+    scale: i8,
+    valid: Option<Vec<bool>>,
+) -> Column {
+    let values = array.as_primitive::<T>().values();
+    match u8::try_from(scale) {
+        Ok(scale) if !fit_doubles(values) => {
+            Column::Decimal { values: values.iter().map(|v| (*v).into()).collect(), scale, valid }
+        }
+        _ => Column::Number { values: decimals::<T>(array, scale), valid },
+    }
+}
+
 /// Returns the doubles nearest to the values of a column of decimals.
 fn decimals<T: DecimalType>(array: &ArrayRef, scale: i8) -> Vec<f64>
 where
     T::Native: Display,
 {
-    array.as_primitive::<T>().values().iter().map(|value| decimal_to_f64(&value.to_string(), scale)).collect()
-}
-
-/// Returns the double nearest to `unscaled`·10^−`scale`.
-///
-/// If both the integer and the power of ten are doubles, their quotient is rounded once and correct. Otherwise the
-/// decimal text is parsed by the standard library, which rounds correctly.
-fn decimal_to_f64(unscaled: &str, scale: i8) -> f64 {
-    /// 10²² is the largest power of ten that is a double.
-    const EXACT_POWER: i8 = 22;
-    if (0..=EXACT_POWER).contains(&scale)
-        && let Ok(integer) = unscaled.parse::<i64>()
-        && integer.unsigned_abs() <= 1 << f64::MANTISSA_DIGITS
-    {
-        return integer as f64 / 10f64.powi(i32::from(scale));
-    }
-    // A sign, digits and an exponent always parse.
-    format!("{unscaled}e{}", -i32::from(scale)).parse().unwrap_or(f64::NAN)
+    array.as_primitive::<T>().values().iter().map(|value| nearest_f64(&value.to_string(), scale)).collect()
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ fn without_spans(mut expr: Expr) -> Expr {
         expr.span = 0..0;
         match &mut expr.kind {
             ExprKind::Number(_)
-            | ExprKind::Integer(_)
+            | ExprKind::Decimal(_)
             | ExprKind::Text(_)
             | ExprKind::Bool(_)
             | ExprKind::Name(_) => {}

@@ -60,7 +60,8 @@ fn condition() -> impl Strategy<Value = Expr> {
         leaf_name(),
         leaf_number(),
         "\\PC{0,6}".prop_map(|text| bare(ExprKind::Text(text))),
-        (1_i128 << 53..1 << 100).prop_map(|x| bare(ExprKind::Integer(2 * x + 1))),
+        ((1_i128 << 54..1 << 100), 0_u8..38)
+            .prop_map(|(x, scale)| { bare(ExprKind::Decimal(Decimal { unscaled: 20 * x + 1, scale })) }),
         any::<bool>().prop_map(|truth| bare(ExprKind::Bool(truth))),
     ];
     leaf.prop_recursive(6, 64, 3, |inner| {
