@@ -54,10 +54,20 @@ impl Decimal {
         }
     }
 
-    /// Returns the order of a decimal and a double; `None` if the double is NaN. An integer is compared with the double's exact
-    /// value, a decimal with the shortest decimal that the double is nearest to: `0.1` is one tenth.
+    /// Returns the order of a decimal and a double; `None` if the double is NaN. An integer is compared exactly, a decimal by the
+    /// double nearest to it, since a double stands for all that are nearest to it.
     #[must_use]
     pub fn compare_with_f64(self, double: f64) -> Option<Ordering> {
+        match self.scale {
+            0 => compare_integer(self.unscaled, double),
+            _ => self.to_f64().partial_cmp(&double),
+        }
+    }
+
+    /// Returns the order of a decimal and a literal that was parsed to a double; `None` if the double is NaN. The literal was the
+    /// shortest decimal that the double is nearest to: `0.1` is one tenth.
+    #[must_use]
+    pub fn compare_with_literal(self, double: f64) -> Option<Ordering> {
         if self.scale == 0 {
             return compare_integer(self.unscaled, double);
         }
@@ -67,10 +77,10 @@ impl Decimal {
         }
     }
 
-    /// Returns whether a double stands for the decimal in comparisons.
+    /// Returns whether a literal of this decimal can be kept as a double.
     #[must_use]
     pub fn is_said_by(self, double: f64) -> bool {
-        self.compare_with_f64(double) == Some(Ordering::Equal)
+        self.compare_with_literal(double) == Some(Ordering::Equal)
     }
 }
 
@@ -150,9 +160,17 @@ mod tests {
     fn a_double_stands_for_its_shortest_decimal() {
         assert!(decimal("0.1").is_said_by(0.1) && decimal("-2.50").is_said_by(-2.5));
         assert!(!decimal("0.10000000000000000555").is_said_by(0.1));
-        assert_eq!(decimal("1234567890123456.78").compare_with_f64(1e300), Some(Ordering::Less));
-        assert_eq!(decimal("1.5").compare_with_f64(f64::NEG_INFINITY), Some(Ordering::Greater));
+        assert_eq!(decimal("1234567890123456.78").compare_with_literal(1e300), Some(Ordering::Less));
+        assert_eq!(decimal("1.5").compare_with_literal(f64::NEG_INFINITY), Some(Ordering::Greater));
         assert_eq!(decimal("1.5").compare_with_f64(f64::NAN), None);
+        // All decimals that a double is nearest to are equal to its value in data.
+        for text in ["1234567890123456.75", "1234567890123456.78"] {
+            assert_eq!(
+                decimal(text).compare_with_f64(1_234_567_890_123_456.8),
+                Some(Ordering::Equal),
+                "{text}"
+            );
+        }
         // An integer is compared with the exact value.
         assert!(!decimal("9007199254740993").is_said_by(9007199254740992.0));
     }

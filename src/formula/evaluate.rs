@@ -77,10 +77,14 @@ impl Numbers<'_> {
 
     /// Returns the order of a row's number and another's, without rounding either; `None` if one is NaN.
     fn compare(&self, other: &Numbers<'_>, row: usize) -> Option<Ordering> {
+        let with = |decimal: Decimal, numbers: &Numbers<'_>| match numbers {
+            Numbers::Constant(literal) => decimal.compare_with_literal(*literal),
+            _ => decimal.compare_with_f64(numbers.at(row)),
+        };
         match (self.decimal_at(row), other.decimal_at(row)) {
             (Some(a), Some(b)) => Some(a.compare(b)),
-            (Some(a), None) => a.compare_with_f64(other.at(row)),
-            (None, Some(b)) => b.compare_with_f64(self.at(row)).map(Ordering::reverse),
+            (Some(a), None) => with(a, other),
+            (None, Some(b)) => with(b, self).map(Ordering::reverse),
             (None, None) => self.at(row).partial_cmp(&other.at(row)),
         }
     }
