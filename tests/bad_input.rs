@@ -1,4 +1,4 @@
-//! What the program refuses, what it rejects row by row, and what it leaves behind when it is stopped.
+//! What the program refuses, and what it leaves behind when it is stopped.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array};
+use arrow::array::{ArrayRef, Int64Array};
 use common::program::{Outcome, assert_close, command, fit, program};
 use common::{Folder, five_rows, floats, strings};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -274,156 +274,6 @@ fn catalogues_that_are_not() {
     }
     let path = folder.path("nope.toml");
     refused(&folder, &[&a, "--laws", &path, "--law", "power"], &["nope.toml"]);
-}
-
-/// Every observation is fitted, dropped by the user's wish, or listed with a reason.
-#[test]
-fn rows_that_cannot_be_used() {
-    let folder = Folder::new();
-    let x: ArrayRef = Arc::new(Float64Array::from(vec![
-        Some(1.0),
-        Some(2.0),
-        None,
-        Some(f64::NAN),
-        Some(f64::INFINITY),
-        Some(3.0),
-        Some(4.0),
-        Some(5.0),
-        Some(6.0),
-        Some(7.0),
-        Some(8.0),
-        Some(9.0),
-        Some(10.0),
-    ]));
-    let y = floats(&[3.0, 2.5, 2.4, 2.3, 2.2, 0.0, -1.0, f64::NEG_INFINITY, 1.9, 1.8, 1.75, 1.7, 1.68]);
-    let w: ArrayRef = Arc::new(Float64Array::from(vec![
-        Some(1.0),
-        Some(2.0),
-        Some(1.0),
-        Some(1.0),
-        Some(1.0),
-        Some(1.0),
-        Some(1.0),
-        Some(1.0),
-        Some(-1.0),
-        None,
-        Some(1.0),
-        Some(1.0),
-        Some(0.0),
-    ]));
-    let s = floats(&[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, -2.0, 1.0]);
-    folder.write("a.parquet", &[("x", x), ("y", y), ("w", w), ("s", s)]);
-    let outcome = fit(
-        &folder.path("a.parquet"),
-        &folder.path("out"),
-        &["--law", "power", "--weight", "w", "--sigma", "s", "--bootstrap", "0", "--residuals"],
-    );
-    let r = &outcome.rejected;
-    let rows = r.integers("row");
-    let reasons = r.texts("reason");
-    let reason = |row: i64| {
-        let place = rows.iter().position(|r| *r == Some(row)).expect("the row");
-        reasons[place].clone()
-    };
-    assert!(r.nulls("law").iter().all(|null| *null));
-    assert!(r.texts("file").iter().all(|file| file.ends_with("a.parquet")));
-    for (row, mentions) in [
-        (2, vec!["`x`", "null"]),
-        (3, vec!["`x`", "NaN"]),
-        (4, vec!["`x`", "infinite"]),
-        (5, vec!["`y`", "needs a positive value"]),
-        (6, vec!["`y`", "needs a positive value"]),
-        (7, vec!["`y`", "infinity"]),
-        (8, vec!["`w`", "negative"]),
-        (9, vec!["`w`", "null"]),
-        (10, vec!["`s`", "not positive"]),
-        (11, vec!["`s`", "not positive"]),
-    ] {
-        for word in mentions {
-            assert!(reason(row).contains(word), "row {row}: {}", reason(row));
-        }
-    }
-    assert_eq!(rows, (2..=11).map(Some).collect::<Vec<_>>());
-    let null = ["null", "not_finite", "not_finite"];
-    let response = ["nonpositive_response", "nonpositive_response", "not_finite"];
-    let others = ["negative_weight", "null", "nonpositive_sigma", "nonpositive_sigma"];
-    assert_eq!(r.texts("code"), [&null[..], &response, &others].concat());
-    // A row of weight zero is not used, but neither is it lost: it has a residual.
-    assert_eq!(outcome.only("n_points"), 2.0);
-    let residuals = outcome.residuals.as_ref().expect("residuals");
-    let mut kept = residuals.integers("row");
-    kept.sort_unstable();
-    assert_eq!(kept, [Some(0), Some(1), Some(12)]);
-}
-
-/// Numbers in columns of text are read as what they say, in laws, definitions and weights, and texts that are no numbers are
-/// rejected row by row, in the order of the file. The fit is that of the numbers.
-#[test]
-fn numbers_in_text_are_read() {
-    let folder = Folder::new();
-    let said = ["7B", "1e6", " 3e6", "", "+1E7", "30000000", "1e8\n", "3e8", "1,300,000", "1e9"];
-    let loss = ["2.6", "3.9", "3.5", "2.5", "3.2", "3.0", "2.85", "2.75", "2.4", "2.68"];
-    let weight = ["1", "2", "1", "1", "1", "1", "1", "0.5", "1", "1"];
-    folder.write(
-        "text.parquet",
-        &[("params", strings(&said)), ("loss", strings(&loss)), ("w", strings(&weight))],
-    );
-    let numbers = |texts: &[&str]| -> Vec<f64> {
-        [1, 2, 4, 5, 6, 7, 9].map(|row: usize| texts[row].trim().parse().expect("a number")).to_vec()
-    };
-    folder.write(
-        "numbers.parquet",
-        &[
-            ("params", floats(&numbers(&said))),
-            ("loss", floats(&numbers(&loss))),
-            ("w", floats(&numbers(&weight))),
-        ],
-    );
-    let law = "loss ~ E + A/M^alpha where E > 0, A > 0, alpha in [0, 2]";
-    let arguments = ["--law", law, "--let", "M=params/1e6", "--weight", "w", "--bootstrap", "0"];
-    let text = fit(&folder.path("text.parquet"), &folder.path("a"), &arguments);
-    let expected = fit(&folder.path("numbers.parquet"), &folder.path("b"), &arguments);
-    assert_eq!(text.coefficients.floats("estimate"), expected.coefficients.floats("estimate"));
-    assert_eq!(text.only("n_points"), 7.0);
-    assert_eq!(text.rejected.integers("row"), [Some(0), Some(3), Some(8)]);
-
-    // Without the definition the column itself is used.
-    let law = "loss ~ E + A/params^alpha where E > 0, A > 0, alpha in [0, 2]";
-    let text = fit(&folder.path("text.parquet"), &folder.path("c"), &["--law", law, "--bootstrap", "0"]);
-    assert_eq!(text.only("n_points"), 7.0);
-    assert_eq!(text.rejected.texts("code"), ["not_a_number"; 3]);
-    assert_eq!(text.rejected.integers("row"), [Some(0), Some(3), Some(8)]);
-    assert!(text.rejected.texts("reason")[0].contains("`params` is a text that is not a number"));
-}
-
-/// What one law cannot use, another may.
-#[test]
-fn rejections_of_one_law() {
-    let folder = Folder::new();
-    folder.write(
-        "a.parquet",
-        &[
-            ("x", floats(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])),
-            ("y", floats(&[5.0, 4.0, -3.5, 3.2, f64::NAN, 2.9])),
-        ],
-    );
-    let outcome = fit(
-        &folder.path("a.parquet"),
-        &folder.path("out"),
-        &["--law", "y ~ a + b*x", "--law", "power", "--bootstrap", "0"],
-    );
-    assert_eq!(outcome.fits.floats("n_points"), [5.0, 4.0]);
-    assert_eq!(outcome.rejected.integers("row"), [Some(2), Some(4)]);
-    assert_eq!(outcome.rejected.texts("law"), ["power", ""]);
-    assert_eq!(outcome.rejected.nulls("law"), [false, true]);
-    // A row that two of three laws reject counts once.
-    let out = folder.path("again");
-    let laws = ["--law", "y ~ a + b*x", "--law", "power", "--law", "log(y) ~ a + b*x"];
-    let outcome = fit(&folder.path("a.parquet"), &out, &[&laws[..], &["--bootstrap", "0"]].concat());
-    assert_eq!(outcome.rejected.integers("row"), [Some(2), Some(2), Some(4)]);
-    let manifest = fs::read_to_string(Path::new(&out).join("manifest.json")).expect("a manifest");
-    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
-    assert_eq!(manifest["counts"]["rejected_rows"], 2);
 }
 
 /// Integers, decimals and small floats are numbers; a null in a column that no law uses is nobody's business.

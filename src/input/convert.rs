@@ -84,10 +84,10 @@ pub fn to_column(array: &ArrayRef) -> Result<Column, ArrowError> {
             Column::Number { values: decimals::<Decimal256Type>(array, *scale), valid }
         }
         DataType::Int64 if !fit_doubles(array.as_primitive::<Int64Type>().values()) => {
-            integers::<Int64Type>(array, valid)
+            exact::<Int64Type>(array, 0, valid)
         }
         DataType::UInt64 if !fit_doubles(array.as_primitive::<UInt64Type>().values()) => {
-            integers::<UInt64Type>(array, valid)
+            exact::<UInt64Type>(array, 0, valid)
         }
         DataType::Date32 => instants(array, 86_400_000_000_000, valid)?,
         DataType::Date64 => instants(array, 1_000_000, valid)?,
@@ -127,10 +127,14 @@ pub(in crate::input) fn nanoseconds(unit: &TimeUnit) -> i128 {
     }
 }
 
-/// Returns the column of an array of integers.
-fn integers<T: ArrowPrimitiveType<Native: Into<i128>>>(array: &ArrayRef, valid: Option<Vec<bool>>) -> Column {
+/// Returns the column of an array of integers, or of decimals with `scale` digits behind the point, without rounding.
+fn exact<T: ArrowPrimitiveType<Native: Into<i128>>>(
+    array: &ArrayRef,
+    scale: u8,
+    valid: Option<Vec<bool>>,
+) -> Column {
     let values = array.as_primitive::<T>().values();
-    Column::Decimal { values: values.iter().map(|v| (*v).into()).collect(), scale: 0, valid }
+    Column::Decimal { values: values.iter().map(|v| (*v).into()).collect(), scale, valid }
 }
 
 /// Returns whether all integers are within ±2⁵³, where float64 holds every integer.
@@ -236,11 +240,8 @@ fn narrow_decimals<T: DecimalType<Native: Into<i128> + Display>>(
     scale: i8,
     valid: Option<Vec<bool>>,
 ) -> Column {
-    let values = array.as_primitive::<T>().values();
     match u8::try_from(scale) {
-        Ok(scale) if !fit_doubles(values) => {
-            Column::Decimal { values: values.iter().map(|v| (*v).into()).collect(), scale, valid }
-        }
+        Ok(scale) if !fit_doubles(array.as_primitive::<T>().values()) => exact::<T>(array, scale, valid),
         _ => Column::Number { values: decimals::<T>(array, scale), valid },
     }
 }

@@ -178,8 +178,8 @@ fn exchange(_: &Path, _: &Path) -> io::Result<()> {
     Err(ErrorKind::Unsupported.into())
 }
 
-/// Returns whether an exchange failed because there is no such operation on these directories.
-fn cannot_exchange(error: &io::Error) -> bool {
+/// Returns whether an operation failed because the system has none on these directories.
+fn is_unsupported(error: &io::Error) -> bool {
     use ErrorKind::{CrossesDevices, InvalidInput, PermissionDenied, ResourceBusy, Unsupported};
     matches!(error.kind(), CrossesDevices | InvalidInput | PermissionDenied | ResourceBusy | Unsupported)
 }
@@ -190,7 +190,7 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
         return Ok(());
     }
     match File::open(directory).and_then(|opened| opened.sync_all()) {
-        Err(error) if cannot_exchange(&error) => Ok(()),
+        Err(error) if is_unsupported(&error) => Ok(()),
         done => done,
     }
 }
@@ -314,7 +314,7 @@ impl Directory {
                 self.created.clear();
                 return Ok(true);
             }
-            Err(error) if !cannot_exchange(&error) => return Err(failure("", error)),
+            Err(error) if !is_unsupported(&error) => return Err(failure("", error)),
             Err(_) => {}
         }
         // One by one. The manifest goes first and comes last, so a directory with a manifest is complete.

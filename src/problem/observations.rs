@@ -60,18 +60,6 @@ pub enum RejectionCode {
 }
 
 impl RejectionCode {
-    /// Every code.
-    pub const ALL: [RejectionCode; 8] = [
-        RejectionCode::Null,
-        RejectionCode::NotFinite,
-        RejectionCode::NotANumber,
-        RejectionCode::NegativeWeight,
-        RejectionCode::NonpositiveSigma,
-        RejectionCode::NonpositiveResponse,
-        RejectionCode::Undefined,
-        RejectionCode::TooFew,
-    ];
-
     /// Returns the word for the column `code`.
     #[must_use]
     pub fn name(self) -> &'static str {
