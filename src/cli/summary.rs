@@ -223,9 +223,8 @@ fn quartiles(summary: &Summary, labels: &[String]) -> String {
             if values.is_empty() || matches!(parameter.domain, Domain::Fixed(_)) {
                 continue;
             }
-            let mut sorted = values.clone();
-            sorted.sort_unstable_by(f64::total_cmp);
-            let [low, median, high] = [0.25, 0.5, 0.75].map(|p| quantile(&sorted, p));
+            let mut values = values.clone();
+            let [low, median, high] = [0.25, 0.5, 0.75].map(|p| quantile(&mut values, p));
             let place = last_place(median, Some(0.5 * (high - low)));
             let mut row = vec![label.clone(), cell(&parameter.name), values.len().to_string()];
             row.extend([low, median, high].map(|x| rounded(x, place)));

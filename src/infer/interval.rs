@@ -38,24 +38,19 @@ pub fn standard_deviation(values: &[f64]) -> Option<f64> {
     Some((squares / (n - 1.0)).sqrt())
 }
 
-/// Returns the central interval of the given confidence, with linear interpolation between order statistics (Hyndman &
-/// Fan 1996, definition 7, the default of NumPy and R). Sorts the values.
+/// Returns the central interval of the given confidence; none without values. Reorders the values.
 pub fn percentile_interval(values: &mut [f64], confidence: f64) -> Option<(f64, f64)> {
-    if values.is_empty() {
-        return None;
-    }
-    values.sort_unstable_by(f64::total_cmp);
     let tail = 0.5 * (1.0 - confidence);
-    Some((quantile(values, tail), quantile(values, 1.0 - tail)))
+    (!values.is_empty()).then(|| (quantile(values, tail), quantile(values, 1.0 - tail)))
 }
 
-/// Returns a quantile of sorted values, of which there is at least one, by linear interpolation.
-pub(crate) fn quantile(sorted: &[f64], probability: f64) -> f64 {
-    let place = probability.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
-    let below = place.floor() as usize;
-    let above = (below + 1).min(sorted.len() - 1);
-    let fraction = place - below as f64;
-    sorted[below] + fraction * (sorted[above] - sorted[below])
+/// Returns a quantile of values, of which there is at least one, with linear interpolation between order statistics
+/// (Hyndman & Fan 1996, definition 7, the default of NumPy and R). Reorders the values.
+pub(crate) fn quantile(values: &mut [f64], probability: f64) -> f64 {
+    let place = probability.clamp(0.0, 1.0) * (values.len() - 1) as f64;
+    let (_, &mut below, larger) = values.select_nth_unstable_by(place.floor() as usize, f64::total_cmp);
+    let above = larger.iter().copied().min_by(f64::total_cmp).unwrap_or(below);
+    below + (place - place.floor()) * (above - below)
 }
 
 /// Returns the standard normal quantile, by Newton's method on libm's complementary error function.
