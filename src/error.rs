@@ -36,6 +36,8 @@ pub enum Setting {
     AllowEmpty,
     /// The resampling scheme.
     Resample,
+    /// The interval method.
+    Interval,
     /// A parameter that is fixed at a value.
     Fix,
     /// The user's own starting point.
@@ -67,6 +69,7 @@ impl fmt::Display for Setting {
             Setting::MinPoints => "min_points",
             Setting::AllowEmpty => "allow_empty",
             Setting::Resample => "resample",
+            Setting::Interval => "interval",
             Setting::Fix => "fix",
             Setting::Start => "start",
             Setting::Starts => "starts",

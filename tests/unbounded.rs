@@ -97,7 +97,7 @@ fn an_interval_without_an_end() {
     let outcome = fitted("y ~ c + a*(1 - exp(-k*x)) where k > 0", &x, &y, &["--bootstrap", "0"]);
     assert_eq!(outcome.status(), "converged");
     assert!(
-        outcome.fits.texts("flags")[0].contains("unbounded_interval"),
+        outcome.fits.texts("flags")[0].contains("unbounded"),
         "{:?}",
         outcome.fits.texts("flags")
     );

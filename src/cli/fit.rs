@@ -12,7 +12,7 @@ use super::numbers::whole;
 use super::progress::terminal_progress;
 use crate::engine::{CatalogueFile, Control, Job, LawText};
 use crate::files::{dry_run_files, run_files};
-use crate::infer::Resample;
+use crate::infer::{IntervalMethod, Resample};
 use crate::law::Residual;
 use crate::optimize::Solver;
 use crate::problem::LossChoice;
@@ -105,9 +105,14 @@ pub struct FitArguments {
     #[arg(long, value_name = "B", default_value_t = 1000, help_heading = "Uncertainty", allow_negative_numbers = true, value_parser = whole(0, 10_000_000))]
     bootstrap: u64,
 
-    /// What is resampled: pairs or cluster:COL
+    /// How replicates are made: pairs, cluster:COL, bayesian[:COL], residual, wild[:COL], parametric, jackknife[:COL] or none
     #[arg(long, value_name = "HOW", default_value = "pairs", help_heading = "Uncertainty")]
     resample: Resample,
+
+    /// How intervals are made: percentile, basic, normal, t, studentized, bca, profile, or auto for what loss and sweep ask
+    /// for
+    #[arg(long, value_name = "METHOD", default_value = "auto", help_heading = "Uncertainty", value_parser = interval)]
+    interval: IntervalArgument,
 
     /// Confidence of the intervals
     #[arg(
@@ -146,6 +151,20 @@ pub struct FitArguments {
     /// Worker threads [default: all cores]
     #[arg(short = 'j', long, value_name = "N", help_heading = "Output", allow_negative_numbers = true, value_parser = whole(1, 1024))]
     threads: Option<u64>,
+}
+
+/// The value of `--interval`; none for `auto`.
+#[derive(Clone, Copy, Debug)]
+struct IntervalArgument(Option<IntervalMethod>);
+
+/// Parses the value of `--interval`.
+fn interval(text: &str) -> Result<IntervalArgument, String> {
+    if text == "auto" {
+        return Ok(IntervalArgument(None));
+    }
+    let named = IntervalMethod::ALL.into_iter().find(|method| method.name() == text);
+    let names = || IntervalMethod::ALL.map(IntervalMethod::name).join(", ");
+    named.map(|method| IntervalArgument(Some(method))).ok_or_else(|| format!("use auto, {}", names()))
 }
 
 /// The values of `--residual`.
@@ -201,6 +220,7 @@ impl FitArguments {
             },
             bootstrap: self.bootstrap as usize,
             resample: self.resample.clone(),
+            interval: self.interval.0,
             confidence: self.confidence,
             seed: self.seed,
             keep_replicates: self.keep_replicates,

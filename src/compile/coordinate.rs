@@ -49,7 +49,9 @@ impl Coordinate {
 /// The scale on which a coordinate describes its parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
+    /// The parameter itself.
     Linear,
+    /// The natural logarithm of the parameter.
     Log,
 }
 

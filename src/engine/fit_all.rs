@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::error::Error;
 use crate::formula::counted;
-use crate::infer::{self, Watch, estimate, is_trustworthy, leverages, predictions, replicate};
+use crate::infer::{self, Watch, leverages, predictions};
 use crate::input::{Contents, Segment, panic_text};
 use crate::lanes::LANES;
 use crate::optimize::{self, Fit, Workspace, Workspaces, fit_choices, never_finite};
@@ -100,6 +100,7 @@ impl Run {
             inference: infer::InferenceOptions {
                 bootstrap: job.bootstrap,
                 resample: job.resample.clone(),
+                interval: job.interval,
                 confidence: job.confidence,
                 seed: job.seed,
                 absolute_sigma: job.absolute_sigma,
@@ -131,7 +132,7 @@ fn chunk_end(run: &Run, segment: &Segment, first: usize) -> usize {
     while end < segment.sweeps().end && (end == first || rows < CHUNK_ROWS) {
         let len = segment.sweep_len(end);
         let residuals = if run.residuals { len } else { len / OBSERVATIONS_PER_ROW };
-        let replicates = if run.keep_replicates { run.inference.bootstrap } else { 0 };
+        let replicates = if run.keep_replicates { run.inference.n_replicates() } else { 0 };
         let fit_rows = |law: &BoundLaw| ROWS_PER_FIT.max(law.law.parameters.len()) + residuals + replicates;
         rows += run.laws.iter().map(fit_rows).sum::<usize>();
         end += 1;
@@ -228,7 +229,7 @@ fn fit_chunk(
                 return Chunk::default();
             }
             let sweeps: Vec<Sweep> = group.iter().map(|&i| segment.sweep(&run.contents, i)).collect();
-            let work = (run.laws.len(), run.inference.bootstrap);
+            let work = (run.laws.len(), run.inference.n_replicates());
             let progress = GroupProgress::new(progress, group.len(), work);
             let shared = Shared { interrupted, progress: &progress, workspaces };
             let part = workspaces.lend(|workspace| fit_group(run, &sweeps, workspace, shared));
@@ -426,17 +427,16 @@ fn record(
     chunk: &mut Chunk,
 ) {
     let bound = &run.laws[law];
-    let resampled = run.inference.bootstrap > 0 && is_trustworthy(fit) && fit.problem.p() > 0;
-    let (models, digest) = (&bound.models, &sweep.key_digest);
     shared.progress.fitted();
-    let replicates = if resampled {
-        let refitted = |count: usize| shared.progress.refitted(count);
-        let watch = Watch { interrupted: shared.interrupted, refitted: &refitted };
-        replicate(models, fit, &run.inference, digest, watch, shared.workspaces)
-    } else {
-        None
+    let refitted = |count: usize| shared.progress.refitted(count);
+    let mut context = infer::Context {
+        key_digest: &sweep.key_digest,
+        watch: Watch { interrupted: shared.interrupted, refitted: &refitted },
+        workspaces: shared.workspaces,
+        workspace,
     };
-    let flags = estimate(models, fit, replicates.as_ref(), &run.inference, workspace, &mut chunk.estimates);
+    let inferred = infer::infer(&bound.models, fit, &run.inference, &mut context, &mut chunk.estimates);
+    let infer::Inference { flags, replicates } = inferred;
     let mut record = Record::new(sweep.index, law, fit, flags, &chunk.estimates);
     if let Some(replicates) = replicates {
         record.n_replicates = replicates.len();

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::infer::{self, Resample};
+use crate::infer::{self, IntervalMethod, Resample};
 use crate::input::KeyColumn;
 use crate::law::Residual;
 use crate::optimize::Solver;
@@ -86,9 +86,12 @@ pub struct Job {
     pub solver: Solver,
     /// The number of bootstrap replicates; 0 for asymptotic intervals.
     pub bootstrap: usize,
-    /// The units that the bootstrap resamples.
+    /// How replicates are made.
     #[serde(serialize_with = "display")]
     pub resample: Resample,
+    /// How intervals are made; `None` for the method that loss, sweep and replicates ask for.
+    #[serde(serialize_with = "interval_name")]
+    pub interval: Option<IntervalMethod>,
     /// The confidence of intervals, between 0 and 1, both excluded.
     pub confidence: f64,
     /// The seed of all random numbers.
@@ -131,6 +134,7 @@ impl Default for Job {
             solver: Solver::Fast,
             bootstrap: inference.bootstrap,
             resample: inference.resample,
+            interval: inference.interval,
             confidence: inference.confidence,
             seed: inference.seed,
             keep_replicates: false,
@@ -153,4 +157,9 @@ fn display_option<T: std::fmt::Display, S: serde::Serializer>(
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),
     }
+}
+
+/// Serializes an interval method as its name, and none as `auto`.
+fn interval_name<S: serde::Serializer>(value: &Option<IntervalMethod>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(value.map_or("auto", IntervalMethod::name))
 }

@@ -146,15 +146,10 @@ pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
             return Err(Error::VariableNameTaken { variable: variable.clone() });
         }
     }
-    let cluster = match &job.resample {
-        Resample::Cluster(column) => {
-            if !scope.names().contains(column) {
-                return Err(scope.missing(column, &Setting::Resample.of(job.resample.to_string())));
-            }
-            Some(column.clone())
-        }
-        Resample::Pairs => None,
-    };
+    let cluster = job.resample.cluster_column().map(str::to_string);
+    if let Some(column) = cluster.as_ref().filter(|column| !scope.names().contains(column)) {
+        return Err(scope.missing(column, &Setting::Resample.of(job.resample.to_string())));
+    }
     let mut used: HashSet<&str> = columns.iter().map(String::as_str).collect();
     used.extend(condition.iter().flat_map(names));
     used.extend(job.by.iter().map(|key| key.column.as_str()));
@@ -182,6 +177,18 @@ fn check_values(job: &Job) -> Result<(), Error> {
     if !(job.confidence > 0.0 && job.confidence < 1.0) {
         let reason = "give a value between 0 and 1, such as 0.95";
         return invalid(Setting::Confidence, job.confidence.to_string(), reason);
+    }
+    if let Some(interval) = job.interval {
+        let n_replicates = if job.resample == Resample::None { 0 } else { job.bootstrap };
+        if interval.needs_replicates() && n_replicates == 0 {
+            let reason = "the interval is made from replicates, and there are none: ask for some, or for another interval";
+            return invalid(Setting::Interval, interval.name().to_string(), reason);
+        }
+        if interval.needs_distribution() && !job.resample.is_distribution() {
+            let reason = "the interval is made from the distribution of replicates, and those of a jackknife have none: \
+                          resample otherwise, or ask for the interval `normal`";
+            return invalid(Setting::Interval, interval.name().to_string(), reason);
+        }
     }
     if let Some(starts) = job.starts.filter(|n| !(1..=MOST_STARTS).contains(n)) {
         return invalid(Setting::Starts, starts.to_string(), "give a number from 1 to 65536");

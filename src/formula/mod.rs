@@ -19,6 +19,7 @@
 //! | `columns` | a batch of rows: columns and their types |
 //! | `check` | the types of expressions |
 //! | `evaluate` | the values of expressions |
+//! | `jet` | the value of an expression with its first and second derivatives |
 //! | `time` | texts → dates and times |
 //! | `display` | expression → text |
 //! | `error`, `suggest` | errors, suggestions for misspelt names, lists and numbers in messages |
@@ -110,6 +111,7 @@ mod domain;
 mod error;
 mod evaluate;
 mod functions;
+mod jet;
 mod law;
 mod lex;
 mod node;
@@ -127,6 +129,7 @@ pub use columns::{Column, Columns, Table, Type, number_in};
 pub use decimal::{Decimal, nearest_f64};
 pub use error::{FormulaError, TypeError};
 pub use evaluate::evaluate;
+pub use jet::{Jet, jet};
 pub use functions::{Arity, Function, FunctionEntry, reference};
 pub use node::{MAX_HEIGHT, MAX_NODES};
 pub use stream::MAX_NESTING;

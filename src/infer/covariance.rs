@@ -5,16 +5,16 @@
 //! parameter by the delta method. Intervals are made on the parameter's own scale (the logarithm where the solver works
 //! in it) and cut at the bounds of its domain.
 
-use faer::Mat;
-
 use crate::compile::Scale;
-use crate::lanes::scalar;
 use crate::law::Law;
-use crate::linalg::orthonormal_basis;
-use crate::optimize::{Fit, column_scales, weighted_entry};
+use crate::optimize::{Fit, Linearization};
 
-use super::interval::{normal_quantile, t_quantile};
+use super::interval::distributions::{normal_quantile, t_quantile};
+use super::interval::profile::ProfileTarget;
+use super::interval::symmetric::symmetric_interval;
+use super::likelihood::scale;
 use super::options::InferenceOptions;
+use super::parameter_covariance::{FormSums, ParameterCovariance};
 use super::sandwich::{Sandwich, VarianceEstimate};
 
 /// The uncertainty of a fit, parameter by parameter.
@@ -42,6 +42,15 @@ pub struct Margin {
     pub quantile: f64,
     /// The rise of the objective at the end of the interval, in the quadratic approximation.
     pub rise: f64,
+}
+
+/// The half-length of the interval of a logarithm from which the parameter is near the edge 0.
+const MAX_LOG_HALF_LENGTH: f64 = 1.0;
+
+/// Returns the domain of a parameter, in natural units.
+fn domain(law: &Law, parameter: usize) -> (f64, f64) {
+    let bounds = law.free_parameters().find(|(i, ..)| *i == parameter).map(|(_, low, high)| (low, high));
+    bounds.unwrap_or((f64::NEG_INFINITY, f64::INFINITY))
 }
 
 impl<'a> Uncertainty<'a> {
@@ -89,6 +98,22 @@ impl<'a> Uncertainty<'a> {
         usable.then(|| Margin { std_error: variance.sqrt(), quantile, rise: 0.5 * quantile * quantile })
     }
 
+    /// Returns the standard error of a parameter under residuals of equal variance, on the scale of its interval: what
+    /// replicates are studentized by.
+    pub fn classical_error(&self, parameter: usize) -> Option<f64> {
+        let Fit { problem, natural, at_bound, .. } = self.fit;
+        let per_unit = if self.scale(parameter) == Scale::Log { natural[parameter] } else { 1.0 };
+        let gradient = |i: usize| self.jacobian[parameter * problem.p() + i] / per_unit;
+        let variance = self.residual_spread()? * self.quadratic_form(gradient)?;
+        (variance > 0.0 && variance.is_finite() && !at_bound[parameter]).then(|| variance.sqrt())
+    }
+
+    /// Returns `Σ w·ρ′²/(n − p)`.
+    fn residual_spread(&self) -> Option<f64> {
+        let rows = &self.fit.solution.as_ref()?.rows;
+        Some(slope_spread(rows, degrees_of_freedom(self.fit)?))
+    }
+
     /// Returns the half-length of a coordinate's interval under residuals of equal variance.
     pub fn approximate_margin(&self, coordinate: usize) -> Option<f64> {
         let left = degrees_of_freedom(self.fit)?;
@@ -96,32 +121,123 @@ impl<'a> Uncertainty<'a> {
         Some(self.z * (2.0 * self.fit.objective() / left * quadratic_form).sqrt())
     }
 
-    /// Returns the interval of a parameter of the law, in natural units and inside its domain; none where it has no
-    /// standard error.
-    pub fn interval(&self, law: &Law, parameter: usize) -> Option<(f64, f64)> {
+    /// Returns the scale of a parameter's interval; linear for one that is fixed or on an edge.
+    pub fn scale(&self, parameter: usize) -> Scale {
+        let coordinate = self.fit.problem.model.coordinates.iter().find(|c| c.parameter == parameter);
+        coordinate.map_or(Scale::Linear, |c| c.scale)
+    }
+
+    /// Returns the margin of error of a parameter of the law on the scale of its interval; none where it has no standard
+    /// error.
+    pub fn parameter_margin(&self, parameter: usize) -> Option<Margin> {
         let Fit { problem, natural, at_bound, .. } = self.fit;
-        let estimate = natural[parameter];
-        let coordinate = problem.model.coordinates.iter().find(|c| c.parameter == parameter)?;
-        if at_bound[parameter] {
-            return None;
-        }
-        let per_unit = match coordinate.scale {
-            Scale::Log => estimate,
+        problem.model.coordinates.iter().find(|c| c.parameter == parameter).filter(|_| !at_bound[parameter])?;
+        let per_unit = match self.scale(parameter) {
+            Scale::Log => natural[parameter],
             Scale::Linear => 1.0,
         };
-        let margin = self.margin(|i| self.jacobian[parameter * problem.p() + i] / per_unit)?;
-        let half_length = margin.quantile * margin.std_error;
-        let (low, high) = match coordinate.scale {
-            Scale::Log => (estimate * scalar::exp(-half_length), estimate * scalar::exp(half_length)),
-            Scale::Linear => (estimate - half_length, estimate + half_length),
-        };
-        let bounds = law.free_parameters().find(|(i, ..)| *i == parameter).map(|(_, low, high)| (low, high));
-        let (least, most) = bounds.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+        self.margin(|i| self.jacobian[parameter * problem.p() + i] / per_unit)
+    }
+
+    /// Returns the interval of a parameter of the law by Student's t, in natural units and inside its domain; none where it
+    /// has no standard error.
+    pub fn t_interval(&self, law: &Law, parameter: usize) -> Option<(f64, f64)> {
+        let Margin { std_error, quantile, .. } = self.parameter_margin(parameter)?;
+        let estimate = self.fit.natural[parameter];
+        let (low, high) = symmetric_interval(self.scale(parameter), estimate, std_error, quantile);
+        let (least, most) = domain(law, parameter);
         Some((low.max(least), high.min(most)))
+    }
+
+    /// Returns whether the interval of a parameter reaches the edge of its domain, or comes near the edge 0 that its
+    /// logarithm never reaches: then the objective is far from quadratic over the interval.
+    pub fn is_near_edge(&self, law: &Law, parameter: usize) -> bool {
+        let Some(Margin { std_error, quantile, .. }) = self.parameter_margin(parameter) else {
+            return self.fit.at_bound[parameter];
+        };
+        let (least, most) = domain(law, parameter);
+        let half_length = std_error * quantile;
+        match self.scale(parameter) {
+            Scale::Log => half_length > MAX_LOG_HALF_LENGTH,
+            Scale::Linear => {
+                let estimate = self.fit.natural[parameter];
+                estimate - half_length <= least || estimate + half_length >= most
+            }
+        }
+    }
+
+    /// Returns what is asked of the profile of a parameter.
+    pub fn profile_target(&self, law: &Law, parameter: usize) -> Option<ProfileTarget> {
+        let domain = domain(law, parameter);
+        let scale = self.scale(parameter);
+        if let Some(Margin { std_error, quantile, rise }) = self.parameter_margin(parameter) {
+            let distance = Some(quantile * std_error);
+            let is_clustered = self.fit.problem.observations.cluster.is_some();
+            let by_density = self.is_nearly_absolute() && !is_clustered;
+            let rise = if by_density { self.likelihood_rise()? } else { rise };
+            return Some(ProfileTarget { parameter, scale, distance, rise, domain });
+        }
+        // On an edge there is no standard error, and residuals are taken to be of equal variance.
+        let (variance, degrees) = match &self.sandwich {
+            Some(sandwich) => (sandwich.residual_variance, sandwich.residual_degrees),
+            None => (self.residual_variance?, f64::INFINITY),
+        };
+        let quantile = t_quantile(self.probability, self.z, degrees);
+        let rise = 0.5 * variance * quantile * quantile;
+        Some(ProfileTarget { parameter, scale, distance: None, rise, domain })
+    }
+
+    /// Returns the rise of the objective at the ends of an interval by the likelihood ratio, under the density that belongs
+    /// to the loss. The scale of the density is corrected for the parameters that were fitted, as for least squares.
+    fn likelihood_rise(&self) -> Option<f64> {
+        let sandwich = self.sandwich.as_ref()?;
+        let weight = &self.fit.problem.observations.weight;
+        let n = self.fit.problem.n_weighted() as f64;
+        let left = degrees_of_freedom(self.fit)?;
+        let tau = scale(self.fit.problem.loss, self.fit.objective(), weight)? * n / left;
+        let quantile = t_quantile(self.probability, self.z, sandwich.residual_degrees);
+        Some(0.5 * tau * quantile * quantile)
+    }
+
+    /// Returns the covariance of the parameters that have a standard error, on the scales of their intervals; none where
+    /// nothing is known of it.
+    pub fn parameter_covariance(&self) -> Option<ParameterCovariance> {
+        let Fit { problem, natural, at_bound, .. } = self.fit;
+        let p = problem.p();
+        let mut parameters: Vec<usize> = problem.model.coordinates.iter().map(|c| c.parameter).collect();
+        parameters.retain(|&i| !at_bound[i]);
+        parameters.sort_unstable();
+        let scales: Vec<Scale> = parameters.iter().map(|&i| self.scale(i)).collect();
+        let gradient = |(&i, scale): (&usize, &Scale)| {
+            let unit = if *scale == Scale::Log { natural[i] } else { 1.0 };
+            self.jacobian[i * p..(i + 1) * p].iter().map(|slope| slope / unit).collect()
+        };
+        let gradients: Vec<Vec<f64>> = parameters.iter().zip(&scales).map(gradient).collect();
+        if let Some(sandwich) = &self.sandwich {
+            let FormSums { covariance, trace, products, .. } = sandwich.forms(&gradients);
+            return Some(ParameterCovariance { parameters, scales, covariance, trace, products });
+        }
+        let residual = self.residual_variance?;
+        let directions: Vec<Vec<f64>> =
+            gradients.iter().map(|gradient| self.direction(|i| gradient[i])).collect::<Option<_>>()?;
+        let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| residual * x * y).sum::<f64>();
+        let rows = (0..parameters.len()).flat_map(|i| (0..=i).map(move |j| (i, j)));
+        let covariance = rows.map(|(i, j)| product(&directions[i], &directions[j])).collect();
+        Some(ParameterCovariance { parameters, scales, covariance, ..ParameterCovariance::default() })
+    }
+
+    /// Returns whether hardly any residual lies within the loss's threshold.
+    pub fn is_nearly_absolute(&self) -> bool {
+        self.sandwich.as_ref().is_some_and(|sandwich| sandwich.is_nearly_absolute)
     }
 
     /// Returns `gᵀ(JᵀWJ)⁻¹g` for a gradient `g`.
     fn quadratic_form(&self, gradient: impl Fn(usize) -> f64) -> Option<f64> {
+        Some(self.direction(gradient)?.iter().map(|x| x * x).sum())
+    }
+
+    /// Returns `R⁻ᵀg` for a gradient `g`.
+    fn direction(&self, gradient: impl Fn(usize) -> f64) -> Option<Vec<f64>> {
         let solution = self.fit.solution.as_ref()?;
         let m = solution.free.len();
         let inverse = &self.fit.identification.inverse;
@@ -129,9 +245,14 @@ impl<'a> Uncertainty<'a> {
             return None;
         }
         let scaled: Vec<f64> = solution.free.iter().map(|&i| gradient(i) / solution.rows.scale(i)).collect();
-        let entry = |b: usize| (0..=b).map(|a| inverse[a * m + b] * scaled[a]).sum::<f64>();
-        Some((0..m).map(|b| entry(b).powi(2)).sum())
+        Some((0..m).map(|b| (0..=b).map(|a| inverse[a * m + b] * scaled[a]).sum()).collect())
     }
+}
+
+/// Returns `Σ w·ρ′²` over `degrees`: twice the objective over them for least squares.
+pub fn slope_spread(rows: &Linearization, degrees: f64) -> f64 {
+    let squares = rows.slope.iter().zip(&rows.weight).filter(|(_, weight)| **weight > 0.0);
+    squares.map(|(slope, weight)| slope * slope / weight).sum::<f64>() / degrees
 }
 
 /// Returns the number of weighted observations minus the number of free parameters, where positive.
@@ -139,25 +260,4 @@ fn degrees_of_freedom(fit: &Fit) -> Option<f64> {
     let n = fit.problem.n_weighted();
     let p = fit.problem.p() + fit.edges.len();
     (n > p).then(|| (n - p) as f64)
-}
-
-/// Returns the diagonal of the hat matrix of the weighted Jacobian over the free coordinates, one value per
-/// observation; empty where it cannot be computed.
-#[must_use]
-pub fn leverages(fit: &Fit) -> Vec<f64> {
-    let Some(solution) = &fit.solution else { return Vec::new() };
-    let rows = &solution.rows;
-    let (n, m) = (rows.residual.len(), solution.free.len());
-    if m == 0 {
-        return vec![0.0; n];
-    }
-    if n < m || !fit.identification.undetermined.is_empty() {
-        return Vec::new();
-    }
-    let scale = column_scales(rows, &solution.free);
-    let scaled = Mat::from_fn(n, m, |i, a| {
-        weighted_entry(rows.weight[i], rows.jacobian[i * rows.p + solution.free[a]]) / scale[a]
-    });
-    let q = orthonormal_basis(scaled);
-    (0..n).map(|i| (0..m).map(|a| q[(i, a)] * q[(i, a)]).sum()).collect()
 }

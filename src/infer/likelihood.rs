@@ -55,15 +55,33 @@ pub fn criteria(fit: &Fit) -> Criteria {
     }
 }
 
+/// Returns the maximum-likelihood estimate of `τ`; none where the density is improper or the objective zero.
+#[must_use]
+pub fn scale(loss: Loss, objective: f64, weights: &[f64]) -> Option<f64> {
+    maximum_likelihood(loss, objective, weights).map(|best| best.tau)
+}
+
 /// Returns `min over τ of S/τ + Σ log Z(τ/wᵢ)`, with `S` the objective, over the positive weights.
 fn negative_log_likelihood(loss: Loss, objective: f64, weights: &[f64]) -> Option<f64> {
+    maximum_likelihood(loss, objective, weights).map(|best| best.negative_log_likelihood)
+}
+
+/// The scale of greatest likelihood.
+struct MaximumLikelihood {
+    tau: f64,
+    negative_log_likelihood: f64,
+}
+
+/// Returns the scale of greatest likelihood; none where the density is improper or the objective zero.
+fn maximum_likelihood(loss: Loss, objective: f64, weights: &[f64]) -> Option<MaximumLikelihood> {
     let weights = || weights.iter().copied().filter(|w| *w > 0.0);
     let first = weights().next()?;
     let n = weights().count() as f64;
     if loss.is_quadratic() {
         let tau = 2.0 * objective / n;
         let logs: f64 = weights().map(f64::ln).sum();
-        return Some(0.5 * n * scalar::ln(2.0 * PI * tau) + 0.5 * n - 0.5 * logs);
+        let negative_log_likelihood = 0.5 * n * scalar::ln(2.0 * PI * tau) + 0.5 * n - 0.5 * logs;
+        return Some(MaximumLikelihood { tau, negative_log_likelihood });
     }
     // Equal weights, the usual case, need one normalising constant instead of n.
     let equal = weights().all(|w| w == first);
@@ -95,8 +113,10 @@ fn negative_log_likelihood(loss: Loss, objective: f64, weights: &[f64]) -> Optio
             at_b = at(b);
         }
     }
-    let best = at(0.5 * (low + high));
-    best.is_finite().then_some(best)
+    let log_tau = 0.5 * (low + high);
+    let negative_log_likelihood = at(log_tau);
+    let best = MaximumLikelihood { tau: scalar::exp(log_tau), negative_log_likelihood };
+    best.negative_log_likelihood.is_finite().then_some(best)
 }
 
 /// Returns `log ∫ exp(−ρ(u)/τ) du`; infinite where the integral diverges.

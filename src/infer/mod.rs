@@ -2,34 +2,50 @@
 //!
 //! | file | contents |
 //! | --- | --- |
-//! | `mod` | [`estimate`]: the standard errors and the interval of each parameter; here the interval method is chosen |
+//! | `mod` | [`infer`]: the standard errors and the interval of each parameter, from a finished fit |
 //! | `options` | the options of inference |
 //! | `covariance` | asymptotic standard errors and the intervals made of them |
 //! | `sandwich` | standard errors for small sweeps, heteroscedastic residuals and clusters |
 //! | `resample` | random numbers and resampling schemes, each of which makes weights and, if it will, responses |
 //! | `replicates` | refits under the weights and responses of a scheme |
-//! | `interval` | the interval methods by name; percentile intervals; quantiles of the normal and Student's t distribution |
+//! | `interval` | the interval methods, and which of them a job's `auto` stands for |
+//! | `parameter_covariance` | the covariance of the parameters, with the degrees of freedom of any function of them |
+//! | `quantity`, `derived` | functions of the parameters, and their intervals |
+//! | `context` | what inference needs besides a fit and its options |
+//! | `leverages` | the leverage of each observation |
+//! | `edges` | where refits start whose parameters were on an edge |
 //! | `goodness` | R² and root mean square errors |
 //! | `likelihood` | information criteria under the density that belongs to the loss |
 //!
 //! The folder knows nothing of files, tables or jobs, and changes no estimate.
 
+mod context;
 mod covariance;
+mod derived;
+mod edges;
 mod goodness;
 mod interval;
+mod leverages;
 mod likelihood;
 mod options;
+mod parameter_covariance;
+mod quantity;
 mod replicates;
 mod resample;
 mod sandwich;
 
-pub use covariance::leverages;
+pub use context::{Context, Watch};
+pub use derived::{Source, estimate_quantity};
 pub use goodness::{Goodness, goodness, predictions};
+pub use interval::IntervalMethod;
+pub use interval::distributions::normal_quantile;
 #[cfg(feature = "cli")]
-pub(crate) use interval::quantile;
-pub use interval::{IntervalMethod, normal_quantile};
+pub(crate) use interval::percentile::quantile;
+pub use leverages::leverages;
 pub use likelihood::{Criteria, criteria};
-pub use replicates::{Replicates, Watch, replicate};
+pub use parameter_covariance::ParameterCovariance;
+pub use quantity::{Quantity, QuantityEstimate};
+pub use replicates::{Replicates, replicate};
 pub use resample::{Resample, Sample, Scheme, UnitResampling, generator};
 
 use crate::compile::Scale;
@@ -41,6 +57,13 @@ use crate::optimize::{
 pub use options::InferenceOptions;
 
 use covariance::Uncertainty;
+use interval::choice::{Circumstances, methods};
+use interval::percentile::{percentile_interval, standard_deviation};
+use interval::profile::profile_interval;
+use interval::symmetric::symmetric_interval;
+use interval::transformed;
+use interval::{basic::basic_interval, bca::bca_interval, studentized::studentized_interval};
+use replicates::{jackknife, replicate_errors};
 
 /// The estimate of one parameter and its uncertainty, in natural units.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,16 +114,23 @@ const MIN_GOOD_FOR_INTERVAL: f64 = 0.5;
 /// The number of clusters below which a fit is flagged.
 const FEW_CLUSTERS: usize = 5;
 
+/// What follows from a fit besides the estimates of its parameters.
+#[derive(Debug, Default)]
+pub struct Inference {
+    /// The flags that follow from standard errors and intervals, in order.
+    pub flags: Vec<Flag>,
+    /// The replicates; none where there are none to make, or the fit's uncertainty is not to be trusted.
+    pub replicates: Option<Replicates>,
+}
+
 /// Appends the estimates of a fit's parameters to `estimates`, in the law's order, with standard errors and intervals.
-/// Returns the flags that follow from them.
-pub fn estimate(
+pub fn infer(
     models: &Models,
     fit: &Fit,
-    replicates: Option<&Replicates>,
     options: &InferenceOptions,
-    workspace: &mut Workspace,
+    context: &mut Context,
     estimates: &mut Vec<Estimate>,
-) -> Vec<Flag> {
+) -> Inference {
     let law = models.law();
     let first = estimates.len();
     estimates.extend(law.parameters.iter().enumerate().map(|(i, parameter)| Estimate {
@@ -112,68 +142,167 @@ pub fn estimate(
         at_bound: fit.at_bound[i],
         fixed: matches!(parameter.domain, Domain::Fixed(_) | Domain::Held),
     }));
-    let estimates = &mut estimates[first..];
-    let mut flags = Vec::new();
     if !is_trustworthy(fit) {
-        return flags;
+        return Inference::default();
     }
-    let uncertainty = Uncertainty::of(fit, options);
-    let free = |estimates: &mut [Estimate]| {
-        (0..estimates.len()).filter(|&i| !estimates[i].fixed).collect::<Vec<_>>()
+    let replicates = if options.n_replicates() > 0 && fit.problem.p() > 0 {
+        replicate(models, fit, options, context)
+    } else {
+        None
     };
-    for i in free(estimates) {
-        estimates[i].std_error = uncertainty.std_error(i);
+    let intervals = Intervals::of(models, fit, options, replicates.as_ref(), context);
+    let flags = intervals.fill(&mut estimates[first..], context);
+    Inference { flags, replicates }
+}
+
+/// The intervals of a fit's parameters.
+struct Intervals<'a> {
+    models: &'a Models,
+    fit: &'a Fit,
+    options: &'a InferenceOptions,
+    uncertainty: Uncertainty<'a>,
+    replicates: Option<&'a Replicates>,
+    /// The refits that leave out one unit, where a method needs them.
+    jackknife: Option<Replicates>,
+    /// The standard errors in each replicate, row-major, where a method needs them.
+    errors: Vec<f64>,
+    /// The methods that are tried, in order.
+    methods: &'static [IntervalMethod],
+}
+
+impl<'a> Intervals<'a> {
+    /// Prepares the intervals of a fit.
+    fn of(
+        models: &'a Models,
+        fit: &'a Fit,
+        options: &'a InferenceOptions,
+        replicates: Option<&'a Replicates>,
+        context: &Context,
+    ) -> Intervals<'a> {
+        let law = models.law();
+        let uncertainty = Uncertainty::of(fit, options);
+        let free = || law.free_parameters().map(|(i, ..)| i);
+        let methods = methods(Circumstances {
+            asked: options.interval,
+            has_replicates: replicates.is_some() && options.resample.is_distribution(),
+            is_nearly_absolute: uncertainty.is_nearly_absolute(),
+            is_clustered: fit.problem.observations.cluster.is_some(),
+            is_near_edge: free().any(|i| uncertainty.is_near_edge(law, i)),
+        });
+        let for_method = |method| replicates.filter(|_| methods.contains(&method));
+        let jackknife = for_method(IntervalMethod::Bca).and_then(|_| jackknife(models, fit, options, context));
+        let errors = for_method(IntervalMethod::Studentized)
+            .map_or_else(Vec::new, |replicates| replicate_errors(models, fit, replicates, options, context));
+        Intervals { models, fit, options, uncertainty, replicates, jackknife, errors, methods }
     }
-    if let Some(replicates) = replicates {
-        let good = 1.0 - replicates.n_failed() as f64 / replicates.len().max(1) as f64;
-        if good < MIN_GOOD || replicates.n_samples < MIN_SAMPLES {
+
+    /// Fills in standard errors and intervals. Returns the flags that follow from them.
+    fn fill(&self, estimates: &mut [Estimate], context: &mut Context) -> Vec<Flag> {
+        let mut flags = Vec::new();
+        let good = self.replicates.map_or(1.0, |r| 1.0 - r.n_failed() as f64 / r.len().max(1) as f64);
+        if self.replicates.is_some_and(|r| good < MIN_GOOD || r.n_samples < MIN_SAMPLES) {
             flags.push(Flag::FewReplicates);
         }
-        for i in free(estimates).into_iter().filter(|_| good >= MIN_GOOD_FOR_INTERVAL) {
-            let mut values: Vec<f64> = replicates.values(i).collect();
-            estimates[i].bootstrap_std_error = interval::standard_deviation(&values);
-            estimates[i].interval = interval::percentile_interval(&mut values, options.confidence);
-            estimates[i].method = estimates[i].interval.map(|_| IntervalMethod::Percentile);
+        // Where a single unit is all there is to draw, nothing is known about other samples.
+        let is_known = good >= MIN_GOOD_FOR_INTERVAL
+            && (self.options.n_replicates() == 0 || self.fit.problem.p() == 0 || self.replicates.is_some());
+        for (i, estimate) in estimates.iter_mut().enumerate().filter(|(_, estimate)| !estimate.fixed) {
+            estimate.std_error = self.uncertainty.std_error(i);
+            if is_known {
+                estimate.bootstrap_std_error = self.bootstrap_std_error(Scale::Linear, i);
+                let found = self.methods.iter().find_map(|&m| Some((self.interval(i, m, context)?, m)));
+                (estimate.interval, estimate.method) = found.unzip();
+            }
         }
-    } else if options.bootstrap == 0 {
-        for i in free(estimates) {
-            estimates[i].interval = uncertainty.interval(law, i);
-            estimates[i].method = estimates[i].interval.map(|_| IntervalMethod::T);
+        let clusters = self.fit.problem.observations.cluster.as_ref();
+        if clusters.is_some_and(|clusters| n_distinct(clusters) < FEW_CLUSTERS) {
+            flags.push(Flag::FewClusters);
+        }
+        self.open_unbounded(estimates, context.workspace);
+        for Estimate { bootstrap_std_error, interval, .. } in estimates {
+            if interval.is_some_and(|(low, high)| low.is_infinite() || high.is_infinite()) {
+                *bootstrap_std_error = None;
+                flags.push(Flag::UnboundedInterval);
+            }
+        }
+        flags.sort_unstable();
+        flags.dedup();
+        flags
+    }
+
+    /// Returns the interval of a parameter by a method; none where the method cannot give one.
+    fn interval(&self, i: usize, method: IntervalMethod, context: &mut Context) -> Option<(f64, f64)> {
+        let Intervals { models, fit, options, uncertainty, .. } = self;
+        let law = models.law();
+        let InferenceOptions { confidence, tuning, .. } = options;
+        let estimate = fit.natural[i];
+        let scale = uncertainty.scale(i);
+        let values = || Some(self.replicates?.values(i).collect::<Vec<f64>>());
+        match method {
+            IntervalMethod::Percentile => percentile_interval(&mut values()?, *confidence),
+            IntervalMethod::Basic => basic_interval(scale, estimate, &mut values()?, *confidence),
+            IntervalMethod::Normal => {
+                let quantile = normal_quantile(0.5 + 0.5 * confidence);
+                let std_error = self.bootstrap_std_error(scale, i)?;
+                Some(symmetric_interval(scale, estimate, std_error, quantile))
+            }
+            IntervalMethod::T => uncertainty.t_interval(law, i),
+            IntervalMethod::Studentized => {
+                let own = uncertainty.classical_error(i)?;
+                let errors = self.errors.iter().skip(i).step_by(law.parameters.len());
+                let replicates = self.replicates?;
+                let rows = (0..replicates.len()).map(|r| replicates.row(r)[i]);
+                studentized_interval(scale, (estimate, own), rows.zip(errors.copied()), *confidence)
+            }
+            IntervalMethod::Bca => {
+                bca_interval(estimate, &mut values()?, self.jackknife.as_ref()?.values(i), *confidence)
+            }
+            IntervalMethod::Profile => {
+                let target = uncertainty.profile_target(law, i)?;
+                profile_interval(models, fit, target, tuning, context.workspace)
+            }
         }
     }
-    let clusters = fit.problem.observations.cluster.as_ref();
-    if clusters.is_some_and(|clusters| n_distinct(clusters) < FEW_CLUSTERS) {
-        flags.push(Flag::FewClusters);
+
+    /// Returns the standard error of a parameter over the replicates, on a scale.
+    fn bootstrap_std_error(&self, scale: Scale, i: usize) -> Option<f64> {
+        let replicates = self.replicates?;
+        let values: Vec<f64> = replicates.values(i).map(|x| transformed(scale, x)).collect();
+        let deviation = standard_deviation(&values)?;
+        if self.options.resample.is_distribution() {
+            return Some(deviation);
+        }
+        // Jackknife replicates lie closer to the estimate, by a factor of n − 1 in the sum of squares.
+        let n = values.len() as f64;
+        Some(deviation * (n - 1.0) / n.sqrt())
     }
-    let Some(solution) = &fit.solution else { return flags };
-    let at = (&fit.problem, solution);
-    let reaches: Vec<Reach> = solution
-        .free
-        .iter()
-        .filter(|&&coordinate| {
-            may_be_unbounded(models, at, coordinate, uncertainty.approximate_margin(coordinate))
-        })
-        .filter_map(|&coordinate| {
+
+    /// Opens the intervals of parameters that the data does not bound, but for profiles, which were followed that far.
+    fn open_unbounded(&self, estimates: &mut [Estimate], workspace: &mut Workspace) {
+        let Intervals { models, fit, uncertainty, .. } = self;
+        let Some(solution) = &fit.solution else { return };
+        let at = (&fit.problem, solution);
+        let may_be_open = |coordinate: &usize| {
+            may_be_unbounded(models, at, *coordinate, uncertainty.approximate_margin(*coordinate))
+        };
+        let reach = |coordinate: usize| {
             let margin = uncertainty.margin(|i| if i == coordinate { 1.0 } else { 0.0 })?;
             Some(Reach { coordinate, distance: margin.quantile * margin.std_error, rise: margin.rise })
-        })
-        .collect();
-    for (i, towards) in unbounded_parameters(models, at, &reaches, workspace.starts()) {
-        let Estimate { bootstrap_std_error, interval, .. } = &mut estimates[i];
-        let Some((low, high)) = interval else { continue };
-        match towards {
-            Towards::Infinity => *high = f64::INFINITY,
-            Towards::MinusInfinity => *low = f64::NEG_INFINITY,
-            Towards::Zero => *low = low.min(0.0),
-        }
-        if low.is_infinite() || high.is_infinite() {
-            *bootstrap_std_error = None;
-            flags.push(Flag::UnboundedInterval);
+        };
+        let free = solution.free.iter().copied();
+        let reaches: Vec<Reach> = free.filter(may_be_open).filter_map(reach).collect();
+        for (i, towards) in unbounded_parameters(models, at, &reaches, workspace.starts()) {
+            let Estimate { interval, method, .. } = &mut estimates[i];
+            let Some((low, high)) = interval.as_mut().filter(|_| *method != Some(IntervalMethod::Profile)) else {
+                continue;
+            };
+            match towards {
+                Towards::Infinity => *high = f64::INFINITY,
+                Towards::MinusInfinity => *low = f64::NEG_INFINITY,
+                Towards::Zero => *low = low.min(0.0),
+            }
         }
     }
-    flags.sort_unstable();
-    flags.dedup();
-    flags
 }
 
 /// Returns the number of distinct values.

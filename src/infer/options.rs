@@ -2,6 +2,7 @@
 
 use crate::optimize::Tuning;
 
+use super::interval::IntervalMethod;
 use super::resample::Resample;
 
 /// The options of inference.
@@ -11,6 +12,8 @@ pub struct InferenceOptions {
     pub bootstrap: usize,
     /// The resampling scheme.
     pub resample: Resample,
+    /// The interval method; none for the one that the circumstances ask for.
+    pub interval: Option<IntervalMethod>,
     /// The confidence level of intervals, between 0 and 1.
     pub confidence: f64,
     /// The seed of the random numbers.
@@ -27,10 +30,19 @@ impl Default for InferenceOptions {
         InferenceOptions {
             bootstrap: 1000,
             resample: Resample::Pairs,
+            interval: None,
             confidence: 0.95,
             seed: 0,
             absolute_sigma: false,
             tuning: Tuning::default(),
         }
+    }
+}
+
+impl InferenceOptions {
+    /// Returns the number of replicates that are asked for.
+    #[must_use]
+    pub fn n_replicates(&self) -> usize {
+        if self.resample == Resample::None { 0 } else { self.bootstrap }
     }
 }

@@ -24,7 +24,8 @@ use crate::linalg::{Eigen, symmetric_eigen};
 use crate::optimize::{Finished, Fit, weighted_entry};
 use crate::problem::Loss;
 
-use super::interval::normal_quantile;
+use super::interval::distributions::normal_quantile;
+use super::parameter_covariance::{FormSums, UnitForms};
 
 /// The smallest fraction of a direction that other clusters must determine; below it the direction is dropped.
 const MIN_REMAINDER: f64 = 1e-8;
@@ -43,6 +44,12 @@ pub struct Sandwich<'a> {
     meat: Meat,
     /// The mean of `ρ″`.
     mean_curvature: f64,
+    /// Whether the loss is nearly absolute: hardly any residual lies within its threshold.
+    pub is_nearly_absolute: bool,
+    /// The variance of a residual, `K²·Σρ′²/(n − p)/m`, by which the objective's rise is in units of a squared deviation.
+    pub residual_variance: f64,
+    /// The degrees of freedom of that variance: observations, or clusters, minus what the fit took.
+    pub residual_degrees: f64,
 }
 
 /// The contributions of observations or clusters.
@@ -92,7 +99,7 @@ impl<'a> Sandwich<'a> {
             return None;
         }
         let scale: Vec<f64> = free.iter().map(|&i| rows.scale(i)).collect();
-        let Curvature { mean, correction } = curvature(fit, solution, &used, z)?;
+        let Curvature { mean, correction, is_nearly_absolute } = curvature(fit, solution, &used, z)?;
         // Row k of Q = X·R⁻¹, appended.
         let append = |k: usize, into: &mut Vec<f64>| {
             let start = into.len();
@@ -105,6 +112,9 @@ impl<'a> Sandwich<'a> {
             }
         };
         let score = |k: usize| correction * rows.slope[k] / (mean * rows.weight[k].sqrt());
+        let left = (used.len() - fit.problem.p() - fit.edges.len()) as f64;
+        let residual_variance = mean * used.iter().map(|&k| score(k).powi(2)).sum::<f64>() / left;
+        let mut residual_degrees = left;
         let meat = match &observations.cluster {
             None => {
                 let mut q = Vec::with_capacity(used.len() * m);
@@ -131,19 +141,27 @@ impl<'a> Sandwich<'a> {
                         Cluster::of(&group.iter().map(row).collect::<Vec<(Vec<f64>, f64)>>(), m)
                     })
                     .collect();
-                Meat::Clusters(clusters.filter(|clusters| clusters.len() >= MIN_CLUSTERS)?)
+                let clusters = clusters.filter(|clusters| clusters.len() >= MIN_CLUSTERS)?;
+                residual_degrees = residual_degrees.min((clusters.len() - 1) as f64);
+                Meat::Clusters(clusters)
             }
         };
-        Some(Sandwich { solution, inverse, scale, meat, mean_curvature: mean })
+        Some(Sandwich {
+            solution,
+            inverse,
+            scale,
+            meat,
+            mean_curvature: mean,
+            is_nearly_absolute,
+            residual_variance,
+            residual_degrees,
+        })
     }
 
     /// Returns the variance of a quantity whose derivatives with respect to the problem's coordinates are given.
     pub fn variance(&self, gradient: impl Fn(usize) -> f64) -> Option<VarianceEstimate> {
         let m = self.scale.len();
-        let scaled: Vec<f64> =
-            self.solution.free.iter().zip(&self.scale).map(|(&i, scale)| gradient(i) / scale).collect();
-        let u: Vec<f64> =
-            (0..m).map(|b| (0..=b).map(|a| self.inverse[a * m + b] * scaled[a]).sum()).collect();
+        let u = self.direction(gradient);
         let unadjusted: f64 = u.iter().map(|x| x * x).sum();
         let mut sums = SandwichSums {
             variance: 0.0,
@@ -172,6 +190,50 @@ impl<'a> Sandwich<'a> {
         let rise = 0.5 * self.mean_curvature * variance / unadjusted;
         let estimate = VarianceEstimate { variance, degrees_of_freedom: sums.degrees_of_freedom(), rise };
         (variance > 0.0 && variance.is_finite() && unadjusted > 0.0).then_some(estimate)
+    }
+}
+
+impl Sandwich<'_> {
+    /// Returns the forms by which the variance and the degrees of freedom of any function of some quantities follow, given
+    /// the derivatives of each quantity with respect to the problem's coordinates.
+    pub fn forms(&self, gradients: &[Vec<f64>]) -> FormSums {
+        let (k, m) = (gradients.len(), self.scale.len());
+        let directions: Vec<Vec<f64>> = gradients.iter().map(|gradient| self.direction(|i| gradient[i])).collect();
+        let mut sums = FormSums::new(k, m);
+        let pairs = || (0..k).flat_map(|i| (0..=i).map(move |j| (i, j)));
+        match &self.meat {
+            Meat::Observations { q, root, score } => {
+                for ((q, root), score) in q.chunks_exact(m).zip(root).zip(score) {
+                    let v: Vec<f64> = directions.iter().map(|u| dot(q, u) * root).collect();
+                    sums.add(&UnitForms {
+                        score: v.iter().map(|v| v * score).collect(),
+                        norm: pairs().map(|(i, j)| v[i] * v[j]).collect(),
+                        w: v.iter().map(|v| q.iter().map(|q| q * v).collect()).collect(),
+                    });
+                }
+            }
+            Meat::Clusters(clusters) => {
+                for Cluster { gram, adjusted, score } in clusters {
+                    let z: Vec<Vec<f64>> = directions.iter().map(|u| multiply(adjusted, u)).collect();
+                    let w: Vec<Vec<f64>> = z.iter().map(|z| multiply(gram, z)).collect();
+                    sums.add(&UnitForms {
+                        score: z.iter().map(|z| dot(z, score)).collect(),
+                        norm: pairs().map(|(i, j)| dot(&z[i], &w[j])).collect(),
+                        w,
+                    });
+                }
+            }
+        }
+        sums.finish();
+        sums
+    }
+
+    /// Returns `u = R⁻ᵀ·g` for the derivatives `g` of a quantity with respect to the problem's coordinates.
+    fn direction(&self, gradient: impl Fn(usize) -> f64) -> Vec<f64> {
+        let m = self.scale.len();
+        let scaled: Vec<f64> =
+            self.solution.free.iter().zip(&self.scale).map(|(&i, scale)| gradient(i) / scale).collect();
+        (0..m).map(|b| (0..=b).map(|a| self.inverse[a * m + b] * scaled[a]).sum()).collect()
     }
 }
 
@@ -247,6 +309,7 @@ fn multiply(matrix: &[f64], x: &[f64]) -> Vec<f64> {
 struct Curvature {
     mean: f64,
     correction: f64,
+    is_nearly_absolute: bool,
 }
 
 /// Returns them for the residuals of the observations in `used`; none where they cannot be computed or are not
@@ -256,7 +319,7 @@ fn curvature(fit: &Fit, solution: &Finished, used: &[usize], z: f64) -> Option<C
     let rows = &solution.rows;
     let (n, p) = (used.len() as f64, (fit.problem.p() + fit.edges.len()) as f64);
     let threshold = match fit.problem.loss {
-        Loss::L2 => return Some(Curvature { mean: 1.0, correction: 1.0 }),
+        Loss::L2 => return Some(Curvature { mean: 1.0, correction: 1.0, is_nearly_absolute: false }),
         Loss::Huber { delta } | Loss::SoftL1 { delta } => Some(delta),
         Loss::Cauchy { .. } => None,
     };
@@ -266,7 +329,8 @@ fn curvature(fit: &Fit, solution: &Finished, used: &[usize], z: f64) -> Option<C
     };
     let size = |k: usize| (rows.residual[k] / observations.sigma_at(k)).abs();
     let kernel = bandwidth(used, size, z);
-    let (mean, fraction_inside) = match threshold.filter(|delta| *delta < kernel) {
+    let nearly_absolute = threshold.filter(|delta| *delta < kernel);
+    let (mean, fraction_inside) = match nearly_absolute {
         Some(delta) => {
             let fraction_inside = mean_of(&|k| if size(k) <= kernel { 1.0 } else { 0.0 });
             (fraction_inside * delta / kernel, fraction_inside)
@@ -277,7 +341,8 @@ fn curvature(fit: &Fit, solution: &Finished, used: &[usize], z: f64) -> Option<C
         }
     };
     let correction = 1.0 + p / n * (1.0 - fraction_inside) / fraction_inside;
-    (mean > 0.0 && correction > 0.0).then_some(Curvature { mean, correction })
+    let is_nearly_absolute = nearly_absolute.is_some();
+    (mean > 0.0 && correction > 0.0).then_some(Curvature { mean, correction, is_nearly_absolute })
 }
 
 /// Returns half the width of Powell's kernel: the distance between two normal quantiles whose distance from the median

@@ -10,6 +10,7 @@
 //! start are those of its best image under the symmetries.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde::Deserialize;
@@ -17,7 +18,7 @@ use serde::Deserialize;
 use crate::formula::{counted, parse_formula};
 use crate::infer;
 use crate::law::{Law, Residual};
-use crate::optimize::{self, Models, Workspace};
+use crate::optimize::{self, Models, Workspace, Workspaces};
 use crate::problem::{Loss, bind_columns};
 
 use super::{CaseOutcome, Quantity, Section, agreeing_digits, count_with_digits, defect, shortfall};
@@ -218,9 +219,18 @@ fn fit(problem: &NistProblem, start: Start) -> Result<CaseOutcome, Error> {
     };
     let mut workspace = Workspace::default();
     let fit = optimize::fit(&models, bound, &options, &mut workspace);
-    let inference = infer::InferenceOptions { bootstrap: 0, ..infer::InferenceOptions::default() };
+    // NIST's cases have standard errors and no intervals.
+    let interval = Some(infer::IntervalMethod::T);
+    let inference = infer::InferenceOptions { bootstrap: 0, interval, ..infer::InferenceOptions::default() };
     let mut estimates = Vec::new();
-    infer::estimate(&models, &fit, None, &inference, &mut workspace, &mut estimates);
+    let (never, workspaces) = (AtomicBool::new(false), Workspaces::default());
+    let mut context = infer::Context {
+        key_digest: &[0; 32],
+        watch: infer::Watch::silent(&never),
+        workspaces: &workspaces,
+        workspace: &mut workspace,
+    };
+    infer::infer(&models, &fit, &inference, &mut context, &mut estimates);
     let time = begun.elapsed();
 
     let found: Vec<(f64, f64)> = problem

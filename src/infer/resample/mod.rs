@@ -6,10 +6,17 @@
 //!
 //! | file | scheme |
 //! | --- | --- |
-//! | `units` | observations or whole clusters, drawn with replacement: weights |
-//! | `compact` | part of `units`: removes the observations that were not drawn |
+//! | `draw_units` | observations or whole clusters, drawn with replacement: weights |
+//! | `compact` | part of `draw_units`: removes the observations that were not drawn |
+//! | `dirichlet` | random weights of observations or clusters: the Bayesian bootstrap |
+//! | `jackknife` | all observations but one, or all clusters but one |
+//! | `residuals` | the law's predictions plus residuals that are drawn with replacement: responses |
+//! | `wild` | the law's predictions plus the residuals with random signs |
+//! | `parametric` | the law's predictions plus draws from the density that belongs to the loss |
+//! | `units` | the observations or clusters that a scheme draws |
+//! | `random` | random numbers |
 //!
-//! Laws, coordinates and searches are unknown here.
+//! The schemes that make responses take a finished fit's predictions and residuals; searches are unknown here.
 //!
 //! Every number comes from ChaCha8 keyed by SHA-256 of (purpose, seed, the sweep's key), with one stream per replicate.
 //! So the draws of a replicate do not depend on threads, on the order of the input, or on the other sweeps of the job.
@@ -19,31 +26,106 @@
 //! keep it fixed.
 
 mod compact;
+mod dirichlet;
+mod draw_units;
+mod jackknife;
+mod parametric;
+mod random;
+mod residuals;
 mod units;
+mod wild;
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
-use sha2::{Digest, Sha256};
+use crate::optimize::Fit;
 
-use crate::problem::Problem;
+pub use draw_units::UnitResampling;
+pub use jackknife::Jackknife;
+pub use random::generator;
 
-pub use units::UnitResampling;
+use dirichlet::DirichletWeights;
+use parametric::ParametricResponses;
+use residuals::ResidualResampling;
+use wild::WildResponses;
 
-/// The scheme that makes replicates.
+/// The scheme that makes replicates. Where a column is named, its values identify clusters of observations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resample {
-    /// Draws observations with replacement.
+    /// Draws observations with replacement (Efron 1979).
     Pairs,
-    /// Draws whole clusters, identified by the values of a column.
+    /// Draws whole clusters with replacement.
     Cluster(String),
+    /// Gives observations, or clusters, Dirichlet weights (Rubin 1981).
+    Bayesian(Option<String>),
+    /// Adds residuals, corrected for leverage and centred, to the predictions (Davison & Hinkley 1997, section 6.3).
+    Residual,
+    /// Gives the residuals, corrected for leverage, random signs, one per observation or cluster (Cameron, Gelbach &
+    /// Miller 2008).
+    Wild(Option<String>),
+    /// Adds draws from the density that belongs to the loss to the predictions.
+    Parametric,
+    /// Leaves out one observation, or one cluster, after the other (Quenouille 1956).
+    Jackknife(Option<String>),
+    /// Makes no replicates.
+    None,
+}
+
+/// The words for the schemes, with the column of clusters where a scheme takes one.
+const SCHEMES: &str = "pairs, cluster:COL, bayesian, bayesian:COL, residual, wild, wild:COL, parametric, jackknife, \
+                       jackknife:COL or none";
+
+impl Resample {
+    /// Returns the column whose values identify clusters.
+    #[must_use]
+    pub fn cluster_column(&self) -> Option<&str> {
+        match self {
+            Resample::Cluster(column) => Some(column),
+            Resample::Bayesian(column) | Resample::Wild(column) | Resample::Jackknife(column) => column.as_deref(),
+            Resample::Pairs | Resample::Residual | Resample::Parametric | Resample::None => None,
+        }
+    }
+
+    /// Returns whether replicates follow the distribution of the estimate. Those of a jackknife do not: they differ from
+    /// the estimate by far less than other samples would.
+    #[must_use]
+    pub fn is_distribution(&self) -> bool {
+        !matches!(self, Resample::Jackknife(_) | Resample::None)
+    }
+
+    /// Returns the scheme's name without a column.
+    fn name(&self) -> &'static str {
+        match self {
+            Resample::Pairs => "pairs",
+            Resample::Cluster(_) => "cluster",
+            Resample::Bayesian(_) => "bayesian",
+            Resample::Residual => "residual",
+            Resample::Wild(_) => "wild",
+            Resample::Parametric => "parametric",
+            Resample::Jackknife(_) => "jackknife",
+            Resample::None => "none",
+        }
+    }
+
+    /// Returns the scheme for a fit that has a solution; the random numbers follow from the seed and the sweep's key.
+    #[must_use]
+    pub fn scheme(&self, fit: &Fit, seed: u64, key_digest: &[u8; 32]) -> Box<dyn Scheme> {
+        let observations = &fit.problem.observations;
+        let rng = generator("resample", seed, key_digest);
+        match self {
+            Resample::Pairs | Resample::Cluster(_) | Resample::None => {
+                Box::new(UnitResampling::new(observations, rng))
+            }
+            Resample::Bayesian(_) => Box::new(DirichletWeights::new(observations, rng)),
+            Resample::Residual => Box::new(ResidualResampling::new(fit, rng)),
+            Resample::Wild(_) => Box::new(WildResponses::new(fit, rng)),
+            Resample::Parametric => Box::new(ParametricResponses::new(fit, rng)),
+            Resample::Jackknife(_) => Box::new(Jackknife::new(observations, usize::MAX)),
+        }
+    }
 }
 
 impl std::fmt::Display for Resample {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        match self {
-            Resample::Pairs => f.write_str("pairs"),
-            Resample::Cluster(column) => write!(f, "cluster:{column}"),
-        }
+        f.write_str(self.name())?;
+        self.cluster_column().map_or(Ok(()), |column| write!(f, ":{column}"))
     }
 }
 
@@ -51,10 +133,21 @@ impl std::str::FromStr for Resample {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text == "pairs" => Ok(Resample::Pairs),
-            Some(("cluster", column)) if !column.is_empty() => Ok(Resample::Cluster(column.to_string())),
-            _ => Err(format!("`{text}` is not a way to resample: use pairs or cluster:COLUMN")),
+        let (name, column) = match text.split_once(':') {
+            Some((name, column)) if !column.is_empty() => (name, Some(column.to_string())),
+            Some(_) => ("", None),
+            None => (text, None),
+        };
+        match (name, column) {
+            ("pairs", None) => Ok(Resample::Pairs),
+            ("cluster", Some(column)) => Ok(Resample::Cluster(column)),
+            ("bayesian", column) => Ok(Resample::Bayesian(column)),
+            ("residual", None) => Ok(Resample::Residual),
+            ("wild", column) => Ok(Resample::Wild(column)),
+            ("parametric", None) => Ok(Resample::Parametric),
+            ("jackknife", column) => Ok(Resample::Jackknife(column)),
+            ("none", None) => Ok(Resample::None),
+            _ => Err(format!("`{text}` is not a way to resample: use {SCHEMES}")),
         }
     }
 }
@@ -78,13 +171,18 @@ pub trait Scheme {
     /// Returns the number of different replicates that the scheme can make, up to `most`.
     fn n_samples(&self, most: usize) -> usize;
 
+    /// Returns the number of replicates to be made where the user asks for some.
+    fn n_replicates(&self, asked: usize) -> usize {
+        asked
+    }
+
     /// Returns whether replicates have responses of their own.
     fn makes_responses(&self) -> bool {
         false
     }
 
     /// Makes a replicate, given by its number alone, at the front of the buffers, and returns how many observations it has.
-    fn draw(&mut self, replicate: u64, draw: Sample<'_>) -> usize;
+    fn draw(&mut self, replicate: u64, sample: Sample<'_>) -> usize;
 
     /// Returns whether a replicate of so many observations is the sweep itself, and says nothing about other sweeps.
     fn is_original(&self, _n_drawn: usize) -> bool {
@@ -92,86 +190,19 @@ pub trait Scheme {
     }
 }
 
-impl Resample {
-    /// Returns the scheme for a fit's problem; the random numbers follow from the seed and the sweep's key.
-    #[must_use]
-    pub fn scheme(&self, problem: &Problem, seed: u64, key_digest: &[u8; 32]) -> Box<dyn Scheme> {
-        match self {
-            Resample::Pairs | Resample::Cluster(_) => {
-                Box::new(UnitResampling::new(&problem.observations, self, seed, key_digest))
-            }
-        }
-    }
-}
-
-/// Returns the generator for one purpose within one sweep.
-#[must_use]
-pub fn generator(purpose: &str, seed: u64, key_digest: &[u8; 32]) -> ChaCha8Rng {
-    let mut hash = Sha256::new();
-    hash.update(b"sweepfit/1/");
-    hash.update(purpose.as_bytes());
-    hash.update([0]);
-    hash.update(seed.to_le_bytes());
-    hash.update(key_digest);
-    ChaCha8Rng::from_seed(hash.finalize().into())
-}
-
-/// Draws `times` uniform indices below `n` (Lemire 2019, ACM TOMACS 29(1) 3, section 4).
-fn indices(rng: &mut ChaCha8Rng, n: u32, times: usize, mut each: impl FnMut(usize)) {
-    // Words whose product has a smaller low half would bias the indices, and are rejected.
-    let least = n.wrapping_neg().checked_rem(n).unwrap_or(0);
-    let mut left = times;
-    let mut words = [0; 4 * WORDS];
-    while left > 0 {
-        let words = &mut words[..4 * left.min(WORDS)];
-        rng.fill_bytes(words);
-        for word in words.chunks_exact(4) {
-            let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-            let product = u64::from(word) * u64::from(n);
-            if product as u32 >= least {
-                each((product >> 32) as usize);
-                left -= 1;
-            }
-        }
-    }
-}
-
-/// The number of random words that the generator makes at once.
-const WORDS: usize = 64;
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    /// Expected values are those of `tests/golden/draws.py`, an independent implementation. Any change of these numbers
-    /// changes every user's results and needs a new major version.
-    #[test]
-    fn draws_are_golden() {
-        let mut rng = generator("resample", 7, &[1; 32]);
-        rng.set_stream(3);
-        let mut drawn = Vec::new();
-        indices(&mut rng, 240, 8, |i| drawn.push(i));
-        assert_eq!(drawn, [233, 147, 167, 199, 93, 146, 182, 40]);
-    }
-
-    /// With three quarters of all words as range, the plain product would give every third index twice as often as the
-    /// others.
-    #[test]
-    fn indices_have_no_bias() {
-        let mut rng = generator("test", 0, &[0; 32]);
-        let mut every_third = 0;
-        indices(&mut rng, 3 << 30, 30_000, |i| every_third += usize::from(i.is_multiple_of(3)));
-        // 10,000 expected, with a standard deviation of 82.
-        assert!((9_600..10_400).contains(&every_third), "{every_third}");
-    }
+    use super::Resample;
 
     #[test]
-    fn indices_are_uniform() {
-        let mut rng = generator("test", 0, &[0; 32]);
-        let mut counts = [0u32; 7];
-        indices(&mut rng, 7, 70_000, |i| counts[i] += 1);
-        // Chi-square with 6 degrees of freedom: 99.99 % below 27.9.
-        let chi: f64 = counts.iter().map(|&c| (f64::from(c) - 1e4).powi(2) / 1e4).sum();
-        assert!(chi < 27.9, "{counts:?}");
+    fn names_are_read_back() {
+        for text in
+            ["pairs", "cluster:a:b", "bayesian", "bayesian:a", "residual", "wild", "wild:a", "parametric", "jackknife", "none"]
+        {
+            assert_eq!(text.parse::<Resample>().unwrap().to_string(), text);
+        }
+        for text in ["", "pairs:a", "cluster", "cluster:", "wild:", "residual:a", "none:a", "boot"] {
+            assert!(text.parse::<Resample>().is_err(), "{text}");
+        }
     }
 }

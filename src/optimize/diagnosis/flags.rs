@@ -80,7 +80,7 @@ impl Flag {
             Flag::TwinOptimum => "twin_optimum",
             Flag::RivalOptimum => "rival_optimum",
             Flag::Weak => "weak",
-            Flag::UnboundedInterval => "unbounded_interval",
+            Flag::UnboundedInterval => "unbounded",
             Flag::FewReplicates => "few_replicates",
             Flag::FewClusters => "few_clusters",
             Flag::RarelyFound => "rarely_found",
