@@ -38,6 +38,8 @@ pub enum Setting {
     Resample,
     /// The interval method.
     Interval,
+    /// A quantity derived from the parameters.
+    Derive,
     /// A parameter that is fixed at a value.
     Fix,
     /// The user's own starting point.
@@ -70,6 +72,7 @@ impl fmt::Display for Setting {
             Setting::AllowEmpty => "allow_empty",
             Setting::Resample => "resample",
             Setting::Interval => "interval",
+            Setting::Derive => "derive",
             Setting::Fix => "fix",
             Setting::Start => "start",
             Setting::Starts => "starts",
@@ -222,6 +225,10 @@ pub enum Error {
     Exists { path: String },
     /// A path cannot be the output directory.
     UnusableOutput { path: String, reason: String },
+    /// A directory does not hold a result that can be asked.
+    UnusableResult { path: String, reason: String },
+    /// A question to a result cannot be answered as it is put.
+    Question { subject: String, reason: String },
     /// An input file is inside the output directory.
     InputInOutput { out: String, input: String },
     /// A table could not be written.
@@ -457,6 +464,8 @@ impl Error {
             Error::UnusableOutput { path, reason } => {
                 format!("{path}: cannot be the output directory: {reason}")
             }
+            Error::UnusableResult { path, reason } => format!("{path}: {reason}"),
+            Error::Question { subject, reason } => format!("{subject}: {reason}"),
             Error::InputInOutput { out, input } => format!(
                 "{} {out}: the input {input} lies in it; write the result elsewhere",
                 name(Setting::Out)

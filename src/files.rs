@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::engine::{self, Control, Counts, Job, Summary};
+use crate::engine::{self, BoundLaw, Control, Counts, Job, Summary};
 use crate::error::Error;
 use crate::input::{Fragment, ParquetFiles, Skipped, Source};
+use crate::law::{Domain, Parameter};
 use crate::optimize::Status;
-use crate::output::{DirectorySink, directory};
+use crate::output::{DirectorySink, StatedLaw, directory};
 
 /// Runs a job on its input files and writes a directory of tables. The directory appears, or replaces an earlier
 /// result, when the run is complete.
@@ -44,7 +45,7 @@ pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> R
     let text = serde_json::to_string(job).unwrap_or_default();
     let mut sink = DirectorySink::new(out, overwrite, text);
     let summary = engine::run_plan(plan, job, &source, &mut sink, control)?;
-    let manifest = Manifest::new(job, &source, &summary.counts, begun.elapsed()).to_json();
+    let manifest = Manifest::new(job, &source, &summary, begun.elapsed()).to_json();
     if !sink.finish(&manifest)? {
         let note = "the earlier result was replaced file by file, because the directory cannot be exchanged for another. \
                     A run killed at that moment leaves a mixture without manifest.json";
@@ -90,6 +91,7 @@ fn refuse_inputs_in(out: &Path, inputs: &[Fragment]) -> Result<(), Error> {
 struct Manifest<'a> {
     version: &'static str,
     job: &'a Job,
+    laws: Vec<StatedLaw>,
     inputs: Vec<Input<'a>>,
     skipped: &'a [Skipped],
     counts: &'a Counts,
@@ -97,6 +99,24 @@ struct Manifest<'a> {
     seed: u64,
     threads: usize,
     wall_seconds: f64,
+}
+
+/// Returns a law as the manifest states it.
+fn stated(bound: &BoundLaw) -> StatedLaw {
+    let law = &bound.law;
+    let fixed = |parameter: &Parameter| match parameter.domain {
+        Domain::Fixed(value) => Some((parameter.name.clone(), value)),
+        Domain::Range { .. } | Domain::Held => None,
+    };
+    StatedLaw {
+        name: law.name.clone(),
+        formula: law.formula.clone(),
+        variables: law.variables.clone(),
+        parameters: law.parameters.iter().map(|p| p.name.clone()).collect(),
+        fixed: law.parameters.iter().filter_map(fixed).collect(),
+        residual: bound.residual,
+        loss: bound.loss.to_string(),
+    }
 }
 
 /// An input file in the manifest.
@@ -108,12 +128,14 @@ struct Input<'a> {
 }
 
 impl<'a> Manifest<'a> {
-    fn new(job: &'a Job, source: &'a ParquetFiles, counts: &'a Counts, wall: Duration) -> Self {
+    fn new(job: &'a Job, source: &'a ParquetFiles, summary: &'a Summary, wall: Duration) -> Self {
+        let counts = &summary.counts;
         let inputs = source.fragments();
         let by_status = Status::ALL.iter().zip(counts.by_status);
         Manifest {
             version: env!("CARGO_PKG_VERSION"),
             job,
+            laws: summary.laws.iter().map(stated).collect(),
             inputs: inputs.iter().map(|f| Input { path: &f.name, bytes: f.bytes, rows: f.rows }).collect(),
             skipped: source.skipped(),
             counts,

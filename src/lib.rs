@@ -86,6 +86,7 @@
 //! | [`input`] | reading sources into sweeps |
 //! | [`output`] | results as records, Arrow batches and Parquet files |
 //! | [`engine`] | running a job: all laws on all sweeps, in parallel |
+//! | [`questions`] | questions that a kept result answers: predictions |
 //! | `files`, `in_memory` | jobs on files; jobs on columns and record batches |
 //! | [`verify`] | checks of the engine against problems with certified answers |
 //! | `cli` | the program: arguments, help, messages (feature `cli`) |
@@ -116,6 +117,7 @@ mod linalg;
 mod optimize;
 pub mod output;
 mod problem;
+pub mod questions;
 mod sweep;
 #[cfg(test)]
 mod testing;
@@ -123,11 +125,15 @@ mod testing;
 #[cfg_attr(not(feature = "cli"), allow(dead_code))]
 mod verify;
 
-pub use engine::{CatalogueFile, Control, Counts, Job, LawText, Progress, Silent, Summary, dry_run, run};
+pub use engine::{
+    CatalogueFile, Control, Counts, Job, KeepReplicates, LawText, Progress, Silent, Summary, dry_run, run,
+};
 pub use error::{Error, ErrorKind, Phase, Place, Setting};
 pub use files::{dry_run_files, run_files};
 pub use in_memory::FittedLaw;
-pub use infer::{Criteria, Estimate, Goodness, IntervalMethod, Replicates, Resample};
+pub use infer::{
+    Criteria, Estimate, Goodness, IntervalMethod, ParameterCovariance, QuantityEstimate, Replicates, Resample,
+};
 pub use input::{Fragment, KeyColumn, Memory, ParquetFiles, RecordBatches, Skipped, Source};
 pub use law::{Catalogue, Citation, Domain, Law, Parameter, Residual};
 pub use optimize::{Flag, Solver, Status};

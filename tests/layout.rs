@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Modules, lowest first: each may import those before it.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "lanes",
     "linalg",
     "formula",
@@ -21,6 +21,7 @@ const ORDER: [&str; 17] = [
     "infer",
     "input",
     "output",
+    "questions",
     "engine",
     "files",
     "in_memory",

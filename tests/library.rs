@@ -39,7 +39,7 @@ fn job() -> Job {
         absolute_sigma: true,
         resample: Resample::Cluster("c".into()),
         bootstrap: 60,
-        keep_replicates: true,
+        keep_replicates: KeepReplicates::Always,
         residuals: true,
         ..Job::new("y ~ e + b*x^(-c1) where e >= 0, b > 0")
     }

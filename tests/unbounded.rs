@@ -96,11 +96,7 @@ fn an_interval_without_an_end() {
         x.iter().enumerate().map(|(i, x)| 40.0 * (1.0 - (-0.02 * x).exp()) + noise(i)).collect();
     let outcome = fitted("y ~ c + a*(1 - exp(-k*x)) where k > 0", &x, &y, &["--bootstrap", "0"]);
     assert_eq!(outcome.status(), "converged");
-    assert!(
-        outcome.fits.texts("flags")[0].contains("unbounded"),
-        "{:?}",
-        outcome.fits.texts("flags")
-    );
+    assert!(outcome.fits.texts("flags")[0].contains("unbounded"), "{:?}", outcome.fits.texts("flags"));
     assert_eq!(outcome.of_parameter("a", "ci_high"), f64::INFINITY);
     assert_eq!(outcome.of_parameter("k", "ci_low"), 0.0);
 }

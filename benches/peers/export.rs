@@ -55,7 +55,11 @@ pub fn batch_job(folder: &Path, loss: Loss) -> Job {
         serde_json::from_slice(&fs::read(folder.join("workspace.json")).expect("exported")).expect("JSON");
     let sweeps = meta["sweeps"].as_u64().expect("a count") as usize;
     let path = common::generate(folder, sweeps, BATCH_POINTS);
-    Job { starts: Some(BATCH_STARTS), keep_replicates: true, ..common::job(&path, loss, BATCH_REPLICATES) }
+    Job {
+        starts: Some(BATCH_STARTS),
+        keep_replicates: KeepReplicates::Always,
+        ..common::job(&path, loss, BATCH_REPLICATES)
+    }
 }
 
 fn workspace(folder: &Path, sweeps: usize) {

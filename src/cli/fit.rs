@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::key_columns::key_columns;
 use super::numbers::whole;
 use super::progress::terminal_progress;
-use crate::engine::{CatalogueFile, Control, Job, LawText};
+use crate::engine::{CatalogueFile, Control, Job, KeepReplicates, LawText};
 use crate::files::{dry_run_files, run_files};
 use crate::infer::{IntervalMethod, Resample};
 use crate::law::Residual;
@@ -128,9 +128,27 @@ pub struct FitArguments {
     #[arg(long, value_name = "U64", default_value_t = 0, help_heading = "Uncertainty", allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
     seed: u64,
 
-    /// Also write replicates.parquet
+    /// A quantity derived from the law's parameters, with its interval, such as 'a=beta/(alpha+beta)'; repeatable
+    #[arg(long, value_name = "NAME=EXPR", allow_hyphen_values = true, help_heading = "Uncertainty")]
+    derive: Vec<String>,
+
+    /// Write replicates.parquet: auto (while all take less than 256 MiB), always (also the bare flag) or never
+    #[arg(
+        long,
+        value_enum,
+        value_name = "auto|always|never",
+        default_value = "auto",
+        default_missing_value = "always",
+        num_args = 0..=1,
+        require_equals = true,
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
+    keep_replicates: KeepArgument,
+
+    /// Also write covariance.parquet
     #[arg(long, help_heading = "Output")]
-    keep_replicates: bool,
+    covariance: bool,
 
     /// Also write residuals.parquet
     #[arg(long, help_heading = "Output")]
@@ -172,6 +190,14 @@ fn interval(text: &str) -> Result<IntervalArgument, String> {
 enum ResidualArgument {
     Log,
     Linear,
+}
+
+/// The values of `--keep-replicates`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum KeepArgument {
+    Auto,
+    Always,
+    Never,
 }
 
 /// The values of `--solver`.
@@ -223,7 +249,13 @@ impl FitArguments {
             interval: self.interval.0,
             confidence: self.confidence,
             seed: self.seed,
-            keep_replicates: self.keep_replicates,
+            derive: self.derive.iter().map(|text| assignment("--derive", text)).collect::<Result<_, _>>()?,
+            keep_replicates: match self.keep_replicates {
+                KeepArgument::Auto => KeepReplicates::Auto,
+                KeepArgument::Always => KeepReplicates::Always,
+                KeepArgument::Never => KeepReplicates::Never,
+            },
+            covariance: self.covariance,
             residuals: self.residuals,
         })
     }
@@ -240,7 +272,7 @@ fn assignment(flag: &str, text: &str) -> Result<(String, String), Failure> {
 }
 
 /// Parses `NAME=VALUE` texts whose values are finite numbers.
-fn values(flag: &str, texts: &[String]) -> Result<Vec<(String, f64)>, Failure> {
+pub(super) fn values(flag: &str, texts: &[String]) -> Result<Vec<(String, f64)>, Failure> {
     let mut values: Vec<(String, f64)> = Vec::new();
     for text in texts {
         let (name, value) = assignment(flag, text)?;

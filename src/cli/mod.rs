@@ -4,6 +4,9 @@
 //! | --- | --- |
 //! | `mod` | the list of commands; errors as messages with exit statuses |
 //! | [`fit`] | `sweepfit fit`: fits laws to sweeps |
+//! | `predict` | `sweepfit predict`: predictions of a kept result |
+//! | `frontier` | `sweepfit frontier`: the best variables for a budget |
+//! | `ask` | what the commands share that ask a kept result |
 //! | `laws` | `sweepfit laws`: lists the catalogue |
 //! | `schema` | `sweepfit schema`: lists the output tables |
 //! | `verify` | `sweepfit verify`: checks fits and derivatives against reference answers |
@@ -19,12 +22,15 @@
 //! A flag is documented where it is defined. The folder knows nothing of how jobs are planned and fitted, and no other
 //! module imports from it.
 
+mod ask;
 mod fit;
+mod frontier;
 mod generate;
 mod help;
 mod key_columns;
 mod laws;
 mod numbers;
+mod predict;
 mod progress;
 mod schema;
 mod shell;
@@ -51,6 +57,10 @@ struct Arguments {
 enum Command {
     /// Fit laws to every sweep of the input
     Fit(Box<fit::FitArguments>),
+    /// Say what loss a fitted law predicts at given points, with intervals
+    Predict(predict::PredictArguments),
+    /// Find the variables at which a fitted law is least for a budget, and the budget of a target
+    Frontier(frontier::FrontierArguments),
     /// List the catalogue of laws, or show one in full
     Laws(laws::LawsArguments),
     /// Show the output tables: columns, types, units
@@ -137,6 +147,8 @@ pub fn main() -> ExitCode {
     crate::input::silence_guarded_panics();
     let result = match arguments.command {
         Command::Fit(arguments) => fit::run(*arguments),
+        Command::Predict(arguments) => predict::run(&arguments),
+        Command::Frontier(arguments) => frontier::run(&arguments),
         Command::Laws(arguments) => laws::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),

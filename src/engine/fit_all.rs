@@ -23,7 +23,7 @@ use crate::problem::{Problem, Rejection, RejectionCode};
 use crate::sweep::Sweep;
 
 use super::control::{Control, GroupProgress};
-use super::job::Job;
+use super::job::{Job, KeepReplicates};
 use super::plan::{BoundLaw, Plan};
 use crate::output::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Sink};
 
@@ -42,6 +42,8 @@ pub struct Run {
     pub residuals: bool,
     /// Whether the results contain the replicates.
     pub keep_replicates: bool,
+    /// Whether the results contain the covariance of the parameters.
+    pub covariance: bool,
     /// The keys of the sweeps and the fragments of the source.
     pub contents: Contents,
     /// The variables of all laws that are not key columns, in order of first use.
@@ -61,12 +63,18 @@ impl Run {
             key_fields: self.contents.key_fields.clone(),
             laws: self.laws.iter().map(|l| l.law.name.clone()).collect(),
             parameters: self.laws.iter().map(names).collect(),
+            quantities: self
+                .laws
+                .iter()
+                .map(|l| l.quantities.iter().map(|q| q.name.clone()).collect())
+                .collect(),
             residual: self.laws.iter().map(|l| l.residual.to_string()).collect(),
             seed: self.inference.seed,
             confidence: self.inference.confidence,
             fragments: self.contents.fragments.iter().map(|f| f.name.clone()).collect(),
             variables: self.variables.clone(),
             keep_replicates: self.keep_replicates,
+            covariance: self.covariance,
             residuals: self.residuals,
         }
     }
@@ -86,6 +94,16 @@ impl Run {
             law.binding.names.iter().position(|n| n == name).filter(|_| used)
         };
         let places_in = |law: &BoundLaw| variables.iter().map(|name| place(law, name)).collect();
+        let inference = infer::InferenceOptions {
+            bootstrap: job.bootstrap,
+            resample: job.resample.clone(),
+            interval: job.interval,
+            confidence: job.confidence,
+            seed: job.seed,
+            absolute_sigma: job.absolute_sigma,
+            covariance: job.covariance,
+            ..infer::InferenceOptions::default()
+        };
         Run {
             places: plan.laws.iter().map(places_in).collect(),
             laws: plan.laws.clone(),
@@ -97,23 +115,31 @@ impl Run {
                 seed: job.seed,
                 ..optimize::FitOptions::default()
             },
-            inference: infer::InferenceOptions {
-                bootstrap: job.bootstrap,
-                resample: job.resample.clone(),
-                interval: job.interval,
-                confidence: job.confidence,
-                seed: job.seed,
-                absolute_sigma: job.absolute_sigma,
-                ..infer::InferenceOptions::default()
-            },
             min_points: job.min_points,
             residuals: job.residuals,
-            keep_replicates: job.keep_replicates,
+            keep_replicates: match job.keep_replicates {
+                KeepReplicates::Always => true,
+                KeepReplicates::Never => false,
+                KeepReplicates::Auto => {
+                    let of_law = |bound: &BoundLaw| 8 * bound.law.parameters.len() + REPLICATE_BYTES;
+                    let of_sweep: usize = plan.laws.iter().map(of_law).sum();
+                    let replicates = contents.n_sweeps().saturating_mul(inference.n_replicates());
+                    replicates > 0 && replicates.saturating_mul(of_sweep) < KEPT_BYTES
+                }
+            },
+            covariance: job.covariance,
+            inference,
             contents,
             variables,
         }
     }
 }
+
+/// The size of the replicates of all fits together, in bytes, from which a job that leaves the choice does not keep them.
+const KEPT_BYTES: usize = 256 << 20;
+
+/// The size of a replicate besides its parameters, in bytes: its number, objective and verdict.
+const REPLICATE_BYTES: usize = 17;
 
 /// The size at which a chunk ends, in rows of residuals. It bounds memory for sweeps of any size, and the text of a
 /// column, which Arrow limits to 2 GiB.
@@ -435,9 +461,12 @@ fn record(
         workspaces: shared.workspaces,
         workspace,
     };
-    let inferred = infer::infer(&bound.models, fit, &run.inference, &mut context, &mut chunk.estimates);
-    let infer::Inference { flags, replicates } = inferred;
+    let (models, quantities) = (&bound.models, &bound.quantities);
+    let inferred = infer::infer(models, fit, quantities, &run.inference, &mut context, &mut chunk.estimates);
+    let infer::Inference { flags, replicates, quantities, covariance, new_run_margin } = inferred;
     let mut record = Record::new(sweep.index, law, fit, flags, &chunk.estimates);
+    (record.quantities, record.covariance, record.new_run_margin) = (quantities, covariance, new_run_margin);
+    record.variables = ranges(run, law, sweep, fit);
     if let Some(replicates) = replicates {
         record.n_replicates = replicates.len();
         record.n_failed = replicates.n_failed();
@@ -449,6 +478,19 @@ fn record(
         record.residuals = first..chunk.residuals.len();
     }
     chunk.records.push(record);
+}
+
+/// Returns the smallest and the largest value of each of a law's variables among the observations of positive weight.
+fn ranges(run: &Run, law: usize, sweep: &Sweep, fit: &Fit) -> Vec<(f64, f64)> {
+    let bound = &run.laws[law];
+    let observations = &fit.problem.observations;
+    let used = || (0..observations.len()).filter(|&i| observations.weight[i] > 0.0);
+    let range = |name: &String| {
+        let column = bound.binding.names.iter().position(|n| n == name)?;
+        let values = used().map(|i| sweep.columns[column][observations.rows[i] as usize]);
+        Some(values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x))))
+    };
+    bound.law.variables.iter().map(|name| range(name).unwrap_or((f64::NAN, f64::NAN))).collect()
 }
 
 /// Appends a fit's residuals in the law's canonical order, which does not depend on the order of the input.

@@ -25,6 +25,19 @@ impl From<&str> for LawText {
     }
 }
 
+/// Whether replicates are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeepReplicates {
+    /// While those of all fits together take less than 256 MiB.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
 /// A catalogue of laws in a file of the user.
 #[derive(Clone, Debug, Serialize)]
 pub struct CatalogueFile {
@@ -96,8 +109,12 @@ pub struct Job {
     pub confidence: f64,
     /// The seed of all random numbers.
     pub seed: u64,
+    /// Quantities derived from the parameters, as pairs of name and expression, such as `a` and `beta/(alpha + beta)`.
+    pub derive: Vec<(String, String)>,
     /// Whether the results contain the replicates, besides the intervals that follow from them.
-    pub keep_replicates: bool,
+    pub keep_replicates: KeepReplicates,
+    /// Whether the results contain the covariance of the parameters.
+    pub covariance: bool,
     /// Whether the results contain residuals.
     pub residuals: bool,
 }
@@ -137,7 +154,9 @@ impl Default for Job {
             interval: inference.interval,
             confidence: inference.confidence,
             seed: inference.seed,
-            keep_replicates: false,
+            derive: Vec::new(),
+            keep_replicates: KeepReplicates::Auto,
+            covariance: false,
             residuals: false,
         }
     }
@@ -160,6 +179,9 @@ fn display_option<T: std::fmt::Display, S: serde::Serializer>(
 }
 
 /// Serializes an interval method as its name, and none as `auto`.
-fn interval_name<S: serde::Serializer>(value: &Option<IntervalMethod>, serializer: S) -> Result<S::Ok, S::Error> {
+fn interval_name<S: serde::Serializer>(
+    value: &Option<IntervalMethod>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(value.map_or("auto", IntervalMethod::name))
 }

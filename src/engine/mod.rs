@@ -29,7 +29,7 @@ mod plan;
 pub use control::{Control, Progress, Silent};
 pub use counts::Counts;
 pub use fit_all::{Run, fit_all};
-pub use job::{CatalogueFile, Job, LawText};
+pub use job::{CatalogueFile, Job, KeepReplicates, LawText};
 pub use overview::{Overview, Uncertified};
 pub use plan::{BoundLaw, Plan, plan};
 

@@ -8,7 +8,7 @@ use crate::formula::{
     Expr, ExprKind, Formula, counted, list, names, nearest, needed_definitions, other_case, parse_condition,
     parse_expression, parse_formula,
 };
-use crate::infer::Resample;
+use crate::infer::{Quantity, Resample};
 use crate::input::{KeyColumn, Request, Scope, Source};
 use crate::law::{Catalogue, Domain, Law, Parameter, Residual, truncated};
 use crate::optimize::Models;
@@ -37,6 +37,8 @@ pub struct BoundLaw {
     pub models: Arc<Models>,
     /// The columns of a sweep that the law reads.
     pub binding: Binding,
+    /// The job's derived quantities whose names are parameters of the law.
+    pub quantities: Vec<Quantity>,
 }
 
 impl BoundLaw {
@@ -262,7 +264,44 @@ fn laws(job: &Job, scope: &Scope, notes: &mut Vec<String>) -> Result<Vec<BoundLa
             }
         }
     }
-    laws.into_iter().map(|law| bind(job, scope, law)).collect()
+    let mut bound = laws.into_iter().map(|law| bind(job, scope, law)).collect::<Result<Vec<_>, _>>()?;
+    derive(job, &mut bound)?;
+    Ok(bound)
+}
+
+/// Adds the job's derived quantities to the laws that have their parameters.
+fn derive(job: &Job, laws: &mut [BoundLaw]) -> Result<(), Error> {
+    for (i, (name, text)) in job.derive.iter().enumerate() {
+        if job.derive[..i].iter().any(|(other, _)| other == name) {
+            return Err(given_twice(Setting::Derive.of(name)));
+        }
+        let place = || Setting::Derive.of(name);
+        let expr = parse_expression(text).map_err(|error| Error::Formula { place: place(), error })?;
+        let used = names(&expr);
+        if used.is_empty() {
+            let reason = "the expression uses no parameter".to_string();
+            return Err(Error::Invalid { place: place(), reason });
+        }
+        let mut known = false;
+        for bound in
+            laws.iter_mut().filter(|bound| used.iter().all(|name| bound.law.parameter(name).is_some()))
+        {
+            bound.quantities.push(Quantity::new(name, expr.clone(), &bound.law));
+            known = true;
+        }
+        if !known {
+            let laws: Vec<Law> = laws.iter().map(|bound| bound.law.clone()).collect();
+            let unknown = |name: &&&str| !laws.iter().any(|law| law.parameter(name).is_some());
+            return Err(match used.iter().find(unknown) {
+                Some(unknown) => unknown_parameter(Setting::Derive, unknown, &laws),
+                None => Error::Invalid {
+                    place: place(),
+                    reason: format!("no law has all of the parameters {}", list(&used)),
+                },
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Returns notes on names of a formula that mean something else than was probably meant.
@@ -376,6 +415,7 @@ fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, Error> {
     Ok(BoundLaw {
         models: Arc::new(Models::compile(law.clone(), residual)),
         binding: Binding { names: Vec::new(), used: Vec::new(), response, weight: None, sigma: None },
+        quantities: Vec::new(),
         law,
         residual,
         loss,

@@ -251,6 +251,29 @@ impl Expr {
         count
     }
 
+    /// Returns the operands for changing them, in the order in which they are written.
+    #[must_use]
+    pub fn children_mut(&mut self) -> Vec<&mut Expr> {
+        match &mut self.kind {
+            ExprKind::Number(_)
+            | ExprKind::Decimal(_)
+            | ExprKind::Text(_)
+            | ExprKind::Bool(_)
+            | ExprKind::Name(_) => Vec::new(),
+            ExprKind::Negate(a)
+            | ExprKind::Not(a)
+            | ExprKind::IsNull { operand: a, .. }
+            | ExprKind::Like { operand: a, .. } => vec![a],
+            ExprKind::Binary(_, a, b)
+            | ExprKind::Compare(_, a, b)
+            | ExprKind::And(a, b)
+            | ExprKind::Or(a, b) => vec![a, b],
+            ExprKind::Call(_, arguments) => arguments.iter_mut().collect(),
+            ExprKind::Solve { low, high, equation, .. } => vec![low, high, equation],
+            ExprKind::In { operand, list, .. } => std::iter::once(operand.as_mut()).chain(list).collect(),
+        }
+    }
+
     /// Returns the operands, in the order in which they are written.
     #[must_use]
     pub fn children(&self) -> Vec<&Expr> {

@@ -144,8 +144,13 @@ impl Table {
 
     /// Adds a column of numbers without nulls, and removes an earlier column of this name.
     pub fn push_numbers(&mut self, name: &str, values: Vec<f64>) {
+        self.push(name, Column::Number { values, valid: None });
+    }
+
+    /// Adds a column, and removes an earlier column of this name.
+    pub fn push(&mut self, name: &str, column: Column) {
         self.columns.retain(|(known, _)| known != name);
-        self.columns.push((name.to_owned(), Column::Number { values, valid: None }));
+        self.columns.push((name.to_owned(), column));
     }
 }
 

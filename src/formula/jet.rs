@@ -280,7 +280,9 @@ mod tests {
     #[test]
     fn powers_of_zero_have_finite_derivatives() {
         let expr = parse_expression("a^2 + a^b").unwrap();
-        let point = |name: &str| Some(Jet::variable(if name == "a" { 0.0 } else { 0.5 }, usize::from(name != "a"), 2));
+        let point = |name: &str| {
+            Some(Jet::variable(if name == "a" { 0.0 } else { 0.5 }, usize::from(name != "a"), 2))
+        };
         let found = jet(&expr, 2, &point);
         assert_eq!((found.value, &found.gradient[..]), (0.0, &[0.0, 0.0][..]));
     }

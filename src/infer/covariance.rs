@@ -131,7 +131,12 @@ impl<'a> Uncertainty<'a> {
     /// error.
     pub fn parameter_margin(&self, parameter: usize) -> Option<Margin> {
         let Fit { problem, natural, at_bound, .. } = self.fit;
-        problem.model.coordinates.iter().find(|c| c.parameter == parameter).filter(|_| !at_bound[parameter])?;
+        problem
+            .model
+            .coordinates
+            .iter()
+            .find(|c| c.parameter == parameter)
+            .filter(|_| !at_bound[parameter])?;
         let per_unit = match self.scale(parameter) {
             Scale::Log => natural[parameter],
             Scale::Linear => 1.0,

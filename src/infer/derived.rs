@@ -94,7 +94,8 @@ mod tests {
                 let source = Source::Covariance(&covariance);
                 let found = estimate_quantity(&quantity, &law, &fit.natural, source, 0.95);
                 let margin = uncertainty.parameter_margin(i).unwrap();
-                let error = covariance.error(&quantity.jet(&law, &fit.natural).gradient, &fit.natural).unwrap();
+                let error =
+                    covariance.error(&quantity.jet(&law, &fit.natural).gradient, &fit.natural).unwrap();
                 if quantity.scale == uncertainty.scale(i) {
                     let half_length = margin.std_error * margin.quantile;
                     assert!((error.half_length(0.95) / half_length - 1.0).abs() < 1e-9, "{}", parameter.name);

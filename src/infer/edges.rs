@@ -50,4 +50,3 @@ fn root_mean_square(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let n = values.len().max(1) as f64;
     (values.map(|x| x * x).sum::<f64>() / n).sqrt()
 }
-

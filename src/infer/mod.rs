@@ -11,6 +11,7 @@
 //! | `interval` | the interval methods, and which of them a job's `auto` stands for |
 //! | `parameter_covariance` | the covariance of the parameters, with the degrees of freedom of any function of them |
 //! | `quantity`, `derived` | functions of the parameters, and their intervals |
+//! | `new_run` | the spread of a new run around the law |
 //! | `context` | what inference needs besides a fit and its options |
 //! | `leverages` | the leverage of each observation |
 //! | `edges` | where refits start whose parameters were on an edge |
@@ -27,6 +28,7 @@ mod goodness;
 mod interval;
 mod leverages;
 mod likelihood;
+mod new_run;
 mod options;
 mod parameter_covariance;
 mod quantity;
@@ -39,6 +41,7 @@ pub use derived::{Source, estimate_quantity};
 pub use goodness::{Goodness, goodness, predictions};
 pub use interval::IntervalMethod;
 pub use interval::distributions::normal_quantile;
+pub(crate) use interval::percentile::percentile_interval as central_interval;
 #[cfg(feature = "cli")]
 pub(crate) use interval::percentile::quantile;
 pub use leverages::leverages;
@@ -63,6 +66,7 @@ use interval::profile::profile_interval;
 use interval::symmetric::symmetric_interval;
 use interval::transformed;
 use interval::{basic::basic_interval, bca::bca_interval, studentized::studentized_interval};
+use new_run::new_run_margin;
 use replicates::{jackknife, replicate_errors};
 
 /// The estimate of one parameter and its uncertainty, in natural units.
@@ -121,12 +125,19 @@ pub struct Inference {
     pub flags: Vec<Flag>,
     /// The replicates; none where there are none to make, or the fit's uncertainty is not to be trusted.
     pub replicates: Option<Replicates>,
+    /// The derived quantities, in the order in which they were given.
+    pub quantities: Vec<QuantityEstimate>,
+    /// The covariance of the parameters, where it is wanted and known.
+    pub covariance: Option<ParameterCovariance>,
+    /// The half-length of the interval of a new run's residual, without the error of the law.
+    pub new_run_margin: Option<f64>,
 }
 
 /// Appends the estimates of a fit's parameters to `estimates`, in the law's order, with standard errors and intervals.
 pub fn infer(
     models: &Models,
     fit: &Fit,
+    quantities: &[Quantity],
     options: &InferenceOptions,
     context: &mut Context,
     estimates: &mut Vec<Estimate>,
@@ -142,8 +153,12 @@ pub fn infer(
         at_bound: fit.at_bound[i],
         fixed: matches!(parameter.domain, Domain::Fixed(_) | Domain::Held),
     }));
+    let quantify = |source: Source| -> Vec<QuantityEstimate> {
+        let estimate = |quantity| estimate_quantity(quantity, law, &fit.natural, source, options.confidence);
+        quantities.iter().map(estimate).collect()
+    };
     if !is_trustworthy(fit) {
-        return Inference::default();
+        return Inference { quantities: quantify(Source::Nowhere), ..Inference::default() };
     }
     let replicates = if options.n_replicates() > 0 && fit.problem.p() > 0 {
         replicate(models, fit, options, context)
@@ -152,7 +167,21 @@ pub fn infer(
     };
     let intervals = Intervals::of(models, fit, options, replicates.as_ref(), context);
     let flags = intervals.fill(&mut estimates[first..], context);
-    Inference { flags, replicates }
+    let by_covariance = replicates.as_ref().is_none_or(|_| !options.resample.is_distribution());
+    let needs_covariance = options.covariance || (!quantities.is_empty() && by_covariance);
+    let covariance = needs_covariance.then(|| intervals.uncertainty.parameter_covariance()).flatten();
+    let quantities = match (&replicates, &covariance) {
+        (Some(replicates), _) if !by_covariance => {
+            let rows = replicates.good_rows();
+            let enough = rows.len() as f64 >= MIN_GOOD_FOR_INTERVAL * replicates.estimates.len() as f64;
+            quantify(if enough { Source::Replicates(&rows) } else { Source::Nowhere })
+        }
+        (_, Some(covariance)) => quantify(Source::Covariance(covariance)),
+        _ => quantify(Source::Nowhere),
+    };
+    let new_run_margin = new_run_margin(fit, options.confidence);
+    let covariance = covariance.filter(|_| options.covariance);
+    Inference { flags, replicates, quantities, covariance, new_run_margin }
 }
 
 /// The intervals of a fit's parameters.
@@ -190,7 +219,8 @@ impl<'a> Intervals<'a> {
             is_near_edge: free().any(|i| uncertainty.is_near_edge(law, i)),
         });
         let for_method = |method| replicates.filter(|_| methods.contains(&method));
-        let jackknife = for_method(IntervalMethod::Bca).and_then(|_| jackknife(models, fit, options, context));
+        let jackknife =
+            for_method(IntervalMethod::Bca).and_then(|_| jackknife(models, fit, options, context));
         let errors = for_method(IntervalMethod::Studentized)
             .map_or_else(Vec::new, |replicates| replicate_errors(models, fit, replicates, options, context));
         Intervals { models, fit, options, uncertainty, replicates, jackknife, errors, methods }
@@ -293,7 +323,8 @@ impl<'a> Intervals<'a> {
         let reaches: Vec<Reach> = free.filter(may_be_open).filter_map(reach).collect();
         for (i, towards) in unbounded_parameters(models, at, &reaches, workspace.starts()) {
             let Estimate { interval, method, .. } = &mut estimates[i];
-            let Some((low, high)) = interval.as_mut().filter(|_| *method != Some(IntervalMethod::Profile)) else {
+            let Some((low, high)) = interval.as_mut().filter(|_| *method != Some(IntervalMethod::Profile))
+            else {
                 continue;
             };
             match towards {

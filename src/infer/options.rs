@@ -18,6 +18,8 @@ pub struct InferenceOptions {
     pub confidence: f64,
     /// The seed of the random numbers.
     pub seed: u64,
+    /// Whether the covariance of the parameters is wanted.
+    pub covariance: bool,
     /// Whether σ is absolute, in the units of the response, or only relative.
     pub absolute_sigma: bool,
     /// The constants and devices of the replicates' searches.
@@ -33,6 +35,7 @@ impl Default for InferenceOptions {
             interval: None,
             confidence: 0.95,
             seed: 0,
+            covariance: false,
             absolute_sigma: false,
             tuning: Tuning::default(),
         }

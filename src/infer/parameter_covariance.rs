@@ -57,10 +57,13 @@ impl ParameterCovariance {
         };
         let g: Vec<f64> = self.parameters.iter().zip(&self.scales).map(scaled).collect();
         let variance = quadratic_form(&self.covariance, &g);
-        let products: Vec<f64> = (0..g.len()).flat_map(|i| (0..=i).map(move |j| (i, j))).map(|(i, j)| {
-            // The product of two different parameters stands for both orders.
-            g[i] * g[j] * if i == j { 1.0 } else { 2.0 }
-        }).collect();
+        let products: Vec<f64> = (0..g.len())
+            .flat_map(|i| (0..=i).map(move |j| (i, j)))
+            .map(|(i, j)| {
+                // The product of two different parameters stands for both orders.
+                g[i] * g[j] * if i == j { 1.0 } else { 2.0 }
+            })
+            .collect();
         let squares = quadratic_form(&self.products, &products);
         let degrees_of_freedom = if self.trace.is_empty() {
             f64::INFINITY
@@ -78,7 +81,8 @@ impl ParameterCovariance {
     pub fn correlation(&self) -> Vec<f64> {
         let entry = |i: usize, j: usize| self.covariance[triangle(i) + j];
         let rows = (0..self.parameters.len()).flat_map(|i| (0..=i).map(move |j| (i, j)));
-        rows.map(|(i, j)| if i == j { 1.0 } else { entry(i, j) / (entry(i, i) * entry(j, j)).sqrt() }).collect()
+        rows.map(|(i, j)| if i == j { 1.0 } else { entry(i, j) / (entry(i, i) * entry(j, j)).sqrt() })
+            .collect()
     }
 }
 

@@ -130,7 +130,8 @@ mod tests {
     #[test]
     fn derivatives_are_on_the_scale() {
         let (a, law) = quantity("beta/(alpha + beta)");
-        let natural: Vec<f64> = law.parameters.iter().map(|p| if p.name == "alpha" { 0.3 } else { 0.5 }).collect();
+        let natural: Vec<f64> =
+            law.parameters.iter().map(|p| if p.name == "alpha" { 0.3 } else { 0.5 }).collect();
         let jet = a.jet(&law, &natural);
         let of = |name: &str| jet.gradient[law.parameter(name).unwrap()];
         assert!((jet.value - (0.5f64 / 0.8).ln()).abs() < 1e-15);

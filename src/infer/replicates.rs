@@ -67,6 +67,13 @@ impl Replicates {
         converged.map(move |r| self.estimates[r * self.n_parameters + parameter])
     }
 
+    /// Returns the parameters of the good replicates, in natural units, row-major.
+    #[must_use]
+    pub fn good_rows(&self) -> Vec<f64> {
+        let good = (0..self.len()).filter(|&r| self.converged[r]);
+        good.flat_map(|r| self.row(r)).copied().collect()
+    }
+
     /// Returns places for the results of `count` replicates of a law with `n_parameters` parameters.
     fn of(count: usize, n_parameters: usize) -> Replicates {
         Replicates {
@@ -576,7 +583,8 @@ mod tests {
                 .map(|i| factor * standard_deviation(&found.values(i).collect::<Vec<f64>>()).unwrap())
                 .collect::<Vec<f64>>()
         };
-        let robust = [Resample::Pairs, Resample::Bayesian(None), Resample::Wild(None), Resample::Jackknife(None)];
+        let robust =
+            [Resample::Pairs, Resample::Bayesian(None), Resample::Wild(None), Resample::Jackknife(None)];
         let classical = [Resample::Residual, Resample::Parametric];
         let mut compared = 0;
         for group in [&robust[..], &classical[..]] {

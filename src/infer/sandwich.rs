@@ -198,7 +198,8 @@ impl Sandwich<'_> {
     /// the derivatives of each quantity with respect to the problem's coordinates.
     pub fn forms(&self, gradients: &[Vec<f64>]) -> FormSums {
         let (k, m) = (gradients.len(), self.scale.len());
-        let directions: Vec<Vec<f64>> = gradients.iter().map(|gradient| self.direction(|i| gradient[i])).collect();
+        let directions: Vec<Vec<f64>> =
+            gradients.iter().map(|gradient| self.direction(|i| gradient[i])).collect();
         let mut sums = FormSums::new(k, m);
         let pairs = || (0..k).flat_map(|i| (0..=i).map(move |j| (i, j)));
         match &self.meat {

@@ -25,6 +25,7 @@
 //! | `request`, `contents` | the columns asked of a source; its keys and counts |
 //! | `column_plan` | a request checked against the schemas: the columns to decode and the definitions to evaluate |
 //! | `fragment_reader`, `batch` | the batches of a fragment; one batch as columns of the formula language |
+//! | `condition` | a condition on the rows of a batch in memory |
 //! | `convert` | conversions between Arrow's types and the formula language's |
 //! | `keys`, [`types`], [`digest`] | the values of key columns: numbering, common types, hashes |
 //! | `scan` | the sweep and the cluster of every row |
@@ -42,6 +43,7 @@
 
 mod batch;
 mod column_plan;
+mod condition;
 mod contents;
 pub mod convert;
 pub mod digest;
@@ -61,6 +63,7 @@ pub mod types;
 
 use std::sync::atomic::AtomicBool;
 
+pub use condition::rows_that_meet;
 pub use contents::Contents;
 pub use convert::ColumnType;
 pub(crate) use guard::panic_text;

@@ -7,17 +7,20 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Float64Builder, Int64Array, ListBuilder, RecordBatch, StringArray,
-    UInt32Array, UInt64Array,
+    StringBuilder, UInt32Array, UInt64Array,
 };
 use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-use crate::infer::{Estimate, IntervalMethod};
+use crate::compile::Scale;
+use crate::infer::{Estimate, IntervalMethod, ParameterCovariance, QuantityEstimate};
 use crate::optimize::words;
 
 use super::records::{Chunk, Record, ResidualRow, RunContext};
-use super::schema::{COEFFICIENTS, FITS, REJECTED, REPLICATES, RESIDUALS, TableSpec, VARIABLES_AT};
+use super::schema::{
+    COEFFICIENTS, COVARIANCE, DERIVED, FITS, REJECTED, REPLICATES, RESIDUALS, TableSpec, VARIABLES_AT,
+};
 use crate::error::Error;
 
 /// A builder of the record batches of one run.
@@ -68,9 +71,11 @@ impl Batches {
     /// Returns the tables that the run produces, in the order of [`ALL`](super::schema::ALL).
     #[must_use]
     pub fn tables(&self) -> Vec<TableSpec> {
-        let RunContext { keep_replicates, residuals, .. } = self.context;
+        let RunContext { keep_replicates, residuals, covariance, ref quantities, .. } = self.context;
         let wanted = |table: &TableSpec| match table.name {
             name if name == REPLICATES.name => keep_replicates,
+            name if name == DERIVED.name => quantities.iter().any(|of_law| !of_law.is_empty()),
+            name if name == COVARIANCE.name => covariance,
             name if name == RESIDUALS.name => residuals,
             _ => true,
         };
@@ -85,6 +90,8 @@ impl Batches {
         let batch = match table.name {
             name if name == FITS.name => self.fits(chunk),
             name if name == COEFFICIENTS.name => self.coefficients(chunk),
+            name if name == DERIVED.name => self.derived(chunk),
+            name if name == COVARIANCE.name => self.covariance(chunk),
             name if name == REPLICATES.name => self.replicates(chunk),
             name if name == RESIDUALS.name => self.residuals(chunk),
             name if name == REJECTED.name => self.rejected(chunk),
@@ -130,6 +137,9 @@ impl Batches {
             int(&|r| r.n_replicates),
             int(&|r| r.n_failed),
             float(&|r| r.runner_up),
+            float_lists(records.iter().map(|r| r.variables.iter().map(|(low, _)| *low))),
+            float_lists(records.iter().map(|r| r.variables.iter().map(|(_, high)| *high))),
+            float(&|r| r.new_run_margin),
             Arc::new(StringArray::from_iter_values(records.iter().map(|r| words(&r.flags)))),
         ];
         self.batch(&FITS, records.iter().map(|r| r.sweep as u32).collect(), columns)
@@ -161,6 +171,60 @@ impl Batches {
             bool(|e| e.fixed),
         ];
         self.batch(&COEFFICIENTS, rows.iter().map(|(r, ..)| r.sweep as u32).collect(), columns)
+    }
+
+    fn derived(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+        let mut rows: Vec<(&Record, usize, &QuantityEstimate)> = Vec::new();
+        for record in &chunk.records {
+            rows.extend(record.quantities.iter().enumerate().map(|(i, quantity)| (record, i, quantity)));
+        }
+        let float = |f: &dyn Fn(&QuantityEstimate) -> Option<f64>| -> ArrayRef {
+            Arc::new(Float64Array::from_iter(rows.iter().map(|(.., q)| f(q).filter(|x| !x.is_nan()))))
+        };
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, ..)| &self.context.laws[r.law]))),
+            Arc::new(StringArray::from_iter_values(
+                rows.iter().map(|&(r, i, _)| &self.context.quantities[r.law][i]),
+            )),
+            float(&|q| Some(q.estimate)),
+            float(&|q| q.std_error),
+            float(&|q| q.interval.map(|(low, _)| low)),
+            float(&|q| q.interval.map(|(_, high)| high)),
+            float(&|_| Some(self.context.confidence)),
+            Arc::new(StringArray::from_iter(rows.iter().map(|(.., q)| q.method.map(IntervalMethod::name)))),
+        ];
+        self.batch(&DERIVED, rows.iter().map(|(r, ..)| r.sweep as u32).collect(), columns)
+    }
+
+    fn covariance(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+        let unknown = ParameterCovariance::default();
+        let of = |record: &'_ Record| record.covariance.clone().unwrap_or_else(|| unknown.clone());
+        let rows: Vec<(&Record, ParameterCovariance)> = chunk.records.iter().map(|r| (r, of(r))).collect();
+        let texts = |f: &dyn Fn(&Record, &ParameterCovariance, usize) -> String| -> ArrayRef {
+            let mut lists = ListBuilder::new(StringBuilder::new());
+            for (record, covariance) in &rows {
+                (0..covariance.parameters.len())
+                    .for_each(|i| lists.values().append_value(f(record, covariance, i)));
+                lists.append(true);
+            }
+            Arc::new(lists.finish())
+        };
+        let transform = |scale: Scale| match scale {
+            Scale::Linear => "identity",
+            Scale::Log => "log",
+        };
+        let floats =
+            |f: &dyn Fn(&ParameterCovariance) -> Vec<f64>| float_lists(rows.iter().map(|(_, c)| f(c)));
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, _)| &self.context.laws[r.law]))),
+            texts(&|r, c, i| self.context.parameters[r.law][c.parameters[i]].clone()),
+            texts(&|_, c, i| transform(c.scales[i]).to_string()),
+            floats(&|c| c.covariance.clone()),
+            floats(&ParameterCovariance::correlation),
+            floats(&|c| c.trace.clone()),
+            floats(&|c| c.products.clone()),
+        ];
+        self.batch(&COVARIANCE, rows.iter().map(|(r, _)| r.sweep as u32).collect(), columns)
     }
 
     fn replicates(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
@@ -238,4 +302,14 @@ impl Batches {
         ];
         self.batch(&REJECTED, rows.iter().map(|r| r.sweep as u32).collect(), columns)
     }
+}
+
+/// Returns a column of lists of numbers.
+fn float_lists(rows: impl Iterator<Item = impl IntoIterator<Item = f64>>) -> ArrayRef {
+    let mut lists = ListBuilder::new(Float64Builder::new());
+    for row in rows {
+        row.into_iter().for_each(|value| lists.values().append_value(value));
+        lists.append(true);
+    }
+    Arc::new(lists.finish())
 }

@@ -5,15 +5,19 @@
 //! | [`records`] | results as plain data, and [`Sink`], the trait that receives them |
 //! | [`schema`] | the output tables: columns, types, units |
 //! | [`batches`] | records → Arrow batches |
+//! | `kept` | reads a directory of results back |
+//! | `laws` | the laws of a run as the manifest states them |
 //! | `memory` | a sink that collects the tables as record batches |
 //! | [`directory`] | a sink that writes a directory of Parquet files, completely or not at all |
 //! | `lock` | one run at a time writes to a directory |
 //!
 //! The folder takes results from `optimize` and `infer` and knows nothing of how they are computed. It knows nothing of
-//! jobs and reads no input.
+//! jobs and reads no input but results.
 
 pub mod batches;
 pub mod directory;
+mod kept;
+mod laws;
 mod lock;
 mod memory;
 pub mod records;
@@ -21,5 +25,7 @@ pub mod schema;
 
 pub use batches::Batches;
 pub use directory::{Directory, DirectorySink};
+pub use kept::{KeptFit, KeptResult};
+pub use laws::StatedLaw;
 pub use memory::Tables;
 pub use records::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Sink};

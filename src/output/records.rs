@@ -5,7 +5,10 @@ use std::ops::Range;
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
 
-use crate::infer::{Criteria, Estimate, Goodness, Replicates, criteria, goodness, is_weak};
+use crate::infer::{
+    Criteria, Estimate, Goodness, ParameterCovariance, QuantityEstimate, Replicates, criteria, goodness,
+    is_weak,
+};
 use crate::optimize::{Fit, Flag, Status};
 use crate::problem::{Loss, RejectionCode};
 
@@ -59,6 +62,14 @@ pub struct Record {
     pub n_failed: usize,
     /// The bootstrap replicates, if the run keeps them.
     pub replicates: Option<Replicates>,
+    /// The quantities derived from the parameters, in the order of [`RunContext::quantities`].
+    pub quantities: Vec<QuantityEstimate>,
+    /// The covariance of the parameters, if the run keeps it and it is known.
+    pub covariance: Option<ParameterCovariance>,
+    /// The smallest and the largest value of each of the law's variables among the observations of positive weight.
+    pub variables: Vec<(f64, f64)>,
+    /// The half-length of the interval of a new run's residual, without the error of the law.
+    pub new_run_margin: Option<f64>,
     /// The range of the record's observations in [`Chunk::residuals`].
     pub residuals: Range<usize>,
 }
@@ -97,6 +108,10 @@ impl Record {
             n_replicates: 0,
             n_failed: 0,
             replicates: None,
+            quantities: Vec::new(),
+            covariance: None,
+            variables: Vec::new(),
+            new_run_margin: None,
             residuals: 0..0,
         }
     }
@@ -206,6 +221,8 @@ pub struct RunContext {
     pub laws: Vec<String>,
     /// The names of each law's parameters.
     pub parameters: Vec<Vec<String>>,
+    /// The names of the quantities derived from each law's parameters.
+    pub quantities: Vec<Vec<String>>,
     /// The residual space of each law: `log` or `linear`.
     pub residual: Vec<String>,
     /// The seed of all random numbers.
@@ -218,6 +235,8 @@ pub struct RunContext {
     pub variables: Vec<String>,
     /// Whether records contain their replicates.
     pub keep_replicates: bool,
+    /// Whether records contain the covariance of their parameters.
+    pub covariance: bool,
     /// Whether chunks contain residuals.
     pub residuals: bool,
 }

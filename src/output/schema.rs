@@ -33,6 +33,8 @@ pub enum ColumnKind {
     Bool,
     /// Lists of float64.
     FloatList,
+    /// Lists of text.
+    TextList,
 }
 
 impl ColumnKind {
@@ -46,6 +48,7 @@ impl ColumnKind {
             ColumnKind::Float => DataType::Float64,
             ColumnKind::Bool => DataType::Boolean,
             ColumnKind::FloatList => DataType::List(Field::new_list_field(DataType::Float64, true).into()),
+            ColumnKind::TextList => DataType::List(Field::new_list_field(DataType::Utf8, true).into()),
         }
     }
 
@@ -59,6 +62,7 @@ impl ColumnKind {
             ColumnKind::Float => "float64",
             ColumnKind::Bool => "bool",
             ColumnKind::FloatList => "list<float64>",
+            ColumnKind::TextList => "list<string>",
         }
     }
 }
@@ -94,7 +98,7 @@ const fn column(
     ColumnSpec { name, kind, unit, meaning }
 }
 
-use ColumnKind::{Bool, Float, FloatList, Int, Text, UInt};
+use ColumnKind::{Bool, Float, FloatList, Int, Text, TextList, UInt};
 
 const LAW: ColumnSpec = column("law", Text, "", "catalogue name, or the formula as given");
 const FILE: ColumnSpec = column("file", Text, "", "input file");
@@ -150,6 +154,19 @@ pub const FITS: TableSpec = TableSpec {
             "best objective of another optimum that searches converged to; null where they found no other",
         ),
         column(
+            "variable_low",
+            FloatList,
+            "variable",
+            "smallest value of each of the law's variables in the fit",
+        ),
+        column("variable_high", FloatList, "variable", "largest value of each"),
+        column(
+            "new_run_margin",
+            Float,
+            "T(response)",
+            "half-length of the interval of a new run's residual at the job's confidence, without the error of the law",
+        ),
+        column(
             "flags",
             Text,
             "",
@@ -171,9 +188,56 @@ pub const COEFFICIENTS: TableSpec = TableSpec {
         column("ci_low", Float, "natural", "lower end of the interval"),
         column("ci_high", Float, "natural", "upper end of the interval"),
         column("confidence", Float, "", "of the interval"),
-        column("ci_method", Text, "", "percentile, or t (asymptotic, on the parameter's own scale)"),
+        column(
+            "ci_method",
+            Text,
+            "",
+            "percentile, basic, normal, t, studentized, bca or profile; null where there is no interval",
+        ),
         column("at_bound", Bool, "", "on the edge of its domain"),
         column("fixed", Bool, "", "held at a value"),
+    ],
+};
+
+/// The table of quantities derived from the parameters: one row per sweep, law and quantity.
+pub const DERIVED: TableSpec = TableSpec {
+    name: "derived",
+    rows: "one row per sweep, law and derived quantity",
+    columns: &[
+        LAW,
+        column("quantity", Text, "", "name in the job"),
+        column("estimate", Float, "natural", "at the estimates of the parameters"),
+        column(
+            "std_error",
+            Float,
+            "natural",
+            "standard deviation over the replicates, or from the covariance",
+        ),
+        column("ci_low", Float, "natural", "lower end of the interval"),
+        column("ci_high", Float, "natural", "upper end of the interval"),
+        column("confidence", Float, "", "of the interval"),
+        column("ci_method", Text, "", "percentile (of the replicates), or t (from the covariance)"),
+    ],
+};
+
+/// The table of covariances: one row per sweep and law.
+pub const COVARIANCE: TableSpec = TableSpec {
+    name: "covariance",
+    rows: "one row per sweep and law; lists are empty where the uncertainty is not known",
+    columns: &[
+        LAW,
+        column("parameters", TextList, "", "the parameters that have a standard error"),
+        column("transform", TextList, "", "the scale of each: identity, or log"),
+        column("covariance", FloatList, "transformed", "lower triangle by rows"),
+        column("correlation", FloatList, "", "lower triangle by rows"),
+        column(
+            "freedom_trace",
+            FloatList,
+            "",
+            "matrix T, lower triangle by rows: a quantity with derivatives g has (gᵀTg)²/(hᵀPh) degrees of freedom, where h \
+             are the products gᵢgⱼ in the order of the covariance, doubled where i ≠ j; empty where they are infinite",
+        ),
+        column("freedom_products", FloatList, "", "matrix P, lower triangle by rows"),
     ],
 };
 
@@ -224,7 +288,7 @@ pub const REJECTED: TableSpec = TableSpec {
 };
 
 /// All output tables.
-pub const ALL: [TableSpec; 5] = [FITS, COEFFICIENTS, REPLICATES, RESIDUALS, REJECTED];
+pub const ALL: [TableSpec; 7] = [FITS, COEFFICIENTS, DERIVED, COVARIANCE, REPLICATES, RESIDUALS, REJECTED];
 
 /// Returns whether a name is a column of any table.
 #[must_use]

@@ -230,7 +230,7 @@ fn fit(problem: &NistProblem, start: Start) -> Result<CaseOutcome, Error> {
         workspaces: &workspaces,
         workspace: &mut workspace,
     };
-    infer::infer(&models, &fit, &inference, &mut context, &mut estimates);
+    infer::infer(&models, &fit, &[], &inference, &mut context, &mut estimates);
     let time = begun.elapsed();
 
     let found: Vec<(f64, f64)> = problem

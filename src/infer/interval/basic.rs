@@ -7,7 +7,12 @@ use super::{transformed, untransformed};
 
 /// Returns the basic interval on the quantity's scale (Davison & Hinkley 1997, section 2.4); none without replicates.
 /// Reorders the values.
-pub fn basic_interval(scale: Scale, estimate: f64, values: &mut [f64], confidence: f64) -> Option<(f64, f64)> {
+pub fn basic_interval(
+    scale: Scale,
+    estimate: f64,
+    values: &mut [f64],
+    confidence: f64,
+) -> Option<(f64, f64)> {
     let (low, high) = percentile_interval(values, confidence)?;
     let centre = transformed(scale, estimate);
     let reflected = |end: f64| untransformed(scale, 2.0 * centre - transformed(scale, end));

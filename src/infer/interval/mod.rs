@@ -17,10 +17,10 @@ pub mod basic;
 pub mod bca;
 pub mod choice;
 pub mod distributions;
-pub mod symmetric;
 pub mod percentile;
 pub mod profile;
 pub mod studentized;
+pub mod symmetric;
 
 use crate::compile::Scale;
 use crate::lanes::scalar;

@@ -78,7 +78,9 @@ impl Resample {
     pub fn cluster_column(&self) -> Option<&str> {
         match self {
             Resample::Cluster(column) => Some(column),
-            Resample::Bayesian(column) | Resample::Wild(column) | Resample::Jackknife(column) => column.as_deref(),
+            Resample::Bayesian(column) | Resample::Wild(column) | Resample::Jackknife(column) => {
+                column.as_deref()
+            }
             Resample::Pairs | Resample::Residual | Resample::Parametric | Resample::None => None,
         }
     }
@@ -196,9 +198,18 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for text in
-            ["pairs", "cluster:a:b", "bayesian", "bayesian:a", "residual", "wild", "wild:a", "parametric", "jackknife", "none"]
-        {
+        for text in [
+            "pairs",
+            "cluster:a:b",
+            "bayesian",
+            "bayesian:a",
+            "residual",
+            "wild",
+            "wild:a",
+            "parametric",
+            "jackknife",
+            "none",
+        ] {
             assert_eq!(text.parse::<Resample>().unwrap().to_string(), text);
         }
         for text in ["", "pairs:a", "cluster", "cluster:", "wild:", "residual:a", "none:a", "boot"] {

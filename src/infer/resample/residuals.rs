@@ -47,7 +47,11 @@ impl Predictions {
     }
 
     /// Writes a replicate of all observations of positive weight, whose standardised residuals are given.
-    pub fn respond(&self, Sample { rows, weight, target }: Sample<'_>, residual: impl Fn(usize) -> f64) -> usize {
+    pub fn respond(
+        &self,
+        Sample { rows, weight, target }: Sample<'_>,
+        residual: impl Fn(usize) -> f64,
+    ) -> usize {
         let kept = self.units.keep(rows, weight, |i| self.weight[i]);
         for (target, &i) in target.iter_mut().zip(&rows[..kept]) {
             let i = i as usize;

@@ -1,0 +1,169 @@
+//! What the commands share that ask a kept result: its directory, the choice of fits, and where the answer goes.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::DataType;
+use arrow::util::display::array_value_to_string;
+use clap::Args;
+use parquet::arrow::ArrowWriter;
+
+use super::numbers::{last_place, rounded};
+use super::summary::{cell, lines, table};
+use super::{Failure, terminal};
+use crate::input::rows_that_meet;
+use crate::output::KeptResult;
+use crate::questions::Selection;
+
+/// The arguments that commands share that ask a result.
+#[derive(Args, Debug)]
+pub struct AskArguments {
+    /// A directory that `sweepfit fit` has written
+    #[arg(value_name = "RESULT")]
+    pub result: PathBuf,
+
+    /// Ask the sweeps whose keys meet this condition, such as "family = 'mamba'"
+    #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true)]
+    pub condition: Option<String>,
+
+    /// Ask the fits of this law
+    #[arg(long, value_name = "NAME")]
+    pub law: Option<String>,
+
+    /// Also write the answer to a file: Parquet, CSV or JSON lines by its ending; `-` for CSV on standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+impl AskArguments {
+    /// Reads the result and selects its fits.
+    ///
+    /// # Errors
+    /// If the result cannot be read, or the condition does not fit its keys.
+    pub fn open(&self) -> Result<(KeptResult, Selection), Failure> {
+        let result = KeptResult::open(&self.result)?;
+        let sweeps = match &self.condition {
+            Some(condition) => {
+                let keys: Vec<usize> = (0..result.n_keys).collect();
+                let keys = result.table.project(&keys).map_err(|error| Failure::usage(error.to_string()))?;
+                rows_that_meet(&keys, condition)?
+            }
+            None => Vec::new(),
+        };
+        let selection = Selection { law: self.law.clone(), sweeps };
+        Ok((result, selection))
+    }
+
+    /// Writes an answer where it is wanted and returns what is shown of it on standard output.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn finish(&self, answer: &RecordBatch) -> Result<String, Failure> {
+        let failed = |reason: String| Failure { status: 1, message: reason };
+        match self.out.as_deref() {
+            None => Ok(shown(answer)),
+            Some(path) if path == Path::new("-") => {
+                let text = csv(answer).map_err(failed)?;
+                Ok(String::from_utf8_lossy(&text).into_owned())
+            }
+            Some(path) => {
+                write(path, answer)?;
+                Ok(format!("{}written to {}\n", shown(answer), path.display()))
+            }
+        }
+    }
+}
+
+/// Returns an answer as CSV.
+fn csv(answer: &RecordBatch) -> Result<Vec<u8>, String> {
+    let mut text = Vec::new();
+    arrow::csv::Writer::new(&mut text).write(answer).map_err(|error| error.to_string())?;
+    Ok(text)
+}
+
+/// Writes an answer to a file in the format of its ending. The file appears when it is complete.
+fn write(path: &Path, answer: &RecordBatch) -> Result<(), Failure> {
+    let failed = |reason: String| Failure { status: 1, message: format!("{}: {reason}", path.display()) };
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let content = match ending {
+        "csv" => csv(answer).map_err(failed)?,
+        "json" | "jsonl" => {
+            let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
+            writer.write(answer).and_then(|()| writer.finish()).map_err(|error| failed(error.to_string()))?;
+            writer.into_inner()
+        }
+        "parquet" => {
+            let mut content = Vec::new();
+            let written = ArrowWriter::try_new(&mut content, answer.schema(), None)
+                .and_then(|mut writer| writer.write(answer).and_then(|()| writer.close()));
+            written.map_err(|error| failed(error.to_string()))?;
+            content
+        }
+        _ => {
+            let reason = "end the name with .parquet, .csv or .json";
+            return Err(Failure::usage(format!("--out {}: {reason}", path.display())));
+        }
+    };
+    let staging = path.with_extension(format!("{ending}.incomplete"));
+    let write = || {
+        let mut file = File::create(&staging)?;
+        file.write_all(&content)?;
+        file.sync_all()?;
+        std::fs::rename(&staging, path)
+    };
+    write().map_err(|error: std::io::Error| {
+        let _ = std::fs::remove_file(&staging);
+        failed(error.to_string())
+    })
+}
+
+/// The number of rows that are shown.
+const MOST_ROWS: usize = 40;
+
+/// Returns an answer as a table: columns without any value, and the confidence, are left out or said once.
+fn shown(answer: &RecordBatch) -> String {
+    let schema = answer.schema();
+    let is_shown = |i: &usize| {
+        let (name, column) = (schema.field(*i).name(), answer.column(*i));
+        let is_empty = column.null_count() == column.len()
+            || (*column.data_type() == DataType::Utf8
+                && (0..column.len()).all(|row| text(answer, *i, row).is_empty()));
+        name != "confidence" && !is_empty
+    };
+    let columns: Vec<usize> = (0..answer.num_columns()).filter(is_shown).collect();
+    let names: Vec<&str> = columns.iter().map(|i| schema.field(*i).name().as_str()).collect();
+    let is_number = |i: usize| schema.field(columns[i]).data_type().is_numeric();
+    let right: Vec<usize> = (0..columns.len()).filter(|&i| is_number(i)).collect();
+    let whole: Vec<usize> = (0..columns.len()).filter(|&i| !is_number(i) && names[i] != "message").collect();
+    let mut rows = table(&names, &whole, &right);
+    for row in 0..answer.num_rows().min(MOST_ROWS) {
+        rows.add_row(columns.iter().map(|&i| cell(&text(answer, i, row))));
+    }
+    let mut shown = lines(&rows);
+    if answer.num_rows() > MOST_ROWS {
+        shown += &format!("{} more rows; --out FILE writes all\n", answer.num_rows() - MOST_ROWS);
+    }
+    if let Some(confidence) = answer.column_by_name("confidence")
+        && answer.num_rows() > 0
+        && let Ok(level) = array_value_to_string(confidence, 0)
+    {
+        let level: f64 = level.parse().unwrap_or(f64::NAN);
+        shown += &format!("intervals of {} % confidence\n", 100.0 * level);
+    }
+    terminal::printable(&shown).into_owned()
+}
+
+/// Returns a value of a table for display: numbers with the digits that mean something.
+fn text(answer: &RecordBatch, column: usize, row: usize) -> String {
+    let array = answer.column(column);
+    if array.is_null(row) {
+        return String::new();
+    }
+    let text = array_value_to_string(array, row).unwrap_or_default();
+    match text.parse::<f64>() {
+        Ok(number) if *array.data_type() == DataType::Float64 => rounded(number, last_place(number, None)),
+        _ => text,
+    }
+}

@@ -1,0 +1,47 @@
+//! `sweepfit frontier`: the best variables for a budget, and the cost of a target ([`crate::questions::frontier`]).
+
+use clap::Args;
+
+use super::Failure;
+use super::ask::AskArguments;
+use super::fit::values;
+use crate::questions::{Frontier, frontier, numbers};
+
+/// The arguments of `sweepfit frontier`.
+#[derive(Args, Debug)]
+pub struct FrontierArguments {
+    #[command(flatten)]
+    ask: AskArguments,
+
+    /// The costs at which the law is minimised: numbers, or a range of equal ratios such as 1e21..1e26:11
+    #[arg(long, value_name = "COST,…", required_unless_present = "target")]
+    budget: Option<String>,
+
+    /// The values of the response that are to be reached at the least cost
+    #[arg(long, value_name = "VALUE,…")]
+    target: Option<String>,
+
+    /// The cost as a formula of the law's variables [default: 6*N*D]
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
+    cost: Option<String>,
+
+    /// Hold a variable at a value; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    hold: Vec<String>,
+}
+
+/// Runs the command and returns its output.
+pub fn run(arguments: &FrontierArguments) -> Result<String, Failure> {
+    let list = |flag: &str, text: &Option<String>| match text {
+        Some(text) => numbers(text).map_err(|reason| Failure::usage(format!("{flag} {text}: {reason}"))),
+        None => Ok(Vec::new()),
+    };
+    let asked = Frontier {
+        budgets: list("--budget", &arguments.budget)?,
+        targets: list("--target", &arguments.target)?,
+        cost: arguments.cost.clone(),
+        hold: values("--hold", &arguments.hold)?,
+    };
+    let (result, selection) = arguments.ask.open()?;
+    arguments.ask.finish(&frontier(&result, &asked, &selection)?)
+}

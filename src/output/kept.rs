@@ -1,0 +1,270 @@
+//! Reads a directory of results back.
+//!
+//! Rows of the tables are in the order of sweeps and laws, and each fit has as many coefficients as its law has
+//! parameters and as many replicates as its row says, so that the tables are joined by place.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, AsArray, BooleanArray, Float64Array, ListArray, RecordBatch, StringArray};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Float64Type, Int64Type};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::Deserialize;
+
+use crate::compile::Scale;
+use crate::error::Error;
+use crate::infer::ParameterCovariance;
+use crate::law::Law;
+
+use super::laws::StatedLaw;
+use super::schema::{COEFFICIENTS, COVARIANCE, FITS, REPLICATES, TableSpec};
+
+/// What is read of a manifest.
+#[derive(Deserialize)]
+struct Manifest {
+    laws: Option<Vec<StatedLaw>>,
+    job: StatedJob,
+}
+
+/// What is read of the job in a manifest.
+#[derive(Deserialize)]
+struct StatedJob {
+    confidence: f64,
+}
+
+/// A directory of results.
+#[derive(Debug)]
+pub struct KeptResult {
+    directory: PathBuf,
+    /// The laws, in the order of the run.
+    pub laws: Vec<Law>,
+    /// The confidence of the run's intervals.
+    pub confidence: f64,
+    /// The fits, in the order of the table.
+    pub fits: Vec<KeptFit>,
+    /// The table of fits.
+    pub table: RecordBatch,
+    /// The number of key columns, which come first in every table.
+    pub n_keys: usize,
+    /// Whether the result holds replicates.
+    pub has_replicates: bool,
+}
+
+/// A fit of a result.
+#[derive(Clone, Debug)]
+pub struct KeptFit {
+    /// The index of the law.
+    pub law: usize,
+    /// The status, as the table says it.
+    pub status: String,
+    /// The parameters in natural units, in the law's order; NaN where there is no estimate.
+    pub natural: Vec<f64>,
+    /// The covariance of the parameters, if the result holds it.
+    pub covariance: Option<ParameterCovariance>,
+    /// The smallest and largest value of each of the law's variables.
+    pub variables: Vec<(f64, f64)>,
+    /// The half-length of the interval of a new run's residual.
+    pub new_run_margin: Option<f64>,
+    /// The number of replicates.
+    pub n_replicates: usize,
+}
+
+impl KeptFit {
+    /// Returns whether the fit's uncertainty may be asked for.
+    #[must_use]
+    pub fn is_trustworthy(&self) -> bool {
+        self.status == "converged" || self.status == "at_bound"
+    }
+}
+
+impl KeptResult {
+    /// Reads a directory of results, all but the replicates.
+    ///
+    /// # Errors
+    /// If the directory holds no complete result of this version, or its tables cannot be read.
+    pub fn open(directory: &Path) -> Result<KeptResult, Error> {
+        let shown = directory.display().to_string();
+        let unusable = |reason: String| Error::UnusableResult { path: shown.clone(), reason };
+        let text = std::fs::read_to_string(directory.join("manifest.json")).map_err(|error| {
+            unusable(match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "there is no manifest.json, so this is no complete result of `sweepfit fit`".to_string()
+                }
+                _ => format!("manifest.json: {error}"),
+            })
+        })?;
+        let manifest: Manifest = serde_json::from_str(&text)
+            .map_err(|error| unusable(format!("manifest.json is not that of a result: {error}")))?;
+        let Some(stated) = manifest.laws else {
+            return Err(unusable("an earlier version wrote it; fit again".to_string()));
+        };
+        let laws = stated.iter().map(StatedLaw::law).collect::<Result<Vec<Law>, Error>>()?;
+        let table = read(directory, &FITS, None)?;
+        let coefficients = read(directory, &COEFFICIENTS, Some(&["estimate"]))?;
+        let has = |table: &TableSpec| directory.join(format!("{}.parquet", table.name)).exists();
+        let covariance = if has(&COVARIANCE) { Some(read(directory, &COVARIANCE, None)?) } else { None };
+        let damaged =
+            |column: &str| unusable(format!("fits.parquet: the column `{column}` is not there or damaged"));
+        let texts = |column: &str| -> Result<StringArray, Error> {
+            let array = table.column_by_name(column).and_then(|array| array.as_string_opt::<i32>());
+            array.cloned().ok_or_else(|| damaged(column))
+        };
+        let lists = |column: &str| -> Result<ListArray, Error> {
+            let array = table.column_by_name(column).and_then(|array| array.as_list_opt::<i32>());
+            array.cloned().ok_or_else(|| damaged(column))
+        };
+        let (law_names, statuses) = (texts("law")?, texts("status")?);
+        let (low, high) = (lists("variable_low")?, lists("variable_high")?);
+        let floats = |column: &str| -> Result<Float64Array, Error> {
+            let array =
+                table.column_by_name(column).and_then(|array| array.as_primitive_opt::<Float64Type>());
+            array.cloned().ok_or_else(|| damaged(column))
+        };
+        let margins = floats("new_run_margin")?;
+        let counts = table.column_by_name("n_replicates").and_then(|a| a.as_primitive_opt::<Int64Type>());
+        let counts = counts.ok_or_else(|| damaged("n_replicates"))?;
+        let estimates =
+            coefficients.column_by_name("estimate").and_then(|a| a.as_primitive_opt::<Float64Type>());
+        let estimates = estimates.ok_or_else(|| damaged("estimate"))?;
+        let mut fits = Vec::with_capacity(table.num_rows());
+        let mut place = 0;
+        for row in 0..table.num_rows() {
+            let name = law_names.value(row);
+            let law = laws.iter().position(|law| law.name == name).ok_or_else(|| damaged("law"))?;
+            let n = laws[law].parameters.len();
+            if place + n > estimates.len() {
+                return Err(unusable("coefficients.parquet has too few rows for fits.parquet".to_string()));
+            }
+            let value = |i: usize| if estimates.is_null(i) { f64::NAN } else { estimates.value(i) };
+            let natural = (place..place + n).map(value).collect();
+            place += n;
+            let (low, high) = (numbers(&low, row), numbers(&high, row));
+            fits.push(KeptFit {
+                law,
+                status: statuses.value(row).to_string(),
+                natural,
+                covariance: covariance.as_ref().and_then(|table| covariance_of(table, row, &laws[law])),
+                variables: low.into_iter().zip(high).collect(),
+                new_run_margin: margins.is_valid(row).then(|| margins.value(row)),
+                n_replicates: usize::try_from(counts.value(row)).unwrap_or(0),
+            });
+        }
+        let n_keys = table.schema().index_of("law").map_err(|_| damaged("law"))?;
+        let has_replicates = has(&REPLICATES);
+        let directory = directory.to_path_buf();
+        let confidence = manifest.job.confidence;
+        Ok(KeptResult { directory, laws, confidence, fits, table, n_keys, has_replicates })
+    }
+
+    /// Calls `each` with every fit's number and the parameters of its good replicates, row-major, in the order of the fits;
+    /// nothing where the result holds no replicates. Reads the table once, batch by batch.
+    ///
+    /// # Errors
+    /// If the table cannot be read, or does not belong to the fits.
+    pub fn for_each_replicates(&self, mut each: impl FnMut(usize, &[f64])) -> Result<(), Error> {
+        if !self.has_replicates {
+            return Ok(());
+        }
+        let path = self.directory.join(format!("{}.parquet", REPLICATES.name));
+        let unusable = |reason: String| Error::UnusableResult { path: path.display().to_string(), reason };
+        let mut fits = (0..self.fits.len()).filter(|&i| self.fits[i].n_replicates > 0);
+        let mut current = fits.next();
+        let (mut rows, mut seen) = (Vec::new(), 0);
+        for batch in batches(&self.directory, &REPLICATES, Some(&["estimates", "converged"]))? {
+            let batch = batch.map_err(|error| unusable(error.to_string()))?;
+            let converged: Option<&BooleanArray> =
+                batch.column_by_name("converged").and_then(|a| a.as_boolean_opt());
+            let lists: Option<&ListArray> =
+                batch.column_by_name("estimates").and_then(|a| a.as_list_opt::<i32>());
+            let (Some(converged), Some(lists)) = (converged, lists) else {
+                return Err(unusable("its columns are not those of replicates".to_string()));
+            };
+            let values = lists.values().as_primitive_opt::<Float64Type>();
+            let values = values.ok_or_else(|| unusable("its estimates are no numbers".to_string()))?;
+            for row in 0..batch.num_rows() {
+                let Some(fit) = current else {
+                    return Err(unusable("it has more rows than fits.parquet says".to_string()));
+                };
+                if converged.is_valid(row) && converged.value(row) {
+                    let (from, to) =
+                        (lists.value_offsets()[row] as usize, lists.value_offsets()[row + 1] as usize);
+                    rows.extend_from_slice(&values.values()[from..to]);
+                }
+                seen += 1;
+                if seen == self.fits[fit].n_replicates {
+                    each(fit, &rows);
+                    rows.clear();
+                    seen = 0;
+                    current = fits.next();
+                }
+            }
+        }
+        if current.is_some() {
+            return Err(unusable("it has fewer rows than fits.parquet says".to_string()));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the numbers of a list; NaN for null.
+fn numbers(lists: &ListArray, row: usize) -> Vec<f64> {
+    if lists.is_null(row) {
+        return Vec::new();
+    }
+    let values = lists.value(row);
+    values.as_primitive_opt::<Float64Type>().map_or_else(Vec::new, |values| {
+        (0..values.len()).map(|i| if values.is_null(i) { f64::NAN } else { values.value(i) }).collect()
+    })
+}
+
+/// Returns the covariance in a row of its table; none where it is not known.
+fn covariance_of(table: &RecordBatch, row: usize, law: &Law) -> Option<ParameterCovariance> {
+    let list = |column: &str| table.column_by_name(column)?.as_list_opt::<i32>();
+    let texts = |column: &str| -> Option<Vec<String>> {
+        let values = list(column)?.value(row);
+        Some(values.as_string_opt::<i32>()?.iter().flatten().map(str::to_string).collect())
+    };
+    let parameters: Vec<usize> =
+        texts("parameters")?.iter().map(|name| law.parameter(name)).collect::<Option<_>>()?;
+    if parameters.is_empty() {
+        return None;
+    }
+    let scale = |text: &String| if text == "log" { Scale::Log } else { Scale::Linear };
+    Some(ParameterCovariance {
+        parameters,
+        scales: texts("transform")?.iter().map(scale).collect(),
+        covariance: numbers(list("covariance")?, row),
+        trace: numbers(list("freedom_trace")?, row),
+        products: numbers(list("freedom_products")?, row),
+    })
+}
+
+/// Returns a table as one batch, of all columns or of some.
+fn read(directory: &Path, table: &TableSpec, columns: Option<&[&str]>) -> Result<RecordBatch, Error> {
+    let path = directory.join(format!("{}.parquet", table.name));
+    let unusable = |reason: String| Error::UnusableResult { path: path.display().to_string(), reason };
+    let batches = batches(directory, table, columns)?;
+    let schema = arrow::array::RecordBatchReader::schema(&batches);
+    let batches = batches.collect::<Result<Vec<_>, _>>().map_err(|error| unusable(error.to_string()))?;
+    concat_batches(&schema, &batches).map_err(|error| unusable(error.to_string()))
+}
+
+/// Opens a table, with all columns or with some.
+fn batches(
+    directory: &Path,
+    table: &TableSpec,
+    columns: Option<&[&str]>,
+) -> Result<parquet::arrow::arrow_reader::ParquetRecordBatchReader, Error> {
+    let path = directory.join(format!("{}.parquet", table.name));
+    let unusable = |reason: String| Error::UnusableResult { path: path.display().to_string(), reason };
+    let file = File::open(&path).map_err(|error| unusable(error.to_string()))?;
+    let mut builder =
+        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unusable(error.to_string()))?;
+    if let Some(columns) = columns {
+        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+        builder = builder.with_projection(mask);
+    }
+    builder.with_batch_size(1 << 16).build().map_err(|error| unusable(error.to_string()))
+}

@@ -1,0 +1,355 @@
+//! The efficient frontier: the variables at which a law is least for a cost, and the cost at which it reaches a value.
+//!
+//! Hoffmann et al. (2022), approach 3, for any law and any cost. Intervals come from solving the problem again for each
+//! replicate, or from the covariance by the delta method; derivatives with respect to the parameters are then central
+//! differences of optima.
+
+use arrow::array::RecordBatch;
+use rayon::prelude::*;
+
+use crate::compile::Scale;
+use crate::error::Error;
+use crate::formula::{Expr, list, names, parse_expression};
+use crate::infer::{ParameterCovariance, Quantity, Source, central_interval, estimate_quantity};
+use crate::law::{Law, Residual};
+use crate::output::KeptResult;
+
+use super::optimum::{Landscape, NoOptimum, Optimum};
+use super::table::AnswerTable;
+use super::{AskedFit, NO_UNCERTAINTY, Selection, ask, extrapolation};
+
+/// The cost of training a dense transformer, in FLOP (Kaplan et al. 2020, section 2.1).
+const TRAINING_COST: &str = "6*N*D";
+
+/// The change of a parameter's logarithm, or of the parameter relative to its size, in differences of optima.
+const DIFFERENCE: f64 = 1e-4;
+
+/// What is asked of a frontier.
+#[derive(Clone, Debug, Default)]
+pub struct Frontier {
+    /// The costs at which the law is minimised.
+    pub budgets: Vec<f64>,
+    /// The values that the law is to reach at the least cost.
+    pub targets: Vec<f64>,
+    /// The cost in the law's variables; `6*N*D` where none is given.
+    pub cost: Option<String>,
+    /// Variables that are held at a value.
+    pub hold: Vec<(String, f64)>,
+}
+
+/// Returns the frontier of each of a result's fits: one row per fit and budget, then per target.
+///
+/// # Errors
+/// If the cost does not parse or does not fit a law's variables, a held variable is none, or the result cannot be read.
+pub fn frontier(result: &KeptResult, asked: &Frontier, selection: &Selection) -> Result<RecordBatch, Error> {
+    let text = asked.cost.as_deref().unwrap_or(TRAINING_COST);
+    let subject = format!("the cost `{text}`");
+    let cost = parse_expression(text)
+        .map_err(|error| Error::Question { subject: subject.clone(), reason: error.to_string() })?;
+    let mut variables: Vec<&String> = Vec::new();
+    for name in result.laws.iter().flat_map(|law| &law.variables) {
+        if !variables.contains(&name) {
+            variables.push(name);
+        }
+    }
+    if let Some((name, _)) = asked.hold.iter().find(|(name, _)| !variables.contains(&name)) {
+        let reason = format!("no law has this variable; the variables are {}", list(&variables));
+        return Err(Error::Question { subject: format!("the held `{name}`"), reason });
+    }
+    let free_of = |law: &Law| -> Vec<String> {
+        law.variables
+            .iter()
+            .filter(|name| !asked.hold.iter().any(|(held, _)| held == *name))
+            .cloned()
+            .collect()
+    };
+    let check = |law: &Law| {
+        let free = free_of(law);
+        let used = names(&cost);
+        if let Some(unused) = free.iter().find(|name| !used.contains(&name.as_str())) {
+            return Some(format!(
+                "it does not depend on `{unused}`, a variable of `{}`: give a cost that does, or hold it with --hold \
+                 {unused}=VALUE",
+                law.name
+            ));
+        }
+        let known =
+            |name: &&&str| free.iter().any(|f| f == *name) || asked.hold.iter().any(|(h, _)| h == *name);
+        used.iter().find(|name| !known(name)).map(|name| {
+            format!("`{name}` is no variable of `{}`, whose variables are {}", law.name, list(&law.variables))
+        })
+    };
+    let chosen = |law: &&Law| selection.law.as_ref().is_none_or(|name| law.name == *name);
+    if let Some(reason) = result.laws.iter().filter(chosen).find_map(check) {
+        return Err(Error::Question { subject, reason });
+    }
+    let mut answers = AnswerTable::default();
+    ask(result, selection, |number, fit| {
+        let free = free_of(fit.law);
+        let question = Question { asked, cost: &cost, free: &free, fit };
+        for goal in asked
+            .budgets
+            .iter()
+            .map(|b| Goal::Budget(*b))
+            .chain(asked.targets.iter().map(|t| Goal::Target(*t)))
+        {
+            answers.fits.push(number as u32);
+            question.answer(&mut answers, &variables, goal);
+        }
+        Ok(())
+    })?;
+    answers.batch(result)
+}
+
+/// What an optimum is sought for.
+#[derive(Clone, Copy, Debug)]
+enum Goal {
+    /// A cost.
+    Budget(f64),
+    /// A value of the law.
+    Target(f64),
+}
+
+/// The frontier of one fit.
+struct Question<'a> {
+    asked: &'a Frontier,
+    cost: &'a Expr,
+    free: &'a [String],
+    fit: AskedFit<'a>,
+}
+
+/// Quantities of an optimum, on scales on which they may take any value: the logarithms of the free variables, their
+/// exponents, the law on its scale, the logarithm of D/N, the logarithm of the cost.
+type Outcome = Vec<f64>;
+
+impl Question<'_> {
+    fn landscape(&self) -> Landscape<'_> {
+        let law = self.fit.law;
+        let scale = if law.residual == Residual::Log { Scale::Log } else { Scale::Linear };
+        Landscape { law, cost: self.cost, scale, free: self.free, held: &self.asked.hold }
+    }
+
+    /// Returns the value of the goal on the law's scale.
+    fn level(&self, target: f64) -> f64 {
+        match self.landscape().scale {
+            Scale::Log => target.ln(),
+            Scale::Linear => target,
+        }
+    }
+
+    /// Returns the middle of the data, in logarithms: where searches begin.
+    fn start(&self) -> Vec<f64> {
+        let law = self.fit.law;
+        let middle = |name: &String| {
+            let range =
+                law.variables.iter().position(|v| v == name).and_then(|i| self.fit.fit.variables.get(i));
+            let (low, high) = range.copied().unwrap_or((f64::NAN, f64::NAN));
+            let middle = 0.5 * (low.ln() + high.ln());
+            if middle.is_finite() { middle } else { 0.0 }
+        };
+        self.free.iter().map(middle).collect()
+    }
+
+    /// Returns the optimum for a goal at some parameters, near a known optimum.
+    fn near(&self, natural: &[f64], known: &Optimum, log_cost: f64, goal: Goal) -> Option<(Optimum, f64)> {
+        let landscape = self.landscape();
+        let at = landscape.optimum(natural, &known.x, log_cost).ok()?;
+        match goal {
+            Goal::Budget(_) => Some((at, log_cost)),
+            Goal::Target(target) => landscape.at_value(natural, (&at, log_cost), self.level(target)).ok(),
+        }
+    }
+
+    /// Returns the quantities of an optimum.
+    fn outcome(&self, optimum: &Optimum, log_cost: f64) -> Outcome {
+        let place = |name: &str| self.free.iter().position(|n| n == name);
+        let ratio = match (place("N"), place("D")) {
+            (Some(n), Some(d)) => optimum.x[d] - optimum.x[n],
+            _ => f64::NAN,
+        };
+        let mut outcome = optimum.x.clone();
+        outcome.extend(&optimum.exponents);
+        outcome.extend([optimum.value, ratio, log_cost]);
+        outcome
+    }
+
+    /// Returns the intervals of the quantities of an optimum, on their scales; none where nothing is known.
+    fn intervals(&self, optimum: &Optimum, log_cost: f64, goal: Goal) -> Vec<Option<(f64, f64)>> {
+        let n = self.outcome(optimum, log_cost).len();
+        let AskedFit { law, fit, source, confidence } = self.fit;
+        match source {
+            Source::Nowhere => vec![None; n],
+            Source::Replicates(rows) => {
+                let width = law.parameters.len().max(1);
+                let outcomes: Vec<Option<Outcome>> = rows
+                    .par_chunks(width)
+                    .map(|natural| {
+                        let (found, log_cost) = self.near(natural, optimum, log_cost, goal)?;
+                        Some(self.outcome(&found, log_cost))
+                    })
+                    .collect();
+                let good: Vec<&Outcome> = outcomes.iter().flatten().collect();
+                // A replicate without an optimum has one beyond all bounds; where there are many, no interval is known.
+                if good.len() < outcomes.len() * 9 / 10 {
+                    return vec![None; n];
+                }
+                let interval = |i: usize| {
+                    let mut values: Vec<f64> = good.iter().map(|outcome| outcome[i]).collect();
+                    values.retain(|x| x.is_finite());
+                    central_interval(&mut values, confidence)
+                };
+                (0..n).map(interval).collect()
+            }
+            Source::Covariance(covariance) => {
+                let Some(gradients) = self.gradients(covariance, optimum, log_cost, goal) else {
+                    return vec![None; n];
+                };
+                let centre = self.outcome(optimum, log_cost);
+                let interval = |i: usize| {
+                    let gradient: Vec<f64> = gradients.iter().map(|of_parameter| of_parameter[i]).collect();
+                    let half_length = covariance.error(&gradient, &fit.natural)?.half_length(confidence);
+                    Some((centre[i] - half_length, centre[i] + half_length))
+                };
+                (0..n).map(interval).collect()
+            }
+        }
+    }
+
+    /// Returns the derivatives of the quantities of an optimum with respect to each parameter, by central differences; zero
+    /// for parameters that have no covariance.
+    fn gradients(
+        &self,
+        covariance: &ParameterCovariance,
+        optimum: &Optimum,
+        log_cost: f64,
+        goal: Goal,
+    ) -> Option<Vec<Outcome>> {
+        let natural = &self.fit.fit.natural;
+        let n = self.outcome(optimum, log_cost).len();
+        let mut gradients = vec![vec![0.0; n]; natural.len()];
+        for &parameter in &covariance.parameters {
+            let size = natural[parameter].abs();
+            let step = DIFFERENCE * if size > 0.0 { size } else { 1.0 };
+            let moved = |by: f64| {
+                let mut natural = natural.clone();
+                natural[parameter] += by;
+                let (found, log_cost) = self.near(&natural, optimum, log_cost, goal)?;
+                Some(self.outcome(&found, log_cost))
+            };
+            let (above, below) = (moved(step)?, moved(-step)?);
+            gradients[parameter] = above.iter().zip(&below).map(|(a, b)| (a - b) / (2.0 * step)).collect();
+        }
+        Some(gradients)
+    }
+
+    /// Appends the answer for one goal.
+    fn answer(&self, answers: &mut AnswerTable, variables: &[&String], goal: Goal) {
+        let AskedFit { law, fit, source, confidence } = self.fit;
+        let landscape = self.landscape();
+        let mut message = String::new();
+        let mut status = "";
+        let mut found: Option<(Optimum, f64)> = None;
+        if fit.is_trustworthy() {
+            let start = self.start();
+            let from = match goal {
+                Goal::Budget(budget) => budget.ln(),
+                Goal::Target(_) => landscape.log_cost(&fit.natural, &start),
+            };
+            match (landscape.best(&fit.natural, &start, from), goal) {
+                (Ok(optimum), Goal::Budget(_)) => found = Some((optimum, from)),
+                (Ok(optimum), Goal::Target(target)) => {
+                    match landscape.at_value(&fit.natural, (&optimum, from), self.level(target)) {
+                        Ok(reached) => found = Some(reached),
+                        Err(limit) => {
+                            status = "unreachable";
+                            message = self.unreachable(target, limit);
+                        }
+                    }
+                }
+                (Err(NoOptimum::Runaway), _) => {
+                    status = "at_edge";
+                    message =
+                        "the law is least where a variable runs away: at this cost there is no best point"
+                            .to_string();
+                }
+                (Err(NoOptimum::Failed), _) => {
+                    status = "unreachable";
+                    message = "no point of this cost was found at which the law has a value".to_string();
+                }
+            }
+        } else {
+            message = format!("the fit is `{}`", fit.status);
+        }
+        if found.is_some() {
+            status = "optimal";
+        }
+        let n = self.free.len();
+        let outcome = found.as_ref().map(|(optimum, log_cost)| self.outcome(optimum, *log_cost));
+        let intervals = found.as_ref().map_or_else(
+            || vec![None; 2 * n + 3],
+            |(optimum, log_cost)| self.intervals(optimum, *log_cost, goal),
+        );
+        if found.is_some() && intervals.iter().all(Option::is_none) {
+            message = match source {
+                Source::Nowhere => NO_UNCERTAINTY.to_string(),
+                _ => "too few replicates have an optimum, or a parameter on an edge of its domain has no standard error, so \
+                      there is no interval"
+                    .to_string(),
+            };
+        }
+        let exp = |x: f64| x.exp();
+        let value = |i: usize| outcome.as_ref().map_or(f64::NAN, |outcome| outcome[i]);
+        let ends = |i: usize, of: &dyn Fn(f64) -> f64| intervals[i].map(|(low, high)| (of(low), of(high)));
+        let natural = |x: f64| if landscape.scale == Scale::Log { x.exp() } else { x };
+
+        answers.text("law", &law.name);
+        answers.text("method", "law");
+        answers.number("cost", if let Goal::Budget(budget) = goal { budget } else { exp(value(2 * n + 2)) });
+        if !self.asked.targets.is_empty() {
+            let cost = ends(2 * n + 2, &exp).filter(|_| matches!(goal, Goal::Target(_)));
+            answers.interval("cost_low", "cost_high", cost);
+            answers.number("target", if let Goal::Target(target) = goal { target } else { f64::NAN });
+        }
+        let mut factor: f64 = 1.0;
+        for name in variables {
+            let place = self.free.iter().position(|free| free == *name);
+            let held = self.asked.hold.iter().find(|(held, _)| held == *name && law.variables.contains(name));
+            let x = place.map_or(held.map_or(f64::NAN, |(_, value)| *value), |i| exp(value(i)));
+            answers.number(name, x);
+            let interval = place.and_then(|i| ends(i, &exp));
+            answers.interval(&format!("{name}_low"), &format!("{name}_high"), interval);
+            answers.number(&format!("{name}_exponent"), place.map_or(f64::NAN, |i| value(n + i)));
+            let interval = place.and_then(|i| ends(n + i, &|x| x));
+            answers.interval(&format!("{name}_exponent_low"), &format!("{name}_exponent_high"), interval);
+            if let Some(i) = law.variables.iter().position(|v| v == *name) {
+                factor = factor.max(fit.variables.get(i).map_or(f64::NAN, |range| extrapolation(x, *range)));
+            }
+        }
+        answers.number("prediction", natural(value(2 * n)));
+        answers.interval("ci_low", "ci_high", ends(2 * n, &natural));
+        answers.number("tokens_per_parameter", exp(value(2 * n + 1)));
+        answers.interval("tokens_per_parameter_low", "tokens_per_parameter_high", ends(2 * n + 1, &exp));
+        answers.number("confidence", confidence);
+        answers.number("extrapolation", if found.is_some() { factor } else { f64::NAN });
+        answers.text("status", status);
+        answers.text("message", &message);
+    }
+
+    /// Returns why a value is not reached, given the value that the law tends to as the cost grows.
+    fn unreachable(&self, target: f64, limit: f64) -> String {
+        let AskedFit { law, fit, source, confidence } = self.fit;
+        let limit = if self.landscape().scale == Scale::Log { limit.exp() } else { limit };
+        let is_limit = |value: f64| (value / limit - 1.0).abs() < 1e-3;
+        let floor = (0..law.parameters.len()).find(|&i| is_limit(fit.natural[i]));
+        let Some(floor) = floor else {
+            return format!("the law tends to {limit:.4} as the cost grows, which is above {target}");
+        };
+        let name = &law.parameters[floor].name;
+        let expr = parse_expression(name).ok();
+        let interval = expr.map(|expr| Quantity::new(name, expr, law)).and_then(|quantity| {
+            estimate_quantity(&quantity, law, &fit.natural, source, confidence).interval
+        });
+        let interval = interval.map_or_else(String::new, |(low, high)| format!(" ({low:.4} to {high:.4})"));
+        format!("the floor {name} = {:.4}{interval} is above {target}", fit.natural[floor])
+    }
+}

@@ -1,0 +1,128 @@
+//! Questions that a fitted law answers, asked of a kept result: nothing is fitted again.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | what all questions share: the fits that are asked, and where their uncertainty comes from |
+//! | `frontier` | the variables at which the law is least for a cost, and the cost of a value |
+//! | `optimum` | the least value of a law under a cost |
+//! | `points` | the points at which a question is asked |
+//! | `predict` | predictions, with the intervals of the law and of a new run |
+//! | `table` | answers as a table with the keys of the sweeps |
+//!
+//! Intervals come from the replicates where the result holds them, or else from the covariance. The folder knows nothing of
+//! how a fit was made, and of how answers are shown.
+
+mod frontier;
+mod optimum;
+mod points;
+mod predict;
+mod table;
+
+pub use frontier::{Frontier, frontier};
+pub use points::{Points, numbers};
+pub use predict::predict;
+
+use crate::error::Error;
+use crate::infer::Source;
+use crate::law::Law;
+use crate::output::{KeptFit, KeptResult};
+
+/// Which fits of a result are asked.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// The name of a law; all laws where none is given.
+    pub law: Option<String>,
+    /// Whether each fit's sweep is asked; all where it is empty.
+    pub sweeps: Vec<bool>,
+}
+
+impl Selection {
+    /// Returns whether a fit is asked.
+    fn contains(&self, result: &KeptResult, fit: usize) -> bool {
+        let is_law = self.law.as_ref().is_none_or(|name| result.laws[result.fits[fit].law].name == *name);
+        is_law && self.sweeps.get(fit).copied().unwrap_or(true)
+    }
+
+    /// Checks that the result has the law.
+    fn check(&self, result: &KeptResult) -> Result<(), Error> {
+        match &self.law {
+            Some(name) if !result.laws.iter().any(|law| law.name == *name) => {
+                let names: Vec<&str> = result.laws.iter().map(|law| law.name.as_str()).collect();
+                let reason =
+                    format!("the result has no such law; its laws are {}", crate::formula::list(&names));
+                Err(Error::Question { subject: format!("the law `{name}`"), reason })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A fit as a question sees it.
+#[derive(Clone, Copy, Debug)]
+struct AskedFit<'a> {
+    law: &'a Law,
+    fit: &'a KeptFit,
+    source: Source<'a>,
+    confidence: f64,
+}
+
+/// The reason why there is no interval, where nothing is known of the uncertainty.
+const NO_UNCERTAINTY: &str = "the result holds neither replicates nor covariance, so there is no interval: fit with \
+                              --keep-replicates or --covariance";
+
+/// Calls `answer` with every fit that is asked, in order, and the uncertainty that the result holds.
+fn ask(
+    result: &KeptResult,
+    selection: &Selection,
+    mut answer: impl FnMut(usize, AskedFit) -> Result<(), Error>,
+) -> Result<(), Error> {
+    selection.check(result)?;
+    let mut next = 0;
+    let mut failed = None;
+    let mut without_replicates =
+        |until: usize, answer: &mut dyn FnMut(usize, AskedFit) -> Result<(), Error>| {
+            for number in next..until {
+                if selection.contains(result, number) {
+                    let fit = &result.fits[number];
+                    let source = match &fit.covariance {
+                        Some(covariance) if fit.is_trustworthy() => Source::Covariance(covariance),
+                        _ => Source::Nowhere,
+                    };
+                    let asked =
+                        AskedFit { law: &result.laws[fit.law], fit, source, confidence: result.confidence };
+                    answer(number, asked)?;
+                }
+            }
+            next = until + 1;
+            Ok::<(), Error>(())
+        };
+    result.for_each_replicates(|number, rows| {
+        if failed.is_some() {
+            return;
+        }
+        let fit = &result.fits[number];
+        let law = &result.laws[fit.law];
+        let enough = rows.len() as f64 >= 0.5 * (fit.n_replicates * law.parameters.len()) as f64;
+        let source = if enough && fit.is_trustworthy() { Source::Replicates(rows) } else { Source::Nowhere };
+        let asked = AskedFit { law, fit, source, confidence: result.confidence };
+        let answered = without_replicates(number, &mut answer)
+            .and_then(|()| if selection.contains(result, number) { answer(number, asked) } else { Ok(()) });
+        failed = answered.err();
+    })?;
+    match failed {
+        Some(error) => Err(error),
+        None => without_replicates(result.fits.len(), &mut answer),
+    }
+}
+
+/// Returns the factor by which a value lies outside a range, 1 inside; where the range is not positive, one more than the
+/// distance in lengths of the range.
+fn extrapolation(value: f64, (low, high): (f64, f64)) -> f64 {
+    if value >= low && value <= high {
+        1.0
+    } else if low > 0.0 && value > 0.0 {
+        (low / value).max(value / high)
+    } else {
+        1.0 + (low - value).max(value - high) / (high - low)
+    }
+}

@@ -1,0 +1,82 @@
+//! Answers as a table: the keys of the sweeps, then the columns of the answer.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Schema};
+
+use crate::error::Error;
+use crate::output::KeptResult;
+
+/// Columns of answers under their names, and the fit that each row belongs to.
+#[derive(Default)]
+pub struct AnswerTable {
+    /// The number of the fit of each row.
+    pub fits: Vec<u32>,
+    columns: Vec<(String, AnswerColumn)>,
+}
+
+/// A column of answers.
+enum AnswerColumn {
+    Numbers(Vec<f64>),
+    Texts(Vec<String>),
+}
+
+impl AnswerTable {
+    /// Appends a number to a column, which begins where it is first used: with every row or with none. NaN becomes null.
+    pub fn number(&mut self, name: &str, value: f64) {
+        match self.columns.iter_mut().find(|(known, _)| known == name) {
+            Some((_, AnswerColumn::Numbers(values))) => values.push(value),
+            Some(_) => {}
+            None => self.columns.push((name.to_string(), AnswerColumn::Numbers(vec![value]))),
+        }
+    }
+
+    /// Appends the ends of an interval to two columns.
+    pub fn interval(&mut self, low: &str, high: &str, interval: Option<(f64, f64)>) {
+        let (from, to) = interval.unwrap_or((f64::NAN, f64::NAN));
+        self.number(low, from);
+        self.number(high, to);
+    }
+
+    /// Appends a text to a column.
+    pub fn text(&mut self, name: &str, value: &str) {
+        match self.columns.iter_mut().find(|(known, _)| known == name) {
+            Some((_, AnswerColumn::Texts(values))) => values.push(value.to_string()),
+            Some(_) => {}
+            None => self.columns.push((name.to_string(), AnswerColumn::Texts(vec![value.to_string()]))),
+        }
+    }
+
+    /// Returns the table, after the key columns of the result.
+    ///
+    /// # Errors
+    /// If the columns differ in length, which is a defect of the program.
+    pub fn batch(self, result: &KeptResult) -> Result<RecordBatch, Error> {
+        let defect = |error: arrow::error::ArrowError| Error::Internal {
+            context: "building a table of answers".to_string(),
+            reason: error.to_string(),
+        };
+        let rows = UInt32Array::from(self.fits);
+        let schema = result.table.schema();
+        let (mut fields, mut arrays): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
+        for key in 0..result.n_keys {
+            fields.push(schema.field(key).clone());
+            arrays.push(take(result.table.column(key), &rows, None).map_err(defect)?);
+        }
+        for (name, column) in self.columns {
+            let array: ArrayRef = match column {
+                AnswerColumn::Numbers(values) => {
+                    let value = |x: f64| Some(x).filter(|x| !x.is_nan());
+                    Arc::new(Float64Array::from_iter(values.into_iter().map(value)))
+                }
+                AnswerColumn::Texts(values) => Arc::new(StringArray::from(values)),
+            };
+            let kind = if *array.data_type() == DataType::Utf8 { DataType::Utf8 } else { DataType::Float64 };
+            fields.push(Field::new(name, kind, true));
+            arrays.push(array);
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(defect)
+    }
+}
