@@ -82,7 +82,7 @@ pub fn is_weak(fit: &Fit, estimates: &[Estimate]) -> bool {
 /// The fraction of good replicates below which a fit is flagged.
 const MIN_GOOD: f64 = 0.9;
 
-/// The number of different samples below which a fit is flagged.
+/// The number of different samples, and of good replicates, below which a fit is flagged.
 const MIN_SAMPLES: usize = 10;
 
 /// The fraction of good replicates below which no interval is given.
@@ -126,7 +126,8 @@ pub fn estimate(
     }
     if let Some(replicates) = replicates {
         let good = 1.0 - replicates.n_failed() as f64 / replicates.len().max(1) as f64;
-        if good < MIN_GOOD || replicates.n_samples < MIN_SAMPLES {
+        let n_good = replicates.len() - replicates.n_failed();
+        if good < MIN_GOOD || replicates.n_samples < MIN_SAMPLES || n_good < MIN_SAMPLES {
             flags.push(Flag::FewReplicates);
         }
         for i in free(estimates).into_iter().filter(|_| good >= MIN_GOOD_FOR_INTERVAL) {
