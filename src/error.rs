@@ -159,7 +159,7 @@ pub enum Error {
     /// A formula is not a law for the columns of the input.
     Law { law: String, reason: String },
     /// A law's response cannot be computed from the input's columns.
-    UnboundResponse { law: String, response: String, reason: String },
+    UnboundResponse { law: String, response: String, reason: String, available: String },
     /// A law's variable is not a column of numbers. `available` lists the columns.
     UnboundVariable { law: String, variable: String, reason: String, available: String },
     /// A file is not a valid catalogue of laws.
@@ -318,8 +318,8 @@ impl Error {
                  of it; give the files of the version to be read by their names, as a reader of {format} lists them"
             ),
             Error::NoNumbers { rows, reason } => format!(
-                "there is nothing to fit: {reason}, in this row and in all {rows} rows that could be used; name another \
-                 column, or convert the texts"
+                "there is nothing to fit: a text stands in the place of a number in all {rows} rows that could be used. In \
+                 the first, {reason}; name another column, or convert the texts"
             ),
             Error::KeyNameTaken { column, name: taken } => format!(
                 "{} {column}: the output tables have a column `{taken}` of their own; give the key another name in \
@@ -348,8 +348,9 @@ impl Error {
                 name(Setting::Where)
             ),
             Error::Law { law, reason } => format!("`{law}`: {reason}"),
-            Error::UnboundResponse { law, response, reason } => format!(
-                "law `{law}`: its response `{response}`: {reason}; name another with {} COL, or define it with {}",
+            Error::UnboundResponse { law, response, reason, available } => format!(
+                "law `{law}`: its response `{response}`: {reason}; name another with {} COL, or define it with {}; the \
+                 columns are {available}",
                 name(Setting::Response),
                 name(Setting::Let)
             ),

@@ -42,6 +42,14 @@ pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> R
     let plan = engine::plan(job, &source)?;
     directory::check(out, overwrite)?;
     refuse_inputs_in(out, source.fragments())?;
+    let others = directory::count_others(out);
+    if others > 0 {
+        let others = match others {
+            1 => "another file or directory is here; it is kept".to_owned(),
+            n => format!("{n} other files or directories are here; they are kept"),
+        };
+        control.progress.note(&format!("{}: {others} beside the result", out.display()));
+    }
     let text = serde_json::to_string(job).unwrap_or_default();
     let mut sink = DirectorySink::new(out, overwrite, text);
     let summary = engine::run_plan(plan, job, &source, &mut sink, control)?;

@@ -136,7 +136,7 @@ impl Job {
         let mut records = Chunk::default();
         engine::run_plan(plan, self, &source, &mut records, &Control::default())?;
         let rejected =
-            records.rejected.iter().map(|r| (r.place.map(|(_, row)| row), r.reason.clone())).collect();
+            records.rejected.iter().map(|r| (r.place.map(|(_, row)| row), r.reason.to_string())).collect();
         let Some(record) = records.records.first() else {
             return Err(invalid(Setting::MinPoints, "the columns have too few usable observations"));
         };

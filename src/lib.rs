@@ -138,7 +138,7 @@ pub use input::{Fragment, KeyColumn, Memory, ParquetFiles, RecordBatches, Skippe
 pub use law::{Catalogue, Citation, Domain, Law, Parameter, Residual};
 pub use optimize::{Flag, Solver, Status};
 pub use output::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Sink, Tables, schema};
-pub use problem::{Loss, LossChoice, RejectionCode};
+pub use problem::{Loss, LossChoice, RejectedValue, RejectionCode, RejectionReason, RejectionSubject};
 
 /// The inside of the library for its own tests and benches: no interface, and absent without the feature `internals`.
 #[cfg(feature = "internals")]

@@ -9,9 +9,12 @@
 //!
 //! A missing value must be distinguished from a NaN in the data, because the two are rejected for different reasons. It
 //! is stored as [`NULL`], a text that is not a number as [`TEXT`]: quiet NaNs with their own payloads. [`canonical`] stores
-//! every NaN in the data as [`NAN`].
+//! every NaN in the data as [`NAN`]. The texts themselves are in a table of their own, [`TextCells`], which is empty unless
+//! there are any.
 
+use std::collections::BTreeMap;
 use std::ops::{Index, Range};
+use std::sync::Arc;
 
 /// A missing value in a column of `f64`: a quiet NaN with the payload `"null"`. Test for it with [`is_null`], not `==`.
 pub const NULL: f64 = f64::from_bits(0x7FF8_0000_6E75_6C6C);
@@ -78,6 +81,39 @@ impl Index<usize> for SweepColumns<'_> {
     }
 }
 
+/// A text in the place of a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextCell {
+    /// The name of the column that has the text: the column of the cell, or one that the cell is computed from.
+    pub column: Arc<str>,
+    /// The text; of a long one, the beginning.
+    pub text: String,
+}
+
+/// The number of characters of a text that a [`TextCell`] keeps.
+const TEXT_CHARACTERS: usize = 80;
+
+impl TextCell {
+    /// Returns the cell of a text in a column.
+    #[must_use]
+    pub fn new(column: &Arc<str>, text: &str) -> TextCell {
+        TextCell { column: Arc::clone(column), text: text.chars().take(TEXT_CHARACTERS).collect() }
+    }
+}
+
+/// The texts of cells that are [`TEXT`]: by file, row in the file, and index of the column.
+///
+/// The reader keeps a limited number of texts; the cells of others are [`TEXT`] alike.
+#[derive(Debug, Clone, Default)]
+pub struct TextCells(BTreeMap<(u32, u64, usize), TextCell>);
+
+impl TextCells {
+    /// Adds the text of a cell.
+    pub fn insert(&mut self, (file, row, column): (u32, u64, usize), cell: TextCell) {
+        self.0.insert((file, row, column), cell);
+    }
+}
+
 /// The observations with one value of the key columns, in canonical order.
 ///
 /// All slices have the length [`Sweep::len`]. Values may be null, NaN or infinite: the reader rejects nothing, and the
@@ -95,6 +131,8 @@ pub struct Sweep<'a> {
     pub file: &'a [u32],
     /// The row of each observation in its input file, from 0.
     pub row: &'a [u64],
+    /// The texts of cells that are [`TEXT`].
+    pub texts: &'a TextCells,
     /// SHA-256 of the key's values, for seeding (see [`crate::input::digest`]). It does not depend on other sweeps.
     pub key_digest: [u8; 32],
 }
@@ -104,6 +142,12 @@ impl Sweep<'_> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.row.len()
+    }
+
+    /// Returns the text of a cell that is [`TEXT`]; `None` if it was not kept.
+    #[must_use]
+    pub fn text(&self, column: usize, row: usize) -> Option<&TextCell> {
+        self.texts.0.get(&(self.file[row], self.row[row], column))
     }
 
     /// Returns whether the sweep has no observations, as in an input all of whose rows are dropped by the condition.

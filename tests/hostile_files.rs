@@ -111,7 +111,11 @@ fn pages_that_claim_too_much_are_refused() {
     let folder = Folder::new();
     let error = fails(&write(&folder, &claimed_page()), &request(&["x"]));
     assert!(matches!(error, Error::Unsupported { .. }), "{error}");
-    assert!(error.to_string().contains("column `x`: a page of 2147483647 bytes"), "{error}");
+    assert!(error.to_string().contains("column `x`: a page of 2147483647 bytes in a file of"), "{error}");
+    assert!(
+        error.to_string().contains("at most 40000000 are read, because a small file could fill"),
+        "{error}"
+    );
 
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     bomb.write_all(&vec![0; 50_000_000]).expect("written");

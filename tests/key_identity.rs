@@ -7,16 +7,18 @@ use std::fs;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray,
-    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, UInt64Array,
+    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, FixedSizeListArray, Float64Array, Int64Array,
+    StringArray, StructArray, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    UInt64Array,
 };
-use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Int64Type, TimeUnit, TimestampMicrosecondType};
 use parquet::data_type::{DoubleType, Int96, Int96Type};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use sweepfit::formula::{parse_condition, parse_expression};
 use sweepfit::input::{KeyColumn, Request};
 
+use common::program::{Outcome, program};
 use common::{Folder, fails, floats, keys, load, request};
 
 /// As in SQL, zeros of both signs are one key, and so are all NaNs.
@@ -50,6 +52,38 @@ fn a_renamed_key_keeps_its_type_and_values() {
     assert_eq!((field.name().as_str(), field.data_type()), ("run_seed", &DataType::Int64));
     assert_eq!(data.contents.keys[0].as_primitive::<Int64Type>().values(), &seeds[..2]);
     assert_eq!([data.sweep(0).len(), data.sweep(1).len()], [2, 1]);
+}
+
+/// Instants within nested columns, in time zones that arrow has no table of: each is a key, and the summary shows it in UTC.
+#[test]
+fn nested_instants_in_named_zones_are_keys() {
+    let folder = Folder::new();
+    for zone in ["UTC", "Europe/Berlin"] {
+        let instants: Vec<i64> = (0..8).map(|row| 1_700_000_000_000_000 + row / 4).collect();
+        let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(instants).with_timezone(zone));
+        let field = Arc::new(Field::new("element", times.data_type().clone(), true));
+        let structure = StructArray::from(vec![(Arc::clone(&field), Arc::clone(&times))]);
+        let list = FixedSizeListArray::new(Arc::clone(&field), 1, Arc::clone(&times), None);
+        let keys: [(&str, ArrayRef); 3] =
+            [("plain", Arc::clone(&times)), ("struct", Arc::new(structure)), ("list", Arc::new(list))];
+        for (name, key) in keys {
+            let kind = key.data_type().clone();
+            let x = [1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0];
+            let y = [3.0, 5.0, 7.1, 9.0, 3.0, 5.0, 7.0, 9.1];
+            folder.write("a.parquet", &[("k", key), ("x", floats(&x)), ("y", floats(&y))]);
+            let (input, out) = (folder.path("a.parquet"), folder.path(&format!("{name} {}", zone.len())));
+            let arguments =
+                ["fit", &input, "--out", &out, "--law", "y ~ a + b*x", "--by", "k", "--bootstrap", "20"];
+            let output = program(&arguments);
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{kind}: {}", String::from_utf8_lossy(&output.stderr));
+            for second in ["20Z", "20.000001Z"] {
+                assert!(said.contains(&format!("2023-11-14T22:13:{second}")), "{kind}: {said}");
+            }
+            let fits = Outcome::of(&out).fits;
+            assert_eq!((fits.rows(), fits.column("k").data_type()), (2, &kind));
+        }
+    }
 }
 
 /// Timestamps of 96 bits, which Spark and Impala write: Julian day and nanoseconds of the day. Days beyond 2262 do not wrap

@@ -70,6 +70,13 @@ fn completions_and_manual_pages() {
             assert!(script.contains(word), "{shell}: {word}");
         }
     }
+    // Names of laws are offered by the shells for which clap's generator offers values; formulas are not refused.
+    for shell in ["bash", "zsh", "fish"] {
+        let script = said(&folder, &["completions", shell]);
+        assert!(script.matches("chinchilla-tied").count() >= 2, "{shell}");
+    }
+    let input = five_rows(&folder, ("other", floats(&[1.0; 5])));
+    assert!(said(&folder, &["fit", &input, "--law", "y ~ a*x", "--dry-run", "-q"]).ends_with("(status 0)\n"));
     assert_snapshot!("man", said(&folder, &["man"]).replace(env!("CARGO_PKG_VERSION"), "VERSION"));
     let fit = said(&folder, &["man", "fit"]);
     for flag in ["\\-o", "\\-\\-law", "\\-\\-absolute\\-sigma", "\\-j"] {
@@ -160,6 +167,10 @@ fn doubtful_names() {
         // Refused: nothing in the law has the name.
         &["--law", "loss ~ E + A/N^alpha where D > 0"],
         &["--law", "loss ~ E + A*np.exp(-k*N)"],
+        // Refused: a name in double quotes is a column.
+        &["--law", "loss ~ E + A/N^alpha + B*\"PARAM\""],
+        &["--law", "loss ~ E + A/N^alpha + B*\"d\""],
+        &["--law", "loss ~ E + A/N^alpha + B*\"eval/c4\""],
         // Noted.
         &["--law", "loss ~ E + A/N^alpha + B/d^beta"],
         &["--law", "loss ~ E + A/N^alpha + B/D^beta where D > 0"],
@@ -167,6 +178,7 @@ fn doubtful_names() {
         &["--law", "loss ~ E + A/N^alpha", "--let", "S=D", "--let", "T=2*S"],
         // Not noted: the law reads the column, the domain says what the name is, the definition is used.
         &["--law", "loss ~ A/N^a + B/D^d"],
+        &["--law", "loss ~ e + a/N + b/N^2 + c*N + p1*exp(-k*N)"],
         &["--law", "loss ~ A/N^a + d where d > 0"],
         &["--law", "loss ~ A/N^a", "--let", "S=D", "--let", "T=2*S", "--where", "T > 0"],
         &["--law", "loss ~ A/N^a", "--let", "S=D", "--let", "W=1/S", "--weight", "W"],
@@ -175,6 +187,54 @@ fn doubtful_names() {
         writeln!(text, "$ {}\n{}", arguments.join(" "), said(&folder, &all)).expect("a text");
     }
     assert_snapshot!("doubtful_names", text);
+}
+
+/// What a user should know although the run goes on: that no key is given where columns of text may tell sweeps apart, and
+/// that the output directory holds other files.
+#[test]
+fn notes() {
+    let folder = Folder::new();
+    let numbers = || floats(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let texts = || strings(&["a", "a", "a", "b", "b", "b"]);
+    folder.write(
+        "a.parquet",
+        &[("run", texts()), ("model family", texts()), ("x", numbers()), ("y", numbers())],
+    );
+    folder.write("b.parquet", &[("x", numbers()), ("y", numbers())]);
+    let out = folder.path("out");
+    std::fs::create_dir_all(folder.path("out/plots")).expect("a directory");
+    let law = ["--law", "y ~ a + b*x", "--bootstrap", "0"];
+    let mut text = String::new();
+    for (input, more) in [
+        ("a.parquet", &["--dry-run"][..]),
+        ("a.parquet", &["--out", &out]),
+        ("a.parquet", &["--out", &out, "--overwrite", "--by", "run"]),
+        (
+            "a.parquet",
+            &["--dry-run", "--let", "family=\"model family\"", "--where", "run = 'a' and family = 'a'"],
+        ),
+        ("a.parquet", &["--dry-run", "--where", "run = 'a'"]),
+        ("a.parquet", &["--dry-run", "--quiet"]),
+        ("b.parquet", &["--dry-run"]),
+        ("b.parquet", &["--out", &out, "--overwrite"]),
+    ] {
+        if more.contains(&"--by") {
+            std::fs::write(folder.path("out/notes.txt"), "mine").expect("a file");
+        }
+        let path = folder.path(input);
+        let output = command(&[&["fit", path.as_str()], &law[..], more].concat()).output().expect("a run");
+        assert!(output.status.success(), "{more:?}");
+        let shown = [&[input], more].concat().join(" ");
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        writeln!(text, "$ {shown}\n{said}").expect("a text");
+    }
+    assert_snapshot!("notes", text.replace(folder.path("").trim_end_matches('/'), "DIR"));
+    let mut kept: Vec<_> = std::fs::read_dir(&out)
+        .expect("the result")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    kept.retain(|name| name == "plots" || name == "notes.txt" || name == "manifest.json");
+    assert_eq!(kept.len(), 3);
 }
 
 /// Every kind of refusal: of a file, a column, a law, a value.

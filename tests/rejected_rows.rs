@@ -128,7 +128,96 @@ fn numbers_in_text_are_read() {
     assert_eq!(text.only("n_points"), 7.0);
     assert_eq!(text.rejected.texts("code"), ["not_a_number"; 3]);
     assert_eq!(text.rejected.integers("row"), [Some(0), Some(3), Some(8)]);
-    assert!(text.rejected.texts("reason")[0].contains("`params` is a text that is not a number"));
+    assert_eq!(text.rejected.texts("reason")[0], "`params` is the text \"7B\", which is not a number");
+}
+
+/// The reason names the column of the text and shows the text, wherever the row lies and however many definitions lie
+/// between the column and the law.
+#[test]
+fn the_reason_shows_the_rejected_text() {
+    let folder = Folder::new();
+    let n = 40;
+    let said = |row: usize| match row {
+        3 => "7B".to_owned(),
+        8 => String::new(),
+        21 => "1,300\u{1b}[2J\n\"".to_owned(),
+        34 => format!("{}end", "long ".repeat(20)),
+        _ => format!("{}e6", 1 + row),
+    };
+    let texts: Vec<String> = (0..n).map(said).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    // The sweeps are spread over the file, and some rows before the texts are dropped.
+    let run: Vec<&str> = (0..n).map(|row| ["c", "a", "b"][row % 3]).collect();
+    let loss: Vec<f64> = (0..n).map(|row| 2.0 + 3.0 / (1.0 + row as f64)).collect();
+    let kept: Vec<f64> = (0..n).map(|row| f64::from(u8::from(row % 7 != 1))).collect();
+    folder.write(
+        "a.parquet",
+        &[("N", strings(&texts)), ("run", strings(&run)), ("loss", floats(&loss)), ("kept", floats(&kept))],
+    );
+    let expected = [
+        "`N` is the text \"7B\", which is not a number".to_owned(),
+        "`N` is the text \"1,300\\u{1b}[2J\\n\\\"\", which is not a number".to_owned(),
+        format!("`N` is the text \"{}…\", which is not a number", "long ".repeat(8)),
+    ];
+    let fixed = ["--by", "run", "--where", "kept = 1", "--bootstrap", "0"];
+    for (name, more) in [
+        ("column", &["--law", "loss ~ E + A/N"][..]),
+        ("definition", &["--law", "loss ~ E + A/M", "--let", "M=N*2"]),
+        ("definitions", &["--law", "loss ~ E + A/M", "--let", "K=log(N) + kept", "--let", "M=exp(K)"]),
+        ("shadow", &["--law", "loss ~ E + A/N", "--let", "N=N/1e6"]),
+        ("weight", &["--law", "loss ~ E + A/kept", "--let", "W=2*N", "--weight", "W"]),
+    ] {
+        let outcome = fit(&folder.path("a.parquet"), &folder.path(name), &[&fixed, more].concat());
+        let mut rows: Vec<(i64, String, String)> = outcome
+            .rejected
+            .integers("row")
+            .into_iter()
+            .zip(outcome.rejected.texts("reason"))
+            .zip(outcome.rejected.texts("code"))
+            .map(|((row, reason), code)| (row.expect("a row"), reason, code))
+            .collect();
+        rows.sort();
+        // Row 8 is dropped by the condition.
+        let found: Vec<(i64, &str)> = rows.iter().map(|(row, reason, _)| (*row, reason.as_str())).collect();
+        let wanted: Vec<(i64, &str)> =
+            [3, 21, 34].into_iter().zip(expected.iter().map(String::as_str)).collect();
+        assert_eq!(found, wanted, "{name}");
+        assert!(rows.iter().all(|(.., code)| code == "not_a_number"), "{name}: {rows:?}");
+    }
+}
+
+/// Only so many texts are kept, so that a long column of texts takes little memory; the rows of the others are rejected alike.
+#[test]
+fn more_texts_than_are_kept_are_rejected_alike() {
+    let folder = Folder::new();
+    let n = (1 << 18) + 20;
+    let texts: Vec<&str> = (0..n).map(|row| if row < 10 { "2.5" } else { "none" }).collect();
+    folder.write("a.parquet", &[("N", strings(&texts)), ("y", floats(&vec![5.0; n]))]);
+    let outcome =
+        fit(&folder.path("a.parquet"), &folder.path("out"), &["--law", "y ~ a*N", "--bootstrap", "0"]);
+    assert_eq!(outcome.estimate("a"), 2.0);
+    assert_eq!(outcome.rejected.integers("row"), (10..n as i64).map(Some).collect::<Vec<_>>());
+    assert!(outcome.rejected.texts("code").iter().all(|code| code == "not_a_number"));
+    let reasons = outcome.rejected.texts("reason");
+    let (kept, others) = reasons.split_at(1 << 18);
+    assert!(kept.iter().all(|reason| reason == "`N` is the text \"none\", which is not a number"));
+    assert!(others.iter().all(|reason| reason == "`N` is a text that is not a number"));
+    assert_eq!(others.len(), 10);
+}
+
+/// A definition is NaN for other reasons than texts too: the logarithm of a negative number, a text that says `NaN`.
+#[test]
+fn a_definition_without_value_is_not_blamed_on_a_text() {
+    let folder = Folder::new();
+    folder.write(
+        "a.parquet",
+        &[("N", strings(&["1", "-2", "NaN", "4", "5", "6"])), ("y", floats(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))],
+    );
+    let arguments = ["--law", "y ~ a + b*M", "--let", "M=log(N)", "--bootstrap", "0"];
+    let outcome = fit(&folder.path("a.parquet"), &folder.path("out"), &arguments);
+    assert_eq!(outcome.rejected.integers("row"), [Some(1), Some(2)]);
+    assert_eq!(outcome.rejected.texts("code"), ["not_finite"; 2]);
+    assert_eq!(outcome.rejected.texts("reason"), ["`M` is NaN, not a finite number"; 2]);
 }
 
 /// What one law cannot use, another may.

@@ -120,3 +120,21 @@ fn replicates_of_an_estimate_on_the_edge_have_no_units() {
         }
     }
 }
+
+/// An interval of less than ten replicates is none to rely on, however many samples could be drawn.
+#[test]
+fn few_replicates_are_flagged() {
+    let folder = common::Folder::new();
+    let x: Vec<f64> = (1..=30).map(f64::from).collect();
+    let y: Vec<f64> = x.iter().map(|x| 2.0 + 0.5 * x + (7.0 * x).sin()).collect();
+    folder.write("in.parquet", &[("x", floats(&x)), ("y", floats(&y))]);
+    for (replicates, flagged) in [("1", true), ("3", true), ("9", true), ("10", false)] {
+        let outcome = fit(
+            &folder.path("in.parquet"),
+            &folder.path(replicates),
+            &["--law", "y ~ a + b*x", "--bootstrap", replicates],
+        );
+        let flags = outcome.fits.texts("flags").remove(0);
+        assert_eq!(flags.contains("few_replicates"), flagged, "{replicates} replicates: {flags}");
+    }
+}

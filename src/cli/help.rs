@@ -5,7 +5,7 @@
 
 use clap::{Args, CommandFactory, Parser};
 
-use super::{Arguments, Failure, summary};
+use super::{Arguments, Failure, summary, terminal};
 use crate::formula::{Arity, list, nearest, reference};
 
 /// The arguments of `sweepfit help`.
@@ -90,7 +90,8 @@ fn formula() -> String {
          used twice is one parameter. A name in double quotes is always a column; names that\n\
          are no identifiers, or keywords, are written so: \"eval/c4_en\".\n\n\
          WITH names subexpressions, on either side of a law; each may use the ones before.\n\n\
-         NUMBERS: 12, 0.5, 6.4e13, pi.\n\nOPERATORS, the tightest first\n\n",
+         NUMBERS: 12, 0.5, 6.4e13, pi. A column of text in the place of a number is read as\n\
+         numbers; rows whose text is none, such as 7B, are rejected.\n\nOPERATORS, the tightest first\n\n",
     );
     let mut operators = summary::table(&["operator", "meaning"], &[0], &[]);
     for row in [
@@ -121,7 +122,10 @@ fn formula() -> String {
              without one\n\n";
     let mut domains = summary::table(&["domain", "meaning"], &[0], &[]);
     for row in [
-        ["p > 0  p >= 0  p < 1  p <= 1", "an end; the end itself belongs to the domain, with > as with >="],
+        [
+            "p > 0  p >= 0  p < 1  p <= 1",
+            "an end, which belongs to the domain, with > as with >=: p may be 0 under p > 0",
+        ],
         ["p in [0, 2]", "both ends; either may be inf"],
         ["p = 0.34", "held at this value"],
     ] {
@@ -131,7 +135,8 @@ fn formula() -> String {
     text += "`where` in a law selects no rows; that is what --where does.\n\n\
              CONDITIONS follow SQL's logic of nulls: a comparison with a null is neither true\n\
              nor false, and rows are kept where the condition is true. Texts stand in single\n\
-             quotes. Integers, dates and times are compared exactly.\n\n";
+             quotes. Integers of 64 bits, decimals, dates and timestamps are compared exactly,\n\
+             without rounding to float64.\n\n";
     text += &examples(&CONDITIONS);
     text += "\nDEFINITIONS are made in order; each may use the ones before.\n\n";
     text += &examples(&DEFINITIONS);
@@ -140,9 +145,11 @@ fn formula() -> String {
     text
 }
 
-/// Returns examples, each with what it shows below it.
+/// Returns examples, each with what it shows below it. Formulas are broken into lines for a terminal alone.
 fn examples(rows: &[(&str, &str)]) -> String {
-    rows.iter().map(|(shows, text)| summary::wrapped(&format!("  {text}\n      {shows}\n"))).collect()
+    let width = terminal::width().map_or(usize::MAX, usize::from);
+    let example = |(shows, text): &(&str, &str)| format!("  {text}\n      {shows}\n");
+    rows.iter().map(|row| summary::wrapped_at(&example(row), width)).collect()
 }
 
 #[cfg(test)]

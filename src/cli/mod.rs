@@ -46,7 +46,7 @@ use crate::error::{Error, ErrorKind, Setting};
 
 /// Fits scaling laws to many experiment sweeps, Parquet to Parquet.
 #[derive(Parser)]
-#[command(name = "sweepfit", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "sweepfit", version, max_term_width = usize::from(summary::TEXT_WIDTH), disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

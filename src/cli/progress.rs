@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::terminal::{one_line, say};
 use crate::engine::Progress;
-use crate::formula::counted;
+use crate::formula::{counted, list};
 
 /// Returns the listener for standard error. With `quiet` it tells what a user should know, and no progress.
 pub fn terminal_progress(quiet: bool) -> Box<dyn Progress> {
@@ -30,6 +30,20 @@ impl Progress for NotesAlone {
     fn note(&self, message: &str) {
         say(&one_line(message));
     }
+}
+
+/// Returns the message that the rows are one sweep, and that columns of text may tell sweeps apart.
+fn one_sweep(columns_of_text: &[String]) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+    let argument = match columns_of_text.first() {
+        Some(name) if name.chars().all(is_plain) => name.clone(),
+        Some(name) if name.chars().all(|c| is_plain(c) || " /()[]".contains(c)) => format!("'{name}'"),
+        _ => "COL".to_owned(),
+    };
+    format!(
+        "the rows are fitted as one sweep; columns of text that could tell sweeps apart: {} (`--by {argument}`)",
+        list(columns_of_text)
+    )
 }
 
 /// How far a run is.
@@ -158,6 +172,10 @@ impl Progress for Bar {
         self.bar.suspend(|| say(&one_line(message)));
     }
 
+    fn one_sweep(&self, columns_of_text: &[String]) {
+        self.note(&one_sweep(columns_of_text));
+    }
+
     fn begin(&self, sweeps: u64) {
         self.shared.begin(sweeps);
         self.style("{bar:40} {state}");
@@ -229,6 +247,10 @@ impl Progress for Lines {
 
     fn note(&self, message: &str) {
         say(&one_line(message));
+    }
+
+    fn one_sweep(&self, columns_of_text: &[String]) {
+        self.note(&one_sweep(columns_of_text));
     }
 
     fn begin(&self, sweeps: u64) {

@@ -1,10 +1,12 @@
 //! `sweepfit completions` and `sweepfit man`: completions for a shell, and manual pages, made from the arguments themselves.
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::{Arguments, Failure, help};
+use crate::law::Catalogue;
 
 /// The arguments of `sweepfit completions`.
 #[derive(Args, Debug)]
@@ -22,10 +24,21 @@ pub struct ManArguments {
     command: Option<String>,
 }
 
+/// The commands that take the name of a law, and the argument of each.
+const LAW_ARGUMENTS: [(&str, &str); 3] = [("fit", "laws"), ("laws", "name"), ("generate", "law")];
+
 /// Returns the completions of a shell.
 pub fn completions(arguments: &CompletionsArguments) -> Result<String, Failure> {
+    let names: Vec<String> = Catalogue::built_in()?.laws.into_iter().map(|law| law.name).collect();
+    let mut program = Arguments::command();
+    // The names are offered here alone: where arguments are parsed, a law may also be a formula, or of the user's catalogue.
+    for (command, argument) in LAW_ARGUMENTS {
+        program = program.mut_subcommand(command, |command| {
+            command.mut_arg(argument, |law| law.value_parser(PossibleValuesParser::new(&names)))
+        });
+    }
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Arguments::command(), "sweepfit", &mut script);
+    clap_complete::generate(arguments.shell, &mut program, "sweepfit", &mut script);
     Ok(String::from_utf8_lossy(&script).into_owned())
 }
 

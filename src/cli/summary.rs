@@ -13,6 +13,7 @@ use crate::formula::counted;
 use crate::infer::{Estimate, quantile};
 use crate::law::{Domain, Law};
 use crate::optimize::Status;
+use crate::problem::RejectionSubject;
 
 /// Returns an empty table without borders, as wide as the terminal at most. The columns numbered in `whole` are never
 /// broken into lines, and those in `right` are aligned to the right besides; the others are as wide as their header at least.
@@ -160,7 +161,10 @@ fn coefficients(summary: &Summary, labels: &[String]) -> String {
     }
     let bootstrap = first.records.iter().any(|record| record.n_replicates > 0);
     let error = if bootstrap { "bootstrap SE" } else { "std error" };
-    let numbers = ["parameter", "estimate", error, "low", "high"];
+    // 100·0.29 is 28.999999999999996.
+    let percent = (1e11 * summary.overview.confidence).round() / 1e9;
+    let [low, high] = ["low", "high"].map(|end| format!("{percent} % {end}"));
+    let numbers = ["parameter", "estimate", error, &low, &high];
     let names: Vec<String> = key_names.iter().map(|name| cell(name)).collect();
     let header: Vec<&str> = names.iter().map(String::as_str).chain(["law"]).chain(numbers).collect();
     let left: Vec<usize> = (0..names.len() + 2).collect();
@@ -267,29 +271,33 @@ fn reasons(summary: &Summary, labels: &[String]) -> String {
         return String::new();
     }
     let mut rows = table(&["rejected", "reason"], &[], &[0]);
-    for (reason, count) in overview.reasons.iter().take(MOST_REASONS) {
-        let mut text = reason.clone();
-        for (bound, label) in summary.laws.iter().zip(labels) {
-            text = text.replace(&format!("`{}`", bound.law.name), &format!("`{label}`"));
+    for group in overview.reasons.iter().take(MOST_REASONS) {
+        let mut group = group.clone();
+        if let RejectionSubject::Law(law) | RejectionSubject::Operand { law, .. } = &mut group.first.subject
+            && let Some(i) = summary.laws.iter().position(|bound| bound.law.name == *law)
+        {
+            law.clone_from(&labels[i]);
         }
-        rows.add_row([count.to_string(), cell(&text)]);
+        rows.add_row([group.count.to_string(), cell(&group.sentence())]);
     }
-    let others =
-        overview.reasons.iter().skip(MOST_REASONS).map(|(_, n)| n).sum::<u64>() + overview.other_reasons;
+    let others = overview.reasons.iter().skip(MOST_REASONS).map(|group| group.count).sum::<u64>();
     if others > 0 {
         rows.add_row([others.to_string(), "other reasons; rejected.parquet has them".to_owned()]);
     }
     lines(&rows)
 }
 
-/// Returns the text with lines broken between words, where they are longer than the terminal's; what continues a line is
-/// indented by two spaces more than the line.
-pub fn wrapped(text: &str) -> String {
-    terminal::width().map_or_else(|| text.to_owned(), |width| wrapped_at(text, usize::from(width)))
+/// The number of characters in a line of running text where the width of the terminal is not known; that of the help.
+pub const TEXT_WIDTH: u16 = 100;
+
+/// Returns the text with lines broken between words, where they are longer than the terminal's, or than [`TEXT_WIDTH`]; what
+/// continues a line is indented by two spaces more than the line.
+fn wrapped(text: &str) -> String {
+    wrapped_at(text, usize::from(terminal::width().unwrap_or(TEXT_WIDTH)))
 }
 
 /// Returns the text with lines of at most `width` characters, where words are no longer.
-fn wrapped_at(text: &str, width: usize) -> String {
+pub fn wrapped_at(text: &str, width: usize) -> String {
     let mut out = String::new();
     for line in text.lines() {
         let words = line.trim_start();

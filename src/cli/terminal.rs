@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
+use crate::formula::is_control;
+
 /// Returns the text with its control characters escaped, as in `\u{1b}`. Line feeds and tabs stay, and so do the letters
 /// of all scripts.
 pub fn printable(text: &str) -> Cow<'_, str> {
@@ -30,13 +32,6 @@ fn escaped(text: &str, escape: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Returns whether a terminal obeys a character rather than showing it: control characters (Unicode's category Cc), the ends
-/// of lines and paragraphs, and those that reverse the direction of the text (Boucher & Anderson 2023, "Trojan Source").
-fn is_control(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// Writes a text to standard output.
 ///
 /// # Errors
@@ -58,7 +53,7 @@ pub fn say(message: &str) {
 }
 
 /// Returns the number of characters in a line of standard output: the terminal's, or `COLUMNS` where standard output is none.
-/// `None` where neither is known; lines are then as long as they are.
+/// `None` where neither is known.
 pub fn width() -> Option<u16> {
     if io::stdout().is_terminal()
         && let Some((terminal_size::Width(width), _)) = terminal_size::terminal_size()

@@ -9,6 +9,9 @@ pub trait Progress: Sync {
     fn stage(&self, _name: &str) {}
     /// Called with what a user should know although the run goes on, such as the number of files that are skipped.
     fn note(&self, _message: &str) {}
+    /// Called where the rows are fitted as one sweep, with the names of the columns of text that the job does not use: they
+    /// may tell sweeps apart.
+    fn one_sweep(&self, _columns_of_text: &[String]) {}
     /// Called when fitting begins, with the number of sweeps.
     fn begin(&self, _sweeps: u64) {}
     /// Called when a part of the work on some sweeps is done, such as a fit under one of the laws, or replicates of a fit,

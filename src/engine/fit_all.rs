@@ -14,12 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::formula::counted;
 use crate::infer::{self, Watch, leverages, predictions};
 use crate::input::{Contents, Segment, panic_text};
 use crate::lanes::LANES;
 use crate::optimize::{self, Fit, Workspace, Workspaces, fit_choices, never_finite};
-use crate::problem::{Problem, Rejection, RejectionCode};
+use crate::problem::{Problem, Rejection, RejectionCode, RejectionReason, RejectionSubject};
 use crate::sweep::Sweep;
 
 use super::control::{Control, GroupProgress};
@@ -431,8 +430,11 @@ fn reject_nonfinite(
         law,
         nonfinite.iter().map(|&i| Rejection {
             row: observations.rows[i],
-            code: RejectionCode::Undefined,
-            reason: format!("`{}` has no finite value here", bound.law.name),
+            reason: RejectionReason {
+                code: RejectionCode::Undefined,
+                subject: RejectionSubject::Law(bound.law.name.clone()),
+                value: None,
+            },
         }),
     );
     candidate.has_enough(law, observations.len() - nonfinite.len()).then(|| {
@@ -522,19 +524,19 @@ fn add_residuals(run: &Run, law: usize, sweep: &Sweep, fit: &Fit, chunk: &mut Ch
 fn merge_rejections(candidate: CandidateSweep, merged: &mut Vec<RejectedRow>) {
     let CandidateSweep { run, sweep, rejections, too_small } = candidate;
     let n_laws = run.laws.len();
-    let mut rows: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for (law, Rejection { row, code, reason }) in rejections {
+    let mut rows: BTreeMap<_, (RejectionReason, Vec<usize>)> = BTreeMap::new();
+    for (law, Rejection { row, reason }) in rejections {
         let place = (sweep.file[row as usize], sweep.row[row as usize]);
-        rows.entry((place, code, reason)).or_default().push(law);
+        let key = (place, reason.code, reason.to_string());
+        rows.entry(key).or_insert_with(|| (reason, Vec::new())).1.push(law);
     }
-    for ((place, code, reason), laws) in rows {
+    for ((place, ..), (reason, laws)) in rows {
         let all = laws.len() == n_laws;
         for law in laws.into_iter().take(if all { 1 } else { usize::MAX }) {
             merged.push(RejectedRow {
                 sweep: sweep.index,
                 law: (!all).then_some(law),
                 place: Some(place),
-                code,
                 reason: reason.clone(),
             });
         }
@@ -545,11 +547,10 @@ fn merge_rejections(candidate: CandidateSweep, merged: &mut Vec<RejectedRow>) {
             sweep: sweep.index,
             law: (!all_small).then_some(law),
             place: None,
-            code: RejectionCode::TooFew,
-            reason: format!(
-                "the sweep has {}, fewer than the required {} (min_points)",
-                counted(usable, "usable observation"),
-                run.min_points
+            reason: RejectionReason::of_number(
+                RejectionCode::TooFew,
+                RejectionSubject::Observations { required: run.min_points },
+                usable as f64,
             ),
         });
     }

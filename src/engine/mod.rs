@@ -30,13 +30,12 @@ pub use control::{Control, Progress, Silent};
 pub use counts::Counts;
 pub use fit_all::{Run, fit_all};
 pub use job::{CatalogueFile, Job, KeepReplicates, LawText};
-pub use overview::{Overview, Uncertified};
+pub use overview::{Overview, ReasonCount, Uncertified};
 pub use plan::{BoundLaw, Plan, plan};
 
 use crate::error::Error;
 use crate::input::{self, Source};
 use crate::output::{Chunk, RunContext, Sink};
-use crate::problem::RejectionCode;
 
 /// The number of rows of a segment: enough work for many threads, but little memory.
 const SEGMENT_ROWS: usize = 1 << 18;
@@ -59,7 +58,7 @@ pub struct Summary {
 /// interrupted.
 pub fn dry_run(job: &Job, source: &dyn Source, control: &Control) -> Result<Summary, Error> {
     let plan = plan(job, source)?;
-    plan.notes.iter().for_each(|note| control.progress.note(note));
+    plan.announce(control.progress);
     let (contents, segments) = input::open(source, &plan.request, SEGMENT_ROWS, control.interrupted)?;
     let mut counts = Counts::new(&plan.laws, &contents);
     let run = Run::new(&plan, contents, job);
@@ -96,7 +95,7 @@ pub fn run_plan(
     control: &Control,
 ) -> Result<Summary, Error> {
     let Control { progress, interrupted } = *control;
-    plan.notes.iter().for_each(|note| progress.note(note));
+    plan.announce(progress);
     progress.stage("reading");
     let (contents, mut segments) = input::open(source, &plan.request, SEGMENT_ROWS, interrupted)?;
     if contents.rows_read == contents.rows_dropped && !job.allow_empty {
@@ -105,51 +104,22 @@ pub fn run_plan(
     let run = Run::new(&plan, contents, job);
     let context = run.context();
     let counts = Counts::new(&plan.laws, &run.contents);
-    let texts = Some(Texts::default());
-    let mut sink = CountingSink { sink, counts, texts, overview: Overview::new(&context) };
+    let mut sink = CountingSink { sink, counts, overview: Overview::new(&context) };
     sink.begin(&context)?;
     progress.begin(run.contents.n_sweeps() as u64);
     fit_all(&run, &mut segments, &mut sink, control)?;
     progress.end();
-    let CountingSink { counts, overview, texts, .. } = sink;
-    if let Some(Texts { rows, reason: Some(reason) }) = texts {
-        return Err(Error::NoNumbers { rows, reason });
+    let CountingSink { counts, overview, .. } = sink;
+    if let Some((rows, reason)) = overview.only_texts() {
+        return Err(Error::NoNumbers { rows, reason: reason.to_string() });
     }
     Ok(Summary { laws: plan.laws, counts, overview: overview.finish() })
-}
-
-/// Rows with a text in the place of a number.
-#[derive(Default)]
-struct Texts {
-    rows: u64,
-    /// The reason for rejecting the first of them.
-    reason: Option<String>,
-}
-
-impl Texts {
-    /// Adds the rows of a chunk; `None` if the chunk has fits or other rejections.
-    fn with(mut self, chunk: &Chunk) -> Option<Texts> {
-        if !chunk.records.is_empty() {
-            return None;
-        }
-        for row in &chunk.rejected {
-            match row.code {
-                RejectionCode::NotANumber => self.rows += 1,
-                RejectionCode::TooFew => continue,
-                _ => return None,
-            }
-            self.reason.get_or_insert_with(|| row.reason.clone());
-        }
-        Some(self)
-    }
 }
 
 /// A sink that counts the results and passes them to another sink.
 struct CountingSink<'a> {
     sink: &'a mut dyn Sink,
     counts: Counts,
-    /// The rows that are rejected as texts; `None` once a fit was made or a row was rejected for another reason.
-    texts: Option<Texts>,
     overview: Overview,
 }
 
@@ -160,7 +130,6 @@ impl Sink for CountingSink<'_> {
 
     fn take(&mut self, mut chunk: Chunk) -> Result<(), Error> {
         self.counts.add(&chunk);
-        self.texts = self.texts.take().and_then(|texts| texts.with(&chunk));
         self.overview.add(&mut chunk);
         self.sink.take(chunk)
     }

@@ -9,13 +9,14 @@ use crate::formula::{
     parse_expression, parse_formula,
 };
 use crate::infer::{Quantity, Resample};
-use crate::input::{KeyColumn, Request, Scope, Source};
+use crate::input::{ColumnType, KeyColumn, Request, Scope, Source};
 use crate::law::{Catalogue, Domain, Law, Parameter, Residual, truncated};
 use crate::optimize::Models;
 use crate::output::schema;
 use crate::problem::{Binding, LossChoice, Problem, Rejection};
 use crate::sweep::Sweep;
 
+use super::control::Progress;
 use super::job::{CatalogueFile, Job, LawText};
 
 /// The largest number of free parameters of a law: the number of second derivatives grows with its square.
@@ -59,6 +60,18 @@ pub struct Plan {
     pub laws: Vec<BoundLaw>,
     /// What is allowed and probably not meant, such as a definition that nothing uses, in sentences.
     pub notes: Vec<String>,
+    /// Where the rows are one sweep for want of a key: the columns of text that the job does not use.
+    pub unused_texts: Vec<String>,
+}
+
+impl Plan {
+    /// Tells a listener what a user should know before the run.
+    pub(super) fn announce(&self, progress: &dyn Progress) {
+        self.notes.iter().for_each(|note| progress.note(note));
+        if !self.unused_texts.is_empty() {
+            progress.one_sweep(&self.unused_texts);
+        }
+    }
 }
 
 /// Checks a job and binds its laws to the columns of a source.
@@ -167,8 +180,14 @@ pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
             false => format!("nothing uses the definition of `{name}`: check the names in the law"),
         });
     }
+    let is_unused_text =
+        |name: &&String| !used.contains(name.as_str()) && scope.column_type(name) == Some(ColumnType::Text);
+    let unused_texts = match job.by.is_empty() {
+        true => scope.columns().iter().filter(is_unused_text).cloned().collect(),
+        false => Vec::new(),
+    };
     let request = Request { by: job.by.clone(), lets, condition, order: columns.clone(), columns, cluster };
-    Ok(Plan { request, laws, notes })
+    Ok(Plan { request, laws, notes, unused_texts })
 }
 
 /// Checks the settings that do not depend on the source.
@@ -386,6 +405,7 @@ fn bind(job: &Job, scope: &Scope, law: Law) -> Result<BoundLaw, Error> {
         law: shown.clone(),
         response: response.to_string(),
         reason,
+        available: list(&scope.names()),
     };
     scope.check_number(&response, &place).map_err(|error| match error {
         Error::Expression { message, .. } => unbound_response(message),

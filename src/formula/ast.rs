@@ -311,6 +311,17 @@ pub fn names(expr: &Expr) -> Vec<&str> {
     found
 }
 
+/// Returns the names in an expression that are written in double quotes, which are those of columns.
+#[must_use]
+pub fn quoted_names(expr: &Expr) -> Vec<&str> {
+    uses(expr).into_iter().filter(|(name, span)| is_quoted(name, span)).map(|(name, _)| name).collect()
+}
+
+/// Returns whether the use of a name at a place is written in double quotes: it is then longer in the text than in the tree.
+pub(super) fn is_quoted(name: &str, place: &Span) -> bool {
+    place.len() != name.len()
+}
+
 /// Returns every use of a name in an expression with its place, in order, without the unknowns of `solve`.
 pub(super) fn uses(expr: &Expr) -> Vec<(&str, &Span)> {
     let mut found = Vec::new();

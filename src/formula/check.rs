@@ -185,7 +185,7 @@ impl Checker<'_> {
     fn unknown(&self, expr: &Expr, name: &str) -> TypeError {
         let mut message = format!("there is no column {}", described(expr));
         if let Some(near) = nearest(name, self.known.iter().map(String::as_str)) {
-            message += &format!(": did you mean `{near}`?");
+            message += &format!(" (did you mean `{near}`?)");
         }
         TypeError::new(message, expr.span.clone())
     }
@@ -271,7 +271,7 @@ mod tests {
         for (text, message, span) in [
             ("1 + 'x' > 2", "`'x'` is text, but `+` needs numbers", 4..7),
             ("log(done) > 2", "`done` is true or false, but `log` needs numbers", 4..8),
-            ("lerner = 'x'", "there is no column `lerner`: did you mean `learner`?", 0..6),
+            ("lerner = 'x'", "there is no column `lerner` (did you mean `learner`?)", 0..6),
             ("learner = \"mamba\"", "(a text is written 'mamba')", 10..17),
             ("learner = 5", "`learner` is text and `5` is a number, but `=` needs both of one type", 0..11),
             ("loss in (1, 'a')", "`in` needs both of one type", 0..15),

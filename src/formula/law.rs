@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::ast::{CompareOp, Domain, Expr, Formula, Span, names, unknowns, uses};
+use super::ast::{CompareOp, Domain, Expr, Formula, Span, is_quoted, names, unknowns, uses};
 use super::domain::where_domains;
 use super::lex::{Fault, Grammar, Parsed, Token, TokenKind, tokens};
 use super::node::MAX_NODES;
@@ -142,8 +142,7 @@ fn definition(i: &mut Input<'_>) -> Parsed<(Definition, Option<usize>)> {
 /// Records the first use of each unquoted name and the definition that uses it.
 fn record_first_uses(expr: &Expr, user: usize, found: &mut HashMap<String, (usize, Span)>) {
     for (name, span) in uses(expr) {
-        // A quoted name is longer in the text than in the tree; it is always a column.
-        if span.len() == name.len() && !found.contains_key(name) {
+        if !is_quoted(name, span) && !found.contains_key(name) {
             found.insert(name.to_owned(), (user, span.clone()));
         }
     }

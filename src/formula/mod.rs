@@ -22,7 +22,7 @@
 //! | `jet` | the value of an expression with its first and second derivatives |
 //! | `time` | texts → dates and times |
 //! | `display` | expression → text |
-//! | `error`, `suggest` | errors, suggestions for misspelt names, lists and numbers in messages |
+//! | `error`, `suggest` | errors, suggestions for misspelt names; lists, numbers and texts in messages |
 //!
 //! The folder does not know which names are columns and which are parameters: whoever calls it decides. It knows
 //! nothing of files, of compiled laws or of fits.
@@ -123,7 +123,7 @@ mod suggest;
 mod time;
 
 pub(crate) use ast::needed_definitions;
-pub use ast::{BinaryOp, CompareOp, Domain, Expr, ExprKind, Formula, Span, names, unknowns};
+pub use ast::{BinaryOp, CompareOp, Domain, Expr, ExprKind, Formula, Span, names, quoted_names, unknowns};
 pub use check::{check, check_condition, check_number};
 pub use columns::{Column, Columns, Table, Type, number_in};
 pub use decimal::{Decimal, nearest_f64};
@@ -133,8 +133,10 @@ pub use functions::{Arity, Function, FunctionEntry, reference};
 pub use jet::{Jet, jet};
 pub use node::{MAX_HEIGHT, MAX_NODES};
 pub use stream::MAX_NESTING;
+#[cfg(feature = "cli")]
+pub(crate) use suggest::is_control;
 pub use suggest::nearest;
-pub(crate) use suggest::{counted, list, one_edit_away, other_case, was_or_were};
+pub(crate) use suggest::{counted, list, one_edit_away, other_case, quoted, was_or_were};
 
 use lex::{Fault, Grammar};
 

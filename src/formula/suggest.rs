@@ -1,4 +1,4 @@
-//! Suggestions for misspelt words; lists of names, and numbers of things, for messages.
+//! Suggestions for misspelt words; lists of names, numbers of things and quoted texts, for messages.
 
 /// Returns the candidate that `word` most likely misspells, if one is near enough.
 ///
@@ -62,6 +62,32 @@ pub(crate) fn list<S: AsRef<str>>(names: &[S]) -> String {
 pub(crate) fn counted<N: std::fmt::Display + PartialEq + From<u8>>(n: N, noun: &str) -> String {
     let plural = if n == N::from(1) { "" } else { "s" };
     format!("{n} {noun}{plural}")
+}
+
+/// Returns a text of data in double quotes, with its control characters escaped; after forty characters, `…` in place of the
+/// others.
+pub(crate) fn quoted(text: &str) -> String {
+    const MOST: usize = 40;
+    let mut shown = String::from('"');
+    for c in text.chars().take(MOST) {
+        if is_control(c) || matches!(c, '"' | '\\') {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    if text.chars().nth(MOST).is_some() {
+        shown.push('…');
+    }
+    shown.push('"');
+    shown
+}
+
+/// Returns whether a terminal obeys a character rather than showing it: control characters (Unicode's category Cc), the ends
+/// of lines and paragraphs, and those that reverse the direction of the text (Boucher & Anderson 2023, "Trojan Source").
+pub(crate) fn is_control(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Returns `was` for one and `were` for other numbers.

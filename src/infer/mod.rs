@@ -109,7 +109,7 @@ pub fn is_weak(fit: &Fit, estimates: &[Estimate]) -> bool {
 /// The fraction of good replicates below which a fit is flagged.
 const MIN_GOOD: f64 = 0.9;
 
-/// The number of different samples below which a fit is flagged.
+/// The number of different samples, and of good replicates, below which a fit is flagged.
 const MIN_SAMPLES: usize = 10;
 
 /// The fraction of good replicates below which no interval is given.
@@ -230,7 +230,10 @@ impl<'a> Intervals<'a> {
     fn fill(&self, estimates: &mut [Estimate], context: &mut Context) -> Vec<Flag> {
         let mut flags = Vec::new();
         let good = self.replicates.map_or(1.0, |r| 1.0 - r.n_failed() as f64 / r.len().max(1) as f64);
-        if self.replicates.is_some_and(|r| good < MIN_GOOD || r.n_samples < MIN_SAMPLES) {
+        let n_good = |r: &Replicates| r.len() - r.n_failed();
+        let are_few =
+            |r: &Replicates| good < MIN_GOOD || r.n_samples < MIN_SAMPLES || n_good(r) < MIN_SAMPLES;
+        if self.replicates.is_some_and(are_few) {
             flags.push(Flag::FewReplicates);
         }
         // Where a single unit is all there is to draw, nothing is known about other samples.

@@ -1,6 +1,7 @@
 //! One batch of rows as columns of the formula language: columns of the input, and values of definitions.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -10,7 +11,8 @@ use super::convert::{rows_where, to_column};
 use super::guard::guard;
 use super::source::Fragment;
 use crate::error::{Error, Place, Setting};
-use crate::formula::{self, Column, Columns, Expr};
+use crate::formula::{self, Column, Columns, Expr, number_in};
+use crate::sweep::TextCell;
 
 /// One batch of rows as columns of the formula language.
 pub(in crate::input) struct Batch<'a> {
@@ -22,6 +24,8 @@ pub(in crate::input) struct Batch<'a> {
     pub(in crate::input) decoded: RecordBatch,
     /// Columns of the input and definitions, by name.
     columns: HashMap<String, Column>,
+    /// For definitions of numbers: the rows that are NaN because of a text that is not a number, in ascending order.
+    texts: HashMap<String, Vec<(u32, TextCell)>>,
 }
 
 impl Columns for Batch<'_> {
@@ -47,7 +51,8 @@ impl<'a> Batch<'a> {
         origin: Origin<'a>,
     ) -> Result<Self, Error> {
         let rows = decoded.num_rows();
-        let mut scope = Self { rows, kept: None, origin, decoded, columns: HashMap::new() };
+        let mut scope =
+            Self { rows, kept: None, origin, decoded, columns: HashMap::new(), texts: HashMap::new() };
         for name in &needs.inputs {
             let origin = &scope.origin;
             let array = scope
@@ -61,6 +66,11 @@ impl<'a> Batch<'a> {
         }
         for (name, expr) in &needs.lets {
             let column = scope.evaluate(expr, &Setting::Let.of(name))?;
+            let texts = scope.texts_behind(expr, &column);
+            scope.texts.remove(name);
+            if !texts.is_empty() {
+                scope.texts.insert(name.clone(), texts);
+            }
             scope.columns.insert(name.clone(), column);
         }
         if let Some(condition) = plan.condition {
@@ -69,6 +79,50 @@ impl<'a> Batch<'a> {
             scope.kept = Some(kept).filter(|kept| kept.len() < rows);
         }
         Ok(scope)
+    }
+
+    /// Returns the rows in which a column or definition has a text in the place of a number, or is NaN because of one in
+    /// another column, in ascending order.
+    pub(in crate::input) fn texts(&self, name: &str) -> Vec<(u32, TextCell)> {
+        if let Some(texts) = self.texts.get(name) {
+            return texts.clone();
+        }
+        let Some(Column::Text { .. }) = self.columns.get(name) else { return Vec::new() };
+        let shared = Arc::from(name);
+        (0..self.rows as u32).filter_map(|row| Some((row, self.text(&shared, row)?))).collect()
+    }
+
+    /// Returns the rows in which the value of an expression is NaN and a column that it names has a text that is not a
+    /// number.
+    fn texts_behind(&self, expr: &Expr, value: &Column) -> Vec<(u32, TextCell)> {
+        let Column::Number { values, valid } = value else { return Vec::new() };
+        let has_texts = |name: &&str| {
+            matches!(self.columns.get(*name), Some(Column::Text { .. })) || self.texts.contains_key(*name)
+        };
+        let sources: Vec<Arc<str>> =
+            formula::names(expr).into_iter().filter(has_texts).map(Arc::from).collect();
+        if sources.is_empty() {
+            return Vec::new();
+        }
+        let is_nan = |row: usize| values[row].is_nan() && valid.as_ref().is_none_or(|valid| valid[row]);
+        let nans = (0..self.rows).filter(|&row| is_nan(row)).map(|row| row as u32);
+        nans.filter_map(|row| Some((row, sources.iter().find_map(|name| self.text(name, row))?))).collect()
+    }
+
+    /// Returns the text of a column, or behind a definition, that is not a number.
+    fn text(&self, name: &Arc<str>, row: u32) -> Option<TextCell> {
+        if let Some(texts) = self.texts.get(&**name) {
+            let place = texts.binary_search_by_key(&row, |(row, _)| *row).ok()?;
+            return Some(texts[place].1.clone());
+        }
+        match self.columns.get(&**name)? {
+            Column::Text { values, valid } => {
+                let text = values[row as usize].as_str();
+                let is_valid = valid.as_ref().is_none_or(|valid| valid[row as usize]);
+                (is_valid && number_in(text).is_none()).then(|| TextCell::new(name, text))
+            }
+            _ => None,
+        }
     }
 
     /// Returns the number of rows where the condition holds.

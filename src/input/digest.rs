@@ -21,7 +21,7 @@
 //! | `d` | dates | days since 1970, decimal text |
 //! | `t`, `T` | timestamps without, with a time zone | nanoseconds since 1970 (UTC), decimal text |
 //! | `c`, `u` | times of day, durations | nanoseconds, decimal text |
-//! | `o` | other types (intervals, nested columns) | arrow's display text |
+//! | `o` | other types (intervals, nested columns) | arrow's display text; instants in a time zone with a name as of UTC |
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
@@ -34,6 +34,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::convert::{cast_exactly, nanoseconds, to_integers};
+use super::types::with_zone_offsets;
 
 /// Returns the digest of each of the `rows` rows of the key columns. The columns must not be dictionaries.
 pub(in crate::input) fn digests(columns: &[ArrayRef], rows: usize) -> Result<Vec<[u8; 32]>, ArrowError> {
@@ -80,7 +81,7 @@ impl Encoder {
             Duration(unit) => (Int64, Some((b'u', nanoseconds(unit)))),
             other => (other.clone(), None),
         };
-        let cast = cast_exactly(column, &to)?;
+        let cast = with_zone_offsets(&cast_exactly(column, &to)?)?;
         let column = if counted.is_some() { to_integers(&cast)? } else { cast };
         Ok(Self { column, counted })
     }
@@ -155,10 +156,11 @@ fn exact(unscaled: &str, scale: i8) -> String {
 mod tests {
     use super::*;
     use arrow::array::{
-        BinaryArray, BooleanArray, Date32Array, Decimal128Array, DurationMicrosecondArray, Float64Array,
-        Int8Array, Int32Array, NullArray, StringArray, StringViewArray, Time32SecondArray,
-        TimestampMillisecondArray, TimestampSecondArray, UInt64Array,
+        BinaryArray, BooleanArray, Date32Array, Decimal128Array, DurationMicrosecondArray,
+        FixedSizeListArray, Float64Array, Int8Array, Int32Array, NullArray, StringArray, StringViewArray,
+        StructArray, Time32SecondArray, TimestampMillisecondArray, TimestampSecondArray, UInt64Array,
     };
+    use arrow::datatypes::Field;
     use std::sync::Arc;
 
     fn hex(columns: &[ArrayRef]) -> String {
@@ -209,6 +211,23 @@ mod tests {
             Arc::new(DurationMicrosecondArray::from(vec![7])),
         ];
         assert_eq!(hex(&key), "89b475e5e97134cbef97d7367880bd3fbf13725a80f411dc1e1bee92e646d54e");
+    }
+
+    /// Arrow has no table of time zones, in which it could display an instant of `UTC`.
+    #[test]
+    fn nested_instants_in_named_zones_are_those_of_utc() {
+        let nested = |zone: &str| -> [ArrayRef; 2] {
+            let times: ArrayRef =
+                Arc::new(TimestampMillisecondArray::from(vec![1_700_000_000_123]).with_timezone(zone));
+            let field = Arc::new(Field::new("at", times.data_type().clone(), true));
+            let structure = StructArray::from(vec![(Arc::clone(&field), Arc::clone(&times))]);
+            let list = FixedSizeListArray::new(field, 1, times, None);
+            [Arc::new(structure), Arc::new(list)]
+        };
+        let offset = hex(&nested("+00:00"));
+        assert_eq!(hex(&nested("UTC")), offset);
+        assert_eq!(hex(&nested("Europe/Berlin")), offset);
+        assert_ne!(hex(&nested("+01:00")), offset);
     }
 
     #[test]

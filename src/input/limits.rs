@@ -14,6 +14,8 @@ pub(in crate::input) fn large_part(file: u64) -> u64 {
 /// A bound on the decompressed bytes that are in memory.
 #[derive(Debug)]
 pub(in crate::input) struct Budget {
+    /// The length of the file.
+    file: u64,
     /// The largest page.
     page: u64,
     /// The largest sum of the pages that are read for one batch of rows.
@@ -29,7 +31,7 @@ impl Budget {
     pub(in crate::input) fn new(file: u64) -> Budget {
         let page = 40_000_000 + large_part(file);
         let text = AtomicU64::new(1_000_000_000 + large_part(file));
-        Budget { page, batch: 3 * page, used: AtomicU64::new(0), text }
+        Budget { file, page, batch: 3 * page, used: AtomicU64::new(0), text }
     }
 
     /// Counts the bytes of text in a batch. Rows can share a long text, but each is compared and hashed. Returns what is asked
@@ -51,7 +53,11 @@ impl Budget {
     /// Counts the bytes of a page. Returns what is asked for if it is too much.
     pub(in crate::input) fn add(&self, bytes: u64) -> Result<(), String> {
         if bytes > self.page {
-            return Err(format!("a page of {bytes} bytes (more than {} for a file of this size)", self.page));
+            let Budget { file, page, .. } = self;
+            return Err(format!(
+                "a page of {bytes} bytes in a file of {file} (at most {page} are read, because a small file could fill the \
+                 memory otherwise)"
+            ));
         }
         let used = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if used > self.batch {

@@ -69,6 +69,7 @@ pub use convert::ColumnType;
 pub(crate) use guard::panic_text;
 pub use guard::silence_guarded_panics;
 pub use memory::Memory;
+pub(crate) use parquet::device_and_inode;
 pub use parquet::paths::Skipped;
 pub use parquet::{ParquetFiles, RESULTS_WRITTEN_BY};
 pub use request::{KeyColumn, Request};

@@ -20,7 +20,7 @@ use super::scan::{KeyRun, Scan};
 use super::source::{BATCH_ROWS, Source};
 use crate::error::Error;
 use crate::formula::Columns;
-use crate::sweep::{MAX_ROWS, Sweep, SweepColumns};
+use crate::sweep::{MAX_ROWS, Sweep, SweepColumns, TEXT, TextCell, TextCells};
 
 /// Consecutive sweeps with their rows.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub struct Segment {
     /// The index of the first sweep among all sweeps.
     first: usize,
     rows: KeptRows,
+    texts: TextCells,
     /// The first row of each sweep, and the number of rows at the end.
     starts: Vec<usize>,
 }
@@ -64,6 +65,7 @@ impl Segment {
             cluster: kept.cluster.as_ref().map(|c| &c[rows.clone()]),
             file: &kept.file[rows.clone()],
             row: &kept.row[rows],
+            texts: &self.texts,
             key_digest: contents.digests[sweep],
         }
     }
@@ -224,7 +226,7 @@ impl Segments<'_> {
         self.next_sweep = cut.sweeps_end;
         let starts = &self.starts[first..=cut.sweeps_end];
         let starts: Vec<usize> = starts.iter().map(|start| start - starts[0]).collect();
-        let RowBuffer { columns, file, row } = self.rows.split(cut.rows);
+        let (RowBuffer { columns, file, row, .. }, texts) = self.rows.split(cut.rows);
         let cluster = self.cluster.as_mut().map(|runs| runs.take(cut.rows).numbers(0));
         let mut kept = KeptRows { columns, cluster, file, row };
         let group = self.group.as_mut().map(|runs| runs.take(cut.rows));
@@ -233,7 +235,7 @@ impl Segments<'_> {
             (self.group, self.cluster) = (None, None);
         }
         sort_rows(&mut kept, group, &starts, &self.plan.order);
-        Ok(Segment { first, rows: kept, starts })
+        Ok(Segment { first, rows: kept, texts, starts })
     }
 
     /// Reads the next batch of the current file, or opens the next file.
@@ -269,11 +271,21 @@ struct RowBuffer {
     columns: Vec<Vec<f64>>,
     file: Vec<u32>,
     row: Vec<u64>,
+    /// Texts in the place of numbers, each with its row in this buffer and the index of its column.
+    texts: Vec<(usize, usize, TextCell)>,
 }
+
+/// The number of texts in the place of numbers that are kept at a time, which bounds their memory.
+const MOST_TEXTS: usize = 1 << 18;
 
 impl RowBuffer {
     fn new(request: &Request) -> RowBuffer {
-        RowBuffer { columns: vec![Vec::new(); request.columns.len()], file: Vec::new(), row: Vec::new() }
+        RowBuffer {
+            columns: vec![Vec::new(); request.columns.len()],
+            file: Vec::new(),
+            row: Vec::new(),
+            texts: Vec::new(),
+        }
     }
 
     /// Reserves memory for `rows` rows in total, because growing step by step copies them and needs more memory. A
@@ -290,11 +302,24 @@ impl RowBuffer {
         if n_kept == 0 {
             return Ok(());
         }
-        for (name, stored) in request.columns.iter().zip(&mut self.columns) {
+        for (c, (name, stored)) in request.columns.iter().zip(&mut self.columns).enumerate() {
             let column =
                 batch.column(name).ok_or_else(|| origin.corrupt(format!("column `{name}` is missing")))?;
+            let first = stored.len();
             if !store(column, kept, stored) {
                 return Err(not_of_type(name, "a number"));
+            }
+            // A text that is not a number is NaN too, read as it is or within a definition.
+            if !stored[first..].iter().any(|x| x.is_nan()) {
+                continue;
+            }
+            for (row, cell) in batch.texts(name) {
+                let place = kept.map_or(Ok(row as usize), |kept| kept.binary_search(&row));
+                let Ok(place) = place else { continue };
+                stored[first + place] = TEXT;
+                if self.texts.len() < MOST_TEXTS {
+                    self.texts.push((first + place, c, cell));
+                }
             }
         }
         self.file.resize(self.file.len() + n_kept, origin.index);
@@ -305,19 +330,29 @@ impl RowBuffer {
         Ok(())
     }
 
-    /// Removes the first `rows` rows and returns them.
-    fn split(&mut self, rows: usize) -> RowBuffer {
+    /// Removes the first `rows` rows and returns them, with their texts apart.
+    fn split(&mut self, rows: usize) -> (RowBuffer, TextCells) {
         fn first<T: Copy>(values: &mut Vec<T>, rows: usize) -> Vec<T> {
             let rest = values[rows..].to_vec();
             let mut first = std::mem::replace(values, rest);
             first.truncate(rows);
             first
         }
-        RowBuffer {
+        let split = RowBuffer {
             columns: self.columns.iter_mut().map(|c| first(c, rows)).collect(),
             file: first(&mut self.file, rows),
             row: first(&mut self.row, rows),
+            texts: Vec::new(),
+        };
+        let mut texts = TextCells::default();
+        for (place, column, cell) in std::mem::take(&mut self.texts) {
+            if place < rows {
+                texts.insert((split.file[place], split.row[place], column), cell);
+            } else {
+                self.texts.push((place - rows, column, cell));
+            }
         }
+        (split, texts)
     }
 }
 

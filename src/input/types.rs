@@ -4,7 +4,11 @@
 //! strings and `string`. `int64` and `double` have none, because an `int64` may lie between two doubles, and rounding a
 //! key could merge sweeps.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayData, ArrayRef, make_array, timezone::Tz};
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::error::ArrowError;
 
 /// Returns the type of a dictionary's values; any other type is returned unchanged.
 #[must_use]
@@ -12,6 +16,57 @@ pub fn value_type(data_type: &DataType) -> &DataType {
     match data_type {
         DataType::Dictionary(_, values) => value_type(values),
         other => other,
+    }
+}
+
+/// Returns a column with the time zone `+00:00` in place of every time zone with a name, such as `UTC`, in nested columns too.
+/// Arrow can then display its values; it displays instants in zones with an offset alone, unless it has a table of zones.
+///
+/// # Errors
+/// If the column is not a valid one.
+pub fn with_zone_offsets(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    fn changed(data: ArrayData, to: &DataType) -> Result<ArrayData, ArrowError> {
+        if data.data_type() == to {
+            return Ok(data);
+        }
+        let children = data.child_data().iter().cloned().zip(child_types(to));
+        let children = children.map(|(child, to)| changed(child, &to)).collect::<Result<Vec<_>, _>>()?;
+        data.into_builder().data_type(to.clone()).child_data(children).build()
+    }
+    let to = zone_offsets(column.data_type());
+    if *column.data_type() == to {
+        return Ok(Arc::clone(column));
+    }
+    changed(column.to_data(), &to).map(make_array)
+}
+
+/// Returns a type with the time zone `+00:00` in place of every time zone with a name.
+fn zone_offsets(data_type: &DataType) -> DataType {
+    use DataType::{Dictionary, FixedSizeList, LargeList, List, Map, Struct, Timestamp};
+    let of_field =
+        |field: &Arc<Field>| Arc::new(field.as_ref().clone().with_data_type(zone_offsets(field.data_type())));
+    match data_type {
+        Timestamp(unit, Some(zone)) if zone.parse::<Tz>().is_err() => Timestamp(*unit, Some("+00:00".into())),
+        List(field) => List(of_field(field)),
+        LargeList(field) => LargeList(of_field(field)),
+        FixedSizeList(field, size) => FixedSizeList(of_field(field), *size),
+        Struct(fields) => Struct(fields.iter().map(of_field).collect()),
+        Map(field, sorted) => Map(of_field(field), *sorted),
+        Dictionary(index, values) => Dictionary(index.clone(), Box::new(zone_offsets(values))),
+        other => other.clone(),
+    }
+}
+
+/// Returns the types of the columns that a nested column consists of.
+fn child_types(data_type: &DataType) -> Vec<DataType> {
+    use DataType::{Dictionary, FixedSizeList, LargeList, List, Map, Struct};
+    match data_type {
+        List(field) | LargeList(field) | FixedSizeList(field, _) | Map(field, _) => {
+            vec![field.data_type().clone()]
+        }
+        Struct(fields) => fields.iter().map(|field| field.data_type().clone()).collect(),
+        Dictionary(_, values) => vec![values.as_ref().clone()],
+        _ => Vec::new(),
     }
 }
 

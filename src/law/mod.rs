@@ -33,7 +33,8 @@ pub use symmetry::Symmetries;
 use crate::error::Error;
 pub use crate::formula::Domain;
 use crate::formula::{
-    Column, Expr, Formula, Table, evaluate, list, names, one_edit_away, other_case, unknowns,
+    Column, Expr, Formula, Table, evaluate, list, names, nearest, one_edit_away, other_case, quoted_names,
+    unknowns,
 };
 
 /// The space of residuals: `T` in `T(prediction) − T(response)`.
@@ -109,7 +110,7 @@ impl Law {
     /// # Errors
     ///
     /// If there is no variable or no parameter, a name with a domain is not on the right side, an unknown of `solve` is
-    /// a column, a name of three letters or more without domain is one edit away from a column or differs from it in case
+    /// a column, a name in double quotes is not a column, a name of three letters or more without domain is one edit away from a column or differs from it in case
     /// alone, or the law exceeds [`MAX_WORK`].
     pub fn from_formula(formula: Formula, columns: &[String]) -> Result<Law, Error> {
         let fail = |reason: String| Error::Law { law: truncated(&formula.source), reason };
@@ -126,6 +127,7 @@ impl Law {
         }
         let domain_of =
             |name: &str| formula.domains.iter().find(|(n, ..)| n == name).map(|(_, domain, _)| *domain);
+        let quoted = quoted_names(&formula.prediction);
         let mut parameters = Vec::new();
         let mut variables = Vec::new();
         for name in &used {
@@ -134,6 +136,15 @@ impl Law {
             } else if columns.iter().any(|c| c == name) {
                 variables.push((*name).to_string());
             } else {
+                if quoted.contains(name) {
+                    let near = nearest(name, columns.iter().map(String::as_str));
+                    let hint = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+                    return Err(fail(format!(
+                        "there is no column `{name}`{hint}, and a name in double quotes is always a column; the columns \
+                         are {}",
+                        list(columns)
+                    )));
+                }
                 if let Some(column) = one_edit_away(name, columns) {
                     return Err(fail(format!(
                         "`{name}` is neither a column nor a parameter with a domain; did you mean the column \

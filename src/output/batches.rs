@@ -297,8 +297,8 @@ impl Batches {
                 rows.iter().map(|r| r.place.map(|(file, _)| self.context.fragments[file as usize].as_str())),
             )),
             Arc::new(Int64Array::from_iter(rows.iter().map(|r| r.place.map(|(_, row)| row as i64)))),
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.code.name()))),
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|r| &r.reason))),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.reason.code.name()))),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.reason.to_string()))),
         ];
         self.batch(&REJECTED, rows.iter().map(|r| r.sweep as u32).collect(), columns)
     }

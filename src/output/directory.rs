@@ -79,6 +79,12 @@ pub fn check(path: &Path, overwrite: bool) -> Result<(), Error> {
     }
 }
 
+/// Returns the number of files and directories in an output directory that are no part of a result, and that a run keeps.
+#[must_use]
+pub fn count_others(path: &Path) -> usize {
+    entries(path).filter(|entry| !is_ours(&entry.file_name())).count()
+}
+
 /// Returns the names of the files that a result may consist of.
 fn result_files() -> impl Iterator<Item = String> {
     schema::ALL.iter().map(|table| file_name(table.name)).chain([MANIFEST.to_string()])

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::error::Error;
+use crate::input::device_and_inode;
 
 /// The name of the file that is locked.
 pub const NAME: &str = ".sweepfit-lock";
@@ -63,19 +64,10 @@ impl Drop for Lock {
     }
 }
 
-/// Returns whether a path still names an open file.
+/// Returns whether a path still names an open file; where the system does not number files, whether it names one.
 fn is_same_file(file: &File, path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let of = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-        file.metadata().map(of).ok() == fs::metadata(path).map(of).ok()
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = file;
-        path.exists()
-    }
+    let of = |metadata: io::Result<fs::Metadata>| metadata.ok().map(|metadata| device_and_inode(&metadata));
+    of(file.metadata()) == of(fs::metadata(path))
 }
 
 /// Returns the time in UTC, such as `2025-01-31T12:30:00Z`.

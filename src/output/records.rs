@@ -10,7 +10,7 @@ use crate::infer::{
     is_weak,
 };
 use crate::optimize::{Fit, Flag, Status};
-use crate::problem::{Loss, RejectionCode};
+use crate::problem::{Loss, RejectionReason};
 
 use crate::error::Error;
 
@@ -145,10 +145,8 @@ pub struct RejectedRow {
     pub law: Option<usize>,
     /// The fragment and the row in it; `None` for a whole sweep.
     pub place: Option<(u32, u64)>,
-    /// The kind of reason.
-    pub code: RejectionCode,
-    /// The reason, in a sentence.
-    pub reason: String,
+    /// Why it was not used.
+    pub reason: RejectionReason,
 }
 
 /// The results of consecutive sweeps.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::compile::Model;
 use crate::formula::Expr;
 use crate::law::Law;
-use crate::sweep::{Sweep, SweepColumns};
+use crate::sweep::{Sweep, SweepColumns, TextCells};
 
 use super::{Binding, Loss, Problem, Rejection};
 
@@ -28,6 +28,7 @@ pub fn bind_columns(
         cluster: None,
         file: &file,
         row: &row,
+        texts: &TextCells::default(),
         key_digest: [0; 32],
     };
     let binding = Binding {

@@ -5,7 +5,8 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `mod` | [`Problem`]: the numbers that a compiled model needs, and its coordinates |
-//! | `observations` | the rows of a sweep that a law can use, and why not the others |
+//! | `observations` | the rows of a sweep that a law can use, and the others |
+//! | `rejection` | why a row or a sweep cannot be used, and the sentence that says so |
 //! | `limits` | rows at which something that the law reads is infinite and the law is not |
 //! | `column_set` | columns of one length |
 //! | `memory` | a problem from columns in memory |
@@ -29,6 +30,7 @@ pub mod memory;
 pub mod objective;
 pub mod observations;
 mod part;
+pub mod rejection;
 #[cfg(test)]
 mod tests;
 
@@ -43,8 +45,9 @@ pub use objective::{
     CurvatureMix, MIN_IRLS_FRACTION, Objective, Order, ProgramWorkspace, Sums, amplitude_equations, outputs,
     outputs_lanes,
 };
-pub use observations::{Binding, Observations, Rejection, RejectionCode};
+pub use observations::{Binding, Observations};
 pub use part::Part;
+pub use rejection::{RejectedValue, Rejection, RejectionCode, RejectionReason, RejectionSubject};
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@ use crate::sweep::{MAX_ROWS, Sweep, is_null, is_text};
 
 use super::ColumnSet;
 use super::column_set::{encode_infinity, is_encoded_infinity};
+use super::rejection::{RejectedValue, Rejection, RejectionCode, RejectionReason, RejectionSubject};
 
 /// The columns of a sweep that a law reads.
 #[derive(Clone, Debug)]
@@ -38,54 +39,6 @@ pub struct Observations {
     distinct_from_last: Vec<bool>,
 }
 
-/// Why a row or a sweep cannot be used, as one of a few words that do not change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum RejectionCode {
-    /// A value is null.
-    Null,
-    /// A value is NaN or infinite.
-    NotFinite,
-    /// A text is not a number.
-    NotANumber,
-    /// The weight is negative.
-    NegativeWeight,
-    /// σ is zero or negative.
-    NonpositiveSigma,
-    /// The response is zero or negative, and its logarithm is fitted.
-    NonpositiveResponse,
-    /// The law, or an expression in it, has no finite value.
-    Undefined,
-    /// The sweep has fewer usable observations than are asked for.
-    TooFew,
-}
-
-impl RejectionCode {
-    /// Returns the word for the column `code`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            RejectionCode::Null => "null",
-            RejectionCode::NotFinite => "not_finite",
-            RejectionCode::NotANumber => "not_a_number",
-            RejectionCode::NegativeWeight => "negative_weight",
-            RejectionCode::NonpositiveSigma => "nonpositive_sigma",
-            RejectionCode::NonpositiveResponse => "nonpositive_response",
-            RejectionCode::Undefined => "undefined",
-            RejectionCode::TooFew => "too_few",
-        }
-    }
-}
-
-/// A row that a law cannot use.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rejection {
-    /// Its position in the sweep.
-    pub row: u32,
-    pub code: RejectionCode,
-    /// The reason, in a sentence.
-    pub reason: String,
-}
-
 /// Returns the number of a sweep's rows in 32 bits, as all fits count them from here on.
 ///
 /// # Panics
@@ -115,7 +68,7 @@ impl Observations {
         let (mut rows, mut rejections) = (Vec::new(), Vec::new());
         for row in 0..n_rows(sweep.len()) {
             match unusable(binding, sweep, row as usize) {
-                Some((code, reason)) => rejections.push(Rejection { row, code, reason }),
+                Some(reason) => rejections.push(Rejection { row, reason }),
                 None => rows.push(row),
             }
         }
@@ -159,11 +112,9 @@ impl Observations {
         for (i, &row) in rows.iter().enumerate() {
             match state(law, model, binding, (&response, &sources, &columns), i) {
                 RowState::Usable => {}
-                RowState::Limit(reason) => {
-                    limits.push(Rejection { row, code: RejectionCode::Undefined, reason });
-                }
-                RowState::Unusable(code, reason) => {
-                    rejections.push(Rejection { row, code, reason });
+                RowState::Limit(reason) => limits.push(Rejection { row, reason }),
+                RowState::Unusable(reason) => {
+                    rejections.push(Rejection { row, reason });
                     keep[i] = false;
                 }
             }
@@ -289,58 +240,47 @@ fn retain<T: Copy>(values: &mut Vec<T>, keep: &[bool]) {
 }
 
 /// Returns why the stored values of a row cannot be used, if they cannot.
-fn unusable(binding: &Binding, sweep: &Sweep, row: usize) -> Option<(RejectionCode, String)> {
+fn unusable(binding: &Binding, sweep: &Sweep, row: usize) -> Option<RejectionReason> {
     use RejectionCode::{NegativeWeight, NonpositiveSigma, NotANumber, NotFinite, Null};
     let value = |c: usize| sweep.columns[c][row];
+    let column = |c: usize| RejectionSubject::Column(binding.names[c].clone());
     for &c in binding.used.iter().chain(&binding.weight).chain(&binding.sigma) {
         let x = value(c);
-        let name = &binding.names[c];
         if is_null(x) {
-            return Some((Null, format!("`{name}` is null")));
+            return Some(RejectionReason { code: Null, subject: column(c), value: None });
         }
         if is_text(x) {
-            return Some((NotANumber, format!("`{name}` is a text that is not a number")));
+            let cell = sweep.text(c, row);
+            return Some(RejectionReason {
+                code: NotANumber,
+                subject: cell
+                    .map_or_else(|| column(c), |cell| RejectionSubject::Column(cell.column.to_string())),
+                value: cell.map(|cell| RejectedValue::Text(cell.text.clone())),
+            });
         }
         if !x.is_finite() {
-            return Some((NotFinite, format!("`{name}` is {}, not a finite number", spelled(x))));
+            return Some(RejectionReason::of_number(NotFinite, column(c), x));
         }
     }
     if let Some(c) = binding.weight
         && value(c) < 0.0
     {
-        return Some((
-            NegativeWeight,
-            format!("the weight `{}` is negative ({})", binding.names[c], value(c)),
-        ));
+        return Some(RejectionReason::of_number(NegativeWeight, column(c), value(c)));
     }
     if let Some(c) = binding.sigma
         && value(c) <= 0.0
     {
-        return Some((
-            NonpositiveSigma,
-            format!("the sigma `{}` is not positive ({})", binding.names[c], value(c)),
-        ));
+        return Some(RejectionReason::of_number(NonpositiveSigma, column(c), value(c)));
     }
     None
-}
-
-/// Returns the words for a number that is not finite.
-fn spelled(x: f64) -> &'static str {
-    if x.is_nan() {
-        "NaN"
-    } else if x > 0.0 {
-        "infinite"
-    } else {
-        "minus infinity"
-    }
 }
 
 /// Whether the formula can use a row.
 enum RowState {
     Usable,
     /// Something that the law reads is infinite.
-    Limit(String),
-    Unusable(RejectionCode, String),
+    Limit(RejectionReason),
+    Unusable(RejectionReason),
 }
 
 /// Returns whether the formula can use a row; `values` are the response, the data expressions and the model's columns.
@@ -353,22 +293,22 @@ fn state(
 ) -> RowState {
     let (response, sources, columns) = values;
     let response = response[i];
-    let no_number = |expr: &Expr, x: f64| format!("`{expr}` is {} here, not a finite number", spelled(x));
+    let of_expression = |code, expr: &Expr, x: f64| {
+        RejectionReason::of_number(code, RejectionSubject::Expression(expr.to_string()), x)
+    };
+    let no_number = |expr: &Expr, x: f64| of_expression(RejectionCode::Undefined, expr, x);
     if !response.is_finite() {
-        return RowState::Unusable(RejectionCode::Undefined, no_number(&binding.response, response));
+        return RowState::Unusable(no_number(&binding.response, response));
     }
     if model.residual == Residual::Log && response <= 0.0 {
-        let reason = format!(
-            "`{}` is {response}, but the residual space `log` needs a positive value",
-            binding.response
-        );
-        return RowState::Unusable(RejectionCode::NonpositiveResponse, reason);
+        let code = RejectionCode::NonpositiveResponse;
+        return RowState::Unusable(of_expression(code, &binding.response, response));
     }
     let mut limit = None;
     for (k, source) in model.sources.iter().enumerate() {
         let x = sources[k][i];
         if x.is_nan() {
-            return RowState::Unusable(RejectionCode::Undefined, no_number(source, x));
+            return RowState::Unusable(no_number(source, x));
         }
         if is_encoded_infinity(x) {
             limit.get_or_insert_with(|| no_number(source, x));
@@ -376,7 +316,7 @@ fn state(
     }
     // The logarithm of a negative number is undefined; that of zero is infinite.
     for (k, column) in model.data_columns.iter().enumerate() {
-        let (from, what) = match column {
+        let (from, operation) = match column {
             DataColumn::Unary(Unary::LnBase, from) => (from, "takes a non-integer power of"),
             DataColumn::Unary(_, from) => (from, "takes the logarithm of"),
             DataColumn::Inverse(from) => (from, "takes the inverse of"),
@@ -386,14 +326,15 @@ fn state(
         if !value.is_nan() && !is_encoded_infinity(value) {
             continue;
         }
-        let of = match model.data_columns[*from as usize] {
-            DataColumn::Source(s) => format!("`{}`", model.sources[s as usize]),
-            _ => "a term of the formula".to_string(),
+        let operand = match model.data_columns[*from as usize] {
+            DataColumn::Source(s) => Some(model.sources[s as usize].to_string()),
+            _ => None,
         };
-        let x = columns[*from as usize][i];
-        let reason = format!("`{}` {what} {of}, which is {x}", law.name);
+        let subject = RejectionSubject::Operand { law: law.name.clone(), operation, operand };
+        let reason =
+            RejectionReason::of_number(RejectionCode::Undefined, subject, columns[*from as usize][i]);
         if value.is_nan() {
-            return RowState::Unusable(RejectionCode::Undefined, reason);
+            return RowState::Unusable(reason);
         }
         limit.get_or_insert(reason);
     }

@@ -42,6 +42,7 @@ use super::guard::guard;
 use super::limits::Budget;
 use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source};
 use footer::Footer;
+pub(crate) use open_file::device_and_inode;
 use open_file::{FileVersion, OpenFile, decoding_error, open};
 use pages::LeafPages;
 use paths::{Expanded, Skipped};

@@ -100,6 +100,21 @@ fn read_exact_at(file: &File, buffer: &mut [u8], start: u64) -> io::Result<()> {
     file.read_exact(buffer)
 }
 
+/// Returns the device of a file and the number of the file on the device, where the system says them. A file that replaces
+/// another has another number.
+pub(crate) fn device_and_inode(metadata: &Metadata) -> Option<(u64, u64)> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Some((metadata.dev(), metadata.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        None
+    }
+}
+
 /// What identifies the content of a file, as far as the system says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileVersion {
@@ -107,20 +122,17 @@ pub(super) struct FileVersion {
     pub(super) bytes: u64,
     /// The time of the last modification.
     modified: Option<SystemTime>,
-    /// The device and the number of the file on it; a file that replaces another has another number.
+    /// The device and the number of the file on it.
     inode: Option<(u64, u64)>,
 }
 
 impl FileVersion {
     fn of(metadata: &Metadata) -> FileVersion {
-        #[cfg(unix)]
-        let inode = {
-            use std::os::unix::fs::MetadataExt;
-            Some((metadata.dev(), metadata.ino()))
-        };
-        #[cfg(not(unix))]
-        let inode = None;
-        FileVersion { bytes: metadata.len(), modified: metadata.modified().ok(), inode }
+        FileVersion {
+            bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+            inode: device_and_inode(metadata),
+        }
     }
 
     /// Returns how another version differs from this one, if it does.

@@ -122,8 +122,8 @@ impl Flag {
                 "the data does not keep a parameter from leaving all bounds: its interval has an infinite end"
             }
             Flag::FewReplicates => {
-                "fewer than 90 % of the replicates are good, or fewer than 10 different samples can be drawn; below \
-                 50 % no interval is given"
+                "fewer than 90 % of the replicates are good, or fewer than 10, or fewer than 10 different samples can be \
+                 drawn; below 50 % no interval is given"
             }
             Flag::FewClusters => "fewer than five clusters: standard errors over clusters are hardly known",
             Flag::RarelyFound => {
