@@ -88,6 +88,7 @@
 //! | [`engine`] | running a job: all laws on all sweeps, in parallel |
 //! | [`questions`] | questions that a kept result answers: predictions |
 //! | `files`, `in_memory` | jobs on files; jobs on columns and record batches |
+//! | [`coverage`] | how often intervals contain the truth, by simulation |
 //! | [`verify`] | checks of the engine against problems with certified answers |
 //! | `cli` | the program: arguments, help, messages (feature `cli`) |
 //!
@@ -104,6 +105,7 @@
 #[doc(hidden)]
 pub mod cli;
 mod compile;
+pub mod coverage;
 pub mod engine;
 mod error;
 mod files;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Modules, lowest first: each may import those before it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "lanes",
     "linalg",
     "formula",
@@ -25,6 +25,7 @@ const ORDER: [&str; 18] = [
     "engine",
     "files",
     "in_memory",
+    "coverage",
     "verify",
     "cli",
 ];

@@ -50,6 +50,7 @@ pub use parameter_covariance::ParameterCovariance;
 pub use quantity::{Quantity, QuantityEstimate};
 pub use replicates::{Replicates, replicate};
 pub use resample::{Resample, Sample, Scheme, UnitResampling, generator};
+pub(crate) use resample::{exponential as exponential_variate, normal as normal_variate, uniform as uniform_variate};
 
 use crate::compile::Scale;
 use crate::law::Domain;

@@ -21,6 +21,7 @@ mod table;
 pub use frontier::{Frontier, frontier};
 pub use points::{Points, numbers};
 pub use predict::predict;
+pub(crate) use predict::{new_run_interval, substitute};
 
 use crate::error::Error;
 use crate::infer::Source;

@@ -53,6 +53,12 @@ pub fn uniform(rng: &mut ChaCha8Rng) -> f64 {
     ((rng.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
 }
 
+/// Returns a standard normal variate (Box & Muller 1958).
+pub fn normal(rng: &mut ChaCha8Rng) -> f64 {
+    let radius = (2.0 * exponential(rng)).sqrt();
+    radius * scalar::cos(2.0 * std::f64::consts::PI * uniform(rng))
+}
+
 /// Returns an exponential variate of mean one.
 pub fn exponential(rng: &mut ChaCha8Rng) -> f64 {
     -scalar::ln(uniform(rng))
