@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fearless_simd::Level;
 use sweepfit::engine::{Control, Job, LawText};
-use sweepfit::infer::{InferenceOptions, Watch, replicate};
+use sweepfit::infer::{Context, InferenceOptions, Watch, replicate};
 use sweepfit::internals::lanes::Pack;
 use sweepfit::internals::optimize::{self, Workspace, Workspaces};
 use sweepfit::internals::problem::{CurvatureMix, LaneData, Loss, Objective, Order, ProgramWorkspace, Sums};
@@ -68,7 +68,13 @@ fn replicates(c: &mut Criterion) {
             let (never, workspaces) = (AtomicBool::new(false), Workspaces::default());
             b.iter(|| {
                 one.install(|| {
-                    replicate(&models, &fit, &options, &[0; 32], Watch::silent(&never), &workspaces)
+                    let context = Context {
+                        key_digest: &[0; 32],
+                        watch: Watch::silent(&never),
+                        workspaces: &workspaces,
+                        workspace: &mut Workspace::default(),
+                    };
+                    replicate(&models, &fit, &options, &context)
                 })
             });
         });

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::json;
-use sweepfit::engine::Job;
-use sweepfit::infer::{Resample, Sample, Scheme, UnitResampling};
+use sweepfit::engine::{Job, KeepReplicates};
+use sweepfit::infer::{Sample, Scheme, UnitResampling, generator};
 use sweepfit::internals::optimize::{Models, Points, Starts, Tuning, Workspace};
 use sweepfit::internals::problem::{Loss, Part, Problem};
 
@@ -104,7 +104,7 @@ fn drawn_starts(models: &Models, problem: &Problem, workspace: &mut Workspace) -
 
 /// How often each replicate draws each observation.
 fn draw(problem: &Problem, key_digest: &[u8; 32], replicates: usize, into: &mut Vec<u8>) {
-    let mut resampler = UnitResampling::new(&problem.observations, &Resample::Pairs, 0, key_digest);
+    let mut resampler = UnitResampling::new(&problem.observations, generator("resample", 0, key_digest));
     let (mut rows, mut weight) = (vec![0; problem.n()], vec![0.0; problem.n()]);
     for replicate in 0..replicates {
         let draw = Sample { rows: &mut rows, weight: &mut weight, target: &mut [] };

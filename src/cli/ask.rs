@@ -122,24 +122,60 @@ fn write(path: &Path, answer: &RecordBatch) -> Result<(), Failure> {
 /// The number of rows that are shown.
 const MOST_ROWS: usize = 40;
 
-/// Returns an answer as a table: columns without any value, and the confidence, are left out or said once.
-fn shown(answer: &RecordBatch) -> String {
+/// A column that is shown: of one column of the answer, or of a value with its interval.
+struct ShownColumn {
+    title: String,
+    /// The column of the value; none for an interval alone.
+    value: Option<usize>,
+    /// The columns of the ends of an interval.
+    ends: Option<(usize, usize)>,
+}
+
+/// Returns the columns that are shown: a value and its interval together, nothing of columns without any value.
+fn shown_columns(answer: &RecordBatch) -> Vec<ShownColumn> {
     let schema = answer.schema();
-    let is_shown = |i: &usize| {
-        let (name, column) = (schema.field(*i).name(), answer.column(*i));
-        let is_empty = column.null_count() == column.len()
-            || (*column.data_type() == DataType::Utf8
-                && (0..column.len()).all(|row| text(answer, *i, row).is_empty()));
-        name != "confidence" && !is_empty
+    let place = |name: &str| schema.index_of(name).ok();
+    let is_empty = |i: usize| (0..answer.num_rows()).all(|row| text(answer, i, row).is_empty());
+    let mut columns = Vec::new();
+    for (i, field) in schema.fields().iter().enumerate() {
+        let name = field.name().as_str();
+        let is_end = |name: &str| ["_low", "_high"].iter().any(|ending| name.ends_with(ending));
+        if name == "pi_low" && !is_empty(i) {
+            let ends = place("pi_high").map(|high| (i, high));
+            columns.push(ShownColumn { title: "new run".to_string(), value: None, ends });
+        }
+        if is_end(name) || name == "confidence" || is_empty(i) {
+            continue;
+        }
+        let prefix = if name == "prediction" { "ci" } else { name };
+        let ends = place(&format!("{prefix}_low")).zip(place(&format!("{prefix}_high")));
+        let ends = ends.filter(|(low, _)| !is_empty(*low));
+        columns.push(ShownColumn { title: name.replace('_', " "), value: Some(i), ends });
+    }
+    columns
+}
+
+/// Returns an answer as a table, and the confidence of its intervals.
+fn shown(answer: &RecordBatch) -> String {
+    let columns = shown_columns(answer);
+    let titles: Vec<&str> = columns.iter().map(|column| column.title.as_str()).collect();
+    let is_number = |i: &usize| {
+        let column = columns[*i].value.or(columns[*i].ends.map(|(low, _)| low));
+        column.is_some_and(|column| answer.column(column).data_type().is_numeric())
     };
-    let columns: Vec<usize> = (0..answer.num_columns()).filter(is_shown).collect();
-    let names: Vec<&str> = columns.iter().map(|i| schema.field(*i).name().as_str()).collect();
-    let is_number = |i: usize| schema.field(columns[i]).data_type().is_numeric();
-    let right: Vec<usize> = (0..columns.len()).filter(|&i| is_number(i)).collect();
-    let whole: Vec<usize> = (0..columns.len()).filter(|&i| !is_number(i) && names[i] != "message").collect();
-    let mut rows = table(&names, &whole, &right);
+    let (right, whole): (Vec<usize>, Vec<usize>) = (0..columns.len()).partition(is_number);
+    let whole: Vec<usize> = whole.into_iter().filter(|&i| columns[i].title != "message").collect();
+    let mut rows = table(&titles, &whole, &right);
     for row in 0..answer.num_rows().min(MOST_ROWS) {
-        rows.add_row(columns.iter().map(|&i| cell(&text(answer, i, row))));
+        rows.add_row(columns.iter().map(|column| {
+            let value = column.value.map_or_else(String::new, |i| text(answer, i, row));
+            let ends = column.ends.map(|(low, high)| (text(answer, low, row), text(answer, high, row)));
+            match ends.filter(|(low, _)| !low.is_empty()) {
+                Some((low, high)) if value.is_empty() => format!("{low} to {high}"),
+                Some((low, high)) => format!("{value} ({low} to {high})"),
+                None => cell(&value),
+            }
+        }));
     }
     let mut shown = lines(&rows);
     if answer.num_rows() > MOST_ROWS {
@@ -163,7 +199,7 @@ fn text(answer: &RecordBatch, column: usize, row: usize) -> String {
     }
     let text = array_value_to_string(array, row).unwrap_or_default();
     match text.parse::<f64>() {
-        Ok(number) if *array.data_type() == DataType::Float64 => rounded(number, last_place(number, None)),
+        Ok(number) if *array.data_type() == DataType::Float64 => rounded(number, last_place(number, None) + 2),
         _ => text,
     }
 }

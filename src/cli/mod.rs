@@ -6,6 +6,7 @@
 //! | [`fit`] | `sweepfit fit`: fits laws to sweeps |
 //! | `predict` | `sweepfit predict`: predictions of a kept result |
 //! | `frontier` | `sweepfit frontier`: the best variables for a budget |
+//! | `show` | `sweepfit show`: a kept result in words and tables |
 //! | `ask` | what the commands share that ask a kept result |
 //! | `laws` | `sweepfit laws`: lists the catalogue |
 //! | `schema` | `sweepfit schema`: lists the output tables |
@@ -34,6 +35,7 @@ mod predict;
 mod progress;
 mod schema;
 mod shell;
+mod show;
 mod summary;
 mod terminal;
 mod verify;
@@ -61,6 +63,8 @@ enum Command {
     Predict(predict::PredictArguments),
     /// Find the variables at which a fitted law is least for a budget, and the budget of a target
     Frontier(frontier::FrontierArguments),
+    /// Show a result: one fit in full with a plot, or many by status, parameter and worst fits
+    Show(show::ShowArguments),
     /// List the catalogue of laws, or show one in full
     Laws(laws::LawsArguments),
     /// Show the output tables: columns, types, units
@@ -149,6 +153,7 @@ pub fn main() -> ExitCode {
         Command::Fit(arguments) => fit::run(*arguments),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Frontier(arguments) => frontier::run(&arguments),
+        Command::Show(arguments) => show::run(&arguments),
         Command::Laws(arguments) => laws::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),

@@ -292,7 +292,7 @@ pub const TEXT_WIDTH: u16 = 100;
 
 /// Returns the text with lines broken between words, where they are longer than the terminal's, or than [`TEXT_WIDTH`]; what
 /// continues a line is indented by two spaces more than the line.
-fn wrapped(text: &str) -> String {
+pub fn wrapped(text: &str) -> String {
     wrapped_at(text, usize::from(terminal::width().unwrap_or(TEXT_WIDTH)))
 }
 

@@ -4,6 +4,7 @@
 //! parameters and as many replicates as its row says, so that the tables are joined by place.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, BooleanArray, Float64Array, ListArray, RecordBatch, StringArray};
@@ -19,7 +20,7 @@ use crate::infer::ParameterCovariance;
 use crate::law::Law;
 
 use super::laws::StatedLaw;
-use super::schema::{COEFFICIENTS, COVARIANCE, FITS, REPLICATES, TableSpec};
+use super::schema::{COEFFICIENTS, COVARIANCE, FITS, REPLICATES, RESIDUALS, TableSpec};
 
 /// What is read of a manifest.
 #[derive(Deserialize)]
@@ -46,6 +47,8 @@ pub struct KeptResult {
     pub fits: Vec<KeptFit>,
     /// The table of fits.
     pub table: RecordBatch,
+    /// The table of coefficients.
+    pub coefficients: RecordBatch,
     /// The number of key columns, which come first in every table.
     pub n_keys: usize,
     /// Whether the result holds replicates.
@@ -57,6 +60,8 @@ pub struct KeptResult {
 pub struct KeptFit {
     /// The index of the law.
     pub law: usize,
+    /// The fit's rows in the table of coefficients.
+    pub coefficients: Range<usize>,
     /// The status, as the table says it.
     pub status: String,
     /// The parameters in natural units, in the law's order; NaN where there is no estimate.
@@ -102,7 +107,7 @@ impl KeptResult {
         };
         let laws = stated.iter().map(StatedLaw::law).collect::<Result<Vec<Law>, Error>>()?;
         let table = read(directory, &FITS, None)?;
-        let coefficients = read(directory, &COEFFICIENTS, Some(&["estimate"]))?;
+        let coefficients = read(directory, &COEFFICIENTS, None)?;
         let has = |table: &TableSpec| directory.join(format!("{}.parquet", table.name)).exists();
         let covariance = if has(&COVARIANCE) { Some(read(directory, &COVARIANCE, None)?) } else { None };
         let damaged =
@@ -130,6 +135,7 @@ impl KeptResult {
         let estimates = estimates.ok_or_else(|| damaged("estimate"))?;
         let mut fits = Vec::with_capacity(table.num_rows());
         let mut place = 0;
+        let estimates = estimates.clone();
         for row in 0..table.num_rows() {
             let name = law_names.value(row);
             let law = laws.iter().position(|law| law.name == name).ok_or_else(|| damaged("law"))?;
@@ -139,10 +145,12 @@ impl KeptResult {
             }
             let value = |i: usize| if estimates.is_null(i) { f64::NAN } else { estimates.value(i) };
             let natural = (place..place + n).map(value).collect();
+            let coefficients = place..place + n;
             place += n;
             let (low, high) = (numbers(&low, row), numbers(&high, row));
             fits.push(KeptFit {
                 law,
+                coefficients,
                 status: statuses.value(row).to_string(),
                 natural,
                 covariance: covariance.as_ref().and_then(|table| covariance_of(table, row, &laws[law])),
@@ -155,7 +163,17 @@ impl KeptResult {
         let has_replicates = has(&REPLICATES);
         let directory = directory.to_path_buf();
         let confidence = manifest.job.confidence;
-        Ok(KeptResult { directory, laws, confidence, fits, table, n_keys, has_replicates })
+        Ok(KeptResult { directory, laws, confidence, fits, table, coefficients, n_keys, has_replicates })
+    }
+
+    /// Returns the observations of each fit, if the result holds residuals: the law's variables, the response and the
+    /// prediction of each row of the table.
+    ///
+    /// # Errors
+    /// If the table is there and cannot be read.
+    pub fn residuals(&self) -> Result<Option<RecordBatch>, Error> {
+        let there = self.directory.join(format!("{}.parquet", RESIDUALS.name)).exists();
+        if there { read(&self.directory, &RESIDUALS, None).map(Some) } else { Ok(None) }
     }
 
     /// Calls `each` with every fit's number and the parameters of its good replicates, row-major, in the order of the fits;

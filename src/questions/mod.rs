@@ -44,6 +44,15 @@ impl Selection {
         is_law && self.sweeps.get(fit).copied().unwrap_or(true)
     }
 
+    /// Returns the numbers of the fits that are asked.
+    ///
+    /// # Errors
+    /// If the result does not have the law.
+    pub fn fits(&self, result: &KeptResult) -> Result<Vec<usize>, Error> {
+        self.check(result)?;
+        Ok((0..result.fits.len()).filter(|&fit| self.contains(result, fit)).collect())
+    }
+
     /// Checks that the result has the law.
     fn check(&self, result: &KeptResult) -> Result<(), Error> {
         match &self.law {
