@@ -24,7 +24,8 @@ struct Design {
     point: Vec<f64>,
 }
 
-const CHINCHILLA: [(&str, f64); 5] = [("E", 1.69), ("A", 406.4), ("B", 410.7), ("alpha", 0.34), ("beta", 0.28)];
+const CHINCHILLA: [(&str, f64); 5] =
+    [("E", 1.69), ("A", 406.4), ("B", 410.7), ("alpha", 0.34), ("beta", 0.28)];
 
 fn ladder(low: f64, high: f64, count: usize) -> Vec<f64> {
     (0..count).map(|i| low * (high / low).powf(i as f64 / (count - 1) as f64)).collect()
@@ -36,10 +37,7 @@ fn chinchilla(name: &'static str, points: &[(f64, f64)]) -> Design {
     let [.., (_, alpha), (_, beta)] = CHINCHILLA;
     let g = (alpha * 406.4 / (beta * 410.7_f64)).powf(1.0 / (alpha + beta));
     let n = g * (budget / 6.0).powf(beta / (alpha + beta));
-    let log_n = format!(
-        "(log(alpha*A/(beta*B)) + beta*log({}))/(alpha + beta)",
-        budget / 6.0
-    );
+    let log_n = format!("(log(alpha*A/(beta*B)) + beta*log({}))/(alpha + beta)", budget / 6.0);
     Design {
         name,
         law: "chinchilla",
@@ -78,7 +76,12 @@ fn designs() -> Vec<Design> {
         chinchilla("240", &own_points()),
         axis("axis8", power, ladder(1e2, 1e5, 8), of_power.clone()),
         axis("axis20", power, ladder(1e2, 1e5, 20), of_power),
-        axis("power8", "loss ~ A/N^alpha where A > 0", ladder(1e2, 1e5, 8), vec![("A", 20.0), ("alpha", 0.5)]),
+        axis(
+            "power8",
+            "loss ~ A/N^alpha where A > 0",
+            ladder(1e2, 1e5, 8),
+            vec![("A", 20.0), ("alpha", 0.5)],
+        ),
     ]
 }
 
@@ -160,7 +163,9 @@ fn main() {
     let any_named = designs.iter().any(|design| is_named(design.name));
     let begun = Instant::now();
     let mut pairs: Vec<(String, bool, QuantityCoverage)> = Vec::new();
-    println!("{sweeps} sweeps a cell; coverage of nominal 95 % in percent, with the method of most intervals");
+    println!(
+        "{sweeps} sweeps a cell; coverage of nominal 95 % in percent, with the method of most intervals"
+    );
     for design in designs.iter().filter(|design| !any_named || is_named(design.name)) {
         for noise in NOISES.iter().filter(|noise| only_noise.as_ref().is_none_or(|only| *noise == only)) {
             let is_clustered = *noise == "clusters";
@@ -168,7 +173,9 @@ fn main() {
             if is_clustered && design.columns.len() == 1 {
                 continue;
             }
-            for loss in ["l2", "huber:1e-3"].iter().filter(|loss| only_loss.as_ref().is_none_or(|only| *loss == only)) {
+            for loss in
+                ["l2", "huber:1e-3"].iter().filter(|loss| only_loss.as_ref().is_none_or(|only| *loss == only))
+            {
                 let simulation = simulation(design, noise, loss, sweeps);
                 let found = simulation.run(&Control::default()).expect("the simulation runs");
                 let shown: Vec<String> = found
@@ -179,7 +186,9 @@ fn main() {
                     })
                     .collect();
                 println!("{:8} {:11} {:10} {}", design.name, noise, loss, shown.join(" | "));
-                pairs.extend(found.into_iter().map(|q| (format!("{} {noise} {loss}", design.name), is_clustered, q)));
+                pairs.extend(
+                    found.into_iter().map(|q| (format!("{} {noise} {loss}", design.name), is_clustered, q)),
+                );
             }
         }
     }
@@ -200,7 +209,12 @@ fn main() {
             100.0 * worst
         );
         for (cell, _, q) in of_kind.iter().filter(|(.., q)| !is_inside(q)) {
-            println!("  outside: {cell}, {}: {:.1} ± {:.1}", q.quantity, 100.0 * q.coverage, 100.0 * q.mc_error);
+            println!(
+                "  outside: {cell}, {}: {:.1} ± {:.1}",
+                q.quantity,
+                100.0 * q.coverage,
+                100.0 * q.mc_error
+            );
         }
     }
     println!("{:.0} s", begun.elapsed().as_secs_f64());

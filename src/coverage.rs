@@ -89,9 +89,13 @@ impl Simulation {
         let zeros = vec![1.0; n];
         let mut columns = probe.clone();
         columns.push(("simulated_response", &zeros));
-        let mut job = Job { response: Some("simulated_response".into()), by: vec![SWEEP.into()], ..self.job.clone() };
+        let mut job =
+            Job { response: Some("simulated_response".into()), by: vec![SWEEP.into()], ..self.job.clone() };
         (job.keep_replicates, job.residuals) = (engine::KeepReplicates::Never, false);
-        let plan = engine::plan(&Job { by: Vec::new(), resample: crate::infer::Resample::Pairs, ..job.clone() }, &Memory::of_columns(&columns)?)?;
+        let plan = engine::plan(
+            &Job { by: Vec::new(), resample: crate::infer::Resample::Pairs, ..job.clone() },
+            &Memory::of_columns(&columns)?,
+        )?;
         let Some(bound) = plan.laws.first().filter(|_| plan.laws.len() == 1) else {
             return Err(invalid("one law is simulated at a time".to_string()));
         };
@@ -143,7 +147,8 @@ impl Simulation {
         arrays.extend(self.design.iter().map(|(name, values)| (name.as_str(), repeated(values))));
         arrays.push(("simulated_response", Arc::new(Float64Array::from(responses))));
         if let (Some(clusters), Some(column)) = (&self.clusters, self.job.resample.cluster_column()) {
-            let clusters = UInt32Array::from_iter_values((0..self.sweeps).flat_map(|_| clusters.iter().copied()));
+            let clusters =
+                UInt32Array::from_iter_values((0..self.sweeps).flat_map(|_| clusters.iter().copied()));
             arrays.push((column, Arc::new(clusters)));
         }
         let defect = |error: arrow::error::ArrowError| Error::Internal {

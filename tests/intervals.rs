@@ -31,7 +31,10 @@ fn the_profile_of_a_line_is_symmetric() {
     let (t, profile) = (of("t"), of("profile"));
     for parameter in ["a", "b"] {
         let ((low, high), (from, to)) = (interval(&t, parameter), interval(&profile, parameter));
-        assert!((low - from).abs() < 1e-6 * (high - low) && (high - to).abs() < 1e-6 * (high - low), "{parameter}");
+        assert!(
+            (low - from).abs() < 1e-6 * (high - low) && (high - to).abs() < 1e-6 * (high - low),
+            "{parameter}"
+        );
     }
     assert_eq!(profile.coefficients.texts("ci_method"), ["profile", "profile"]);
 }
@@ -43,8 +46,18 @@ fn the_profile_of_a_line_is_symmetric() {
 fn profiles_end_where_the_objective_has_risen() {
     let Some(path) = shared_data("chinchilla_epoch.parquet") else { return };
     let folder = Folder::new();
-    let arguments =
-        ["--where", "kept", "--law", "chinchilla", "--loss", "l2", "--bootstrap", "0", "--interval", "profile"];
+    let arguments = [
+        "--where",
+        "kept",
+        "--law",
+        "chinchilla",
+        "--loss",
+        "l2",
+        "--bootstrap",
+        "0",
+        "--interval",
+        "profile",
+    ];
     let outcome = fit(&text(&path), &folder.path("out"), &arguments);
     for (parameter, low, high) in [
         ("E", 1.809_492_184_7, 1.913_075_794_4),
@@ -54,7 +67,10 @@ fn profiles_end_where_the_objective_has_risen() {
         ("beta", 0.358_889_595_82, 0.453_555_543_35),
     ] {
         let (from, to) = interval(&outcome, parameter);
-        assert!((from / low - 1.0).abs() < 1e-7 && (to / high - 1.0).abs() < 1e-7, "{parameter}: {from} {to}");
+        assert!(
+            (from / low - 1.0).abs() < 1e-7 && (to / high - 1.0).abs() < 1e-7,
+            "{parameter}: {from} {to}"
+        );
     }
 }
 
@@ -69,7 +85,8 @@ fn profiles_are_one_sided_at_an_edge() {
             .collect();
         folder.write("in.parquet", &[("x", floats(&x)), ("y", floats(&y))]);
         let law = "y ~ E + A/x^p where E >= 0, A > 0, p in [0, 2]";
-        let arguments = ["--law", law, "--residual", "log", "--loss", "l2", "--bootstrap", "0", "--overwrite"];
+        let arguments =
+            ["--law", law, "--residual", "log", "--loss", "l2", "--bootstrap", "0", "--overwrite"];
         let outcome = fit(&folder.path("in.parquet"), &folder.path("out"), &arguments);
         assert_eq!(outcome.status(), if at_bound { "at_bound" } else { "converged" }, "{floor}");
         let (low, high) = interval(&outcome, "E");
@@ -112,5 +129,7 @@ fn the_jackknife_of_a_mean_is_its_standard_error() {
     assert_eq!(outcome.only("n_replicates"), 10.0);
     assert!((outcome.of_parameter("m", "bootstrap_std_error") / error - 1.0).abs() < 1e-9);
     let (low, high) = interval(&outcome, "m");
-    assert!((low - (mean - 1.959_963_984_540_054 * error)).abs() < 1e-9 && (low + high - 2.0 * mean).abs() < 1e-9);
+    assert!(
+        (low - (mean - 1.959_963_984_540_054 * error)).abs() < 1e-9 && (low + high - 2.0 * mean).abs() < 1e-9
+    );
 }

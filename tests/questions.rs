@@ -57,14 +57,20 @@ fn intervals_are_percentiles_of_the_replicates() {
     let folder = Folder::new();
     let out = folder.path("out");
     let derive = ["--derive", "q=E + A/7e10^alpha + B/1.4e12^beta", "--derive", "a=beta/(alpha+beta)"];
-    let outcome = fit(&runs(&folder), &out, &[&["--law", "chinchilla", "--bootstrap", "400"][..], &derive].concat());
+    let outcome =
+        fit(&runs(&folder), &out, &[&["--law", "chinchilla", "--bootstrap", "400"][..], &derive].concat());
     let answer = ask(&folder, &["predict", &out, "--at", "N=7e10, D=1.4e12"]);
     let parameters = outcome.coefficients.floats("estimate");
     close("prediction", answer.floats("prediction")[0], chinchilla(&parameters, 7e10, 1.4e12), 1e-12);
     let replicates = outcome.replicates.as_ref().expect("kept by default");
     let good = replicates.bools("converged");
-    let rows: Vec<Vec<f64>> =
-        replicates.lists("estimates").into_iter().zip(good).filter(|(_, good)| *good).map(|(row, _)| row).collect();
+    let rows: Vec<Vec<f64>> = replicates
+        .lists("estimates")
+        .into_iter()
+        .zip(good)
+        .filter(|(_, good)| *good)
+        .map(|(row, _)| row)
+        .collect();
     assert!(rows.len() > 390);
     let mut predictions: Vec<f64> = rows.iter().map(|row| chinchilla(row, 7e10, 1.4e12)).collect();
     close("ci_low", answer.floats("ci_low")[0], percentile(&mut predictions, 0.025), 1e-12);
@@ -141,7 +147,12 @@ fn frontier_is_the_closed_form() {
         let mut optima: Vec<f64> = rows.iter().map(|row| sizes(row, budget).ln()).collect();
         close("N_low", answer.floats("N_low")[k], percentile(&mut optima, 0.025).exp(), 1e-9);
         close("N_high", answer.floats("N_high")[k], percentile(&mut optima, 0.975).exp(), 1e-9);
-        close("exponent", answer.floats("N_exponent")[k], parameters[4] / (parameters[2] + parameters[4]), 1e-9);
+        close(
+            "exponent",
+            answer.floats("N_exponent")[k],
+            parameters[4] / (parameters[2] + parameters[4]),
+            1e-9,
+        );
     }
     assert_eq!(answer.texts("status"), ["optimal", "optimal"]);
     // The cost of what a budget reaches is that budget.
@@ -164,8 +175,19 @@ fn the_chinchilla_refit_has_its_published_answers() {
     {
         let out = folder.path("out");
         let arguments = [
-            "--where", "kept", "--law", "chinchilla", "--loss", "huber:1e-3", "--bootstrap", "2000",
-            "--resample", resample, "--derive", "a=beta/(alpha+beta)", "--overwrite",
+            "--where",
+            "kept",
+            "--law",
+            "chinchilla",
+            "--loss",
+            "huber:1e-3",
+            "--bootstrap",
+            "2000",
+            "--resample",
+            resample,
+            "--derive",
+            "a=beta/(alpha+beta)",
+            "--overwrite",
         ];
         fit(&text(&path), &out, &arguments);
         let derived = Table::read(format!("{out}/derived.parquet").as_ref());
@@ -192,7 +214,10 @@ fn questions_that_cannot_be_answered_say_why() {
         (&["frontier", &out, "--budget", "1e22", "--cost", "6*N"], "does not depend on `D`"),
         (&["frontier", &out, "--budget", "1e22", "--cost", "6*N*D*U"], "`U` is no variable"),
         (&["frontier", &out, "--budget", "1e22", "--hold", "U=1"], "no law has this variable"),
-        (&["predict", &out, "--at", "N=1, D=1", "--out", &folder.path("answer.txt")], ".parquet, .csv or .json"),
+        (
+            &["predict", &out, "--at", "N=1, D=1", "--out", &folder.path("answer.txt")],
+            ".parquet, .csv or .json",
+        ),
     ] {
         let output = program(arguments);
         let message = String::from_utf8_lossy(&output.stderr);
@@ -203,5 +228,10 @@ fn questions_that_cannot_be_answered_say_why() {
     let answer = ask(&folder, &["predict", &out, "--at", "N=1e9, D=2e10"]);
     assert!(answer.floats("ci_low")[0].is_nan() && answer.texts("message")[0].contains("--covariance"));
     let outcome = Outcome::of(&out);
-    close("prediction", answer.floats("prediction")[0], chinchilla(&outcome.coefficients.floats("estimate"), 1e9, 2e10), 1e-12);
+    close(
+        "prediction",
+        answer.floats("prediction")[0],
+        chinchilla(&outcome.coefficients.floats("estimate"), 1e9, 2e10),
+        1e-12,
+    );
 }

@@ -199,7 +199,9 @@ fn text(answer: &RecordBatch, column: usize, row: usize) -> String {
     }
     let text = array_value_to_string(array, row).unwrap_or_default();
     match text.parse::<f64>() {
-        Ok(number) if *array.data_type() == DataType::Float64 => rounded(number, last_place(number, None) + 2),
+        Ok(number) if *array.data_type() == DataType::Float64 => {
+            rounded(number, last_place(number, None) + 2)
+        }
         _ => text,
     }
 }

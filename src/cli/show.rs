@@ -45,7 +45,8 @@ const HIGH_CORRELATION: f64 = 0.95;
 /// Runs the command and returns its output.
 pub fn run(arguments: &ShowArguments) -> Result<String, Failure> {
     let ShowArguments { result, condition, law } = arguments;
-    let ask = AskArguments { result: result.clone(), condition: condition.clone(), law: law.clone(), out: None };
+    let ask =
+        AskArguments { result: result.clone(), condition: condition.clone(), law: law.clone(), out: None };
     let (result, selection) = ask.open()?;
     let chosen = selection.fits(&result)?;
     let text = match chosen.len() {
@@ -79,7 +80,10 @@ fn key(result: &KeptResult, fit: usize) -> String {
     let parts: Vec<String> = (0..result.n_keys)
         .map(|i| {
             let name = schema.field(i).name();
-            format!("{name} = {}", cell(&array_value_to_string(result.table.column(i), fit).unwrap_or_default()))
+            format!(
+                "{name} = {}",
+                cell(&array_value_to_string(result.table.column(i), fit).unwrap_or_default())
+            )
         })
         .collect();
     parts.join(", ")
@@ -105,8 +109,18 @@ fn one(result: &KeptResult, number_of_fit: usize, residuals: Option<&RecordBatch
     facts.add_row(["status", &of("status"), "observations", &of("n_points")]);
     facts.add_row(["residuals", &of("residual"), "parameters", &of("n_parameters")]);
     facts.add_row(["loss", &of("loss"), "objective", &figure("objective")]);
-    facts.add_row(["searches", &format!("{} of {} agree", of("n_agreeing"), of("n_starts")), "R²", &figure("r_squared")]);
-    facts.add_row(["replicates", &format!("{}, {} failed", of("n_replicates"), of("n_replicates_failed")), "RMSLE", &figure("rmsle")]);
+    facts.add_row([
+        "searches",
+        &format!("{} of {} agree", of("n_agreeing"), of("n_starts")),
+        "R²",
+        &figure("r_squared"),
+    ]);
+    facts.add_row([
+        "replicates",
+        &format!("{}, {} failed", of("n_replicates"), of("n_replicates_failed")),
+        "RMSLE",
+        &figure("rmsle"),
+    ]);
     facts.add_row(["condition", &figure("condition_number"), "AICc", &figure("aicc")]);
     text += lines(&facts).trim_start_matches('\n');
     text += &coefficients(result, fit);
@@ -206,13 +220,20 @@ fn plot(result: &KeptResult, number_of_fit: usize, residuals: Option<&RecordBatc
         return String::new();
     }
     let width = u32::from(terminal::width().unwrap_or(100)).clamp(40, 160);
-    let shapes = [Shape::Points(&data), if law.variables.len() == 1 { Shape::Lines(&curve) } else { Shape::Points(&curve) }];
+    let shapes = [
+        Shape::Points(&data),
+        if law.variables.len() == 1 { Shape::Lines(&curve) } else { Shape::Points(&curve) },
+    ];
     let mut chart = Chart::new(width, 60, first.0, last.0);
     let chart = shapes.iter().fold(&mut chart, |chart, shape| chart.lineplot(shape));
     chart.axis();
     chart.figures();
     let scale = if is_log { format!("log10 {variable}") } else { variable.clone() };
-    let what = if law.variables.len() == 1 { "points: data; line: the law" } else { "data, and the law at the data" };
+    let what = if law.variables.len() == 1 {
+        "points: data; line: the law"
+    } else {
+        "data, and the law at the data"
+    };
     format!("\n{chart}\n{} against {scale}; {what}\n", law.response)
 }
 
@@ -233,18 +254,27 @@ fn many(result: &KeptResult, chosen: &[usize]) -> String {
             }
         };
         for status in Status::ALL {
-            add(status.name(), of_law.iter().filter(|&&fit| result.fits[fit].status == status.name()).count());
+            add(
+                status.name(),
+                of_law.iter().filter(|&&fit| result.fits[fit].status == status.name()).count(),
+            );
         }
         for flag in Flag::ALL {
-            let has = |fit: &&usize| value(&result.table, "flags", **fit).split(',').any(|word| word == flag.name());
+            let has = |fit: &&usize| {
+                value(&result.table, "flags", **fit).split(',').any(|word| word == flag.name())
+            };
             add(&format!("flag {}", flag.name()), of_law.iter().filter(has).count());
         }
     }
     text += &lines(&counts);
-    let mut quartiles = table(&["law", "parameter", "fits", "25 %", "median", "75 %"], &[0, 1], &[2, 3, 4, 5]);
+    let mut quartiles =
+        table(&["law", "parameter", "fits", "25 %", "median", "75 %"], &[0, 1], &[2, 3, 4, 5]);
     for (l, law) in result.laws.iter().enumerate() {
         for (i, parameter) in law.parameters.iter().enumerate() {
-            let good = chosen.iter().map(|&fit| &result.fits[fit]).filter(|fit| fit.law == l && fit.is_trustworthy());
+            let good = chosen
+                .iter()
+                .map(|&fit| &result.fits[fit])
+                .filter(|fit| fit.law == l && fit.is_trustworthy());
             let mut values: Vec<f64> = good.map(|fit| fit.natural[i]).filter(|x| x.is_finite()).collect();
             if values.is_empty() {
                 continue;

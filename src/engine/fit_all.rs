@@ -73,6 +73,8 @@ impl Run {
             fragments: self.contents.fragments.iter().map(|f| f.name.clone()).collect(),
             variables: self.variables.clone(),
             keep_replicates: self.keep_replicates,
+            // Which interval is made is known with each fit.
+            keep_jackknife: matches!(self.inference.interval, None | Some(infer::IntervalMethod::Bca)),
             covariance: self.covariance,
             residuals: self.residuals,
         }
@@ -465,10 +467,12 @@ fn record(
     };
     let (models, quantities) = (&bound.models, &bound.quantities);
     let inferred = infer::infer(models, fit, quantities, &run.inference, &mut context, &mut chunk.estimates);
-    let infer::Inference { flags, replicates, quantities, covariance, new_run_margin } = inferred;
+    let infer::Inference { flags, replicates, jackknife, quantities, covariance, new_run_margin } = inferred;
     let mut record = Record::new(sweep.index, law, fit, flags, &chunk.estimates);
     (record.quantities, record.covariance, record.new_run_margin) = (quantities, covariance, new_run_margin);
     record.variables = ranges(run, law, sweep, fit);
+    record.n_jackknife = jackknife.as_ref().map_or(0, infer::Replicates::len);
+    record.jackknife = jackknife.filter(|_| run.keep_replicates);
     if let Some(replicates) = replicates {
         record.n_replicates = replicates.len();
         record.n_failed = replicates.n_failed();

@@ -3,6 +3,7 @@
 use crate::law::Law;
 
 use super::interval::IntervalMethod;
+use super::interval::bca::bca_interval;
 use super::interval::percentile::{percentile_interval, standard_deviation};
 use super::interval::symmetric::symmetric_interval;
 use super::parameter_covariance::ParameterCovariance;
@@ -11,16 +12,22 @@ use super::quantity::{Quantity, QuantityEstimate};
 /// Where the uncertainty of a quantity comes from.
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
-    /// The parameters of the good replicates in natural units, row-major.
-    Replicates(&'a [f64]),
+    /// The parameters of the good replicates in natural units, row-major, and those of a jackknife where there is one.
+    Replicates {
+        /// The replicates.
+        rows: &'a [f64],
+        /// The refits that leave out one unit each; empty without.
+        jackknife: &'a [f64],
+    },
     /// The covariance of the parameters.
     Covariance(&'a ParameterCovariance),
     /// Nothing is known, or not to be trusted.
     Nowhere,
 }
 
-/// Returns the estimate of a quantity at a law's parameters in natural units. Of replicates, intervals are percentiles; from
-/// a covariance they follow by the delta method, with Student's t on the quantity's scale.
+/// Returns the estimate of a quantity at a law's parameters in natural units. Of replicates, intervals are percentiles,
+/// corrected for bias and acceleration where there is a jackknife; from a covariance they follow by the delta method, with
+/// Student's t on the quantity's scale.
 #[must_use]
 pub fn estimate_quantity(
     quantity: &Quantity,
@@ -32,12 +39,13 @@ pub fn estimate_quantity(
     let estimate = quantity.values(law, natural).first().copied().unwrap_or(f64::NAN);
     let mut found = QuantityEstimate { estimate, std_error: None, interval: None, method: None };
     match source {
-        Source::Replicates(rows) => {
+        Source::Replicates { rows, jackknife } => {
             let mut values = quantity.values(law, rows);
             values.retain(|value| value.is_finite());
             found.std_error = standard_deviation(&values);
-            found.interval = percentile_interval(&mut values, confidence);
-            found.method = found.interval.map(|_| IntervalMethod::Percentile);
+            let jackknife = quantity.values(law, jackknife);
+            (found.interval, found.method) =
+                replicate_interval(estimate, &mut values, &jackknife, confidence).unzip();
         }
         Source::Covariance(covariance) => {
             let jet = quantity.jet(law, natural);
@@ -51,6 +59,23 @@ pub fn estimate_quantity(
         Source::Nowhere => {}
     }
     found
+}
+
+/// Returns the interval of a quantity from its values in the replicates and in a jackknife, which may be empty, and how it
+/// was made. Reorders the values.
+#[must_use]
+pub fn replicate_interval(
+    estimate: f64,
+    values: &mut [f64],
+    jackknife: &[f64],
+    confidence: f64,
+) -> Option<((f64, f64), IntervalMethod)> {
+    let finite = jackknife.iter().copied().filter(|x| x.is_finite());
+    let corrected = || bca_interval(estimate, values, finite, confidence);
+    match if jackknife.is_empty() { None } else { corrected() } {
+        Some(interval) => Some((interval, IntervalMethod::Bca)),
+        None => Some((percentile_interval(values, confidence)?, IntervalMethod::Percentile)),
+    }
 }
 
 #[cfg(test)]

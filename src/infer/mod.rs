@@ -37,11 +37,10 @@ mod resample;
 mod sandwich;
 
 pub use context::{Context, Watch};
-pub use derived::{Source, estimate_quantity};
+pub use derived::{Source, estimate_quantity, replicate_interval};
 pub use goodness::{Goodness, goodness, predictions};
 pub use interval::IntervalMethod;
 pub use interval::distributions::normal_quantile;
-pub(crate) use interval::percentile::percentile_interval as central_interval;
 #[cfg(feature = "cli")]
 pub(crate) use interval::percentile::quantile;
 pub use leverages::leverages;
@@ -50,7 +49,9 @@ pub use parameter_covariance::ParameterCovariance;
 pub use quantity::{Quantity, QuantityEstimate};
 pub use replicates::{Replicates, replicate};
 pub use resample::{Resample, Sample, Scheme, UnitResampling, generator};
-pub(crate) use resample::{exponential as exponential_variate, normal as normal_variate, uniform as uniform_variate};
+pub(crate) use resample::{
+    exponential as exponential_variate, normal as normal_variate, uniform as uniform_variate,
+};
 
 use crate::compile::Scale;
 use crate::law::Domain;
@@ -126,6 +127,8 @@ pub struct Inference {
     pub flags: Vec<Flag>,
     /// The replicates; none where there are none to make, or the fit's uncertainty is not to be trusted.
     pub replicates: Option<Replicates>,
+    /// The refits that leave out one unit each, where an interval method needs them.
+    pub jackknife: Option<Replicates>,
     /// The derived quantities, in the order in which they were given.
     pub quantities: Vec<QuantityEstimate>,
     /// The covariance of the parameters, where it is wanted and known.
@@ -172,17 +175,21 @@ pub fn infer(
     let needs_covariance = options.covariance || (!quantities.is_empty() && by_covariance);
     let covariance = needs_covariance.then(|| intervals.uncertainty.parameter_covariance()).flatten();
     let quantities = match (&replicates, &covariance) {
+        _ if quantities.is_empty() => Vec::new(),
         (Some(replicates), _) if !by_covariance => {
             let rows = replicates.good_rows();
             let enough = rows.len() as f64 >= MIN_GOOD_FOR_INTERVAL * replicates.estimates.len() as f64;
-            quantify(if enough { Source::Replicates(&rows) } else { Source::Nowhere })
+            let jackknife = intervals.jackknife.as_ref().map_or_else(Vec::new, Replicates::good_rows);
+            let source = Source::Replicates { rows: &rows, jackknife: &jackknife };
+            quantify(if enough { source } else { Source::Nowhere })
         }
         (_, Some(covariance)) => quantify(Source::Covariance(covariance)),
         _ => quantify(Source::Nowhere),
     };
     let new_run_margin = new_run_margin(fit, options.confidence);
     let covariance = covariance.filter(|_| options.covariance);
-    Inference { flags, replicates, quantities, covariance, new_run_margin }
+    let jackknife = intervals.jackknife;
+    Inference { flags, replicates, jackknife, quantities, covariance, new_run_margin }
 }
 
 /// The intervals of a fit's parameters.

@@ -14,12 +14,13 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::compile::Scale;
-use crate::infer::{Estimate, IntervalMethod, ParameterCovariance, QuantityEstimate};
+use crate::infer::{Estimate, IntervalMethod, ParameterCovariance, QuantityEstimate, Replicates};
 use crate::optimize::words;
 
 use super::records::{Chunk, Record, ResidualRow, RunContext};
 use super::schema::{
-    COEFFICIENTS, COVARIANCE, DERIVED, FITS, REJECTED, REPLICATES, RESIDUALS, TableSpec, VARIABLES_AT,
+    COEFFICIENTS, COVARIANCE, DERIVED, FITS, JACKKNIFE, REJECTED, REPLICATES, RESIDUALS, TableSpec,
+    VARIABLES_AT,
 };
 use crate::error::Error;
 
@@ -74,6 +75,7 @@ impl Batches {
         let RunContext { keep_replicates, residuals, covariance, ref quantities, .. } = self.context;
         let wanted = |table: &TableSpec| match table.name {
             name if name == REPLICATES.name => keep_replicates,
+            name if name == JACKKNIFE.name => keep_replicates && self.context.keep_jackknife,
             name if name == DERIVED.name => quantities.iter().any(|of_law| !of_law.is_empty()),
             name if name == COVARIANCE.name => covariance,
             name if name == RESIDUALS.name => residuals,
@@ -92,7 +94,8 @@ impl Batches {
             name if name == COEFFICIENTS.name => self.coefficients(chunk),
             name if name == DERIVED.name => self.derived(chunk),
             name if name == COVARIANCE.name => self.covariance(chunk),
-            name if name == REPLICATES.name => self.replicates(chunk),
+            name if name == REPLICATES.name => self.replicates(&REPLICATES, chunk, |r| r.replicates.as_ref()),
+            name if name == JACKKNIFE.name => self.replicates(&JACKKNIFE, chunk, |r| r.jackknife.as_ref()),
             name if name == RESIDUALS.name => self.residuals(chunk),
             name if name == REJECTED.name => self.rejected(chunk),
             name => Err(ArrowError::NotYetImplemented(format!("no values for the table {name}"))),
@@ -136,6 +139,7 @@ impl Batches {
             float(&|r| r.criteria.bic),
             int(&|r| r.n_replicates),
             int(&|r| r.n_failed),
+            int(&|r| r.n_jackknife),
             float(&|r| r.runner_up),
             float_lists(records.iter().map(|r| r.variables.iter().map(|(low, _)| *low))),
             float_lists(records.iter().map(|r| r.variables.iter().map(|(_, high)| *high))),
@@ -227,13 +231,18 @@ impl Batches {
         self.batch(&COVARIANCE, rows.iter().map(|(r, _)| r.sweep as u32).collect(), columns)
     }
 
-    fn replicates(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+    fn replicates(
+        &self,
+        table: &TableSpec,
+        chunk: &Chunk,
+        of: impl Fn(&Record) -> Option<&Replicates>,
+    ) -> Result<RecordBatch, ArrowError> {
         let mut sweeps = Vec::new();
         let mut laws = Vec::new();
         let (mut numbers, mut objectives, mut converged) = (Vec::new(), Vec::new(), Vec::new());
         let mut estimates = ListBuilder::new(Float64Builder::new());
         for record in &chunk.records {
-            let Some(replicates) = &record.replicates else { continue };
+            let Some(replicates) = of(record) else { continue };
             for r in 0..replicates.len() {
                 sweeps.push(record.sweep as u32);
                 laws.push(self.context.laws[record.law].as_str());
@@ -251,7 +260,7 @@ impl Batches {
             Arc::new(estimates.finish()),
             Arc::new(BooleanArray::from(converged)),
         ];
-        self.batch(&REPLICATES, sweeps, columns)
+        self.batch(table, sweeps, columns)
     }
 
     fn residuals(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {

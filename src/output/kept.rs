@@ -20,7 +20,7 @@ use crate::infer::ParameterCovariance;
 use crate::law::Law;
 
 use super::laws::StatedLaw;
-use super::schema::{COEFFICIENTS, COVARIANCE, FITS, REPLICATES, RESIDUALS, TableSpec};
+use super::schema::{COEFFICIENTS, COVARIANCE, FITS, JACKKNIFE, REPLICATES, RESIDUALS, TableSpec};
 
 /// What is read of a manifest.
 #[derive(Deserialize)]
@@ -74,6 +74,8 @@ pub struct KeptFit {
     pub new_run_margin: Option<f64>,
     /// The number of replicates.
     pub n_replicates: usize,
+    /// The number of refits of a jackknife.
+    pub n_jackknife: usize,
 }
 
 impl KeptFit {
@@ -128,8 +130,11 @@ impl KeptResult {
             array.cloned().ok_or_else(|| damaged(column))
         };
         let margins = floats("new_run_margin")?;
-        let counts = table.column_by_name("n_replicates").and_then(|a| a.as_primitive_opt::<Int64Type>());
-        let counts = counts.ok_or_else(|| damaged("n_replicates"))?;
+        let integers = |column: &str| {
+            let array = table.column_by_name(column).and_then(|a| a.as_primitive_opt::<Int64Type>());
+            array.cloned().ok_or_else(|| damaged(column))
+        };
+        let (counts, jackknives) = (integers("n_replicates")?, integers("n_jackknife")?);
         let estimates =
             coefficients.column_by_name("estimate").and_then(|a| a.as_primitive_opt::<Float64Type>());
         let estimates = estimates.ok_or_else(|| damaged("estimate"))?;
@@ -157,6 +162,7 @@ impl KeptResult {
                 variables: low.into_iter().zip(high).collect(),
                 new_run_margin: margins.is_valid(row).then(|| margins.value(row)),
                 n_replicates: usize::try_from(counts.value(row)).unwrap_or(0),
+                n_jackknife: usize::try_from(jackknives.value(row)).unwrap_or(0),
             });
         }
         let n_keys = table.schema().index_of("law").map_err(|_| damaged("law"))?;
@@ -181,16 +187,36 @@ impl KeptResult {
     ///
     /// # Errors
     /// If the table cannot be read, or does not belong to the fits.
-    pub fn for_each_replicates(&self, mut each: impl FnMut(usize, &[f64])) -> Result<(), Error> {
-        if !self.has_replicates {
+    pub fn for_each_replicates(&self, each: impl FnMut(usize, &[f64])) -> Result<(), Error> {
+        self.for_each_refits(&REPLICATES, |fit| fit.n_replicates, each)
+    }
+
+    /// Returns the parameters of the good refits of each fit's jackknife, row-major; empty where there are none.
+    ///
+    /// # Errors
+    /// If the table cannot be read, or does not belong to the fits.
+    pub fn jackknives(&self) -> Result<Vec<Vec<f64>>, Error> {
+        let mut found = vec![Vec::new(); self.fits.len()];
+        self.for_each_refits(&JACKKNIFE, |fit| fit.n_jackknife, |fit, rows| found[fit] = rows.to_vec())?;
+        Ok(found)
+    }
+
+    /// Calls `each` with every fit's number and the good rows of its refits in a table, of which it has `count`.
+    fn for_each_refits(
+        &self,
+        table: &TableSpec,
+        count: impl Fn(&KeptFit) -> usize,
+        mut each: impl FnMut(usize, &[f64]),
+    ) -> Result<(), Error> {
+        let path = self.directory.join(format!("{}.parquet", table.name));
+        if !path.exists() {
             return Ok(());
         }
-        let path = self.directory.join(format!("{}.parquet", REPLICATES.name));
         let unusable = |reason: String| Error::UnusableResult { path: path.display().to_string(), reason };
-        let mut fits = (0..self.fits.len()).filter(|&i| self.fits[i].n_replicates > 0);
+        let mut fits = (0..self.fits.len()).filter(|&i| count(&self.fits[i]) > 0);
         let mut current = fits.next();
         let (mut rows, mut seen) = (Vec::new(), 0);
-        for batch in batches(&self.directory, &REPLICATES, Some(&["estimates", "converged"]))? {
+        for batch in batches(&self.directory, table, Some(&["estimates", "converged"]))? {
             let batch = batch.map_err(|error| unusable(error.to_string()))?;
             let converged: Option<&BooleanArray> =
                 batch.column_by_name("converged").and_then(|a| a.as_boolean_opt());
@@ -211,7 +237,7 @@ impl KeptResult {
                     rows.extend_from_slice(&values.values()[from..to]);
                 }
                 seen += 1;
-                if seen == self.fits[fit].n_replicates {
+                if seen == count(&self.fits[fit]) {
                     each(fit, &rows);
                     rows.clear();
                     seen = 0;

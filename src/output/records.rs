@@ -62,6 +62,10 @@ pub struct Record {
     pub n_failed: usize,
     /// The bootstrap replicates, if the run keeps them.
     pub replicates: Option<Replicates>,
+    /// The number of refits of the jackknife that the intervals need.
+    pub n_jackknife: usize,
+    /// These refits, if the run keeps its replicates.
+    pub jackknife: Option<Replicates>,
     /// The quantities derived from the parameters, in the order of [`RunContext::quantities`].
     pub quantities: Vec<QuantityEstimate>,
     /// The covariance of the parameters, if the run keeps it and it is known.
@@ -108,6 +112,8 @@ impl Record {
             n_replicates: 0,
             n_failed: 0,
             replicates: None,
+            n_jackknife: 0,
+            jackknife: None,
             quantities: Vec::new(),
             covariance: None,
             variables: Vec::new(),
@@ -233,6 +239,8 @@ pub struct RunContext {
     pub variables: Vec<String>,
     /// Whether records contain their replicates.
     pub keep_replicates: bool,
+    /// Whether records contain the refits of the jackknife that their intervals need.
+    pub keep_jackknife: bool,
     /// Whether records contain the covariance of their parameters.
     pub covariance: bool,
     /// Whether chunks contain residuals.

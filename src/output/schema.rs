@@ -148,6 +148,12 @@ pub const FITS: TableSpec = TableSpec {
         column("n_replicates", Int, "", "bootstrap replicates"),
         column("n_replicates_failed", Int, "", "of these the ones left out of the intervals"),
         column(
+            "n_jackknife",
+            Int,
+            "",
+            "refits that leave out one observation or cluster, for the interval bca",
+        ),
+        column(
             "runner_up_objective",
             Float,
             "loss",
@@ -254,6 +260,13 @@ pub const REPLICATES: TableSpec = TableSpec {
     ],
 };
 
+/// The table of the refits of a jackknife: one row per sweep, law and unit left out.
+pub const JACKKNIFE: TableSpec = TableSpec {
+    name: "jackknife",
+    rows: "one row per sweep, law and observation or cluster left out, for the interval bca",
+    columns: REPLICATES.columns,
+};
+
 /// The table of residuals: one row per observation and law. The laws' variables are inserted between `row` and
 /// `response`.
 pub const RESIDUALS: TableSpec = TableSpec {
@@ -288,7 +301,8 @@ pub const REJECTED: TableSpec = TableSpec {
 };
 
 /// All output tables.
-pub const ALL: [TableSpec; 7] = [FITS, COEFFICIENTS, DERIVED, COVARIANCE, REPLICATES, RESIDUALS, REJECTED];
+pub const ALL: [TableSpec; 8] =
+    [FITS, COEFFICIENTS, DERIVED, COVARIANCE, REPLICATES, JACKKNIFE, RESIDUALS, REJECTED];
 
 /// Returns whether a name is a column of any table.
 #[must_use]

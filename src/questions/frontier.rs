@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::compile::Scale;
 use crate::error::Error;
 use crate::formula::{Expr, list, names, parse_expression};
-use crate::infer::{ParameterCovariance, Quantity, Source, central_interval, estimate_quantity};
+use crate::infer::{ParameterCovariance, Quantity, Source, estimate_quantity, replicate_interval};
 use crate::law::{Law, Residual};
 use crate::output::KeptResult;
 
@@ -179,24 +179,27 @@ impl Question<'_> {
         let AskedFit { law, fit, source, confidence } = self.fit;
         match source {
             Source::Nowhere => vec![None; n],
-            Source::Replicates(rows) => {
+            Source::Replicates { rows, jackknife } => {
                 let width = law.parameters.len().max(1);
-                let outcomes: Vec<Option<Outcome>> = rows
-                    .par_chunks(width)
-                    .map(|natural| {
+                let outcomes = |rows: &[f64]| -> Vec<Outcome> {
+                    let outcome = |natural: &[f64]| {
                         let (found, log_cost) = self.near(natural, optimum, log_cost, goal)?;
                         Some(self.outcome(&found, log_cost))
-                    })
-                    .collect();
-                let good: Vec<&Outcome> = outcomes.iter().flatten().collect();
+                    };
+                    rows.par_chunks(width).filter_map(outcome).collect()
+                };
+                let (good, left_out) = (outcomes(rows), outcomes(jackknife));
                 // A replicate without an optimum has one beyond all bounds; where there are many, no interval is known.
-                if good.len() < outcomes.len() * 9 / 10 {
+                if good.len() < rows.len() / width * 9 / 10 {
                     return vec![None; n];
                 }
+                let centre = self.outcome(optimum, log_cost);
                 let interval = |i: usize| {
-                    let mut values: Vec<f64> = good.iter().map(|outcome| outcome[i]).collect();
-                    values.retain(|x| x.is_finite());
-                    central_interval(&mut values, confidence)
+                    let of = |outcomes: &[Outcome]| -> Vec<f64> {
+                        outcomes.iter().map(|outcome| outcome[i]).filter(|x| x.is_finite()).collect()
+                    };
+                    let found = replicate_interval(centre[i], &mut of(&good), &of(&left_out), confidence);
+                    found.map(|(interval, _)| interval)
                 };
                 (0..n).map(interval).collect()
             }

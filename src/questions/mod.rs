@@ -87,6 +87,7 @@ fn ask(
     mut answer: impl FnMut(usize, AskedFit) -> Result<(), Error>,
 ) -> Result<(), Error> {
     selection.check(result)?;
+    let jackknives = result.jackknives()?;
     let mut next = 0;
     let mut failed = None;
     let mut without_replicates =
@@ -113,7 +114,8 @@ fn ask(
         let fit = &result.fits[number];
         let law = &result.laws[fit.law];
         let enough = rows.len() as f64 >= 0.5 * (fit.n_replicates * law.parameters.len()) as f64;
-        let source = if enough && fit.is_trustworthy() { Source::Replicates(rows) } else { Source::Nowhere };
+        let known = Source::Replicates { rows, jackknife: &jackknives[number] };
+        let source = if enough && fit.is_trustworthy() { known } else { Source::Nowhere };
         let asked = AskedFit { law, fit, source, confidence: result.confidence };
         let answered = without_replicates(number, &mut answer)
             .and_then(|()| if selection.contains(result, number) { answer(number, asked) } else { Ok(()) });

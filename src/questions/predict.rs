@@ -144,7 +144,12 @@ pub(crate) fn substitute(expr: &mut Expr, value: &dyn Fn(&str) -> Option<f64>) {
 }
 
 /// Returns the interval of a new run, from the law's and the spread of residuals on their scale.
-pub(crate) fn new_run_interval(scale: Scale, estimate: f64, (low, high): (f64, f64), margin: f64) -> Option<(f64, f64)> {
+pub(crate) fn new_run_interval(
+    scale: Scale,
+    estimate: f64,
+    (low, high): (f64, f64),
+    margin: f64,
+) -> Option<(f64, f64)> {
     let to = |x: f64| if scale == Scale::Log { x.ln() } else { x };
     let from = |x: f64| if scale == Scale::Log { x.exp() } else { x };
     let centre = to(estimate);

@@ -39,7 +39,7 @@ use crate::optimize::Fit;
 
 pub use draw_units::UnitResampling;
 pub use jackknife::Jackknife;
-pub use random::{generator, exponential, normal, uniform};
+pub use random::{exponential, generator, normal, uniform};
 
 use dirichlet::DirichletWeights;
 use parametric::ParametricResponses;
