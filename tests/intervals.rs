@@ -81,7 +81,7 @@ fn profiles_are_one_sided_at_an_edge() {
     let x: Vec<f64> = (0..10).map(|i| 10.0 * 2f64.powi(i)).collect();
     for (floor, at_bound) in [(0.002, false), (-0.02, true)] {
         let y: Vec<f64> = (0..10)
-            .map(|i| (floor + 3.0 / x[i].powf(0.4)) * (0.02 * [1.0, -1.0, 0.5, -0.5][i % 4]).exp())
+            .map(|i| (floor + 3.0 / x[i].powf(0.4)) * f64::exp(0.02 * [1.0, -1.0, 0.5, -0.5][i % 4]))
             .collect();
         folder.write("in.parquet", &[("x", floats(&x)), ("y", floats(&y))]);
         let law = "y ~ E + A/x^p where E >= 0, A > 0, p in [0, 2]";

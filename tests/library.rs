@@ -10,7 +10,8 @@ use arrow::compute::concat_batches;
 use common::program::{Table, fit};
 use common::{Folder, floats, strings};
 use sweepfit::{
-    Catalogue, Control, Error, ErrorKind, Job, Memory, Progress, Resample, Setting, Status, Tables, run,
+    Catalogue, Control, Error, ErrorKind, Job, KeepReplicates, Memory, Progress, Resample, Setting, Status,
+    Tables, run,
 };
 
 /// Two sweeps of a shifted power law with weights, standard deviations and clusters, rows mixed.

@@ -173,10 +173,10 @@ pub struct FitArguments {
 
 /// The value of `--interval`; none for `auto`.
 #[derive(Clone, Copy, Debug)]
-struct IntervalArgument(Option<IntervalMethod>);
+pub(super) struct IntervalArgument(pub(super) Option<IntervalMethod>);
 
 /// Parses the value of `--interval`.
-fn interval(text: &str) -> Result<IntervalArgument, String> {
+pub(super) fn interval(text: &str) -> Result<IntervalArgument, String> {
     if text == "auto" {
         return Ok(IntervalArgument(None));
     }

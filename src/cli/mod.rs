@@ -7,6 +7,7 @@
 //! | `predict` | `sweepfit predict`: predictions of a kept result |
 //! | `frontier` | `sweepfit frontier`: the best variables for a budget |
 //! | `show` | `sweepfit show`: a kept result in words and tables |
+//! | `coverage` | `sweepfit coverage`: how often intervals contain the truth |
 //! | `ask` | what the commands share that ask a kept result |
 //! | `laws` | `sweepfit laws`: lists the catalogue |
 //! | `schema` | `sweepfit schema`: lists the output tables |
@@ -24,6 +25,7 @@
 //! module imports from it.
 
 mod ask;
+mod coverage;
 mod fit;
 mod frontier;
 mod generate;
@@ -63,6 +65,8 @@ enum Command {
     Predict(predict::PredictArguments),
     /// Find the variables at which a fitted law is least for a budget, and the budget of a target
     Frontier(frontier::FrontierArguments),
+    /// Say how often the intervals of a job would contain the truth, by simulation
+    Coverage(Box<coverage::CoverageArguments>),
     /// Show a result: one fit in full with a plot, or many by status, parameter and worst fits
     Show(show::ShowArguments),
     /// List the catalogue of laws, or show one in full
@@ -154,6 +158,7 @@ pub fn main() -> ExitCode {
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Frontier(arguments) => frontier::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
+        Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Laws(arguments) => laws::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),

@@ -30,9 +30,22 @@ struct Manifest {
 }
 
 /// What is read of the job in a manifest.
-#[derive(Deserialize)]
-struct StatedJob {
-    confidence: f64,
+#[derive(Clone, Debug, Deserialize)]
+pub struct StatedJob {
+    /// The confidence of the intervals.
+    pub confidence: f64,
+    /// The loss; none for each law's own.
+    pub loss: Option<String>,
+    /// The column of σ.
+    pub sigma: Option<String>,
+    /// The number of replicates.
+    pub bootstrap: usize,
+    /// How replicates are made.
+    pub resample: String,
+    /// How intervals are made.
+    pub interval: String,
+    /// The derived quantities, by name and expression.
+    pub derive: Vec<(String, String)>,
 }
 
 /// A directory of results.
@@ -41,6 +54,10 @@ pub struct KeptResult {
     directory: PathBuf,
     /// The laws, in the order of the run.
     pub laws: Vec<Law>,
+    /// The laws as the manifest states them.
+    pub stated: Vec<StatedLaw>,
+    /// The job.
+    pub job: StatedJob,
     /// The confidence of the run's intervals.
     pub confidence: f64,
     /// The fits, in the order of the table.
@@ -169,7 +186,19 @@ impl KeptResult {
         let has_replicates = has(&REPLICATES);
         let directory = directory.to_path_buf();
         let confidence = manifest.job.confidence;
-        Ok(KeptResult { directory, laws, confidence, fits, table, coefficients, n_keys, has_replicates })
+        let job = manifest.job;
+        Ok(KeptResult {
+            directory,
+            laws,
+            stated,
+            job,
+            confidence,
+            fits,
+            table,
+            coefficients,
+            n_keys,
+            has_replicates,
+        })
     }
 
     /// Returns the observations of each fit, if the result holds residuals: the law's variables, the response and the

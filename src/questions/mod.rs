@@ -22,6 +22,7 @@ pub use frontier::{Frontier, frontier};
 pub use points::{Points, numbers};
 pub use predict::predict;
 pub(crate) use predict::{new_run_interval, substitute};
+pub use table::AnswerTable;
 
 use crate::error::Error;
 use crate::infer::Source;

@@ -17,6 +17,11 @@ pub struct AnswerTable {
     columns: Vec<(String, AnswerColumn)>,
 }
 
+/// Returns the error that a table could not be built.
+fn defect(error: arrow::error::ArrowError) -> Error {
+    Error::Internal { context: "building a table of answers".to_string(), reason: error.to_string() }
+}
+
 /// A column of answers.
 enum AnswerColumn {
     Numbers(Vec<f64>),
@@ -54,17 +59,27 @@ impl AnswerTable {
     /// # Errors
     /// If the columns differ in length, which is a defect of the program.
     pub fn batch(self, result: &KeptResult) -> Result<RecordBatch, Error> {
-        let defect = |error: arrow::error::ArrowError| Error::Internal {
-            context: "building a table of answers".to_string(),
-            reason: error.to_string(),
-        };
-        let rows = UInt32Array::from(self.fits);
+        let rows = UInt32Array::from(self.fits.clone());
         let schema = result.table.schema();
-        let (mut fields, mut arrays): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
+        let mut keys = Vec::new();
         for key in 0..result.n_keys {
-            fields.push(schema.field(key).clone());
-            arrays.push(take(result.table.column(key), &rows, None).map_err(defect)?);
+            let array = take(result.table.column(key), &rows, None).map_err(defect)?;
+            keys.push((schema.field(key).clone(), array));
         }
+        self.after(keys)
+    }
+
+    /// Returns the table without key columns.
+    ///
+    /// # Errors
+    /// As for [`AnswerTable::batch`].
+    pub fn without_keys(self) -> Result<RecordBatch, Error> {
+        self.after(Vec::new())
+    }
+
+    /// Returns the table after some columns.
+    fn after(self, first: Vec<(Field, ArrayRef)>) -> Result<RecordBatch, Error> {
+        let (mut fields, mut arrays): (Vec<Field>, Vec<ArrayRef>) = first.into_iter().unzip();
         for (name, column) in self.columns {
             let array: ArrayRef = match column {
                 AnswerColumn::Numbers(values) => {
