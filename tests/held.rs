@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use sweepfit::infer::{InferenceOptions, Replicates, Watch, replicate};
+use sweepfit::infer::{Context, InferenceOptions, Replicates, Watch, replicate};
 use sweepfit::internals::optimize::{Fit, FitOptions, Models, Status, Workspace, Workspaces, fit, fit_many};
 use sweepfit::internals::problem::{Loss, Problem, bind_columns};
 use sweepfit::law::{Catalogue, Law, Residual};
@@ -79,15 +79,13 @@ fn replicates_keep_a_held_value() {
     assert_eq!((found.status, expected.status), (Status::AtBound, Status::AtBound));
     let replicates = |models: &Models, fit: &Fit| -> Replicates {
         let options = InferenceOptions { bootstrap: 60, ..InferenceOptions::default() };
-        replicate(
-            models,
-            fit,
-            &options,
-            &[7; 32],
-            Watch::silent(&AtomicBool::new(false)),
-            &Workspaces::default(),
-        )
-        .unwrap()
+        let context = Context {
+            key_digest: &[7; 32],
+            watch: Watch::silent(&AtomicBool::new(false)),
+            workspaces: &Workspaces::default(),
+            workspace: &mut Workspace::default(),
+        };
+        replicate(models, fit, &options, &context).unwrap()
     };
     let (found, expected) = (replicates(&held, &found), replicates(&fixed, &expected));
     assert!(expected.n_failed() < 6, "{} failed", expected.n_failed());

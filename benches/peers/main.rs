@@ -195,7 +195,15 @@ impl Measure {
                 let (never, workspaces) = (AtomicBool::new(false), Workspaces::default());
                 let (times, found) = self.time(|| {
                     pool.install(|| {
-                        replicate(&models, &fit, &options, &[0; 32], Watch::silent(&never), &workspaces)
+                        {
+                            let context = Context {
+                                key_digest: &[0; 32],
+                                watch: Watch::silent(&never),
+                                workspaces: &workspaces,
+                                workspace: &mut Workspace::default(),
+                            };
+                            replicate(&models, &fit, &options, &context)
+                        }
                     })
                 });
                 let found = found.expect("replicates");
