@@ -224,7 +224,7 @@ fn kernel() {
     let theta = &fit.solution.as_ref().expect("it fits").theta;
     let n = problem.n();
     let model = &problem.model;
-    let columns: Vec<&[f64]> = model.read_columns.iter().map(|&c| &problem.columns[c as usize]).collect();
+    let columns: Vec<&[f64]> = problem.columns.columns().collect();
     // Coordinates come in the law's order, E, A, alpha, B, beta, and so do the centred columns.
     let theta: [f64; 5] = theta.as_slice().try_into().expect("five coordinates");
 

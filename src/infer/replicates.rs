@@ -5,6 +5,7 @@
 //! than parameters.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fearless_simd::Level;
@@ -390,7 +391,8 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme
 fn with_responses<'a>(problem: &'a Problem, part: Part) -> Cow<'a, Problem> {
     let Some(responses) = part.target else { return Cow::Borrowed(problem) };
     let mut own = problem.clone();
-    part.rows.iter().zip(responses).for_each(|(&row, &target)| own.target[row as usize] = target);
+    let target = Arc::make_mut(&mut own.target);
+    part.rows.iter().zip(responses).for_each(|(&row, &response)| target[row as usize] = response);
     Cow::Owned(own)
 }
 
@@ -403,6 +405,7 @@ fn is_as_good(problem: &Problem, weight: &[f64], natural: &[f64], objective: f64
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
     use crate::infer::InferenceOptions;
@@ -545,7 +548,7 @@ mod tests {
             assert_eq!(found.n_failed(), 0);
             for r in 0..count {
                 let mut own = problem.clone();
-                (0..n).for_each(|i| own.target[i] = flips.target(r as u64, i));
+                own.target = Arc::new((0..n).map(|i| flips.target(r as u64, i)).collect());
                 let expected = optimize::fit(&models, own, &options, &mut Workspace::default());
                 for (a, b) in found.row(r).iter().zip(&expected.natural) {
                     assert!((a / b - 1.0).abs() < 1e-6, "{n} {loss} replicate {r}: {a} {b}");

@@ -417,8 +417,16 @@ impl ReferenceSolver<'_> {
         };
         // Normal equations lose the components that distinguish nearly parallel columns.
         let by_hessian = quadratic == Quadratic::Newton && !self.problem.loss.is_quadratic();
-        let found = (by_hessian && self.buffers.newton_step(at, free, damped))
-            || self.buffers.orthogonal_step(at, free, quadratic, damped);
+        let found = (by_hessian && self.buffers.newton_step(at, free, damped)) || {
+            if self.problem.is_long() {
+                // Of a long fit, the last trial point and the matrix of a step are not held at the same time.
+                self.buffers.found = Linearization::default();
+            }
+            self.buffers.orthogonal_step(at, free, quadratic, damped)
+        };
+        if self.problem.is_long() {
+            self.buffers.stacked = Vec::new();
+        }
         let step = &mut self.buffers.step;
         step.iter_mut().zip(free).for_each(|(s, &i)| *s /= at.scale(i));
         found && step.iter().all(|s| s.is_finite())
