@@ -399,8 +399,9 @@ fn with_responses<'a>(problem: &'a Problem, part: Part) -> Cow<'a, Problem> {
 /// Returns whether the objective at `natural`, under the weights of a replicate, agrees with `objective`.
 fn is_as_good(problem: &Problem, weight: &[f64], natural: &[f64], objective: f64) -> bool {
     let start: Vec<f64> = problem.model.coordinates.iter().map(|c| natural[c.parameter]).collect();
-    let rows = Linearization::at(problem, &LaneData::spread(problem, weight), &problem.coordinates(&start));
-    rows.objective <= agreement_limit(objective, problem.floor)
+    let data = LaneData::spread(problem, weight);
+    Linearization::sums_at(problem, &data, &problem.coordinates(&start)).objective
+        <= agreement_limit(objective, problem.floor)
 }
 
 #[cfg(test)]

@@ -52,6 +52,15 @@ impl Linearization {
         rows
     }
 
+    /// Returns the sums of a problem at `theta`, like [`Linearization::at`]; the vectors with one entry per observation are
+    /// empty.
+    #[must_use]
+    pub fn sums_at(problem: &Problem, data: &LaneData, theta: &[f64]) -> Linearization {
+        let mut sums = Linearization::default();
+        sums.evaluate_sums(problem, data, theta, &mut ProgramWorkspace::default());
+        sums
+    }
+
     /// Evaluates a problem at `theta`, like [`Linearization::at`], reusing buffers.
     pub fn evaluate(
         &mut self,
@@ -60,10 +69,35 @@ impl Linearization {
         theta: &[f64],
         workspace: &mut ProgramWorkspace,
     ) {
+        self.evaluate_kept(Kept::Rows, (problem, data), theta, workspace);
+    }
+
+    /// Evaluates the sums alone, like [`Linearization::evaluate`]: the vectors with one entry per observation are then empty.
+    pub fn evaluate_sums(
+        &mut self,
+        problem: &Problem,
+        data: &LaneData,
+        theta: &[f64],
+        workspace: &mut ProgramWorkspace,
+    ) {
+        self.evaluate_kept(Kept::Sums, (problem, data), theta, workspace);
+    }
+
+    fn evaluate_kept(
+        &mut self,
+        kept: Kept,
+        (problem, data): (&Problem, &LaneData),
+        theta: &[f64],
+        workspace: &mut ProgramWorkspace,
+    ) {
         let Problem { model, .. } = problem;
         let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
         workspace.prepare(&model.hessian, &coordinates, &data.means, data.n_packs);
-        let (n, p, n_packs) = (problem.n(), problem.p(), data.n_packs);
+        let p = problem.p();
+        let (n, n_packs) = match kept {
+            Kept::Rows => (problem.n(), data.n_packs),
+            Kept::Sums => (0, data.n_packs.min(BLOCK)),
+        };
         self.p = p;
         for values in
             [&mut self.residual, &mut self.value, &mut self.slope, &mut self.curvature, &mut self.weight]
@@ -80,7 +114,7 @@ impl Linearization {
             sums.clear();
             sums.resize(length, 0.0);
         }
-        let lanes = LaneEvaluation { problem, data, workspace };
+        let lanes = LaneEvaluation { problem, data, workspace, kept };
         dispatch!(Level::new(), simd => lanes.fill::<fearless_simd::f64x8<_>>(simd, self));
         for values in
             [&mut self.residual, &mut self.value, &mut self.slope, &mut self.curvature, &mut self.weight]
@@ -119,12 +153,32 @@ struct LaneEvaluation<'a> {
     problem: &'a Problem,
     data: &'a LaneData,
     workspace: &'a ProgramWorkspace,
+    kept: Kept,
+}
+
+/// The values of an evaluation that are kept.
+#[derive(Clone, Copy, PartialEq)]
+enum Kept {
+    /// The sums, and the values of every observation.
+    Rows,
+    /// The sums.
+    Sums,
 }
 
 impl LaneEvaluation<'_> {
+    /// Returns the place of the first value of a block in the vectors with one entry per observation. Where these are not
+    /// kept, each block overwrites the one before it.
+    #[inline(always)]
+    fn first_place(&self, block: &Block) -> usize {
+        match self.kept {
+            Kept::Rows => block.start * LANES,
+            Kept::Sums => 0,
+        }
+    }
+
     #[inline(always)]
     fn fill<L: Lanes>(&self, token: L::Token, rows: &mut Linearization) {
-        let LaneEvaluation { problem, data, workspace } = *self;
+        let LaneEvaluation { problem, data, workspace, kept } = *self;
         let program = &problem.model.hessian;
         workspace.run_parameters::<L>(token, program);
         let mut sums = LaneSums::new(L::splat(token, 0.0), rows.p, problem.model.second_pairs.len());
@@ -145,7 +199,9 @@ impl LaneEvaluation<'_> {
                 }
             }
             self.add_derivatives(token, &block, &mut sums, rows);
-            self.store_jacobian(&block, rows);
+            if kept == Kept::Rows {
+                self.store_jacobian(&block, rows);
+            }
         }
         sums.store(&problem.model.second_pairs, rows);
     }
@@ -164,6 +220,7 @@ impl LaneEvaluation<'_> {
         let zero = L::splat(token, 0.0);
         let LaneSums { objective, influence_norm, rounding_scale, .. } = sums;
         let values = block.source(self.problem.model.hessian.outputs[0]);
+        let first = self.first_place(block);
         for k in 0..block.len {
             let pack = block.start + k;
             let value = values.get::<L>(token, k, 0);
@@ -179,7 +236,7 @@ impl LaneEvaluation<'_> {
             objective.add(L::select(excluded, zero, w * terms.value));
             *influence_norm = *influence_norm + L::select(excluded, zero, w * terms.slope * terms.slope);
             *rounding_scale = *rounding_scale + L::select(slope.eq(zero), zero, (slope * value).abs());
-            let place = pack * LANES;
+            let place = first + k * LANES;
             value.store(&mut rows.value[place..]);
             residual.store(&mut rows.residual[place..]);
             slope.store(&mut rows.slope[place..]);
@@ -199,7 +256,7 @@ impl LaneEvaluation<'_> {
     ) {
         let zero = L::splat(token, 0.0);
         let outputs = &self.problem.model.hessian.outputs;
-        let first = block.start * LANES;
+        let first = self.first_place(block);
         let (slopes, curvatures, weights) =
             (&rows.slope[first..], &rows.curvature[first..], &rows.weight[first..]);
         let own_weights = &self.data.weight[block.start..];

@@ -98,8 +98,10 @@ pub fn minimise_within(
     most: u32,
     workspace: &mut MinimiseWorkspace,
 ) -> Option<Finished> {
-    workspace.data = LaneData::spread(problem, weight);
-    let found = ReferenceSolver { problem, region, buffers: workspace }.minimise(theta, most);
+    if !problem.is_long() {
+        workspace.data = LaneData::spread(problem, weight);
+    }
+    let found = ReferenceSolver { problem, region, weight, buffers: workspace }.minimise(theta, most);
     if problem.is_long() {
         // The buffers of a long fit are not worth their memory.
         *workspace = MinimiseWorkspace { evaluations: workspace.evaluations, ..MinimiseWorkspace::default() };
@@ -110,6 +112,7 @@ pub fn minimise_within(
 /// The data of a minimisation, and buffers that it uses again and again.
 #[derive(Debug, Default)]
 pub struct MinimiseWorkspace {
+    /// The data of a fit that is not long.
     data: LaneData,
     workspace: ProgramWorkspace,
     /// The evaluation of the trial point.
@@ -173,20 +176,57 @@ const MIN_REMAINING: f64 = 0.1;
 const LARGE_DECREASE: f64 = 0.1;
 
 /// A minimisation by the reference solver.
+///
+/// The memory of a long fit is what bounds the length of a sweep. Its data are spread over the lanes for one evaluation at a
+/// time, of a trial point only the sums are kept, and an accepted point is evaluated again.
 struct ReferenceSolver<'a> {
     problem: &'a Problem,
     region: Region<'a>,
+    /// The weights of the observations.
+    weight: &'a [f64],
     buffers: &'a mut MinimiseWorkspace,
 }
 
 impl ReferenceSolver<'_> {
-    /// Evaluates a point into `found`.
-    fn evaluate(&mut self, theta: &[f64]) {
-        let MinimiseWorkspace { data, workspace, found, evaluations, .. } = &mut *self.buffers;
-        found.evaluate(self.problem, data, theta, workspace);
-        *evaluations += 1;
+    /// Evaluates a point with the values of every observation.
+    fn evaluate(&mut self, theta: &[f64], into: &mut Linearization) {
+        let MinimiseWorkspace { data, workspace, .. } = &mut *self.buffers;
+        if self.problem.is_long() {
+            into.evaluate(self.problem, &LaneData::spread(self.problem, self.weight), theta, workspace);
+        } else {
+            into.evaluate(self.problem, data, theta, workspace);
+        }
+        self.restrict(theta, into);
+    }
+
+    /// Evaluates a trial point into `found`.
+    fn evaluate_trial(&mut self, theta: &[f64]) {
+        self.buffers.evaluations += 1;
+        let mut found = std::mem::take(&mut self.buffers.found);
+        if self.problem.is_long() {
+            let data = LaneData::spread(self.problem, self.weight);
+            found.evaluate_sums(self.problem, &data, theta, &mut self.buffers.workspace);
+            self.restrict(theta, &mut found);
+        } else {
+            self.evaluate(theta, &mut found);
+        }
+        self.buffers.found = found;
+    }
+
+    /// Sets the objective to infinity at a point outside the region.
+    fn restrict(&self, theta: &[f64], at: &mut Linearization) {
         if self.region.in_range && !self.problem.natural(theta).iter().all(|x| x.is_finite()) {
-            found.objective = f64::INFINITY;
+            at.objective = f64::INFINITY;
+        }
+    }
+
+    /// Moves to the trial point, whose evaluation is in `found`.
+    fn accept(&mut self, theta: &mut Vec<f64>, at: &mut Linearization, trial: &mut Vec<f64>) {
+        std::mem::swap(theta, trial);
+        if self.problem.is_long() {
+            self.evaluate(theta, at);
+        } else {
+            std::mem::swap(at, &mut self.buffers.found);
         }
     }
 
@@ -202,12 +242,14 @@ impl ReferenceSolver<'_> {
         let bounds = self.region.bounds;
         let trial =
             &mut theta.iter().zip(bounds).map(|(x, &(low, high))| x.clamp(low, high)).collect::<Vec<f64>>();
-        self.evaluate(trial);
-        if !self.buffers.found.objective.is_finite() {
+        let mut at = std::mem::take(&mut self.buffers.found);
+        self.buffers.evaluations += 1;
+        self.evaluate(trial, &mut at);
+        if !at.objective.is_finite() {
+            self.buffers.found = at;
             return None;
         }
         let mut theta = trial.clone();
-        let mut at = std::mem::take(&mut self.buffers.found);
         let mut damping = 0.0;
         let mut growth = 2.0;
         let mut iterations = 0;
@@ -235,22 +277,20 @@ impl ReferenceSolver<'_> {
             }
             self.set_trial(&theta, free, false, trial);
             let predicted = quadratic.decrease(&at, free, |i| trial[i] - theta[i]);
-            self.evaluate(trial);
+            self.evaluate_trial(trial);
             let mut accept = self.is_better(&at, free, predicted);
             if !accept && self.has_log_amplitude(free) {
                 self.set_trial(&theta, free, true, trial);
-                self.evaluate(trial);
+                self.evaluate_trial(trial);
                 accept = self.is_better(&at, free, predicted);
             }
-            let found = &mut self.buffers.found;
-            let decrease = at.objective - found.objective;
+            let decrease = at.objective - self.buffers.found.objective;
             let gain = decrease / predicted;
             if accept {
                 if decrease < LARGE_DECREASE * at.objective {
                     quadratic = Quadratic::Newton;
                 }
-                std::mem::swap(&mut at, found);
-                std::mem::swap(&mut theta, trial);
+                self.accept(&mut theta, &mut at, trial);
                 damping *= if gain > 0.75 { 0.1 } else { 1.0 / 3.0 };
                 if damping < 1e-12 {
                     damping = 0.0;
@@ -321,16 +361,15 @@ impl ReferenceSolver<'_> {
                 return steps > 0;
             }
             self.set_trial(theta, free, false, trial);
-            self.evaluate(trial);
-            let found = &mut self.buffers.found;
+            self.evaluate_trial(trial);
+            let found = &self.buffers.found;
             let slack = resolution_of_predictions(at) + self.problem.floor;
             let better = found.objective <= at.objective + slack
                 && gradient_size(found, free) < 0.5 * gradient_size(at, free);
             if !better {
                 return steps > 0;
             }
-            std::mem::swap(theta, trial);
-            std::mem::swap(at, found);
+            self.accept(theta, at, trial);
         }
         true
     }
@@ -417,13 +456,8 @@ impl ReferenceSolver<'_> {
         };
         // Normal equations lose the components that distinguish nearly parallel columns.
         let by_hessian = quadratic == Quadratic::Newton && !self.problem.loss.is_quadratic();
-        let found = (by_hessian && self.buffers.newton_step(at, free, damped)) || {
-            if self.problem.is_long() {
-                // Of a long fit, the last trial point and the matrix of a step are not held at the same time.
-                self.buffers.found = Linearization::default();
-            }
-            self.buffers.orthogonal_step(at, free, quadratic, damped)
-        };
+        let found = (by_hessian && self.buffers.newton_step(at, free, damped))
+            || self.buffers.orthogonal_step(at, free, quadratic, damped);
         if self.problem.is_long() {
             self.buffers.stacked = Vec::new();
         }
