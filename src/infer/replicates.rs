@@ -168,6 +168,7 @@ fn replicate_by(
     let n_parameters = models.law().parameters.len();
     let mut replicates = Replicates::of(count, n_parameters);
     replicates.n_samples = sampling.n_samples(MAX_SAMPLES);
+    drop(sampling);
     // The chunk size depends on the sweep only, not on threads; results do not depend on it.
     let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(1, 256);
     let Replicates { objective, estimates, converged, .. } = &mut replicates;

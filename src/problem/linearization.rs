@@ -260,9 +260,10 @@ impl LaneEvaluation<'_> {
         let (slopes, curvatures, weights) =
             (&rows.slope[first..], &rows.curvature[first..], &rows.weight[first..]);
         let own_weights = &self.data.weight[block.start..];
+        let [gradients, errors, norms, gauss_newton, second_order] = sums.parts();
         for i in 0..rows.p {
             let column = block.source(outputs[1 + i]);
-            let (mut gradient, mut norm) = (sums.gradient[i], sums.norms[i]);
+            let (mut gradient, mut norm) = (Compensated { sum: gradients[i], error: errors[i] }, norms[i]);
             for k in 0..block.len {
                 let x = column.get::<L>(token, k, 0);
                 let excluded = L::load(token, &own_weights[k].0).eq(zero);
@@ -270,25 +271,27 @@ impl LaneEvaluation<'_> {
                 gradient.add(L::select(excluded, zero, L::load(token, &slopes[k * LANES..]) * x));
                 norm = norm + L::select(excluded, zero, weight * x * x);
             }
-            (sums.gradient[i], sums.norms[i]) = (gradient, norm);
+            (gradients[i], errors[i], norms[i]) = (gradient.sum, gradient.error, norm);
             for j in 0..=i {
                 let other = block.source(outputs[1 + j]);
-                let mut square = sums.gauss_newton[triangle(i) + j];
+                let mut square = gauss_newton[triangle(i) + j];
                 for k in 0..block.len {
                     let curvature = L::load(token, &curvatures[k * LANES..]);
                     let product = curvature * column.get::<L>(token, k, 0) * other.get::<L>(token, k, 0);
                     square = square + L::select(curvature.eq(zero), zero, product);
                 }
-                sums.gauss_newton[triangle(i) + j] = square;
+                gauss_newton[triangle(i) + j] = square;
             }
         }
-        for (sum, &output) in sums.second_order.iter_mut().zip(&outputs[1 + rows.p..]) {
+        for (total, &output) in second_order.iter_mut().zip(&outputs[1 + rows.p..]) {
             let column = block.source(output);
+            let mut sum = *total;
             for k in 0..block.len {
                 let excluded = L::load(token, &own_weights[k].0).eq(zero);
                 let product = L::load(token, &slopes[k * LANES..]) * column.get::<L>(token, k, 0);
-                *sum = *sum + L::select(excluded, zero, product);
+                sum = sum + L::select(excluded, zero, product);
             }
+            *total = sum;
         }
     }
 
@@ -313,11 +316,10 @@ struct LaneSums<L> {
     objective: Compensated<L>,
     influence_norm: L,
     rounding_scale: L,
-    gradient: Vec<Compensated<L>>,
-    norms: Vec<L>,
-    gauss_newton: Vec<L>,
-    /// One sum for every pair of coordinates that has a second derivative.
-    second_order: Vec<L>,
+    /// The other sums, in one vector: those of the gradient with their rounding errors, of the norms, of the Gauss–Newton
+    /// matrix, and one for every pair of coordinates that has a second derivative.
+    derivatives: Vec<L>,
+    p: usize,
 }
 
 impl<L: Lanes> LaneSums<L> {
@@ -328,29 +330,39 @@ impl<L: Lanes> LaneSums<L> {
             objective: Compensated::new(zero),
             influence_norm: zero,
             rounding_scale: zero,
-            gradient: vec![Compensated::new(zero); p],
-            norms: vec![zero; p],
-            gauss_newton: vec![zero; triangle(p)],
-            second_order: vec![zero; n_pairs],
+            derivatives: vec![zero; 3 * p + triangle(p) + n_pairs],
+            p,
         }
+    }
+
+    /// Returns the gradient's sums and their errors, the norms, the Gauss–Newton matrix and the second derivatives.
+    #[inline(always)]
+    fn parts(&mut self) -> [&mut [L]; 5] {
+        let p = self.p;
+        let (gradient, rest) = self.derivatives.split_at_mut(p);
+        let (errors, rest) = rest.split_at_mut(p);
+        let (norms, rest) = rest.split_at_mut(p);
+        let (gauss_newton, second_order) = rest.split_at_mut(triangle(p));
+        [gradient, errors, norms, gauss_newton, second_order]
     }
 
     /// Adds the lanes of each sum and stores the totals.
     #[inline(always)]
-    fn store(self, second_pairs: &[(usize, usize)], rows: &mut Linearization) {
+    fn store(mut self, second_pairs: &[(usize, usize)], rows: &mut Linearization) {
+        let [gradient, errors, norms, gauss_newton, second_order] = self.parts();
+        for i in 0..gradient.len() {
+            rows.gradient[i] = Compensated { sum: gradient[i], error: errors[i] }.total();
+            rows.norms[i] = total(norms[i]).sqrt();
+        }
+        for (square, sum) in rows.gauss_newton.iter_mut().zip(gauss_newton) {
+            *square = total(*sum);
+        }
+        for (&(a, b), sum) in second_pairs.iter().zip(second_order) {
+            rows.second_order[triangle(a) + b] = total(*sum);
+        }
         rows.objective = self.objective.total();
         rows.influence_norm = total(self.influence_norm).sqrt();
         rows.rounding_scale = total(self.rounding_scale);
-        for (i, (gradient, norm)) in self.gradient.into_iter().zip(self.norms).enumerate() {
-            rows.gradient[i] = gradient.total();
-            rows.norms[i] = total(norm).sqrt();
-        }
-        for (square, sum) in rows.gauss_newton.iter_mut().zip(self.gauss_newton) {
-            *square = total(sum);
-        }
-        for (&(a, b), sum) in second_pairs.iter().zip(self.second_order) {
-            rows.second_order[triangle(a) + b] = total(sum);
-        }
     }
 }
 

@@ -68,6 +68,13 @@ impl<'a> Region<'a> {
         Region { bounds: &problem.model.bounds, in_range: true }
     }
 
+    /// Sets the objective to infinity where a parameter is not finite and the region is restricted to finite ones.
+    fn restrict(self, problem: &Problem, theta: &[f64], at: &mut Linearization) {
+        if self.in_range && !problem.natural(theta).iter().all(|x| x.is_finite()) {
+            at.objective = f64::INFINITY;
+        }
+    }
+
     /// Returns the region without the restriction to finite parameters.
     #[must_use]
     pub fn beyond_range(self) -> Region<'a> {
@@ -189,35 +196,26 @@ struct ReferenceSolver<'a> {
 
 impl ReferenceSolver<'_> {
     /// Evaluates a point with the values of every observation.
-    fn evaluate(&mut self, theta: &[f64], into: &mut Linearization) {
+    fn evaluate(&mut self, theta: &[f64], at: &mut Linearization) {
         let MinimiseWorkspace { data, workspace, .. } = &mut *self.buffers;
         if self.problem.is_long() {
-            into.evaluate(self.problem, &LaneData::spread(self.problem, self.weight), theta, workspace);
+            at.evaluate(self.problem, &LaneData::spread(self.problem, self.weight), theta, workspace);
         } else {
-            into.evaluate(self.problem, data, theta, workspace);
+            at.evaluate(self.problem, data, theta, workspace);
         }
-        self.restrict(theta, into);
+        self.region.restrict(self.problem, theta, at);
     }
 
     /// Evaluates a trial point into `found`.
     fn evaluate_trial(&mut self, theta: &[f64]) {
-        self.buffers.evaluations += 1;
-        let mut found = std::mem::take(&mut self.buffers.found);
+        let MinimiseWorkspace { data, workspace, found, evaluations, .. } = &mut *self.buffers;
+        *evaluations += 1;
         if self.problem.is_long() {
-            let data = LaneData::spread(self.problem, self.weight);
-            found.evaluate_sums(self.problem, &data, theta, &mut self.buffers.workspace);
-            self.restrict(theta, &mut found);
+            found.evaluate_sums(self.problem, &LaneData::spread(self.problem, self.weight), theta, workspace);
         } else {
-            self.evaluate(theta, &mut found);
+            found.evaluate(self.problem, data, theta, workspace);
         }
-        self.buffers.found = found;
-    }
-
-    /// Sets the objective to infinity at a point outside the region.
-    fn restrict(&self, theta: &[f64], at: &mut Linearization) {
-        if self.region.in_range && !self.problem.natural(theta).iter().all(|x| x.is_finite()) {
-            at.objective = f64::INFINITY;
-        }
+        self.region.restrict(self.problem, theta, found);
     }
 
     /// Moves to the trial point, whose evaluation is in `found`.
