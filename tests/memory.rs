@@ -24,6 +24,7 @@ use common::program::{Outcome, command};
 const SMALL_FILE: u64 = 1 << 22;
 
 /// Runs `sweepfit fit` with two threads and returns its peak memory in megabytes.
+#[expect(clippy::zombie_processes, reason = "`wait4` waits for the child")]
 fn peak(input: &str, out: &str, arguments: &[&str]) -> f64 {
     assert!(fs::metadata(input).expect("a file").len() < SMALL_FILE);
     let mut all = vec!["fit", input, "--out", out, "--quiet", "--threads", "2"];

@@ -80,6 +80,7 @@ const MAX_RELATIVE_COST: f64 = 0.3;
 
 impl Model {
     /// Compiles `law` for a residual space. Parameters with a fixed domain become constants.
+    #[must_use]
     pub fn compile(law: &Law, residual: Residual) -> Model {
         let mut coordinates = choose_coordinates(law);
         let mut build = Build::new(law);
