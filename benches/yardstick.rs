@@ -16,10 +16,10 @@ use std::time::Instant;
 #[cfg(target_arch = "x86_64")]
 use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText};
-use sweepfit::infer::{InferenceOptions, Watch, replicate};
+use sweepfit::infer::{Context, InferenceOptions, Watch, replicate};
 #[cfg(target_arch = "x86_64")]
 use sweepfit::internals::lanes::Pack;
-use sweepfit::internals::optimize::{Models, Workspaces};
+use sweepfit::internals::optimize::{Models, Workspace, Workspaces};
 #[cfg(target_arch = "x86_64")]
 use sweepfit::internals::problem::{CurvatureMix, LaneData, Objective, Order, ProgramWorkspace, Sums};
 use sweepfit::internals::problem::{Loss, Problem, bind_columns};
@@ -137,14 +137,14 @@ fn replicates(name: &str, models: &Models, problem: &Problem, bootstrap: usize) 
     for _ in 0..7 {
         let begun = Instant::now();
         let found = one.install(|| {
-            replicate(
-                models,
-                &fit,
-                &options,
-                &[0; 32],
-                Watch::silent(&AtomicBool::new(false)),
-                &Workspaces::default(),
-            )
+            let (never, workspaces) = (AtomicBool::new(false), Workspaces::default());
+            let context = Context {
+                key_digest: &[0; 32],
+                watch: Watch::silent(&never),
+                workspaces: &workspaces,
+                workspace: &mut Workspace::default(),
+            };
+            replicate(models, &fit, &options, &context)
         });
         best = best.min(begun.elapsed().as_secs_f64());
         failed = found.expect("replicates").n_failed();
@@ -224,7 +224,7 @@ fn kernel() {
     let theta = &fit.solution.as_ref().expect("it fits").theta;
     let n = problem.n();
     let model = &problem.model;
-    let columns: Vec<&[f64]> = model.read_columns.iter().map(|&c| &problem.columns[c as usize]).collect();
+    let columns: Vec<&[f64]> = problem.columns.columns().collect();
     // Coordinates come in the law's order, E, A, alpha, B, beta, and so do the centred columns.
     let theta: [f64; 5] = theta.as_slice().try_into().expect("five coordinates");
 

@@ -79,9 +79,10 @@ fn replicates_keep_a_held_value() {
     assert_eq!((found.status, expected.status), (Status::AtBound, Status::AtBound));
     let replicates = |models: &Models, fit: &Fit| -> Replicates {
         let options = InferenceOptions { bootstrap: 60, ..InferenceOptions::default() };
+        let never = AtomicBool::new(false);
         let context = Context {
             key_digest: &[7; 32],
-            watch: Watch::silent(&AtomicBool::new(false)),
+            watch: Watch::silent(&never),
             workspaces: &Workspaces::default(),
             workspace: &mut Workspace::default(),
         };

@@ -27,7 +27,7 @@ impl Curve {
             (logs.iter().map(|x| x - mean).collect::<Vec<f64>>(), mean)
         };
         let ((u, mean_u), (v, mean_v)) = (centred("N"), centred("D"));
-        Curve { u, v, target: problem.target.clone(), means: [mean_u, mean_v] }
+        Curve { u, v, target: problem.target.to_vec(), means: [mean_u, mean_v] }
     }
 
     /// E, A, B, alpha, beta.

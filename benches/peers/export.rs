@@ -39,7 +39,7 @@ fn points(folder: &Path, replicates: usize) {
         "source": common::points().name,
         "N": source(&problem, "N"),
         "D": source(&problem, "D"),
-        "loss": problem.observations.response,
+        "loss": *problem.observations.response,
         "start": plain_start(&problem),
         "estimate": estimates,
         "replicates": replicates,

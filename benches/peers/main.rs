@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use sweepfit::infer::{InferenceOptions, Watch, replicate};
+use sweepfit::infer::{Context, InferenceOptions, Watch, replicate};
 use sweepfit::internals::optimize::{self, Models, Task, TaskKind, Tuning, Workspace, Workspaces};
 use sweepfit::internals::problem::{Loss, Part, Problem};
 
@@ -195,15 +195,13 @@ impl Measure {
                 let (never, workspaces) = (AtomicBool::new(false), Workspaces::default());
                 let (times, found) = self.time(|| {
                     pool.install(|| {
-                        {
-                            let context = Context {
-                                key_digest: &[0; 32],
-                                watch: Watch::silent(&never),
-                                workspaces: &workspaces,
-                                workspace: &mut Workspace::default(),
-                            };
-                            replicate(&models, &fit, &options, &context)
-                        }
+                        let context = Context {
+                            key_digest: &[0; 32],
+                            watch: Watch::silent(&never),
+                            workspaces: &workspaces,
+                            workspace: &mut Workspace::default(),
+                        };
+                        replicate(&models, &fit, &options, &context)
                     })
                 });
                 let found = found.expect("replicates");

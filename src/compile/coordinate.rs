@@ -60,7 +60,8 @@ pub enum Scale {
 pub enum Metric {
     /// One: a logarithm is commensurate as it is.
     Unit,
-    /// The spread of these data columns, by which one unit of an exponent moves its term.
+    /// The spread of these columns, by which one unit of an exponent moves its term. They are data columns of the graph, and
+    /// places in [`Model::read_columns`](super::Model::read_columns) in a compiled model.
     Spread(Vec<u32>),
     /// The norm of the Jacobian's column, the largest seen so far.
     Column,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::formula::Expr;
 
 use super::choose_coordinates::{centring_plan, choose_coordinates, cornered, set_metrics};
-use super::coordinate::{Coordinate, Role, Scale};
+use super::coordinate::{Coordinate, Metric, Role, Scale};
 use super::from_syntax::Build;
 use super::program::{Compiler, ParameterProgram, Program};
 use crate::law::derive::Derivatives;
@@ -21,9 +21,9 @@ pub struct Model {
     pub residual: Residual,
     /// The data expressions of the law, evaluated once per sweep as written.
     pub sources: Vec<Expr>,
-    /// The data columns that programs read: sources, their logarithms, centred columns.
+    /// The data columns: sources, their logarithms, centred columns.
     pub data_columns: Vec<DataColumn>,
-    /// The indices of the data columns that some program reads; the others are intermediate.
+    /// The data columns that some program or metric reads, ascending; the others are intermediate and are not kept.
     pub read_columns: Vec<u32>,
     /// The program of `T(prediction)` alone.
     pub value: Program,
@@ -80,6 +80,7 @@ const MAX_RELATIVE_COST: f64 = 0.3;
 
 impl Model {
     /// Compiles `law` for a residual space. Parameters with a fixed domain become constants.
+    #[must_use]
     pub fn compile(law: &Law, residual: Residual) -> Model {
         let mut coordinates = choose_coordinates(law);
         let mut build = Build::new(law);
@@ -121,20 +122,16 @@ impl Model {
         let rest = build.expression(&law.prediction);
 
         let compiler = Compiler::new(&build.graph, n);
-        let value_program = compiler.program(&[value]);
-        let (search, second_derivatives, second_of_log) =
+        let mut value_program = compiler.program(&[value]);
+        let (mut search, second_derivatives, second_of_log) =
             match search_program(&compiler, value, &first, &model_second) {
                 Some((program, second_derivatives)) => (program, second_derivatives, of_log),
                 None => (compiler.program(&[&[value], first.as_slice()].concat()), Vec::new(), false),
             };
-        let hessian = compiler.program(&[&[value], first.as_slice(), second.as_slice()].concat());
-        let design = compiler.program(&[&[rest], factors.as_slice()].concat());
-        let mut read_columns: Vec<u32> = [&value_program, &search, &hessian, &design]
-            .into_iter()
-            .flat_map(Program::read_columns)
-            .collect();
-        read_columns.sort_unstable();
-        read_columns.dedup();
+        let mut hessian = compiler.program(&[&[value], first.as_slice(), second.as_slice()].concat());
+        let mut design = compiler.program(&[&[rest], factors.as_slice()].concat());
+        let programs = [&mut value_program, &mut search, &mut hessian, &mut design];
+        let read_columns = number_read_columns(programs, &mut coordinates);
         let cornered = cornered(&build.graph, value);
         let linear = match residual {
             Residual::Linear => amplitudes.iter().map(|&i| (i, coordinates[i].scale)).collect(),
@@ -167,6 +164,27 @@ impl Model {
             residual,
         }
     }
+}
+
+/// Returns the data columns that some program or metric reads, ascending, and numbers them there by their places among
+/// these.
+fn number_read_columns(mut programs: [&mut Program; 4], coordinates: &mut [Coordinate]) -> Vec<u32> {
+    let mut read: Vec<u32> = programs.iter().flat_map(|program| program.read_columns()).collect();
+    for coordinate in &*coordinates {
+        if let Metric::Spread(columns) = &coordinate.metric {
+            read.extend(columns);
+        }
+    }
+    read.sort_unstable();
+    read.dedup();
+    let number = |column: u32| read.partition_point(|&other| other < column) as u32;
+    programs.iter_mut().for_each(|program| program.renumber_columns(number));
+    for coordinate in coordinates {
+        if let Metric::Spread(columns) = &mut coordinate.metric {
+            columns.iter_mut().for_each(|column| *column = number(*column));
+        }
+    }
+    read
 }
 
 /// Returns coordinates of which no pair has a second derivative.

@@ -14,7 +14,8 @@ use crate::law::graph::{Graph, Id, Node, Unary};
 pub enum Operand {
     /// One value per fit.
     Slot(u32),
-    /// A data column: one value per observation.
+    /// A column: one value per observation. The programs of a model number columns by their places in
+    /// [`Model::read_columns`](super::Model::read_columns).
     Column(u32),
     /// A result of the program: one value per observation and fit.
     Register(u32),
@@ -132,6 +133,17 @@ impl Program {
                 Operand::Slot(_) | Operand::Register(_) => None,
             })
             .collect()
+    }
+
+    /// Replaces the number of every data column that the program reads by `number(column)`.
+    pub fn renumber_columns(&mut self, number: impl Fn(u32) -> u32) {
+        let operands =
+            self.instructions.iter_mut().chain(&mut self.tail).flat_map(|i| [&mut i.a, &mut i.b, &mut i.c]);
+        for operand in operands.chain(self.outputs.iter_mut().chain(&mut self.tail_outputs)) {
+            if let Operand::Column(column) = operand {
+                *column = number(*column);
+            }
+        }
     }
 }
 

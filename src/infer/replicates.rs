@@ -245,6 +245,7 @@ fn replicate_by(
     let count = sampling.n_replicates(count);
     let mut replicates = Replicates::of(count, n_parameters);
     replicates.n_samples = sampling.n_samples(MAX_SAMPLES);
+    drop(sampling);
     // The chunk size depends on the sweep only, not on threads; results do not depend on it.
     let chunk = (CHUNK_VALUES / problem.n().max(1)).clamp(1, 256);
     let Replicates { objective, estimates, converged, .. } = &mut replicates;
@@ -424,19 +425,22 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme
 fn with_responses<'a>(problem: &'a Problem, part: Part) -> Cow<'a, Problem> {
     let Some(responses) = part.target else { return Cow::Borrowed(problem) };
     let mut own = problem.clone();
-    part.rows.iter().zip(responses).for_each(|(&row, &target)| own.target[row as usize] = target);
+    let target = Arc::make_mut(&mut own.target);
+    part.rows.iter().zip(responses).for_each(|(&row, &response)| target[row as usize] = response);
     Cow::Owned(own)
 }
 
 /// Returns whether the objective at `natural`, under the weights of a replicate, agrees with `objective`.
 fn is_as_good(problem: &Problem, weight: &[f64], natural: &[f64], objective: f64) -> bool {
     let start: Vec<f64> = problem.model.coordinates.iter().map(|c| natural[c.parameter]).collect();
-    let rows = Linearization::at(problem, &LaneData::spread(problem, weight), &problem.coordinates(&start));
-    rows.objective <= agreement_limit(objective, problem.floor)
+    let data = LaneData::spread(problem, weight);
+    Linearization::sums_at(problem, &data, &problem.coordinates(&start)).objective
+        <= agreement_limit(objective, problem.floor)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
     use crate::infer::{Context, InferenceOptions, Replicates, Resample};
@@ -469,7 +473,7 @@ mod tests {
         let mut target = vec![0.0; if scheme.makes_responses() { n } else { 0 }];
         let sample = Sample { rows: &mut rows, weight: &mut weight, target: &mut target };
         let drawn = scheme.draw(replicate as u64, sample);
-        let mut targets = fit.problem.target.clone();
+        let mut targets = fit.problem.target.to_vec();
         rows.iter().zip(&target).take(drawn).for_each(|(&i, &target)| targets[i as usize] = target);
         (Part::new(&rows[..drawn], &weight[..drawn]).spread(n), targets)
     }
@@ -549,7 +553,7 @@ mod tests {
                 assert_eq!(found.n_failed(), 0);
                 for r in 0..count {
                     let (_, target) = sample(&fit, &options, r);
-                    let own = Problem { target, ..problem.clone() };
+                    let own = Problem { target: Arc::new(target), ..problem.clone() };
                     let expected = optimize::fit(&models, own, &search, &mut Workspace::default());
                     let context = format!("{n} {loss} {} replicate {r}", options.resample);
                     for (a, b) in found.row(r).iter().zip(&expected.natural) {

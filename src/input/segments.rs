@@ -227,13 +227,16 @@ impl Segments<'_> {
         let starts = &self.starts[first..=cut.sweeps_end];
         let starts: Vec<usize> = starts.iter().map(|start| start - starts[0]).collect();
         let (RowBuffer { columns, file, row, .. }, texts) = self.rows.split(cut.rows);
-        let cluster = self.cluster.as_mut().map(|runs| runs.take(cut.rows).numbers(0));
+        let take = |runs: &mut Option<KeyRuns>| match runs {
+            // The last segment takes the runs without a copy.
+            Some(_) if is_last => runs.take().map(KeyRuns::take_all),
+            Some(runs) => Some(runs.take(cut.rows)),
+            None => None,
+        };
+        let cluster = take(&mut self.cluster).map(|taken| taken.numbers(0));
         let mut kept = KeptRows { columns, cluster, file, row };
-        let group = self.group.as_mut().map(|runs| runs.take(cut.rows));
+        let group = take(&mut self.group);
         let group = group.filter(|taken| !taken.is_sorted()).map(|taken| taken.numbers(first as u32));
-        if is_last {
-            (self.group, self.cluster) = (None, None);
-        }
         sort_rows(&mut kept, group, &starts, &self.plan.order);
         Ok(Segment { first, rows: kept, texts, starts })
     }
@@ -381,6 +384,15 @@ impl KeyRuns {
             taken.push(KeyRun { rows: part, ..run });
             wanted -= part as usize;
             self.left = Some(KeyRun { rows: run.rows - part, ..run }).filter(|run| run.rows > 0);
+        }
+        TakenRuns(taken)
+    }
+
+    /// Returns all runs that remain.
+    fn take_all(self) -> TakenRuns {
+        let mut taken: Vec<KeyRun> = self.rest.collect();
+        if let Some(left) = self.left {
+            taken.insert(0, left);
         }
         TakenRuns(taken)
     }

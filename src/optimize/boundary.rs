@@ -83,7 +83,7 @@ pub fn at_edges_of(
 
 /// Returns the objective at a point in solver coordinates.
 fn objective_at(problem: &Problem, weight: &[f64], theta: &[f64]) -> f64 {
-    Linearization::at(problem, &LaneData::spread(problem, weight), theta).objective
+    Linearization::sums_at(problem, &LaneData::spread(problem, weight), theta).objective
 }
 
 /// Returns the coordinates whose parameter is tried at 0.

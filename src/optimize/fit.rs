@@ -99,6 +99,11 @@ fn finish(
 ) -> Fit {
     let law = models.law();
     let collinear = collinear(models, &problem, &mut workspace.variables);
+    if problem.is_long() {
+        // The buffers of a long fit are not worth their memory.
+        workspace.variables = Default::default();
+        workspace.search.lanes.free_long_data();
+    }
     if problem.p() == 0 {
         let Some(solution) = minimise(&problem, &problem.observations.weight, &[], 0, workspace.reference())
         else {

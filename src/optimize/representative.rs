@@ -54,7 +54,7 @@ pub fn represent(
     let start: Vec<f64> = problem.model.coordinates.iter().map(|c| image[c.parameter]).collect();
     let theta = problem.coordinates(&start);
     let weight = &problem.observations.weight;
-    let objective = Linearization::at(&problem, &LaneData::spread(&problem, weight), &theta).objective;
+    let objective = Linearization::sums_at(&problem, &LaneData::spread(&problem, weight), &theta).objective;
     let limit = agreement_limit(solution.rows.objective, problem.floor);
     if !(objective <= limit) {
         return None;

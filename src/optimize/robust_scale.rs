@@ -92,7 +92,11 @@ fn fit_of_scale(
     let tells_no_scale = problem.observations.n_distinct() <= 2 * models.full().coordinates.len();
     for _ in 0..MAX_ROUNDS {
         let Some(solution) = &found.solution else { return found };
-        let (scale, end) = alternate(&found.problem, solution, choice, least);
+        let start = (robust_scale(&found.problem, solution), solution.theta.clone());
+        // The residuals and derivatives of this fit are freed before others are computed.
+        let Fit { problem: of_last, solution: freed, .. } = found;
+        drop(freed);
+        let (scale, end) = alternate(&of_last, start, choice, least);
         let vanished = end == ScaleEnd::Vanished;
         if vanished && (tells_no_scale || scale <= rounding(&problem)) {
             return remark(fit(models, problem, options, workspace), Flag::ScaleZero);
@@ -130,14 +134,18 @@ enum ScaleEnd {
     Unsettled,
 }
 
-/// Alternates between scale and fit, starting from a fit, and returns the last scale and how the alternation ended.
+/// Alternates between scale and fit, starting from the scale and the point of a fit, and returns the last scale and how the
+/// alternation ended.
 ///
 /// Where the scale of the fit jumps between values below and above the scale that it was fitted with, the fixed point
 /// is bracketed and bisected.
-fn alternate(problem: &Problem, from: &Finished, choice: LossChoice, least: f64) -> (f64, ScaleEnd) {
+fn alternate(
+    problem: &Problem,
+    (mut scale, mut theta): (f64, Vec<f64>),
+    choice: LossChoice,
+    least: f64,
+) -> (f64, ScaleEnd) {
     let weight = &problem.observations.weight;
-    let mut scale = robust_scale(problem, from);
-    let mut theta = from.theta.clone();
     // A scale below the fixed point, and one above it.
     let (mut below_root, mut above_root) = (0.0, f64::INFINITY);
     let mut workspace = MinimiseWorkspace::default();

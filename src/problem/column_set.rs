@@ -21,6 +21,24 @@ impl ColumnSet {
         self.values.clear();
     }
 
+    /// Makes room for `count` more columns, without any beyond them.
+    pub fn reserve(&mut self, count: usize) {
+        self.values.reserve_exact(count * self.rows);
+    }
+
+    /// Returns some of the columns, by their indices.
+    #[must_use]
+    pub fn select(self, columns: &[u32]) -> ColumnSet {
+        if self.values.len() == columns.len() * self.rows {
+            // Indices ascend, so these are all columns.
+            return self;
+        }
+        let mut selected = ColumnSet { rows: self.rows, values: Vec::new() };
+        selected.reserve(columns.len());
+        columns.iter().for_each(|&column| selected.values.extend_from_slice(&self[column as usize]));
+        selected
+    }
+
     /// Returns the columns, in order.
     pub fn columns(&self) -> impl Iterator<Item = &[f64]> {
         self.values.chunks_exact(self.rows.max(1))
@@ -53,6 +71,7 @@ impl ColumnSet {
         means: &mut Vec<f64>,
     ) {
         means.clear();
+        self.reserve(data_columns.len());
         for &column in data_columns {
             let from = match column {
                 DataColumn::Source(i) => {

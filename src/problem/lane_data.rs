@@ -19,6 +19,7 @@ pub struct LaneData {
     pub n_packs: usize,
     /// The number of packs allocated per column.
     pub stride: usize,
+    /// The columns that the model reads, one after the other.
     pub columns: Vec<Cell<Pack>>,
     pub target: Vec<Pack>,
     pub weight: Vec<Pack>,
@@ -39,7 +40,7 @@ impl LaneData {
     pub fn prepare(&mut self, model: &Model, n: usize, has_sigma: bool) {
         self.n_packs = 0;
         self.stride = n;
-        let columns = n * model.data_columns.len();
+        let columns = n * model.read_columns.len();
         if self.columns.len() < columns {
             self.columns.resize(columns, Cell::new(Pack::ZERO));
         }
@@ -104,9 +105,8 @@ impl LaneData {
 
     /// Writes observations, without their weights, to a lane from pack `from` on.
     fn set(&mut self, lane: usize, from: usize, problem: &Problem, observations: &[u32]) {
-        for &c in &problem.model.read_columns {
-            let column = &problem.columns[c as usize];
-            let start = c as usize * self.stride + from;
+        for (c, column) in problem.columns.columns().enumerate() {
+            let start = c * self.stride + from;
             for (cell, &i) in self.columns[start..].iter_mut().zip(observations) {
                 cell.get_mut().0[lane] = column[i as usize];
             }
@@ -137,9 +137,8 @@ impl LaneData {
         let weight = &problem.observations.weight;
         for (k, &i) in observations.iter().enumerate() {
             let i = i as usize;
-            for &c in &problem.model.read_columns {
-                let place = c as usize * self.stride + k;
-                self.columns[place].set(Pack::splat(problem.columns[c as usize][i]));
+            for (c, column) in problem.columns.columns().enumerate() {
+                self.columns[c * self.stride + k].set(Pack::splat(column[i]));
             }
             self.target[k] = Pack::splat(problem.target[i]);
             self.weight[k] = Pack::splat(weight[i]);
@@ -184,9 +183,8 @@ impl LaneData {
             let i = k * LANES + lane;
             row(if i < n { i } else { 0 })
         };
-        for &c in &problem.model.read_columns {
-            let column = &problem.columns[c as usize];
-            let start = c as usize * self.stride;
+        for (c, column) in problem.columns.columns().enumerate() {
+            let start = c * self.stride;
             for (k, cell) in self.columns[start..start + packs].iter_mut().enumerate() {
                 cell.set(Pack(std::array::from_fn(|lane| column[place(k, lane)])));
             }

@@ -5,7 +5,8 @@
 
 use fearless_simd::{Level, dispatch};
 
-use super::{LaneData, Loss, Problem, ProgramWorkspace, outputs};
+use super::{LaneData, Loss, Problem, ProgramWorkspace};
+use crate::compile::{BLOCK, Block};
 use crate::lanes::Lanes;
 use crate::lanes::{LANES, Pack};
 use crate::linalg::triangle;
@@ -51,6 +52,15 @@ impl Linearization {
         rows
     }
 
+    /// Returns the sums of a problem at `theta`, like [`Linearization::at`]; the vectors with one entry per observation are
+    /// empty.
+    #[must_use]
+    pub fn sums_at(problem: &Problem, data: &LaneData, theta: &[f64]) -> Linearization {
+        let mut sums = Linearization::default();
+        sums.evaluate_sums(problem, data, theta, &mut ProgramWorkspace::default());
+        sums
+    }
+
     /// Evaluates a problem at `theta`, like [`Linearization::at`], reusing buffers.
     pub fn evaluate(
         &mut self,
@@ -59,15 +69,42 @@ impl Linearization {
         theta: &[f64],
         workspace: &mut ProgramWorkspace,
     ) {
+        self.evaluate_kept(Kept::Rows, (problem, data), theta, workspace);
+    }
+
+    /// Evaluates the sums alone, like [`Linearization::evaluate`]: the vectors with one entry per observation are then empty.
+    pub fn evaluate_sums(
+        &mut self,
+        problem: &Problem,
+        data: &LaneData,
+        theta: &[f64],
+        workspace: &mut ProgramWorkspace,
+    ) {
+        self.evaluate_kept(Kept::Sums, (problem, data), theta, workspace);
+    }
+
+    fn evaluate_kept(
+        &mut self,
+        kept: Kept,
+        (problem, data): (&Problem, &LaneData),
+        theta: &[f64],
+        workspace: &mut ProgramWorkspace,
+    ) {
+        let Problem { model, .. } = problem;
         let coordinates: Vec<Pack> = theta.iter().map(|&x| Pack::splat(x)).collect();
-        let outputs = outputs(&problem.model.hessian, data, &coordinates, workspace);
-        let (n, p, n_packs) = (problem.n(), problem.p(), data.n_packs);
+        workspace.prepare(&model.hessian, &coordinates, &data.means, data.n_packs);
+        let p = problem.p();
+        let (n, n_packs) = match kept {
+            Kept::Rows => (problem.n(), data.n_packs),
+            Kept::Sums => (0, data.n_packs.min(BLOCK)),
+        };
         self.p = p;
         for values in
             [&mut self.residual, &mut self.value, &mut self.slope, &mut self.curvature, &mut self.weight]
         {
             values.resize(n_packs * LANES, 0.0);
         }
+        self.jacobian.resize(n * p, 0.0);
         for (sums, length) in [
             (&mut self.gradient, p),
             (&mut self.norms, p),
@@ -77,18 +114,12 @@ impl Linearization {
             sums.clear();
             sums.resize(length, 0.0);
         }
-        let lanes = LaneEvaluation { problem, data, outputs };
+        let lanes = LaneEvaluation { problem, data, workspace, kept };
         dispatch!(Level::new(), simd => lanes.fill::<fearless_simd::f64x8<_>>(simd, self));
         for values in
             [&mut self.residual, &mut self.value, &mut self.slope, &mut self.curvature, &mut self.weight]
         {
             values.truncate(n);
-        }
-        self.jacobian.resize(n * p, 0.0);
-        for (i, row) in self.jacobian.chunks_mut(p.max(1)).enumerate() {
-            for (j, entry) in row.iter_mut().enumerate() {
-                *entry = outputs[(1 + j) * n_packs + i / LANES].0[i % LANES];
-            }
         }
     }
 
@@ -117,43 +148,85 @@ impl Linearization {
     }
 }
 
-/// A problem spread over the lanes, and the outputs of its law.
+/// A problem spread over the lanes, and the workspace of its law's program, prepared for one point.
 struct LaneEvaluation<'a> {
     problem: &'a Problem,
     data: &'a LaneData,
-    outputs: &'a [Pack],
+    workspace: &'a ProgramWorkspace,
+    kept: Kept,
+}
+
+/// The values of an evaluation that are kept.
+#[derive(Clone, Copy, PartialEq)]
+enum Kept {
+    /// The sums, and the values of every observation.
+    Rows,
+    /// The sums.
+    Sums,
 }
 
 impl LaneEvaluation<'_> {
+    /// Returns the place of the first value of a block in the vectors with one entry per observation. Where these are not
+    /// kept, each block overwrites the one before it.
     #[inline(always)]
-    fn output(&self, i: usize) -> &[Pack] {
-        &self.outputs[i * self.data.n_packs..(i + 1) * self.data.n_packs]
+    fn first_place(&self, block: &Block) -> usize {
+        match self.kept {
+            Kept::Rows => block.start * LANES,
+            Kept::Sums => 0,
+        }
     }
 
     #[inline(always)]
     fn fill<L: Lanes>(&self, token: L::Token, rows: &mut Linearization) {
-        // One loop per loss: inside the loop the choice would be made for every pack.
-        match self.problem.loss {
-            Loss::L2 => self.apply_loss::<L>(token, Loss::L2, rows),
-            Loss::Huber { delta } => self.apply_loss::<L>(token, Loss::Huber { delta }, rows),
-            Loss::SoftL1 { delta } => self.apply_loss::<L>(token, Loss::SoftL1 { delta }, rows),
-            Loss::Cauchy { delta } => self.apply_loss::<L>(token, Loss::Cauchy { delta }, rows),
+        let LaneEvaluation { problem, data, workspace, kept } = *self;
+        let program = &problem.model.hessian;
+        workspace.run_parameters::<L>(token, program);
+        let mut sums = LaneSums::new(L::splat(token, 0.0), rows.p, problem.model.second_pairs.len());
+        for start in (0..data.n_packs).step_by(BLOCK) {
+            let block = workspace.block(data, start);
+            program.run::<L>(token, &block);
+            // One loop per loss: inside the loop the choice would be made for every pack.
+            match problem.loss {
+                Loss::L2 => self.apply_loss(token, Loss::L2, &block, &mut sums, rows),
+                Loss::Huber { delta } => {
+                    self.apply_loss(token, Loss::Huber { delta }, &block, &mut sums, rows)
+                }
+                Loss::SoftL1 { delta } => {
+                    self.apply_loss(token, Loss::SoftL1 { delta }, &block, &mut sums, rows)
+                }
+                Loss::Cauchy { delta } => {
+                    self.apply_loss(token, Loss::Cauchy { delta }, &block, &mut sums, rows)
+                }
+            }
+            self.add_derivatives(token, &block, &mut sums, rows);
+            if kept == Kept::Rows {
+                self.store_jacobian(&block, rows);
+            }
         }
-        self.sum::<L>(token, rows);
+        sums.store(&problem.model.second_pairs, rows);
     }
 
-    /// Computes residuals, losses and weights. Observations of weight zero contribute nothing, whatever the law gives
-    /// there.
+    /// Computes residuals, losses and weights of a block. Observations of weight zero contribute nothing, whatever the law
+    /// gives there.
     #[inline(always)]
-    fn apply_loss<L: Lanes>(&self, token: L::Token, loss: Loss, rows: &mut Linearization) {
+    fn apply_loss<L: Lanes>(
+        &self,
+        token: L::Token,
+        loss: Loss,
+        block: &Block,
+        sums: &mut LaneSums<L>,
+        rows: &mut Linearization,
+    ) {
         let zero = L::splat(token, 0.0);
-        let (mut objective, mut influence_norm, mut rounding_scale) = (Compensated::new(zero), zero, zero);
-        let values = self.output(0);
-        for k in 0..values.len() {
-            let value = L::load(token, &values[k].0);
-            let residual = value - L::load(token, &self.data.target[k].0);
-            let w = L::load(token, &self.data.weight[k].0);
-            let s = match self.data.inverse_sigma.get(k) {
+        let LaneSums { objective, influence_norm, rounding_scale, .. } = sums;
+        let values = block.source(self.problem.model.hessian.outputs[0]);
+        let first = self.first_place(block);
+        for k in 0..block.len {
+            let pack = block.start + k;
+            let value = values.get::<L>(token, k, 0);
+            let residual = value - L::load(token, &self.data.target[pack].0);
+            let w = L::load(token, &self.data.weight[pack].0);
+            let s = match self.data.inverse_sigma.get(pack) {
                 Some(pack) => L::load(token, &pack.0),
                 None => zero.fill(1.0),
             };
@@ -161,58 +234,135 @@ impl LaneEvaluation<'_> {
             let excluded = w.eq(zero);
             let slope = L::select(excluded, zero, w * (s * terms.slope));
             objective.add(L::select(excluded, zero, w * terms.value));
-            influence_norm = influence_norm + L::select(excluded, zero, w * terms.slope * terms.slope);
-            rounding_scale = rounding_scale + L::select(slope.eq(zero), zero, (slope * value).abs());
-            let place = k * LANES;
+            *influence_norm = *influence_norm + L::select(excluded, zero, w * terms.slope * terms.slope);
+            *rounding_scale = *rounding_scale + L::select(slope.eq(zero), zero, (slope * value).abs());
+            let place = first + k * LANES;
             value.store(&mut rows.value[place..]);
             residual.store(&mut rows.residual[place..]);
             slope.store(&mut rows.slope[place..]);
             L::select(excluded, zero, w * (s * s * terms.curvature)).store(&mut rows.curvature[place..]);
             (w * s * s).store(&mut rows.weight[place..]);
         }
-        rows.objective = objective.total();
-        rows.influence_norm = total(influence_norm).sqrt();
-        rows.rounding_scale = total(rounding_scale);
     }
 
-    /// Sums derivatives and their products over the observations.
+    /// Adds the derivatives in a block, and their products, to the sums.
     #[inline(always)]
-    fn sum<L: Lanes>(&self, token: L::Token, rows: &mut Linearization) {
+    fn add_derivatives<L: Lanes>(
+        &self,
+        token: L::Token,
+        block: &Block,
+        sums: &mut LaneSums<L>,
+        rows: &Linearization,
+    ) {
         let zero = L::splat(token, 0.0);
-        let n_packs = self.data.n_packs;
+        let outputs = &self.problem.model.hessian.outputs;
+        let first = self.first_place(block);
+        let (slopes, curvatures, weights) =
+            (&rows.slope[first..], &rows.curvature[first..], &rows.weight[first..]);
+        let own_weights = &self.data.weight[block.start..];
+        let [gradients, errors, norms, gauss_newton, second_order] = sums.parts();
         for i in 0..rows.p {
-            let column = self.output(1 + i);
-            let (mut gradient, mut norm) = (Compensated::new(zero), zero);
-            for k in 0..n_packs {
-                let x = L::load(token, &column[k].0);
-                let excluded = L::load(token, &self.data.weight[k].0).eq(zero);
-                let weight = L::load(token, &rows.weight[k * LANES..]);
-                gradient.add(L::select(excluded, zero, L::load(token, &rows.slope[k * LANES..]) * x));
+            let column = block.source(outputs[1 + i]);
+            let (mut gradient, mut norm) = (Compensated { sum: gradients[i], error: errors[i] }, norms[i]);
+            for k in 0..block.len {
+                let x = column.get::<L>(token, k, 0);
+                let excluded = L::load(token, &own_weights[k].0).eq(zero);
+                let weight = L::load(token, &weights[k * LANES..]);
+                gradient.add(L::select(excluded, zero, L::load(token, &slopes[k * LANES..]) * x));
                 norm = norm + L::select(excluded, zero, weight * x * x);
             }
-            rows.gradient[i] = gradient.total();
-            rows.norms[i] = total(norm).sqrt();
+            (gradients[i], errors[i], norms[i]) = (gradient.sum, gradient.error, norm);
             for j in 0..=i {
-                let other = self.output(1 + j);
-                let mut square = zero;
-                for k in 0..n_packs {
-                    let curvature = L::load(token, &rows.curvature[k * LANES..]);
-                    let product = curvature * L::load(token, &column[k].0) * L::load(token, &other[k].0);
+                let other = block.source(outputs[1 + j]);
+                let mut square = gauss_newton[triangle(i) + j];
+                for k in 0..block.len {
+                    let curvature = L::load(token, &curvatures[k * LANES..]);
+                    let product = curvature * column.get::<L>(token, k, 0) * other.get::<L>(token, k, 0);
                     square = square + L::select(curvature.eq(zero), zero, product);
                 }
-                rows.gauss_newton[triangle(i) + j] = total(square);
+                gauss_newton[triangle(i) + j] = square;
             }
         }
-        for (output, &(a, b)) in self.problem.model.second_pairs.iter().enumerate() {
-            let column = self.output(1 + rows.p + output);
-            let mut sum = zero;
-            for k in 0..n_packs {
-                let excluded = L::load(token, &self.data.weight[k].0).eq(zero);
-                let product = L::load(token, &rows.slope[k * LANES..]) * L::load(token, &column[k].0);
+        for (total, &output) in second_order.iter_mut().zip(&outputs[1 + rows.p..]) {
+            let column = block.source(output);
+            let mut sum = *total;
+            for k in 0..block.len {
+                let excluded = L::load(token, &own_weights[k].0).eq(zero);
+                let product = L::load(token, &slopes[k * LANES..]) * column.get::<L>(token, k, 0);
                 sum = sum + L::select(excluded, zero, product);
             }
-            rows.second_order[triangle(a) + b] = total(sum);
+            *total = sum;
         }
+    }
+
+    /// Stores the first derivatives in a block, one row per observation.
+    #[inline(always)]
+    fn store_jacobian(&self, block: &Block, rows: &mut Linearization) {
+        let p = rows.p.max(1);
+        let first = block.start * LANES * rows.p;
+        let end = rows.jacobian.len().min(first + block.len * LANES * rows.p);
+        for (j, &output) in self.problem.model.hessian.outputs[1..=rows.p].iter().enumerate() {
+            let column = block.source(output);
+            for (k, rows) in rows.jacobian[first..end].chunks_mut(LANES * p).enumerate() {
+                let pack = column.pack(k);
+                rows.chunks_mut(p).zip(pack.0).for_each(|(row, x)| row[j] = x);
+            }
+        }
+    }
+}
+
+/// The sums of a linearization, lane by lane.
+struct LaneSums<L> {
+    objective: Compensated<L>,
+    influence_norm: L,
+    rounding_scale: L,
+    /// The other sums, in one vector: those of the gradient with their rounding errors, of the norms, of the Gauss–Newton
+    /// matrix, and one for every pair of coordinates that has a second derivative.
+    derivatives: Vec<L>,
+    p: usize,
+}
+
+impl<L: Lanes> LaneSums<L> {
+    /// Returns sums of zero for `p` coordinates and `n_pairs` pairs with a second derivative.
+    #[inline(always)]
+    fn new(zero: L, p: usize, n_pairs: usize) -> Self {
+        LaneSums {
+            objective: Compensated::new(zero),
+            influence_norm: zero,
+            rounding_scale: zero,
+            derivatives: vec![zero; 3 * p + triangle(p) + n_pairs],
+            p,
+        }
+    }
+
+    /// Returns the gradient's sums and their errors, the norms, the Gauss–Newton matrix and the second derivatives.
+    #[inline(always)]
+    fn parts(&mut self) -> [&mut [L]; 5] {
+        let p = self.p;
+        let (gradient, rest) = self.derivatives.split_at_mut(p);
+        let (errors, rest) = rest.split_at_mut(p);
+        let (norms, rest) = rest.split_at_mut(p);
+        let (gauss_newton, second_order) = rest.split_at_mut(triangle(p));
+        [gradient, errors, norms, gauss_newton, second_order]
+    }
+
+    /// Adds the lanes of each sum and stores the totals.
+    #[inline(always)]
+    fn store(mut self, second_pairs: &[(usize, usize)], rows: &mut Linearization) {
+        let [gradient, errors, norms, gauss_newton, second_order] = self.parts();
+        for i in 0..gradient.len() {
+            rows.gradient[i] = Compensated { sum: gradient[i], error: errors[i] }.total();
+            rows.norms[i] = total(norms[i]).sqrt();
+        }
+        for (square, sum) in rows.gauss_newton.iter_mut().zip(gauss_newton) {
+            *square = total(*sum);
+        }
+        for (&(a, b), sum) in second_pairs.iter().zip(second_order) {
+            rows.second_order[triangle(a) + b] = total(*sum);
+        }
+        rows.objective = self.objective.total();
+        rows.influence_norm = total(self.influence_norm).sqrt();
+        rows.rounding_scale = total(self.rounding_scale);
     }
 }
 

@@ -63,13 +63,13 @@ use crate::sweep::Sweep;
 pub struct Problem {
     pub model: Arc<Model>,
     pub loss: Loss,
-    /// The columns of the model, one value per observation.
-    pub columns: ColumnSet,
-    /// The weighted mean of each column.
+    /// The columns that the model reads, in the order of [`Model::read_columns`], one value per observation.
+    pub columns: Arc<ColumnSet>,
+    /// The weighted mean of each data column of the model.
     pub means: Vec<f64>,
     pub observations: Arc<Observations>,
     /// T(response), one value per observation.
-    pub target: Vec<f64>,
+    pub target: Arc<Vec<f64>>,
     /// The diagonal of the trust region's metric, one value per coordinate; 0 where it follows the columns of the
     /// Jacobian.
     pub metric: Vec<f64>,
@@ -98,10 +98,10 @@ impl Problem {
         Problem {
             model,
             loss,
-            columns: ColumnSet::default(),
+            columns: Arc::default(),
             means: Vec::new(),
             observations: Arc::default(),
-            target: Vec::new(),
+            target: Arc::default(),
             metric: Vec::new(),
             unit: 0.0,
             floor: 0.0,
@@ -140,18 +140,18 @@ impl Problem {
 
     /// Computes everything that follows from model and observations.
     fn derive(&mut self) {
-        let Problem { model, columns, means, observations, target, held, .. } = self;
+        let Problem { model, observations, held, .. } = &*self;
         let weight = &observations.weight;
-        (*columns, *means) = observations.columns(model, held);
-        target.clone_from(&observations.response);
-        if model.residual == Residual::Log {
-            target.iter_mut().for_each(|y| *y = scalar::ln(*y));
-        }
+        let (columns, means) = observations.columns(model, held);
+        let target = match model.residual {
+            Residual::Log => Arc::new(observations.response.iter().map(|y| scalar::ln(*y)).collect()),
+            Residual::Linear => Arc::clone(&observations.response),
+        };
         let scale = |i: usize| 1.0 / observations.sigma_at(i);
         let n = target.len();
-        self.total_weight = weight.iter().sum();
+        let total_weight = weight.iter().sum();
         // The curvature of the objective in a relative change of the response.
-        self.unit = (0..n)
+        let unit = (0..n)
             .map(|i| {
                 let size = match model.residual {
                     Residual::Log => 1.0,
@@ -168,22 +168,27 @@ impl Problem {
                 total / n.max(1) as f64
             }
         };
-        self.floor = (0..n)
+        let floor = (0..n)
             .map(|i| {
                 let rounding = f64::EPSILON * target[i].abs().max(size) * scale(i);
                 weight[i] * rounding * rounding
             })
             .sum();
+        (self.columns, self.means, self.target) = (Arc::new(columns), means, target);
+        (self.total_weight, self.unit, self.floor) = (total_weight, unit, floor);
         self.set_metric();
     }
 
     /// Returns the problem under another model of the law, with more or fewer of its parameters fixed.
     #[must_use]
     pub fn with_model(&self, model: Arc<Model>) -> Problem {
-        let (columns, means) = if model.data_columns == self.model.data_columns {
-            (self.columns.clone(), self.means.clone())
+        let same_columns =
+            model.data_columns == self.model.data_columns && model.read_columns == self.model.read_columns;
+        let (columns, means) = if same_columns {
+            (Arc::clone(&self.columns), self.means.clone())
         } else {
-            self.observations.columns(&model, &self.held)
+            let (columns, means) = self.observations.columns(&model, &self.held);
+            (Arc::new(columns), means)
         };
         let mut problem = Problem { model, columns, means, ..self.clone() };
         problem.set_metric();

@@ -140,7 +140,13 @@ const EXTRA_REGISTERS: usize = 3;
 
 impl ProgramWorkspace {
     /// Makes room for evaluating `n_packs` packs of observations at some coordinates.
-    fn prepare(&mut self, program: &Program, coordinates: &[Pack], means: &[Pack], n_packs: usize) {
+    pub(super) fn prepare(
+        &mut self,
+        program: &Program,
+        coordinates: &[Pack],
+        means: &[Pack],
+        n_packs: usize,
+    ) {
         let parameter = &program.parameter;
         if self.constants_of != Some(program.id) {
             self.slots.clear();
@@ -159,9 +165,15 @@ impl ProgramWorkspace {
         }
     }
 
+    /// Computes what a program needs of the coordinates alone, before its first block.
+    #[inline(always)]
+    pub(super) fn run_parameters<L: Lanes>(&self, token: L::Token, program: &Program) {
+        program.parameter.run::<L>(token, &self.slots);
+    }
+
     /// Returns the block of packs that begins at `start`.
     #[inline(always)]
-    fn block<'a>(&'a self, data: &'a LaneData, start: usize) -> Block<'a> {
+    pub(super) fn block<'a>(&'a self, data: &'a LaneData, start: usize) -> Block<'a> {
         Block {
             slots: &self.slots,
             columns: &data.columns,
@@ -231,7 +243,7 @@ fn sum_amplitudes<L: Lanes>(
     workspace: &ProgramWorkspace,
     sums: &mut [Pack],
 ) {
-    program.parameter.run::<L>(token, &workspace.slots);
+    workspace.run_parameters::<L>(token, program);
     let m = program.outputs.len() - 1;
     let (gram, products) = sums.split_at_mut(triangle(m));
     for start in (0..data.n_packs).step_by(BLOCK) {
@@ -269,7 +281,7 @@ fn write_outputs<L: Lanes>(
     workspace: &mut ProgramWorkspace,
     out: &mut [Pack],
 ) {
-    program.parameter.run::<L>(token, &workspace.slots);
+    workspace.run_parameters::<L>(token, program);
     for start in (0..data.n_packs).step_by(BLOCK) {
         let block = workspace.block(data, start);
         program.run::<L>(token, &block);
@@ -291,7 +303,7 @@ impl Objective<'_> {
         let with_second = order == Order::Hessian
             && !model.second_derivatives.is_empty()
             && mix.second_derivatives != Pack::ZERO;
-        program.parameter.run::<L>(token, &workspace.slots);
+        workspace.run_parameters::<L>(token, program);
         for start in (0..data.n_packs).step_by(BLOCK) {
             let block = workspace.block(data, start);
             program.run::<L>(token, &block);

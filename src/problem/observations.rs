@@ -1,5 +1,7 @@
 //! The rows of a sweep that a law can use, and the reasons why it cannot use the others.
 
+use std::sync::Arc;
+
 use crate::compile::Model;
 use crate::formula::{Column, Expr, ExprKind, Table, evaluate};
 use crate::law::{DataColumn, Law, Residual, Unary};
@@ -26,7 +28,7 @@ pub struct Binding {
 #[derive(Clone, Debug, Default)]
 pub struct Observations {
     /// The values of the left side, not transformed.
-    pub response: Vec<f64>,
+    pub response: Arc<Vec<f64>>,
     pub weight: Vec<f64>,
     /// σ per observation; none where every σ is 1.
     pub sigma: Option<Vec<f64>>,
@@ -65,7 +67,7 @@ impl Observations {
         binding: &Binding,
         sweep: &Sweep,
     ) -> (Observations, Vec<Rejection>, Vec<Rejection>) {
-        let (mut rows, mut rejections) = (Vec::new(), Vec::new());
+        let (mut rows, mut rejections) = (Vec::with_capacity(sweep.len()), Vec::new());
         for row in 0..n_rows(sweep.len()) {
             match unusable(binding, sweep, row as usize) {
                 Some(reason) => rejections.push(Rejection { row, reason }),
@@ -99,6 +101,7 @@ impl Observations {
         expressions.evaluate(&binding.response, &mut response);
         let mut sources = ColumnSet::default();
         sources.clear(n);
+        sources.reserve(model.sources.len());
         model.sources.iter().for_each(|source| expressions.evaluate(source, &mut sources));
         sources.values_mut().for_each(|x| *x = encode_infinity(*x));
         // Only the columns up to the last that may be undefined are needed here.
@@ -135,8 +138,15 @@ impl Observations {
             binding.used.iter().all(|&c| sweep.columns[c][a as usize] == sweep.columns[c][b as usize])
         };
         let distinct_from_last = (0..rows.len()).map(|i| i == 0 || !same(rows[i - 1], rows[i])).collect();
-        let observations =
-            Observations { response, weight, sigma, cluster, rows, sources, distinct_from_last };
+        let observations = Observations {
+            response: Arc::new(response),
+            weight,
+            sigma,
+            cluster,
+            rows,
+            sources,
+            distinct_from_last,
+        };
         (observations, rejections, limits)
     }
 
@@ -174,7 +184,7 @@ impl Observations {
         let mut keep = vec![true; self.len()];
         left_out.iter().for_each(|&i| keep[i] = false);
         let mut rest = self.clone();
-        retain(&mut rest.response, &keep);
+        retain(Arc::make_mut(&mut rest.response), &keep);
         retain(&mut rest.weight, &keep);
         retain(&mut rest.rows, &keep);
         retain(&mut rest.distinct_from_last, &keep);
@@ -222,7 +232,7 @@ impl Observations {
         ((count as usize) < self.len()).then_some((points, count as usize))
     }
 
-    /// Returns all columns of a model and their weighted means; `held` are the values of parameters that the model
+    /// Returns the columns that a model reads, and the weighted means of all its data columns; `held` are the values of parameters that the model
     /// holds. The model may be the law's own or one with some of the law's parameters fixed or held, which reads the
     /// same data expressions in the same order.
     #[must_use]
@@ -230,7 +240,7 @@ impl Observations {
         let (mut columns, mut means) = (ColumnSet::default(), Vec::new());
         columns.clear(self.len());
         columns.derive(&model.data_columns, (&self.sources, held), &self.weight, &mut means);
-        (columns, means)
+        (columns.select(&model.read_columns), means)
     }
 }
 

@@ -117,6 +117,10 @@ impl Factor {
         } else {
             r.set(n, m, |i, a| columns[a * n + i]);
         }
+        if problem.is_long() {
+            // The buffers of a long fit are not worth their memory.
+            *scaled = Vec::new();
+        }
         self.invert();
     }
 

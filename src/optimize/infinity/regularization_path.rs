@@ -502,7 +502,7 @@ impl<'a> Path<'a> {
             solved.push(theta);
             // Amplitudes are solved here, and no start is drawn.
             Starts::new(models, problem, &Tuning::default()).solve_amplitudes(&mut solved, workspace);
-            let objective = |theta: &[f64]| Linearization::at(problem, data, theta).objective;
+            let objective = |theta: &[f64]| Linearization::sums_at(problem, data, theta).objective;
             let (known, new) = (objective(theta), objective(solved.point(0)));
             if new < known || !known.is_finite() {
                 theta.copy_from_slice(solved.point(0));

@@ -300,6 +300,11 @@ impl LaneQueue {
         }
     }
 
+    /// Frees the data of the last long fit.
+    pub fn free_long_data(&mut self) {
+        self.long = LongData::default();
+    }
+
     /// Returns the SIMD level of the machine.
     #[must_use]
     pub fn level(&self) -> Level {

@@ -81,10 +81,6 @@ pub struct Multistart {
     pub best: Option<(Finished, u32)>,
     /// The optima that searches have found.
     optima: KnownOptima,
-    /// The observations of positive weight.
-    rows: Vec<u32>,
-    /// The weights of these observations.
-    weight: Vec<f64>,
     /// The evaluations of the objective in searches by Levenberg–Marquardt.
     evaluations: u64,
     /// The buffers of the reference solver.
@@ -101,7 +97,6 @@ impl Multistart {
         self.best = None;
         (self.evaluations, self.reference.evaluations) = (0, 0);
         self.optima.forget(problem.p());
-        (self.rows, self.weight) = problem.taking_part();
     }
 
     /// Searches from the starts that have not been searched from.
@@ -452,9 +447,11 @@ fn search_all<'a>(
             multistart.settings(problem, amplitudes, &options.tuning)
         };
         let settings: Vec<SearchSettings> = fits.iter().map(of).collect();
-        let groups = fits.iter_mut().zip(&settings).map(|((problem, multistart), settings)| {
-            let Multistart { starts, ends, outcomes, rows, weight, optima, evaluations, .. } =
-                &mut **multistart;
+        let parts: Vec<(Vec<u32>, Vec<f64>)> =
+            fits.iter().map(|(problem, _)| problem.taking_part()).collect();
+        let groups = fits.iter_mut().zip(&settings).zip(&parts);
+        let groups = groups.map(|(((problem, multistart), settings), (rows, weight))| {
+            let Multistart { starts, ends, outcomes, optima, evaluations, .. } = &mut **multistart;
             let part = Part::new(rows, weight);
             SearchGroup { problem, settings, part, starts, ends, outcomes, optima, evaluations }
         });

@@ -68,6 +68,13 @@ impl<'a> Region<'a> {
         Region { bounds: &problem.model.bounds, in_range: true }
     }
 
+    /// Sets the objective to infinity where a parameter is not finite and the region is restricted to finite ones.
+    fn restrict(self, problem: &Problem, theta: &[f64], at: &mut Linearization) {
+        if self.in_range && !problem.natural(theta).iter().all(|x| x.is_finite()) {
+            at.objective = f64::INFINITY;
+        }
+    }
+
     /// Returns the region without the restriction to finite parameters.
     #[must_use]
     pub fn beyond_range(self) -> Region<'a> {
@@ -98,8 +105,10 @@ pub fn minimise_within(
     most: u32,
     workspace: &mut MinimiseWorkspace,
 ) -> Option<Finished> {
-    workspace.data = LaneData::spread(problem, weight);
-    let found = ReferenceSolver { problem, region, buffers: workspace }.minimise(theta, most);
+    if !problem.is_long() {
+        workspace.data = LaneData::spread(problem, weight);
+    }
+    let found = ReferenceSolver { problem, region, weight, buffers: workspace }.minimise(theta, most);
     if problem.is_long() {
         // The buffers of a long fit are not worth their memory.
         *workspace = MinimiseWorkspace { evaluations: workspace.evaluations, ..MinimiseWorkspace::default() };
@@ -110,6 +119,7 @@ pub fn minimise_within(
 /// The data of a minimisation, and buffers that it uses again and again.
 #[derive(Debug, Default)]
 pub struct MinimiseWorkspace {
+    /// The data of a fit that is not long.
     data: LaneData,
     workspace: ProgramWorkspace,
     /// The evaluation of the trial point.
@@ -173,20 +183,48 @@ const MIN_REMAINING: f64 = 0.1;
 const LARGE_DECREASE: f64 = 0.1;
 
 /// A minimisation by the reference solver.
+///
+/// The memory of a long fit is what bounds the length of a sweep. Its data are spread over the lanes for one evaluation at a
+/// time, of a trial point only the sums are kept, and an accepted point is evaluated again.
 struct ReferenceSolver<'a> {
     problem: &'a Problem,
     region: Region<'a>,
+    /// The weights of the observations.
+    weight: &'a [f64],
     buffers: &'a mut MinimiseWorkspace,
 }
 
 impl ReferenceSolver<'_> {
-    /// Evaluates a point into `found`.
-    fn evaluate(&mut self, theta: &[f64]) {
+    /// Evaluates a point with the values of every observation.
+    fn evaluate(&mut self, theta: &[f64], at: &mut Linearization) {
+        let MinimiseWorkspace { data, workspace, .. } = &mut *self.buffers;
+        if self.problem.is_long() {
+            at.evaluate(self.problem, &LaneData::spread(self.problem, self.weight), theta, workspace);
+        } else {
+            at.evaluate(self.problem, data, theta, workspace);
+        }
+        self.region.restrict(self.problem, theta, at);
+    }
+
+    /// Evaluates a trial point into `found`.
+    fn evaluate_trial(&mut self, theta: &[f64]) {
         let MinimiseWorkspace { data, workspace, found, evaluations, .. } = &mut *self.buffers;
-        found.evaluate(self.problem, data, theta, workspace);
         *evaluations += 1;
-        if self.region.in_range && !self.problem.natural(theta).iter().all(|x| x.is_finite()) {
-            found.objective = f64::INFINITY;
+        if self.problem.is_long() {
+            found.evaluate_sums(self.problem, &LaneData::spread(self.problem, self.weight), theta, workspace);
+        } else {
+            found.evaluate(self.problem, data, theta, workspace);
+        }
+        self.region.restrict(self.problem, theta, found);
+    }
+
+    /// Moves to the trial point, whose evaluation is in `found`.
+    fn accept(&mut self, theta: &mut Vec<f64>, at: &mut Linearization, trial: &mut Vec<f64>) {
+        std::mem::swap(theta, trial);
+        if self.problem.is_long() {
+            self.evaluate(theta, at);
+        } else {
+            std::mem::swap(at, &mut self.buffers.found);
         }
     }
 
@@ -202,12 +240,14 @@ impl ReferenceSolver<'_> {
         let bounds = self.region.bounds;
         let trial =
             &mut theta.iter().zip(bounds).map(|(x, &(low, high))| x.clamp(low, high)).collect::<Vec<f64>>();
-        self.evaluate(trial);
-        if !self.buffers.found.objective.is_finite() {
+        let mut at = std::mem::take(&mut self.buffers.found);
+        self.buffers.evaluations += 1;
+        self.evaluate(trial, &mut at);
+        if !at.objective.is_finite() {
+            self.buffers.found = at;
             return None;
         }
         let mut theta = trial.clone();
-        let mut at = std::mem::take(&mut self.buffers.found);
         let mut damping = 0.0;
         let mut growth = 2.0;
         let mut iterations = 0;
@@ -235,22 +275,20 @@ impl ReferenceSolver<'_> {
             }
             self.set_trial(&theta, free, false, trial);
             let predicted = quadratic.decrease(&at, free, |i| trial[i] - theta[i]);
-            self.evaluate(trial);
+            self.evaluate_trial(trial);
             let mut accept = self.is_better(&at, free, predicted);
             if !accept && self.has_log_amplitude(free) {
                 self.set_trial(&theta, free, true, trial);
-                self.evaluate(trial);
+                self.evaluate_trial(trial);
                 accept = self.is_better(&at, free, predicted);
             }
-            let found = &mut self.buffers.found;
-            let decrease = at.objective - found.objective;
+            let decrease = at.objective - self.buffers.found.objective;
             let gain = decrease / predicted;
             if accept {
                 if decrease < LARGE_DECREASE * at.objective {
                     quadratic = Quadratic::Newton;
                 }
-                std::mem::swap(&mut at, found);
-                std::mem::swap(&mut theta, trial);
+                self.accept(&mut theta, &mut at, trial);
                 damping *= if gain > 0.75 { 0.1 } else { 1.0 / 3.0 };
                 if damping < 1e-12 {
                     damping = 0.0;
@@ -321,16 +359,15 @@ impl ReferenceSolver<'_> {
                 return steps > 0;
             }
             self.set_trial(theta, free, false, trial);
-            self.evaluate(trial);
-            let found = &mut self.buffers.found;
+            self.evaluate_trial(trial);
+            let found = &self.buffers.found;
             let slack = resolution_of_predictions(at) + self.problem.floor;
             let better = found.objective <= at.objective + slack
                 && gradient_size(found, free) < 0.5 * gradient_size(at, free);
             if !better {
                 return steps > 0;
             }
-            std::mem::swap(theta, trial);
-            std::mem::swap(at, found);
+            self.accept(theta, at, trial);
         }
         true
     }
@@ -419,6 +456,9 @@ impl ReferenceSolver<'_> {
         let by_hessian = quadratic == Quadratic::Newton && !self.problem.loss.is_quadratic();
         let found = (by_hessian && self.buffers.newton_step(at, free, damped))
             || self.buffers.orthogonal_step(at, free, quadratic, damped);
+        if self.problem.is_long() {
+            self.buffers.stacked = Vec::new();
+        }
         let step = &mut self.buffers.step;
         step.iter_mut().zip(free).for_each(|(s, &i)| *s /= at.scale(i));
         found && step.iter().all(|s| s.is_finite())
