@@ -88,6 +88,7 @@
 //! | [`engine`] | running a job: all laws on all sweeps, in parallel |
 //! | [`questions`] | questions that a kept result answers: predictions |
 //! | `files`, `in_memory` | jobs on files; jobs on columns and record batches |
+//! | [`approaches`] | frontiers without a law: IsoFLOP parabolas, lower envelopes |
 //! | [`coverage`] | how often intervals contain the truth, by simulation |
 //! | [`verify`] | checks of the engine against problems with certified answers |
 //! | `cli` | the program: arguments, help, messages (feature `cli`) |
@@ -101,6 +102,7 @@
 
 #![cfg_attr(not(feature = "internals"), deny(missing_docs))]
 
+pub mod approaches;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;

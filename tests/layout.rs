@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Modules, lowest first: each may import those before it.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "lanes",
     "linalg",
     "formula",
@@ -22,6 +22,7 @@ const ORDER: [&str; 19] = [
     "input",
     "output",
     "questions",
+    "approaches",
     "engine",
     "files",
     "in_memory",

@@ -84,7 +84,7 @@ fn csv(answer: &RecordBatch) -> Result<Vec<u8>, String> {
 }
 
 /// Writes an answer to a file in the format of its ending. The file appears when it is complete.
-fn write(path: &Path, answer: &RecordBatch) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, answer: &RecordBatch) -> Result<(), Failure> {
     let failed = |reason: String| Failure { status: 1, message: format!("{}: {reason}", path.display()) };
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let content = match ending {
@@ -156,7 +156,7 @@ fn shown_columns(answer: &RecordBatch) -> Vec<ShownColumn> {
 }
 
 /// Returns an answer as a table, and the confidence of its intervals.
-fn shown(answer: &RecordBatch) -> String {
+pub(super) fn shown(answer: &RecordBatch) -> String {
     let columns = shown_columns(answer);
     let titles: Vec<&str> = columns.iter().map(|column| column.title.as_str()).collect();
     let is_number = |i: &usize| {

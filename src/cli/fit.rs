@@ -262,7 +262,7 @@ impl FitArguments {
 }
 
 /// Splits `NAME=VALUE`; fails where either side is empty.
-fn assignment(flag: &str, text: &str) -> Result<(String, String), Failure> {
+pub(super) fn assignment(flag: &str, text: &str) -> Result<(String, String), Failure> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
             Ok((name.trim().to_string(), value.to_string()))

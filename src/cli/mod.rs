@@ -8,6 +8,7 @@
 //! | `frontier` | `sweepfit frontier`: the best variables for a budget |
 //! | `show` | `sweepfit show`: a kept result in words and tables |
 //! | `coverage` | `sweepfit coverage`: how often intervals contain the truth |
+//! | `approaches` | `sweepfit isoflop`, `sweepfit envelope`: frontiers without a law |
 //! | `ask` | what the commands share that ask a kept result |
 //! | `laws` | `sweepfit laws`: lists the catalogue |
 //! | `schema` | `sweepfit schema`: lists the output tables |
@@ -24,6 +25,7 @@
 //! A flag is documented where it is defined. The folder knows nothing of how jobs are planned and fitted, and no other
 //! module imports from it.
 
+mod approaches;
 mod ask;
 mod coverage;
 mod fit;
@@ -65,6 +67,10 @@ enum Command {
     Predict(predict::PredictArguments),
     /// Find the variables at which a fitted law is least for a budget, and the budget of a target
     Frontier(frontier::FrontierArguments),
+    /// Find the frontier of runs at fixed budgets, by a parabola per budget (approach 2)
+    Isoflop(approaches::IsoflopArguments),
+    /// Find the frontier of training curves, by their lower envelope (approach 1)
+    Envelope(approaches::EnvelopeArguments),
     /// Say how often the intervals of a job would contain the truth, by simulation
     Coverage(Box<coverage::CoverageArguments>),
     /// Show a result: one fit in full with a plot, or many by status, parameter and worst fits
@@ -159,6 +165,8 @@ pub fn main() -> ExitCode {
         Command::Frontier(arguments) => frontier::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Coverage(arguments) => coverage::run(&arguments),
+        Command::Isoflop(arguments) => approaches::run_isoflop(&arguments),
+        Command::Envelope(arguments) => approaches::run_envelope(&arguments),
         Command::Laws(arguments) => laws::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),

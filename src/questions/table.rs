@@ -59,14 +59,23 @@ impl AnswerTable {
     /// # Errors
     /// If the columns differ in length, which is a defect of the program.
     pub fn batch(self, result: &KeptResult) -> Result<RecordBatch, Error> {
-        let rows = UInt32Array::from(self.fits.clone());
         let schema = result.table.schema();
-        let mut keys = Vec::new();
-        for key in 0..result.n_keys {
-            let array = take(result.table.column(key), &rows, None).map_err(defect)?;
-            keys.push((schema.field(key).clone(), array));
-        }
-        self.after(keys)
+        let keys = (0..result.n_keys).map(|key| (schema.field(key).clone(), result.table.column(key)));
+        self.after_keys(keys)
+    }
+
+    /// Returns the table after key columns, of which the numbers of the answers' fits, or sweeps, are rows.
+    ///
+    /// # Errors
+    /// As for [`AnswerTable::batch`].
+    pub fn after_keys<'a>(
+        self,
+        keys: impl Iterator<Item = (Field, &'a ArrayRef)>,
+    ) -> Result<RecordBatch, Error> {
+        let rows = UInt32Array::from(self.fits.clone());
+        let taken = keys.map(|(field, array)| Ok((field, take(array, &rows, None).map_err(defect)?)));
+        let taken = taken.collect::<Result<Vec<_>, Error>>()?;
+        self.after(taken)
     }
 
     /// Returns the table without key columns.

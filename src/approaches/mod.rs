@@ -1,0 +1,184 @@
+//! The two published ways to an efficient frontier that need no law (Hoffmann et al. 2022, section 3), with the bootstrap
+//! through the whole chain.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | what both share: the sweeps that are read, the power law between cost and optimum, the frontier |
+//! | `isoflop` | approach 2: a parabola in the logarithm of the size per budget |
+//! | `envelope` | approach 1: the lower envelope of training curves |
+//! | `least_squares` | parabolas and lines by least squares |
+//!
+//! Approach 3, the law itself, is asked of a fitted law by [`frontier`](crate::questions::frontier).
+
+mod envelope;
+mod isoflop;
+mod least_squares;
+
+pub use envelope::envelope;
+pub use isoflop::isoflop;
+
+use std::sync::atomic::AtomicBool;
+
+use arrow::array::RecordBatch;
+
+use crate::error::{Error, Setting};
+use crate::formula::{parse_condition, parse_expression};
+use crate::infer::{generator, replicate_interval, uniform_variate};
+use crate::input::{self, Contents, KeyColumn, Request, Source};
+use crate::questions::AnswerTable;
+
+use least_squares::line;
+
+/// What is read and how it is judged.
+#[derive(Clone, Debug)]
+pub struct Approach {
+    /// The key columns.
+    pub by: Vec<KeyColumn>,
+    /// Definitions of variables, as pairs of name and expression.
+    pub lets: Vec<(String, String)>,
+    /// A condition on rows.
+    pub condition: Option<String>,
+    /// The column of the cost: the budget of a run, or the compute at a checkpoint.
+    pub cost: String,
+    /// The column of the size.
+    pub size: String,
+    /// The column of the response.
+    pub response: String,
+    /// The costs of the frontier; those of the data where there are none.
+    pub costs: Vec<f64>,
+    /// The number of replicates.
+    pub bootstrap: usize,
+    /// The confidence of the intervals.
+    pub confidence: f64,
+    /// The seed of the random numbers.
+    pub seed: u64,
+}
+
+/// The answer of an approach.
+#[derive(Debug)]
+pub struct ApproachTables {
+    /// The table named after the approach: the optimum at each budget.
+    pub optima: RecordBatch,
+    /// The frontier.
+    pub frontier: RecordBatch,
+}
+
+/// One row of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Run {
+    cost: f64,
+    size: f64,
+    response: f64,
+}
+
+/// The usable rows of the sweeps of an input, and their keys.
+struct Sweeps {
+    contents: Contents,
+    /// The rows of each sweep, and the digest of its key.
+    sweeps: Vec<(Vec<Run>, [u8; 32])>,
+}
+
+impl Approach {
+    /// Reads the sweeps: rows with positive cost and size and a finite response.
+    fn read(&self, source: &dyn Source) -> Result<Sweeps, Error> {
+        let formula = |setting: Setting, name: &str, error| Error::Formula { place: setting.of(name), error };
+        let lets = (self.lets.iter())
+            .map(|(name, text)| {
+                let expr = parse_expression(text).map_err(|error| formula(Setting::Let, name, error))?;
+                Ok((name.clone(), expr))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let condition = match &self.condition {
+            Some(text) => Some(parse_condition(text).map_err(|error| formula(Setting::Where, "", error))?),
+            None => None,
+        };
+        let mut columns: Vec<String> = vec![self.cost.clone(), self.size.clone(), self.response.clone()];
+        let order = columns.clone();
+        columns.dedup();
+        let request = Request { by: self.by.clone(), lets, condition, order, columns, cluster: None };
+        let dataset = input::read(source, &request, &AtomicBool::new(false))?;
+        let mut sweeps = Vec::new();
+        for index in 0..dataset.n_sweeps() {
+            let sweep = dataset.sweep(index);
+            let run = |row: usize| Run {
+                cost: sweep.columns[0][row],
+                size: sweep.columns[1][row],
+                response: sweep.columns[2][row],
+            };
+            let is_usable = |run: &Run| {
+                [run.cost, run.size].iter().all(|x| *x > 0.0 && x.is_finite()) && run.response.is_finite()
+            };
+            sweeps.push(((0..sweep.len()).map(run).filter(is_usable).collect(), sweep.key_digest));
+        }
+        Ok(Sweeps { contents: dataset.contents, sweeps })
+    }
+
+    /// Returns the power law `size = G·cost^a` through optima, as (log G, a), and the frontier's quantities that follow.
+    fn power_law(&self, optima: &[(f64, f64)]) -> Option<(f64, f64)> {
+        line(&optima.iter().map(|(cost, size)| (cost.ln(), size.ln())).collect::<Vec<_>>())
+    }
+
+    /// Appends the frontier of a sweep to `answers`, given the power law of the sweep and those of its replicates.
+    fn add_frontier(
+        &self,
+        answers: &mut AnswerTable,
+        method: &str,
+        costs: &[f64],
+        (estimate, replicates): (Option<(f64, f64)>, &[Option<(f64, f64)>]),
+        message: &str,
+    ) {
+        let known: Vec<(f64, f64)> = replicates.iter().flatten().copied().collect();
+        let is_known = !known.is_empty() && known.len() * 10 >= replicates.len() * 9;
+        let interval = |f: &dyn Fn((f64, f64)) -> f64| {
+            let centre = f(estimate?);
+            let mut values: Vec<f64> = known.iter().map(|law| f(*law)).collect();
+            let found = replicate_interval(centre, &mut values, &[], self.confidence);
+            found.filter(|_| is_known).map(|(interval, _)| interval)
+        };
+        let exp = |interval: Option<(f64, f64)>| interval.map(|(low, high)| (low.exp(), high.exp()));
+        for &cost in costs {
+            let log_cost = cost.ln();
+            let size = |(g, a): (f64, f64)| g + a * log_cost;
+            // The cost of training is 6ND.
+            let tokens = |law: (f64, f64)| log_cost - 6f64.ln() - size(law);
+            let value = |f: &dyn Fn((f64, f64)) -> f64| estimate.map_or(f64::NAN, f);
+            answers.text("method", method);
+            answers.number("cost", cost);
+            for (name, of, exponent) in [
+                ("N", &size as &dyn Fn((f64, f64)) -> f64, &(|(_, a)| a) as &dyn Fn((f64, f64)) -> f64),
+                ("D", &tokens, &|(_, a)| 1.0 - a),
+            ] {
+                answers.number(name, value(of).exp());
+                answers.interval(&format!("{name}_low"), &format!("{name}_high"), exp(interval(of)));
+                answers.number(&format!("{name}_exponent"), value(exponent));
+                let ends = interval(exponent);
+                answers.interval(&format!("{name}_exponent_low"), &format!("{name}_exponent_high"), ends);
+            }
+            let ratio = |law: (f64, f64)| tokens(law) - size(law);
+            answers.number("tokens_per_parameter", value(&ratio).exp());
+            let ends = exp(interval(&ratio));
+            answers.interval("tokens_per_parameter_low", "tokens_per_parameter_high", ends);
+            answers.number("confidence", self.confidence);
+            answers.text("status", if estimate.is_some() { "optimal" } else { "unreachable" });
+            answers.text("message", message);
+        }
+    }
+
+    /// Calls `refit` with the numbers of the units that each replicate of a sweep draws, of so many units.
+    fn replicates<T>(
+        &self,
+        purpose: &str,
+        key_digest: &[u8; 32],
+        units: usize,
+        mut refit: impl FnMut(&[usize]) -> T,
+    ) -> Vec<T> {
+        let mut rng = generator(purpose, self.seed, key_digest);
+        let mut draw = || ((uniform_variate(&mut rng) * units as f64) as usize).min(units.saturating_sub(1));
+        (0..self.bootstrap).map(|_| refit(&(0..units).map(|_| draw()).collect::<Vec<usize>>())).collect()
+    }
+
+    /// Returns a table of answers after the keys of the sweeps.
+    fn batch(contents: &Contents, answers: AnswerTable) -> Result<RecordBatch, Error> {
+        answers.after_keys(contents.key_fields.iter().cloned().zip(&contents.keys))
+    }
+}
