@@ -13,6 +13,7 @@ use crate::error::{Error, Setting};
 use crate::formula::{Expr, parse_expression};
 use crate::infer::{IntervalMethod, Quantity, exponential_variate, normal_variate, uniform_variate};
 use crate::input::Memory;
+use crate::lanes::scalar;
 use crate::law::{Law, Residual};
 use crate::output::Chunk;
 use crate::questions::new_run_interval;
@@ -112,8 +113,8 @@ impl Simulation {
         };
         let residual = bound.residual;
         let predicted = law.evaluate(n, |k| variable(&law.variables[k]), |i| vec![natural[i]; n]);
-        let to = |y: f64| if residual == Residual::Log { y.ln() } else { y };
-        let from = |t: f64| if residual == Residual::Log { t.exp() } else { t };
+        let to = |y: f64| if residual == Residual::Log { scalar::ln(y) } else { y };
+        let from = |t: f64| if residual == Residual::Log { scalar::exp(t) } else { t };
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
 
         let (mut sweeps, mut responses) = (Vec::new(), Vec::new());

@@ -4,6 +4,7 @@ use super::{Approach, ApproachTables, Run, Sweeps};
 use crate::error::Error;
 use crate::infer::replicate_interval;
 use crate::input::Source;
+use crate::lanes::scalar;
 use crate::questions::AnswerTable;
 
 /// The number of values of the compute at which the envelope is taken, as in the publication.
@@ -47,7 +48,8 @@ fn curves(runs: &[Run]) -> Vec<Curve> {
         a.size.total_cmp(&b.size).then(a.cost.total_cmp(&b.cost)).then(a.response.total_cmp(&b.response))
     });
     let curve = |group: &[Run]| {
-        let mut points: Vec<(f64, f64)> = group.iter().map(|run| (run.cost.ln(), run.response)).collect();
+        let mut points: Vec<(f64, f64)> =
+            group.iter().map(|run| (scalar::ln(run.cost), run.response)).collect();
         points.dedup_by(|later, earlier| later.0 == earlier.0);
         Curve { size: group[0].size, points }
     };
@@ -64,13 +66,15 @@ pub fn envelope(source: &dyn Source, approach: &Approach) -> Result<ApproachTabl
     let (mut shown, mut frontier) = (AnswerTable::default(), AnswerTable::default());
     for (number, (runs, key_digest)) in sweeps.iter().enumerate() {
         let curves = curves(runs);
-        let costs = || runs.iter().map(|run| run.cost.ln());
+        let costs = || runs.iter().map(|run| scalar::ln(run.cost));
         let (low, high) = (costs().fold(f64::INFINITY, f64::min), costs().fold(f64::NEG_INFINITY, f64::max));
         let level = |k: usize| low + (high - low) * k as f64 / (LEVELS - 1) as f64;
         let levels: Vec<f64> = (0..if low < high { LEVELS } else { 0 }).map(level).collect();
         let power_law = |drawn: &[usize]| {
             let least = levels.iter().zip(lower(&curves, drawn, &levels));
-            approach.power_law(&least.filter_map(|(x, least)| Some((x.exp(), least?.1))).collect::<Vec<_>>())
+            approach.power_law(
+                &least.filter_map(|(x, least)| Some((scalar::exp(*x), least?.1))).collect::<Vec<_>>(),
+            )
         };
         let all: Vec<usize> = (0..curves.len()).collect();
         let estimate = power_law(&all);
@@ -87,7 +91,7 @@ pub fn envelope(source: &dyn Source, approach: &Approach) -> Result<ApproachTabl
                 replicate_interval(size, &mut sizes, &[], approach.confidence).filter(|_| is_known);
             let n_curves = curves.iter().filter(|curve| curve.at(*level).is_some()).count();
             shown.fits.push(number as u32);
-            shown.number("budget", level.exp());
+            shown.number("budget", scalar::exp(*level));
             shown.number("size", size);
             shown.interval("size_low", "size_high", interval.map(|(interval, _)| interval));
             shown.number("loss", loss);
@@ -98,7 +102,7 @@ pub fn envelope(source: &dyn Source, approach: &Approach) -> Result<ApproachTabl
             let alone = "only one training curve has this compute, so nothing is compared";
             shown.text("message", if n_curves > 1 { "" } else { alone });
         }
-        let own: Vec<f64> = places.iter().map(|x| x.exp()).collect();
+        let own: Vec<f64> = places.iter().map(|x| scalar::exp(*x)).collect();
         let costs = if approach.costs.is_empty() { &own } else { &approach.costs };
         let laws: Vec<Option<(f64, f64)>> = replicates.iter().map(|(law, _)| *law).collect();
         let message =

@@ -5,11 +5,12 @@ use super::{Approach, ApproachTables, Run, Sweeps};
 use crate::error::Error;
 use crate::infer::replicate_interval;
 use crate::input::Source;
+use crate::lanes::scalar;
 use crate::questions::AnswerTable;
 
 /// Returns the parabola of some runs; none where fewer than three sizes differ.
 fn parabola_of<'a>(runs: impl Iterator<Item = &'a Run>) -> Option<Parabola> {
-    parabola(&runs.map(|run| (run.size.ln(), run.response)).collect::<Vec<_>>())
+    parabola(&runs.map(|run| (scalar::ln(run.size), run.response)).collect::<Vec<_>>())
 }
 
 /// Returns a parabola that opens upwards.
@@ -19,7 +20,7 @@ fn with_minimum(parabola: Option<Parabola>) -> Option<Parabola> {
 
 /// Returns whether the vertex of a parabola lies within the sizes of its runs.
 fn is_inside(runs: &[Run], parabola: &Parabola) -> bool {
-    let sizes = || runs.iter().map(|run| run.size.ln());
+    let sizes = || runs.iter().map(|run| scalar::ln(run.size));
     sizes().any(|size| size <= parabola.vertex) && sizes().any(|size| size >= parabola.vertex)
 }
 
@@ -39,7 +40,8 @@ pub fn isoflop(source: &dyn Source, approach: &Approach) -> Result<ApproachTable
         let counts =
             |k: usize| with_minimum(found[k]).is_some_and(|parabola| is_inside(budgets[k], &parabola));
         let power_law = |parabolas: &dyn Fn(usize) -> Option<Parabola>| {
-            let point = |k: usize| Some((budgets[k][0].cost, with_minimum(parabolas(k))?.vertex.exp()));
+            let point =
+                |k: usize| Some((budgets[k][0].cost, scalar::exp(with_minimum(parabolas(k))?.vertex)));
             approach
                 .power_law(&(0..budgets.len()).filter(|&k| counts(k)).filter_map(point).collect::<Vec<_>>())
         };
@@ -52,11 +54,11 @@ pub fn isoflop(source: &dyn Source, approach: &Approach) -> Result<ApproachTable
         let replicates: Vec<Vec<Option<Parabola>>> = budgets.iter().enumerate().map(refit).collect();
         for (k, budget) in budgets.iter().enumerate() {
             let vertex = with_minimum(found[k]);
-            let sizes = replicates[k].iter().filter_map(|p| Some(with_minimum(*p)?.vertex.exp()));
+            let sizes = replicates[k].iter().filter_map(|p| Some(scalar::exp(with_minimum(*p)?.vertex)));
             let mut sizes: Vec<f64> = sizes.collect();
             let is_known = !sizes.is_empty() && sizes.len() * 10 >= approach.bootstrap * 9;
             let interval = vertex.filter(|_| is_known).and_then(|parabola| {
-                replicate_interval(parabola.vertex.exp(), &mut sizes, &[], approach.confidence)
+                replicate_interval(scalar::exp(parabola.vertex), &mut sizes, &[], approach.confidence)
             });
             let (status, message) = match found[k] {
                 None => ("few_sizes", "fewer than three different sizes"),
@@ -71,7 +73,7 @@ pub fn isoflop(source: &dyn Source, approach: &Approach) -> Result<ApproachTable
             };
             optima.fits.push(number as u32);
             optima.number("budget", budget[0].cost);
-            optima.number("size", vertex.map_or(f64::NAN, |parabola| parabola.vertex.exp()));
+            optima.number("size", vertex.map_or(f64::NAN, |parabola| scalar::exp(parabola.vertex)));
             optima.interval("size_low", "size_high", interval.map(|(interval, _)| interval));
             optima.number("loss", vertex.map_or(f64::NAN, |parabola| parabola.value));
             optima.number("curvature", found[k].map_or(f64::NAN, |parabola| parabola.curvature));

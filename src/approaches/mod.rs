@@ -25,6 +25,7 @@ use crate::error::{Error, Setting};
 use crate::formula::{parse_condition, parse_expression};
 use crate::infer::{generator, replicate_interval, uniform_variate};
 use crate::input::{self, Contents, KeyColumn, Request, Source};
+use crate::lanes::scalar;
 use crate::questions::AnswerTable;
 
 use least_squares::line;
@@ -115,7 +116,7 @@ impl Approach {
 
     /// Returns the power law `size = G·cost^a` through optima, as (log G, a), and the frontier's quantities that follow.
     fn power_law(&self, optima: &[(f64, f64)]) -> Option<(f64, f64)> {
-        line(&optima.iter().map(|(cost, size)| (cost.ln(), size.ln())).collect::<Vec<_>>())
+        line(&optima.iter().map(|(cost, size)| (scalar::ln(*cost), scalar::ln(*size))).collect::<Vec<_>>())
     }
 
     /// Appends the frontier of a sweep to `answers`, given the power law of the sweep and those of its replicates.
@@ -135,12 +136,13 @@ impl Approach {
             let found = replicate_interval(centre, &mut values, &[], self.confidence);
             found.filter(|_| is_known).map(|(interval, _)| interval)
         };
-        let exp = |interval: Option<(f64, f64)>| interval.map(|(low, high)| (low.exp(), high.exp()));
+        let exp =
+            |interval: Option<(f64, f64)>| interval.map(|(low, high)| (scalar::exp(low), scalar::exp(high)));
         for &cost in costs {
-            let log_cost = cost.ln();
+            let log_cost = scalar::ln(cost);
             let size = |(g, a): (f64, f64)| g + a * log_cost;
             // The cost of training is 6ND.
-            let tokens = |law: (f64, f64)| log_cost - 6f64.ln() - size(law);
+            let tokens = |law: (f64, f64)| log_cost - scalar::ln(6f64) - size(law);
             let value = |f: &dyn Fn((f64, f64)) -> f64| estimate.map_or(f64::NAN, f);
             answers.text("method", method);
             answers.number("cost", cost);
@@ -148,14 +150,14 @@ impl Approach {
                 ("N", &size as &dyn Fn((f64, f64)) -> f64, &(|(_, a)| a) as &dyn Fn((f64, f64)) -> f64),
                 ("D", &tokens, &|(_, a)| 1.0 - a),
             ] {
-                answers.number(name, value(of).exp());
+                answers.number(name, scalar::exp(value(of)));
                 answers.interval(&format!("{name}_low"), &format!("{name}_high"), exp(interval(of)));
                 answers.number(&format!("{name}_exponent"), value(exponent));
                 let ends = interval(exponent);
                 answers.interval(&format!("{name}_exponent_low"), &format!("{name}_exponent_high"), ends);
             }
             let ratio = |law: (f64, f64)| tokens(law) - size(law);
-            answers.number("tokens_per_parameter", value(&ratio).exp());
+            answers.number("tokens_per_parameter", scalar::exp(value(&ratio)));
             let ends = exp(interval(&ratio));
             answers.interval("tokens_per_parameter_low", "tokens_per_parameter_high", ends);
             answers.number("confidence", self.confidence);

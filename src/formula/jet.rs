@@ -74,14 +74,14 @@ impl Jet {
 
     /// Returns the logarithm.
     #[must_use]
-    pub fn ln(&self) -> Jet {
+    pub fn logarithm(&self) -> Jet {
         let inverse = 1.0 / self.value;
         self.map(scalar::ln(self.value), inverse, -inverse * inverse)
     }
 
     /// Returns the exponential.
     #[must_use]
-    pub fn exp(&self) -> Jet {
+    pub fn exponential(&self) -> Jet {
         let value = scalar::exp(self.value);
         self.map(value, value, value)
     }
@@ -99,7 +99,7 @@ impl Jet {
             // 0^c is 0 for every positive c, whatever its derivatives with respect to the base.
             return Jet { value, ..Jet::constant(0.0, self.gradient.len()) };
         }
-        Jet { value, ..exponent.times(&self.ln()).exp() }
+        Jet { value, ..exponent.times(&self.logarithm()).exponential() }
     }
 
     fn call(&self, function: Function) -> Jet {

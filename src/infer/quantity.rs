@@ -74,7 +74,7 @@ impl Quantity {
             let i = law.parameter(name)?;
             Some(Jet::variable(natural[i], i, n))
         });
-        if self.scale == Scale::Log { value.ln() } else { value }
+        if self.scale == Scale::Log { value.logarithm() } else { value }
     }
 
     /// Returns the derivative of the quantity with respect to its value on its scale.

@@ -11,6 +11,7 @@ use crate::compile::Scale;
 use crate::error::Error;
 use crate::formula::{Expr, list, names, parse_expression};
 use crate::infer::{ParameterCovariance, Quantity, Source, estimate_quantity, replicate_interval};
+use crate::lanes::scalar;
 use crate::law::{Law, Residual};
 use crate::output::KeptResult;
 
@@ -132,7 +133,7 @@ impl Question<'_> {
     /// Returns the value of the goal on the law's scale.
     fn level(&self, target: f64) -> f64 {
         match self.landscape().scale {
-            Scale::Log => target.ln(),
+            Scale::Log => scalar::ln(target),
             Scale::Linear => target,
         }
     }
@@ -144,7 +145,7 @@ impl Question<'_> {
             let range =
                 law.variables.iter().position(|v| v == name).and_then(|i| self.fit.fit.variables.get(i));
             let (low, high) = range.copied().unwrap_or((f64::NAN, f64::NAN));
-            let middle = 0.5 * (low.ln() + high.ln());
+            let middle = 0.5 * (scalar::ln(low) + scalar::ln(high));
             if middle.is_finite() { middle } else { 0.0 }
         };
         self.free.iter().map(middle).collect()
@@ -255,7 +256,7 @@ impl Question<'_> {
         if fit.is_trustworthy() {
             let start = self.start();
             let from = match goal {
-                Goal::Budget(budget) => budget.ln(),
+                Goal::Budget(budget) => scalar::ln(budget),
                 Goal::Target(_) => landscape.log_cost(&fit.natural, &start),
             };
             match (landscape.best(&fit.natural, &start, from), goal) {
@@ -300,10 +301,10 @@ impl Question<'_> {
                     .to_string(),
             };
         }
-        let exp = |x: f64| x.exp();
+        let exp = |x: f64| scalar::exp(x);
         let value = |i: usize| outcome.as_ref().map_or(f64::NAN, |outcome| outcome[i]);
         let ends = |i: usize, of: &dyn Fn(f64) -> f64| intervals[i].map(|(low, high)| (of(low), of(high)));
-        let natural = |x: f64| if landscape.scale == Scale::Log { x.exp() } else { x };
+        let natural = |x: f64| if landscape.scale == Scale::Log { scalar::exp(x) } else { x };
 
         answers.text("law", &law.name);
         answers.text("method", "law");
@@ -341,7 +342,7 @@ impl Question<'_> {
     /// Returns why a value is not reached, given the value that the law tends to as the cost grows.
     fn unreachable(&self, target: f64, limit: f64) -> String {
         let AskedFit { law, fit, source, confidence } = self.fit;
-        let limit = if self.landscape().scale == Scale::Log { limit.exp() } else { limit };
+        let limit = if self.landscape().scale == Scale::Log { scalar::exp(limit) } else { limit };
         let is_limit = |value: f64| (value / limit - 1.0).abs() < 1e-3;
         let floor = (0..law.parameters.len()).find(|&i| is_limit(fit.natural[i]));
         let Some(floor) = floor else {

@@ -66,7 +66,7 @@ impl Landscape<'_> {
         let n = x.len();
         let name = |text: &str| {
             if let Some(i) = self.free.iter().position(|name| name == text) {
-                return Some(Jet::variable(x[i], i, n).exp());
+                return Some(Jet::variable(x[i], i, n).exponential());
             }
             if let Some((_, value)) = self.held.iter().find(|(name, _)| name == text) {
                 return Some(Jet::constant(*value, n));
@@ -74,8 +74,8 @@ impl Landscape<'_> {
             self.law.parameter(text).map(|i| Jet::constant(natural[i], n))
         };
         let value = jet(&self.law.prediction, n, &name);
-        let value = if self.scale == Scale::Log { value.ln() } else { value };
-        (value, jet(self.cost, n, &name).ln())
+        let value = if self.scale == Scale::Log { value.logarithm() } else { value };
+        (value, jet(self.cost, n, &name).logarithm())
     }
 
     /// Returns the cost of a point.

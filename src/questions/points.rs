@@ -11,6 +11,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::Error;
 use crate::formula::{Column, Table, evaluate, parse_expression};
+use crate::lanes::scalar;
 
 /// The largest number of points.
 const MOST_POINTS: usize = 1_000_000;
@@ -210,11 +211,11 @@ fn range(text: &str) -> Option<Result<Vec<f64>, String>> {
         if count == 0 || count > MOST_POINTS {
             return Err(format!("give a count from 1 to {MOST_POINTS}"));
         }
-        let ratio = (high / low).ln();
+        let ratio = scalar::ln(high / low);
         let value = |k: usize| match k {
             0 => low,
             k if k + 1 == count => high,
-            k => low * (ratio * k as f64 / (count - 1) as f64).exp(),
+            k => low * scalar::exp(ratio * k as f64 / (count - 1) as f64),
         };
         Ok((0..count).map(value).collect())
     };

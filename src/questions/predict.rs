@@ -7,6 +7,7 @@ use crate::compile::Scale;
 use crate::error::Error;
 use crate::formula::{Expr, ExprKind, list};
 use crate::infer::{IntervalMethod, Quantity, QuantityEstimate, Source, estimate_quantity};
+use crate::lanes::scalar;
 use crate::law::{Law, Residual};
 use crate::output::KeptResult;
 
@@ -150,10 +151,10 @@ pub(crate) fn new_run_interval(
     (low, high): (f64, f64),
     margin: f64,
 ) -> Option<(f64, f64)> {
-    let to = |x: f64| if scale == Scale::Log { x.ln() } else { x };
-    let from = |x: f64| if scale == Scale::Log { x.exp() } else { x };
+    let to = |x: f64| if scale == Scale::Log { scalar::ln(x) } else { x };
+    let from = |x: f64| if scale == Scale::Log { scalar::exp(x) } else { x };
     let centre = to(estimate);
-    let side = |end: f64| (to(end) - centre).hypot(margin);
+    let side = |end: f64| libm::hypot(to(end) - centre, margin);
     let ends = (from(centre - side(low)), from(centre + side(high)));
     (ends.0.is_finite() && ends.1.is_finite()).then_some(ends)
 }

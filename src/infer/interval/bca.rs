@@ -44,7 +44,7 @@ fn acceleration(values: impl Iterator<Item = f64> + Clone) -> f64 {
         squares += deviation * deviation;
         cubes += deviation.powi(3);
     }
-    if squares > 0.0 { cubes / (6.0 * squares.powf(1.5)) } else { 0.0 }
+    if squares > 0.0 { cubes / (6.0 * squares * squares.sqrt()) } else { 0.0 }
 }
 
 #[cfg(test)]

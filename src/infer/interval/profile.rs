@@ -19,7 +19,7 @@ const TOLERANCE: f64 = 1e-8;
 /// The largest number of refits on one side.
 const MOST_REFITS: usize = 60;
 
-/// The distance in multiples of the first step beyond which a side has no end.
+/// The distance beyond which a side has no end, in multiples of the first step.
 const FARTHEST: f64 = 60.0;
 
 /// The logarithm of the factor by which a positive parameter falls, at which the search goes on in the parameter itself:
@@ -62,7 +62,9 @@ pub fn profile_interval(
     let mut side = |sign: f64| {
         let models = models.holding(target.parameter);
         let last = fit.natural.clone();
-        Side { fit, models, target, distance, estimate, tuning, workspace: &mut *workspace, last }.end(sign)
+        let farthest = if target.distance.is_some() { FARTHEST * distance } else { f64::INFINITY };
+        Side { fit, models, target, distance, farthest, estimate, tuning, workspace: &mut *workspace, last }
+            .end(sign)
     };
     Some((side(-1.0)?, side(1.0)?))
 }
@@ -97,6 +99,9 @@ struct Side<'a> {
     target: ProfileTarget,
     /// The distance of the first refit from the estimate, on the scale of the target.
     distance: f64,
+    /// The distance beyond which there is no end; infinite for a parameter on an edge, whose first distance says nothing of its
+    /// uncertainty.
+    farthest: f64,
     estimate: f64,
     tuning: &'a Tuning,
     workspace: &'a mut Workspace,
@@ -188,7 +193,7 @@ impl Side<'_> {
                     if (next - from.0).abs() > fall {
                         return Some(Crossing::BeyondFall(inside.0, inside.1));
                     }
-                    if so_far.abs() > FARTHEST * step.abs() {
+                    if so_far.abs() > self.farthest {
                         return Some(Crossing::Never);
                     }
                     limit(next)
@@ -245,7 +250,7 @@ enum Crossing {
     At(f64),
     /// Nowhere up to the bound.
     Edge,
-    /// Nowhere up to [`FARTHEST`].
+    /// Nowhere up to the farthest distance.
     Never,
     /// Beyond the fall; the last point inside and its root of the rise.
     BeyondFall(f64, f64),

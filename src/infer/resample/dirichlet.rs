@@ -5,8 +5,8 @@ use rand_chacha::ChaCha8Rng;
 use crate::problem::Observations;
 
 use super::random::{begin, exponential};
+use super::scheme::{Sample, Scheme};
 use super::units::Units;
-use super::{Sample, Scheme};
 
 /// Gives units Dirichlet weights with all parameters one, times the number of units (Rubin 1981, Annals of Statistics 9,
 /// 130).

@@ -9,8 +9,8 @@ use crate::problem::Observations;
 
 use super::compact::compact;
 use super::random::{begin, indices};
+use super::scheme::{Sample, Scheme};
 use super::units::Units;
-use super::{Sample, Scheme};
 
 /// Draws observations, or whole clusters, with replacement (Efron 1979).
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use crate::problem::Observations;
 
+use super::scheme::{Sample, Scheme};
 use super::units::Units;
-use super::{Sample, Scheme};
 
 /// Leaves out one unit after the other (Quenouille 1956), or one group of units after the other.
 #[derive(Debug)]

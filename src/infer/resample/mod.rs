@@ -13,6 +13,7 @@
 //! | `residuals` | the law's predictions plus residuals that are drawn with replacement: responses |
 //! | `wild` | the law's predictions plus the residuals with random signs |
 //! | `parametric` | the law's predictions plus draws from the density that belongs to the loss |
+//! | `scheme` | the trait [`Scheme`] |
 //! | `units` | the observations or clusters that a scheme draws |
 //! | `random` | random numbers |
 //!
@@ -32,6 +33,7 @@ mod jackknife;
 mod parametric;
 mod random;
 mod residuals;
+mod scheme;
 mod units;
 mod wild;
 
@@ -40,6 +42,7 @@ use crate::optimize::Fit;
 pub use draw_units::UnitResampling;
 pub use jackknife::Jackknife;
 pub use random::{exponential, generator, normal, uniform};
+pub use scheme::{Sample, Scheme};
 
 use dirichlet::DirichletWeights;
 use parametric::ParametricResponses;
@@ -151,44 +154,6 @@ impl std::str::FromStr for Resample {
             ("none", None) => Ok(Resample::None),
             _ => Err(format!("`{text}` is not a way to resample: use {SCHEMES}")),
         }
-    }
-}
-
-/// The buffers that a scheme writes one replicate to; each has room for all observations of the fit.
-#[derive(Debug)]
-pub struct Sample<'a> {
-    /// Positions of the observations that take part, ascending.
-    pub rows: &'a mut [u32],
-    /// The weight of each.
-    pub weight: &'a mut [f64],
-    /// The transformed response T(y) of each; empty where the scheme keeps the sweep's.
-    pub target: &'a mut [f64],
-}
-
-/// A way to make replicates of one fit.
-pub trait Scheme {
-    /// Returns the number of units that a replicate draws. From a single unit every replicate is the same.
-    fn n_units(&self) -> usize;
-
-    /// Returns the number of different replicates that the scheme can make, up to `most`.
-    fn n_samples(&self, most: usize) -> usize;
-
-    /// Returns the number of replicates to be made where the user asks for some.
-    fn n_replicates(&self, asked: usize) -> usize {
-        asked
-    }
-
-    /// Returns whether replicates have responses of their own.
-    fn makes_responses(&self) -> bool {
-        false
-    }
-
-    /// Makes a replicate, given by its number alone, at the front of the buffers, and returns how many observations it has.
-    fn draw(&mut self, replicate: u64, sample: Sample<'_>) -> usize;
-
-    /// Returns whether a replicate of so many observations is the sweep itself, and says nothing about other sweeps.
-    fn is_original(&self, _n_drawn: usize) -> bool {
-        false
     }
 }
 

@@ -15,7 +15,7 @@ use crate::problem::Loss;
 
 use super::random::{begin, uniform};
 use super::residuals::Predictions;
-use super::{Sample, Scheme};
+use super::scheme::{Sample, Scheme};
 
 /// The number of intervals of a table.
 const INTERVALS: usize = 4096;

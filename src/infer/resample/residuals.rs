@@ -6,8 +6,8 @@ use crate::infer::leverages::leverages;
 use crate::optimize::Fit;
 
 use super::random::{begin, indices};
+use super::scheme::{Sample, Scheme};
 use super::units::Units;
-use super::{Sample, Scheme};
 
 /// The leverage above which an observation determines its own prediction, and has no residual to correct.
 const MAX_LEVERAGE: f64 = 1.0 - 1e-8;
@@ -92,8 +92,9 @@ impl Scheme for ResidualResampling {
     }
 
     fn n_samples(&self, most: usize) -> usize {
-        let n = self.centred.len() as f64;
-        (n.powf(n)).min(most as f64) as usize
+        // n draws among n residuals.
+        let n = self.centred.len();
+        (0..n).try_fold(1, |samples: usize, _| samples.checked_mul(n).filter(|s| *s < most)).unwrap_or(most)
     }
 
     fn makes_responses(&self) -> bool {

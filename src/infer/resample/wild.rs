@@ -6,7 +6,7 @@ use crate::optimize::Fit;
 
 use super::random::{begin, indices};
 use super::residuals::Predictions;
-use super::{Sample, Scheme};
+use super::scheme::{Sample, Scheme};
 
 /// The number of units from which two points suffice: 2¹² sign patterns.
 const MIN_UNITS_FOR_SIGNS: usize = 12;
@@ -55,8 +55,9 @@ impl Scheme for WildResponses {
     }
 
     fn n_samples(&self, most: usize) -> usize {
-        let points = self.points().len() as f64;
-        points.powf(self.factors.len() as f64).min(most as f64) as usize
+        let points = self.points().len();
+        let times = |samples: usize, _| samples.checked_mul(points).filter(|s| *s < most);
+        self.factors.iter().try_fold(1, times).unwrap_or(most)
     }
 
     fn makes_responses(&self) -> bool {
