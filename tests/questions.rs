@@ -237,3 +237,24 @@ fn questions_that_cannot_be_answered_say_why() {
         1e-12,
     );
 }
+
+/// A law with noise of known size: the intervals of its own job, simulated, contain the truth as often as they say, within
+/// three standard errors, and `show` prints the fit in full.
+#[test]
+fn a_result_is_shown_and_its_coverage_simulated() {
+    let folder = Folder::new();
+    let out = folder.path("out");
+    let arguments =
+        ["--law", "chinchilla", "--loss", "l2", "--bootstrap", "0", "--residuals", "--covariance"];
+    fit(&runs(&folder), &out, &arguments);
+    let answer = ask(&folder, &["coverage", &out, "--sweeps", "400", "--noise", "normal"]);
+    assert_eq!(answer.texts("quantity"), ["E", "A", "alpha", "B", "beta"]);
+    for (quantity, coverage) in answer.texts("quantity").iter().zip(answer.floats("coverage")) {
+        assert!((0.917..=0.983).contains(&coverage), "{quantity}: {coverage}");
+    }
+    let shown = program(&["show", &out]);
+    let text = String::from_utf8(shown.stdout).expect("UTF-8");
+    for part in ["loss ~ 1.", "converged", "95 % low", "A and alpha are correlated", "log10 N"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
