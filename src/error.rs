@@ -20,6 +20,8 @@ pub enum Setting {
     Let,
     /// The condition on rows.
     Where,
+    /// The condition on rows that are held out.
+    Holdout,
     /// The left side of the law.
     Response,
     /// A law, by name or formula.
@@ -63,6 +65,7 @@ impl fmt::Display for Setting {
             Setting::By => "by",
             Setting::Let => "let",
             Setting::Where => "condition",
+            Setting::Holdout => "holdout",
             Setting::Response => "response",
             Setting::Law => "law",
             Setting::Catalogue => "the catalogue",

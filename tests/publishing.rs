@@ -89,7 +89,8 @@ fn traced(arguments: &[&str], fault: Option<(usize, Fault)>) -> Traced {
             WaitStatus::Exited(pid, status) if pid == main => return Traced { status: Some(status), calls },
             WaitStatus::Signaled(pid, _, _) if pid == main => return Traced { status: None, calls },
             WaitStatus::PtraceSyscall(thread) => {
-                let mut registers = ptrace::getregs(thread).expect("registers");
+                // Where another thread has ended the process, this one is gone.
+                let Ok(mut registers) = ptrace::getregs(thread) else { continue };
                 let call = registers.orig_rax as i64;
                 if inside.remove(&thread) {
                     if let Some(errno) = injected.take_if(|_| holder == Some(thread)) {

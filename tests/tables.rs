@@ -95,6 +95,12 @@ fn schemas_are_the_contracts() {
     let keys = [("learner", learner), ("budget", &DataType::Int32)];
     let with_keys = |own: &[(&str, &DataType)]| expected(&[&keys[..], own].concat());
 
+    let floats_list = names_and_types(&outcome.fits)
+        .into_iter()
+        .find(|(name, _)| name == "variable_low")
+        .map(|(_, kind)| kind)
+        .expect("a column");
+    assert!(matches!(&floats_list, DataType::List(item) if *item.data_type() == DataType::Float64));
     assert_eq!(
         names_and_types(&outcome.fits),
         with_keys(&[
@@ -121,7 +127,11 @@ fn schemas_are_the_contracts() {
             ("bic", float),
             ("n_replicates", int),
             ("n_replicates_failed", int),
+            ("n_jackknife", int),
             ("runner_up_objective", float),
+            ("variable_low", &floats_list),
+            ("variable_high", &floats_list),
+            ("new_run_margin", float),
             ("flags", string),
         ])
     );
@@ -371,8 +381,11 @@ fn percentiles_of_the_kept_replicates() {
     let outcome = fit(
         &folder.path("a.parquet"),
         &folder.path("out"),
-        &[&LINE[..], &["--bootstrap", "321", "--keep-replicates", "--confidence", "0.8", "--seed", "9"]]
-            .concat(),
+        &[
+            &LINE[..],
+            &["--bootstrap", "321", "--interval", "percentile", "--confidence", "0.8", "--seed", "9"],
+        ]
+        .concat(),
     );
     let replicates = outcome.replicates.as_ref().expect("replicates");
     assert_eq!(replicates.rows(), 321);

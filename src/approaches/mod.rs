@@ -96,7 +96,7 @@ impl Approach {
         let mut columns: Vec<String> = vec![self.cost.clone(), self.size.clone(), self.response.clone()];
         let order = columns.clone();
         columns.dedup();
-        let request = Request { by: self.by.clone(), lets, condition, order, columns, cluster: None };
+        let request = Request { by: self.by.clone(), lets, condition, order, columns, ..Request::default() };
         let dataset = input::read(source, &request, &AtomicBool::new(false))?;
         let mut sweeps = Vec::new();
         for index in 0..dataset.n_sweeps() {

@@ -48,6 +48,10 @@ pub struct FitArguments {
     #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true, help_heading = "Input")]
     condition: Option<String>,
 
+    /// Predict and score the rows where this condition holds, and fit the others: scores.parquet
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true, help_heading = "Input")]
+    holdout: Option<String>,
+
     /// Column that replaces the whole left side of the law
     #[arg(long, value_name = "COL", help_heading = "Input")]
     response: Option<String>,
@@ -226,6 +230,7 @@ impl FitArguments {
             catalogue,
             lets: self.lets.iter().map(|text| assignment("--let", text)).collect::<Result<_, _>>()?,
             condition: self.condition.clone(),
+            holdout: self.holdout.clone(),
             response: self.response.clone(),
             allow_empty: self.allow_empty,
             min_points: usize::try_from(self.min_points).unwrap_or(usize::MAX),

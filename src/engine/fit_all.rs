@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::infer::{self, Watch, leverages, predictions};
-use crate::input::{Contents, Segment, panic_text};
+use crate::infer::{self, Source, Watch, leverages, predictions};
+use crate::input::{Contents, HELD_OUT, Segment, panic_text};
 use crate::lanes::LANES;
 use crate::optimize::{self, Fit, Workspace, Workspaces, fit_choices, never_finite};
 use crate::problem::{Problem, Rejection, RejectionCode, RejectionReason, RejectionSubject};
@@ -25,6 +25,7 @@ use super::control::{Control, GroupProgress};
 use super::job::{Job, KeepReplicates};
 use super::plan::{BoundLaw, Plan};
 use crate::output::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Sink};
+use crate::questions::{HeldOut, JudgedFit};
 
 /// The laws, options and keys of a run; everything but the rows.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct Run {
     pub min_points: usize,
     /// Whether the results contain residuals.
     pub residuals: bool,
+    /// The column of a sweep that is 1 for rows that are held out.
+    held_out: Option<usize>,
     /// Whether the results contain the replicates.
     pub keep_replicates: bool,
     /// Whether the results contain the covariance of the parameters.
@@ -73,8 +76,12 @@ impl Run {
             fragments: self.contents.fragments.iter().map(|f| f.name.clone()).collect(),
             variables: self.variables.clone(),
             keep_replicates: self.keep_replicates,
-            // Which interval is made is known with each fit.
-            keep_jackknife: matches!(self.inference.interval, None | Some(infer::IntervalMethod::Bca)),
+            has_holdout: self.held_out.is_some(),
+            // Of a loss with a threshold of its own, each fit decides whether it is nearly absolute.
+            keep_jackknife: match self.inference.interval {
+                Some(method) => method == infer::IntervalMethod::Bca,
+                None => self.laws.iter().any(|bound| bound.loss.has_fixed_threshold()),
+            },
             covariance: self.covariance,
             residuals: self.residuals,
         }
@@ -102,7 +109,7 @@ impl Run {
             confidence: job.confidence,
             seed: job.seed,
             absolute_sigma: job.absolute_sigma,
-            covariance: job.covariance,
+            covariance: job.covariance || job.holdout.is_some(),
             ..infer::InferenceOptions::default()
         };
         Run {
@@ -128,6 +135,7 @@ impl Run {
                     replicates > 0 && replicates.saturating_mul(of_sweep) < KEPT_BYTES
                 }
             },
+            held_out: plan.request.columns.iter().position(|name| name == HELD_OUT),
             covariance: job.covariance,
             inference,
             contents,
@@ -290,18 +298,32 @@ struct CandidateSweep<'a> {
     rejections: Vec<(usize, Rejection)>,
     /// Laws under which the sweep has too few usable observations, with the number of these.
     too_small: Vec<(usize, usize)>,
+    /// The rows that are held out, under the law that is fitted, with their responses.
+    held_out: Vec<(u32, f64)>,
 }
 
 impl<'a> CandidateSweep<'a> {
     fn new(run: &'a Run, sweep: &'a Sweep<'a>) -> CandidateSweep<'a> {
-        CandidateSweep { run, sweep, rejections: Vec::new(), too_small: Vec::new() }
+        CandidateSweep { run, sweep, rejections: Vec::new(), too_small: Vec::new(), held_out: Vec::new() }
     }
 
     /// Returns the problem of fitting a law to the sweep; `None` if too few observations are usable. Records the
     /// rejections.
     fn bind(&mut self, law: usize) -> Option<Problem> {
-        let (problem, rejected) = self.run.laws[law].bind(self.sweep);
+        let bound = &self.run.laws[law];
+        let (mut problem, rejected) = bound.bind(self.sweep);
         self.reject(law, rejected);
+        self.held_out.clear();
+        if let Some(column) = self.run.held_out {
+            let observations = &problem.observations;
+            let is_held_out = |i: &usize| self.sweep.columns[column][observations.rows[*i] as usize] == 1.0;
+            let places: Vec<usize> = (0..observations.len()).filter(is_held_out).collect();
+            self.held_out.extend(places.iter().map(|&i| (observations.rows[i], observations.response[i])));
+            if !places.is_empty() {
+                let rest = Arc::new(observations.without(&places));
+                problem = Problem::new(Arc::clone(bound.models.full()), rest, problem.loss);
+            }
+        }
         self.has_enough(law, problem.n()).then_some(problem)
     }
 
@@ -370,7 +392,7 @@ fn fit_or_fail(
         let bound = &run.laws[law];
         let message = defect_message(&bound.law.name, panic.as_ref());
         let fit = optimize::failed(&bound.models, bound.loss.at(1.0), message);
-        record(run, law, candidate.sweep, &fit, (workspace, shared), chunk);
+        record(run, law, candidate, &fit, (workspace, shared), chunk);
     } else {
         for candidate in group.chunks_mut(1) {
             fit_or_fail(run, law, candidate, (&mut *workspace, shared), chunk);
@@ -404,7 +426,7 @@ fn fit_law(
     let fits = fit_choices(&bound.models, problems, bound.loss, &run.solve, workspace);
     for (candidate, fit) in fitted.into_iter().zip(fits) {
         if let Some(fit) = reject_nonfinite(candidate, law, fit, workspace) {
-            record(run, law, candidate.sweep, &fit, (&mut *workspace, shared), chunk);
+            record(run, law, candidate, &fit, (&mut *workspace, shared), chunk);
         }
     }
 }
@@ -451,11 +473,12 @@ fn reject_nonfinite(
 fn record(
     run: &Run,
     law: usize,
-    sweep: &Sweep,
+    candidate: &CandidateSweep,
     fit: &Fit,
     (workspace, shared): (&mut Workspace, Shared),
     chunk: &mut Chunk,
 ) {
+    let CandidateSweep { sweep, held_out, .. } = candidate;
     let bound = &run.laws[law];
     shared.progress.fitted();
     let refitted = |count: usize| shared.progress.refitted(count);
@@ -469,8 +492,31 @@ fn record(
     let inferred = infer::infer(models, fit, quantities, &run.inference, &mut context, &mut chunk.estimates);
     let infer::Inference { flags, replicates, jackknife, quantities, covariance, new_run_margin } = inferred;
     let mut record = Record::new(sweep.index, law, fit, flags, &chunk.estimates);
-    (record.quantities, record.covariance, record.new_run_margin) = (quantities, covariance, new_run_margin);
     record.variables = ranges(run, law, sweep, fit);
+    if run.held_out.is_some() {
+        let rows = replicates.as_ref().map_or_else(Vec::new, infer::Replicates::good_rows);
+        let left_out = jackknife.as_ref().map_or_else(Vec::new, infer::Replicates::good_rows);
+        let source = match (&replicates, &covariance) {
+            (Some(_), _) if run.inference.resample.is_distribution() => {
+                Source::Replicates { rows: &rows, jackknife: &left_out }
+            }
+            (_, Some(covariance)) => Source::Covariance(covariance),
+            _ => Source::Nowhere,
+        };
+        let column = |name: &String| bound.binding.names.iter().position(|n| n == name);
+        let places: Vec<Option<usize>> = bound.law.variables.iter().map(column).collect();
+        let test = held_out.iter().map(|&(row, response)| HeldOut {
+            variables: places
+                .iter()
+                .map(|c| c.map_or(f64::NAN, |c| sweep.columns[c][row as usize]))
+                .collect(),
+            response,
+        });
+        let judged = JudgedFit { law: &bound.law, natural: &fit.natural, source, new_run_margin };
+        record.scores = Some(judged.score(&test.collect::<Vec<_>>(), run.inference.confidence));
+    }
+    let covariance = covariance.filter(|_| run.covariance);
+    (record.quantities, record.covariance, record.new_run_margin) = (quantities, covariance, new_run_margin);
     record.n_jackknife = jackknife.as_ref().map_or(0, infer::Replicates::len);
     record.jackknife = jackknife.filter(|_| run.keep_replicates);
     if let Some(replicates) = replicates {
@@ -526,7 +572,7 @@ fn add_residuals(run: &Run, law: usize, sweep: &Sweep, fit: &Fit, chunk: &mut Ch
 /// Appends the rejections of a sweep, in the order of files and rows, then those of the whole sweep. An observation that all laws reject for one reason is listed once, and so is a
 /// sweep that has too few usable observations under all laws.
 fn merge_rejections(candidate: CandidateSweep, merged: &mut Vec<RejectedRow>) {
-    let CandidateSweep { run, sweep, rejections, too_small } = candidate;
+    let CandidateSweep { run, sweep, rejections, too_small, .. } = candidate;
     let n_laws = run.laws.len();
     let mut rows: BTreeMap<_, (RejectionReason, Vec<usize>)> = BTreeMap::new();
     for (law, Rejection { row, reason }) in rejections {

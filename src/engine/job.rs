@@ -72,6 +72,8 @@ pub struct Job {
     /// A condition: rows for which it is not true are dropped. `None` keeps all rows.
     #[serde(rename = "where")]
     pub condition: Option<String>,
+    /// A condition: rows for which it is true are predicted and scored, not fitted.
+    pub holdout: Option<String>,
     /// A column or an expression that replaces the left side of every law.
     pub response: Option<String>,
     /// The least number of usable observations; sweeps with fewer are rejected.
@@ -137,6 +139,7 @@ impl Default for Job {
             catalogue: None,
             lets: Vec::new(),
             condition: None,
+            holdout: None,
             response: None,
             min_points: 1,
             allow_empty: false,

@@ -9,7 +9,7 @@ use crate::formula::{
     parse_expression, parse_formula,
 };
 use crate::infer::{Quantity, Resample};
-use crate::input::{ColumnType, KeyColumn, Request, Scope, Source};
+use crate::input::{ColumnType, HELD_OUT, KeyColumn, Request, Scope, Source};
 use crate::law::{Catalogue, Domain, Law, Parameter, Residual, truncated};
 use crate::optimize::Models;
 use crate::output::schema;
@@ -99,6 +99,16 @@ pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
         }
         None => None,
     };
+    let holdout = match &job.holdout {
+        Some(text) => {
+            let place = Setting::Holdout.whole();
+            let expr =
+                parse_condition(text).map_err(|error| Error::Formula { place: place.clone(), error })?;
+            scope.check_condition(&expr, &place).map_err(|error| error.within(text))?;
+            Some(expr)
+        }
+        None => None,
+    };
     for (i, KeyColumn { column, name }) in job.by.iter().enumerate() {
         let before = &job.by[..i];
         if let Some(twice) = before.iter().find(|key| key.name == *name || key.column == *column) {
@@ -134,6 +144,10 @@ pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
         }
     }
 
+    if holdout.is_some() {
+        columns.push(HELD_OUT.to_string());
+    }
+
     // The table of residuals has the variables beside the keys.
     let taken = |key: &&KeyColumn| key.name != key.column && columns.contains(&key.name);
     if let Some(KeyColumn { column, name }) = job.by.iter().find(taken).filter(|_| job.residuals) {
@@ -166,7 +180,7 @@ pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
         return Err(scope.missing(column, &Setting::Resample.of(job.resample.to_string())));
     }
     let mut used: HashSet<&str> = columns.iter().map(String::as_str).collect();
-    used.extend(condition.iter().flat_map(names));
+    used.extend(condition.iter().chain(&holdout).flat_map(names));
     used.extend(job.by.iter().map(|key| key.column.as_str()));
     used.extend(cluster.as_deref());
     let needed = needed_definitions(&lets, &mut used);
@@ -186,7 +200,8 @@ pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
         true => scope.columns().iter().filter(is_unused_text).cloned().collect(),
         false => Vec::new(),
     };
-    let request = Request { by: job.by.clone(), lets, condition, order: columns.clone(), columns, cluster };
+    let by = job.by.clone();
+    let request = Request { by, lets, condition, holdout, order: columns.clone(), columns, cluster };
     Ok(Plan { request, laws, notes, unused_texts })
 }
 

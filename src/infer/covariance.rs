@@ -231,7 +231,7 @@ impl<'a> Uncertainty<'a> {
         Some(ParameterCovariance { parameters, scales, covariance, ..ParameterCovariance::default() })
     }
 
-    /// Returns whether hardly any residual lies within the loss's threshold.
+    /// Returns whether fewer than half of the residuals lie within the loss's threshold.
     pub fn is_nearly_absolute(&self) -> bool {
         self.sandwich.as_ref().is_some_and(|sandwich| sandwich.is_nearly_absolute)
     }

@@ -223,7 +223,7 @@ impl<'a> Intervals<'a> {
             asked: options.interval,
             has_replicates: replicates.is_some() && options.resample.is_distribution(),
             is_nearly_absolute: uncertainty.is_nearly_absolute(),
-            is_clustered: fit.problem.observations.cluster.is_some(),
+            n_clusters: fit.problem.observations.cluster.as_deref().map(n_distinct),
             is_near_edge: free().any(|i| uncertainty.is_near_edge(law, i)),
         });
         let for_method = |method| replicates.filter(|_| methods.contains(&method));

@@ -44,7 +44,7 @@ pub struct Sandwich<'a> {
     meat: Meat,
     /// The mean of `ρ″`.
     mean_curvature: f64,
-    /// Whether the loss is nearly absolute: hardly any residual lies within its threshold.
+    /// Whether the loss is nearly absolute: fewer than half of the residuals lie within its threshold.
     pub is_nearly_absolute: bool,
     /// The variance of a residual, `K²·Σρ′²/(n − p)/m`, by which the objective's rise is in units of a squared deviation.
     pub residual_variance: f64,
@@ -330,8 +330,7 @@ fn curvature(fit: &Fit, solution: &Finished, used: &[usize], z: f64) -> Option<C
     };
     let size = |k: usize| (rows.residual[k] / observations.sigma_at(k)).abs();
     let kernel = bandwidth(used, size, z);
-    let nearly_absolute = threshold.filter(|delta| *delta < kernel);
-    let (mean, fraction_inside) = match nearly_absolute {
+    let (mean, fraction_inside) = match threshold.filter(|delta| *delta < kernel) {
         Some(delta) => {
             let fraction_inside = mean_of(&|k| if size(k) <= kernel { 1.0 } else { 0.0 });
             (fraction_inside * delta / kernel, fraction_inside)
@@ -342,7 +341,8 @@ fn curvature(fit: &Fit, solution: &Finished, used: &[usize], z: f64) -> Option<C
         }
     };
     let correction = 1.0 + p / n * (1.0 - fraction_inside) / fraction_inside;
-    let is_nearly_absolute = nearly_absolute.is_some();
+    let is_inside = |delta: f64| mean_of(&|k| if size(k) <= delta { 1.0 } else { 0.0 });
+    let is_nearly_absolute = threshold.is_some_and(|delta| is_inside(delta) < 0.5);
     (mean > 0.0 && correction > 0.0).then_some(Curvature { mean, correction, is_nearly_absolute })
 }
 

@@ -9,6 +9,7 @@ use arrow::error::ArrowError;
 use super::column_plan::{Needs, ReadPlan};
 use super::convert::{rows_where, to_column};
 use super::guard::guard;
+use super::request::HELD_OUT;
 use super::source::Fragment;
 use crate::error::{Error, Place, Setting};
 use crate::formula::{self, Column, Columns, Expr, number_in};
@@ -72,6 +73,14 @@ impl<'a> Batch<'a> {
                 scope.texts.insert(name.clone(), texts);
             }
             scope.columns.insert(name.clone(), column);
+        }
+        if let Some(condition) = needs.holdout {
+            let truth = scope.evaluate(condition, &Setting::Holdout.whole())?;
+            let rows_held_out = rows_where(&truth)
+                .ok_or_else(|| not_of_type("the condition of rows held out", "true or false"))?;
+            let mut values = vec![0.0; rows];
+            rows_held_out.into_iter().for_each(|row| values[row as usize] = 1.0);
+            scope.columns.insert(HELD_OUT.to_owned(), Column::Number { values, valid: None });
         }
         if let Some(condition) = plan.condition {
             let truth = scope.evaluate(condition, &Setting::Where.whole())?;

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, TimeUnit};
 
 use super::convert::{ColumnType, kind_of};
 use super::keys::Interner;
-use super::request::Request;
+use super::request::{HELD_OUT, Request};
 use super::scope::Scope;
 use super::source::{Fragment, Source};
 use super::types::{self, common};
@@ -40,6 +40,8 @@ pub(in crate::input) struct Needs<'a> {
     pub(in crate::input) inputs: Vec<String>,
     /// The definitions that are used, in the order of the request.
     pub(in crate::input) lets: Vec<&'a (String, Expr)>,
+    /// The condition that gives the column of rows that are held out, where it is asked for.
+    pub(in crate::input) holdout: Option<&'a Expr>,
     /// The columns to decode: `inputs` and the key columns of the input.
     pub(in crate::input) decoded: HashSet<String>,
 }
@@ -66,7 +68,10 @@ pub(in crate::input) fn plan<'a>(source: &dyn Source, request: &'a Request) -> R
     if let Some(condition) = &request.condition {
         scope.check_condition(condition, &Setting::Where.whole())?;
     }
-    for name in &request.columns {
+    if let Some(condition) = &request.holdout {
+        scope.check_condition(condition, &Setting::Holdout.whole())?;
+    }
+    for name in request.columns.iter().filter(|name| *name != HELD_OUT) {
         scope.check_column(name, &Setting::Inputs.whole())?;
     }
     let schemas = Schemas { fragments: source.fragments(), scope };
@@ -105,13 +110,15 @@ impl<'a> Needs<'a> {
     fn of(request: &'a Request, columns: &[String], keys: &[&Key]) -> Needs<'a> {
         let mut names: HashSet<&str> = columns.iter().map(String::as_str).collect();
         names.extend(request.condition.iter().flat_map(|c| formula::names(c)));
+        let holdout = request.holdout.as_ref().filter(|_| names.remove(HELD_OUT));
+        names.extend(holdout.into_iter().flat_map(|c| formula::names(c)));
         let (computed, read): (Vec<&Key>, Vec<&Key>) = keys.iter().partition(|k| k.computed);
         names.extend(computed.iter().map(|k| k.name.as_str()));
         let lets = formula::needed_definitions(&request.lets, &mut names);
         let mut inputs: Vec<String> = names.into_iter().map(str::to_owned).collect();
         inputs.sort();
         let decoded = inputs.iter().chain(read.iter().map(|k| &k.name)).cloned().collect();
-        Needs { inputs, lets, decoded }
+        Needs { inputs, lets, holdout, decoded }
     }
 }
 

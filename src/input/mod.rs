@@ -72,7 +72,7 @@ pub use memory::Memory;
 pub(crate) use parquet::device_and_inode;
 pub use parquet::paths::Skipped;
 pub use parquet::{ParquetFiles, RESULTS_WRITTEN_BY};
-pub use request::{KeyColumn, Request};
+pub use request::{HELD_OUT, KeyColumn, Request};
 pub use scope::Scope;
 pub use segments::{Segment, Segments};
 pub use source::{BATCH_ROWS, Fragment, RecordBatches, Source, UNSUPPORTED};

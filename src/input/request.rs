@@ -54,6 +54,9 @@ impl Serialize for KeyColumn {
     }
 }
 
+/// The name of the column that is 1 for rows that are held out and 0 for the others. No column of an input has it.
+pub const HELD_OUT: &str = "\u{0}held out";
+
 /// The columns to read, and the grouping of rows into sweeps.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -64,8 +67,10 @@ pub struct Request {
     pub lets: Vec<(String, Expr)>,
     /// The condition on rows, which may use definitions. Rows where it is false or null are dropped.
     pub condition: Option<Expr>,
-    /// The columns of a sweep: names of columns or definitions of numbers.
+    /// The columns of a sweep: names of columns or definitions of numbers, and [`HELD_OUT`] where there is a `holdout`.
     pub columns: Vec<String>,
+    /// The condition on rows that are held out; a row is held out where it is true.
+    pub holdout: Option<Expr>,
     /// The column, of any type, or the definition whose values identify clusters.
     pub cluster: Option<String>,
     /// The names of columns by which the rows of a sweep are sorted, first to last. The other `columns` follow.

@@ -17,9 +17,9 @@ use crate::compile::Scale;
 use crate::infer::{Estimate, IntervalMethod, ParameterCovariance, QuantityEstimate, Replicates};
 use crate::optimize::words;
 
-use super::records::{Chunk, Record, ResidualRow, RunContext};
+use super::records::{Chunk, Record, ResidualRow, RunContext, Scores};
 use super::schema::{
-    COEFFICIENTS, COVARIANCE, DERIVED, FITS, JACKKNIFE, REJECTED, REPLICATES, RESIDUALS, TableSpec,
+    COEFFICIENTS, COVARIANCE, DERIVED, FITS, JACKKNIFE, REJECTED, REPLICATES, RESIDUALS, SCORES, TableSpec,
     VARIABLES_AT,
 };
 use crate::error::Error;
@@ -77,6 +77,7 @@ impl Batches {
             name if name == REPLICATES.name => keep_replicates,
             name if name == JACKKNIFE.name => keep_replicates && self.context.keep_jackknife,
             name if name == DERIVED.name => quantities.iter().any(|of_law| !of_law.is_empty()),
+            name if name == SCORES.name => self.context.has_holdout,
             name if name == COVARIANCE.name => covariance,
             name if name == RESIDUALS.name => residuals,
             _ => true,
@@ -93,6 +94,7 @@ impl Batches {
             name if name == FITS.name => self.fits(chunk),
             name if name == COEFFICIENTS.name => self.coefficients(chunk),
             name if name == DERIVED.name => self.derived(chunk),
+            name if name == SCORES.name => self.scores(chunk),
             name if name == COVARIANCE.name => self.covariance(chunk),
             name if name == REPLICATES.name => self.replicates(&REPLICATES, chunk, |r| r.replicates.as_ref()),
             name if name == JACKKNIFE.name => self.replicates(&JACKKNIFE, chunk, |r| r.jackknife.as_ref()),
@@ -198,6 +200,31 @@ impl Batches {
             Arc::new(StringArray::from_iter(rows.iter().map(|(.., q)| q.method.map(IntervalMethod::name)))),
         ];
         self.batch(&DERIVED, rows.iter().map(|(r, ..)| r.sweep as u32).collect(), columns)
+    }
+
+    fn scores(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+        let rows: Vec<(&Record, &Scores)> =
+            chunk.records.iter().filter_map(|r| Some((r, r.scores.as_ref()?))).collect();
+        let int = |f: &dyn Fn(&Record, &Scores) -> usize| -> ArrayRef {
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|(r, s)| f(r, s) as i64)))
+        };
+        let float = |f: &dyn Fn(&Scores) -> f64| -> ArrayRef {
+            Arc::new(Float64Array::from_iter(rows.iter().map(|(_, s)| Some(f(s)).filter(|x| !x.is_nan()))))
+        };
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|(r, _)| &self.context.laws[r.law]))),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|_| "holdout"))),
+            Arc::new(Int64Array::from_iter(rows.iter().map(|_| None))),
+            int(&|r, _| r.n_points),
+            int(&|_, s| s.n_test),
+            float(&|s| s.rmse),
+            float(&|s| s.rmsle),
+            float(&|s| s.rmsle_std_error),
+            float(&|s| s.mean_relative_error),
+            float(&|s| s.bias_log),
+            float(&|s| s.coverage),
+        ];
+        self.batch(&SCORES, rows.iter().map(|(r, _)| r.sweep as u32).collect(), columns)
     }
 
     fn covariance(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {

@@ -28,4 +28,4 @@ pub use directory::{Directory, DirectorySink};
 pub use kept::{KeptFit, KeptResult, StatedJob};
 pub use laws::StatedLaw;
 pub use memory::Tables;
-pub use records::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Sink};
+pub use records::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Scores, Sink};

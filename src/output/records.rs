@@ -74,8 +74,29 @@ pub struct Record {
     pub variables: Vec<(f64, f64)>,
     /// The half-length of the interval of a new run's residual, without the error of the law.
     pub new_run_margin: Option<f64>,
+    /// The errors on the observations that were held out, if some were.
+    pub scores: Option<Scores>,
     /// The range of the record's observations in [`Chunk::residuals`].
     pub residuals: Range<usize>,
+}
+
+/// The errors of a fit's predictions on observations that were held out; NaN where they are not defined.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scores {
+    /// The number of these observations.
+    pub n_test: usize,
+    /// The root mean square error, in the units of the response.
+    pub rmse: f64,
+    /// The root mean square error of the logarithm.
+    pub rmsle: f64,
+    /// Its standard error: √(mean + sd/√n) − √mean of the squared errors of the logarithm (Alabdulmohsin et al. 2022).
+    pub rmsle_std_error: f64,
+    /// The mean of |prediction − response|/|response|.
+    pub mean_relative_error: f64,
+    /// The mean of log prediction − log response.
+    pub bias_log: f64,
+    /// The fraction of responses inside the interval of a new run.
+    pub coverage: f64,
 }
 
 impl Record {
@@ -118,6 +139,7 @@ impl Record {
             covariance: None,
             variables: Vec::new(),
             new_run_margin: None,
+            scores: None,
             residuals: 0..0,
         }
     }
@@ -239,6 +261,8 @@ pub struct RunContext {
     pub variables: Vec<String>,
     /// Whether records contain their replicates.
     pub keep_replicates: bool,
+    /// Whether observations are held out, so that records contain scores.
+    pub has_holdout: bool,
     /// Whether records contain the refits of the jackknife that their intervals need.
     pub keep_jackknife: bool,
     /// Whether records contain the covariance of their parameters.

@@ -226,6 +226,30 @@ pub const DERIVED: TableSpec = TableSpec {
     ],
 };
 
+/// The table of scores: one row per sweep and law.
+pub const SCORES: TableSpec = TableSpec {
+    name: "scores",
+    rows: "one row per sweep and law, where observations are held out",
+    columns: &[
+        LAW,
+        column("scheme", Text, "", "holdout"),
+        column("fold", Int, "", "number of the fold, from 0; null for a hold-out"),
+        column("n_train", Int, "observations", "fitted, those of weight zero not counted"),
+        column("n_test", Int, "observations", "held out and predicted"),
+        column("rmse", Float, "response", "root mean square error"),
+        column("rmsle", Float, "natural log", "root mean square error of the logarithm"),
+        column(
+            "rmsle_std_error",
+            Float,
+            "natural log",
+            "√(mean + sd/√n) − √mean of the squared errors of the logarithm",
+        ),
+        column("mean_relative_error", Float, "", "mean of |prediction − response| / |response|"),
+        column("bias_log", Float, "natural log", "mean of log prediction − log response"),
+        column("coverage", Float, "", "fraction of responses inside the interval of a new run"),
+    ],
+};
+
 /// The table of covariances: one row per sweep and law.
 pub const COVARIANCE: TableSpec = TableSpec {
     name: "covariance",
@@ -301,8 +325,8 @@ pub const REJECTED: TableSpec = TableSpec {
 };
 
 /// All output tables.
-pub const ALL: [TableSpec; 8] =
-    [FITS, COEFFICIENTS, DERIVED, COVARIANCE, REPLICATES, JACKKNIFE, RESIDUALS, REJECTED];
+pub const ALL: [TableSpec; 9] =
+    [FITS, COEFFICIENTS, DERIVED, SCORES, COVARIANCE, REPLICATES, JACKKNIFE, RESIDUALS, REJECTED];
 
 /// Returns whether a name is a column of any table.
 #[must_use]

@@ -31,6 +31,12 @@ impl LossChoice {
         }
     }
 
+    /// Returns whether the loss has a threshold that is given, and does not follow the residuals.
+    #[must_use]
+    pub fn has_fixed_threshold(self) -> bool {
+        matches!(self, LossChoice::Given(Loss::Huber { .. } | Loss::SoftL1 { .. }))
+    }
+
     /// Returns the loss for residuals of the given scale.
     #[must_use]
     pub fn at(self, scale: f64) -> Loss {

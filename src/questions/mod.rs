@@ -7,6 +7,7 @@
 //! | `optimum` | the least value of a law under a cost |
 //! | `points` | the points at which a question is asked |
 //! | `predict` | predictions, with the intervals of the law and of a new run |
+//! | `score` | the errors of predictions on observations that were held out |
 //! | `table` | answers as a table with the keys of the sweeps |
 //!
 //! Intervals come from the replicates where the result holds them, or else from the covariance. The folder knows nothing of
@@ -16,12 +17,14 @@ mod frontier;
 mod optimum;
 mod points;
 mod predict;
+mod score;
 mod table;
 
 pub use frontier::{Frontier, frontier};
 pub use points::{Points, numbers};
 pub use predict::predict;
 pub(crate) use predict::{new_run_interval, substitute};
+pub use score::{HeldOut, JudgedFit};
 pub use table::AnswerTable;
 
 use crate::error::Error;

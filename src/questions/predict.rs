@@ -106,7 +106,7 @@ fn answer(answers: &mut AnswerTable, variables: &[&String], points: &Points, poi
 }
 
 /// Returns the scale of a law's residuals.
-fn residual_scale(law: &Law) -> Scale {
+pub(super) fn residual_scale(law: &Law) -> Scale {
     match law.residual {
         Residual::Log => Scale::Log,
         Residual::Linear => Scale::Linear,

@@ -4,7 +4,8 @@
 //! leverage-corrected sandwich errors with Student's t on the parameter's own scale contain the truth as often as they say
 //! and cost no refit. Near an edge the objective is far from quadratic: there the profile is followed to the same rise.
 //! Under a loss that is nearly absolute the sandwich needs the density of the residuals at zero, which few observations
-//! determine; there replicates decide, corrected for bias and acceleration, or the profile where there are none.
+//! determine; there replicates decide, corrected for bias and acceleration, or the profile where there are none. With few
+//! clusters it is the sandwich over clusters.
 
 use super::IntervalMethod;
 
@@ -15,12 +16,23 @@ pub struct Circumstances {
     pub asked: Option<IntervalMethod>,
     /// Whether there are replicates that follow the distribution of the estimate.
     pub has_replicates: bool,
-    /// Whether hardly any residual lies within the loss's threshold.
+    /// Whether fewer than half of the residuals lie within the loss's threshold.
     pub is_nearly_absolute: bool,
-    /// Whether observations come in clusters.
-    pub is_clustered: bool,
+    /// The number of clusters, where observations come in clusters.
+    pub n_clusters: Option<usize>,
     /// Whether the interval of a parameter of the fit reaches the edge of its domain.
     pub is_near_edge: bool,
+}
+
+/// The number of clusters from which their resampling tells what other samples would give; with fewer, the sandwich over
+/// clusters covers where replicates do not.
+const MANY_CLUSTERS: usize = 20;
+
+impl Circumstances {
+    /// Returns whether observations are independent, or there are many clusters.
+    fn has_many_units(&self) -> bool {
+        self.n_clusters.is_none_or(|n| n >= MANY_CLUSTERS)
+    }
 }
 
 /// Returns the methods that are tried, in order, until one gives an interval.
@@ -35,8 +47,10 @@ pub fn methods(at: Circumstances) -> &'static [IntervalMethod] {
         Some(Studentized) => &[Studentized],
         Some(Bca) => &[Bca],
         Some(Profile) => &[Profile],
-        None if at.is_nearly_absolute && !at.is_clustered && at.has_replicates => &[Bca, Percentile],
-        None if at.is_nearly_absolute && !at.is_clustered || at.is_near_edge => &[Profile, T, Percentile],
+        None if at.is_nearly_absolute && at.has_replicates && at.has_many_units() => &[Bca, Percentile],
+        None if at.is_nearly_absolute && at.n_clusters.is_none() || at.is_near_edge => {
+            &[Profile, T, Percentile]
+        }
         None => &[T, Percentile],
     }
 }
