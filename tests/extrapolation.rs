@@ -240,3 +240,34 @@ fn an_implicit_law_contains_the_explicit_one() {
     // On the other curves M4 is better than M2.
     assert!(coincide >= 5, "{coincide}");
 }
+
+/// Rows that are held out leave the fit as it is without them, bit for bit, and their scores are the errors of its
+/// predictions: those of the curves, laws and errors above.
+#[test]
+fn held_out_rows_are_scored() {
+    let laws = ["power", "power-offset", "m4"];
+    let Some((data, outcome)) = language_curves(&laws) else { return };
+    let expected = held_out_errors(&data, &outcome);
+    let folder = Folder::new();
+    let mut arguments = vec!["--by", "domain,task,model", "--holdout", "not train", "--residual", "log"];
+    arguments.extend(["--loss", "l2", "--response", "loss", "--bootstrap", "0"]);
+    laws.iter().for_each(|law| arguments.extend(["--law", *law]));
+    let out = folder.path("out");
+    let held_out = fit(&text(&data), &out, &arguments);
+    assert_eq!(held_out.coefficients.floats("estimate"), outcome.coefficients.floats("estimate"));
+    let scores = Table::read(format!("{out}/scores.parquet").as_ref());
+    assert_eq!(scores.rows(), 60);
+    let (domain, task, model) = (scores.texts("domain"), scores.texts("task"), scores.texts("model"));
+    let (law, rmsle) = (scores.texts("law"), scores.floats("rmsle"));
+    let n_test = scores.integers("n_test");
+    let table = Table::read(&data);
+    let held = table.bools("train").iter().filter(|train| !**train).count() as i64;
+    assert_eq!(n_test.iter().flatten().sum::<i64>(), 3 * held);
+    for i in 0..scores.rows() {
+        let curve = [domain[i].clone(), task[i].clone(), model[i].clone()];
+        let expected = expected[&(curve.clone(), law[i].clone())];
+        assert!((rmsle[i] / expected - 1.0).abs() < 1e-6, "{curve:?} {}: {} {expected}", law[i], rmsle[i]);
+    }
+    let errors = scores.floats("rmsle_std_error");
+    assert!(errors.iter().zip(&rmsle).all(|(error, rmsle)| *error > 0.0 && error < rmsle));
+}

@@ -127,9 +127,9 @@ fn the_jackknife_of_a_mean_is_its_standard_error() {
     let mean = y.iter().sum::<f64>() / 10.0;
     let error = (y.iter().map(|y| (y - mean).powi(2)).sum::<f64>() / 90.0).sqrt();
     assert_eq!(outcome.only("n_replicates"), 10.0);
-    assert!((outcome.of_parameter("m", "bootstrap_std_error") / error - 1.0).abs() < 1e-9);
+    // Refits are solved to the certificate, about nine digits.
+    assert!((outcome.of_parameter("m", "bootstrap_std_error") / error - 1.0).abs() < 1e-7);
     let (low, high) = interval(&outcome, "m");
-    assert!(
-        (low - (mean - 1.959_963_984_540_054 * error)).abs() < 1e-9 && (low + high - 2.0 * mean).abs() < 1e-9
-    );
+    let half_length = 1.959_963_984_540_054 * error;
+    assert!((low - (mean - half_length)).abs() < 1e-7 && (low + high - 2.0 * mean).abs() < 1e-9);
 }
