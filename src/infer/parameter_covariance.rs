@@ -44,13 +44,10 @@ impl QuantityError {
 
 impl ParameterCovariance {
     /// Returns the error of a quantity, given its derivatives with respect to the law's parameters in natural units, and
-    /// these parameters. None where it depends on a parameter that has no standard error.
+    /// these parameters; none where it depends on no parameter that has a standard error. Parameters on an edge of their
+    /// domain count as fixed, as they do for the standard errors of the others.
     #[must_use]
     pub fn error(&self, gradient: &[f64], natural: &[f64]) -> Option<QuantityError> {
-        let unknown = |(i, slope): (usize, &f64)| *slope != 0.0 && !self.parameters.contains(&i);
-        if gradient.iter().enumerate().any(unknown) {
-            return None;
-        }
         let scaled = |(&i, &scale): (&usize, &Scale)| match scale {
             Scale::Log => gradient[i] * natural[i],
             Scale::Linear => gradient[i],

@@ -296,9 +296,7 @@ impl Question<'_> {
         if found.is_some() && intervals.iter().all(Option::is_none) {
             message = match source {
                 Source::Nowhere => NO_UNCERTAINTY.to_string(),
-                _ => "too few replicates have an optimum, or a parameter on an edge of its domain has no standard error, so \
-                      there is no interval"
-                    .to_string(),
+                _ => "too few replicates have an optimum, so there is no interval".to_string(),
             };
         }
         let exp = |x: f64| scalar::exp(x);

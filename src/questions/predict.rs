@@ -92,8 +92,7 @@ fn answer(answers: &mut AnswerTable, variables: &[&String], points: &Points, poi
         } else if found.interval.is_none() && matches!(asked.source, Source::Nowhere) {
             message = NO_UNCERTAINTY.to_string();
         } else if found.interval.is_none() {
-            message = "a parameter on an edge of its domain has no standard error, so there is no interval"
-                .to_string();
+            message = "the prediction depends on no parameter that has a standard error".to_string();
         }
     }
     answers.number("prediction", found.estimate);
