@@ -84,20 +84,15 @@ pub fn frontier(result: &KeptResult, asked: &Frontier, selection: &Selection) ->
     if let Some(reason) = result.laws.iter().filter(chosen).find_map(check) {
         return Err(Error::Question { subject, reason });
     }
-    let mut answers = AnswerTable::default();
-    ask(result, selection, |number, fit| {
+    let answers = ask(result, selection, |_, fit| {
+        let mut answers = AnswerTable::default();
         let free = free_of(fit.law);
         let question = Question { asked, cost: &cost, free: &free, fit };
-        for goal in asked
-            .budgets
-            .iter()
-            .map(|b| Goal::Budget(*b))
-            .chain(asked.targets.iter().map(|t| Goal::Target(*t)))
-        {
-            answers.fits.push(number as u32);
+        let budgets = asked.budgets.iter().map(|budget| Goal::Budget(*budget));
+        for goal in budgets.chain(asked.targets.iter().map(|target| Goal::Target(*target))) {
             question.answer(&mut answers, &variables, goal);
         }
-        Ok(())
+        answers
     })?;
     answers.batch(result)
 }

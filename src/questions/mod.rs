@@ -27,6 +27,8 @@ pub(crate) use predict::{new_run_interval, substitute};
 pub use score::{HeldOut, JudgedFit};
 pub use table::AnswerTable;
 
+use rayon::prelude::*;
+
 use crate::error::Error;
 use crate::infer::Source;
 use crate::law::Law;
@@ -84,51 +86,57 @@ struct AskedFit<'a> {
 const NO_UNCERTAINTY: &str = "the result holds neither replicates nor covariance, so there is no interval: fit with \
                               --keep-replicates or --covariance";
 
-/// Calls `answer` with every fit that is asked, in order, and the uncertainty that the result holds.
+/// The number of replicates' parameters that are held while fits wait for their answers.
+const MOST_WAITING: usize = 1 << 21;
+
+/// Returns the answers of all fits that are asked, in order. `answer` gives those of one fit, from the uncertainty that the
+/// result holds; fits are answered by all threads.
 fn ask(
     result: &KeptResult,
     selection: &Selection,
-    mut answer: impl FnMut(usize, AskedFit) -> Result<(), Error>,
-) -> Result<(), Error> {
-    selection.check(result)?;
+    answer: impl Fn(usize, AskedFit) -> AnswerTable + Sync,
+) -> Result<AnswerTable, Error> {
+    let mut chosen = selection.fits(result)?.into_iter().peekable();
     let jackknives = result.jackknives()?;
-    let mut next = 0;
-    let mut failed = None;
-    let mut without_replicates =
-        |until: usize, answer: &mut dyn FnMut(usize, AskedFit) -> Result<(), Error>| {
-            for number in next..until {
-                if selection.contains(result, number) {
-                    let fit = &result.fits[number];
-                    let source = match &fit.covariance {
-                        Some(covariance) if fit.is_trustworthy() => Source::Covariance(covariance),
-                        _ => Source::Nowhere,
-                    };
-                    let asked =
-                        AskedFit { law: &result.laws[fit.law], fit, source, confidence: result.confidence };
-                    answer(number, asked)?;
+    let mut answers = AnswerTable::default();
+    let mut flush = |waiting: &mut Vec<(usize, Option<Vec<f64>>)>| {
+        let found = waiting.par_iter().map(|(number, rows)| {
+            let fit = &result.fits[*number];
+            let law = &result.laws[fit.law];
+            let least = 0.5 * (fit.n_replicates * law.parameters.len()) as f64;
+            let source = match (rows, &fit.covariance) {
+                _ if !fit.is_trustworthy() => Source::Nowhere,
+                (Some(rows), _) if rows.len() as f64 >= least => {
+                    Source::Replicates { rows, jackknife: &jackknives[*number] }
                 }
-            }
-            next = until + 1;
-            Ok::<(), Error>(())
-        };
+                (None, Some(covariance)) => Source::Covariance(covariance),
+                _ => Source::Nowhere,
+            };
+            let mut found = answer(*number, AskedFit { law, fit, source, confidence: result.confidence });
+            found.belong_to(*number);
+            found
+        });
+        found.collect::<Vec<_>>().into_iter().for_each(|found| answers.append(found));
+        waiting.clear();
+    };
+    let (mut waiting, mut size) = (Vec::new(), 0);
     result.for_each_replicates(|number, rows| {
-        if failed.is_some() {
-            return;
+        // Fits before this one have no replicates.
+        while let Some(earlier) = chosen.next_if(|earlier| *earlier < number) {
+            waiting.push((earlier, None));
         }
-        let fit = &result.fits[number];
-        let law = &result.laws[fit.law];
-        let enough = rows.len() as f64 >= 0.5 * (fit.n_replicates * law.parameters.len()) as f64;
-        let known = Source::Replicates { rows, jackknife: &jackknives[number] };
-        let source = if enough && fit.is_trustworthy() { known } else { Source::Nowhere };
-        let asked = AskedFit { law, fit, source, confidence: result.confidence };
-        let answered = without_replicates(number, &mut answer)
-            .and_then(|()| if selection.contains(result, number) { answer(number, asked) } else { Ok(()) });
-        failed = answered.err();
+        if chosen.next_if_eq(&number).is_some() {
+            size += rows.len();
+            waiting.push((number, Some(rows.to_vec())));
+        }
+        if size > MOST_WAITING {
+            flush(&mut waiting);
+            size = 0;
+        }
     })?;
-    match failed {
-        Some(error) => Err(error),
-        None => without_replicates(result.fits.len(), &mut answer),
-    }
+    waiting.extend(chosen.map(|number| (number, None)));
+    flush(&mut waiting);
+    Ok(answers)
 }
 
 /// Returns the factor by which a value lies outside a range, 1 inside; where the range is not positive, one more than the

@@ -36,15 +36,12 @@ pub fn predict(result: &KeptResult, points: &Points, selection: &Selection) -> R
         let reason = format!("no law has this variable; the variables are {}", list(&known));
         return Err(Error::Question { subject: format!("the point's `{unknown}`"), reason });
     }
-    let mut answers = AnswerTable::default();
-    ask(result, selection, |number, asked| {
-        for point in 0..points.len() {
-            if joins(result, points, number, point) {
-                answers.fits.push(number as u32);
-                answer(&mut answers, &variables, points, point, asked);
-            }
+    let answers = ask(result, selection, |number, asked| {
+        let mut answers = AnswerTable::default();
+        for point in (0..points.len()).filter(|&point| joins(result, points, number, point)) {
+            answer(&mut answers, &variables, points, point, asked);
         }
-        Ok(())
+        answers
     })?;
     answers.batch(result)
 }

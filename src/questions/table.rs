@@ -38,6 +38,31 @@ impl AnswerTable {
         }
     }
 
+    /// Says to which fit, by its number, all rows belong.
+    pub(super) fn belong_to(&mut self, fit: usize) {
+        let rows = self.columns.first().map_or(0, |(_, column)| match column {
+            AnswerColumn::Numbers(values) => values.len(),
+            AnswerColumn::Texts(values) => values.len(),
+        });
+        self.fits = vec![fit as u32; rows];
+    }
+
+    /// Appends the rows of another table, which has the same columns.
+    pub(super) fn append(&mut self, other: AnswerTable) {
+        if self.columns.is_empty() {
+            *self = other;
+            return;
+        }
+        self.fits.extend(other.fits);
+        for ((_, column), (_, more)) in self.columns.iter_mut().zip(other.columns) {
+            match (column, more) {
+                (AnswerColumn::Numbers(values), AnswerColumn::Numbers(more)) => values.extend(more),
+                (AnswerColumn::Texts(values), AnswerColumn::Texts(more)) => values.extend(more),
+                _ => {}
+            }
+        }
+    }
+
     /// Appends the ends of an interval to two columns.
     pub fn interval(&mut self, low: &str, high: &str, interval: Option<(f64, f64)>) {
         let (from, to) = interval.unwrap_or((f64::NAN, f64::NAN));
