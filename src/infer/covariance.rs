@@ -31,6 +31,8 @@ pub struct Uncertainty<'a> {
     sandwich: Option<Sandwich<'a>>,
     /// `∂ parameter / ∂ coordinate`, row-major, one row per parameter of the law.
     jacobian: Vec<f64>,
+    /// The margin of error of each parameter of the law on the scale of its interval.
+    margins: Vec<Option<Margin>>,
 }
 
 /// The margin of error of one quantity.
@@ -69,7 +71,11 @@ impl<'a> Uncertainty<'a> {
         let probability = 0.5 + 0.5 * options.confidence;
         let z = normal_quantile(probability);
         let sandwich = if absolute { None } else { Sandwich::of(fit, z) };
-        Uncertainty { fit, probability, z, residual_variance, sandwich, jacobian }
+        let margins = Vec::new();
+        let mut uncertainty =
+            Uncertainty { fit, probability, z, residual_variance, sandwich, jacobian, margins };
+        uncertainty.margins = (0..fit.natural.len()).map(|i| uncertainty.margin_of(i)).collect();
+        uncertainty
     }
 
     /// Returns the standard error of a parameter of the law, in natural units; none where it is fixed, on a bound, or
@@ -130,6 +136,11 @@ impl<'a> Uncertainty<'a> {
     /// Returns the margin of error of a parameter of the law on the scale of its interval; none where it has no standard
     /// error.
     pub fn parameter_margin(&self, parameter: usize) -> Option<Margin> {
+        self.margins[parameter]
+    }
+
+    /// Computes the margin of error of a parameter.
+    fn margin_of(&self, parameter: usize) -> Option<Margin> {
         let Fit { problem, natural, at_bound, .. } = self.fit;
         problem
             .model
