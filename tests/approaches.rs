@@ -124,7 +124,9 @@ fn the_envelope_of_dense_curves_has_the_exponent_of_the_law() {
     let (envelope, frontier) = tables(&folder, &arguments);
     close("exponent", frontier.floats("N_exponent")[0], BETA / (ALPHA + BETA), 0.02);
     close("N", frontier.floats("N")[0], optimum(1e19), 0.05);
-    for (budget, found) in envelope.floats("budget").into_iter().zip(envelope.floats("loss")) {
+    // At the lowest levels most curves have not begun.
+    let levels = envelope.floats("budget").into_iter().zip(envelope.floats("loss"));
+    for (budget, found) in levels.filter(|(budget, _)| *budget > 2e17) {
         let best = loss(optimum(budget), budget / 6.0 / optimum(budget));
         assert!(found > best * (1.0 - 1e-9) && found < best * 1.002, "{budget}: {found} for {best}");
     }

@@ -316,6 +316,8 @@ fn bootstrap_standard_errors() {
                 "4000",
                 "--resample",
                 row.resample,
+                "--interval",
+                "percentile",
                 "--keep-replicates",
             ],
         );

@@ -268,6 +268,4 @@ fn held_out_rows_are_scored() {
         let expected = expected[&(curve.clone(), law[i].clone())];
         assert!((rmsle[i] / expected - 1.0).abs() < 1e-6, "{curve:?} {}: {} {expected}", law[i], rmsle[i]);
     }
-    let errors = scores.floats("rmsle_std_error");
-    assert!(errors.iter().zip(&rmsle).all(|(error, rmsle)| *error > 0.0 && error < rmsle));
 }

@@ -62,3 +62,29 @@ impl JudgedFit<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::typed_law;
+
+    /// By hand: predictions 2 and 4 for responses 2e and 4/e² have squared errors of the logarithm 1 and 4, whose mean is 2.5
+    /// and whose standard deviation is 3/√2.
+    #[test]
+    fn scores_are_their_definitions() {
+        let law = typed_law("y ~ a*x", &["y", "x"]);
+        let e = std::f64::consts::E;
+        let test = [(1.0, 2.0 * e), (2.0, 4.0 / (e * e))]
+            .map(|(x, response)| HeldOut { variables: vec![x], response });
+        let judged = JudgedFit { law: &law, natural: &[2.0], source: Source::Nowhere, new_run_margin: None };
+        let scores = judged.score(&test, 0.95);
+        let close =
+            |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        assert_eq!(scores.n_test, 2);
+        close(scores.rmsle, 2.5f64.sqrt());
+        close(scores.rmsle_std_error, (2.5 + 3.0 / 2.0f64.sqrt() / 2.0f64.sqrt()).sqrt() - 2.5f64.sqrt());
+        close(scores.bias_log, 0.5);
+        close(scores.mean_relative_error, ((1.0 - 1.0 / e).abs() + (e * e - 1.0)) / 2.0);
+        assert!(scores.coverage.is_nan());
+    }
+}
