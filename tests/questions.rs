@@ -258,3 +258,45 @@ fn a_result_is_shown_and_its_coverage_simulated() {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
+
+/// The multiplier is the baseline's cost of the same loss over the budget; of the baseline itself it is one, replicate by
+/// replicate.
+#[test]
+fn the_multiplier_compares_costs_of_the_same_loss() {
+    let folder = Folder::new();
+    let (mut run, mut n, mut d, mut loss) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (name, factor) in [("a", 1.0), ("b", 0.9)] {
+        for i in 0..36 {
+            let (size, tokens) = (1e8 * 4f64.powi(i % 6), 2e9 * 3f64.powi(i / 6));
+            let noise = 0.004 * [1.0, -0.5, 0.3, -0.9, 0.6, -0.2, 0.8][(i as usize * 5) % 7];
+            run.push(name);
+            n.push(size);
+            d.push(tokens);
+            loss.push(
+                (1.69 + factor * (406.4 / size.powf(0.34) + 410.7 / tokens.powf(0.28))) * f64::exp(noise),
+            );
+        }
+    }
+    let columns =
+        [("run", common::strings(&run)), ("N", floats(&n)), ("D", floats(&d)), ("loss", floats(&loss))];
+    folder.write("in.parquet", &columns);
+    let out = folder.path("out");
+    fit(&folder.path("in.parquet"), &out, &["--by", "run", "--law", "chinchilla", "--bootstrap", "100"]);
+    let question = ["frontier", &out, "--budget", "1e22"];
+    let answer = ask(&folder, &[&question[..], &["--relative-to", "run = 'a'"]].concat());
+    assert_eq!(answer.texts("run"), ["a", "b"]);
+    let multiplier = answer.floats("multiplier");
+    for column in ["multiplier", "multiplier_low", "multiplier_high"] {
+        close(column, answer.floats(column)[0], 1.0, 1e-9);
+    }
+    let reached = answer.floats("prediction")[1].to_string();
+    let of_a = ask(&folder, &["frontier", &out, "--target", &reached, "--where", "run = 'a'"]);
+    close("multiplier", multiplier[1], of_a.floats("cost")[0] / 1e22, 1e-9);
+    assert!(
+        answer.floats("multiplier_low")[1] < multiplier[1]
+            && multiplier[1] < answer.floats("multiplier_high")[1]
+    );
+    let refused = program(&[&question[..], &["--relative-to", "run = 'c'"]].concat());
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("one sweep is to be the baseline"));
+}

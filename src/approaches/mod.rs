@@ -72,6 +72,9 @@ struct Run {
     response: f64,
 }
 
+/// A power law `size = G·cost^a`, as (log G, a).
+type PowerLaw = (f64, f64);
+
 /// The usable rows of the sweeps of an input, and their keys.
 struct Sweeps {
     contents: Contents,
@@ -115,7 +118,7 @@ impl Approach {
     }
 
     /// Returns the power law `size = G·cost^a` through optima, as (log G, a), and the frontier's quantities that follow.
-    fn power_law(&self, optima: &[(f64, f64)]) -> Option<(f64, f64)> {
+    fn power_law(&self, optima: &[(f64, f64)]) -> Option<PowerLaw> {
         line(&optima.iter().map(|(cost, size)| (scalar::ln(*cost), scalar::ln(*size))).collect::<Vec<_>>())
     }
 
@@ -125,7 +128,7 @@ impl Approach {
         answers: &mut AnswerTable,
         method: &str,
         costs: &[f64],
-        (estimate, replicates): (Option<(f64, f64)>, &[Option<(f64, f64)>]),
+        (estimate, replicates): (Option<PowerLaw>, &[Option<PowerLaw>]),
         message: &str,
     ) {
         let known: Vec<(f64, f64)> = replicates.iter().flatten().copied().collect();

@@ -25,6 +25,10 @@ pub struct FrontierArguments {
     #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
     cost: Option<String>,
 
+    /// Compare with the sweep whose keys meet this condition: how many times as much it costs there to reach the same loss
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
+    relative_to: Option<String>,
+
     /// Hold a variable at a value; repeatable
     #[arg(long, value_name = "NAME=VALUE")]
     hold: Vec<String>,
@@ -41,6 +45,7 @@ pub fn run(arguments: &FrontierArguments) -> Result<String, Failure> {
         targets: list("--target", &arguments.target)?,
         cost: arguments.cost.clone(),
         hold: values("--hold", &arguments.hold)?,
+        relative_to: arguments.relative_to.clone(),
     };
     let (result, selection) = arguments.ask.open()?;
     arguments.ask.finish(&frontier(&result, &asked, &selection)?)

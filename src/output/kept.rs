@@ -95,6 +95,15 @@ pub struct KeptFit {
     pub n_jackknife: usize,
 }
 
+/// The good refits of a fit.
+#[derive(Clone, Debug, Default)]
+pub struct GoodRefits {
+    /// The number of each, ascending.
+    pub numbers: Vec<u32>,
+    /// Their parameters in natural units, row-major.
+    pub rows: Vec<f64>,
+}
+
 impl KeptFit {
     /// Returns whether the fit's uncertainty may be asked for.
     #[must_use]
@@ -211,12 +220,11 @@ impl KeptResult {
         if there { read(&self.directory, &RESIDUALS, None).map(Some) } else { Ok(None) }
     }
 
-    /// Calls `each` with every fit's number and the parameters of its good replicates, row-major, in the order of the fits;
-    /// nothing where the result holds no replicates. Reads the table once, batch by batch.
+    /// Calls `each` with every fit's number and its good replicates, in the order of the fits; nothing where the result holds no replicates. Reads the table once, batch by batch.
     ///
     /// # Errors
     /// If the table cannot be read, or does not belong to the fits.
-    pub fn for_each_replicates(&self, each: impl FnMut(usize, &[f64])) -> Result<(), Error> {
+    pub fn for_each_replicates(&self, each: impl FnMut(usize, GoodRefits)) -> Result<(), Error> {
         self.for_each_refits(&REPLICATES, |fit| fit.n_replicates, each)
     }
 
@@ -226,7 +234,7 @@ impl KeptResult {
     /// If the table cannot be read, or does not belong to the fits.
     pub fn jackknives(&self) -> Result<Vec<Vec<f64>>, Error> {
         let mut found = vec![Vec::new(); self.fits.len()];
-        self.for_each_refits(&JACKKNIFE, |fit| fit.n_jackknife, |fit, rows| found[fit] = rows.to_vec())?;
+        self.for_each_refits(&JACKKNIFE, |fit| fit.n_jackknife, |fit, good| found[fit] = good.rows)?;
         Ok(found)
     }
 
@@ -235,7 +243,7 @@ impl KeptResult {
         &self,
         table: &TableSpec,
         count: impl Fn(&KeptFit) -> usize,
-        mut each: impl FnMut(usize, &[f64]),
+        mut each: impl FnMut(usize, GoodRefits),
     ) -> Result<(), Error> {
         let path = self.directory.join(format!("{}.parquet", table.name));
         if !path.exists() {
@@ -244,7 +252,7 @@ impl KeptResult {
         let unusable = |reason: String| Error::UnusableResult { path: path.display().to_string(), reason };
         let mut fits = (0..self.fits.len()).filter(|&i| count(&self.fits[i]) > 0);
         let mut current = fits.next();
-        let (mut rows, mut seen) = (Vec::new(), 0);
+        let (mut good, mut seen) = (GoodRefits::default(), 0);
         for batch in batches(&self.directory, table, Some(&["estimates", "converged"]))? {
             let batch = batch.map_err(|error| unusable(error.to_string()))?;
             let converged: Option<&BooleanArray> =
@@ -263,12 +271,12 @@ impl KeptResult {
                 if converged.is_valid(row) && converged.value(row) {
                     let (from, to) =
                         (lists.value_offsets()[row] as usize, lists.value_offsets()[row + 1] as usize);
-                    rows.extend_from_slice(&values.values()[from..to]);
+                    good.rows.extend_from_slice(&values.values()[from..to]);
+                    good.numbers.push(seen as u32);
                 }
                 seen += 1;
                 if seen == count(&self.fits[fit]) {
-                    each(fit, &rows);
-                    rows.clear();
+                    each(fit, std::mem::take(&mut good));
                     seen = 0;
                     current = fits.next();
                 }

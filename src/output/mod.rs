@@ -25,7 +25,7 @@ pub mod schema;
 
 pub use batches::Batches;
 pub use directory::{Directory, DirectorySink};
-pub use kept::{KeptFit, KeptResult, StatedJob};
+pub use kept::{GoodRefits, KeptFit, KeptResult, StatedJob};
 pub use laws::StatedLaw;
 pub use memory::Tables;
 pub use records::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Scores, Sink};

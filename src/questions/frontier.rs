@@ -9,11 +9,12 @@ use rayon::prelude::*;
 
 use crate::compile::Scale;
 use crate::error::Error;
-use crate::formula::{Expr, list, names, parse_expression};
+use crate::formula::{Expr, counted, list, names, parse_expression};
 use crate::infer::{ParameterCovariance, Quantity, Source, estimate_quantity, replicate_interval};
+use crate::input::rows_that_meet;
 use crate::lanes::scalar;
 use crate::law::{Law, Residual};
-use crate::output::KeptResult;
+use crate::output::{GoodRefits, KeptResult};
 
 use super::optimum::{Landscape, NoOptimum, Optimum};
 use super::table::AnswerTable;
@@ -36,6 +37,8 @@ pub struct Frontier {
     pub cost: Option<String>,
     /// Variables that are held at a value.
     pub hold: Vec<(String, f64)>,
+    /// A condition on keys that one sweep meets: the baseline, whose cost for the same value is compared.
+    pub relative_to: Option<String>,
 }
 
 /// Returns the frontier of each of a result's fits: one row per fit and budget, then per target.
@@ -84,10 +87,15 @@ pub fn frontier(result: &KeptResult, asked: &Frontier, selection: &Selection) ->
     if let Some(reason) = result.laws.iter().filter(chosen).find_map(check) {
         return Err(Error::Question { subject, reason });
     }
+    let baselines = match &asked.relative_to {
+        Some(condition) => baselines(result, condition)?,
+        None => Vec::new(),
+    };
     let answers = ask(result, selection, |_, fit| {
         let mut answers = AnswerTable::default();
         let free = free_of(fit.law);
-        let question = Question { asked, cost: &cost, free: &free, fit };
+        let baseline = baselines.iter().find(|baseline| baseline.law == fit.fit.law);
+        let question = Question { asked, cost: &cost, free: &free, fit, baseline };
         let budgets = asked.budgets.iter().map(|budget| Goal::Budget(*budget));
         for goal in budgets.chain(asked.targets.iter().map(|target| Goal::Target(*target))) {
             question.answer(&mut answers, &variables, goal);
@@ -106,12 +114,52 @@ enum Goal {
     Target(f64),
 }
 
+/// The fit of a law to the sweep with which others are compared.
+struct Baseline {
+    /// The index of the law.
+    law: usize,
+    natural: Vec<f64>,
+    variables: Vec<(f64, f64)>,
+    refits: GoodRefits,
+}
+
+/// Returns the fits, one per law, of the one sweep whose keys meet a condition.
+fn baselines(result: &KeptResult, condition: &str) -> Result<Vec<Baseline>, Error> {
+    let subject = format!("the baseline `{condition}`");
+    let keys: Vec<usize> = (0..result.n_keys).collect();
+    let keys = result
+        .table
+        .project(&keys)
+        .map_err(|error| Error::Question { subject: subject.clone(), reason: error.to_string() })?;
+    let meets = rows_that_meet(&keys, condition)?;
+    let chosen: Vec<usize> = (0..result.fits.len()).filter(|&fit| meets[fit]).collect();
+    let is_one = |law: usize| chosen.iter().filter(|&&fit| result.fits[fit].law == law).count() == 1;
+    if !(0..result.laws.len()).all(is_one) {
+        let reason = format!("{} meet it, and one sweep is to be the baseline", counted(chosen.len(), "fit"));
+        return Err(Error::Question { subject, reason });
+    }
+    let mut refits = vec![GoodRefits::default(); result.fits.len()];
+    result.for_each_replicates(|fit, good| {
+        if meets[fit] {
+            refits[fit] = good;
+        }
+    })?;
+    let baseline = |fit: usize| {
+        let kept = &result.fits[fit];
+        let refits = std::mem::take(&mut refits[fit]);
+        Baseline { law: kept.law, natural: kept.natural.clone(), variables: kept.variables.clone(), refits }
+    };
+    Ok(chosen.into_iter().map(baseline).collect())
+}
+
 /// The frontier of one fit.
 struct Question<'a> {
     asked: &'a Frontier,
     cost: &'a Expr,
     free: &'a [String],
     fit: AskedFit<'a>,
+    /// The fit with which costs are compared, if one is given.
+    baseline: Option<&'a Baseline>,
 }
 
 /// Quantities of an optimum, on scales on which they may take any value: the logarithms of the free variables, their
@@ -134,11 +182,10 @@ impl Question<'_> {
     }
 
     /// Returns the middle of the data, in logarithms: where searches begin.
-    fn start(&self) -> Vec<f64> {
+    fn start(&self, variables: &[(f64, f64)]) -> Vec<f64> {
         let law = self.fit.law;
         let middle = |name: &String| {
-            let range =
-                law.variables.iter().position(|v| v == name).and_then(|i| self.fit.fit.variables.get(i));
+            let range = law.variables.iter().position(|v| v == name).and_then(|i| variables.get(i));
             let (low, high) = range.copied().unwrap_or((f64::NAN, f64::NAN));
             let middle = 0.5 * (scalar::ln(low) + scalar::ln(high));
             if middle.is_finite() { middle } else { 0.0 }
@@ -172,7 +219,7 @@ impl Question<'_> {
     /// Returns the intervals of the quantities of an optimum, on their scales; none where nothing is known.
     fn intervals(&self, optimum: &Optimum, log_cost: f64, goal: Goal) -> Vec<Option<(f64, f64)>> {
         let n = self.outcome(optimum, log_cost).len();
-        let AskedFit { law, fit, source, confidence } = self.fit;
+        let AskedFit { law, fit, source, confidence, .. } = self.fit;
         match source {
             Source::Nowhere => vec![None; n],
             Source::Replicates { rows, jackknife } => {
@@ -241,15 +288,51 @@ impl Question<'_> {
         Some(gradients)
     }
 
+    /// Returns the cost of the baseline for the value of an optimum over the cost of the optimum, and its interval from pairs of
+    /// replicates. Infinite where the baseline never reaches the value.
+    fn multiplier(&self, optimum: &Optimum, log_cost: f64, goal: Goal) -> (f64, Option<(f64, f64)>) {
+        let Some(baseline) = self.baseline else { return (f64::NAN, None) };
+        let AskedFit { law, source, numbers, confidence, .. } = self.fit;
+        let landscape = self.landscape();
+        let start = self.start(&baseline.variables);
+        let from = landscape.log_cost(&baseline.natural, &start);
+        let Ok(known) = landscape.best(&baseline.natural, &start, from) else { return (f64::NAN, None) };
+        let ratio = |natural: &[f64], value: f64, log_cost: f64| {
+            let Ok(at) = landscape.optimum(natural, &known.x, from) else { return f64::NAN };
+            match landscape.at_value(natural, (&at, from), value) {
+                Ok((_, of_baseline)) => scalar::exp(of_baseline - log_cost),
+                Err(_) => f64::INFINITY,
+            }
+        };
+        let estimate = ratio(&baseline.natural, optimum.value, log_cost);
+        let Source::Replicates { rows, .. } = source else { return (estimate, None) };
+        let width = law.parameters.len().max(1);
+        let GoodRefits { numbers: others, rows: other_rows } = &baseline.refits;
+        let pairs: Vec<(usize, usize)> = (numbers.iter().enumerate())
+            .filter_map(|(own, number)| Some((own, others.binary_search(number).ok()?)))
+            .collect();
+        let row = |rows: &'_ [f64], k: usize| rows[k * width..(k + 1) * width].to_vec();
+        let mut ratios: Vec<f64> = pairs
+            .par_iter()
+            .filter_map(|&(own, other)| {
+                let (found, log_cost) = self.near(&row(rows, own), optimum, log_cost, goal)?;
+                Some(ratio(&row(other_rows, other), found.value, log_cost)).filter(|ratio| !ratio.is_nan())
+            })
+            .collect();
+        let enough = ratios.len() * 10 >= numbers.len() * 9;
+        let interval = replicate_interval(estimate, &mut ratios, &[], confidence).filter(|_| enough);
+        (estimate, interval.map(|(interval, _)| interval))
+    }
+
     /// Appends the answer for one goal.
     fn answer(&self, answers: &mut AnswerTable, variables: &[&String], goal: Goal) {
-        let AskedFit { law, fit, source, confidence } = self.fit;
+        let AskedFit { law, fit, source, confidence, .. } = self.fit;
         let landscape = self.landscape();
         let mut message = String::new();
         let mut status = "";
         let mut found: Option<(Optimum, f64)> = None;
         if fit.is_trustworthy() {
-            let start = self.start();
+            let start = self.start(&fit.variables);
             let from = match goal {
                 Goal::Budget(budget) => scalar::ln(budget),
                 Goal::Target(_) => landscape.log_cost(&fit.natural, &start),
@@ -326,6 +409,12 @@ impl Question<'_> {
         answers.interval("ci_low", "ci_high", ends(2 * n, &natural));
         answers.number("tokens_per_parameter", exp(value(2 * n + 1)));
         answers.interval("tokens_per_parameter_low", "tokens_per_parameter_high", ends(2 * n + 1, &exp));
+        if self.asked.relative_to.is_some() {
+            let found = found.as_ref().map(|(optimum, log_cost)| self.multiplier(optimum, *log_cost, goal));
+            let (multiplier, interval) = found.unwrap_or((f64::NAN, None));
+            answers.number("multiplier", multiplier);
+            answers.interval("multiplier_low", "multiplier_high", interval);
+        }
         answers.number("confidence", confidence);
         answers.number("extrapolation", if found.is_some() { factor } else { f64::NAN });
         answers.text("status", status);
@@ -334,7 +423,7 @@ impl Question<'_> {
 
     /// Returns why a value is not reached, given the value that the law tends to as the cost grows.
     fn unreachable(&self, target: f64, limit: f64) -> String {
-        let AskedFit { law, fit, source, confidence } = self.fit;
+        let AskedFit { law, fit, source, confidence, .. } = self.fit;
         let limit = if self.landscape().scale == Scale::Log { scalar::exp(limit) } else { limit };
         let is_limit = |value: f64| (value / limit - 1.0).abs() < 1e-3;
         let floor = (0..law.parameters.len()).find(|&i| is_limit(fit.natural[i]));

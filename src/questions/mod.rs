@@ -32,7 +32,7 @@ use rayon::prelude::*;
 use crate::error::Error;
 use crate::infer::Source;
 use crate::law::Law;
-use crate::output::{KeptFit, KeptResult};
+use crate::output::{GoodRefits, KeptFit, KeptResult};
 
 /// Which fits of a result are asked.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +79,8 @@ struct AskedFit<'a> {
     law: &'a Law,
     fit: &'a KeptFit,
     source: Source<'a>,
+    /// The numbers of the replicates in `source`.
+    numbers: &'a [u32],
     confidence: f64,
 }
 
@@ -99,20 +101,22 @@ fn ask(
     let mut chosen = selection.fits(result)?.into_iter().peekable();
     let jackknives = result.jackknives()?;
     let mut answers = AnswerTable::default();
-    let mut flush = |waiting: &mut Vec<(usize, Option<Vec<f64>>)>| {
-        let found = waiting.par_iter().map(|(number, rows)| {
+    let mut flush = |waiting: &mut Vec<(usize, Option<GoodRefits>)>| {
+        let found = waiting.par_iter().map(|(number, refits)| {
             let fit = &result.fits[*number];
             let law = &result.laws[fit.law];
             let least = 0.5 * (fit.n_replicates * law.parameters.len()) as f64;
-            let source = match (rows, &fit.covariance) {
+            let source = match (refits, &fit.covariance) {
                 _ if !fit.is_trustworthy() => Source::Nowhere,
-                (Some(rows), _) if rows.len() as f64 >= least => {
+                (Some(GoodRefits { rows, .. }), _) if rows.len() as f64 >= least => {
                     Source::Replicates { rows, jackknife: &jackknives[*number] }
                 }
                 (None, Some(covariance)) => Source::Covariance(covariance),
                 _ => Source::Nowhere,
             };
-            let mut found = answer(*number, AskedFit { law, fit, source, confidence: result.confidence });
+            let numbers = refits.as_ref().map_or(&[][..], |refits| &refits.numbers);
+            let confidence = result.confidence;
+            let mut found = answer(*number, AskedFit { law, fit, source, numbers, confidence });
             found.belong_to(*number);
             found
         });
@@ -120,14 +124,14 @@ fn ask(
         waiting.clear();
     };
     let (mut waiting, mut size) = (Vec::new(), 0);
-    result.for_each_replicates(|number, rows| {
+    result.for_each_replicates(|number, refits| {
         // Fits before this one have no replicates.
         while let Some(earlier) = chosen.next_if(|earlier| *earlier < number) {
             waiting.push((earlier, None));
         }
         if chosen.next_if_eq(&number).is_some() {
-            size += rows.len();
-            waiting.push((number, Some(rows.to_vec())));
+            size += refits.rows.len();
+            waiting.push((number, Some(refits)));
         }
         if size > MOST_WAITING {
             flush(&mut waiting);

@@ -85,7 +85,7 @@ impl Landscape<'_> {
     }
 
     /// Moves a point to a cost, along the gradient of the cost's logarithm.
-    fn to_cost(&self, natural: &[f64], x: &mut [f64], log_cost: f64) -> Option<(Jet, Jet)> {
+    fn return_to_cost(&self, natural: &[f64], x: &mut [f64], log_cost: f64) -> Option<(Jet, Jet)> {
         for _ in 0..100 {
             let (value, cost) = self.evaluate(natural, x);
             let left = log_cost - cost.value;
@@ -137,7 +137,7 @@ impl Landscape<'_> {
     /// If the iteration does not converge to one.
     pub fn optimum(&self, natural: &[f64], start: &[f64], log_cost: f64) -> Result<Optimum, NoOptimum> {
         let mut x = start.to_vec();
-        let mut at = self.to_cost(natural, &mut x, log_cost).ok_or(NoOptimum::Failed)?;
+        let mut at = self.return_to_cost(natural, &mut x, log_cost).ok_or(NoOptimum::Failed)?;
         let mut is_polished = false;
         for _ in 0..MOST_STEPS {
             let reduced = Reduced::of(&at.0, &at.1);
@@ -158,7 +158,7 @@ impl Landscape<'_> {
             for _ in 0..40 {
                 let mut trial = x.clone();
                 trial.iter_mut().zip(reduced.space(&step)).for_each(|(x, s)| *x += fraction * s);
-                if let Some(found) = self.to_cost(natural, &mut trial, log_cost) {
+                if let Some(found) = self.return_to_cost(natural, &mut trial, log_cost) {
                     let rounding = 8.0 * f64::EPSILON * at.0.value.abs().max(f64::MIN_POSITIVE);
                     let decrease = at.0.value - found.0.value;
                     if found.0.value.is_finite() && decrease >= -1e-4 * fraction * slope - rounding {
@@ -227,7 +227,7 @@ impl Landscape<'_> {
                 }
                 (None, None) => return Err(at.0.value),
             };
-            if next > FARTHEST || next < -FARTHEST {
+            if !(-FARTHEST..=FARTHEST).contains(&next) {
                 return Err(at.0.value);
             }
             match self.optimum(natural, &at.0.x, next) {
@@ -412,7 +412,7 @@ mod tests {
                 let mut x = found.x.clone();
                 x[i] += step;
                 x[j] -= step;
-                landscape.to_cost(&natural, &mut x, 1e8f64.ln()).unwrap();
+                landscape.return_to_cost(&natural, &mut x, 1e8f64.ln()).unwrap();
                 assert!(by_hand(&x) > found.value, "{i} {j} {step}");
             }
         }
