@@ -18,15 +18,15 @@ use crate::law::{Law, Residual};
 use crate::output::Chunk;
 use crate::questions::new_run_interval;
 
-/// The distribution of simulated residuals, of variance one.
+/// The distribution of simulated residuals.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Noise {
     /// The normal distribution.
     Normal,
     /// Student's t with three degrees of freedom.
     T3,
-    /// Draws from given residuals, in units of the deviation of each observation.
-    Drawn(Vec<f64>),
+    /// A given residual of each observation, in units of its deviation, with a random sign: uneven spread stays where it is.
+    Own(Vec<f64>),
 }
 
 /// A simulation: what is fitted, on which design, and the truth.
@@ -126,10 +126,10 @@ impl Simulation {
         for sweep in 0..self.sweeps {
             let mut of_cluster: BTreeMap<u32, f64> = BTreeMap::new();
             for (i, predicted) in predicted.iter().enumerate() {
-                let own = self.draw(&mut rng);
+                let own = self.draw(i, &mut rng);
                 let noise = match &self.clusters {
                     Some(clusters) => {
-                        let shared = *of_cluster.entry(clusters[i]).or_insert_with(|| self.draw(&mut rng));
+                        let shared = *of_cluster.entry(clusters[i]).or_insert_with(|| self.draw(i, &mut rng));
                         self.cluster_share.sqrt() * shared + (1.0 - self.cluster_share).sqrt() * own
                     }
                     None => own,
@@ -138,7 +138,7 @@ impl Simulation {
                 responses.push(from(to(*predicted) + self.deviation[i] * noise));
             }
             if let (Some(at), Some((_, deviation))) = (at_point, &self.new_run) {
-                new_runs.push(from(at + deviation * self.draw(&mut rng)));
+                new_runs.push(from(at + deviation * self.draw(0, &mut rng)));
             }
         }
         let repeated = |values: &[f64]| -> ArrayRef {
@@ -198,8 +198,8 @@ impl Simulation {
         Ok(judged.into_iter().map(Judge::finish).collect())
     }
 
-    /// Draws a residual of variance one.
-    fn draw(&self, rng: &mut ChaCha8Rng) -> f64 {
+    /// Draws a residual of an observation.
+    fn draw(&self, observation: usize, rng: &mut ChaCha8Rng) -> f64 {
         match &self.noise {
             Noise::Normal => normal_variate(rng),
             Noise::T3 => {
@@ -208,9 +208,9 @@ impl Simulation {
                 let chi_square = 2.0 * exponential_variate(rng) + normal_variate(rng).powi(2);
                 normal_variate(rng) / chi_square.sqrt()
             }
-            Noise::Drawn(values) => {
-                let place = (uniform_variate(rng) * values.len() as f64) as usize;
-                values[place.min(values.len() - 1)]
+            Noise::Own(values) => {
+                let sign = if uniform_variate(rng) < 0.5 { -1.0 } else { 1.0 };
+                sign * values.get(observation).copied().unwrap_or(0.0)
             }
         }
     }
@@ -273,7 +273,11 @@ impl Judge {
             quantity: self.quantity,
             coverage,
             with_interval: self.with_interval as f64 / n,
-            mc_error: (coverage * (1.0 - coverage) / n).sqrt(),
+            // Of the share with two more on either side, which is never zero (Agresti & Coull 1998).
+            mc_error: {
+                let share = (self.inside as f64 + 2.0) / (n + 4.0);
+                (share * (1.0 - share) / (n + 4.0)).sqrt()
+            },
             mean_width: self.width / self.finite as f64,
             method: self.methods.into_iter().max_by_key(|(_, count)| *count).map(|(method, _)| method),
         }

@@ -1,6 +1,6 @@
 //! Approach 1: the lower envelope of training curves at log-spaced compute, then a power law through the sizes on it.
 
-use super::{Approach, ApproachTables, Run, Sweeps};
+use super::{Approach, ApproachTables, MIN_REPLICATES, Run, Sweeps};
 use crate::error::Error;
 use crate::infer::replicate_interval;
 use crate::input::Source;
@@ -62,7 +62,7 @@ fn curves(runs: &[Run]) -> Vec<Curve> {
 /// # Errors
 /// If the columns are not there, or the input cannot be read.
 pub fn envelope(source: &dyn Source, approach: &Approach) -> Result<ApproachTables, Error> {
-    let Sweeps { contents, sweeps } = approach.read(source)?;
+    let Sweeps { contents, left_out, sweeps } = approach.read(source)?;
     let (mut shown, mut frontier) = (AnswerTable::default(), AnswerTable::default());
     for (number, (runs, key_digest)) in sweeps.iter().enumerate() {
         let curves = curves(runs);
@@ -86,7 +86,7 @@ pub fn envelope(source: &dyn Source, approach: &Approach) -> Result<ApproachTabl
             let Some((loss, size)) = least else { continue };
             let sizes = replicates.iter().filter_map(|(_, least)| Some(least[place]?.1));
             let mut sizes: Vec<f64> = sizes.collect();
-            let is_known = !sizes.is_empty() && sizes.len() * 10 >= approach.bootstrap * 9;
+            let is_known = sizes.len() >= MIN_REPLICATES && sizes.len() * 10 >= approach.bootstrap * 9;
             let interval =
                 replicate_interval(size, &mut sizes, &[], approach.confidence).filter(|_| is_known);
             let n_curves = curves.iter().filter(|curve| curve.at(*level).is_some()).count();
@@ -111,5 +111,5 @@ pub fn envelope(source: &dyn Source, approach: &Approach) -> Result<ApproachTabl
         approach.add_frontier(&mut frontier, "envelope", costs, (estimate, &laws), message);
     }
     let optima = Approach::batch(&contents, shown)?;
-    Ok(ApproachTables { optima, frontier: Approach::batch(&contents, frontier)? })
+    Ok(ApproachTables { left_out, optima, frontier: Approach::batch(&contents, frontier)? })
 }

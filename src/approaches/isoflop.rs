@@ -1,12 +1,15 @@
 //! Approach 2: per budget a parabola of the response in the logarithm of the size, then a power law through its vertices.
 
 use super::least_squares::{Parabola, parabola};
-use super::{Approach, ApproachTables, Run, Sweeps};
+use super::{Approach, ApproachTables, MIN_REPLICATES, Run, Sweeps};
 use crate::error::Error;
 use crate::infer::replicate_interval;
 use crate::input::Source;
 use crate::lanes::scalar;
 use crate::questions::AnswerTable;
+
+/// The relative difference up to which two costs are one budget.
+const SAME_BUDGET: f64 = 1e-6;
 
 /// Returns the parabola of some runs; none where fewer than three sizes differ.
 fn parabola_of<'a>(runs: impl Iterator<Item = &'a Run>) -> Option<Parabola> {
@@ -30,12 +33,13 @@ fn is_inside(runs: &[Run], parabola: &Parabola) -> bool {
 /// # Errors
 /// If the columns are not there, or the input cannot be read.
 pub fn isoflop(source: &dyn Source, approach: &Approach) -> Result<ApproachTables, Error> {
-    let Sweeps { contents, sweeps } = approach.read(source)?;
+    let Sweeps { contents, left_out, sweeps } = approach.read(source)?;
     let (mut optima, mut frontier) = (AnswerTable::default(), AnswerTable::default());
     for (number, (runs, key_digest)) in sweeps.iter().enumerate() {
         let mut runs = runs.clone();
         runs.sort_by(|a, b| a.cost.total_cmp(&b.cost).then(a.size.total_cmp(&b.size)));
-        let budgets: Vec<&[Run]> = runs.chunk_by(|a, b| a.cost == b.cost).collect();
+        // Budgets that are products of sizes and tokens differ by rounding.
+        let budgets: Vec<&[Run]> = runs.chunk_by(|a, b| b.cost <= a.cost * (1.0 + SAME_BUDGET)).collect();
         let found: Vec<Option<Parabola>> = budgets.iter().map(|budget| parabola_of(budget.iter())).collect();
         let counts =
             |k: usize| with_minimum(found[k]).is_some_and(|parabola| is_inside(budgets[k], &parabola));
@@ -56,7 +60,7 @@ pub fn isoflop(source: &dyn Source, approach: &Approach) -> Result<ApproachTable
             let vertex = with_minimum(found[k]);
             let sizes = replicates[k].iter().filter_map(|p| Some(scalar::exp(with_minimum(*p)?.vertex)));
             let mut sizes: Vec<f64> = sizes.collect();
-            let is_known = !sizes.is_empty() && sizes.len() * 10 >= approach.bootstrap * 9;
+            let is_known = sizes.len() >= MIN_REPLICATES && sizes.len() * 10 >= approach.bootstrap * 9;
             let interval = vertex.filter(|_| is_known).and_then(|parabola| {
                 replicate_interval(scalar::exp(parabola.vertex), &mut sizes, &[], approach.confidence)
             });
@@ -93,5 +97,5 @@ pub fn isoflop(source: &dyn Source, approach: &Approach) -> Result<ApproachTable
         approach.add_frontier(&mut frontier, "isoflop", costs, (estimate, &laws), message);
     }
     let optima = Approach::batch(&contents, optima)?;
-    Ok(ApproachTables { optima, frontier: Approach::batch(&contents, frontier)? })
+    Ok(ApproachTables { left_out, optima, frontier: Approach::batch(&contents, frontier)? })
 }

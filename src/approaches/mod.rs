@@ -43,6 +43,8 @@ pub struct Approach {
     pub cost: String,
     /// The column of the size.
     pub size: String,
+    /// Whether the cost is that of training a dense transformer, 6·size·tokens, so that tokens follow.
+    pub costs_are_training: bool,
     /// The column of the response.
     pub response: String,
     /// The costs of the frontier; those of the data where there are none.
@@ -58,6 +60,8 @@ pub struct Approach {
 /// The answer of an approach.
 #[derive(Debug)]
 pub struct ApproachTables {
+    /// The number of rows that were left out: without a positive cost and size and a finite response.
+    pub left_out: usize,
     /// The table named after the approach: the optimum at each budget.
     pub optima: RecordBatch,
     /// The frontier.
@@ -72,17 +76,30 @@ struct Run {
     response: f64,
 }
 
+/// The number of replicates from which an interval is given.
+const MIN_REPLICATES: usize = 10;
+
 /// A power law `size = G·cost^a`, as (log G, a).
 type PowerLaw = (f64, f64);
 
 /// The usable rows of the sweeps of an input, and their keys.
 struct Sweeps {
     contents: Contents,
+    left_out: usize,
     /// The rows of each sweep, and the digest of its key.
     sweeps: Vec<(Vec<Run>, [u8; 32])>,
 }
 
 impl Approach {
+    /// Returns the responses of all usable rows.
+    ///
+    /// # Errors
+    /// If the columns are not there, or the input cannot be read.
+    pub fn responses(&self, source: &dyn Source) -> Result<Vec<f64>, Error> {
+        let Sweeps { sweeps, .. } = self.read(source)?;
+        Ok(sweeps.iter().flat_map(|(runs, _)| runs.iter().map(|run| run.response)).collect())
+    }
+
     /// Reads the sweeps: rows with positive cost and size and a finite response.
     fn read(&self, source: &dyn Source) -> Result<Sweeps, Error> {
         let formula = |setting: Setting, name: &str, error| Error::Formula { place: setting.of(name), error };
@@ -101,7 +118,7 @@ impl Approach {
         columns.dedup();
         let request = Request { by: self.by.clone(), lets, condition, order, columns, ..Request::default() };
         let dataset = input::read(source, &request, &AtomicBool::new(false))?;
-        let mut sweeps = Vec::new();
+        let (mut sweeps, mut left_out) = (Vec::new(), 0);
         for index in 0..dataset.n_sweeps() {
             let sweep = dataset.sweep(index);
             let run = |row: usize| Run {
@@ -112,9 +129,11 @@ impl Approach {
             let is_usable = |run: &Run| {
                 [run.cost, run.size].iter().all(|x| *x > 0.0 && x.is_finite()) && run.response.is_finite()
             };
-            sweeps.push(((0..sweep.len()).map(run).filter(is_usable).collect(), sweep.key_digest));
+            let runs: Vec<Run> = (0..sweep.len()).map(run).filter(is_usable).collect();
+            left_out += sweep.len() - runs.len();
+            sweeps.push((runs, sweep.key_digest));
         }
-        Ok(Sweeps { contents: dataset.contents, sweeps })
+        Ok(Sweeps { contents: dataset.contents, left_out, sweeps })
     }
 
     /// Returns the power law `size = G·cost^a` through optima, as (log G, a), and the frontier's quantities that follow.
@@ -132,7 +151,7 @@ impl Approach {
         message: &str,
     ) {
         let known: Vec<(f64, f64)> = replicates.iter().flatten().copied().collect();
-        let is_known = !known.is_empty() && known.len() * 10 >= replicates.len() * 9;
+        let is_known = known.len() >= MIN_REPLICATES && known.len() * 10 >= replicates.len() * 9;
         let interval = |f: &dyn Fn((f64, f64)) -> f64| {
             let centre = f(estimate?);
             let mut values: Vec<f64> = known.iter().map(|law| f(*law)).collect();
@@ -149,22 +168,27 @@ impl Approach {
             let value = |f: &dyn Fn((f64, f64)) -> f64| estimate.map_or(f64::NAN, f);
             answers.text("method", method);
             answers.number("cost", cost);
-            for (name, of, exponent) in [
-                ("N", &size as &dyn Fn((f64, f64)) -> f64, &(|(_, a)| a) as &dyn Fn((f64, f64)) -> f64),
-                ("D", &tokens, &|(_, a)| 1.0 - a),
-            ] {
-                answers.number(name, scalar::exp(value(of)));
+            // The tokens follow where the size is that of a model and the cost that of its training, 6ND.
+            let has_tokens = self.size == "N" && self.costs_are_training;
+            type Of<'a> = &'a dyn Fn(PowerLaw) -> f64;
+            let variables: [(&str, Of, Of); 2] =
+                [(&self.size, &size, &|(_, a)| a), ("D", &tokens, &|(_, a)| 1.0 - a)];
+            for (name, of, exponent) in variables.into_iter().take(if has_tokens { 2 } else { 1 }) {
+                answers.number(name, finite(scalar::exp(value(of))));
                 answers.interval(&format!("{name}_low"), &format!("{name}_high"), exp(interval(of)));
                 answers.number(&format!("{name}_exponent"), value(exponent));
                 let ends = interval(exponent);
                 answers.interval(&format!("{name}_exponent_low"), &format!("{name}_exponent_high"), ends);
             }
-            let ratio = |law: (f64, f64)| tokens(law) - size(law);
-            answers.number("tokens_per_parameter", scalar::exp(value(&ratio)));
-            let ends = exp(interval(&ratio));
-            answers.interval("tokens_per_parameter_low", "tokens_per_parameter_high", ends);
+            if has_tokens {
+                let ratio = |law: PowerLaw| tokens(law) - size(law);
+                answers.number("tokens_per_parameter", finite(scalar::exp(value(&ratio))));
+                let ends = exp(interval(&ratio));
+                answers.interval("tokens_per_parameter_low", "tokens_per_parameter_high", ends);
+            }
             answers.number("confidence", self.confidence);
-            answers.text("status", if estimate.is_some() { "optimal" } else { "unreachable" });
+            let is_found = estimate.is_some_and(|law| scalar::exp(size(law)).is_finite());
+            answers.text("status", if is_found { "optimal" } else { "unreachable" });
             answers.text("message", message);
         }
     }
@@ -186,4 +210,9 @@ impl Approach {
     fn batch(contents: &Contents, answers: AnswerTable) -> Result<RecordBatch, Error> {
         answers.after_keys(contents.key_fields.iter().cloned().zip(&contents.keys))
     }
+}
+
+/// Returns a number, NaN for an infinite one.
+fn finite(x: f64) -> f64 {
+    if x.is_finite() { x } else { f64::NAN }
 }

@@ -11,7 +11,9 @@ use super::fit::assignment;
 use super::key_columns::key_columns;
 use super::numbers::whole;
 use crate::approaches::{Approach, ApproachTables, envelope, isoflop};
+use crate::formula::counted;
 use crate::input::ParquetFiles;
+use crate::input::Source;
 use crate::questions::numbers;
 
 /// The arguments that both commands share.
@@ -112,19 +114,31 @@ impl ApproachArguments {
             condition: self.condition.clone(),
             cost: cost.to_string(),
             size: self.size.clone(),
+            costs_are_training: true,
             response: self.response.clone(),
             costs,
             bootstrap: usize::try_from(self.bootstrap).unwrap_or(usize::MAX),
             confidence: self.confidence,
             seed: self.seed,
         };
-        Ok((ParquetFiles::find(&self.inputs)?, approach))
+        let source = ParquetFiles::find(&self.inputs)?;
+        let columns = source.fragments().first().map(|file| file.schema.clone());
+        let has = |name: &str| columns.as_ref().is_some_and(|schema| schema.index_of(name).is_ok());
+        // Where the input has tokens and says the cost, the two must be those of training.
+        let states_tokens = has("D") && has(cost) && has(&self.size);
+        let costs_are_training = !states_tokens || is_training_cost(&source, cost, &self.size)?;
+        Ok((source, Approach { costs_are_training, ..approach }))
     }
 
     /// Writes the tables where they are wanted and returns what is shown of them.
     fn finish(&self, name: &str, tables: &ApproachTables) -> Result<String, Failure> {
-        let ApproachTables { optima, frontier } = tables;
+        let ApproachTables { optima, frontier, .. } = tables;
         let mut text = format!("{}{}", shown(optima), shown(frontier));
+        if tables.left_out > 0 {
+            let rows = counted(tables.left_out, "row");
+            text +=
+                &format!("{rows} left out: the cost or the size is not positive, or the loss not finite\n");
+        }
         if let Some(directory) = &self.out {
             let failed = |error: std::io::Error| Failure {
                 status: 1,
@@ -139,4 +153,25 @@ impl ApproachArguments {
         }
         Ok(text)
     }
+}
+
+/// The relative difference up to which a cost is that of training.
+const TRAINING_TOLERANCE: f64 = 0.2;
+
+/// Returns whether the cost of every row is 6·size·D, where all three are there.
+fn is_training_cost(source: &ParquetFiles, cost: &str, size: &str) -> Result<bool, Failure> {
+    let approach = Approach {
+        by: Vec::new(),
+        lets: vec![("training_cost_ratio".to_string(), format!("\"{cost}\"/(6*\"{size}\"*D)"))],
+        condition: None,
+        cost: cost.to_string(),
+        size: size.to_string(),
+        costs_are_training: true,
+        response: "training_cost_ratio".to_string(),
+        costs: Vec::new(),
+        bootstrap: 0,
+        confidence: 0.95,
+        seed: 0,
+    };
+    Ok(approach.responses(source)?.into_iter().all(|ratio| (ratio - 1.0).abs() < TRAINING_TOLERANCE))
 }

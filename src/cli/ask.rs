@@ -11,7 +11,7 @@ use clap::Args;
 use parquet::arrow::ArrowWriter;
 
 use super::numbers::{last_place, rounded};
-use super::summary::{cell, lines, table};
+use super::summary::{TEXT_WIDTH, cell, lines, table};
 use super::{Failure, terminal};
 use crate::input::rows_that_meet;
 use crate::output::KeptResult;
@@ -119,6 +119,9 @@ pub(super) fn write(path: &Path, answer: &RecordBatch) -> Result<(), Failure> {
     })
 }
 
+/// The number of rows up to which an answer that is wider than a line is shown upright, a column for each row.
+const MOST_UPRIGHT: usize = 4;
+
 /// The number of rows that are shown.
 const MOST_ROWS: usize = 40;
 
@@ -165,24 +168,45 @@ pub(super) fn shown(answer: &RecordBatch) -> String {
     };
     let (right, whole): (Vec<usize>, Vec<usize>) = (0..columns.len()).partition(is_number);
     let whole: Vec<usize> = whole.into_iter().filter(|&i| columns[i].title != "message").collect();
+    let value = |column: &ShownColumn, row: usize| {
+        let value = column.value.map_or_else(String::new, |i| text(answer, i, row));
+        let ends = column.ends.map(|(low, high)| (text(answer, low, row), text(answer, high, row)));
+        match ends.filter(|(low, _)| !low.is_empty()) {
+            Some((low, high)) if value.is_empty() => format!("{low} to {high}"),
+            Some((low, high)) => format!("{value} ({low} to {high})"),
+            None => cell(&value),
+        }
+    };
+    let n_rows = answer.num_rows().min(MOST_ROWS);
     let mut rows = table(&titles, &whole, &right);
-    for row in 0..answer.num_rows().min(MOST_ROWS) {
-        rows.add_row(columns.iter().map(|column| {
-            let value = column.value.map_or_else(String::new, |i| text(answer, i, row));
-            let ends = column.ends.map(|(low, high)| (text(answer, low, row), text(answer, high, row)));
-            match ends.filter(|(low, _)| !low.is_empty()) {
-                Some((low, high)) if value.is_empty() => format!("{low} to {high}"),
-                Some((low, high)) => format!("{value} ({low} to {high})"),
-                None => cell(&value),
-            }
-        }));
-    }
-    let mut shown = lines(&rows);
+    (0..n_rows).for_each(|row| {
+        rows.add_row(columns.iter().map(|column| value(column, row)));
+    });
+    let width = |column: &ShownColumn| {
+        (0..n_rows)
+            .map(|row| value(column, row).chars().count())
+            .fold(column.title.chars().count(), usize::max)
+            + 2
+    };
+    let is_wide =
+        columns.iter().map(width).sum::<usize>() > usize::from(terminal::width().unwrap_or(TEXT_WIDTH));
+    let mut shown = if is_wide && (1..=MOST_UPRIGHT).contains(&n_rows) {
+        // A few wide rows are read downwards.
+        let header = vec![""; n_rows + 1];
+        let mut upright = table(&header, &[0], &(1..=n_rows).collect::<Vec<_>>());
+        for column in &columns {
+            let values = (0..n_rows).map(|row| value(column, row));
+            upright.add_row(std::iter::once(column.title.clone()).chain(values));
+        }
+        lines(&upright).trim_start_matches('\n').to_string()
+    } else {
+        lines(&rows)
+    };
     if answer.num_rows() > MOST_ROWS {
         shown += &format!("{} more rows; --out FILE writes all\n", answer.num_rows() - MOST_ROWS);
     }
     if let Some(confidence) = answer.column_by_name("confidence")
-        && answer.num_rows() > 0
+        && columns.iter().any(|column| column.ends.is_some())
         && let Ok(level) = array_value_to_string(confidence, 0)
     {
         let level: f64 = level.parse().unwrap_or(f64::NAN);
@@ -199,6 +223,7 @@ fn text(answer: &RecordBatch, column: usize, row: usize) -> String {
     }
     let text = array_value_to_string(array, row).unwrap_or_default();
     match text.parse::<f64>() {
+        Ok(number) if number.fract() == 0.0 && number.abs() < 1e6 => format!("{number}"),
         Ok(number) if *array.data_type() == DataType::Float64 => {
             rounded(number, last_place(number, None) + 2)
         }

@@ -42,7 +42,7 @@ pub struct CoverageArguments {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = whole(1, 1_000_000))]
     sweeps: u64,
 
-    /// The noise: drawn from the fitted residuals, normal, or Student's t with three degrees of freedom
+    /// The noise: each observation's own residual with a random sign, which keeps uneven spread where it is; normal; or Student's t with three degrees of freedom
     #[arg(
         long,
         value_enum,
@@ -68,24 +68,24 @@ pub struct CoverageArguments {
     design: Option<PathBuf>,
 
     /// The true parameters, with --design
-    #[arg(long, value_name = "NAME=VALUE,…", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME=VALUE,…", value_delimiter = ',', conflicts_with = "result")]
     parameters: Vec<String>,
 
     /// The standard deviation of the noise on the scale of the residuals, with --design
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", conflicts_with = "result")]
     deviation: Option<f64>,
 
-    /// The loss, with --design
+    /// The loss [default: that of the result, or the law's own]
     #[arg(long, value_name = "LOSS")]
     loss: Option<LossChoice>,
 
-    /// The interval method, with --design
-    #[arg(long, value_name = "METHOD", default_value = "auto", value_parser = interval)]
-    interval: IntervalArgument,
+    /// The interval method [default: that of the result, or auto]
+    #[arg(long, value_name = "METHOD", value_parser = interval)]
+    interval: Option<IntervalArgument>,
 
-    /// The number of replicates, with --design
-    #[arg(long, value_name = "B", default_value_t = 0)]
-    bootstrap: usize,
+    /// The number of replicates [default: that of the result, or 0]
+    #[arg(long, value_name = "B")]
+    bootstrap: Option<usize>,
 }
 
 /// The values of `--noise`.
@@ -129,8 +129,8 @@ fn of_design(arguments: &CoverageArguments, design: &Path) -> Result<String, Fai
     };
     let job = Job {
         loss: arguments.loss,
-        interval: arguments.interval.0,
-        bootstrap: arguments.bootstrap,
+        interval: arguments.interval.and_then(|interval| interval.0),
+        bootstrap: arguments.bootstrap.unwrap_or(0),
         ..Job::new(law)
     };
     let n = points.len();
@@ -233,14 +233,11 @@ fn simulation(
         NoiseArgument::Normal => Noise::Normal,
         NoiseArgument::T3 => Noise::T3,
         NoiseArgument::Fitted => {
-            let standardised = (0..residual.len()).filter(|&i| weight[i] > 0.0).map(|i| {
+            let standardised = (0..residual.len()).map(|i| {
                 let h = if leverage[i].is_finite() { leverage[i].min(0.999) } else { 0.0 };
                 -residual[i] * weight[i].sqrt() / (spread * (1.0 - h).sqrt())
             });
-            let mut values: Vec<f64> = standardised.collect();
-            let mean = values.iter().sum::<f64>() / values.len() as f64;
-            values.iter_mut().for_each(|value| *value -= mean);
-            Noise::Drawn(values)
+            Noise::Own(standardised.collect())
         }
     };
     let mut design = Vec::new();
@@ -255,11 +252,17 @@ fn simulation(
     let formula = if law.name.contains('~') { law.name.clone() } else { law.formula.clone() };
     let job = Job {
         residual: Some(law.residual),
-        loss: Some(job.loss.as_deref().unwrap_or(&stated.loss).parse::<LossChoice>()?),
+        loss: match arguments.loss {
+            Some(loss) => Some(loss),
+            None => Some(job.loss.as_deref().unwrap_or(&stated.loss).parse::<LossChoice>()?),
+        },
         weight: is_weighted.then(|| "simulated_weight".to_string()),
-        bootstrap: job.bootstrap,
+        bootstrap: arguments.bootstrap.unwrap_or(job.bootstrap),
         resample: resample.clone(),
-        interval: IntervalMethod::ALL.into_iter().find(|method| method.name() == job.interval),
+        interval: match arguments.interval {
+            Some(interval) => interval.0,
+            None => IntervalMethod::ALL.into_iter().find(|method| method.name() == job.interval),
+        },
         confidence: job.confidence,
         fix: stated.fixed.clone(),
         derive: job.derive.clone(),

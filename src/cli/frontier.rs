@@ -15,11 +15,11 @@ pub struct FrontierArguments {
 
     /// The costs at which the law is minimised: numbers, or a range of equal ratios such as 1e21..1e26:11
     #[arg(long, value_name = "COST,…", required_unless_present = "target")]
-    budget: Option<String>,
+    budget: Vec<String>,
 
     /// The values of the response that are to be reached at the least cost
     #[arg(long, value_name = "VALUE,…")]
-    target: Option<String>,
+    target: Vec<String>,
 
     /// The cost as a formula of the law's variables [default: 6*N*D]
     #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
@@ -36,15 +36,23 @@ pub struct FrontierArguments {
 
 /// Runs the command and returns its output.
 pub fn run(arguments: &FrontierArguments) -> Result<String, Failure> {
-    let list = |flag: &str, text: &Option<String>| match text {
-        Some(text) => numbers(text).map_err(|reason| Failure::usage(format!("{flag} {text}: {reason}"))),
-        None => Ok(Vec::new()),
+    let list = |flag: &str, texts: &[String]| -> Result<Vec<f64>, Failure> {
+        let read = |text: &String| {
+            numbers(text).map_err(|reason| Failure::usage(format!("{flag} {text}: {reason}")))
+        };
+        Ok(texts.iter().map(read).collect::<Result<Vec<_>, _>>()?.concat())
     };
+    let hold = values("--hold", &arguments.hold)?;
+    if let Some((name, _)) =
+        hold.iter().enumerate().find_map(|(i, held)| hold[..i].iter().find(|h| h.0 == held.0))
+    {
+        return Err(Failure::usage(format!("--hold {name}: given twice")));
+    }
     let asked = Frontier {
         budgets: list("--budget", &arguments.budget)?,
         targets: list("--target", &arguments.target)?,
         cost: arguments.cost.clone(),
-        hold: values("--hold", &arguments.hold)?,
+        hold,
         relative_to: arguments.relative_to.clone(),
     };
     let (result, selection) = arguments.ask.open()?;

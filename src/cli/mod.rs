@@ -137,7 +137,7 @@ impl Failure {
 /// they hold.
 fn has_lines(error: &Error) -> bool {
     match error {
-        Error::Formula { .. } | Error::Catalogue { .. } => true,
+        Error::Formula { .. } | Error::Catalogue { .. } | Error::Question { .. } => true,
         Error::Midway(error) => has_lines(error),
         _ => false,
     }

@@ -10,6 +10,10 @@ use crate::questions::{Points, predict};
 
 /// The arguments of `sweepfit predict`.
 #[derive(Args, Debug)]
+#[command(
+    after_help = "In the answer, `new run` is the interval of one more run, and `extrapolation` the largest factor by which a \
+                        variable lies outside the data of the fit, 1 inside. The confidence is that of the fit."
+)]
 pub struct PredictArguments {
     #[command(flatten)]
     ask: AskArguments,

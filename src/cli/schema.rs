@@ -11,7 +11,7 @@ use super::{Failure, summary};
 /// The arguments of `sweepfit schema`.
 #[derive(Args, Debug)]
 pub struct SchemaArguments {
-    /// fits, coefficients, replicates, residuals or rejected
+    /// fits, coefficients, derived, scores, covariance, replicates, jackknife, residuals or rejected
     table: Option<String>,
 }
 

@@ -50,7 +50,7 @@ pub fn run(arguments: &ShowArguments) -> Result<String, Failure> {
     let (result, selection) = ask.open()?;
     let chosen = selection.fits(&result)?;
     let text = match chosen.len() {
-        0 => "no fit meets the condition\n".to_string(),
+        0 => "the result has no fits\n".to_string(),
         1..=MOST_FITS => {
             let residuals = result.residuals()?;
             chosen.iter().map(|&fit| one(&result, fit, residuals.as_ref())).collect()

@@ -224,6 +224,7 @@ impl<'a> Intervals<'a> {
             has_replicates: replicates.is_some() && options.resample.is_distribution(),
             is_nearly_absolute: uncertainty.is_nearly_absolute(),
             n_clusters: fit.problem.observations.cluster.as_deref().map(n_distinct),
+            replicates_disagree: free().any(|i| disagrees(replicates, options, &uncertainty, fit, i)),
             is_near_edge: free().any(|i| uncertainty.is_near_edge(law, i)),
         });
         let for_method = |method| replicates.filter(|_| methods.contains(&method));
@@ -345,6 +346,31 @@ impl<'a> Intervals<'a> {
             }
         }
     }
+}
+
+/// The ratio of the bootstrap standard error to the asymptotic one from which replicates decide.
+const MAX_ERROR_RATIO: f64 = 1.5;
+
+/// The number of observations from which replicates tell that the asymptotic standard error is too small.
+const MIN_POINTS_TO_DISAGREE: usize = 30;
+
+/// Returns whether a parameter varies much more over the replicates than its asymptotic standard error says.
+fn disagrees(
+    replicates: Option<&Replicates>,
+    options: &InferenceOptions,
+    uncertainty: &Uncertainty,
+    fit: &Fit,
+    parameter: usize,
+) -> bool {
+    let Some(replicates) = replicates.filter(|_| options.resample.is_distribution()) else { return false };
+    let good = replicates.len() - replicates.n_failed();
+    let is_known = fit.problem.n_weighted() >= MIN_POINTS_TO_DISAGREE
+        && good >= MIN_SAMPLES
+        && good as f64 >= MIN_GOOD * replicates.len() as f64;
+    let Some(margin) = uncertainty.parameter_margin(parameter).filter(|_| is_known) else { return false };
+    let scale = uncertainty.scale(parameter);
+    let values: Vec<f64> = replicates.values(parameter).map(|x| transformed(scale, x)).collect();
+    standard_deviation(&values).is_some_and(|error| error > MAX_ERROR_RATIO * margin.std_error)
 }
 
 /// Returns the number of distinct values.

@@ -122,7 +122,7 @@ impl KeptResult {
         let unusable = |reason: String| Error::UnusableResult { path: shown.clone(), reason };
         let text = std::fs::read_to_string(directory.join("manifest.json")).map_err(|error| {
             unusable(match error.kind() {
-                std::io::ErrorKind::NotFound => {
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
                     "there is no manifest.json, so this is no complete result of `sweepfit fit`".to_string()
                 }
                 _ => format!("manifest.json: {error}"),

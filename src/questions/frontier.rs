@@ -70,17 +70,21 @@ pub fn frontier(result: &KeptResult, asked: &Frontier, selection: &Selection) ->
     let check = |law: &Law| {
         let free = free_of(law);
         let used = names(&cost);
-        if let Some(unused) = free.iter().find(|name| !used.contains(&name.as_str())) {
+        let known =
+            |name: &&&str| free.iter().any(|f| f == *name) || asked.hold.iter().any(|(h, _)| h == *name);
+        if let Some(name) = used.iter().find(|name| !known(name)) {
+            let variables = list(&law.variables);
             return Some(format!(
-                "it does not depend on `{unused}`, a variable of `{}`: give a cost that does, or hold it with --hold \
-                 {unused}=VALUE",
+                "`{name}` is no variable of `{}`, whose variables are {variables}",
                 law.name
             ));
         }
-        let known =
-            |name: &&&str| free.iter().any(|f| f == *name) || asked.hold.iter().any(|(h, _)| h == *name);
-        used.iter().find(|name| !known(name)).map(|name| {
-            format!("`{name}` is no variable of `{}`, whose variables are {}", law.name, list(&law.variables))
+        free.iter().find(|name| !used.contains(&name.as_str())).map(|unused| {
+            format!(
+                "it does not depend on `{unused}`, a variable of `{}`: give a cost that does, or hold it with --hold \
+                 {unused}=VALUE",
+                law.name
+            )
         })
     };
     let chosen = |law: &&Law| selection.law.as_ref().is_none_or(|name| law.name == *name);
@@ -194,13 +198,19 @@ impl Question<'_> {
     }
 
     /// Returns the optimum for a goal at some parameters, near a known optimum.
+    ///
+    /// A value that the law does not reach has an infinite cost.
     fn near(&self, natural: &[f64], known: &Optimum, log_cost: f64, goal: Goal) -> Option<(Optimum, f64)> {
         let landscape = self.landscape();
         let at = landscape.optimum(natural, &known.x, log_cost).ok()?;
-        match goal {
-            Goal::Budget(_) => Some((at, log_cost)),
-            Goal::Target(target) => landscape.at_value(natural, (&at, log_cost), self.level(target)).ok(),
-        }
+        let Goal::Target(target) = goal else { return Some((at, log_cost)) };
+        let level = self.level(target);
+        let nowhere = |_| {
+            let n = at.x.len();
+            let (x, exponents) = (vec![f64::INFINITY; n], vec![f64::NAN; n]);
+            (Optimum { x, value: level, exponents, slope: 0.0 }, f64::INFINITY)
+        };
+        Some(landscape.at_value(natural, (&at, log_cost), level).unwrap_or_else(nowhere))
     }
 
     /// Returns the quantities of an optimum.
@@ -239,7 +249,7 @@ impl Question<'_> {
                 let centre = self.outcome(optimum, log_cost);
                 let interval = |i: usize| {
                     let of = |outcomes: &[Outcome]| -> Vec<f64> {
-                        outcomes.iter().map(|outcome| outcome[i]).filter(|x| x.is_finite()).collect()
+                        outcomes.iter().map(|outcome| outcome[i]).filter(|x| !x.is_nan()).collect()
                     };
                     let found = replicate_interval(centre[i], &mut of(&good), &of(&left_out), confidence);
                     found.map(|(interval, _)| interval)

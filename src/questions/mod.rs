@@ -53,10 +53,15 @@ impl Selection {
     /// Returns the numbers of the fits that are asked.
     ///
     /// # Errors
-    /// If the result does not have the law.
+    /// If the result does not have the law, or no fit is asked.
     pub fn fits(&self, result: &KeptResult) -> Result<Vec<usize>, Error> {
         self.check(result)?;
-        Ok((0..result.fits.len()).filter(|&fit| self.contains(result, fit)).collect())
+        let chosen: Vec<usize> = (0..result.fits.len()).filter(|&fit| self.contains(result, fit)).collect();
+        if chosen.is_empty() && !result.fits.is_empty() {
+            let reason = "no sweep of the result meets it".to_string();
+            return Err(Error::Question { subject: "the condition".to_string(), reason });
+        }
+        Ok(chosen)
     }
 
     /// Checks that the result has the law.
@@ -150,6 +155,8 @@ fn extrapolation(value: f64, (low, high): (f64, f64)) -> f64 {
         1.0
     } else if low > 0.0 && value > 0.0 {
         (low / value).max(value / high)
+    } else if low > 0.0 {
+        f64::INFINITY
     } else {
         1.0 + (low - value).max(value - high) / (high - low)
     }

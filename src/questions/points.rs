@@ -25,6 +25,8 @@ pub struct Points {
     pub columns: Vec<Vec<f64>>,
     /// The texts of key columns that join points to sweeps, by the place of the key; one per point.
     pub(super) keys: Vec<(usize, Vec<String>)>,
+    /// The variables that were typed, and not found in a file.
+    pub(super) typed: Vec<String>,
     n: usize,
 }
 
@@ -96,6 +98,7 @@ impl Points {
             return Err(fail("it gives no variable".to_string()));
         }
         let added = columns[0].len();
+        self.typed.extend(names.iter().cloned());
         for (name, column) in names.iter().zip(&columns) {
             self.place(name).extend(column);
         }

@@ -29,12 +29,14 @@ pub fn predict(result: &KeptResult, points: &Points, selection: &Selection) -> R
             variables.push(name);
         }
     }
-    if let Some(unknown) =
-        points.names.iter().find(|name| points.keys.is_empty() && !variables.contains(name))
-    {
-        let known: Vec<&str> = variables.iter().map(|name| name.as_str()).collect();
-        let reason = format!("no law has this variable; the variables are {}", list(&known));
-        return Err(Error::Question { subject: format!("the point's `{unknown}`"), reason });
+    let refuse = |subject: String, reason: String| Err(Error::Question { subject, reason });
+    if let Some(unknown) = points.typed.iter().find(|name| !variables.contains(name)) {
+        let reason = format!("no law has this variable; the variables are {}", list(&variables));
+        return refuse(format!("the point's `{unknown}`"), reason);
+    }
+    let missing = |law: &Law| law.variables.iter().find(|name| !points.names.contains(name)).cloned();
+    if let Some(missing) = result.laws.iter().map(missing).collect::<Option<Vec<String>>>() {
+        return refuse("the points".to_string(), format!("they give no value of `{}`", missing[0]));
     }
     let answers = ask(result, selection, |number, asked| {
         let mut answers = AnswerTable::default();

@@ -5,7 +5,8 @@
 //! and cost no refit. Near an edge the objective is far from quadratic: there the profile is followed to the same rise.
 //! Under a loss that is nearly absolute the sandwich needs the density of the residuals at zero, which few observations
 //! determine; there replicates decide, corrected for bias and acceleration, or the profile where there are none. With few
-//! clusters it is the sandwich over clusters.
+//! clusters it is the sandwich over clusters. Replicates also check the sandwich: where they vary much more than it says, as
+//! where large residuals sit at points of high leverage under a robust loss, they decide.
 
 use super::IntervalMethod;
 
@@ -20,6 +21,8 @@ pub struct Circumstances {
     pub is_nearly_absolute: bool,
     /// The number of clusters, where observations come in clusters.
     pub n_clusters: Option<usize>,
+    /// Whether the replicates vary much more than the asymptotic standard errors say, in a sample large enough to tell.
+    pub replicates_disagree: bool,
     /// Whether the interval of a parameter of the fit reaches the edge of its domain.
     pub is_near_edge: bool,
 }
@@ -48,6 +51,7 @@ pub fn methods(at: Circumstances) -> &'static [IntervalMethod] {
         Some(Bca) => &[Bca],
         Some(Profile) => &[Profile],
         None if at.is_nearly_absolute && at.has_replicates && at.has_many_units() => &[Bca, Percentile],
+        None if at.replicates_disagree => &[Percentile, T],
         None if at.is_nearly_absolute && at.n_clusters.is_none() || at.is_near_edge => {
             &[Profile, T, Percentile]
         }

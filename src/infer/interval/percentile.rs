@@ -23,7 +23,9 @@ pub(crate) fn quantile(values: &mut [f64], probability: f64) -> f64 {
     let place = probability.clamp(0.0, 1.0) * (values.len() - 1) as f64;
     let (_, &mut below, larger) = values.select_nth_unstable_by(place.floor() as usize, f64::total_cmp);
     let above = larger.iter().copied().min_by(f64::total_cmp).unwrap_or(below);
-    below + (place - place.floor()) * (above - below)
+    let fraction = place - place.floor();
+    // Between equal values, which may be infinite, there is nothing to interpolate.
+    if fraction == 0.0 || below == above { below } else { below + fraction * (above - below) }
 }
 
 #[cfg(test)]
