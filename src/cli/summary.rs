@@ -10,7 +10,7 @@ use super::numbers::{last_place, rounded};
 use super::terminal;
 use crate::engine::{BoundLaw, Overview, Summary};
 use crate::formula::counted;
-use crate::infer::{Estimate, quantile};
+use crate::infer::{Estimate, IntervalMethod, quantile};
 use crate::law::{Domain, Law};
 use crate::optimize::Status;
 use crate::problem::RejectionSubject;
@@ -74,6 +74,7 @@ pub fn text(summary: &Summary, dry_run: bool, out: Option<&Path>) -> String {
         } else {
             quartiles(summary, &labels)
         };
+        text += &scores(summary, &labels);
         text += &messages(summary, &labels);
     }
     text += &reasons(summary, &labels);
@@ -164,19 +165,20 @@ fn coefficients(summary: &Summary, labels: &[String]) -> String {
     // 100·0.29 is 28.999999999999996.
     let percent = (1e11 * summary.overview.confidence).round() / 1e9;
     let [low, high] = ["low", "high"].map(|end| format!("{percent} % {end}"));
-    let numbers = ["parameter", "estimate", error, &low, &high];
+    let numbers = ["parameter", "estimate", error, &low, &high, "interval"];
     let names: Vec<String> = key_names.iter().map(|name| cell(name)).collect();
     let header: Vec<&str> = names.iter().map(String::as_str).chain(["law"]).chain(numbers).collect();
-    let left: Vec<usize> = (0..names.len() + 2).collect();
-    let right: Vec<usize> = (names.len() + 2..header.len()).collect();
+    let left: Vec<usize> = (0..names.len() + 2).chain([header.len() - 1]).collect();
+    let right: Vec<usize> = (names.len() + 2..header.len() - 1).collect();
     let mut all = table(&header, &left, &right);
     let mut apart = String::new();
     for record in &first.records {
         let law = &summary.laws[record.law].law;
-        let mut own = table(&numbers, &[0], &[1, 2, 3, 4]);
+        let mut own = table(&numbers, &[0, 5], &[1, 2, 3, 4]);
         for (parameter, estimate) in law.parameters.iter().zip(first.estimates(record)) {
             let mut row = vec![cell(&parameter.name)];
             row.extend(digits(estimate, parameter.domain, bootstrap));
+            row.push(estimate.method.map_or("", IntervalMethod::name).to_string());
             own.add_row(row.clone());
             let place = key(&summary.overview, record.sweep).into_iter().chain([labels[record.law].clone()]);
             all.add_row(place.chain(row));
@@ -186,6 +188,34 @@ fn coefficients(summary: &Summary, labels: &[String]) -> String {
     let all = lines(&all);
     let is_narrow = |width: u16| all.lines().all(|line| line.chars().count() <= usize::from(width));
     if terminal::width().is_none_or(is_narrow) { all } else { apart }
+}
+
+/// Returns the errors of the first fits on the observations that were held out.
+fn scores(summary: &Summary, labels: &[String]) -> String {
+    let Overview { first, key_names, .. } = &summary.overview;
+    let names: Vec<String> = key_names.iter().map(|name| cell(name)).collect();
+    let numbers = ["law", "fitted", "held out", "RMSLE", "std error", "inside new-run interval"];
+    let header: Vec<&str> = names.iter().map(String::as_str).chain(numbers).collect();
+    let left: Vec<usize> = (0..=names.len()).collect();
+    let right: Vec<usize> = (names.len() + 1..header.len()).collect();
+    let mut rows = table(&header, &left, &right);
+    for record in &first.records {
+        let Some(scores) = &record.scores else { continue };
+        let mut row = key(&summary.overview, record.sweep);
+        row.extend([labels[record.law].clone(), record.n_points.to_string(), scores.n_test.to_string()]);
+        row.push(rounded(scores.rmsle, last_place(scores.rmsle, Some(scores.rmsle_std_error))));
+        row.push(rounded(
+            scores.rmsle_std_error,
+            last_place(scores.rmsle_std_error, Some(scores.rmsle_std_error)),
+        ));
+        row.push(if scores.coverage.is_nan() {
+            String::new()
+        } else {
+            format!("{:.0} %", 100.0 * scores.coverage)
+        });
+        rows.add_row(row);
+    }
+    if rows.row_count() == 0 { String::new() } else { lines(&rows) }
 }
 
 /// Returns the names and values of a sweep's keys, and the label of a law.

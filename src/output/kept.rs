@@ -83,6 +83,8 @@ pub struct KeptFit {
     pub status: String,
     /// The parameters in natural units, in the law's order; NaN where there is no estimate.
     pub natural: Vec<f64>,
+    /// The interval of each parameter, in the law's order.
+    pub intervals: Vec<Option<(f64, f64)>>,
     /// The covariance of the parameters, if the result holds it.
     pub covariance: Option<ParameterCovariance>,
     /// The smallest and largest value of each of the law's variables.
@@ -167,6 +169,11 @@ impl KeptResult {
         let mut fits = Vec::with_capacity(table.num_rows());
         let mut place = 0;
         let estimates = estimates.clone();
+        let ends = |column: &str| -> Result<Float64Array, Error> {
+            let array = coefficients.column_by_name(column).and_then(|a| a.as_primitive_opt::<Float64Type>());
+            array.cloned().ok_or_else(|| damaged(column))
+        };
+        let (low_ends, high_ends) = (ends("ci_low")?, ends("ci_high")?);
         for row in 0..table.num_rows() {
             let name = law_names.value(row);
             let law = laws.iter().position(|law| law.name == name).ok_or_else(|| damaged("law"))?;
@@ -176,11 +183,17 @@ impl KeptResult {
             }
             let value = |i: usize| if estimates.is_null(i) { f64::NAN } else { estimates.value(i) };
             let natural = (place..place + n).map(value).collect();
+            let interval = |i: usize| {
+                (low_ends.is_valid(i) && high_ends.is_valid(i))
+                    .then(|| (low_ends.value(i), high_ends.value(i)))
+            };
+            let intervals = (place..place + n).map(interval).collect();
             let coefficients = place..place + n;
             place += n;
             let (low, high) = (numbers(&low, row), numbers(&high, row));
             fits.push(KeptFit {
                 law,
+                intervals,
                 coefficients,
                 status: statuses.value(row).to_string(),
                 natural,

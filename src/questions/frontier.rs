@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::compile::Scale;
 use crate::error::Error;
 use crate::formula::{Expr, counted, list, names, parse_expression};
-use crate::infer::{ParameterCovariance, Quantity, Source, estimate_quantity, replicate_interval};
+use crate::infer::{ParameterCovariance, Source, replicate_interval};
 use crate::input::rows_that_meet;
 use crate::lanes::scalar;
 use crate::law::{Law, Residual};
@@ -433,7 +433,7 @@ impl Question<'_> {
 
     /// Returns why a value is not reached, given the value that the law tends to as the cost grows.
     fn unreachable(&self, target: f64, limit: f64) -> String {
-        let AskedFit { law, fit, source, confidence, .. } = self.fit;
+        let AskedFit { law, fit, .. } = self.fit;
         let limit = if self.landscape().scale == Scale::Log { scalar::exp(limit) } else { limit };
         let is_limit = |value: f64| (value / limit - 1.0).abs() < 1e-3;
         let floor = (0..law.parameters.len()).find(|&i| is_limit(fit.natural[i]));
@@ -441,10 +441,7 @@ impl Question<'_> {
             return format!("the law tends to {limit:.4} as the cost grows, which is above {target}");
         };
         let name = &law.parameters[floor].name;
-        let expr = parse_expression(name).ok();
-        let interval = expr.map(|expr| Quantity::new(name, expr, law)).and_then(|quantity| {
-            estimate_quantity(&quantity, law, &fit.natural, source, confidence).interval
-        });
+        let interval = fit.intervals.get(floor).copied().flatten();
         let interval = interval.map_or_else(String::new, |(low, high)| format!(" ({low:.4} to {high:.4})"));
         format!("the floor {name} = {:.4}{interval} is above {target}", fit.natural[floor])
     }
