@@ -49,7 +49,7 @@ pub fn frontier(result: &KeptResult, asked: &Frontier, selection: &Selection) ->
     let text = asked.cost.as_deref().unwrap_or(TRAINING_COST);
     let subject = format!("the cost `{text}`");
     let cost = parse_expression(text)
-        .map_err(|error| Error::Question { subject: subject.clone(), reason: error.to_string() })?;
+        .map_err(|error| Error::Question { subject: subject.clone(), reason: format!("\n{error}") })?;
     let mut variables: Vec<&String> = Vec::new();
     for name in result.laws.iter().flat_map(|law| &law.variables) {
         if !variables.contains(&name) {

@@ -74,7 +74,7 @@ impl Points {
                     values.iter().copied().cycle().take(n * count).collect()
                 }
                 None => {
-                    let expr = parse_expression(value).map_err(|error| fail(error.to_string()))?;
+                    let expr = parse_expression(value).map_err(|error| fail(format!("\n{error}")))?;
                     let mut table = Table::new(n);
                     names
                         .iter()
