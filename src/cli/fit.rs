@@ -109,7 +109,8 @@ pub struct FitArguments {
     #[arg(long, value_name = "B", default_value_t = 1000, help_heading = "Uncertainty", allow_negative_numbers = true, value_parser = whole(0, 10_000_000))]
     bootstrap: u64,
 
-    /// How replicates are made: pairs, cluster:COL, bayesian[:COL], residual, wild[:COL], parametric, jackknife[:COL] or none
+    /// How replicates are made: pairs, cluster:COL, bayesian, residual, wild, parametric, jackknife or none; with bayesian:COL,
+    /// wild:COL and jackknife:COL by cluster
     #[arg(long, value_name = "HOW", default_value = "pairs", help_heading = "Uncertainty")]
     resample: Resample,
 
