@@ -387,6 +387,37 @@ mod tests {
         assert_eq!(compared, 6);
     }
 
+    /// Laws without a closed form. Expected values are those of SciPy 1.17.1's `minimize_scalar` (bounded, xatol = 1e-13) over
+    /// log N at D = cost/(6·N), refined by bisection of central differences.
+    #[test]
+    fn optima_agree_with_a_minimiser_in_one_dimension() {
+        let cost = parse_expression("6*N*D").unwrap();
+        let free = ["N".to_string(), "D".to_string()];
+        let kaplan: &[(&str, f64)] = &[("Nc", 6.4e13), ("alphaN", 0.076), ("alphaD", 0.103), ("Dc", 1.8e13)];
+        let (a, b, e) = (6.255414f64.exp(), 7.3049974f64.exp(), 0.6254804f64.exp());
+        let constrained: &[(&str, f64)] = &[
+            ("A", a),
+            ("B", b),
+            ("E", e),
+            ("alpha", 0.3526596),
+            ("beta", 0.3526596),
+            ("RD", 15.387756),
+            ("RN", 5.309743),
+        ];
+        let held = [("U".to_string(), 25e9)];
+        for (name, values, held, budget, log_n, value) in [
+            ("kaplan-nd", kaplan, &held[..0], 1e23, 25.202_740_566, 1.746_385_264_050_465_1),
+            ("data-constrained", constrained, &held[..], 1e22, 22.672_906_031, 2.222_129_274_870_97),
+        ] {
+            let law = catalogue_law(name);
+            let natural = parameters(&law, values);
+            let landscape = Landscape { law: &law, cost: &cost, scale: Scale::Log, free: &free, held };
+            let found = landscape.best(&natural, &[22.0, 26.0], f64::ln(budget)).unwrap();
+            assert!((found.x[0] - log_n).abs() < 1e-7, "{name}: {}", found.x[0]);
+            assert!((found.value.exp() / value - 1.0).abs() < 1e-12, "{name}: {}", found.value.exp());
+        }
+    }
+
     /// Three variables and a cost that is a sum. Expected values are those of SciPy 1.17.1's `minimize` with SLSQP in
     /// logarithms, started at (8, 8, 8) and repeated five times, with ftol = 1e-16.
     #[test]
