@@ -6,14 +6,17 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use serde::Serialize;
 
-use crate::engine::{self, BoundLaw, Control, Counts, Job, Summary};
+use crate::engine::{self, BoundLaw, Control, Counts, Job, Plan, Summary};
 use crate::error::Error;
 use crate::input::{Fragment, ParquetFiles, Skipped, Source};
-use crate::law::{Domain, Parameter};
+use crate::law::{Domain, Law, Parameter};
 use crate::optimize::Status;
-use crate::output::{DirectorySink, StatedLaw, directory};
+use crate::output::schema::ANSWERS;
+use crate::output::{DirectorySink, KeptResult, StatedLaw, directory};
+use crate::questions::{Frontier, Points, Selection, check_frontier, check_points, frontier, predict};
 
 /// Runs a job on its input files and writes a directory of tables. The directory appears, or replaces an earlier
 /// result, when the run is complete.
@@ -40,6 +43,7 @@ pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> R
     let begun = Instant::now();
     let source = source(job, control)?;
     let plan = engine::plan(job, &source)?;
+    let questions = Questions::of(job, &plan)?;
     directory::check(out, overwrite)?;
     refuse_inputs_in(out, source.fragments())?;
     let others = directory::count_others(out);
@@ -54,12 +58,56 @@ pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> R
     let mut sink = DirectorySink::new(out, overwrite, text);
     let summary = engine::run_plan(plan, job, &source, &mut sink, control)?;
     let manifest = Manifest::new(job, &source, &summary, begun.elapsed()).to_json();
-    if !sink.finish(&manifest)? {
+    if !sink.finish(&manifest, &|directory| questions.answers(directory))? {
         let note = "the earlier result was replaced file by file, because the directory cannot be exchanged for another. \
                     A run killed at that moment leaves a mixture without manifest.json";
         control.progress.note(&format!("{}: {note}", out.display()));
     }
     Ok(summary)
+}
+
+/// The questions of a job to its own result.
+struct Questions<'a> {
+    points: Points,
+    frontier: &'a Frontier,
+}
+
+impl<'a> Questions<'a> {
+    /// Reads the questions and checks that the laws can be asked, before anything is fitted.
+    fn of(job: &'a Job, plan: &Plan) -> Result<Questions<'a>, Error> {
+        let laws: Vec<Law> = plan.laws.iter().map(|bound| bound.law.clone()).collect();
+        let mut points = Points::default();
+        job.at.iter().try_for_each(|text| points.add(text))?;
+        if !points.is_empty() {
+            check_points(&laws, &points)?;
+        }
+        let questions = Questions { points, frontier: &job.frontier };
+        if questions.asks_frontier() {
+            check_frontier(&laws, &job.frontier)?;
+        }
+        Ok(questions)
+    }
+
+    fn asks_frontier(&self) -> bool {
+        !self.frontier.budgets.is_empty() || !self.frontier.targets.is_empty()
+    }
+
+    /// Returns the tables of answers of the result in a directory.
+    fn answers(&self, directory: &Path) -> Result<Vec<(&'static str, RecordBatch)>, Error> {
+        let mut answers = Vec::new();
+        if self.points.is_empty() && !self.asks_frontier() {
+            return Ok(answers);
+        }
+        let (result, all) = (KeptResult::open(directory)?, Selection::default());
+        let [predictions, frontiers] = ANSWERS;
+        if !self.points.is_empty() {
+            answers.push((predictions, predict(&result, &self.points, &all)?));
+        }
+        if self.asks_frontier() {
+            answers.push((frontiers, frontier(&result, self.frontier, &all)?));
+        }
+        Ok(answers)
+    }
 }
 
 /// Binds a job's laws to its input files and counts sweeps and rejections; nothing is fitted or written.

@@ -300,3 +300,33 @@ fn the_multiplier_compares_costs_of_the_same_loss() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("one sweep is to be the baseline"));
 }
+
+/// Questions at fit time are answered in the result's directory as the kept result answers them, from the covariance where no
+/// replicates are kept; what cannot be asked is refused before anything is fitted.
+#[test]
+fn a_run_answers_its_questions() {
+    let folder = Folder::new();
+    let (input, out) = (runs(&folder), folder.path("out"));
+    let questions = ["--at", "N=7e10, D=20*N", "--budget", "1e22,1e25", "--target", "2"];
+    for more in [&["--bootstrap", "0"][..], &["--bootstrap", "50"]] {
+        let arguments =
+            [&["--law", "chinchilla", "--loss", "l2", "--overwrite"][..], &questions, more].concat();
+        fit(&input, &out, &arguments);
+        for (table, question) in [
+            ("predictions", &["predict", out.as_str(), "--at", "N=7e10, D=20*N"][..]),
+            ("frontier", &["frontier", &out, "--budget", "1e22,1e25", "--target", "2"]),
+        ] {
+            let written = Table::read(format!("{out}/{table}.parquet").as_ref());
+            let asked = ask(&folder, question);
+            assert_eq!(written.0, asked.0, "{table}");
+            assert!(written.floats("ci_low").iter().all(|x| x.is_finite()), "{table} {more:?}");
+        }
+    }
+    let refused =
+        program(&["fit", &input, "--out", &out, "--law", "chinchilla", "--overwrite", "--at", "M=1"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no law has this variable"));
+    // A run without questions replaces the answers of an earlier one.
+    fit(&input, &out, &["--law", "chinchilla", "--bootstrap", "0", "--overwrite"]);
+    assert!(!std::path::Path::new(&format!("{out}/predictions.parquet")).exists());
+}

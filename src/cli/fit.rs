@@ -16,7 +16,9 @@ use crate::infer::{IntervalMethod, Resample};
 use crate::law::Residual;
 use crate::optimize::Solver;
 use crate::problem::LossChoice;
+use crate::questions::Frontier;
 
+use super::frontier::{held_variables, positive_numbers};
 use super::{Failure, summary, terminal};
 
 /// The arguments of `sweepfit fit`.
@@ -159,6 +161,26 @@ pub struct FitArguments {
     #[arg(long, help_heading = "Output")]
     residuals: bool,
 
+    /// Predict the fitted laws at a point, such as 'N=7e10, D=20*N', in predictions.parquet; repeatable
+    #[arg(long, value_name = "NAME=VALUE,…", help_heading = "Questions")]
+    at: Vec<String>,
+
+    /// Find the frontier at these costs, such as 1e21..1e26:11, in frontier.parquet
+    #[arg(long, value_name = "COST,…", help_heading = "Questions")]
+    budget: Vec<String>,
+
+    /// Find the cost of these values of the response, in frontier.parquet
+    #[arg(long, value_name = "VALUE,…", help_heading = "Questions")]
+    target: Vec<String>,
+
+    /// The cost of the frontier as a formula of the law's variables [default: 6*N*D]
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true, help_heading = "Questions")]
+    cost: Option<String>,
+
+    /// Hold a variable of the frontier at a value; repeatable
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Questions")]
+    hold: Vec<String>,
+
     /// Replace an earlier result in the output directory
     #[arg(long, help_heading = "Output")]
     overwrite: bool,
@@ -263,6 +285,14 @@ impl FitArguments {
             },
             covariance: self.covariance,
             residuals: self.residuals,
+            at: self.at.clone(),
+            frontier: Frontier {
+                budgets: positive_numbers("--budget", &self.budget)?,
+                targets: positive_numbers("--target", &self.target)?,
+                cost: self.cost.clone(),
+                hold: held_variables(&self.hold)?,
+                relative_to: None,
+            },
         })
     }
 }

@@ -36,25 +36,30 @@ pub struct FrontierArguments {
 
 /// Runs the command and returns its output.
 pub fn run(arguments: &FrontierArguments) -> Result<String, Failure> {
-    let list = |flag: &str, texts: &[String]| -> Result<Vec<f64>, Failure> {
-        let read = |text: &String| {
-            numbers(text).map_err(|reason| Failure::usage(format!("{flag} {text}: {reason}")))
-        };
-        Ok(texts.iter().map(read).collect::<Result<Vec<_>, _>>()?.concat())
-    };
-    let hold = values("--hold", &arguments.hold)?;
-    if let Some((name, _)) =
-        hold.iter().enumerate().find_map(|(i, held)| hold[..i].iter().find(|h| h.0 == held.0))
-    {
-        return Err(Failure::usage(format!("--hold {name}: given twice")));
-    }
     let asked = Frontier {
-        budgets: list("--budget", &arguments.budget)?,
-        targets: list("--target", &arguments.target)?,
+        budgets: positive_numbers("--budget", &arguments.budget)?,
+        targets: positive_numbers("--target", &arguments.target)?,
         cost: arguments.cost.clone(),
-        hold,
+        hold: held_variables(&arguments.hold)?,
         relative_to: arguments.relative_to.clone(),
     };
     let (result, selection) = arguments.ask.open()?;
     arguments.ask.finish(&frontier(&result, &asked, &selection)?)
+}
+
+/// Returns the numbers of a repeatable flag.
+pub(super) fn positive_numbers(flag: &str, texts: &[String]) -> Result<Vec<f64>, Failure> {
+    let read =
+        |text: &String| numbers(text).map_err(|reason| Failure::usage(format!("{flag} {text}: {reason}")));
+    Ok(texts.iter().map(read).collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// Returns the variables that are held, each once.
+pub(super) fn held_variables(texts: &[String]) -> Result<Vec<(String, f64)>, Failure> {
+    let hold = values("--hold", texts)?;
+    let again = |(i, held): (usize, &(String, f64))| hold[..i].iter().any(|(name, _)| *name == held.0);
+    match hold.iter().enumerate().find(|held| again(*held)) {
+        Some((_, (name, _))) => Err(Failure::usage(format!("--hold {name}: given twice"))),
+        None => Ok(hold),
+    }
 }

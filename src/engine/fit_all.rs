@@ -102,7 +102,7 @@ impl Run {
             law.binding.names.iter().position(|n| n == name).filter(|_| used)
         };
         let places_in = |law: &BoundLaw| variables.iter().map(|name| place(law, name)).collect();
-        let inference = infer::InferenceOptions {
+        let mut inference = infer::InferenceOptions {
             bootstrap: job.bootstrap,
             resample: job.resample.clone(),
             interval: job.interval,
@@ -112,6 +112,10 @@ impl Run {
             covariance: job.covariance || job.holdout.is_some(),
             ..infer::InferenceOptions::default()
         };
+        let keep_replicates = keeps_replicates(plan, &contents, job, &inference);
+        // Without replicates, questions are answered from the covariance.
+        let covariance = job.covariance || job.has_questions() && !keep_replicates;
+        inference.covariance |= covariance;
         Run {
             places: plan.laws.iter().map(places_in).collect(),
             laws: plan.laws.clone(),
@@ -125,21 +129,31 @@ impl Run {
             },
             min_points: job.min_points,
             residuals: job.residuals,
-            keep_replicates: match job.keep_replicates {
-                KeepReplicates::Always => true,
-                KeepReplicates::Never => false,
-                KeepReplicates::Auto => {
-                    let of_law = |bound: &BoundLaw| 8 * bound.law.parameters.len() + REPLICATE_BYTES;
-                    let of_sweep: usize = plan.laws.iter().map(of_law).sum();
-                    let replicates = contents.n_sweeps().saturating_mul(inference.n_replicates());
-                    replicates > 0 && replicates.saturating_mul(of_sweep) < KEPT_BYTES
-                }
-            },
+            keep_replicates,
             held_out: plan.request.columns.iter().position(|name| name == HELD_OUT),
-            covariance: job.covariance,
+            covariance,
             inference,
             contents,
             variables,
+        }
+    }
+}
+
+/// Returns whether a job's results contain the replicates.
+fn keeps_replicates(
+    plan: &Plan,
+    contents: &Contents,
+    job: &Job,
+    inference: &infer::InferenceOptions,
+) -> bool {
+    match job.keep_replicates {
+        KeepReplicates::Always => true,
+        KeepReplicates::Never => false,
+        KeepReplicates::Auto => {
+            let of_law = |bound: &BoundLaw| 8 * bound.law.parameters.len() + REPLICATE_BYTES;
+            let of_sweep: usize = plan.laws.iter().map(of_law).sum();
+            let replicates = contents.n_sweeps().saturating_mul(inference.n_replicates());
+            replicates > 0 && replicates.saturating_mul(of_sweep) < KEPT_BYTES
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::input::KeyColumn;
 use crate::law::Residual;
 use crate::optimize::Solver;
 use crate::problem::LossChoice;
+use crate::questions::Frontier;
 
 /// A law, by its name or as a formula.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -119,9 +120,19 @@ pub struct Job {
     pub covariance: bool,
     /// Whether the results contain residuals.
     pub residuals: bool,
+    /// Points at which the laws are predicted, such as `N=7e10, D=20*N`, for [`run_files`](crate::run_files).
+    pub at: Vec<String>,
+    /// The frontier that is asked, for [`run_files`](crate::run_files); none where it has neither budgets nor targets.
+    pub frontier: Frontier,
 }
 
 impl Job {
+    /// Returns whether the result is asked questions.
+    #[must_use]
+    pub fn has_questions(&self) -> bool {
+        !self.at.is_empty() || !self.frontier.budgets.is_empty() || !self.frontier.targets.is_empty()
+    }
+
     /// Returns a job that fits one law, given by its name in the catalogue or as a formula, with default settings.
     #[must_use]
     pub fn new(law: &str) -> Job {
@@ -161,6 +172,8 @@ impl Default for Job {
             keep_replicates: KeepReplicates::Auto,
             covariance: false,
             residuals: false,
+            at: Vec::new(),
+            frontier: Frontier::default(),
         }
     }
 }

@@ -87,7 +87,8 @@ pub fn count_others(path: &Path) -> usize {
 
 /// Returns the names of the files that a result may consist of.
 fn result_files() -> impl Iterator<Item = String> {
-    schema::ALL.iter().map(|table| file_name(table.name)).chain([MANIFEST.to_string()])
+    let tables = schema::ALL.iter().map(|table| table.name).chain(schema::ANSWERS);
+    tables.map(file_name).chain([MANIFEST.to_string()])
 }
 
 fn file_name(table: &str) -> String {
@@ -273,23 +274,35 @@ impl Directory {
         }
     }
 
-    /// Closes all tables, writes the manifest and publishes the result. Returns whether that was one step of the file
-    /// system, or none was needed, since there was no earlier result.
-    ///
-    /// # Errors
-    ///
-    /// If writing or moving a file fails.
-    pub fn finish(mut self, manifest: &str) -> Result<bool, Error> {
+    /// Closes all tables and flushes them to the disk.
+    fn close_tables(&mut self) -> Result<(), Error> {
         for (table, writer) in std::mem::take(&mut self.writers) {
             let name = file_name(table);
             let file = writer.into_inner().map_err(|e| self.failure(&name, e))?;
             file.sync_all().map_err(|e| self.failure(&name, e))?;
         }
+        Ok(())
+    }
+
+    /// Closes all tables, writes the manifest and the answers to the job's questions, and publishes the result. `answers` is
+    /// given the directory with the tables and the manifest. Returns whether that was one step of the file
+    /// system, or none was needed, since there was no earlier result.
+    ///
+    /// # Errors
+    ///
+    /// If writing or moving a file fails.
+    pub fn finish(mut self, manifest: &str, job: &str, answers: Answers) -> Result<bool, Error> {
+        self.close_tables()?;
         let written = File::create(self.staged(MANIFEST)).and_then(|mut file| {
             file.write_all(manifest.as_bytes())?;
             file.sync_all()
         });
         written.map_err(|e| self.failure(MANIFEST, e))?;
+        for (table, batch) in answers(&self.staged(""))? {
+            self.open(table, batch.schema(), job)?;
+            self.write(table, &batch)?;
+        }
+        self.close_tables()?;
         let Some(staging) = self.staging.take() else { return Ok(true) };
         let done = self.publish(&staging);
         match &done {
@@ -362,6 +375,9 @@ impl Drop for Directory {
     }
 }
 
+/// Returns the tables, with their names, that answer a job's questions from the tables of its result in a directory.
+pub type Answers<'a> = &'a dyn Fn(&Path) -> Result<Vec<(&'static str, RecordBatch)>, Error>;
+
 /// A sink that writes the tables of a run to a directory of Parquet files.
 pub struct DirectorySink<'a> {
     path: &'a Path,
@@ -378,12 +394,13 @@ impl<'a> DirectorySink<'a> {
         DirectorySink { path, overwrite, job, open: None }
     }
 
-    /// Writes the manifest and publishes the result. Returns false if an earlier result was replaced file by file.
+    /// Writes the manifest and the answers to the job's questions, and publishes the result. Returns false if an earlier result was replaced file by file.
     ///
     /// # Errors
     /// If writing fails. The directory is then unchanged, or incomplete and without a manifest.
-    pub fn finish(self, manifest: &str) -> Result<bool, Error> {
-        self.open.map_or(Ok(true), |(_, directory)| directory.finish(manifest))
+    pub fn finish(self, manifest: &str, answers: Answers) -> Result<bool, Error> {
+        let DirectorySink { job, open, .. } = self;
+        open.map_or(Ok(true), |(_, directory)| directory.finish(manifest, &job, answers))
     }
 }
 

@@ -328,6 +328,9 @@ pub const REJECTED: TableSpec = TableSpec {
 pub const ALL: [TableSpec; 9] =
     [FITS, COEFFICIENTS, DERIVED, SCORES, COVARIANCE, REPLICATES, JACKKNIFE, RESIDUALS, REJECTED];
 
+/// The tables of answers to a job's questions, whose columns depend on the laws.
+pub const ANSWERS: [&str; 2] = ["predictions", "frontier"];
+
 /// Returns whether a name is a column of any table.
 #[must_use]
 pub fn is_output_column(name: &str) -> bool {

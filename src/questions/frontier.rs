@@ -6,6 +6,7 @@
 
 use arrow::array::RecordBatch;
 use rayon::prelude::*;
+use serde::Serialize;
 
 use crate::compile::Scale;
 use crate::error::Error;
@@ -18,7 +19,7 @@ use crate::output::{GoodRefits, KeptResult};
 
 use super::optimum::{Landscape, NoOptimum, Optimum};
 use super::table::AnswerTable;
-use super::{AskedFit, NO_UNCERTAINTY, Selection, ask, extrapolation};
+use super::{AskedFit, NO_UNCERTAINTY, Selection, ask, extrapolation, variables};
 
 /// The cost of training a dense transformer, in FLOP (Kaplan et al. 2020, section 2.1).
 const TRAINING_COST: &str = "6*N*D";
@@ -27,7 +28,7 @@ const TRAINING_COST: &str = "6*N*D";
 const DIFFERENCE: f64 = 1e-4;
 
 /// What is asked of a frontier.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Frontier {
     /// The costs at which the law is minimised.
     pub budgets: Vec<f64>,
@@ -46,29 +47,44 @@ pub struct Frontier {
 /// # Errors
 /// If the cost does not parse or does not fit a law's variables, a held variable is none, or the result cannot be read.
 pub fn frontier(result: &KeptResult, asked: &Frontier, selection: &Selection) -> Result<RecordBatch, Error> {
+    let chosen = |law: &&Law| selection.law.as_ref().is_none_or(|name| law.name == *name);
+    let laws: Vec<Law> = result.laws.iter().filter(chosen).cloned().collect();
+    let cost = check_frontier(&laws, asked)?;
+    let variables = variables(&result.laws);
+    let baselines = match &asked.relative_to {
+        Some(condition) => baselines(result, condition)?,
+        None => Vec::new(),
+    };
+    let answers = ask(result, selection, |_, fit| {
+        let mut answers = AnswerTable::default();
+        let free = free_variables(fit.law, asked);
+        let baseline = baselines.iter().find(|baseline| baseline.law == fit.fit.law);
+        let question = Question { asked, cost: &cost, free: &free, fit, baseline };
+        let budgets = asked.budgets.iter().map(|budget| Goal::Budget(*budget));
+        for goal in budgets.chain(asked.targets.iter().map(|target| Goal::Target(*target))) {
+            question.answer(&mut answers, &variables, goal);
+        }
+        answers
+    })?;
+    answers.batch(result)
+}
+
+/// Checks that the frontier of some laws can be asked, and returns the cost.
+///
+/// # Errors
+/// If the cost does not parse or does not fit a law's variables, or a held variable is none.
+pub fn check_frontier(laws: &[Law], asked: &Frontier) -> Result<Expr, Error> {
     let text = asked.cost.as_deref().unwrap_or(TRAINING_COST);
     let subject = format!("the cost `{text}`");
     let cost = parse_expression(text)
         .map_err(|error| Error::Question { subject: subject.clone(), reason: format!("\n{error}") })?;
-    let mut variables: Vec<&String> = Vec::new();
-    for name in result.laws.iter().flat_map(|law| &law.variables) {
-        if !variables.contains(&name) {
-            variables.push(name);
-        }
-    }
+    let variables = variables(laws);
     if let Some((name, _)) = asked.hold.iter().find(|(name, _)| !variables.contains(&name)) {
         let reason = format!("no law has this variable; the variables are {}", list(&variables));
         return Err(Error::Question { subject: format!("the held `{name}`"), reason });
     }
-    let free_of = |law: &Law| -> Vec<String> {
-        law.variables
-            .iter()
-            .filter(|name| !asked.hold.iter().any(|(held, _)| held == *name))
-            .cloned()
-            .collect()
-    };
     let check = |law: &Law| {
-        let free = free_of(law);
+        let free = free_variables(law, asked);
         let used = names(&cost);
         let known =
             |name: &&&str| free.iter().any(|f| f == *name) || asked.hold.iter().any(|(h, _)| h == *name);
@@ -87,26 +103,16 @@ pub fn frontier(result: &KeptResult, asked: &Frontier, selection: &Selection) ->
             )
         })
     };
-    let chosen = |law: &&Law| selection.law.as_ref().is_none_or(|name| law.name == *name);
-    if let Some(reason) = result.laws.iter().filter(chosen).find_map(check) {
-        return Err(Error::Question { subject, reason });
+    match laws.iter().find_map(check) {
+        Some(reason) => Err(Error::Question { subject, reason }),
+        None => Ok(cost),
     }
-    let baselines = match &asked.relative_to {
-        Some(condition) => baselines(result, condition)?,
-        None => Vec::new(),
-    };
-    let answers = ask(result, selection, |_, fit| {
-        let mut answers = AnswerTable::default();
-        let free = free_of(fit.law);
-        let baseline = baselines.iter().find(|baseline| baseline.law == fit.fit.law);
-        let question = Question { asked, cost: &cost, free: &free, fit, baseline };
-        let budgets = asked.budgets.iter().map(|budget| Goal::Budget(*budget));
-        for goal in budgets.chain(asked.targets.iter().map(|target| Goal::Target(*target))) {
-            question.answer(&mut answers, &variables, goal);
-        }
-        answers
-    })?;
-    answers.batch(result)
+}
+
+/// Returns the variables of a law that are not held.
+fn free_variables(law: &Law, asked: &Frontier) -> Vec<String> {
+    let is_held = |name: &&String| asked.hold.iter().any(|(held, _)| held == *name);
+    law.variables.iter().filter(|name| !is_held(name)).cloned().collect()
 }
 
 /// What an optimum is sought for.

@@ -20,9 +20,9 @@ mod predict;
 mod score;
 mod table;
 
-pub use frontier::{Frontier, frontier};
+pub use frontier::{Frontier, check_frontier, frontier};
 pub use points::{Points, numbers};
-pub use predict::predict;
+pub use predict::{check_points, predict};
 pub(crate) use predict::{new_run_interval, substitute};
 pub use score::{HeldOut, JudgedFit};
 pub use table::AnswerTable;
@@ -76,6 +76,17 @@ impl Selection {
             _ => Ok(()),
         }
     }
+}
+
+/// Returns the variables of some laws, in order of first appearance.
+fn variables(laws: &[Law]) -> Vec<&String> {
+    let mut variables: Vec<&String> = Vec::new();
+    for name in laws.iter().flat_map(|law| &law.variables) {
+        if !variables.contains(&name) {
+            variables.push(name);
+        }
+    }
+    variables
 }
 
 /// A fit as a question sees it.

@@ -13,7 +13,7 @@ use crate::output::KeptResult;
 
 use super::points::Points;
 use super::table::AnswerTable;
-use super::{AskedFit, NO_UNCERTAINTY, Selection, ask, extrapolation};
+use super::{AskedFit, NO_UNCERTAINTY, Selection, ask, extrapolation, variables};
 
 /// Returns the predictions of a result's fits at some points: one row per fit and point, in this order.
 ///
@@ -23,21 +23,8 @@ use super::{AskedFit, NO_UNCERTAINTY, Selection, ask, extrapolation};
 /// # Errors
 /// If no law has a variable that the points give, or the result cannot be read.
 pub fn predict(result: &KeptResult, points: &Points, selection: &Selection) -> Result<RecordBatch, Error> {
-    let mut variables: Vec<&String> = Vec::new();
-    for name in result.laws.iter().flat_map(|law| &law.variables) {
-        if !variables.contains(&name) {
-            variables.push(name);
-        }
-    }
-    let refuse = |subject: String, reason: String| Err(Error::Question { subject, reason });
-    if let Some(unknown) = points.typed.iter().find(|name| !variables.contains(name)) {
-        let reason = format!("no law has this variable; the variables are {}", list(&variables));
-        return refuse(format!("the point's `{unknown}`"), reason);
-    }
-    let missing = |law: &Law| law.variables.iter().find(|name| !points.names.contains(name)).cloned();
-    if let Some(missing) = result.laws.iter().map(missing).collect::<Option<Vec<String>>>() {
-        return refuse("the points".to_string(), format!("they give no value of `{}`", missing[0]));
-    }
+    check_points(&result.laws, points)?;
+    let variables = variables(&result.laws);
     let answers = ask(result, selection, |number, asked| {
         let mut answers = AnswerTable::default();
         for point in (0..points.len()).filter(|&point| joins(result, points, number, point)) {
@@ -46,6 +33,26 @@ pub fn predict(result: &KeptResult, points: &Points, selection: &Selection) -> R
         answers
     })?;
     answers.batch(result)
+}
+
+/// Checks that some laws can be predicted at points.
+///
+/// # Errors
+/// If a point gives what is no variable of any law, or no law has all of its variables.
+pub fn check_points(laws: &[Law], points: &Points) -> Result<(), Error> {
+    let variables = variables(laws);
+    let refuse = |subject: String, reason: String| Err(Error::Question { subject, reason });
+    if let Some(unknown) = points.typed.iter().find(|name| !variables.contains(name)) {
+        let reason = format!("no law has this variable; the variables are {}", list(&variables));
+        return refuse(format!("the point's `{unknown}`"), reason);
+    }
+    let missing = |law: &Law| law.variables.iter().find(|name| !points.names.contains(name)).cloned();
+    match laws.iter().map(missing).collect::<Option<Vec<String>>>() {
+        Some(missing) if !missing.is_empty() => {
+            refuse("the points".to_string(), format!("they give no value of `{}`", missing[0]))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Returns whether a point is meant for the sweep of a fit.
