@@ -203,8 +203,8 @@ struct Intervals<'a> {
     jackknife: Option<Replicates>,
     /// The standard errors in each replicate, row-major, where a method needs them.
     errors: Vec<f64>,
-    /// The methods that are tried, in order.
-    methods: &'static [IntervalMethod],
+    /// What the choice of a method depends on, but for the edges, which are each parameter's own.
+    circumstances: Circumstances,
 }
 
 impl<'a> Intervals<'a> {
@@ -219,20 +219,20 @@ impl<'a> Intervals<'a> {
         let law = models.law();
         let uncertainty = Uncertainty::of(fit, options);
         let free = || law.free_parameters().map(|(i, ..)| i);
-        let methods = methods(Circumstances {
+        let circumstances = Circumstances {
             asked: options.interval,
             has_replicates: replicates.is_some() && options.resample.is_distribution(),
             is_nearly_absolute: uncertainty.is_nearly_absolute(),
             n_clusters: fit.problem.observations.cluster.as_deref().map(n_distinct),
             replicates_disagree: free().any(|i| disagrees(replicates, options, &uncertainty, fit, i)),
-            is_near_edge: free().any(|i| uncertainty.is_near_edge(law, i)),
-        });
-        let for_method = |method| replicates.filter(|_| methods.contains(&method));
+            is_near_edge: false,
+        };
+        let for_method = |method| replicates.filter(|_| methods(circumstances).contains(&method));
         let jackknife =
             for_method(IntervalMethod::Bca).and_then(|_| jackknife(models, fit, options, context));
         let errors = for_method(IntervalMethod::Studentized)
             .map_or_else(Vec::new, |replicates| replicate_errors(models, fit, replicates, options, context));
-        Intervals { models, fit, options, uncertainty, replicates, jackknife, errors, methods }
+        Intervals { models, fit, options, uncertainty, replicates, jackknife, errors, circumstances }
     }
 
     /// Fills in standard errors and intervals. Returns the flags that follow from them.
@@ -252,7 +252,9 @@ impl<'a> Intervals<'a> {
             estimate.std_error = self.uncertainty.std_error(i);
             if is_known {
                 estimate.bootstrap_std_error = self.bootstrap_std_error(Scale::Linear, i);
-                let found = self.methods.iter().find_map(|&m| Some((self.interval(i, m, context)?, m)));
+                let is_near_edge = self.uncertainty.is_near_edge(self.models.law(), i);
+                let methods = methods(Circumstances { is_near_edge, ..self.circumstances });
+                let found = methods.iter().find_map(|&m| Some((self.interval(i, m, context)?, m)));
                 (estimate.interval, estimate.method) = found.unzip();
             }
         }

@@ -23,7 +23,7 @@ pub struct Circumstances {
     pub n_clusters: Option<usize>,
     /// Whether the replicates vary much more than the asymptotic standard errors say, in a sample large enough to tell.
     pub replicates_disagree: bool,
-    /// Whether the interval of a parameter of the fit reaches the edge of its domain.
+    /// Whether the interval of the parameter reaches the edge of its domain.
     pub is_near_edge: bool,
 }
 
