@@ -47,7 +47,7 @@ pub struct Margin {
 }
 
 /// The half-length of the interval of a logarithm from which the parameter is near the edge 0.
-const MAX_LOG_HALF_LENGTH: f64 = 3.0;
+const MAX_LOG_HALF_LENGTH: f64 = 1.0;
 
 /// Returns the domain of a parameter, in natural units.
 fn domain(law: &Law, parameter: usize) -> (f64, f64) {

@@ -64,7 +64,7 @@ pub use options::InferenceOptions;
 use covariance::Uncertainty;
 use interval::choice::{Circumstances, methods};
 use interval::percentile::{percentile_interval, standard_deviation};
-use interval::profile::profile_interval;
+use interval::profile::{profile_interval, reaches_zero};
 use interval::symmetric::symmetric_interval;
 use interval::transformed;
 use interval::{basic::basic_interval, bca::bca_interval, studentized::studentized_interval};
@@ -252,7 +252,7 @@ impl<'a> Intervals<'a> {
             estimate.std_error = self.uncertainty.std_error(i);
             if is_known {
                 estimate.bootstrap_std_error = self.bootstrap_std_error(Scale::Linear, i);
-                let is_near_edge = self.uncertainty.is_near_edge(self.models.law(), i);
+                let is_near_edge = self.is_near_edge(i, context);
                 let methods = methods(Circumstances { is_near_edge, ..self.circumstances });
                 let found = methods.iter().find_map(|&m| Some((self.interval(i, m, context)?, m)));
                 (estimate.interval, estimate.method) = found.unzip();
@@ -272,6 +272,21 @@ impl<'a> Intervals<'a> {
         flags.sort_unstable();
         flags.dedup();
         flags
+    }
+
+    /// Returns whether the interval of a parameter reaches the edge of its domain. The logarithm of a positive parameter may be
+    /// hardly known although zero is far: there the objective at zero is asked.
+    fn is_near_edge(&self, i: usize, context: &mut Context) -> bool {
+        let Intervals { models, fit, options, uncertainty, .. } = self;
+        let law = models.law();
+        if options.interval.is_some() || !uncertainty.is_near_edge(law, i) {
+            return false;
+        }
+        if uncertainty.scale(i) == Scale::Linear {
+            return true;
+        }
+        let target = uncertainty.profile_target(law, i);
+        target.is_some_and(|target| reaches_zero(models, fit, target, &options.tuning, context.workspace))
     }
 
     /// Returns the interval of a parameter by a method; none where the method cannot give one.

@@ -69,6 +69,23 @@ pub fn profile_interval(
     Some((side(-1.0)?, side(1.0)?))
 }
 
+/// Returns whether the profile of a positive parameter is below its rise at the edge 0: whether zero lies in the interval.
+pub fn reaches_zero(
+    models: &Models,
+    fit: &Fit,
+    target: ProfileTarget,
+    tuning: &Tuning,
+    workspace: &mut Workspace,
+) -> bool {
+    let ProfileTarget { parameter, rise, domain: (least, _), .. } = target;
+    let (estimate, last) = (fit.natural[parameter], fit.natural.clone());
+    let models = models.holding(parameter);
+    let mut side =
+        Side { fit, models, target, distance: 0.0, farthest: 0.0, estimate, tuning, workspace, last };
+    let wanted = (2.0 * rise).sqrt();
+    least == 0.0 && side.root_of_rise(0.0, wanted).is_some_and(|root| root < wanted)
+}
+
 /// The distance at which the first refit is made, as a fraction of a parameter's range, where nothing else is known.
 const BLIND_DISTANCE: f64 = 1e-3;
 
