@@ -5,12 +5,11 @@
 mod common;
 
 use std::hint::black_box;
-use std::sync::atomic::AtomicBool;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fearless_simd::Level;
 use sweepfit::engine::{Control, Job, LawText};
-use sweepfit::infer::{Context, InferenceOptions, Watch, replicate};
+use sweepfit::infer::{Context, InferenceOptions, replicate};
 use sweepfit::internals::lanes::Pack;
 use sweepfit::internals::optimize::{self, Workspace, Workspaces};
 use sweepfit::internals::problem::{CurvatureMix, LaneData, Loss, Objective, Order, ProgramWorkspace, Sums};
@@ -65,15 +64,11 @@ fn replicates(c: &mut Criterion) {
         let fit = fitted(&models, &problem);
         let options = InferenceOptions::default();
         group.bench_function(BenchmarkId::from_parameter(loss), |b| {
-            let (never, workspaces) = (AtomicBool::new(false), Workspaces::default());
+            let workspaces = Workspaces::default();
             b.iter(|| {
                 one.install(|| {
-                    let context = Context {
-                        key_digest: &[0; 32],
-                        watch: Watch::silent(&never),
-                        workspaces: &workspaces,
-                        workspace: &mut Workspace::default(),
-                    };
+                    let mut workspace = Workspace::default();
+                    let context = Context::silent(&workspaces, &mut workspace);
                     replicate(&models, &fit, &options, &context)
                 })
             });

@@ -10,13 +10,12 @@
 mod common;
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 #[cfg(target_arch = "x86_64")]
 use fearless_simd::Level;
 use sweepfit::engine::{Job, LawText};
-use sweepfit::infer::{Context, InferenceOptions, Watch, replicate};
+use sweepfit::infer::{Context, InferenceOptions, replicate};
 #[cfg(target_arch = "x86_64")]
 use sweepfit::internals::lanes::Pack;
 use sweepfit::internals::optimize::{Models, Workspace, Workspaces};
@@ -137,13 +136,9 @@ fn replicates(name: &str, models: &Models, problem: &Problem, bootstrap: usize) 
     for _ in 0..7 {
         let begun = Instant::now();
         let found = one.install(|| {
-            let (never, workspaces) = (AtomicBool::new(false), Workspaces::default());
-            let context = Context {
-                key_digest: &[0; 32],
-                watch: Watch::silent(&never),
-                workspaces: &workspaces,
-                workspace: &mut Workspace::default(),
-            };
+            let workspaces = Workspaces::default();
+            let mut workspace = Workspace::default();
+            let context = Context::silent(&workspaces, &mut workspace);
             replicate(models, &fit, &options, &context)
         });
         best = best.min(begun.elapsed().as_secs_f64());

@@ -8,15 +8,14 @@ use arrow::array::{ArrayRef, Float64Array, RecordBatch, UInt32Array};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
+use crate::compile::Scale;
 use crate::engine::{self, Control, Job};
 use crate::error::{Error, Setting};
-use crate::formula::{Expr, parse_expression};
+use crate::formula::parse_expression;
 use crate::infer::{IntervalMethod, Quantity, exponential_variate, normal_variate, uniform_variate};
 use crate::input::Memory;
-use crate::lanes::scalar;
-use crate::law::{Law, Residual};
 use crate::output::Chunk;
-use crate::questions::new_run_interval;
+use crate::questions::{new_run_interval, prediction_expr};
 
 /// The distribution of simulated residuals.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,17 +110,15 @@ impl Simulation {
             let column = self.design.iter().find(|(known, _)| known == name);
             column.map_or_else(|| vec![f64::NAN; n], |(_, values)| values.clone())
         };
-        let residual = bound.residual;
         let predicted = law.evaluate(n, |k| variable(&law.variables[k]), |i| vec![natural[i]; n]);
-        let to = |y: f64| if residual == Residual::Log { scalar::ln(y) } else { y };
-        let from = |t: f64| if residual == Residual::Log { scalar::exp(t) } else { t };
+        let scale = Scale::from(bound.residual);
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
 
         let (mut sweeps, mut responses) = (Vec::new(), Vec::new());
         let mut new_runs = Vec::new();
         let at_point = self.new_run.as_ref().map(|(point, _)| {
             let value = law.evaluate(1, |k| vec![point[k]], |i| vec![natural[i]]);
-            to(value[0])
+            scale.transform(value[0])
         });
         for sweep in 0..self.sweeps {
             let mut of_cluster: BTreeMap<u32, f64> = BTreeMap::new();
@@ -135,10 +132,10 @@ impl Simulation {
                     None => own,
                 };
                 sweeps.push(sweep as u32);
-                responses.push(from(to(*predicted) + self.deviation[i] * noise));
+                responses.push(scale.natural(scale.transform(*predicted) + self.deviation[i] * noise));
             }
             if let (Some(at), Some((_, deviation))) = (at_point, &self.new_run) {
-                new_runs.push(from(at + deviation * self.draw(0, &mut rng)));
+                new_runs.push(scale.natural(at + deviation * self.draw(0, &mut rng)));
             }
         }
         let repeated = |values: &[f64]| -> ArrayRef {
@@ -158,7 +155,7 @@ impl Simulation {
         };
         let batch = RecordBatch::try_from_iter(arrays).map_err(defect)?;
         if let Some((point, _)) = &self.new_run {
-            job.derive.push((PREDICTION.to_string(), prediction_text(law, point)));
+            job.derive.push((PREDICTION.to_string(), prediction_expr(law, point).to_string()));
         }
         let mut chunk = Chunk::default();
         let source = Memory::new(batch.schema(), vec![batch])?;
@@ -188,7 +185,6 @@ impl Simulation {
             let mut judge = Judge::new("new run", self.sweeps);
             for record in &chunk.records {
                 let interval = record.quantities.last().and_then(|prediction| {
-                    let scale = law_scale(residual);
                     new_run_interval(scale, prediction.estimate, prediction.interval?, record.new_run_margin?)
                 });
                 judge.add(interval, new_runs[record.sweep], record.quantities.last().and_then(|q| q.method));
@@ -214,23 +210,6 @@ impl Simulation {
             }
         }
     }
-}
-
-/// Returns the scale of residuals.
-fn law_scale(residual: Residual) -> crate::compile::Scale {
-    match residual {
-        Residual::Log => crate::compile::Scale::Log,
-        Residual::Linear => crate::compile::Scale::Linear,
-    }
-}
-
-/// Returns the law at a point, as an expression of its parameters.
-fn prediction_text(law: &Law, point: &[f64]) -> String {
-    let mut expr: Expr = law.prediction.clone();
-    crate::questions::substitute(&mut expr, &|name| {
-        law.variables.iter().position(|variable| variable == name).map(|i| point[i])
-    });
-    expr.to_string()
 }
 
 /// Counts intervals that contain the truth.

@@ -11,8 +11,12 @@ unsafe extern "C" {
 }
 
 fn main() -> std::process::ExitCode {
-    // A long sweep needs one large buffer after another, within the second that mimalloc would keep them.
-    // SAFETY: mimalloc is linked, and its options may be set at any time from any thread. A number that is no option is ignored.
-    unsafe { mi_option_set_default(PURGE_DELAY, 0) };
+    // A fit of a long sweep needs one large buffer after another, within the second that mimalloc would keep them. Other
+    // commands need the same buffers again and again.
+    if std::env::args_os().nth(1).is_some_and(|command| command == "fit") {
+        // SAFETY: mimalloc is linked, and its options may be set at any time from any thread. A number that is no option is
+        // ignored.
+        unsafe { mi_option_set_default(PURGE_DELAY, 0) };
+    }
     sweepfit::cli::main()
 }

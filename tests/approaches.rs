@@ -131,3 +131,45 @@ fn the_envelope_of_dense_curves_has_the_exponent_of_the_law() {
         assert!(found > best * (1.0 - 1e-9) && found < best * 1.002, "{budget}: {found} for {best}");
     }
 }
+
+/// A directory that holds a fit's result, with its own frontier.parquet, is left alone.
+#[test]
+fn a_fit_is_not_written_into() {
+    let folder = Folder::new();
+    let (n, c) = ([1.0, 2.0, 4.0, 8.0], [1.0; 4]);
+    let y = [2.0, 1.5, 1.4, 1.8];
+    folder.write("in.parquet", &[("N", floats(&n)), ("C", floats(&c)), ("loss", floats(&y))]);
+    let (input, out) = (folder.path("in.parquet"), folder.path("fit"));
+    fit(&input, &out, &["--law", "loss ~ a + b*log(N)", "--bootstrap", "0"]);
+    for command in ["isoflop", "envelope"] {
+        let output = program(&[command, &input, "--out", &out]);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{command}: {message}");
+        assert!(message.contains(&out) && message.contains("write elsewhere"), "{message}");
+        assert!(!std::path::Path::new(&format!("{out}/frontier.parquet")).exists());
+    }
+}
+
+/// Where the input states tokens and the cost is not that of training with them, as of a run that is trained twice on its
+/// tokens, no tokens follow from the frontier.
+#[test]
+fn tokens_follow_from_the_cost_of_training_alone() {
+    let folder = Folder::new();
+    for (factor, has_tokens) in [(6.0, true), (12.0, false)] {
+        let (mut n, mut d, mut c, mut y) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for budget in [1e18, 1e19, 1e20] {
+            for k in -2..=2 {
+                let size = optimum(budget) * 2f64.powi(k);
+                let tokens = budget / factor / size;
+                n.push(size);
+                d.push(tokens);
+                c.push(budget);
+                y.push(loss(size, tokens));
+            }
+        }
+        let columns = [("N", floats(&n)), ("D", floats(&d)), ("C", floats(&c)), ("loss", floats(&y))];
+        folder.write("in.parquet", &columns);
+        let (_, frontier) = tables(&folder, &["isoflop", &folder.path("in.parquet"), "--bootstrap", "0"]);
+        assert_eq!(frontier.has("D"), has_tokens, "{factor}");
+    }
+}

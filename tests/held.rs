@@ -1,9 +1,8 @@
 //! A parameter held at a value that comes with the data: one compiled law for all values, as a profile needs it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use sweepfit::infer::{Context, InferenceOptions, Replicates, Watch, replicate};
+use sweepfit::infer::{Context, InferenceOptions, Replicates, replicate};
 use sweepfit::internals::optimize::{Fit, FitOptions, Models, Status, Workspace, Workspaces, fit, fit_many};
 use sweepfit::internals::problem::{Loss, Problem, bind_columns};
 use sweepfit::law::{Catalogue, Law, Residual};
@@ -79,13 +78,8 @@ fn replicates_keep_a_held_value() {
     assert_eq!((found.status, expected.status), (Status::AtBound, Status::AtBound));
     let replicates = |models: &Models, fit: &Fit| -> Replicates {
         let options = InferenceOptions { bootstrap: 60, ..InferenceOptions::default() };
-        let never = AtomicBool::new(false);
-        let context = Context {
-            key_digest: &[7; 32],
-            watch: Watch::silent(&never),
-            workspaces: &Workspaces::default(),
-            workspace: &mut Workspace::default(),
-        };
+        let (workspaces, mut workspace) = (Workspaces::default(), Workspace::default());
+        let context = Context::silent(&workspaces, &mut workspace);
         replicate(models, fit, &options, &context).unwrap()
     };
     let (found, expected) = (replicates(&held, &found), replicates(&fixed, &expected));

@@ -331,3 +331,24 @@ fn a_run_answers_its_questions() {
     fit(&input, &out, &["--law", "chinchilla", "--bootstrap", "0", "--overwrite"]);
     assert!(!std::path::Path::new(&format!("{out}/predictions.parquet")).exists());
 }
+
+/// The refits of a jackknife differ from the estimate by far less than other samples would: a question has the interval of
+/// the covariance, as the derived quantity of the fit.
+#[test]
+fn a_jackknife_is_no_distribution() {
+    let folder = Folder::new();
+    let out = folder.path("out");
+    let derive = ["--derive", "q=E + A/7e10^alpha + B/1.4e12^beta", "--at", "N=7e10, D=1.4e12"];
+    let scheme = ["--law", "chinchilla", "--resample", "jackknife", "--keep-replicates", "always"];
+    fit(&runs(&folder), &out, &[&scheme[..], &derive].concat());
+    let derived = Table::read(format!("{out}/derived.parquet").as_ref());
+    let at_fit = Table::read(format!("{out}/predictions.parquet").as_ref());
+    let kept = ask(&folder, &["predict", &out, "--at", "N=7e10, D=1.4e12"]);
+    assert_eq!(derived.texts("ci_method"), ["t"]);
+    for answer in [at_fit, kept] {
+        assert_eq!(answer.texts("ci_method"), ["t"]);
+        for column in ["ci_low", "ci_high"] {
+            close(column, answer.floats(column)[0], derived.floats(column)[0], 1e-9);
+        }
+    }
+}

@@ -16,11 +16,10 @@ mod export;
 use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use sweepfit::infer::{Context, InferenceOptions, Watch, replicate};
+use sweepfit::infer::{Context, InferenceOptions, replicate};
 use sweepfit::internals::optimize::{self, Models, Task, TaskKind, Tuning, Workspace, Workspaces};
 use sweepfit::internals::problem::{Loss, Part, Problem};
 
@@ -192,15 +191,11 @@ impl Measure {
                 let (models, problem) = common::chinchilla(loss);
                 let fit = fitted(&models, &problem);
                 let options = replicate_options(count);
-                let (never, workspaces) = (AtomicBool::new(false), Workspaces::default());
+                let workspaces = Workspaces::default();
                 let (times, found) = self.time(|| {
                     pool.install(|| {
-                        let context = Context {
-                            key_digest: &[0; 32],
-                            watch: Watch::silent(&never),
-                            workspaces: &workspaces,
-                            workspace: &mut Workspace::default(),
-                        };
+                        let mut workspace = Workspace::default();
+                        let context = Context::silent(&workspaces, &mut workspace);
                         replicate(&models, &fit, &options, &context)
                     })
                 });

@@ -62,7 +62,7 @@ fn curves(runs: &[Run]) -> Vec<Curve> {
 /// # Errors
 /// If the columns are not there, or the input cannot be read.
 pub fn envelope(source: &dyn Source, approach: &Approach) -> Result<ApproachTables, Error> {
-    let Sweeps { contents, left_out, sweeps } = approach.read(source)?;
+    let Sweeps { contents, left_out, has_tokens, sweeps } = approach.read(source)?;
     let (mut shown, mut frontier) = (AnswerTable::default(), AnswerTable::default());
     for (number, (runs, key_digest)) in sweeps.iter().enumerate() {
         let curves = curves(runs);
@@ -108,7 +108,7 @@ pub fn envelope(source: &dyn Source, approach: &Approach) -> Result<ApproachTabl
         let message =
             if estimate.is_some() { "" } else { "there are no training curves of different compute" };
         frontier.fits.extend(std::iter::repeat_n(number as u32, costs.len()));
-        approach.add_frontier(&mut frontier, "envelope", costs, (estimate, &laws), message);
+        approach.add_frontier(&mut frontier, "envelope", costs, (estimate, &laws), has_tokens, message);
     }
     let optima = Approach::batch(&contents, shown)?;
     Ok(ApproachTables { left_out, optima, frontier: Approach::batch(&contents, frontier)? })

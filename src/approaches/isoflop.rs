@@ -33,7 +33,7 @@ fn is_inside(runs: &[Run], parabola: &Parabola) -> bool {
 /// # Errors
 /// If the columns are not there, or the input cannot be read.
 pub fn isoflop(source: &dyn Source, approach: &Approach) -> Result<ApproachTables, Error> {
-    let Sweeps { contents, left_out, sweeps } = approach.read(source)?;
+    let Sweeps { contents, left_out, has_tokens, sweeps } = approach.read(source)?;
     let (mut optima, mut frontier) = (AnswerTable::default(), AnswerTable::default());
     for (number, (runs, key_digest)) in sweeps.iter().enumerate() {
         let mut runs = runs.clone();
@@ -94,7 +94,7 @@ pub fn isoflop(source: &dyn Source, approach: &Approach) -> Result<ApproachTable
         let message =
             if estimate.is_some() { "" } else { "fewer than two budgets have an optimum within their data" };
         frontier.fits.extend(std::iter::repeat_n(number as u32, costs.len()));
-        approach.add_frontier(&mut frontier, "isoflop", costs, (estimate, &laws), message);
+        approach.add_frontier(&mut frontier, "isoflop", costs, (estimate, &laws), has_tokens, message);
     }
     let optima = Approach::batch(&contents, optima)?;
     Ok(ApproachTables { left_out, optima, frontier: Approach::batch(&contents, frontier)? })

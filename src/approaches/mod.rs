@@ -23,8 +23,8 @@ use arrow::array::RecordBatch;
 
 use crate::error::{Error, Setting};
 use crate::formula::{parse_condition, parse_expression};
-use crate::infer::{generator, replicate_interval, uniform_variate};
-use crate::input::{self, Contents, KeyColumn, Request, Source};
+use crate::infer::{generator, indices, replicate_interval};
+use crate::input::{self, Contents, Fragment, KeyColumn, Request, Source};
 use crate::lanes::scalar;
 use crate::questions::AnswerTable;
 
@@ -43,8 +43,6 @@ pub struct Approach {
     pub cost: String,
     /// The column of the size.
     pub size: String,
-    /// Whether the cost is that of training a dense transformer, 6·size·tokens, so that tokens follow.
-    pub costs_are_training: bool,
     /// The column of the response.
     pub response: String,
     /// The costs of the frontier; those of the data where there are none.
@@ -86,20 +84,22 @@ type PowerLaw = (f64, f64);
 struct Sweeps {
     contents: Contents,
     left_out: usize,
+    /// Whether the tokens follow from size and cost, as where the cost is that of training a dense transformer, 6ND.
+    has_tokens: bool,
     /// The rows of each sweep, and the digest of its key.
     sweeps: Vec<(Vec<Run>, [u8; 32])>,
 }
 
-impl Approach {
-    /// Returns the responses of all usable rows.
-    ///
-    /// # Errors
-    /// If the columns are not there, or the input cannot be read.
-    pub fn responses(&self, source: &dyn Source) -> Result<Vec<f64>, Error> {
-        let Sweeps { sweeps, .. } = self.read(source)?;
-        Ok(sweeps.iter().flat_map(|(runs, _)| runs.iter().map(|run| run.response)).collect())
-    }
+/// The name of the size from which tokens follow.
+const SIZE: &str = "N";
 
+/// The name of the tokens.
+const TOKENS: &str = "D";
+
+/// The relative difference up to which a cost is that of training.
+const TRAINING_TOLERANCE: f64 = 0.2;
+
+impl Approach {
     /// Reads the sweeps: rows with positive cost and size and a finite response.
     fn read(&self, source: &dyn Source) -> Result<Sweeps, Error> {
         let formula = |setting: Setting, name: &str, error| Error::Formula { place: setting.of(name), error };
@@ -113,27 +113,51 @@ impl Approach {
             Some(text) => Some(parse_condition(text).map_err(|error| formula(Setting::Where, "", error))?),
             None => None,
         };
-        let mut columns: Vec<String> = vec![self.cost.clone(), self.size.clone(), self.response.clone()];
-        let order = columns.clone();
-        columns.dedup();
+        let order = vec![self.cost.clone(), self.size.clone(), self.response.clone()];
+        let mut columns: Vec<String> = Vec::new();
+        let states_tokens = self.size == SIZE && self.states_tokens(source);
+        for name in order.iter().cloned().chain(states_tokens.then(|| TOKENS.to_string())) {
+            if !columns.contains(&name) {
+                columns.push(name);
+            }
+        }
+        let place = |name: &str| columns.iter().position(|column| column == name);
+        let (cost, size, response) = (place(&self.cost), place(&self.size), place(&self.response));
+        let tokens = place(TOKENS).filter(|_| states_tokens);
         let request = Request { by: self.by.clone(), lets, condition, order, columns, ..Request::default() };
         let dataset = input::read(source, &request, &AtomicBool::new(false))?;
         let (mut sweeps, mut left_out) = (Vec::new(), 0);
+        let mut has_tokens = self.size == SIZE;
         for index in 0..dataset.n_sweeps() {
             let sweep = dataset.sweep(index);
-            let run = |row: usize| Run {
-                cost: sweep.columns[0][row],
-                size: sweep.columns[1][row],
-                response: sweep.columns[2][row],
-            };
-            let is_usable = |run: &Run| {
-                [run.cost, run.size].iter().all(|x| *x > 0.0 && x.is_finite()) && run.response.is_finite()
-            };
-            let runs: Vec<Run> = (0..sweep.len()).map(run).filter(is_usable).collect();
-            left_out += sweep.len() - runs.len();
+            let value =
+                |column: Option<usize>, row: usize| column.map_or(f64::NAN, |c| sweep.columns[c][row]);
+            let mut runs = Vec::with_capacity(sweep.len());
+            for row in 0..sweep.len() {
+                let run =
+                    Run { cost: value(cost, row), size: value(size, row), response: value(response, row) };
+                if !([run.cost, run.size].iter().all(|x| *x > 0.0 && x.is_finite())
+                    && run.response.is_finite())
+                {
+                    left_out += 1;
+                    continue;
+                }
+                // Where the input states the tokens, the cost must be that of training with them.
+                let ratio = run.cost / (6.0 * run.size * value(tokens, row));
+                has_tokens &= !ratio.is_finite() || (ratio - 1.0).abs() < TRAINING_TOLERANCE;
+                runs.push(run);
+            }
             sweeps.push((runs, sweep.key_digest));
         }
-        Ok(Sweeps { contents: dataset.contents, left_out, sweeps })
+        Ok(Sweeps { contents: dataset.contents, left_out, has_tokens, sweeps })
+    }
+
+    /// Returns whether the input states tokens, as numbers.
+    fn states_tokens(&self, source: &dyn Source) -> bool {
+        let is_number = |fragment: &Fragment| {
+            fragment.schema.field_with_name(TOKENS).is_ok_and(|field| field.data_type().is_numeric())
+        };
+        self.lets.iter().any(|(name, _)| name == TOKENS) || source.fragments().iter().all(is_number)
     }
 
     /// Returns the power law `size = G·cost^a` through optima, as (log G, a), and the frontier's quantities that follow.
@@ -148,6 +172,7 @@ impl Approach {
         method: &str,
         costs: &[f64],
         (estimate, replicates): (Option<PowerLaw>, &[Option<PowerLaw>]),
+        has_tokens: bool,
         message: &str,
     ) {
         let known: Vec<(f64, f64)> = replicates.iter().flatten().copied().collect();
@@ -168,11 +193,9 @@ impl Approach {
             let value = |f: &dyn Fn((f64, f64)) -> f64| estimate.map_or(f64::NAN, f);
             answers.text("method", method);
             answers.number("cost", cost);
-            // The tokens follow where the size is that of a model and the cost that of its training, 6ND.
-            let has_tokens = self.size == "N" && self.costs_are_training;
             type Of<'a> = &'a dyn Fn(PowerLaw) -> f64;
             let variables: [(&str, Of, Of); 2] =
-                [(&self.size, &size, &|(_, a)| a), ("D", &tokens, &|(_, a)| 1.0 - a)];
+                [(&self.size, &size, &|(_, a)| a), (TOKENS, &tokens, &|(_, a)| 1.0 - a)];
             for (name, of, exponent) in variables.into_iter().take(if has_tokens { 2 } else { 1 }) {
                 answers.number(name, finite(scalar::exp(value(of))));
                 answers.interval(&format!("{name}_low"), &format!("{name}_high"), exp(interval(of)));
@@ -202,8 +225,13 @@ impl Approach {
         mut refit: impl FnMut(&[usize]) -> T,
     ) -> Vec<T> {
         let mut rng = generator(purpose, self.seed, key_digest);
-        let mut draw = || ((uniform_variate(&mut rng) * units as f64) as usize).min(units.saturating_sub(1));
-        (0..self.bootstrap).map(|_| refit(&(0..units).map(|_| draw()).collect::<Vec<usize>>())).collect()
+        let mut drawn = Vec::with_capacity(units);
+        let replicate = |_| {
+            drawn.clear();
+            indices(&mut rng, units as u32, units, |unit| drawn.push(unit));
+            refit(&drawn)
+        };
+        (0..self.bootstrap).map(replicate).collect()
     }
 
     /// Returns a table of answers after the keys of the sweeps.

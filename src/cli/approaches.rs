@@ -13,7 +13,7 @@ use super::numbers::whole;
 use crate::approaches::{Approach, ApproachTables, envelope, isoflop};
 use crate::formula::counted;
 use crate::input::ParquetFiles;
-use crate::input::Source;
+use crate::output::directory::holds_result;
 use crate::questions::numbers;
 
 /// The arguments that both commands share.
@@ -104,6 +104,11 @@ impl ApproachArguments {
         if !(self.confidence > 0.0 && self.confidence < 1.0) {
             return Err(Failure::usage("--confidence: give a value between 0 and 1, such as 0.95"));
         }
+        if let Some(directory) = self.out.as_ref().filter(|directory| holds_result(directory)) {
+            let reason = "this directory holds a result of `sweepfit fit`, whose frontier.parquet would be another; write \
+                          elsewhere";
+            return Err(Failure::usage(format!("--out {}: {reason}", directory.display())));
+        }
         let costs = match &self.at {
             Some(text) => numbers(text).map_err(|reason| Failure::usage(format!("--at {text}: {reason}")))?,
             None => Vec::new(),
@@ -114,20 +119,13 @@ impl ApproachArguments {
             condition: self.condition.clone(),
             cost: cost.to_string(),
             size: self.size.clone(),
-            costs_are_training: true,
             response: self.response.clone(),
             costs,
             bootstrap: usize::try_from(self.bootstrap).unwrap_or(usize::MAX),
             confidence: self.confidence,
             seed: self.seed,
         };
-        let source = ParquetFiles::find(&self.inputs)?;
-        let columns = source.fragments().first().map(|file| file.schema.clone());
-        let has = |name: &str| columns.as_ref().is_some_and(|schema| schema.index_of(name).is_ok());
-        // Where the input has tokens and says the cost, the two must be those of training.
-        let states_tokens = has("D") && has(cost) && has(&self.size);
-        let costs_are_training = !states_tokens || is_training_cost(&source, cost, &self.size)?;
-        Ok((source, Approach { costs_are_training, ..approach }))
+        Ok((ParquetFiles::find(&self.inputs)?, approach))
     }
 
     /// Writes the tables where they are wanted and returns what is shown of them.
@@ -153,25 +151,4 @@ impl ApproachArguments {
         }
         Ok(text)
     }
-}
-
-/// The relative difference up to which a cost is that of training.
-const TRAINING_TOLERANCE: f64 = 0.2;
-
-/// Returns whether the cost of every row is 6·size·D, where all three are there.
-fn is_training_cost(source: &ParquetFiles, cost: &str, size: &str) -> Result<bool, Failure> {
-    let approach = Approach {
-        by: Vec::new(),
-        lets: vec![("training_cost_ratio".to_string(), format!("\"{cost}\"/(6*\"{size}\"*D)"))],
-        condition: None,
-        cost: cost.to_string(),
-        size: size.to_string(),
-        costs_are_training: true,
-        response: "training_cost_ratio".to_string(),
-        costs: Vec::new(),
-        bootstrap: 0,
-        confidence: 0.95,
-        seed: 0,
-    };
-    Ok(approach.responses(source)?.into_iter().all(|ratio| (ratio - 1.0).abs() < TRAINING_TOLERANCE))
 }

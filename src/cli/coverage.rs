@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Float64Type;
-use arrow::util::display::array_value_to_string;
 use clap::{Args, ValueEnum};
 
 use super::Failure;
@@ -206,15 +205,7 @@ fn simulation(
 ) -> Result<Simulation, String> {
     let kept = &result.fits[fit];
     let (law, stated) = (&result.laws[kept.law], &result.stated[kept.law]);
-    let text = |batch: &RecordBatch, column: usize, row: usize| {
-        array_value_to_string(batch.column(column), row).unwrap_or_default()
-    };
-    let law_column = residuals.schema().index_of("law").map_err(|error| error.to_string())?;
-    let is_own = |row: &usize| {
-        let same = |key: usize| text(residuals, key, *row) == text(&result.table, key, fit);
-        text(residuals, law_column, *row) == law.name && (0..result.n_keys).all(same)
-    };
-    let rows: Vec<usize> = (0..residuals.num_rows()).filter(is_own).collect();
+    let rows = result.residuals_of(residuals, fit);
     let column = |name: &str| -> Result<Vec<f64>, String> {
         let array = residuals.column_by_name(name).and_then(|array| array.as_primitive_opt::<Float64Type>());
         let array = array.ok_or_else(|| format!("residuals.parquet has no column `{name}`"))?;

@@ -44,6 +44,7 @@ mod summary;
 mod terminal;
 mod verify;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -143,10 +144,29 @@ fn has_lines(error: &Error) -> bool {
     }
 }
 
+/// The flag that may stand alone, before an input, or have a value.
+const OPTIONAL_VALUE: &str = "--keep-replicates";
+
+/// Joins the flag and a word for its value where a space is between them.
+fn joined(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    for argument in arguments {
+        let is_value = ["auto", "always", "never"].iter().any(|word| argument == *word);
+        match joined.last_mut().filter(|last| is_value && **last == *OPTIONAL_VALUE) {
+            Some(flag) => {
+                flag.push("=");
+                flag.push(&argument);
+            }
+            None => joined.push(argument),
+        }
+    }
+    joined
+}
+
 /// Runs the program on the process's arguments and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::try_parse_from(joined(std::env::args_os())) {
         Ok(arguments) => arguments,
         // The message holds what was typed.
         Err(error) if error.use_stderr() => {

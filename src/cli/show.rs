@@ -194,15 +194,7 @@ fn plot(result: &KeptResult, number_of_fit: usize, residuals: Option<&RecordBatc
     };
     let fit = &result.fits[number_of_fit];
     let law = &result.laws[fit.law];
-    let rows: Vec<usize> = (0..residuals.num_rows())
-        .filter(|&row| {
-            value(residuals, "law", row) == law.name
-                && (0..result.n_keys).all(|key| {
-                    let of_fit = array_value_to_string(result.table.column(key), number_of_fit);
-                    array_value_to_string(residuals.column(key), row).ok() == of_fit.ok()
-                })
-        })
-        .collect();
+    let rows = result.residuals_of(residuals, number_of_fit);
     let variable = &law.variables[0];
     let columns = |name: &str| rows.iter().map(|&row| number(residuals, name, row)).collect::<Vec<f64>>();
     let (x, response, prediction) = (columns(variable), columns("response"), columns("prediction"));

@@ -19,6 +19,8 @@
 //! The transformation is part of the expression graph, so derivatives with respect to the coordinates are exact, and
 //! the inner loop computes `exp(a' − alpha·u)` with the centred column `u`.
 
+use crate::lanes::scalar;
+use crate::law::Residual;
 use crate::law::graph::ancestors;
 use crate::law::graph::{Graph, Id, Node};
 
@@ -53,6 +55,44 @@ pub enum Scale {
     Linear,
     /// The natural logarithm of the parameter.
     Log,
+}
+
+impl Scale {
+    /// Returns a value in natural units on this scale.
+    #[must_use]
+    pub fn transform(self, value: f64) -> f64 {
+        match self {
+            Scale::Linear => value,
+            Scale::Log => scalar::ln(value),
+        }
+    }
+
+    /// Returns a value on this scale in natural units.
+    #[must_use]
+    pub fn natural(self, value: f64) -> f64 {
+        match self {
+            Scale::Linear => value,
+            Scale::Log => scalar::exp(value),
+        }
+    }
+
+    /// Returns the derivative of a value in natural units with respect to the value on this scale.
+    #[must_use]
+    pub fn per_unit(self, value: f64) -> f64 {
+        match self {
+            Scale::Linear => 1.0,
+            Scale::Log => value,
+        }
+    }
+}
+
+impl From<Residual> for Scale {
+    fn from(residual: Residual) -> Scale {
+        match residual {
+            Residual::Log => Scale::Log,
+            Residual::Linear => Scale::Linear,
+        }
+    }
 }
 
 /// The unit of a coordinate in the trust region.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::infer::{self, Source, Watch, leverages, predictions};
+use crate::infer::{self, Watch, leverages, predictions};
 use crate::input::{Contents, HELD_OUT, Segment, panic_text};
 use crate::lanes::LANES;
 use crate::optimize::{self, Fit, Workspace, Workspaces, fit_choices, never_finite};
@@ -113,8 +113,9 @@ impl Run {
             ..infer::InferenceOptions::default()
         };
         let keep_replicates = keeps_replicates(plan, &contents, job, &inference);
-        // Without replicates, questions are answered from the covariance.
-        let covariance = job.covariance || job.has_questions() && !keep_replicates;
+        // Without replicates of the estimate's distribution, questions are answered from the covariance.
+        let covariance =
+            job.covariance || job.has_questions() && !(keep_replicates && job.resample.is_distribution());
         inference.covariance |= covariance;
         Run {
             places: plan.laws.iter().map(places_in).collect(),
@@ -504,19 +505,7 @@ fn record(
     };
     let (models, quantities) = (&bound.models, &bound.quantities);
     let inferred = infer::infer(models, fit, quantities, &run.inference, &mut context, &mut chunk.estimates);
-    let infer::Inference { flags, replicates, jackknife, quantities, covariance, new_run_margin } = inferred;
-    let mut record = Record::new(sweep.index, law, fit, flags, &chunk.estimates);
-    record.variables = ranges(run, law, sweep, fit);
-    if run.held_out.is_some() {
-        let rows = replicates.as_ref().map_or_else(Vec::new, infer::Replicates::good_rows);
-        let left_out = jackknife.as_ref().map_or_else(Vec::new, infer::Replicates::good_rows);
-        let source = match (&replicates, &covariance) {
-            (Some(_), _) if run.inference.resample.is_distribution() => {
-                Source::Replicates { rows: &rows, jackknife: &left_out }
-            }
-            (_, Some(covariance)) => Source::Covariance(covariance),
-            _ => Source::Nowhere,
-        };
+    let scores = run.held_out.map(|_| {
         let column = |name: &String| bound.binding.names.iter().position(|n| n == name);
         let places: Vec<Option<usize>> = bound.law.variables.iter().map(column).collect();
         let test = held_out.iter().map(|&(row, response)| HeldOut {
@@ -526,9 +515,16 @@ fn record(
                 .collect(),
             response,
         });
-        let judged = JudgedFit { law: &bound.law, natural: &fit.natural, source, new_run_margin };
-        record.scores = Some(judged.score(&test.collect::<Vec<_>>(), run.inference.confidence));
-    }
+        let test: Vec<HeldOut> = test.collect();
+        let (law, natural, new_run_margin) = (&bound.law, &fit.natural[..], inferred.new_run_margin);
+        inferred.with_source(&run.inference, |source| {
+            JudgedFit { law, natural, source, new_run_margin }.score(&test, run.inference.confidence)
+        })
+    });
+    let infer::Inference { flags, replicates, jackknife, quantities, covariance, new_run_margin } = inferred;
+    let mut record = Record::new(sweep.index, law, fit, flags, &chunk.estimates);
+    record.variables = ranges(run, law, sweep, fit);
+    record.scores = scores;
     let covariance = covariance.filter(|_| run.covariance);
     (record.quantities, record.covariance, record.new_run_margin) = (quantities, covariance, new_run_margin);
     record.n_jackknife = jackknife.as_ref().map_or(0, infer::Replicates::len);

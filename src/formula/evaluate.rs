@@ -16,7 +16,7 @@ use super::error::TypeError;
 use super::functions::Function;
 use super::solve::roots;
 use super::time::instant;
-use crate::lanes::scalar;
+use crate::lanes::{scalar, slices};
 
 /// Evaluates an expression for every row.
 ///
@@ -63,6 +63,24 @@ impl Numbers<'_> {
             Self::Owned(values) => values[row],
             Self::ConstantDecimal(x) => x.to_f64(),
             Self::Decimals(values, scale) => Decimal { unscaled: values[row], scale: *scale }.to_f64(),
+        }
+    }
+
+    /// Returns the numbers of all rows.
+    fn values(&self, rows: usize) -> Cow<'_, [f64]> {
+        match self {
+            Self::Borrowed(values) => Cow::Borrowed(values),
+            Self::Owned(values) => Cow::Borrowed(values),
+            Self::Constant(_) | Self::ConstantDecimal(_) => Cow::Owned(vec![self.at(0); rows]),
+            Self::Decimals(..) => Cow::Owned((0..rows).map(|row| self.at(row)).collect()),
+        }
+    }
+
+    /// Returns the numbers of all rows, to be changed.
+    fn into_values(self, rows: usize) -> Vec<f64> {
+        match self {
+            Self::Owned(values) => values,
+            other => other.values(rows).into_owned(),
         }
     }
 
@@ -177,16 +195,9 @@ impl Value<'_> {
 
     fn into_column(self, rows: usize) -> Column {
         match self {
-            Self::Number(numbers, valid) => Column::Number {
-                values: match numbers {
-                    Numbers::Constant(x) => vec![x; rows],
-                    Numbers::Borrowed(values) => values.to_vec(),
-                    Numbers::Owned(values) => values,
-                    Numbers::ConstantDecimal(x) => vec![x.to_f64(); rows],
-                    decimals @ Numbers::Decimals(..) => (0..rows).map(|row| decimals.at(row)).collect(),
-                },
-                valid: valid.map(Cow::into_owned),
-            },
+            Self::Number(numbers, valid) => {
+                Column::Number { values: numbers.into_values(rows), valid: valid.map(Cow::into_owned) }
+            }
             Self::Text(texts, valid) => Column::Text {
                 values: (0..rows).map(|row| texts.at(row).to_owned()).collect(),
                 valid: valid.map(Cow::into_owned),
@@ -225,7 +236,7 @@ impl<'a> BatchEvaluator<'a> {
             ExprKind::Name(name) => self.column(expr, name),
             ExprKind::Negate(a) => match a.kind {
                 ExprKind::Decimal(x) => Ok(Value::Number(Numbers::ConstantDecimal(x.negated()), None)),
-                _ => self.map(a, |x| -x),
+                _ => self.negate(a),
             },
             ExprKind::Binary(op, a, b) => self.binary(*op, a, b),
             ExprKind::Call(function, arguments) => self.call(expr, *function, arguments),
@@ -280,17 +291,14 @@ impl<'a> BatchEvaluator<'a> {
         }
     }
 
-    fn map(&self, a: &'a Expr, f: impl Fn(f64) -> f64) -> Result<Value<'a>, TypeError> {
+    fn negate(&self, a: &'a Expr) -> Result<Value<'a>, TypeError> {
         let (numbers, valid) = self.numbers(a)?;
         let numbers = match numbers {
-            Numbers::Constant(x) => Numbers::Constant(f(x)),
-            Numbers::ConstantDecimal(x) => Numbers::Constant(f(x.to_f64())),
-            decimals @ Numbers::Decimals(..) => {
-                Numbers::Owned((0..self.rows).map(|row| f(decimals.at(row))).collect())
-            }
-            Numbers::Borrowed(values) => Numbers::Owned(values.iter().map(|x| f(*x)).collect()),
-            Numbers::Owned(mut values) => {
-                values.iter_mut().for_each(|x| *x = f(*x));
+            Numbers::Constant(x) => Numbers::Constant(-x),
+            Numbers::ConstantDecimal(x) => Numbers::Constant(-x.to_f64()),
+            numbers => {
+                let mut values = numbers.into_values(self.rows);
+                values.iter_mut().for_each(|x| *x = -*x);
                 Numbers::Owned(values)
             }
         };
@@ -306,7 +314,7 @@ impl<'a> BatchEvaluator<'a> {
             BinaryOp::Sub => self.zip(a, b, |a, b| a - b),
             BinaryOp::Mul => self.zip(a, b, |a, b| a * b),
             BinaryOp::Div => self.zip(a, b, |a, b| a / b),
-            BinaryOp::Pow => self.zip(a, b, scalar::pow),
+            BinaryOp::Pow => self.powers(a, b),
         };
         Ok(Value::Number(numbers, valid))
     }
@@ -321,19 +329,42 @@ impl<'a> BatchEvaluator<'a> {
     ) -> (Numbers<'a>, Valid<'a>) {
         let numbers = match (a, b) {
             (Numbers::Constant(a), Numbers::Constant(b)) => Numbers::Constant(f(a, b)),
-            (Numbers::Owned(mut values), b) => {
-                for (row, a) in values.iter_mut().enumerate() {
-                    *a = f(*a, b.at(row));
+            (Numbers::Constant(a), Numbers::Owned(mut values)) => {
+                values.iter_mut().for_each(|b| *b = f(a, *b));
+                Numbers::Owned(values)
+            }
+            (Numbers::Borrowed(a), Numbers::Owned(mut values)) => {
+                values.iter_mut().zip(a).for_each(|(b, a)| *b = f(*a, *b));
+                Numbers::Owned(values)
+            }
+            (a, b) => {
+                let mut values = a.into_values(self.rows);
+                match b {
+                    Numbers::Constant(b) => values.iter_mut().for_each(|a| *a = f(*a, b)),
+                    b => {
+                        let b = b.values(self.rows);
+                        values.iter_mut().zip(b.iter()).for_each(|(a, b)| *a = f(*a, *b));
+                    }
                 }
                 Numbers::Owned(values)
             }
-            (a, Numbers::Owned(mut values)) => {
-                for (row, b) in values.iter_mut().enumerate() {
-                    *b = f(a.at(row), *b);
-                }
+        };
+        (numbers, both_valid(valid_a, valid_b))
+    }
+
+    /// Returns the power in every row.
+    fn powers(
+        &self,
+        (a, valid_a): (Numbers<'a>, Valid<'a>),
+        (b, valid_b): (Numbers<'a>, Valid<'a>),
+    ) -> (Numbers<'a>, Valid<'a>) {
+        let numbers = match (a, b) {
+            (Numbers::Constant(a), Numbers::Constant(b)) => Numbers::Constant(scalar::pow(a, b)),
+            (a, b) => {
+                let mut values = a.into_values(self.rows);
+                slices::pow(&mut values, &b.values(self.rows));
                 Numbers::Owned(values)
             }
-            (a, b) => Numbers::Owned((0..self.rows).map(|row| f(a.at(row), b.at(row))).collect()),
         };
         (numbers, both_valid(valid_a, valid_b))
     }
@@ -343,7 +374,17 @@ impl<'a> BatchEvaluator<'a> {
             return Err(wrong_type(expr));
         };
         if rest.is_empty() {
-            return self.map(first, |x| function.of_one(x));
+            let (numbers, valid) = self.numbers(first)?;
+            let numbers = match numbers {
+                Numbers::Constant(x) => Numbers::Constant(function.of_one(x)),
+                Numbers::ConstantDecimal(x) => Numbers::Constant(function.of_one(x.to_f64())),
+                numbers => {
+                    let mut values = numbers.into_values(self.rows);
+                    function.of_each(&mut values);
+                    Numbers::Owned(values)
+                }
+            };
+            return Ok(Value::Number(numbers, valid));
         }
         let mut all = self.numbers(first)?;
         for argument in rest {

@@ -4,7 +4,7 @@
 //! programs. `min` and `max` are [`lanes::min`] and [`lanes::max`]: NaN where an argument is NaN.
 
 use super::suggest::{counted, nearest};
-use crate::lanes::{self, scalar};
+use crate::lanes::{self, scalar, slices};
 
 /// The name of `solve(unknown, low, high, equation)` in formulas.
 pub(super) const SOLVE: &str = "solve";
@@ -187,6 +187,17 @@ impl Function {
             Self::Tanh => scalar::tanh(x),
             Self::Sigmoid => scalar::sigmoid(x),
             Self::Min | Self::Max => x,
+        }
+    }
+}
+
+impl Function {
+    /// Replaces every argument by the value of a function of one argument.
+    pub fn of_each(self, values: &mut [f64]) {
+        match self {
+            Self::Exp => slices::exp(values),
+            Self::Log => slices::ln(values),
+            _ => values.iter_mut().for_each(|x| *x = self.of_one(*x)),
         }
     }
 }

@@ -32,3 +32,14 @@ pub struct Context<'a> {
     /// The workspace of this thread.
     pub workspace: &'a mut Workspace,
 }
+
+/// A flag that nobody sets.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+impl<'a> Context<'a> {
+    /// Returns the context of a sweep without a key, whose replicates nobody follows.
+    #[must_use]
+    pub fn silent(workspaces: &'a Workspaces, workspace: &'a mut Workspace) -> Context<'a> {
+        Context { key_digest: &[0; 32], watch: Watch::silent(&NEVER), workspaces, workspace }
+    }
+}

@@ -108,7 +108,7 @@ impl<'a> Uncertainty<'a> {
     /// replicates are studentized by.
     pub fn classical_error(&self, parameter: usize) -> Option<f64> {
         let Fit { problem, natural, at_bound, .. } = self.fit;
-        let per_unit = if self.scale(parameter) == Scale::Log { natural[parameter] } else { 1.0 };
+        let per_unit = self.scale(parameter).per_unit(natural[parameter]);
         let gradient = |i: usize| self.jacobian[parameter * problem.p() + i] / per_unit;
         let variance = self.residual_spread()? * self.quadratic_form(gradient)?;
         (variance > 0.0 && variance.is_finite() && !at_bound[parameter]).then(|| variance.sqrt())
@@ -148,10 +148,7 @@ impl<'a> Uncertainty<'a> {
             .iter()
             .find(|c| c.parameter == parameter)
             .filter(|_| !at_bound[parameter])?;
-        let per_unit = match self.scale(parameter) {
-            Scale::Log => natural[parameter],
-            Scale::Linear => 1.0,
-        };
+        let per_unit = self.scale(parameter).per_unit(natural[parameter]);
         self.margin(|i| self.jacobian[parameter * problem.p() + i] / per_unit)
     }
 
@@ -166,7 +163,9 @@ impl<'a> Uncertainty<'a> {
     }
 
     /// Returns whether the interval of a parameter reaches the edge of its domain, or comes near the edge 0 that its
-    /// logarithm never reaches: then the objective is far from quadratic over the interval.
+    /// logarithm never reaches: then the objective is far from quadratic over the interval. An amplitude is near 0 where its
+    /// term is; its own logarithm is often hardly known beside an exponent, while that of its term in the middle of the data,
+    /// which is its coordinate, is.
     pub fn is_near_edge(&self, law: &Law, parameter: usize) -> bool {
         let Some(Margin { std_error, quantile, .. }) = self.parameter_margin(parameter) else {
             return self.fit.at_bound[parameter];
@@ -174,7 +173,16 @@ impl<'a> Uncertainty<'a> {
         let (least, most) = domain(law, parameter);
         let half_length = std_error * quantile;
         match self.scale(parameter) {
-            Scale::Log => half_length > MAX_LOG_HALF_LENGTH,
+            Scale::Log => {
+                let coordinates = &self.fit.problem.model.coordinates;
+                let of_coordinate = || {
+                    let own = coordinates.iter().position(|c| c.parameter == parameter)?;
+                    let margin = self.margin(|i| if i == own { 1.0 } else { 0.0 })?;
+                    Some(margin.std_error * margin.quantile)
+                };
+                half_length > MAX_LOG_HALF_LENGTH
+                    && of_coordinate().is_none_or(|half_length| half_length > MAX_LOG_HALF_LENGTH)
+            }
             Scale::Linear => {
                 let estimate = self.fit.natural[parameter];
                 estimate - half_length <= least || estimate + half_length >= most
@@ -225,7 +233,7 @@ impl<'a> Uncertainty<'a> {
         parameters.sort_unstable();
         let scales: Vec<Scale> = parameters.iter().map(|&i| self.scale(i)).collect();
         let gradient = |(&i, scale): (&usize, &Scale)| {
-            let unit = if *scale == Scale::Log { natural[i] } else { 1.0 };
+            let unit = scale.per_unit(natural[i]);
             self.jacobian[i * p..(i + 1) * p].iter().map(|slope| slope / unit).collect()
         };
         let gradients: Vec<Vec<f64>> = parameters.iter().zip(&scales).map(gradient).collect();

@@ -25,6 +25,38 @@ pub enum Source<'a> {
     Nowhere,
 }
 
+/// The good replicates of a fit that follow the distribution of its estimate.
+#[derive(Clone, Copy, Debug)]
+pub struct GoodReplicates<'a> {
+    /// Their parameters in natural units, row-major.
+    pub rows: &'a [f64],
+    /// The number of values in `rows` if all replicates were good.
+    pub full_len: usize,
+}
+
+/// The fraction of good replicates below which nothing is said of the uncertainty.
+pub const MIN_GOOD_FOR_INTERVAL: f64 = 0.5;
+
+impl<'a> Source<'a> {
+    /// Returns the source of the uncertainty of a fit that can be trusted: its replicates, if it has any, with the refits of
+    /// its jackknife; or else the covariance. Where most replicates failed, nothing is to be trusted.
+    #[must_use]
+    pub fn of(
+        replicates: Option<GoodReplicates<'a>>,
+        jackknife: &'a [f64],
+        covariance: Option<&'a ParameterCovariance>,
+    ) -> Source<'a> {
+        match (replicates, covariance) {
+            (Some(GoodReplicates { rows, full_len }), _) => {
+                let are_enough = rows.len() as f64 >= MIN_GOOD_FOR_INTERVAL * full_len as f64;
+                if are_enough { Source::Replicates { rows, jackknife } } else { Source::Nowhere }
+            }
+            (None, Some(covariance)) => Source::Covariance(covariance),
+            (None, None) => Source::Nowhere,
+        }
+    }
+}
+
 /// Returns the estimate of a quantity at a law's parameters in natural units. Of replicates, intervals are percentiles,
 /// corrected for bias and acceleration where there is a jackknife; from a covariance they follow by the delta method, with
 /// Student's t on the quantity's scale.
@@ -50,7 +82,7 @@ pub fn estimate_quantity(
         Source::Covariance(covariance) => {
             let jet = quantity.jet(law, natural);
             if let Some(error) = covariance.error(&jet.gradient, natural) {
-                found.std_error = Some(error.std_error * quantity.per_unit(estimate));
+                found.std_error = Some(error.std_error * quantity.scale.per_unit(estimate));
                 let half_length = error.half_length(confidence);
                 found.interval = Some(symmetric_interval(quantity.scale, estimate, half_length, 1.0));
                 found.method = Some(IntervalMethod::T);

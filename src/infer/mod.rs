@@ -37,7 +37,7 @@ mod resample;
 mod sandwich;
 
 pub use context::{Context, Watch};
-pub use derived::{Source, estimate_quantity, replicate_interval};
+pub use derived::{GoodReplicates, Source, estimate_quantity, replicate_interval};
 pub use goodness::{Goodness, goodness, predictions};
 pub use interval::IntervalMethod;
 pub use interval::distributions::normal_quantile;
@@ -50,7 +50,7 @@ pub use quantity::{Quantity, QuantityEstimate};
 pub use replicates::{Replicates, replicate};
 pub use resample::{Resample, Sample, Scheme, UnitResampling, generator};
 pub(crate) use resample::{
-    exponential as exponential_variate, normal as normal_variate, uniform as uniform_variate,
+    exponential as exponential_variate, indices, normal as normal_variate, uniform as uniform_variate,
 };
 
 use crate::compile::Scale;
@@ -62,11 +62,11 @@ use crate::optimize::{
 pub use options::InferenceOptions;
 
 use covariance::Uncertainty;
+use derived::MIN_GOOD_FOR_INTERVAL;
 use interval::choice::{Circumstances, methods};
 use interval::percentile::{percentile_interval, standard_deviation};
 use interval::profile::{profile_interval, reaches_zero};
 use interval::symmetric::symmetric_interval;
-use interval::transformed;
 use interval::{basic::basic_interval, bca::bca_interval, studentized::studentized_interval};
 use new_run::new_run_margin;
 use replicates::{jackknife, replicate_errors};
@@ -114,9 +114,6 @@ const MIN_GOOD: f64 = 0.9;
 /// The number of different samples, and of good replicates, below which a fit is flagged.
 const MIN_SAMPLES: usize = 10;
 
-/// The fraction of good replicates below which no interval is given.
-const MIN_GOOD_FOR_INTERVAL: f64 = 0.5;
-
 /// The number of clusters below which a fit is flagged.
 const FEW_CLUSTERS: usize = 5;
 
@@ -157,12 +154,12 @@ pub fn infer(
         at_bound: fit.at_bound[i],
         fixed: matches!(parameter.domain, Domain::Fixed(_) | Domain::Held),
     }));
-    let quantify = |source: Source| -> Vec<QuantityEstimate> {
+    let estimate_all = |source: Source| -> Vec<QuantityEstimate> {
         let estimate = |quantity| estimate_quantity(quantity, law, &fit.natural, source, options.confidence);
         quantities.iter().map(estimate).collect()
     };
     if !is_trustworthy(fit) {
-        return Inference { quantities: quantify(Source::Nowhere), ..Inference::default() };
+        return Inference { quantities: estimate_all(Source::Nowhere), ..Inference::default() };
     }
     let replicates = if options.n_replicates() > 0 && fit.problem.p() > 0 {
         replicate(models, fit, options, context)
@@ -171,25 +168,30 @@ pub fn infer(
     };
     let intervals = Intervals::of(models, fit, options, replicates.as_ref(), context);
     let flags = intervals.fill(&mut estimates[first..], context);
-    let by_covariance = replicates.as_ref().is_none_or(|_| !options.resample.is_distribution());
-    let needs_covariance = options.covariance || (!quantities.is_empty() && by_covariance);
+    let has_distribution = replicates.is_some() && options.resample.is_distribution();
+    let needs_covariance = options.covariance || (!quantities.is_empty() && !has_distribution);
     let covariance = needs_covariance.then(|| intervals.uncertainty.parameter_covariance()).flatten();
-    let quantities = match (&replicates, &covariance) {
-        _ if quantities.is_empty() => Vec::new(),
-        (Some(replicates), _) if !by_covariance => {
-            let rows = replicates.good_rows();
-            let enough = rows.len() as f64 >= MIN_GOOD_FOR_INTERVAL * replicates.estimates.len() as f64;
-            let jackknife = intervals.jackknife.as_ref().map_or_else(Vec::new, Replicates::good_rows);
-            let source = Source::Replicates { rows: &rows, jackknife: &jackknife };
-            quantify(if enough { source } else { Source::Nowhere })
-        }
-        (_, Some(covariance)) => quantify(Source::Covariance(covariance)),
-        _ => quantify(Source::Nowhere),
-    };
     let new_run_margin = new_run_margin(fit, options.confidence);
-    let covariance = covariance.filter(|_| options.covariance);
     let jackknife = intervals.jackknife;
-    Inference { flags, replicates, jackknife, quantities, covariance, new_run_margin }
+    let mut inference =
+        Inference { flags, replicates, jackknife, quantities: Vec::new(), covariance, new_run_margin };
+    if !quantities.is_empty() {
+        inference.quantities = inference.with_source(options, estimate_all);
+    }
+    inference.covariance = inference.covariance.filter(|_| options.covariance);
+    inference
+}
+
+impl Inference {
+    /// Calls `answer` with the source of the uncertainty of quantities.
+    pub fn with_source<T>(&self, options: &InferenceOptions, answer: impl FnOnce(Source) -> T) -> T {
+        let replicates = self.replicates.as_ref().filter(|_| options.resample.is_distribution());
+        let rows = replicates.map(Replicates::good_rows);
+        let full_len = replicates.map_or(0, |replicates| replicates.estimates.len());
+        let good = rows.as_deref().map(|rows| GoodReplicates { rows, full_len });
+        let jackknife = self.jackknife.as_ref().map(Replicates::good_rows).unwrap_or_default();
+        answer(Source::of(good, &jackknife, self.covariance.as_ref()))
+    }
 }
 
 /// The intervals of a fit's parameters.
@@ -248,18 +250,23 @@ impl<'a> Intervals<'a> {
         // Where a single unit is all there is to draw, nothing is known about other samples.
         let is_known = good >= MIN_GOOD_FOR_INTERVAL
             && (self.options.n_replicates() == 0 || self.fit.problem.p() == 0 || self.replicates.is_some());
-        for (i, estimate) in estimates.iter_mut().enumerate().filter(|(_, estimate)| !estimate.fixed) {
+        let free: Vec<usize> = (0..estimates.len()).filter(|&i| !estimates[i].fixed).collect();
+        let mut near_edge: Vec<bool> = free.iter().map(|&i| self.is_near_edge(i, context)).collect();
+        // With clusters, quantiles are large and intervals long: one parameter near its edge bends the profiles of all.
+        if self.circumstances.n_clusters.is_some() && near_edge.contains(&true) {
+            near_edge.fill(true);
+        }
+        for (i, is_near_edge) in free.into_iter().zip(near_edge) {
+            let estimate = &mut estimates[i];
             estimate.std_error = self.uncertainty.std_error(i);
             if is_known {
                 estimate.bootstrap_std_error = self.bootstrap_std_error(Scale::Linear, i);
-                let is_near_edge = self.is_near_edge(i, context);
                 let methods = methods(Circumstances { is_near_edge, ..self.circumstances });
                 let found = methods.iter().find_map(|&m| Some((self.interval(i, m, context)?, m)));
                 (estimate.interval, estimate.method) = found.unzip();
             }
         }
-        let clusters = self.fit.problem.observations.cluster.as_ref();
-        if clusters.is_some_and(|clusters| n_distinct(clusters) < FEW_CLUSTERS) {
+        if self.circumstances.n_clusters.is_some_and(|n| n < FEW_CLUSTERS) {
             flags.push(Flag::FewClusters);
         }
         self.open_unbounded(estimates, context.workspace);
@@ -326,13 +333,12 @@ impl<'a> Intervals<'a> {
     /// Returns the standard error of a parameter over the replicates, on a scale.
     fn bootstrap_std_error(&self, scale: Scale, i: usize) -> Option<f64> {
         let replicates = self.replicates?;
-        let values: Vec<f64> = replicates.values(i).map(|x| transformed(scale, x)).collect();
-        let deviation = standard_deviation(&values)?;
+        let deviation = standard_deviation_of(replicates, scale, i)?;
         if self.options.resample.is_distribution() {
             return Some(deviation);
         }
         // Jackknife replicates lie closer to the estimate, by a factor of n − 1 in the sum of squares.
-        let n = values.len() as f64;
+        let n = (replicates.len() - replicates.n_failed()) as f64;
         Some(deviation * (n - 1.0) / n.sqrt())
     }
 
@@ -385,9 +391,14 @@ fn disagrees(
         && good >= MIN_SAMPLES
         && good as f64 >= MIN_GOOD * replicates.len() as f64;
     let Some(margin) = uncertainty.parameter_margin(parameter).filter(|_| is_known) else { return false };
-    let scale = uncertainty.scale(parameter);
-    let values: Vec<f64> = replicates.values(parameter).map(|x| transformed(scale, x)).collect();
-    standard_deviation(&values).is_some_and(|error| error > MAX_ERROR_RATIO * margin.std_error)
+    let error = standard_deviation_of(replicates, uncertainty.scale(parameter), parameter);
+    error.is_some_and(|error| error > MAX_ERROR_RATIO * margin.std_error)
+}
+
+/// Returns the standard deviation of a parameter over the good replicates, on a scale.
+fn standard_deviation_of(replicates: &Replicates, scale: Scale, parameter: usize) -> Option<f64> {
+    let values: Vec<f64> = replicates.values(parameter).map(|x| scale.transform(x)).collect();
+    standard_deviation(&values)
 }
 
 /// Returns the number of distinct values.

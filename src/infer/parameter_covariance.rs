@@ -48,10 +48,7 @@ impl ParameterCovariance {
     /// domain count as fixed, as they do for the standard errors of the others.
     #[must_use]
     pub fn error(&self, gradient: &[f64], natural: &[f64]) -> Option<QuantityError> {
-        let scaled = |(&i, &scale): (&usize, &Scale)| match scale {
-            Scale::Log => gradient[i] * natural[i],
-            Scale::Linear => gradient[i],
-        };
+        let scaled = |(&i, scale): (&usize, &Scale)| gradient[i] * scale.per_unit(natural[i]);
         let g: Vec<f64> = self.parameters.iter().zip(&self.scales).map(scaled).collect();
         let variance = quadratic_form(&self.covariance, &g);
         let products: Vec<f64> = (0..g.len())

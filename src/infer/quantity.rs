@@ -76,12 +76,6 @@ impl Quantity {
         });
         if self.scale == Scale::Log { value.logarithm() } else { value }
     }
-
-    /// Returns the derivative of the quantity with respect to its value on its scale.
-    #[must_use]
-    pub fn per_unit(&self, value: f64) -> f64 {
-        if self.scale == Scale::Log { value } else { 1.0 }
-    }
 }
 
 /// Returns whether an expression is positive wherever its names are, of those that `name` says to be positive.

@@ -69,9 +69,12 @@ impl Replicates {
 
     /// Returns the parameters of the good replicates, in natural units, row-major.
     #[must_use]
-    pub fn good_rows(&self) -> Vec<f64> {
+    pub fn good_rows(&self) -> Cow<'_, [f64]> {
+        if self.n_failed() == 0 {
+            return Cow::Borrowed(&self.estimates);
+        }
         let good = (0..self.len()).filter(|&r| self.converged[r]);
-        good.flat_map(|r| self.row(r)).copied().collect()
+        Cow::Owned(good.flat_map(|r| self.row(r)).copied().collect())
     }
 
     /// Returns places for the results of `count` replicates of a law with `n_parameters` parameters.
@@ -170,7 +173,7 @@ pub fn replicate_errors(
                 let jacobian = problem.natural_jacobian(&theta);
                 for c in coordinates {
                     let gradient = &jacobian[c.parameter * p..(c.parameter + 1) * p];
-                    let unit = if c.scale == Scale::Log { natural[c.parameter] } else { 1.0 };
+                    let unit = c.scale.per_unit(natural[c.parameter]);
                     let scaled: Vec<f64> = (0..p).map(|i| gradient[i] / at.scale(i)).collect();
                     let mut solution = scaled.clone();
                     cholesky_solve(&factor, p, &mut solution);
@@ -441,7 +444,6 @@ fn is_as_good(problem: &Problem, weight: &[f64], natural: &[f64], objective: f64
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::AtomicBool;
 
     use crate::infer::{Context, InferenceOptions, Replicates, Resample};
     use crate::law::Residual;
@@ -449,19 +451,14 @@ mod tests {
     use crate::problem::{LaneData, Loss, Part};
     use crate::testing::{Uniform, catalogue_law, problem};
 
-    use super::super::Watch;
     use super::{Problem, Sample, replicate};
     use crate::infer::interval::percentile::standard_deviation;
 
     /// Refits the replicates of a fit.
     fn replicates(models: &Models, fit: &Fit, options: &InferenceOptions) -> Replicates {
-        let (never, workspaces) = (AtomicBool::new(false), Workspaces::default());
-        let context = Context {
-            key_digest: &[0; 32],
-            watch: Watch::silent(&never),
-            workspaces: &workspaces,
-            workspace: &mut Workspace::default(),
-        };
+        let workspaces = Workspaces::default();
+        let mut workspace = Workspace::default();
+        let context = Context::silent(&workspaces, &mut workspace);
         replicate(models, fit, options, &context).unwrap()
     }
 

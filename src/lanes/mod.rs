@@ -20,7 +20,7 @@
 //! | `exp`, `ln`, `pow` | exponential, logarithms, powers |
 //! | `logistic` | logistic function, hyperbolic tangent, `ln(e^a + e^b)` |
 //! | `trig` | sine, cosine, tangent, inverse tangent |
-//! | `scalar` | the functions of one number |
+//! | `scalar`, `slices` | the functions of one number, and of many in memory |
 //! | `root` | the root of a monotone function |
 //!
 //! The folder knows nothing of laws, programs or data.
@@ -33,6 +33,7 @@ mod pack;
 mod pow;
 pub mod root;
 pub mod scalar;
+pub mod slices;
 mod trig;
 mod types;
 

@@ -53,7 +53,7 @@ pub use levenberg_marquardt::{Ending, SearchSettings};
 pub use local_expansion::Expansion;
 pub use models::Models;
 pub use newton::certificate::{column_scales, weighted_entry};
-pub use newton::{Finished, minimise};
+pub use newton::{Finished, falls_below, minimise};
 pub use options::{Asked, FitOptions, Solver, agreement_limit};
 pub use outcome::{Fit, Status};
 pub use representative::Choice;

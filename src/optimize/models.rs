@@ -91,7 +91,7 @@ impl Models {
     }
 
     /// Returns the model with the given parameters of the law fixed at 0.
-    pub(in crate::optimize) fn at_zero(&self, parameters: &[usize]) -> Arc<Model> {
+    pub(crate) fn at_zero(&self, parameters: &[usize]) -> Arc<Model> {
         self.at(parameters, Zero::Exact)
     }
 

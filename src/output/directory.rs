@@ -85,6 +85,12 @@ pub fn count_others(path: &Path) -> usize {
     entries(path).filter(|entry| !is_ours(&entry.file_name())).count()
 }
 
+/// Returns whether a directory holds a complete result of a run.
+#[must_use]
+pub fn holds_result(path: &Path) -> bool {
+    path.join(MANIFEST).is_file()
+}
+
 /// Returns the names of the files that a result may consist of.
 fn result_files() -> impl Iterator<Item = String> {
     let tables = schema::ALL.iter().map(|table| table.name).chain(schema::ANSWERS);

@@ -8,15 +8,17 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, BooleanArray, Float64Array, ListArray, RecordBatch, StringArray};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Float64Type, Int64Type};
+use arrow::util::display::array_value_to_string;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde::Deserialize;
 
 use crate::compile::Scale;
 use crate::error::Error;
-use crate::infer::ParameterCovariance;
+use crate::infer::{ParameterCovariance, Resample};
 use crate::law::Law;
 
 use super::laws::StatedLaw;
@@ -68,8 +70,8 @@ pub struct KeptResult {
     pub coefficients: RecordBatch,
     /// The number of key columns, which come first in every table.
     pub n_keys: usize,
-    /// Whether the result holds replicates.
-    pub has_replicates: bool,
+    /// Whether the result holds replicates that follow the distribution of the estimate; those of a jackknife do not.
+    pub has_distribution: bool,
 }
 
 /// A fit of a result.
@@ -205,7 +207,9 @@ impl KeptResult {
             });
         }
         let n_keys = table.schema().index_of("law").map_err(|_| damaged("law"))?;
-        let has_replicates = has(&REPLICATES);
+        let is_distribution =
+            manifest.job.resample.parse::<Resample>().is_ok_and(|resample| resample.is_distribution());
+        let has_distribution = has(&REPLICATES) && is_distribution;
         let directory = directory.to_path_buf();
         let confidence = manifest.job.confidence;
         let job = manifest.job;
@@ -219,7 +223,7 @@ impl KeptResult {
             table,
             coefficients,
             n_keys,
-            has_replicates,
+            has_distribution,
         })
     }
 
@@ -233,12 +237,29 @@ impl KeptResult {
         if there { read(&self.directory, &RESIDUALS, None).map(Some) } else { Ok(None) }
     }
 
-    /// Calls `each` with every fit's number and its good replicates, in the order of the fits; nothing where the result holds no replicates. Reads the table once, batch by batch.
+    /// Returns the rows of the table of residuals that belong to a fit.
+    #[must_use]
+    pub fn residuals_of(&self, residuals: &RecordBatch, fit: usize) -> Vec<usize> {
+        let text = |batch: &RecordBatch, name: &str, row: usize| {
+            batch.column_by_name(name).and_then(|column| array_value_to_string(column, row).ok())
+        };
+        let schema = self.table.schema();
+        let keys = schema.fields()[..self.n_keys].iter().map(|field| field.name().as_str());
+        let names: Vec<&str> = keys.chain(["law"]).collect();
+        let own: Vec<Option<String>> = names.iter().map(|name| text(&self.table, name, fit)).collect();
+        let is_own =
+            |row: &usize| names.iter().zip(&own).all(|(name, own)| text(residuals, name, *row) == *own);
+        (0..residuals.num_rows()).filter(is_own).collect()
+    }
+
+    /// Returns the number of each fit that has replicates and its good replicates, in the order of the fits; nothing where the
+    /// result holds no replicates that follow the distribution of the estimate. The table is read as the iterator goes on.
     ///
     /// # Errors
-    /// If the table cannot be read, or does not belong to the fits.
-    pub fn for_each_replicates(&self, each: impl FnMut(usize, GoodRefits)) -> Result<(), Error> {
-        self.for_each_refits(&REPLICATES, |fit| fit.n_replicates, each)
+    /// If the table cannot be read. That it does not belong to the fits is an item of the iterator.
+    pub fn replicates(&self) -> Result<Refits<'_>, Error> {
+        let fits = if self.has_distribution { &self.fits[..] } else { &[] };
+        Refits::open(&self.directory, &REPLICATES, fits, |fit| fit.n_replicates)
     }
 
     /// Returns the parameters of the good refits of each fit's jackknife, row-major; empty where there are none.
@@ -247,58 +268,118 @@ impl KeptResult {
     /// If the table cannot be read, or does not belong to the fits.
     pub fn jackknives(&self) -> Result<Vec<Vec<f64>>, Error> {
         let mut found = vec![Vec::new(); self.fits.len()];
-        self.for_each_refits(&JACKKNIFE, |fit| fit.n_jackknife, |fit, good| found[fit] = good.rows)?;
+        for refits in Refits::open(&self.directory, &JACKKNIFE, &self.fits, |fit| fit.n_jackknife)? {
+            let (fit, good) = refits?;
+            found[fit] = good.rows;
+        }
         Ok(found)
     }
+}
 
-    /// Calls `each` with every fit's number and the good rows of its refits in a table, of which it has `count`.
-    fn for_each_refits(
-        &self,
+/// The refits in a table, fit by fit.
+pub struct Refits<'a> {
+    path: PathBuf,
+    /// The rest of the table; none where it is not there.
+    batches: Option<ParquetRecordBatchReader>,
+    /// The fits that have refits, and how many, of those that are not complete.
+    expected: Box<dyn Iterator<Item = (usize, usize)> + Send + 'a>,
+    /// The rows that are read, and the number of those that are used.
+    batch: Option<(RefitBatch, usize)>,
+}
+
+/// The columns of some rows.
+struct RefitBatch {
+    converged: BooleanArray,
+    offsets: OffsetBuffer<i32>,
+    values: Float64Array,
+}
+
+impl<'a> Refits<'a> {
+    /// Opens a table of refits, of which each fit has `count`.
+    fn open(
+        directory: &Path,
         table: &TableSpec,
-        count: impl Fn(&KeptFit) -> usize,
-        mut each: impl FnMut(usize, GoodRefits),
-    ) -> Result<(), Error> {
-        let path = self.directory.join(format!("{}.parquet", table.name));
-        if !path.exists() {
-            return Ok(());
-        }
-        let unusable = |reason: String| Error::UnusableResult { path: path.display().to_string(), reason };
-        let mut fits = (0..self.fits.len()).filter(|&i| count(&self.fits[i]) > 0);
-        let mut current = fits.next();
-        let (mut good, mut seen) = (GoodRefits::default(), 0);
-        for batch in batches(&self.directory, table, Some(&["estimates", "converged"]))? {
-            let batch = batch.map_err(|error| unusable(error.to_string()))?;
-            let converged: Option<&BooleanArray> =
-                batch.column_by_name("converged").and_then(|a| a.as_boolean_opt());
-            let lists: Option<&ListArray> =
-                batch.column_by_name("estimates").and_then(|a| a.as_list_opt::<i32>());
-            let (Some(converged), Some(lists)) = (converged, lists) else {
-                return Err(unusable("its columns are not those of replicates".to_string()));
-            };
-            let values = lists.values().as_primitive_opt::<Float64Type>();
-            let values = values.ok_or_else(|| unusable("its estimates are no numbers".to_string()))?;
-            for row in 0..batch.num_rows() {
-                let Some(fit) = current else {
-                    return Err(unusable("it has more rows than fits.parquet says".to_string()));
-                };
-                if converged.is_valid(row) && converged.value(row) {
-                    let (from, to) =
-                        (lists.value_offsets()[row] as usize, lists.value_offsets()[row + 1] as usize);
-                    good.rows.extend_from_slice(&values.values()[from..to]);
-                    good.numbers.push(seen as u32);
-                }
-                seen += 1;
-                if seen == count(&self.fits[fit]) {
-                    each(fit, std::mem::take(&mut good));
-                    seen = 0;
-                    current = fits.next();
+        fits: &'a [KeptFit],
+        count: impl Fn(&KeptFit) -> usize + Send + 'a,
+    ) -> Result<Refits<'a>, Error> {
+        let path = directory.join(format!("{}.parquet", table.name));
+        let columns: &[&str] = &["estimates", "converged"];
+        let there = path.exists() && !fits.is_empty();
+        let batches = there.then(|| batches(directory, table, Some(columns))).transpose()?;
+        let expected = fits.iter().enumerate().map(move |(i, fit)| (i, count(fit))).filter(|(_, n)| *n > 0);
+        Ok(Refits { path, batches, expected: Box::new(expected), batch: None })
+    }
+
+    /// Reads the next rows; false where there are none.
+    fn read(&mut self) -> Result<bool, Error> {
+        let unusable =
+            |reason: String| Error::UnusableResult { path: self.path.display().to_string(), reason };
+        let Some(batch) = self.batches.as_mut().and_then(Iterator::next) else { return Ok(false) };
+        let batch = batch.map_err(|error| unusable(error.to_string()))?;
+        let converged = batch.column_by_name("converged").and_then(|a| a.as_boolean_opt());
+        let lists = batch.column_by_name("estimates").and_then(|a| a.as_list_opt::<i32>());
+        let (Some(converged), Some(lists)) = (converged, lists) else {
+            return Err(unusable("its columns are not those of replicates".to_string()));
+        };
+        let Some(values) = lists.values().as_primitive_opt::<Float64Type>() else {
+            return Err(unusable("its estimates are no numbers".to_string()));
+        };
+        let offsets = lists.offsets().clone();
+        self.batch = Some((RefitBatch { converged: converged.clone(), offsets, values: values.clone() }, 0));
+        Ok(true)
+    }
+
+    /// Returns the good ones of a fit's refits.
+    fn good(&mut self, count: usize) -> Result<GoodRefits, Error> {
+        let mut good = GoodRefits::default();
+        let mut seen = 0;
+        while seen < count {
+            if let Some((RefitBatch { converged, offsets, values }, used)) = &mut self.batch {
+                while seen < count && *used < converged.len() {
+                    if converged.is_valid(*used) && converged.value(*used) {
+                        let (from, to) = (offsets[*used] as usize, offsets[*used + 1] as usize);
+                        good.rows.extend_from_slice(&values.values()[from..to]);
+                        good.numbers.push(seen as u32);
+                    }
+                    (seen, *used) = (seen + 1, *used + 1);
                 }
             }
+            if seen < count && !self.read()? {
+                let reason = "it has fewer rows than fits.parquet says".to_string();
+                return Err(Error::UnusableResult { path: self.path.display().to_string(), reason });
+            }
         }
-        if current.is_some() {
-            return Err(unusable("it has fewer rows than fits.parquet says".to_string()));
+        Ok(good)
+    }
+
+    /// Checks that all rows are used.
+    fn end(&mut self) -> Result<(), Error> {
+        let left = self.batch.take().is_some_and(|(batch, used)| used < batch.converged.len());
+        if left || self.read()? {
+            let reason = "it has more rows than fits.parquet says".to_string();
+            return Err(Error::UnusableResult { path: self.path.display().to_string(), reason });
         }
         Ok(())
+    }
+}
+
+impl Iterator for Refits<'_> {
+    type Item = Result<(usize, GoodRefits), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.batches.as_ref()?;
+        let item = match self.expected.next() {
+            Some((fit, count)) => self.good(count).map(|good| (fit, good)),
+            None => {
+                let end = self.end();
+                self.batches = None;
+                return end.err().map(Err);
+            }
+        };
+        if item.is_err() {
+            self.batches = None;
+        }
+        Some(item)
     }
 }
 
@@ -345,12 +426,15 @@ fn read(directory: &Path, table: &TableSpec, columns: Option<&[&str]>) -> Result
     concat_batches(&schema, &batches).map_err(|error| unusable(error.to_string()))
 }
 
+/// The number of rows that are read at a time: few enough for their memory to be used again and again.
+const BATCH_ROWS: usize = 1 << 13;
+
 /// Opens a table, with all columns or with some.
 fn batches(
     directory: &Path,
     table: &TableSpec,
     columns: Option<&[&str]>,
-) -> Result<parquet::arrow::arrow_reader::ParquetRecordBatchReader, Error> {
+) -> Result<ParquetRecordBatchReader, Error> {
     let path = directory.join(format!("{}.parquet", table.name));
     let unusable = |reason: String| Error::UnusableResult { path: path.display().to_string(), reason };
     let file = File::open(&path).map_err(|error| unusable(error.to_string()))?;
@@ -360,5 +444,5 @@ fn batches(
         let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
         builder = builder.with_projection(mask);
     }
-    builder.with_batch_size(1 << 16).build().map_err(|error| unusable(error.to_string()))
+    builder.with_batch_size(BATCH_ROWS).build().map_err(|error| unusable(error.to_string()))
 }

@@ -14,7 +14,7 @@ use crate::formula::{Expr, counted, list, names, parse_expression};
 use crate::infer::{ParameterCovariance, Source, replicate_interval};
 use crate::input::rows_that_meet;
 use crate::lanes::scalar;
-use crate::law::{Law, Residual};
+use crate::law::Law;
 use crate::output::{GoodRefits, KeptResult};
 
 use super::optimum::{Landscape, NoOptimum, Optimum};
@@ -149,11 +149,12 @@ fn baselines(result: &KeptResult, condition: &str) -> Result<Vec<Baseline>, Erro
         return Err(Error::Question { subject, reason });
     }
     let mut refits = vec![GoodRefits::default(); result.fits.len()];
-    result.for_each_replicates(|fit, good| {
+    for of_fit in result.replicates()? {
+        let (fit, good) = of_fit?;
         if meets[fit] {
             refits[fit] = good;
         }
-    })?;
+    }
     let baseline = |fit: usize| {
         let kept = &result.fits[fit];
         let refits = std::mem::take(&mut refits[fit]);
@@ -172,23 +173,51 @@ struct Question<'a> {
     baseline: Option<&'a Baseline>,
 }
 
-/// Quantities of an optimum, on scales on which they may take any value: the logarithms of the free variables, their
-/// exponents, the law on its scale, the logarithm of D/N, the logarithm of the cost.
+/// What is known of each quantity of an optimum, on scales on which quantities may take any value.
+#[derive(Clone, Debug, PartialEq)]
+struct Quantities<T> {
+    /// The logarithms of the free variables.
+    variables: Vec<T>,
+    /// The exponents of the free variables in the cost.
+    exponents: Vec<T>,
+    /// The law on its scale.
+    value: T,
+    /// The logarithm of D/N.
+    tokens_per_parameter: T,
+    /// The logarithm of the cost.
+    cost: T,
+}
+
+impl<T> Quantities<T> {
+    /// Returns the quantities in a list.
+    fn into_list(self) -> Vec<T> {
+        let Quantities { variables, exponents, value, tokens_per_parameter, cost } = self;
+        variables.into_iter().chain(exponents).chain([value, tokens_per_parameter, cost]).collect()
+    }
+
+    /// Returns what `of` gives for the place of each quantity in a list, with `n` free variables.
+    fn by_place(n: usize, of: impl Fn(usize) -> T) -> Quantities<T> {
+        Quantities {
+            variables: (0..n).map(&of).collect(),
+            exponents: (n..2 * n).map(&of).collect(),
+            value: of(2 * n),
+            tokens_per_parameter: of(2 * n + 1),
+            cost: of(2 * n + 2),
+        }
+    }
+}
+
+/// The quantities of an optimum, as a list.
 type Outcome = Vec<f64>;
+
+/// The ends of an interval, if there is one.
+type Ends = Option<(f64, f64)>;
 
 impl Question<'_> {
     fn landscape(&self) -> Landscape<'_> {
         let law = self.fit.law;
-        let scale = if law.residual == Residual::Log { Scale::Log } else { Scale::Linear };
+        let scale = Scale::from(law.residual);
         Landscape { law, cost: self.cost, scale, free: self.free, held: &self.asked.hold }
-    }
-
-    /// Returns the value of the goal on the law's scale.
-    fn level(&self, target: f64) -> f64 {
-        match self.landscape().scale {
-            Scale::Log => scalar::ln(target),
-            Scale::Linear => target,
-        }
     }
 
     /// Returns the middle of the data, in logarithms: where searches begin.
@@ -210,7 +239,7 @@ impl Question<'_> {
         let landscape = self.landscape();
         let at = landscape.optimum(natural, &known.x, log_cost).ok()?;
         let Goal::Target(target) = goal else { return Some((at, log_cost)) };
-        let level = self.level(target);
+        let level = landscape.scale.transform(target);
         let nowhere = |_| {
             let n = at.x.len();
             let (x, exponents) = (vec![f64::INFINITY; n], vec![f64::NAN; n]);
@@ -220,59 +249,63 @@ impl Question<'_> {
     }
 
     /// Returns the quantities of an optimum.
-    fn outcome(&self, optimum: &Optimum, log_cost: f64) -> Outcome {
+    fn quantities(&self, optimum: &Optimum, log_cost: f64) -> Quantities<f64> {
         let place = |name: &str| self.free.iter().position(|n| n == name);
         let ratio = match (place("N"), place("D")) {
             (Some(n), Some(d)) => optimum.x[d] - optimum.x[n],
             _ => f64::NAN,
         };
-        let mut outcome = optimum.x.clone();
-        outcome.extend(&optimum.exponents);
-        outcome.extend([optimum.value, ratio, log_cost]);
-        outcome
+        Quantities {
+            variables: optimum.x.clone(),
+            exponents: optimum.exponents.clone(),
+            value: optimum.value,
+            tokens_per_parameter: ratio,
+            cost: log_cost,
+        }
+    }
+
+    /// Returns the quantities of the optimum at some parameters, near a known optimum.
+    fn outcome(&self, natural: &[f64], known: &Optimum, log_cost: f64, goal: Goal) -> Option<Outcome> {
+        let (found, log_cost) = self.near(natural, known, log_cost, goal)?;
+        Some(self.quantities(&found, log_cost).into_list())
     }
 
     /// Returns the intervals of the quantities of an optimum, on their scales; none where nothing is known.
-    fn intervals(&self, optimum: &Optimum, log_cost: f64, goal: Goal) -> Vec<Option<(f64, f64)>> {
-        let n = self.outcome(optimum, log_cost).len();
+    fn intervals(&self, optimum: &Optimum, log_cost: f64, goal: Goal) -> Quantities<Ends> {
+        let n = self.free.len();
+        let nothing = Quantities::by_place(n, |_| None);
+        let centre = self.quantities(optimum, log_cost).into_list();
         let AskedFit { law, fit, source, confidence, .. } = self.fit;
         match source {
-            Source::Nowhere => vec![None; n],
+            Source::Nowhere => nothing,
             Source::Replicates { rows, jackknife } => {
                 let width = law.parameters.len().max(1);
                 let outcomes = |rows: &[f64]| -> Vec<Outcome> {
-                    let outcome = |natural: &[f64]| {
-                        let (found, log_cost) = self.near(natural, optimum, log_cost, goal)?;
-                        Some(self.outcome(&found, log_cost))
-                    };
+                    let outcome = |natural: &[f64]| self.outcome(natural, optimum, log_cost, goal);
                     rows.par_chunks(width).filter_map(outcome).collect()
                 };
                 let (good, left_out) = (outcomes(rows), outcomes(jackknife));
                 // A replicate without an optimum has one beyond all bounds; where there are many, no interval is known.
                 if good.len() < rows.len() / width * 9 / 10 {
-                    return vec![None; n];
+                    return nothing;
                 }
-                let centre = self.outcome(optimum, log_cost);
-                let interval = |i: usize| {
+                Quantities::by_place(n, |i| {
                     let of = |outcomes: &[Outcome]| -> Vec<f64> {
                         outcomes.iter().map(|outcome| outcome[i]).filter(|x| !x.is_nan()).collect()
                     };
                     let found = replicate_interval(centre[i], &mut of(&good), &of(&left_out), confidence);
                     found.map(|(interval, _)| interval)
-                };
-                (0..n).map(interval).collect()
+                })
             }
             Source::Covariance(covariance) => {
                 let Some(gradients) = self.gradients(covariance, optimum, log_cost, goal) else {
-                    return vec![None; n];
+                    return nothing;
                 };
-                let centre = self.outcome(optimum, log_cost);
-                let interval = |i: usize| {
+                Quantities::by_place(n, |i| {
                     let gradient: Vec<f64> = gradients.iter().map(|of_parameter| of_parameter[i]).collect();
                     let half_length = covariance.error(&gradient, &fit.natural)?.half_length(confidence);
                     Some((centre[i] - half_length, centre[i] + half_length))
-                };
-                (0..n).map(interval).collect()
+                })
             }
         }
     }
@@ -287,7 +320,7 @@ impl Question<'_> {
         goal: Goal,
     ) -> Option<Vec<Outcome>> {
         let natural = &self.fit.fit.natural;
-        let n = self.outcome(optimum, log_cost).len();
+        let n = self.quantities(optimum, log_cost).into_list().len();
         let mut gradients = vec![vec![0.0; n]; natural.len()];
         for &parameter in &covariance.parameters {
             let size = natural[parameter].abs();
@@ -295,8 +328,7 @@ impl Question<'_> {
             let moved = |by: f64| {
                 let mut natural = natural.clone();
                 natural[parameter] += by;
-                let (found, log_cost) = self.near(&natural, optimum, log_cost, goal)?;
-                Some(self.outcome(&found, log_cost))
+                self.outcome(&natural, optimum, log_cost, goal)
             };
             let (above, below) = (moved(step)?, moved(-step)?);
             gradients[parameter] = above.iter().zip(&below).map(|(a, b)| (a - b) / (2.0 * step)).collect();
@@ -340,69 +372,61 @@ impl Question<'_> {
         (estimate, interval.map(|(interval, _)| interval))
     }
 
+    /// Returns the optimum of the fit for a goal and the logarithm of its cost, or else a status and why there is none.
+    fn find(&self, goal: Goal) -> Result<(Optimum, f64), (&'static str, String)> {
+        let fit = self.fit.fit;
+        if !fit.is_trustworthy() {
+            return Err(("", format!("the fit is `{}`", fit.status)));
+        }
+        let landscape = self.landscape();
+        let start = self.start(&fit.variables);
+        let from = match goal {
+            Goal::Budget(budget) => scalar::ln(budget),
+            Goal::Target(_) => landscape.log_cost(&fit.natural, &start),
+        };
+        let optimum = landscape.best(&fit.natural, &start, from).map_err(|none| match none {
+            NoOptimum::Runaway => {
+                let reason =
+                    "the law is least where a variable runs away: at this cost there is no best point";
+                ("at_edge", reason.to_string())
+            }
+            NoOptimum::Failed => {
+                let reason = "no point of this cost was found at which the law has a value";
+                ("unreachable", reason.to_string())
+            }
+        })?;
+        let Goal::Target(target) = goal else { return Ok((optimum, from)) };
+        landscape
+            .at_value(&fit.natural, (&optimum, from), landscape.scale.transform(target))
+            .map_err(|limit| ("unreachable", self.unreachable(target, limit)))
+    }
+
     /// Appends the answer for one goal.
     fn answer(&self, answers: &mut AnswerTable, variables: &[&String], goal: Goal) {
         let AskedFit { law, fit, source, confidence, .. } = self.fit;
-        let landscape = self.landscape();
-        let mut message = String::new();
-        let mut status = "";
-        let mut found: Option<(Optimum, f64)> = None;
-        if fit.is_trustworthy() {
-            let start = self.start(&fit.variables);
-            let from = match goal {
-                Goal::Budget(budget) => scalar::ln(budget),
-                Goal::Target(_) => landscape.log_cost(&fit.natural, &start),
-            };
-            match (landscape.best(&fit.natural, &start, from), goal) {
-                (Ok(optimum), Goal::Budget(_)) => found = Some((optimum, from)),
-                (Ok(optimum), Goal::Target(target)) => {
-                    match landscape.at_value(&fit.natural, (&optimum, from), self.level(target)) {
-                        Ok(reached) => found = Some(reached),
-                        Err(limit) => {
-                            status = "unreachable";
-                            message = self.unreachable(target, limit);
-                        }
-                    }
-                }
-                (Err(NoOptimum::Runaway), _) => {
-                    status = "at_edge";
-                    message =
-                        "the law is least where a variable runs away: at this cost there is no best point"
-                            .to_string();
-                }
-                (Err(NoOptimum::Failed), _) => {
-                    status = "unreachable";
-                    message = "no point of this cost was found at which the law has a value".to_string();
-                }
-            }
-        } else {
-            message = format!("the fit is `{}`", fit.status);
-        }
-        if found.is_some() {
-            status = "optimal";
-        }
         let n = self.free.len();
-        let outcome = found.as_ref().map(|(optimum, log_cost)| self.outcome(optimum, *log_cost));
-        let intervals = found.as_ref().map_or_else(
-            || vec![None; 2 * n + 3],
-            |(optimum, log_cost)| self.intervals(optimum, *log_cost, goal),
-        );
-        if found.is_some() && intervals.iter().all(Option::is_none) {
-            message = match source {
-                Source::Nowhere => NO_UNCERTAINTY.to_string(),
-                _ => "too few replicates have an optimum, so there is no interval".to_string(),
-            };
-        }
-        let exp = |x: f64| scalar::exp(x);
-        let value = |i: usize| outcome.as_ref().map_or(f64::NAN, |outcome| outcome[i]);
-        let ends = |i: usize, of: &dyn Fn(f64) -> f64| intervals[i].map(|(low, high)| (of(low), of(high)));
-        let natural = |x: f64| if landscape.scale == Scale::Log { scalar::exp(x) } else { x };
+        let found = self.find(goal);
+        let (at, intervals) = match &found {
+            Ok((optimum, log_cost)) => {
+                (self.quantities(optimum, *log_cost), self.intervals(optimum, *log_cost, goal))
+            }
+            Err(_) => (Quantities::by_place(n, |_| f64::NAN), Quantities::by_place(n, |_| None)),
+        };
+        let (status, message) = match &found {
+            Err((status, message)) => (*status, message.clone()),
+            Ok(_) if intervals.clone().into_list().iter().any(Option::is_some) => ("optimal", String::new()),
+            Ok(_) if matches!(source, Source::Nowhere) => ("optimal", NO_UNCERTAINTY.to_string()),
+            Ok(_) => ("optimal", "too few replicates have an optimum, so there is no interval".to_string()),
+        };
+        let scale = self.landscape().scale;
+        let natural =
+            |scale: Scale, ends: Ends| ends.map(|(low, high)| (scale.natural(low), scale.natural(high)));
 
         answers.text("law", &law.name);
         answers.text("method", "law");
-        answers.number("cost", if let Goal::Budget(budget) = goal { budget } else { exp(value(2 * n + 2)) });
+        answers.number("cost", if let Goal::Budget(budget) = goal { budget } else { scalar::exp(at.cost) });
         if !self.asked.targets.is_empty() {
-            let cost = ends(2 * n + 2, &exp).filter(|_| matches!(goal, Goal::Target(_)));
+            let cost = natural(Scale::Log, intervals.cost).filter(|_| matches!(goal, Goal::Target(_)));
             answers.interval("cost_low", "cost_high", cost);
             answers.number("target", if let Goal::Target(target) = goal { target } else { f64::NAN });
         }
@@ -410,29 +434,35 @@ impl Question<'_> {
         for name in variables {
             let place = self.free.iter().position(|free| free == *name);
             let held = self.asked.hold.iter().find(|(held, _)| held == *name && law.variables.contains(name));
-            let x = place.map_or(held.map_or(f64::NAN, |(_, value)| *value), |i| exp(value(i)));
+            let x = match place {
+                Some(i) => scalar::exp(at.variables[i]),
+                None => held.map_or(f64::NAN, |(_, value)| *value),
+            };
             answers.number(name, x);
-            let interval = place.and_then(|i| ends(i, &exp));
+            let interval = place.and_then(|i| natural(Scale::Log, intervals.variables[i]));
             answers.interval(&format!("{name}_low"), &format!("{name}_high"), interval);
-            answers.number(&format!("{name}_exponent"), place.map_or(f64::NAN, |i| value(n + i)));
-            let interval = place.and_then(|i| ends(n + i, &|x| x));
+            answers.number(&format!("{name}_exponent"), place.map_or(f64::NAN, |i| at.exponents[i]));
+            let interval = place.and_then(|i| intervals.exponents[i]);
             answers.interval(&format!("{name}_exponent_low"), &format!("{name}_exponent_high"), interval);
             if let Some(i) = law.variables.iter().position(|v| v == *name) {
                 factor = factor.max(fit.variables.get(i).map_or(f64::NAN, |range| extrapolation(x, *range)));
             }
         }
-        answers.number("prediction", natural(value(2 * n)));
-        answers.interval("ci_low", "ci_high", ends(2 * n, &natural));
-        answers.number("tokens_per_parameter", exp(value(2 * n + 1)));
-        answers.interval("tokens_per_parameter_low", "tokens_per_parameter_high", ends(2 * n + 1, &exp));
+        answers.number("prediction", scale.natural(at.value));
+        answers.interval("ci_low", "ci_high", natural(scale, intervals.value));
+        answers.number("tokens_per_parameter", scalar::exp(at.tokens_per_parameter));
+        let ends = natural(Scale::Log, intervals.tokens_per_parameter);
+        answers.interval("tokens_per_parameter_low", "tokens_per_parameter_high", ends);
         if self.asked.relative_to.is_some() {
-            let found = found.as_ref().map(|(optimum, log_cost)| self.multiplier(optimum, *log_cost, goal));
-            let (multiplier, interval) = found.unwrap_or((f64::NAN, None));
-            answers.number("multiplier", multiplier);
-            answers.interval("multiplier_low", "multiplier_high", interval);
+            let multiplier = match &found {
+                Ok((optimum, log_cost)) => self.multiplier(optimum, *log_cost, goal),
+                Err(_) => (f64::NAN, None),
+            };
+            answers.number("multiplier", multiplier.0);
+            answers.interval("multiplier_low", "multiplier_high", multiplier.1);
         }
         answers.number("confidence", confidence);
-        answers.number("extrapolation", if found.is_some() { factor } else { f64::NAN });
+        answers.number("extrapolation", if found.is_ok() { factor } else { f64::NAN });
         answers.text("status", status);
         answers.text("message", &message);
     }
@@ -440,7 +470,7 @@ impl Question<'_> {
     /// Returns why a value is not reached, given the value that the law tends to as the cost grows.
     fn unreachable(&self, target: f64, limit: f64) -> String {
         let AskedFit { law, fit, .. } = self.fit;
-        let limit = if self.landscape().scale == Scale::Log { scalar::exp(limit) } else { limit };
+        let limit = self.landscape().scale.natural(limit);
         let is_limit = |value: f64| (value / limit - 1.0).abs() < 1e-3;
         let floor = (0..law.parameters.len()).find(|&i| is_limit(fit.natural[i]));
         let Some(floor) = floor else {

@@ -23,14 +23,14 @@ mod table;
 pub use frontier::{Frontier, check_frontier, frontier};
 pub use points::{Points, numbers};
 pub use predict::{check_points, predict};
-pub(crate) use predict::{new_run_interval, substitute};
+pub(crate) use predict::{new_run_interval, prediction_expr, substitute};
 pub use score::{HeldOut, JudgedFit};
 pub use table::AnswerTable;
 
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::infer::Source;
+use crate::infer::{GoodReplicates, Source};
 use crate::law::Law;
 use crate::output::{GoodRefits, KeptFit, KeptResult};
 
@@ -105,7 +105,7 @@ const NO_UNCERTAINTY: &str = "the result holds neither replicates nor covariance
                               --keep-replicates or --covariance";
 
 /// The number of replicates' parameters that are held while fits wait for their answers.
-const MOST_WAITING: usize = 1 << 21;
+const MOST_WAITING: usize = 1 << 18;
 
 /// Returns the answers of all fits that are asked, in order. `answer` gives those of one fit, from the uncertainty that the
 /// result holds; fits are answered by all threads.
@@ -116,46 +116,52 @@ fn ask(
 ) -> Result<AnswerTable, Error> {
     let mut chosen = selection.fits(result)?.into_iter().peekable();
     let jackknives = result.jackknives()?;
-    let mut answers = AnswerTable::default();
-    let mut flush = |waiting: &mut Vec<(usize, Option<GoodRefits>)>| {
-        let found = waiting.par_iter().map(|(number, refits)| {
-            let fit = &result.fits[*number];
-            let law = &result.laws[fit.law];
-            let least = 0.5 * (fit.n_replicates * law.parameters.len()) as f64;
-            let source = match (refits, &fit.covariance) {
-                _ if !fit.is_trustworthy() => Source::Nowhere,
-                (Some(GoodRefits { rows, .. }), _) if rows.len() as f64 >= least => {
-                    Source::Replicates { rows, jackknife: &jackknives[*number] }
-                }
-                (None, Some(covariance)) => Source::Covariance(covariance),
-                _ => Source::Nowhere,
+    let mut replicates = result.replicates()?;
+    // The fits before the next that has replicates have none.
+    let mut next = || -> Result<Vec<(usize, Option<GoodRefits>)>, Error> {
+        let (mut waiting, mut size) = (Vec::new(), 0);
+        while size < MOST_WAITING {
+            let Some((number, refits)) = replicates.next().transpose()? else {
+                waiting.extend(chosen.by_ref().map(|number| (number, None)));
+                break;
             };
-            let numbers = refits.as_ref().map_or(&[][..], |refits| &refits.numbers);
-            let confidence = result.confidence;
-            let mut found = answer(*number, AskedFit { law, fit, source, numbers, confidence });
-            found.belong_to(*number);
-            found
-        });
-        found.collect::<Vec<_>>().into_iter().for_each(|found| answers.append(found));
-        waiting.clear();
+            while let Some(earlier) = chosen.next_if(|earlier| *earlier < number) {
+                waiting.push((earlier, None));
+            }
+            if chosen.next_if_eq(&number).is_some() {
+                size += refits.rows.len();
+                waiting.push((number, Some(refits)));
+            }
+        }
+        Ok(waiting)
     };
-    let (mut waiting, mut size) = (Vec::new(), 0);
-    result.for_each_replicates(|number, refits| {
-        // Fits before this one have no replicates.
-        while let Some(earlier) = chosen.next_if(|earlier| *earlier < number) {
-            waiting.push((earlier, None));
-        }
-        if chosen.next_if_eq(&number).is_some() {
-            size += refits.rows.len();
-            waiting.push((number, Some(refits)));
-        }
-        if size > MOST_WAITING {
-            flush(&mut waiting);
-            size = 0;
-        }
-    })?;
-    waiting.extend(chosen.map(|number| (number, None)));
-    flush(&mut waiting);
+    let answer_one = |(number, refits): &(usize, Option<GoodRefits>)| {
+        let fit = &result.fits[*number];
+        let law = &result.laws[fit.law];
+        let good = refits.as_ref().map(|GoodRefits { rows, .. }| GoodReplicates {
+            rows,
+            full_len: fit.n_replicates * law.parameters.len(),
+        });
+        let source = if fit.is_trustworthy() {
+            Source::of(good, &jackknives[*number], fit.covariance.as_ref())
+        } else {
+            Source::Nowhere
+        };
+        let numbers = refits.as_ref().map_or(&[][..], |refits| &refits.numbers);
+        let confidence = result.confidence;
+        let mut found = answer(*number, AskedFit { law, fit, source, numbers, confidence });
+        found.belong_to(*number);
+        found
+    };
+    let mut answers = AnswerTable::default();
+    let mut waiting = next()?;
+    // The next replicates are read while those that wait are answered.
+    while !waiting.is_empty() {
+        let (following, found) =
+            rayon::join(&mut next, || -> Vec<AnswerTable> { waiting.par_iter().map(answer_one).collect() });
+        found.into_iter().for_each(|found| answers.append(found));
+        waiting = following?;
+    }
     Ok(answers)
 }
 

@@ -7,7 +7,6 @@ use crate::compile::Scale;
 use crate::error::Error;
 use crate::formula::{Expr, ExprKind, list};
 use crate::infer::{IntervalMethod, Quantity, QuantityEstimate, Source, estimate_quantity};
-use crate::lanes::scalar;
 use crate::law::{Law, Residual};
 use crate::output::KeptResult;
 
@@ -89,7 +88,7 @@ fn answer(answers: &mut AnswerTable, variables: &[&String], points: &Points, poi
         found = estimate_quantity(&quantity, law, &fit.natural, asked.source, confidence);
         factor =
             values.iter().zip(&fit.variables).map(|(x, range)| extrapolation(*x, *range)).fold(1.0, f64::max);
-        let scale = residual_scale(law);
+        let scale = Scale::from(law.residual);
         new_run = found
             .interval
             .and_then(|interval| new_run_interval(scale, found.estimate, interval, fit.new_run_margin?));
@@ -110,21 +109,18 @@ fn answer(answers: &mut AnswerTable, variables: &[&String], points: &Points, poi
     answers.text("message", &message);
 }
 
-/// Returns the scale of a law's residuals.
-pub(super) fn residual_scale(law: &Law) -> Scale {
-    match law.residual {
-        Residual::Log => Scale::Log,
-        Residual::Linear => Scale::Linear,
-    }
-}
-
-/// Returns the law's prediction at values of its variables, as a quantity of its parameters.
-pub(super) fn prediction_at(law: &Law, values: &[f64]) -> Quantity {
+/// Returns the law's prediction at values of its variables, as an expression of its parameters.
+pub(crate) fn prediction_expr(law: &Law, values: &[f64]) -> Expr {
     let mut expr = law.prediction.clone();
     substitute(&mut expr, &|name| {
         law.variables.iter().position(|variable| variable == name).map(|i| values[i])
     });
-    let mut quantity = Quantity::new("prediction", expr, law);
+    expr
+}
+
+/// Returns the law's prediction at values of its variables, as a quantity of its parameters.
+pub(super) fn prediction_at(law: &Law, values: &[f64]) -> Quantity {
+    let mut quantity = Quantity::new("prediction", prediction_expr(law, values), law);
     if law.residual == Residual::Log {
         quantity.scale = Scale::Log;
     }
@@ -156,11 +152,9 @@ pub(crate) fn new_run_interval(
     (low, high): (f64, f64),
     margin: f64,
 ) -> Option<(f64, f64)> {
-    let to = |x: f64| if scale == Scale::Log { scalar::ln(x) } else { x };
-    let from = |x: f64| if scale == Scale::Log { scalar::exp(x) } else { x };
-    let centre = to(estimate);
-    let side = |end: f64| libm::hypot(to(end) - centre, margin);
-    let ends = (from(centre - side(low)), from(centre + side(high)));
+    let centre = scale.transform(estimate);
+    let side = |end: f64| libm::hypot(scale.transform(end) - centre, margin);
+    let ends = (scale.natural(centre - side(low)), scale.natural(centre + side(high)));
     (ends.0.is_finite() && ends.1.is_finite()).then_some(ends)
 }
 

@@ -1,11 +1,12 @@
 //! The errors of predictions on observations that were held out.
 
+use crate::compile::Scale;
 use crate::infer::{Source, estimate_quantity};
 use crate::lanes::scalar;
 use crate::law::Law;
 use crate::output::Scores;
 
-use super::predict::{new_run_interval, prediction_at, residual_scale};
+use super::predict::{new_run_interval, prediction_at};
 
 /// An observation that was held out.
 #[derive(Clone, Debug)]
@@ -45,7 +46,7 @@ impl JudgedFit<'_> {
         let inside = |observation: &HeldOut| {
             let quantity = prediction_at(self.law, &observation.variables);
             let found = estimate_quantity(&quantity, self.law, self.natural, self.source, confidence);
-            let scale = residual_scale(self.law);
+            let scale = Scale::from(self.law.residual);
             let (low, high) = new_run_interval(scale, found.estimate, found.interval?, self.new_run_margin?)?;
             Some(low <= observation.response && observation.response <= high)
         };

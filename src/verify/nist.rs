@@ -10,7 +10,6 @@
 //! start are those of its best image under the symmetries.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use serde::Deserialize;
@@ -223,13 +222,8 @@ fn fit(problem: &NistProblem, start: Start) -> Result<CaseOutcome, Error> {
     let interval = Some(infer::IntervalMethod::T);
     let inference = infer::InferenceOptions { bootstrap: 0, interval, ..infer::InferenceOptions::default() };
     let mut estimates = Vec::new();
-    let (never, workspaces) = (AtomicBool::new(false), Workspaces::default());
-    let mut context = infer::Context {
-        key_digest: &[0; 32],
-        watch: infer::Watch::silent(&never),
-        workspaces: &workspaces,
-        workspace: &mut workspace,
-    };
+    let workspaces = Workspaces::default();
+    let mut context = infer::Context::silent(&workspaces, &mut workspace);
     infer::infer(&models, &fit, &[], &inference, &mut context, &mut estimates);
     let time = begun.elapsed();
 

@@ -150,6 +150,11 @@ impl Table {
         self.0.num_rows()
     }
 
+    /// Returns whether there is a column of a name.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.column_by_name(name).is_some()
+    }
+
     /// Returns a column by name.
     pub fn column(&self, name: &str) -> &ArrayRef {
         self.0.column_by_name(name).unwrap_or_else(|| panic!("no column {name}"))

@@ -3,8 +3,6 @@
 use crate::compile::Scale;
 
 use super::percentile::percentile_interval;
-use super::{transformed, untransformed};
-
 /// Returns the basic interval on the quantity's scale (Davison & Hinkley 1997, section 2.4); none without replicates.
 /// Reorders the values.
 pub fn basic_interval(
@@ -14,8 +12,8 @@ pub fn basic_interval(
     confidence: f64,
 ) -> Option<(f64, f64)> {
     let (low, high) = percentile_interval(values, confidence)?;
-    let centre = transformed(scale, estimate);
-    let reflected = |end: f64| untransformed(scale, 2.0 * centre - transformed(scale, end));
+    let centre = scale.transform(estimate);
+    let reflected = |end: f64| scale.natural(2.0 * centre - scale.transform(end));
     let (low, high) = (reflected(high), reflected(low));
     (low.is_finite() && high.is_finite()).then_some((low, high))
 }

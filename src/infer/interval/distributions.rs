@@ -32,8 +32,8 @@ pub fn normal_probability(z: f64) -> f64 {
 /// The degrees of freedom from which Student's t equals the normal distribution to seven digits.
 const MAX_DEGREES: f64 = 1e8;
 
-/// Returns the quantile of Student's t at a probability of at least 1/2: Newton's method on the incomplete beta
-/// function, from the expansion of Hill (1970) about the normal quantile `z`.
+/// Returns the quantile of Student's t at a probability of at least 1/2: Halley's method on the incomplete beta function,
+/// from the expansion about the normal quantile `z` (Abramowitz & Stegun 1964, 26.7.5).
 pub fn t_quantile(probability: f64, z: f64, degrees: f64) -> f64 {
     if !(degrees < MAX_DEGREES) {
         return z;
@@ -44,16 +44,22 @@ pub fn t_quantile(probability: f64, z: f64, degrees: f64) -> f64 {
         libm::lgamma(half + 0.5) - libm::lgamma(half) - 0.5 * scalar::ln(degrees * std::f64::consts::PI);
     let mut t = z
         + (z.powi(3) + z) / (4.0 * degrees)
-        + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * degrees * degrees);
+        + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * degrees.powi(2))
+        + (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z) / (384.0 * degrees.powi(3))
+        + (79.0 * z.powi(9) + 776.0 * z.powi(7) + 1482.0 * z.powi(5) - 1920.0 * z.powi(3) - 945.0 * z)
+            / (92160.0 * degrees.powi(4));
     for _ in 0..100 {
         let Ok(tail) = checked_beta_reg(half, 0.5, degrees / (degrees + t * t)).map(|tail| 0.5 * tail) else {
             break;
         };
         let density = scalar::exp(log_density - (half + 0.5) * libm::log1p(t * t / degrees));
-        let step = ((tail - upper) / density).clamp(-0.5 * t, t);
+        let newton = (tail - upper) / density;
+        // The logarithm of the density falls by this per unit of t.
+        let slope = (degrees + 1.0) * t / (degrees + t * t);
+        let step = (newton / (1.0 - 0.5 * newton * slope).max(0.5)).clamp(-0.5 * t, t);
         t += step;
-        // Newton's method converges quadratically.
-        if step.abs() <= 1e-6 * t {
+        // Halley's method converges cubically.
+        if step.abs() <= 1e-4 * t {
             break;
         }
     }

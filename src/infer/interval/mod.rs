@@ -22,9 +22,6 @@ pub mod profile;
 pub mod studentized;
 pub mod symmetric;
 
-use crate::compile::Scale;
-use crate::lanes::scalar;
-
 /// How an interval is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IntervalMethod {
@@ -87,21 +84,5 @@ impl IntervalMethod {
     #[must_use]
     pub fn needs_replicates(self) -> bool {
         self.needs_distribution() || self == IntervalMethod::Normal
-    }
-}
-
-/// Returns a value on a quantity's scale.
-pub fn transformed(scale: Scale, value: f64) -> f64 {
-    match scale {
-        Scale::Linear => value,
-        Scale::Log => scalar::ln(value),
-    }
-}
-
-/// Returns the quantity of a value on its scale.
-pub fn untransformed(scale: Scale, value: f64) -> f64 {
-    match scale {
-        Scale::Linear => value,
-        Scale::Log => scalar::exp(value),
     }
 }

@@ -21,9 +21,15 @@ pub fn percentile_interval(values: &mut [f64], confidence: f64) -> Option<(f64, 
 /// (Hyndman & Fan 1996, definition 7, the default of NumPy and R). Reorders the values.
 pub(crate) fn quantile(values: &mut [f64], probability: f64) -> f64 {
     let place = probability.clamp(0.0, 1.0) * (values.len() - 1) as f64;
-    let (_, &mut below, larger) = values.select_nth_unstable_by(place.floor() as usize, f64::total_cmp);
-    let above = larger.iter().copied().min_by(f64::total_cmp).unwrap_or(below);
-    let fraction = place - place.floor();
+    let (first, fraction) = (place.floor() as usize, place - place.floor());
+    // The neighbour is sought on the shorter side.
+    let (below, above) = if probability < 0.5 && first + 1 < values.len() {
+        let (smaller, &mut above, _) = values.select_nth_unstable_by(first + 1, f64::total_cmp);
+        (smaller.iter().copied().max_by(f64::total_cmp).unwrap_or(above), above)
+    } else {
+        let (_, &mut below, larger) = values.select_nth_unstable_by(first, f64::total_cmp);
+        (below, larger.iter().copied().min_by(f64::total_cmp).unwrap_or(below))
+    };
     // Between equal values, which may be infinite, there is nothing to interpolate.
     if fraction == 0.0 || below == above { below } else { below + fraction * (above - below) }
 }

@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use crate::compile::Scale;
 use crate::infer::edges::leave_edges;
-use crate::optimize::{Fit, Models, Tuning, Workspace, at_edges, minimise};
-
-use super::{transformed, untransformed};
+use crate::optimize::{Fit, Models, Tuning, Workspace, at_edges, falls_below, minimise};
+use crate::problem::Problem;
 
 /// The relative error of the root of the rise at which a crossing is found.
 const TOLERANCE: f64 = 1e-8;
@@ -78,12 +77,29 @@ pub fn reaches_zero(
     workspace: &mut Workspace,
 ) -> bool {
     let ProfileTarget { parameter, rise, domain: (least, _), .. } = target;
-    let (estimate, last) = (fit.natural[parameter], fit.natural.clone());
-    let models = models.holding(parameter);
-    let mut side =
-        Side { fit, models, target, distance: 0.0, farthest: 0.0, estimate, tuning, workspace, last };
-    let wanted = (2.0 * rise).sqrt();
-    least == 0.0 && side.root_of_rise(0.0, wanted).is_some_and(|root| root < wanted)
+    if least != 0.0 {
+        return false;
+    }
+    // Without the parameter the law often has other parameters less, which a model that holds it would go on fitting.
+    let problem = fit.problem.with_model(models.at_zero(&[parameter]));
+    let start = start_at(&problem, &fit.natural, tuning);
+    let weight = &problem.observations.weight;
+    let level = fit.objective() + rise;
+    falls_below(&problem, weight, &start, (level, MOST_ITERATIONS), workspace.reference()) == Some(true)
+}
+
+/// Returns parameters in natural units as the coordinates of a problem where a refit starts; those on the edge 0 are moved off
+/// it, because another parameter may pull them off.
+fn start_at(problem: &Problem, natural: &[f64], tuning: &Tuning) -> Vec<f64> {
+    let coordinates = &problem.model.coordinates;
+    let natural: Vec<f64> = coordinates.iter().map(|c| natural[c.parameter]).collect();
+    let mut start = problem.coordinates(&natural);
+    let on_edge: Vec<usize> =
+        (0..problem.p()).filter(|&i| coordinates[i].scale == Scale::Log && natural[i] == 0.0).collect();
+    if !on_edge.is_empty() {
+        leave_edges(problem, &on_edge, &mut start, &tuning.replicates);
+    }
+    start
 }
 
 /// The distance at which the first refit is made, as a fraction of a parameter's range, where nothing else is known.
@@ -136,15 +152,15 @@ impl Side<'_> {
             return Some(edge);
         }
         if scale == Scale::Log && self.estimate > 0.0 {
-            let bound = transformed(scale, edge);
+            let bound = scale.transform(edge);
             let fall = if sign < 0.0 { LOG_FALL } else { f64::INFINITY };
-            let from = transformed(scale, self.estimate);
+            let from = scale.transform(self.estimate);
             match self.follow(scale, (from, 0.0), sign * distance, (bound, fall))? {
-                Crossing::At(end) => return Some(untransformed(scale, end)),
+                Crossing::At(end) => return Some(scale.natural(end)),
                 Crossing::Edge | Crossing::Never => return Some(edge),
                 Crossing::BeyondFall(inside, rise) => {
                     // From here the first trial is the edge itself.
-                    let from = (untransformed(scale, inside), rise);
+                    let from = (scale.natural(inside), rise);
                     let step = if edge.is_finite() { edge - from.0 } else { -from.0 };
                     return match self.follow(Scale::Linear, from, step, (edge, f64::INFINITY))? {
                         Crossing::At(end) => Some(end),
@@ -176,7 +192,7 @@ impl Side<'_> {
         let mut before = from;
         let mut trial = limit(from.0 + step);
         for _ in 0..MOST_REFITS {
-            let rise = self.root_of_rise(untransformed(scale, trial), wanted)?;
+            let rise = self.root_of_rise(scale.natural(trial), wanted)?;
             if (rise / wanted - 1.0).abs() <= TOLERANCE {
                 return Some(Crossing::At(trial));
             }
@@ -227,15 +243,7 @@ impl Side<'_> {
         let mut held = self.last.clone();
         held[self.target.parameter] = value;
         let problem = fitted.holding(Arc::clone(self.models.full()), &[value]);
-        let coordinates = &problem.model.coordinates;
-        let natural: Vec<f64> = coordinates.iter().map(|c| held[c.parameter]).collect();
-        let mut start = problem.coordinates(&natural);
-        // Another parameter on an edge may leave it as this one moves.
-        let on_edge: Vec<usize> =
-            (0..problem.p()).filter(|&i| coordinates[i].scale == Scale::Log && natural[i] == 0.0).collect();
-        if !on_edge.is_empty() {
-            leave_edges(&problem, &on_edge, &mut start, &self.tuning.replicates);
-        }
+        let start = start_at(&problem, &held, self.tuning);
         let weight = problem.observations.weight.clone();
         let found = minimise(&problem, &weight, &start, MOST_ITERATIONS, self.workspace.reference())?;
         let (problem, found) = if found.is_settled_minimum() {

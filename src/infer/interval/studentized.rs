@@ -3,8 +3,6 @@
 use crate::compile::Scale;
 
 use super::percentile::percentile_interval;
-use super::{transformed, untransformed};
-
 /// Returns the studentized interval on the quantity's scale (Davison & Hinkley 1997, section 2.4), from the estimate and
 /// its standard error on that scale, and those of each replicate; none without replicates.
 pub fn studentized_interval(
@@ -13,13 +11,13 @@ pub fn studentized_interval(
     replicates: impl Iterator<Item = (f64, f64)>,
     confidence: f64,
 ) -> Option<(f64, f64)> {
-    let centre = transformed(scale, estimate);
+    let centre = scale.transform(estimate);
     let mut deviations: Vec<f64> = replicates
-        .map(|(value, std_error)| (transformed(scale, value) - centre) / std_error)
+        .map(|(value, std_error)| (scale.transform(value) - centre) / std_error)
         .filter(|deviation| deviation.is_finite())
         .collect();
     let (low, high) = percentile_interval(&mut deviations, confidence)?;
-    Some((untransformed(scale, centre - high * std_error), untransformed(scale, centre - low * std_error)))
+    Some((scale.natural(centre - high * std_error), scale.natural(centre - low * std_error)))
 }
 
 #[cfg(test)]

@@ -3,10 +3,8 @@
 
 use crate::compile::Scale;
 
-use super::{transformed, untransformed};
-
 /// Returns the interval of half-length `quantile` standard errors around the estimate, on the quantity's scale.
 pub fn symmetric_interval(scale: Scale, estimate: f64, std_error: f64, quantile: f64) -> (f64, f64) {
-    let centre = transformed(scale, estimate);
-    (untransformed(scale, centre - quantile * std_error), untransformed(scale, centre + quantile * std_error))
+    let centre = scale.transform(estimate);
+    (scale.natural(centre - quantile * std_error), scale.natural(centre + quantile * std_error))
 }

@@ -41,7 +41,7 @@ use crate::optimize::Fit;
 
 pub use draw_units::UnitResampling;
 pub use jackknife::Jackknife;
-pub use random::{exponential, generator, normal, uniform};
+pub use random::{exponential, generator, indices, normal, uniform};
 pub use scheme::{Sample, Scheme};
 
 use dirichlet::DirichletWeights;

@@ -10,7 +10,8 @@ use crate::verify::nist;
 
 use super::free_coordinates;
 use crate::optimize::{
-    Certificate, Evaluated, Fit, FitOptions, Linearization, Models, Status, Workspace, fit, minimise,
+    Certificate, Evaluated, Fit, FitOptions, Linearization, Models, Status, Workspace, falls_below, fit,
+    minimise,
 };
 
 /// Returns the certificate of a point.
@@ -360,5 +361,26 @@ fn status_is_invariant_under_units() {
         let fit = fitted(&models, weighted);
         assert_eq!(fit.status, Status::Converged, "{unit}: {}", fit.message);
         assert!((fit.natural[1] / expected[1] - 1.0).abs() < 1e-10);
+    }
+}
+
+/// A level between the starting objective and the minimum is passed, and one below the minimum is not; so from other starts.
+#[test]
+fn a_level_is_passed_where_the_minimum_is_below_it() {
+    let law = catalogue_law("chinchilla");
+    for loss in [Loss::L2, Loss::Huber { delta: 1e-2 }] {
+        let (models, bound) = problem(&law, Residual::Log, loss, &chinchilla());
+        let least = fitted(&models, bound.clone());
+        let solution = least.solution.as_ref().unwrap();
+        let mut workspace = Workspace::default();
+        for move_by in [0.02, -0.05, 0.2] {
+            let start: Vec<f64> = solution.theta.iter().map(|x| x * (1.0 + move_by)).collect();
+            for factor in [0.5, 0.99, 0.9999, 1.0001, 1.01, 2.0] {
+                let weight = &bound.observations.weight;
+                let level = (factor * least.objective(), 100);
+                let below = falls_below(&bound, weight, &start, level, workspace.reference());
+                assert_eq!(below, Some(factor > 1.0), "{loss}: {factor} of the minimum from {move_by}");
+            }
+        }
     }
 }

@@ -105,15 +105,45 @@ pub fn minimise_within(
     most: u32,
     workspace: &mut MinimiseWorkspace,
 ) -> Option<Finished> {
+    with_solver(problem, region, weight, workspace, |solver| solver.minimise(theta, most))
+}
+
+/// Returns whether the least objective near `theta` is below a level, without finding it: the iteration ends as soon as the
+/// objective is below the level, or its predicted decrease cannot bring it there. None where the objective is not finite at
+/// `theta`, or it takes more than `most` iterations.
+#[must_use]
+pub fn falls_below(
+    problem: &Problem,
+    weight: &[f64],
+    theta: &[f64],
+    (level, most): (f64, u32),
+    workspace: &mut MinimiseWorkspace,
+) -> Option<bool> {
+    with_solver(problem, Region::of(problem), weight, workspace, |solver| {
+        let mut state = solver.begin(theta)?;
+        let decided = solver.descend(&mut state, most, Some(level));
+        let is_below = state.at.objective < level;
+        (decided || is_below).then_some(is_below)
+    })
+}
+
+/// Calls `solve` with the reference solver of a problem.
+fn with_solver<T>(
+    problem: &Problem,
+    region: Region,
+    weight: &[f64],
+    workspace: &mut MinimiseWorkspace,
+    solve: impl FnOnce(&mut ReferenceSolver) -> T,
+) -> T {
     if !problem.is_long() {
         workspace.data = LaneData::spread(problem, weight);
     }
-    let found = ReferenceSolver { problem, region, weight, buffers: workspace }.minimise(theta, most);
+    let solved = solve(&mut ReferenceSolver { problem, region, weight, buffers: workspace });
     if problem.is_long() {
         // The buffers of a long fit are not worth their memory.
         *workspace = MinimiseWorkspace { evaluations: workspace.evaluations, ..MinimiseWorkspace::default() };
     }
-    found
+    solved
 }
 
 /// The data of a minimisation, and buffers that it uses again and again.
@@ -182,6 +212,27 @@ const MIN_REMAINING: f64 = 0.1;
 /// The relative decrease of the objective from which a step by the majorant is followed by another.
 const LARGE_DECREASE: f64 = 0.1;
 
+/// The multiple of the decrease that an almost undamped step predicts, beyond which the minimum does not lie.
+const FARTHEST_FALL: f64 = 10.0;
+
+/// The damping below which a step is almost undamped.
+const SMALL_DAMPING: f64 = 1e-3;
+
+/// Where a minimisation is.
+struct DescentState {
+    /// The best point, in solver coordinates.
+    theta: Vec<f64>,
+    /// Its evaluation.
+    at: Linearization,
+    /// The trial point.
+    trial: Vec<f64>,
+    /// The coordinates that are not held at a bound.
+    free: Vec<usize>,
+    /// The certificate of the point, where it holds.
+    certified: Option<Certificate>,
+    iterations: u32,
+}
+
 /// A minimisation by the reference solver.
 ///
 /// The memory of a long fit is what bounds the length of a sweep. Its data are spread over the lanes for one evaluation at a
@@ -236,36 +287,54 @@ impl ReferenceSolver<'_> {
     }
 
     /// Minimises from `theta` in at most `most` iterations. Returns none where the objective is not finite there.
-    fn minimise(mut self, theta: &[f64], most: u32) -> Option<Finished> {
-        let bounds = self.region.bounds;
-        let trial =
-            &mut theta.iter().zip(bounds).map(|(x, &(low, high))| x.clamp(low, high)).collect::<Vec<f64>>();
+    fn minimise(&mut self, theta: &[f64], most: u32) -> Option<Finished> {
+        let mut state = self.begin(theta)?;
+        self.descend(&mut state, most, None);
+        let DescentState { mut theta, mut at, mut trial, mut free, certified, iterations } = state;
+        let polished = self.polish(&mut theta, &mut at, &mut free, &mut trial);
+        free_coordinates(&theta, &at.gradient, self.region.bounds, &mut free);
+        let certificate = match certified {
+            Some(known) if !polished => known,
+            _ => self.certificate(&theta, &at, &free),
+        };
+        let in_range = self.problem.natural(&theta).iter().all(|x| x.is_finite());
+        Some(Finished { theta, rows: at, free, certificate, in_range, iterations })
+    }
+
+    /// Evaluates the first point. Returns none where the objective is not finite there.
+    fn begin(&mut self, theta: &[f64]) -> Option<DescentState> {
+        let clamped = theta.iter().zip(self.region.bounds).map(|(x, &(low, high))| x.clamp(low, high));
+        let theta: Vec<f64> = clamped.collect();
         let mut at = std::mem::take(&mut self.buffers.found);
         self.buffers.evaluations += 1;
-        self.evaluate(trial, &mut at);
+        self.evaluate(&theta, &mut at);
         if !at.objective.is_finite() {
             self.buffers.found = at;
             return None;
         }
-        let mut theta = trial.clone();
+        let trial = theta.clone();
+        Some(DescentState { theta, at, trial, free: Vec::new(), certified: None, iterations: 0 })
+    }
+
+    /// Goes down until the certificate holds, or, with a level, until it is known on which side of it the minimum lies; returns
+    /// whether one of these ended the iteration.
+    fn descend(&mut self, state: &mut DescentState, most: u32, level: Option<f64>) -> bool {
+        let DescentState { theta, at, trial, free, certified, iterations } = state;
+        let bounds = self.region.bounds;
         let mut damping = 0.0;
         let mut growth = 2.0;
-        let mut iterations = 0;
         let metric = &mut self.problem.metric.clone();
-        // The coordinates that are not held at a bound.
-        let free = &mut Vec::new();
         let mut quadratic = Quadratic::Newton;
-        let mut certified = None;
-        while iterations < most {
-            free_coordinates(&theta, &at.gradient, bounds, free);
-            let certificate = self.certificate(&theta, &at, free);
+        while *iterations < most {
+            free_coordinates(theta, &at.gradient, bounds, free);
+            let certificate = self.certificate(theta, at, free);
             if certificate.holds() || free.is_empty() {
-                certified = Some(certificate);
-                break;
+                *certified = Some(certificate);
+                return true;
             }
-            iterations += 1;
-            self.update_metric(&at, metric);
-            if !self.step(&theta, &at, free, quadratic, damping, metric) {
+            *iterations += 1;
+            self.update_metric(at, metric);
+            if !self.step(theta, at, free, quadratic, damping, metric) {
                 quadratic = Quadratic::Newton;
                 damping = increase_damping(damping, &mut growth);
                 if damping > 1e12 {
@@ -273,14 +342,19 @@ impl ReferenceSolver<'_> {
                 }
                 continue;
             }
-            self.set_trial(&theta, free, false, trial);
-            let predicted = quadratic.decrease(&at, free, |i| trial[i] - theta[i]);
+            self.set_trial(theta, free, false, trial);
+            let predicted = quadratic.decrease(at, free, |i| trial[i] - theta[i]);
+            if level.is_some_and(|level| {
+                at.objective - FARTHEST_FALL * predicted > level && damping < SMALL_DAMPING
+            }) {
+                return true;
+            }
             self.evaluate_trial(trial);
-            let mut accept = self.is_better(&at, free, predicted);
+            let mut accept = self.is_better(at, free, predicted);
             if !accept && self.has_log_amplitude(free) {
-                self.set_trial(&theta, free, true, trial);
+                self.set_trial(theta, free, true, trial);
                 self.evaluate_trial(trial);
-                accept = self.is_better(&at, free, predicted);
+                accept = self.is_better(at, free, predicted);
             }
             let decrease = at.objective - self.buffers.found.objective;
             let gain = decrease / predicted;
@@ -288,7 +362,10 @@ impl ReferenceSolver<'_> {
                 if decrease < LARGE_DECREASE * at.objective {
                     quadratic = Quadratic::Newton;
                 }
-                self.accept(&mut theta, &mut at, trial);
+                self.accept(theta, at, trial);
+                if level.is_some_and(|level| at.objective < level) {
+                    return true;
+                }
                 damping *= if gain > 0.75 { 0.1 } else { 1.0 / 3.0 };
                 if damping < 1e-12 {
                     damping = 0.0;
@@ -304,15 +381,7 @@ impl ReferenceSolver<'_> {
                 }
             }
         }
-        let polished = self.polish(&mut theta, &mut at, free, trial);
-        free_coordinates(&theta, &at.gradient, bounds, free);
-        let certificate = match certified {
-            Some(known) if !polished => known,
-            _ => self.certificate(&theta, &at, free),
-        };
-        let in_range = self.problem.natural(&theta).iter().all(|x| x.is_finite());
-        let free = std::mem::take(free);
-        Some(Finished { theta, rows: at, free, certificate, in_range, iterations })
+        false
     }
 
     /// Returns whether the evaluated point is preferred to the current one.
