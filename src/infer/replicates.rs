@@ -13,13 +13,13 @@ use rayon::prelude::*;
 
 use crate::compile::{Coordinate, Scale};
 use crate::lanes::LANES;
-use crate::linalg::{cholesky, cholesky_solve};
+use crate::linalg::{cholesky, forward_substitute, triangle};
 use crate::optimize::tuning::{ReplicateTuning, Tuning};
 use crate::optimize::{
     Choice, Ending, Expansion, FirstStep, Fit, Linearization, Models, RefitBuffers, SearchSettings, Task,
     TaskKind, Workspace, agreement_limit, at_edges, minimise, settings,
 };
-use crate::problem::{LaneData, Part, Problem};
+use crate::problem::{LaneData, Part, Problem, ProgramWorkspace};
 
 use super::context::Context;
 use super::covariance::slope_spread;
@@ -141,7 +141,7 @@ pub fn replicate_errors(
     context: &Context,
 ) -> Vec<f64> {
     let problem = fit.problem.with_model(Arc::clone(models.full()));
-    let (n, p) = (problem.n(), problem.p());
+    let n = problem.n();
     let coordinates = &problem.model.coordinates;
     let mut errors = vec![f64::NAN; replicates.estimates.len()];
     let width = replicates.n_parameters.max(1);
@@ -150,6 +150,7 @@ pub fn replicate_errors(
         let mut scheme = options.resample.scheme(fit, options.seed, context.key_digest);
         let n_targets = if scheme.makes_responses() { n } else { 0 };
         let (mut rows, mut weight, mut target) = (vec![0; n], vec![0.0; n], vec![0.0; n_targets]);
+        let mut at_optimum = ReplicateOptimum::default();
         for (k, errors) in errors.chunks_mut(width).enumerate() {
             let r = c * chunk + k;
             let natural = replicates.row(r);
@@ -162,43 +163,85 @@ pub fn replicate_errors(
             let drawn = scheme.draw(r as u64, sample);
             let target = (n_targets > 0).then(|| &target[..drawn]);
             let part = Part { rows: &rows[..drawn], weight: &weight[..drawn], target };
-            let start: Vec<f64> = coordinates.iter().map(|c| natural[c.parameter]).collect();
-            let theta = problem.coordinates(&start);
-            let problem = with_responses(&problem, part);
-            let at = Linearization::at(&problem, &LaneData::spread(&problem, &part.spread(n)), &theta);
-            if drawn > p
-                && let Some(factor) = factor(&at)
-            {
-                let spread = slope_spread(&at, (drawn - p) as f64);
-                let jacobian = problem.natural_jacobian(&theta);
-                for c in coordinates {
-                    let gradient = &jacobian[c.parameter * p..(c.parameter + 1) * p];
-                    let unit = c.scale.per_unit(natural[c.parameter]);
-                    let scaled: Vec<f64> = (0..p).map(|i| gradient[i] / at.scale(i)).collect();
-                    let mut solution = scaled.clone();
-                    cholesky_solve(&factor, p, &mut solution);
-                    let form: f64 = scaled.iter().zip(&solution).map(|(x, y)| x * y).sum();
-                    errors[c.parameter] = (spread * form).sqrt() / unit;
-                }
-            }
+            at_optimum.write_errors(&problem, part, natural, errors);
         }
     });
     errors
 }
 
-/// Returns the Cholesky factor of `JᵀWJ`, square by rows, with its columns scaled by the norms in `at`; none where it is
-/// not positive definite.
-fn factor(at: &Linearization) -> Option<Vec<f64>> {
-    let p = at.p;
-    let mut matrix = vec![0.0; p * p];
-    for (weight, row) in at.weight.iter().zip(at.jacobian.chunks_exact(p.max(1))) {
-        for i in 0..p {
-            let entry = weight * row[i];
-            row[..=i].iter().zip(&mut matrix[i * p..]).for_each(|(x, sum)| *sum += entry * x);
+/// The evaluation of a replicate at its optimum, with buffers that the next one uses.
+#[derive(Default)]
+struct ReplicateOptimum {
+    theta: Vec<f64>,
+    data: LaneData,
+    workspace: ProgramWorkspace,
+    at: Linearization,
+    factor: Vec<f64>,
+    gradient: Vec<f64>,
+}
+
+impl ReplicateOptimum {
+    /// Writes the standard errors of a replicate's parameters, where it has any.
+    fn write_errors(&mut self, problem: &Problem, part: Part, natural: &[f64], errors: &mut [f64]) {
+        let ReplicateOptimum { theta, data, workspace, at, factor, gradient } = self;
+        let (drawn, p) = (part.rows.len(), problem.p());
+        let coordinates = &problem.model.coordinates;
+        if drawn <= p {
+            return;
+        }
+        theta.clear();
+        theta.extend(coordinates.iter().map(|c| natural[c.parameter]));
+        problem.to_coordinates(theta);
+        let degrees = (drawn - p) as f64;
+        let spread = if problem.loss.is_quadratic() {
+            // Then the sums tell all.
+            data.spread_part(problem, part);
+            at.evaluate_sums(problem, data, theta, workspace);
+            if !cholesky_of_scaled(at, factor, |i, j| at.gauss_newton[triangle(i) + j]) {
+                return;
+            }
+            2.0 * at.objective / degrees
+        } else {
+            let problem = with_responses(problem, part);
+            at.evaluate(&problem, &LaneData::spread(&problem, &part.spread(problem.n())), theta, workspace);
+            let entry = |i: usize, j: usize| {
+                let rows = at.weight.iter().zip(at.jacobian.chunks_exact(p));
+                rows.map(|(weight, row)| weight * row[i] * row[j]).sum::<f64>()
+            };
+            if !cholesky_of_scaled(at, factor, entry) {
+                return;
+            }
+            slope_spread(at, degrees)
+        };
+        let jacobian = problem.natural_jacobian(theta);
+        for c in coordinates {
+            let row = &jacobian[c.parameter * p..(c.parameter + 1) * p];
+            gradient.clear();
+            gradient.extend((0..p).map(|i| row[i] / at.scale(i)));
+            // With L the factor, gᵀ·(L·Lᵀ)⁻¹·g = |L⁻¹·g|².
+            forward_substitute(factor, p, gradient);
+            let form: f64 = gradient.iter().map(|x| x * x).sum();
+            errors[c.parameter] = (spread * form).sqrt() / c.scale.per_unit(natural[c.parameter]);
         }
     }
-    (0..p).for_each(|i| (0..=i).for_each(|j| matrix[i * p + j] /= at.scale(i) * at.scale(j)));
-    cholesky(&mut matrix, p).then_some(matrix)
+}
+
+/// Computes the Cholesky factor of a matrix, square by rows, with its columns scaled by the norms in `at`. Returns false where
+/// it is not positive definite.
+fn cholesky_of_scaled(
+    at: &Linearization,
+    factor: &mut Vec<f64>,
+    entry: impl Fn(usize, usize) -> f64,
+) -> bool {
+    let p = at.p;
+    factor.clear();
+    factor.resize(p * p, 0.0);
+    for i in 0..p {
+        for j in 0..=i {
+            factor[i * p + j] = entry(i, j) / (at.scale(i) * at.scale(j));
+        }
+    }
+    cholesky(factor, p)
 }
 
 /// Refits replicates of any scheme; each thread makes its own.

@@ -110,17 +110,22 @@ pub fn cholesky<E: MatrixEntry>(a: &mut [E], n: usize) -> E::Mask {
 
 /// Solves `L·Lᵀ x = b` in place, after [`cholesky`].
 pub fn cholesky_solve<E: MatrixEntry>(l: &[E], n: usize, b: &mut [E]) {
-    for i in 0..n {
-        let mut value = b[i];
-        for k in 0..i {
-            value = value.minus_product(l[i * n + k], b[k]);
-        }
-        b[i] = value.quotient(l[i * n + i]);
-    }
+    forward_substitute(l, n, b);
     for i in (0..n).rev() {
         let mut value = b[i];
         for k in i + 1..n {
             value = value.minus_product(l[k * n + i], b[k]);
+        }
+        b[i] = value.quotient(l[i * n + i]);
+    }
+}
+
+/// Solves `L·x = b` in place, after [`cholesky`].
+pub fn forward_substitute<E: MatrixEntry>(l: &[E], n: usize, b: &mut [E]) {
+    for i in 0..n {
+        let mut value = b[i];
+        for k in 0..i {
+            value = value.minus_product(l[i * n + k], b[k]);
         }
         b[i] = value.quotient(l[i * n + i]);
     }

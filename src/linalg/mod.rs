@@ -13,7 +13,7 @@
 mod cholesky;
 mod decompositions;
 
-pub use cholesky::{cholesky, cholesky_solve};
+pub use cholesky::{cholesky, cholesky_solve, forward_substitute};
 pub use decompositions::{Eigen, least_squares, orthonormal_basis, right_singular, symmetric_eigen};
 
 use faer::dyn_stack::MemStack;
