@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::program::{Outcome, fit, program, shared_data, text};
+use common::program::{Outcome, Table, fit, program, shared_data, text};
 use common::{Folder, floats};
 
 /// `y ~ a + b*x` with twelve observations.
@@ -153,4 +153,31 @@ fn replicates_check_the_sandwich() {
     assert!(high - low > 1.7 * (to - from), "{low} {high} and {from} {to}");
     // Under least squares the two agree, and nothing is replaced.
     assert_eq!(of(&["--loss", "l2"]).coefficients.texts("ci_method"), ["t"; 5]);
+}
+
+/// BCa on the 240 observations under least squares: the accelerations of the run's jackknife are those of SciPy 1.17.1
+/// (`least_squares` without each observation).
+#[test]
+fn the_jackknife_has_scipys_accelerations() {
+    let Some(path) = shared_data("chinchilla_epoch.parquet") else { return };
+    let folder = Folder::new();
+    let out = folder.path("out");
+    let data = ["--where", "kept", "--law", "chinchilla", "--loss", "l2", "--bootstrap", "100"];
+    fit(&text(&path), &out, &[&data[..], &["--interval", "bca", "--keep-replicates"]].concat());
+    let jackknife = Table::read(format!("{out}/jackknife.parquet").as_ref());
+    let rows = jackknife.lists("estimates");
+    assert_eq!(rows.len(), 240);
+    let expected = [
+        0.011_684_846_257_910_258,
+        0.018_163_769_548_221_003,
+        0.025_069_335_782_206_315,
+        0.047_453_964_272_113_71,
+        0.060_028_269_568_384_72,
+    ];
+    for (i, expected) in expected.into_iter().enumerate() {
+        let mean = rows.iter().map(|row| row[i]).sum::<f64>() / 240.0;
+        let sum = |power: i32| rows.iter().map(|row| (mean - row[i]).powi(power)).sum::<f64>();
+        let found = sum(3) / (6.0 * sum(2).powf(1.5));
+        assert!((found / expected - 1.0).abs() < 1e-5, "{i}: {found} for {expected}");
+    }
 }
