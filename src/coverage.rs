@@ -24,7 +24,8 @@ pub enum Noise {
     Normal,
     /// Student's t with three degrees of freedom.
     T3,
-    /// A given residual of each observation, in units of its deviation, with a random sign: uneven spread stays where it is.
+    /// A given residual of each observation, in units of its deviation, with a random sign, one for each cluster where there are
+    /// clusters: uneven spread, and what clusters have in common, stay where they are.
     Own(Vec<f64>),
 }
 
@@ -121,15 +122,20 @@ impl Simulation {
             scale.transform(value[0])
         });
         for sweep in 0..self.sweeps {
+            // What the observations of a cluster share: a draw of the noise, or the sign of given residuals.
             let mut of_cluster: BTreeMap<u32, f64> = BTreeMap::new();
             for (i, predicted) in predicted.iter().enumerate() {
-                let own = self.draw(i, &mut rng);
-                let noise = match &self.clusters {
-                    Some(clusters) => {
-                        let shared = *of_cluster.entry(clusters[i]).or_insert_with(|| self.draw(i, &mut rng));
+                let cluster = self.clusters.as_ref().map(|clusters| clusters[i]);
+                let noise = match (&self.noise, cluster) {
+                    (Noise::Own(values), Some(cluster)) => {
+                        values[i] * *of_cluster.entry(cluster).or_insert_with(|| random_sign(&mut rng))
+                    }
+                    (_, Some(cluster)) => {
+                        let own = self.draw(i, &mut rng);
+                        let shared = *of_cluster.entry(cluster).or_insert_with(|| self.draw(i, &mut rng));
                         self.cluster_share.sqrt() * shared + (1.0 - self.cluster_share).sqrt() * own
                     }
-                    None => own,
+                    (_, None) => self.draw(i, &mut rng),
                 };
                 sweeps.push(sweep as u32);
                 responses.push(scale.natural(scale.transform(*predicted) + self.deviation[i] * noise));
@@ -144,7 +150,9 @@ impl Simulation {
         let mut arrays: Vec<(&str, ArrayRef)> = vec![(SWEEP, Arc::new(UInt32Array::from(sweeps)))];
         arrays.extend(self.design.iter().map(|(name, values)| (name.as_str(), repeated(values))));
         arrays.push(("simulated_response", Arc::new(Float64Array::from(responses))));
-        if let (Some(clusters), Some(column)) = (&self.clusters, self.job.resample.cluster_column()) {
+        let is_variable = |column: &&str| self.design.iter().any(|(name, _)| name == column);
+        let column = self.job.resample.cluster_column().filter(|column| !is_variable(column));
+        if let (Some(clusters), Some(column)) = (&self.clusters, column) {
             let clusters =
                 UInt32Array::from_iter_values((0..self.sweeps).flat_map(|_| clusters.iter().copied()));
             arrays.push((column, Arc::new(clusters)));
@@ -204,12 +212,14 @@ impl Simulation {
                 let chi_square = 2.0 * exponential_variate(rng) + normal_variate(rng).powi(2);
                 normal_variate(rng) / chi_square.sqrt()
             }
-            Noise::Own(values) => {
-                let sign = if uniform_variate(rng) < 0.5 { -1.0 } else { 1.0 };
-                sign * values.get(observation).copied().unwrap_or(0.0)
-            }
+            Noise::Own(values) => random_sign(rng) * values.get(observation).copied().unwrap_or(0.0),
         }
     }
+}
+
+/// Returns 1 or −1.
+fn random_sign(rng: &mut ChaCha8Rng) -> f64 {
+    if uniform_variate(rng) < 0.5 { -1.0 } else { 1.0 }
 }
 
 /// Counts intervals that contain the truth.

@@ -109,7 +109,8 @@ fn with_sigma(folder: &Folder, problem: &Problem, sigma: f64) -> String {
 #[test]
 fn profiles_agree_with_lmfit() {
     let folder = Folder::new();
-    let expected: [(&str, f64, &[(&str, f64, f64)]); 2] = [
+    type Ends = (&'static str, f64, f64);
+    let expected: [(&str, f64, &[Ends]); 2] = [
         (
             "Misra1a",
             0.113_254_507_891_408_15,

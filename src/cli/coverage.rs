@@ -1,9 +1,11 @@
 //! `sweepfit coverage`: how often the intervals of a job would contain the truth ([`crate::coverage`]).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::Float64Type;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
 use clap::{Args, ValueEnum};
 
 use super::Failure;
@@ -161,13 +163,7 @@ fn of_result(arguments: &CoverageArguments) -> Result<String, Failure> {
             "the result holds no residuals, so the designs are not known: fit with --residuals",
         ));
     };
-    if result.job.sigma.is_some() {
-        return Err(usage("the job has a column of σ, which the result does not hold; use --design"));
-    }
     let resample: Resample = result.job.resample.parse().map_err(|error: String| usage(&error))?;
-    if resample.cluster_column().is_some() {
-        return Err(usage("the job has clusters, which the result does not hold; use --design"));
-    }
     let mut answers = AnswerTable::default();
     for fit in selection.fits(&result)? {
         if !result.fits[fit].is_trustworthy() {
@@ -207,29 +203,41 @@ fn simulation(
     let (law, stated) = (&result.laws[kept.law], &result.stated[kept.law]);
     let rows = result.residuals_of(residuals, fit);
     let column = |name: &str| -> Result<Vec<f64>, String> {
-        let array = residuals.column_by_name(name).and_then(|array| array.as_primitive_opt::<Float64Type>());
+        let array = residuals.column_by_name(name).and_then(|array| cast(array, &DataType::Float64).ok());
         let array = array.ok_or_else(|| format!("residuals.parquet has no column `{name}`"))?;
+        let array = array.as_primitive::<Float64Type>();
         Ok(rows.iter().map(|&row| if array.is_null(row) { f64::NAN } else { array.value(row) }).collect())
     };
     let (weight, residual, leverage) = (column("weight")?, column("residual")?, column("leverage")?);
+    let (sigma, cluster) = (column("sigma")?, column("cluster")?);
+    let n_rows = residual.len();
     let n = weight.iter().filter(|w| **w > 0.0).count() as f64;
     let left = n - kept.natural.len() as f64;
     if left < 1.0 {
         return Err("a fit has no residual degree of freedom, so its noise is not known".to_string());
     }
-    let squares: f64 = residual.iter().zip(&weight).map(|(r, w)| w * r * r).sum();
-    let spread = (squares / left).sqrt();
-    let deviation = weight.iter().map(|w| if *w > 0.0 { spread / w.sqrt() } else { spread }).collect();
+    // Of a residual of weight 1, σ = 1.
+    let unit: Vec<f64> = (sigma.iter().zip(&weight))
+        .map(|(s, w)| if s.is_finite() { *s } else { 1.0 } / if *w > 0.0 { w.sqrt() } else { 1.0 })
+        .collect();
+    let used = |i: &usize| weight[*i] > 0.0;
+    let squares: f64 = (0..n_rows).filter(used).map(|i| (residual[i] / unit[i]).powi(2)).sum();
+    let spread = if result.job.absolute_sigma { 1.0 } else { (squares / left).sqrt() };
+    let deviation = unit.iter().map(|unit| spread * unit).collect();
+    let standardised: Vec<f64> = (0..n_rows)
+        .map(|i| {
+            let h = if leverage[i].is_finite() { leverage[i].min(0.999) } else { 0.0 };
+            -residual[i] / (spread * unit[i] * (1.0 - h).sqrt())
+        })
+        .collect();
+    let clusters: Option<Vec<u32>> =
+        resample.cluster_column().map(|_| cluster.iter().map(|number| *number as u32).collect());
+    let cluster_share =
+        clusters.as_ref().map_or(0.0, |clusters| intraclass_correlation(&standardised, clusters));
     let noise = match arguments.noise {
         NoiseArgument::Normal => Noise::Normal,
         NoiseArgument::T3 => Noise::T3,
-        NoiseArgument::Fitted => {
-            let standardised = (0..residual.len()).map(|i| {
-                let h = if leverage[i].is_finite() { leverage[i].min(0.999) } else { 0.0 };
-                -residual[i] * weight[i].sqrt() / (spread * (1.0 - h).sqrt())
-            });
-            Noise::Own(standardised.collect())
-        }
+        NoiseArgument::Fitted => Noise::Own(standardised),
     };
     let mut design = Vec::new();
     for name in &law.variables {
@@ -238,6 +246,10 @@ fn simulation(
     let is_weighted = weight.iter().any(|w| *w != 1.0);
     if is_weighted {
         design.push(("simulated_weight".to_string(), weight));
+    }
+    let has_sigma = result.job.sigma.is_some();
+    if has_sigma {
+        design.push(("simulated_sigma".to_string(), sigma));
     }
     let job = &result.job;
     let formula = if law.name.contains('~') { law.name.clone() } else { law.formula.clone() };
@@ -248,6 +260,8 @@ fn simulation(
             None => Some(job.loss.as_deref().unwrap_or(&stated.loss).parse::<LossChoice>()?),
         },
         weight: is_weighted.then(|| "simulated_weight".to_string()),
+        sigma: has_sigma.then(|| "simulated_sigma".to_string()),
+        absolute_sigma: job.absolute_sigma,
         bootstrap: arguments.bootstrap.unwrap_or(job.bootstrap),
         resample: resample.clone(),
         interval: match arguments.interval {
@@ -262,13 +276,31 @@ fn simulation(
     Ok(Simulation {
         job,
         design,
-        clusters: None,
+        clusters,
         truth: law.parameters.iter().map(|p| p.name.clone()).zip(kept.natural.iter().copied()).collect(),
         noise,
         deviation,
-        cluster_share: 0.0,
+        cluster_share,
         new_run: None,
         sweeps: usize::try_from(arguments.sweeps).unwrap_or(usize::MAX),
         seed: arguments.seed,
     })
+}
+
+/// Returns the share of the variance that the values of a cluster have in common, by one-way analysis of variance (Donner 1986).
+fn intraclass_correlation(values: &[f64], clusters: &[u32]) -> f64 {
+    let mut groups: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for (value, cluster) in values.iter().zip(clusters) {
+        groups.entry(*cluster).or_default().push(*value);
+    }
+    let (n, k) = (values.len() as f64, groups.len() as f64);
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let centre = mean(values);
+    let between: f64 =
+        groups.values().map(|g| g.len() as f64 * (mean(g) - centre).powi(2)).sum::<f64>() / (k - 1.0);
+    let within =
+        groups.values().map(|g| g.iter().map(|x| (x - mean(g)).powi(2)).sum::<f64>()).sum::<f64>() / (n - k);
+    let size = (n - groups.values().map(|g| (g.len() as f64).powi(2)).sum::<f64>() / n) / (k - 1.0);
+    let share = (between - within) / (between + (size - 1.0) * within);
+    if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 }
 }

@@ -573,6 +573,8 @@ fn add_residuals(run: &Run, law: usize, sweep: &Sweep, fit: &Fit, chunk: &mut Ch
             residual: residual(i),
             weight: observations.weight[i],
             leverage: leverages.get(i).copied().unwrap_or(f64::NAN),
+            sigma: observations.sigma.as_ref().map_or(f64::NAN, |sigma| sigma[i]),
+            cluster: observations.cluster.as_ref().map(|cluster| cluster[i]),
         });
         let values = run.places[law].iter().map(|column| column.map_or(f64::NAN, |c| sweep.columns[c][row]));
         chunk.variables.extend(values);

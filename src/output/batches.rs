@@ -319,6 +319,8 @@ impl Batches {
             float(&|row| row.residual),
             float(&|row| row.weight),
             float(&|row| row.leverage),
+            float(&|row| row.sigma),
+            Arc::new(Int64Array::from_iter(rows.iter().map(|(.., row)| row.cluster.map(i64::from)))),
         ]);
         self.batch(&RESIDUALS, rows.iter().map(|(r, ..)| r.sweep as u32).collect(), columns)
     }

@@ -40,6 +40,9 @@ pub struct StatedJob {
     pub loss: Option<String>,
     /// The column of σ.
     pub sigma: Option<String>,
+    /// Whether σ is known and not scaled.
+    #[serde(default)]
+    pub absolute_sigma: bool,
     /// The number of replicates.
     pub bootstrap: usize,
     /// How replicates are made.

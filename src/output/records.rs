@@ -162,6 +162,10 @@ pub struct ResidualRow {
     pub weight: f64,
     /// The leverage of the observation on its own prediction, between 0 and 1.
     pub leverage: f64,
+    /// σ of the observation; NaN where the job gives none.
+    pub sigma: f64,
+    /// The number of the observation's cluster in its sweep.
+    pub cluster: Option<u32>,
 }
 
 /// An observation or a sweep that was not used.

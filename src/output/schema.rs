@@ -305,6 +305,8 @@ pub const RESIDUALS: TableSpec = TableSpec {
         column("residual", Float, "T(response)", "T(prediction) − T(response)"),
         column("weight", Float, "", "w"),
         column("leverage", Float, "", "diagonal of the hat matrix of the weighted Jacobian"),
+        column("sigma", Float, "T(response)", "σ; null where the job gives none"),
+        column("cluster", Int, "", "number of the cluster in the sweep; null where the job has none"),
     ],
 };
 

@@ -7,7 +7,7 @@
 //! Under a loss that is nearly absolute the sandwich needs the density of the residuals at zero, which few observations
 //! determine; there replicates decide, corrected for bias and acceleration, or the profile where there are none. With few
 //! clusters it is the sandwich over clusters. Replicates also check the sandwich: where they vary much more than it says, as
-//! where large residuals sit at points of high leverage under a robust loss, they decide.
+//! where large residuals sit at points of high leverage under a robust loss, they decide, unless clusters are few.
 
 use super::IntervalMethod;
 
@@ -52,7 +52,7 @@ pub fn methods(at: Circumstances) -> &'static [IntervalMethod] {
         Some(Bca) => &[Bca],
         Some(Profile) => &[Profile],
         None if at.is_nearly_absolute && at.has_replicates && at.has_many_units() => &[Bca, Percentile],
-        None if at.replicates_disagree => &[Percentile, T],
+        None if at.replicates_disagree && at.has_many_units() => &[Percentile, T],
         None if at.is_nearly_absolute && at.n_clusters.is_none() || at.is_near_edge => {
             &[Profile, T, Percentile]
         }
