@@ -251,12 +251,8 @@ impl<'a> Intervals<'a> {
         let is_known = good >= MIN_GOOD_FOR_INTERVAL
             && (self.options.n_replicates() == 0 || self.fit.problem.p() == 0 || self.replicates.is_some());
         let free: Vec<usize> = (0..estimates.len()).filter(|&i| !estimates[i].fixed).collect();
-        let mut near_edge: Vec<bool> = free.iter().map(|&i| self.is_near_edge(i, context)).collect();
-        // With clusters, quantiles are large and intervals long: one parameter near its edge bends the profiles of all.
-        if self.circumstances.n_clusters.is_some() && near_edge.contains(&true) {
-            near_edge.fill(true);
-        }
-        for (i, is_near_edge) in free.into_iter().zip(near_edge) {
+        for i in free {
+            let is_near_edge = self.is_near_edge(i, context);
             let estimate = &mut estimates[i];
             estimate.std_error = self.uncertainty.std_error(i);
             if is_known {

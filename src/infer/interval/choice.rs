@@ -2,8 +2,7 @@
 //!
 //! Simulations of designs of 6 to 240 points decide what `auto` is. Off the edges of the domain, intervals from
 //! leverage-corrected sandwich errors with Student's t on the parameter's own scale contain the truth as often as they say
-//! and cost no refit. Near an edge the objective is far from quadratic: there the profile is followed to the same rise; with clusters, that of all
-//! parameters of the fit.
+//! and cost no refit. Near an edge the objective is far from quadratic: there the profile is followed to the same rise.
 //! Under a loss that is nearly absolute the sandwich needs the density of the residuals at zero, which few observations
 //! determine; there replicates decide, corrected for bias and acceleration, or the profile where there are none. With few
 //! clusters it is the sandwich over clusters. Replicates also check the sandwich: where they vary much more than it says, as
@@ -24,7 +23,7 @@ pub struct Circumstances {
     pub n_clusters: Option<usize>,
     /// Whether the replicates vary much more than the asymptotic standard errors say, in a sample large enough to tell.
     pub replicates_disagree: bool,
-    /// Whether the interval of the parameter, or with clusters that of any, reaches the edge of its domain.
+    /// Whether the interval of the parameter reaches the edge of its domain.
     pub is_near_edge: bool,
 }
 
