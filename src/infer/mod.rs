@@ -8,6 +8,7 @@
 //! | `sandwich` | standard errors for small sweeps, heteroscedastic residuals and clusters |
 //! | `resample` | random numbers and resampling schemes, each of which makes weights and, if it will, responses |
 //! | `replicates` | refits under the weights and responses of a scheme |
+//! | `replicate_errors` | the standard errors of the parameters in each replicate |
 //! | `interval` | the interval methods, and which of them a job's `auto` stands for |
 //! | `parameter_covariance` | the covariance of the parameters, with the degrees of freedom of any function of them |
 //! | `quantity`, `derived` | functions of the parameters, and their intervals |
@@ -32,6 +33,7 @@ mod new_run;
 mod options;
 mod parameter_covariance;
 mod quantity;
+mod replicate_errors;
 mod replicates;
 mod resample;
 mod sandwich;
@@ -69,7 +71,8 @@ use interval::profile::{profile_interval, reaches_zero};
 use interval::symmetric::symmetric_interval;
 use interval::{basic::basic_interval, bca::bca_interval, studentized::studentized_interval};
 use new_run::new_run_margin;
-use replicates::{jackknife, replicate_errors};
+use replicate_errors::replicate_errors;
+use replicates::jackknife;
 
 /// The estimate of one parameter and its uncertainty, in natural units.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,18 +11,16 @@ use std::sync::atomic::Ordering;
 use fearless_simd::Level;
 use rayon::prelude::*;
 
-use crate::compile::{Coordinate, Scale};
+use crate::compile::Scale;
 use crate::lanes::LANES;
-use crate::linalg::{cholesky, forward_substitute, triangle};
 use crate::optimize::tuning::{ReplicateTuning, Tuning};
 use crate::optimize::{
     Choice, Ending, Expansion, FirstStep, Fit, Linearization, Models, RefitBuffers, SearchSettings, Task,
     TaskKind, Workspace, agreement_limit, at_edges, minimise, settings,
 };
-use crate::problem::{LaneData, Part, Problem, ProgramWorkspace};
+use crate::problem::{LaneData, Part, Problem};
 
 use super::context::Context;
-use super::covariance::slope_spread;
 use super::edges::leave_edges;
 use super::options::InferenceOptions;
 use super::resample::{Jackknife, Sample, Scheme};
@@ -103,7 +101,7 @@ impl Replicates {
 const MAX_SAMPLES: usize = 1000;
 
 /// The number of weights that are held at once: replicates are refitted in chunks of about this many.
-const CHUNK_VALUES: usize = 1 << 16;
+pub(super) const CHUNK_VALUES: usize = 1 << 16;
 
 /// The largest number of refits of a jackknife: beyond it, each leaves out several units.
 const MOST_JACKKNIFE_REFITS: usize = 1000;
@@ -129,119 +127,6 @@ pub fn jackknife(
     let observations = &fit.problem.observations;
     let scheme = || Box::new(Jackknife::new(observations, MOST_JACKKNIFE_REFITS)) as Box<dyn Scheme>;
     replicate_by(&scheme, models, fit, (0, &options.tuning), context)
-}
-
-/// Returns the standard errors of the parameters in each replicate, row-major like the estimates: under residuals of equal
-/// variance, on the scale of the parameters' intervals. NaN where a replicate has none.
-pub fn replicate_errors(
-    models: &Models,
-    fit: &Fit,
-    replicates: &Replicates,
-    options: &InferenceOptions,
-    context: &Context,
-) -> Vec<f64> {
-    let problem = fit.problem.with_model(Arc::clone(models.full()));
-    let n = problem.n();
-    let coordinates = &problem.model.coordinates;
-    let mut errors = vec![f64::NAN; replicates.estimates.len()];
-    let width = replicates.n_parameters.max(1);
-    let chunk = (CHUNK_VALUES / n.max(1)).clamp(1, 256);
-    errors.par_chunks_mut(chunk * width).enumerate().for_each(|(c, errors)| {
-        let mut scheme = options.resample.scheme(fit, options.seed, context.key_digest);
-        let n_targets = if scheme.makes_responses() { n } else { 0 };
-        let (mut rows, mut weight, mut target) = (vec![0; n], vec![0.0; n], vec![0.0; n_targets]);
-        let mut at_optimum = ReplicateOptimum::default();
-        for (k, errors) in errors.chunks_mut(width).enumerate() {
-            let r = c * chunk + k;
-            let natural = replicates.row(r);
-            // A positive parameter on the edge 0 has no logarithm.
-            let is_inside = |c: &Coordinate| c.scale == Scale::Linear || natural[c.parameter] > 0.0;
-            if !replicates.converged[r] || !coordinates.iter().all(is_inside) {
-                continue;
-            }
-            let sample = Sample { rows: &mut rows, weight: &mut weight, target: &mut target };
-            let drawn = scheme.draw(r as u64, sample);
-            let target = (n_targets > 0).then(|| &target[..drawn]);
-            let part = Part { rows: &rows[..drawn], weight: &weight[..drawn], target };
-            at_optimum.write_errors(&problem, part, natural, errors);
-        }
-    });
-    errors
-}
-
-/// The evaluation of a replicate at its optimum, with buffers that the next one uses.
-#[derive(Default)]
-struct ReplicateOptimum {
-    theta: Vec<f64>,
-    data: LaneData,
-    workspace: ProgramWorkspace,
-    at: Linearization,
-    factor: Vec<f64>,
-    gradient: Vec<f64>,
-}
-
-impl ReplicateOptimum {
-    /// Writes the standard errors of a replicate's parameters, where it has any.
-    fn write_errors(&mut self, problem: &Problem, part: Part, natural: &[f64], errors: &mut [f64]) {
-        let ReplicateOptimum { theta, data, workspace, at, factor, gradient } = self;
-        let (drawn, p) = (part.rows.len(), problem.p());
-        let coordinates = &problem.model.coordinates;
-        if drawn <= p {
-            return;
-        }
-        theta.clear();
-        theta.extend(coordinates.iter().map(|c| natural[c.parameter]));
-        problem.to_coordinates(theta);
-        let degrees = (drawn - p) as f64;
-        let spread = if problem.loss.is_quadratic() {
-            // Then the sums tell all.
-            data.spread_part(problem, part);
-            at.evaluate_sums(problem, data, theta, workspace);
-            if !cholesky_of_scaled(at, factor, |i, j| at.gauss_newton[triangle(i) + j]) {
-                return;
-            }
-            2.0 * at.objective / degrees
-        } else {
-            let problem = with_responses(problem, part);
-            at.evaluate(&problem, &LaneData::spread(&problem, &part.spread(problem.n())), theta, workspace);
-            let entry = |i: usize, j: usize| {
-                let rows = at.weight.iter().zip(at.jacobian.chunks_exact(p));
-                rows.map(|(weight, row)| weight * row[i] * row[j]).sum::<f64>()
-            };
-            if !cholesky_of_scaled(at, factor, entry) {
-                return;
-            }
-            slope_spread(at, degrees)
-        };
-        let jacobian = problem.natural_jacobian(theta);
-        for c in coordinates {
-            let row = &jacobian[c.parameter * p..(c.parameter + 1) * p];
-            gradient.clear();
-            gradient.extend((0..p).map(|i| row[i] / at.scale(i)));
-            // With L the factor, gᵀ·(L·Lᵀ)⁻¹·g = |L⁻¹·g|².
-            forward_substitute(factor, p, gradient);
-            let form: f64 = gradient.iter().map(|x| x * x).sum();
-            errors[c.parameter] = (spread * form).sqrt() / c.scale.per_unit(natural[c.parameter]);
-        }
-    }
-}
-
-/// Computes the Cholesky factor of a matrix, square by rows, with its columns scaled by the norms in `at`. Returns false where
-/// it is not positive definite.
-fn cholesky_of_scaled(
-    at: &Linearization,
-    factor: &mut Vec<f64>,
-    entry: impl Fn(usize, usize) -> f64,
-) -> bool {
-    let p = at.p;
-    factor.clear();
-    factor.resize(p * p, 0.0);
-    for i in 0..p {
-        for j in 0..=i {
-            factor[i * p + j] = entry(i, j) / (at.scale(i) * at.scale(j));
-        }
-    }
-    cholesky(factor, p)
 }
 
 /// Refits replicates of any scheme; each thread makes its own.
@@ -468,7 +353,7 @@ fn refit(task: &RefitTask, first: usize, refits: Refits, scheme: &mut dyn Scheme
 }
 
 /// Returns the problem with the responses of a replicate, where it has its own.
-fn with_responses<'a>(problem: &'a Problem, part: Part) -> Cow<'a, Problem> {
+pub(super) fn with_responses<'a>(problem: &'a Problem, part: Part) -> Cow<'a, Problem> {
     let Some(responses) = part.target else { return Cow::Borrowed(problem) };
     let mut own = problem.clone();
     let target = Arc::make_mut(&mut own.target);

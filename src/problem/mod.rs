@@ -274,6 +274,12 @@ impl Problem {
         self.model.natural_jacobian.evaluate(theta, &self.means)
     }
 
+    /// Returns [`Problem::natural_jacobian`] at many points, p values each, one after the other.
+    #[must_use]
+    pub fn natural_jacobians(&self, thetas: &[f64]) -> Vec<f64> {
+        self.model.natural_jacobian.evaluate_rows(Level::new(), thetas, &self.means)
+    }
+
     /// Returns the solver coordinates of free parameters in natural units, in the order of the coordinates. Values
     /// outside the domain give the nearest coordinate inside.
     #[must_use]
