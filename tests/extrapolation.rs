@@ -61,6 +61,7 @@ fn held_out_errors(data: &Path, outcome: &Outcome) -> BTreeMap<(Curve, String), 
                 "power" => p["b"] * x.powf(-p["c"]),
                 "power-offset" => p["e"] + p["b"] * x.powf(-p["c"]),
                 "m4" => m4(&p, x),
+                "vap3" => (p["a"] + p["b"] / x + p["c"] * x.ln()).exp(),
                 _ => p["b"] * (1.0 / x + p["g"]).powf(p["c"]),
             };
             let rows = &held_out[&curve];
@@ -245,7 +246,7 @@ fn an_implicit_law_contains_the_explicit_one() {
 /// predictions: those of the curves, laws and errors above.
 #[test]
 fn held_out_rows_are_scored() {
-    let laws = ["power", "power-offset", "m4"];
+    let laws = ["power", "power-offset", "shifted-power", "m4", "vap3"];
     let Some((data, outcome)) = language_curves(&laws) else { return };
     let expected = held_out_errors(&data, &outcome);
     let folder = Folder::new();
@@ -256,13 +257,13 @@ fn held_out_rows_are_scored() {
     let held_out = fit(&text(&data), &out, &arguments);
     assert_eq!(held_out.coefficients.floats("estimate"), outcome.coefficients.floats("estimate"));
     let scores = Table::read(format!("{out}/scores.parquet").as_ref());
-    assert_eq!(scores.rows(), 60);
+    assert_eq!(scores.rows(), 100);
     let (domain, task, model) = (scores.texts("domain"), scores.texts("task"), scores.texts("model"));
     let (law, rmsle) = (scores.texts("law"), scores.floats("rmsle"));
     let n_test = scores.integers("n_test");
     let table = Table::read(&data);
     let held = table.bools("train").iter().filter(|train| !**train).count() as i64;
-    assert_eq!(n_test.iter().flatten().sum::<i64>(), 3 * held);
+    assert_eq!(n_test.iter().flatten().sum::<i64>(), 5 * held);
     for i in 0..scores.rows() {
         let curve = [domain[i].clone(), task[i].clone(), model[i].clone()];
         let expected = expected[&(curve.clone(), law[i].clone())];

@@ -176,6 +176,8 @@ fn schemas_are_the_contracts() {
             ("residual", float),
             ("weight", float),
             ("leverage", float),
+            ("sigma", float),
+            ("cluster", int),
         ])
     );
     assert_eq!(
