@@ -22,8 +22,10 @@ mod table;
 
 pub use frontier::{Frontier, check_frontier, frontier};
 pub use points::{Points, numbers};
+#[cfg(feature = "cli")]
+pub(crate) use predict::substitute;
 pub use predict::{check_points, predict};
-pub(crate) use predict::{new_run_interval, prediction_expr, substitute};
+pub(crate) use predict::{new_run_interval, prediction_expr};
 pub use score::{HeldOut, JudgedFit};
 pub use table::AnswerTable;
 
