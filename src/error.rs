@@ -18,6 +18,8 @@ pub enum Setting {
     By,
     /// A definition of a column.
     Let,
+    /// The type of a partition.
+    PartitionType,
     /// The condition on rows.
     Where,
     /// The condition on rows that are held out.
@@ -64,6 +66,7 @@ impl fmt::Display for Setting {
             Setting::Inputs => "inputs",
             Setting::By => "by",
             Setting::Let => "let",
+            Setting::PartitionType => "partition-type",
             Setting::Where => "condition",
             Setting::Holdout => "holdout",
             Setting::Response => "response",

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use crate::engine::{self, BoundLaw, Control, Counts, Job, Plan, Summary};
 use crate::error::Error;
-use crate::input::{Fragment, ParquetFiles, Skipped, Source};
+use crate::formula::parse_condition;
+use crate::input::{Fragment, ParquetFiles, PartitionOptions, Skipped, Source};
 use crate::law::{Domain, Law, Parameter};
 use crate::optimize::Status;
 use crate::output::schema::ANSWERS;
@@ -120,7 +121,11 @@ pub fn dry_run_files(job: &Job, control: &Control) -> Result<Summary, Error> {
 
 /// Returns the source of a job's inputs, and notes how many files are skipped. A further format would be recognised here.
 fn source(job: &Job, control: &Control) -> Result<ParquetFiles, Error> {
-    let source = ParquetFiles::find(&job.inputs)?;
+    // A condition that does not parse is an error of the plan.
+    let condition = job.condition.as_ref().and_then(|text| parse_condition(text).ok());
+    let (types, defined) = (&job.partition_types[..], &job.lets[..]);
+    let options = PartitionOptions { types, condition: condition.as_ref(), defined };
+    let source = ParquetFiles::find_with(&job.inputs, options)?;
     if let Some(Skipped { path, reason }) = source.skipped().first() {
         let others = match source.skipped().len() - 1 {
             0 => String::new(),
@@ -150,6 +155,8 @@ struct Manifest<'a> {
     laws: Vec<StatedLaw>,
     inputs: Vec<Input<'a>>,
     skipped: &'a [Skipped],
+    /// The number of files that were not opened, because the condition excludes their partitions.
+    pruned: usize,
     counts: &'a Counts,
     fits_by_status: serde_json::Map<String, serde_json::Value>,
     seed: u64,
@@ -194,6 +201,7 @@ impl<'a> Manifest<'a> {
             laws: summary.laws.iter().map(stated).collect(),
             inputs: inputs.iter().map(|f| Input { path: &f.name, bytes: f.bytes, rows: f.rows }).collect(),
             skipped: source.skipped(),
+            pruned: source.pruned(),
             counts,
             fits_by_status: by_status.map(|(status, n)| (status.name().to_string(), n.into())).collect(),
             seed: job.seed,

@@ -11,8 +11,8 @@ use super::fit::assignment;
 use super::key_columns::key_columns;
 use super::numbers::whole;
 use crate::approaches::{Approach, ApproachTables, envelope, isoflop};
-use crate::formula::counted;
-use crate::input::ParquetFiles;
+use crate::formula::{counted, parse_condition};
+use crate::input::{ParquetFiles, PartitionOptions};
 use crate::output::directory::holds_result;
 use crate::questions::numbers;
 
@@ -30,6 +30,10 @@ pub struct ApproachArguments {
     /// A variable from the input's columns, such as 'C=6*N*D'; repeatable, in order
     #[arg(long = "let", value_name = "NAME=EXPR", allow_hyphen_values = true)]
     lets: Vec<String>,
+
+    /// The type of a partition of the input's directories, such as year=int64 [default: text]; repeatable
+    #[arg(long, value_name = "NAME=TYPE")]
+    partition_type: Vec<String>,
 
     /// Keep only the rows where this condition holds
     #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true)]
@@ -125,7 +129,13 @@ impl ApproachArguments {
             confidence: self.confidence,
             seed: self.seed,
         };
-        Ok((ParquetFiles::find(&self.inputs)?, approach))
+        let types = (self.partition_type.iter())
+            .map(|text| assignment("--partition-type", text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let condition = approach.condition.as_ref().and_then(|text| parse_condition(text).ok());
+        let options =
+            PartitionOptions { types: &types, condition: condition.as_ref(), defined: &approach.lets };
+        Ok((ParquetFiles::find_with(&self.inputs, options)?, approach))
     }
 
     /// Writes the tables where they are wanted and returns what is shown of them.

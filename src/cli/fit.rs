@@ -46,6 +46,10 @@ pub struct FitArguments {
     #[arg(long = "let", value_name = "NAME=EXPR", allow_hyphen_values = true, help_heading = "Input")]
     lets: Vec<String>,
 
+    /// The type of a partition of the input's directories, such as year=int64 [default: text]; repeatable
+    #[arg(long, value_name = "NAME=TYPE", help_heading = "Input")]
+    partition_type: Vec<String>,
+
     /// Keep only the rows where this condition holds, such as "kept and learner in ('SVM', 'kNN')"
     #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true, help_heading = "Input")]
     condition: Option<String>,
@@ -248,6 +252,9 @@ impl FitArguments {
         };
         Ok(Job {
             inputs: self.inputs.clone(),
+            partition_types: (self.partition_type.iter())
+                .map(|text| assignment("--partition-type", text))
+                .collect::<Result<_, _>>()?,
             by: self.by.iter().map(|text| key_columns(text)).collect::<Result<Vec<_>, _>>()?.concat(),
             laws: self.laws.iter().map(|text| LawText::from(text.as_str())).collect(),
             catalogue,

@@ -61,6 +61,8 @@ pub struct CatalogueFile {
 pub struct Job {
     /// Parquet files, directories and globs, for [`run_files`](crate::run_files); empty for other sources.
     pub inputs: Vec<String>,
+    /// The types of hive partitions, as pairs of name and type, such as `year` and `int64`; text where none is given.
+    pub partition_types: Vec<(String, String)>,
     /// The key columns, which identify a sweep, such as `vec!["family".into()]`; empty if the whole input is one sweep.
     pub by: Vec<KeyColumn>,
     /// The laws, each fitted to every sweep.
@@ -145,6 +147,7 @@ impl Default for Job {
         let inference = infer::InferenceOptions::default();
         Job {
             inputs: Vec::new(),
+            partition_types: Vec::new(),
             by: Vec::new(),
             laws: Vec::new(),
             catalogue: None,

@@ -70,6 +70,7 @@ pub(crate) use guard::panic_text;
 pub use guard::silence_guarded_panics;
 pub use memory::Memory;
 pub(crate) use parquet::device_and_inode;
+pub use parquet::partitions::PartitionOptions;
 pub use parquet::paths::Skipped;
 pub use parquet::{ParquetFiles, RESULTS_WRITTEN_BY};
 pub use request::{HELD_OUT, KeyColumn, Request};

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `mod` | [`ParquetFiles`]: the files of a job, with their schemas |
 //! | [`paths`] | the files that names, directories and globs refer to |
+//! | [`partitions`] | columns whose values stand in the names of directories |
 //! | `open_file` | opening a file, and errors for files that are not valid |
 //! | `footer`, `thrift` | a file's footer, checked before the decoder sees it; the protocol in which it is encoded |
 //! | `schema` | the Arrow types of columns |
@@ -19,6 +20,7 @@ mod codec;
 mod footer;
 mod open_file;
 mod pages;
+pub mod partitions;
 pub mod paths;
 mod schema;
 mod thrift;
@@ -28,7 +30,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, FieldRef, Fields};
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::column::page::PageIterator;
@@ -40,12 +42,15 @@ use crate::error::{Error, Phase};
 
 use super::guard::guard;
 use super::limits::Budget;
-use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source};
+use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source, UNSUPPORTED};
 use footer::Footer;
 pub(crate) use open_file::device_and_inode;
 use open_file::{FileVersion, OpenFile, decoding_error, open};
 use pages::LeafPages;
-use paths::{Expanded, Skipped};
+use partitions::{
+    ConstantColumn, Partition, PartitionOptions, constant_columns, may_meet, partitions_of, with_constants,
+};
+use paths::{Expanded, FoundFile, Skipped};
 
 /// The beginning of the name of the program in the footers of tables that a run has written.
 pub const RESULTS_WRITTEN_BY: &str = "sweepfit ";
@@ -59,6 +64,8 @@ pub struct ParquetFiles {
     fragments: Vec<Fragment>,
     /// The files and directories that are not read.
     skipped: Vec<Skipped>,
+    /// The number of files that the condition leaves out by their partitions.
+    pruned: usize,
 }
 
 /// A file as it was when the job began.
@@ -69,25 +76,53 @@ struct FileState {
     version: FileVersion,
     /// The hash of its footer.
     footer: [u8; 32],
+    /// The columns that its partitions give.
+    constants: Vec<ConstantColumn>,
 }
 
 impl ParquetFiles {
     /// Finds files by names, directories and globs, and reads their footers.
     ///
     /// Files are sorted by path and listed once each (see [`paths::expand`]). The types of columns may differ between
-    /// files; [`open()`](super::open()) checks the columns that a job uses.
+    /// files; [`open()`](super::open()) checks the columns that a job uses. Directories such as `family=llama` give columns, and
+    /// files whose partitions the condition excludes are not opened.
     ///
     /// # Errors
     /// If there is no file, or a file cannot be read or is not a Parquet file. Tables that a run has written are read only
     /// where they are given by their full names.
     pub fn find(inputs: &[String]) -> Result<ParquetFiles, Error> {
+        ParquetFiles::find_with(inputs, PartitionOptions::default())
+    }
+
+    /// Finds files like [`find`](ParquetFiles::find), with what the job says of their partitions.
+    ///
+    /// # Errors
+    /// If [`find`](ParquetFiles::find) fails, or a partition is not of the type that is given.
+    pub fn find_with(inputs: &[String], partitions: PartitionOptions) -> Result<ParquetFiles, Error> {
         let Expanded { files, skipped } = paths::expand(inputs)?;
-        let mut found = ParquetFiles { files: Vec::new(), fragments: Vec::new(), skipped };
-        for (path, named) in files {
-            let (file, mut fragment, is_result) = inspect(path)?;
+        let mut found = ParquetFiles { files: Vec::new(), fragments: Vec::new(), skipped, pruned: 0 };
+        let of_files: Vec<Vec<Partition>> =
+            files.iter().map(|file| partitions_of(&file.path, file.typed)).collect();
+        partitions::check_types(&of_files, partitions)?;
+        let mut keep = may_meet(&of_files, partitions);
+        found.pruned = keep.iter().filter(|keep| !**keep).count();
+        if found.pruned == files.len() && !files.is_empty() {
+            // The columns are those of a file, if none of its rows.
+            keep[0] = true;
+            found.pruned -= 1;
+        }
+        let kept = files.into_iter().zip(of_files).zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| file);
+        for (FoundFile { path, named, .. }, own) in kept {
+            let (mut file, mut fragment, is_result) = inspect(path)?;
             if is_result && !named {
                 found.skipped.push(Skipped::new(&file.path, "it is a result of sweepfit"));
                 continue;
+            }
+            file.constants = constant_columns(&file.path, &own, &fragment.schema, partitions)?;
+            if !file.constants.is_empty() {
+                let constants = file.constants.iter().map(|constant| Arc::clone(&constant.field));
+                let fields: Fields = fragment.schema.fields().iter().cloned().chain(constants).collect();
+                fragment.schema = Arc::new(Schema::new(fields));
             }
             if let Some(last) = found.fragments.last().filter(|last| last.schema == fragment.schema) {
                 fragment.schema = Arc::clone(&last.schema);
@@ -99,6 +134,12 @@ impl ParquetFiles {
             return Err(Error::OnlyResults { path: inputs.join(", ") });
         }
         Ok(found)
+    }
+
+    /// Returns the number of files that are not opened, because the condition excludes their partitions.
+    #[must_use]
+    pub fn pruned(&self) -> usize {
+        self.pruned
     }
 
     /// Returns the files and directories that the inputs match and that are not read, with the reasons.
@@ -121,7 +162,7 @@ fn inspect(path: PathBuf) -> Result<(FileState, Fragment, bool), Error> {
         bytes: Some(source.version().bytes),
         schema: schema::arrow_schema(&footer),
     };
-    let file = FileState { path, version: source.version(), footer: hash(&footer) };
+    let file = FileState { path, version: source.version(), footer: hash(&footer), constants: Vec::new() };
     Ok((file, fragment, is_result))
 }
 
@@ -145,16 +186,25 @@ impl Source for ParquetFiles {
         if hash(&footer) != file.footer {
             return Err(changed("it has another footer"));
         }
-        let fields = fragment.schema.fields().iter().enumerate();
-        let (places, fields): (Vec<usize>, Vec<FieldRef>) = fields
-            .filter(|(_, field)| columns.contains(field.name()))
-            .map(|(place, field)| (place, as_view(field)))
-            .unzip();
+        let asked = file.constants.iter().filter(|constant| columns.contains(constant.field.name()));
+        let constants: Vec<ConstantColumn> = asked.cloned().collect();
+        let own = || fragment.schema.fields().iter().enumerate().take(footer.columns.len());
+        let is_asked = |(_, field): &(usize, &FieldRef)| columns.contains(field.name());
+        let mut read: Vec<(usize, FieldRef)> =
+            own().filter(is_asked).map(|(i, field)| (i, as_view(field))).collect();
+        let n_asked = read.len();
+        if read.is_empty() {
+            // A column that can be read tells how many rows there are.
+            let readable = own().find(|(_, field)| !field.metadata().contains_key(UNSUPPORTED));
+            read.extend(readable.map(|(i, field)| (i, as_view(field))));
+        }
+        let (places, fields): (Vec<usize>, Vec<FieldRef>) = read.into_iter().unzip();
         let budget = Arc::new(Budget::new(source.version().bytes));
         let step = || reader(&source, &budget, &footer, &places, &Fields::from(fields));
         let failed = |reason: String| decoding_error(&file.path, &source, reason, Phase::Read);
         let reader = guard(step).map_err(failed)?.map_err(|e| failed(e.to_string()))?;
-        Ok(Box::new(FileBatches { file, source, budget, reader, rest: None }))
+        let keep = (0..n_asked).collect();
+        Ok(Box::new(FileBatches { file, source, budget, reader, keep, constants, rest: None }))
     }
 }
 
@@ -230,6 +280,10 @@ struct FileBatches<'a> {
     source: OpenFile,
     budget: Arc<Budget>,
     reader: ParquetRecordBatchReader,
+    /// The places of the decoded columns that are asked for.
+    keep: Vec<usize>,
+    /// The columns that partitions give and that are asked for.
+    constants: Vec<ConstantColumn>,
     /// A batch that is passed on in parts: its rest, and the bytes of text in each row.
     rest: Option<(RecordBatch, Vec<usize>)>,
 }
@@ -277,12 +331,18 @@ impl Iterator for FileBatches<'_> {
             Err(error) => return Some(Err(error)),
         };
         let rows = rows_within(&sizes, TEXT_AT_ONCE);
-        if rows == batch.num_rows() {
-            return Some(Ok(batch));
+        let first = if rows == batch.num_rows() {
+            batch
+        } else {
+            let first = batch.slice(0, rows);
+            self.rest = Some((batch.slice(rows, batch.num_rows() - rows), sizes.split_off(rows)));
+            first
+        };
+        if self.constants.is_empty() && self.keep.len() == first.num_columns() {
+            return Some(Ok(first));
         }
-        let first = batch.slice(0, rows);
-        self.rest = Some((batch.slice(rows, batch.num_rows() - rows), sizes.split_off(rows)));
-        Some(Ok(first))
+        let whole = with_constants(&first, &self.keep, &self.constants);
+        Some(whole.map_err(|error| self.failed(error.to_string())))
     }
 }
 

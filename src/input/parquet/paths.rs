@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
@@ -35,11 +35,22 @@ impl Skipped {
     }
 }
 
+/// A file that inputs stand for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FoundFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether it was given by its full name.
+    pub named: bool,
+    /// The number of components of the path that the user typed, without wildcards.
+    pub typed: usize,
+}
+
 /// The files that inputs stand for.
 #[derive(Debug, Default)]
 pub struct Expanded {
-    /// The files, sorted by path, each once, and whether each was given by its full name.
-    pub files: Vec<(PathBuf, bool)>,
+    /// The files, sorted by path, each once.
+    pub files: Vec<FoundFile>,
     /// What is skipped, sorted by path, each once.
     pub skipped: Vec<Skipped>,
 }
@@ -55,6 +66,7 @@ pub fn expand(inputs: &[String]) -> Result<Expanded, Error> {
     let mut found = Files::default();
     for input in inputs {
         let path = Path::new(input);
+        found.typed = typed_components(path);
         match fs::metadata(path) {
             Ok(_) => {
                 found.add(path, true)?;
@@ -74,8 +86,9 @@ pub fn expand(inputs: &[String]) -> Result<Expanded, Error> {
 /// The files found so far.
 #[derive(Default)]
 struct Files {
-    /// The files, and whether each was given by its full name.
-    files: Vec<(PathBuf, bool)>,
+    files: Vec<FoundFile>,
+    /// The components that the user typed of the input that is being expanded.
+    typed: usize,
     /// The places in `files` by canonical path.
     seen: HashMap<PathBuf, usize>,
     skipped: Vec<Skipped>,
@@ -149,6 +162,7 @@ impl Files {
         let mut any = false;
         for alternative in &alternatives {
             let path = Path::new(alternative);
+            self.typed = typed_components(path);
             any |= if fs::metadata(path).is_ok() {
                 self.add(path, false)?
             } else if is_pattern(alternative) {
@@ -193,15 +207,16 @@ impl Files {
         let resolved = fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
         let place = *self.seen.entry(resolved).or_insert(self.files.len());
         match self.files.get_mut(place) {
-            Some((known, was_named)) => {
+            Some(known) => {
                 // The path of a file must not depend on the order of the arguments or of directory entries.
                 let rank = |path: &Path| (path.components().count(), path.to_owned());
-                if rank(path) < rank(known) {
-                    path.clone_into(known);
+                if rank(path) < rank(&known.path) {
+                    path.clone_into(&mut known.path);
                 }
-                *was_named |= named;
+                known.named |= named;
+                known.typed = known.typed.max(self.typed);
             }
-            None => self.files.push((path.to_owned(), named)),
+            None => self.files.push(FoundFile { path: path.to_owned(), named, typed: self.typed }),
         }
         Ok(true)
     }
@@ -282,6 +297,12 @@ fn ends_like_parquet(path: &Path) -> bool {
 fn begins_like_parquet(path: &Path) -> bool {
     let mut mark = [0; 4];
     fs::File::open(path).and_then(|mut file| file.read_exact(&mut mark)).is_ok() && mark == *b"PAR1"
+}
+
+/// Returns the number of components before the first with a wildcard.
+fn typed_components(path: &Path) -> usize {
+    let is_literal = |component: &Component| !component.as_os_str().to_str().is_some_and(is_pattern);
+    path.components().take_while(is_literal).count()
 }
 
 fn is_pattern(input: &str) -> bool {
@@ -374,7 +395,7 @@ mod tests {
         let Expanded { files, .. } = expand(&inputs)?;
         let relative =
             |f: &PathBuf| f.strip_prefix(root.path()).expect("below the root").display().to_string();
-        Ok(files.iter().map(|(file, _)| relative(file)).collect())
+        Ok(files.iter().map(|file| relative(&file.path)).collect())
     }
 
     /// Files count by how they begin, whatever they are called; what is skipped is said.
@@ -390,7 +411,7 @@ mod tests {
         let Expanded { files, skipped } =
             expand(&[root.path().join("d").display().to_string()]).expect("files");
         let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
-        let found: Vec<String> = files.iter().map(|(file, _)| name(file)).collect();
+        let found: Vec<String> = files.iter().map(|file| name(&file.path)).collect();
         assert_eq!(found, ["000000_0", "B.PARQUET", "a.parquet", "c.pq"]);
         let skipped: Vec<(String, String)> =
             skipped.into_iter().map(|skipped| (name(Path::new(&skipped.path)), skipped.reason)).collect();
