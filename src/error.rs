@@ -201,6 +201,8 @@ pub enum Error {
     Encrypted { path: String },
     /// A file is damaged.
     Corrupt { path: String, reason: String },
+    /// A file of text is not what its name says.
+    BadText { path: String, reason: String },
     /// A file, or one of its columns, asks for something that may be valid but cannot be read: a noun.
     Unsupported { path: String, column: Option<String>, what: String },
 
@@ -407,6 +409,7 @@ impl Error {
             Error::Encrypted { path } => {
                 format!("{path}: the file is encrypted, which is not supported; decrypt it first")
             }
+            Error::BadText { path, reason } => format!("{path}: the file cannot be read: {reason}"),
             Error::Corrupt { path, reason } => {
                 format!("{path}: the file is damaged ({reason}); write or copy it again, or leave it out")
             }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::engine::{self, BoundLaw, Control, Counts, Job, Plan, Summary};
 use crate::error::Error;
 use crate::formula::parse_condition;
-use crate::input::{Fragment, ParquetFiles, PartitionOptions, Skipped, Source};
+use crate::input::{Fragment, InputFiles, PartitionOptions, Skipped, Source};
 use crate::law::{Domain, Law, Parameter};
 use crate::optimize::Status;
 use crate::output::schema::ANSWERS;
@@ -120,12 +120,12 @@ pub fn dry_run_files(job: &Job, control: &Control) -> Result<Summary, Error> {
 }
 
 /// Returns the source of a job's inputs, and notes how many files are skipped. A further format would be recognised here.
-fn source(job: &Job, control: &Control) -> Result<ParquetFiles, Error> {
+fn source(job: &Job, control: &Control) -> Result<InputFiles, Error> {
     // A condition that does not parse is an error of the plan.
     let condition = job.condition.as_ref().and_then(|text| parse_condition(text).ok());
     let (types, defined) = (&job.partition_types[..], &job.lets[..]);
     let options = PartitionOptions { types, condition: condition.as_ref(), defined };
-    let source = ParquetFiles::find_with(&job.inputs, options)?;
+    let source = InputFiles::find(&job.inputs, options)?;
     if let Some(Skipped { path, reason }) = source.skipped().first() {
         let others = match source.skipped().len() - 1 {
             0 => String::new(),
@@ -191,7 +191,7 @@ struct Input<'a> {
 }
 
 impl<'a> Manifest<'a> {
-    fn new(job: &'a Job, source: &'a ParquetFiles, summary: &'a Summary, wall: Duration) -> Self {
+    fn new(job: &'a Job, source: &'a InputFiles, summary: &'a Summary, wall: Duration) -> Self {
         let counts = &summary.counts;
         let inputs = source.fragments();
         let by_status = Status::ALL.iter().zip(counts.by_status);

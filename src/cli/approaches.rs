@@ -12,7 +12,7 @@ use super::key_columns::key_columns;
 use super::numbers::whole;
 use crate::approaches::{Approach, ApproachTables, envelope, isoflop};
 use crate::formula::{counted, parse_condition};
-use crate::input::{ParquetFiles, PartitionOptions};
+use crate::input::{InputFiles, PartitionOptions};
 use crate::output::directory::holds_result;
 use crate::questions::numbers;
 
@@ -104,7 +104,7 @@ pub fn run_envelope(arguments: &EnvelopeArguments) -> Result<String, Failure> {
 
 impl ApproachArguments {
     /// Returns the source and what is asked of it.
-    fn approach(&self, cost: &str) -> Result<(ParquetFiles, Approach), Failure> {
+    fn approach(&self, cost: &str) -> Result<(InputFiles, Approach), Failure> {
         if !(self.confidence > 0.0 && self.confidence < 1.0) {
             return Err(Failure::usage("--confidence: give a value between 0 and 1, such as 0.95"));
         }
@@ -135,7 +135,7 @@ impl ApproachArguments {
         let condition = approach.condition.as_ref().and_then(|text| parse_condition(text).ok());
         let options =
             PartitionOptions { types: &types, condition: condition.as_ref(), defined: &approach.lets };
-        Ok((ParquetFiles::find_with(&self.inputs, options)?, approach))
+        Ok((InputFiles::find(&self.inputs, options)?, approach))
     }
 
     /// Writes the tables where they are wanted and returns what is shown of them.

@@ -20,7 +20,9 @@
 //! | `mod` | [`open()`] and [`read()`] |
 //! | `source` | [`Source`], the trait that an input format implements |
 //! | `memory` | record batches, or columns of numbers, as a source |
+//! | `files` | the files of a job, of all formats, as a source |
 //! | [`parquet`] | Parquet files as a source |
+//! | `text` | files of CSV and JSON lines |
 //! | `scope` | the names that expressions may use, with their types |
 //! | `request`, `contents` | the columns asked of a source; its keys and counts |
 //! | `column_plan` | a request checked against the schemas: the columns to decode and the definitions to evaluate |
@@ -47,6 +49,7 @@ mod condition;
 mod contents;
 pub mod convert;
 pub mod digest;
+mod files;
 mod fragment_reader;
 mod guard;
 mod keys;
@@ -59,6 +62,7 @@ mod scan;
 mod scope;
 mod segments;
 mod source;
+mod text;
 pub mod types;
 
 use std::sync::atomic::AtomicBool;
@@ -66,6 +70,7 @@ use std::sync::atomic::AtomicBool;
 pub use condition::rows_that_meet;
 pub use contents::Contents;
 pub use convert::ColumnType;
+pub use files::InputFiles;
 pub(crate) use guard::panic_text;
 pub use guard::silence_guarded_panics;
 pub use memory::Memory;

@@ -44,8 +44,9 @@ use super::guard::guard;
 use super::limits::Budget;
 use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source, UNSUPPORTED};
 use footer::Footer;
+pub(in crate::input) use open_file::FileVersion;
 pub(crate) use open_file::device_and_inode;
-use open_file::{FileVersion, OpenFile, decoding_error, open};
+use open_file::{OpenFile, decoding_error, open};
 use pages::LeafPages;
 use partitions::{
     ConstantColumn, Partition, PartitionOptions, constant_columns, may_meet, partitions_of, with_constants,
@@ -91,15 +92,20 @@ impl ParquetFiles {
     /// If there is no file, or a file cannot be read or is not a Parquet file. Tables that a run has written are read only
     /// where they are given by their full names.
     pub fn find(inputs: &[String]) -> Result<ParquetFiles, Error> {
-        ParquetFiles::find_with(inputs, PartitionOptions::default())
+        let Expanded { files, skipped } = paths::expand(inputs)?;
+        let found = ParquetFiles::of(files, skipped, PartitionOptions::default())?;
+        if found.files.is_empty() {
+            return Err(Error::OnlyResults { path: inputs.join(", ") });
+        }
+        Ok(found)
     }
 
-    /// Finds files like [`find`](ParquetFiles::find), with what the job says of their partitions.
-    ///
-    /// # Errors
-    /// If [`find`](ParquetFiles::find) fails, or a partition is not of the type that is given.
-    pub fn find_with(inputs: &[String], partitions: PartitionOptions) -> Result<ParquetFiles, Error> {
-        let Expanded { files, skipped } = paths::expand(inputs)?;
+    /// Reads the footers of files that were found; there may be none.
+    pub(super) fn of(
+        files: Vec<FoundFile>,
+        skipped: Vec<Skipped>,
+        partitions: PartitionOptions,
+    ) -> Result<ParquetFiles, Error> {
         let mut found = ParquetFiles { files: Vec::new(), fragments: Vec::new(), skipped, pruned: 0 };
         let of_files: Vec<Vec<Partition>> =
             files.iter().map(|file| partitions_of(&file.path, file.typed)).collect();
@@ -129,9 +135,6 @@ impl ParquetFiles {
             }
             found.files.push(file);
             found.fragments.push(fragment);
-        }
-        if found.files.is_empty() {
-            return Err(Error::OnlyResults { path: inputs.join(", ") });
         }
         Ok(found)
     }

@@ -117,9 +117,9 @@ pub(crate) fn device_and_inode(metadata: &Metadata) -> Option<(u64, u64)> {
 
 /// What identifies the content of a file, as far as the system says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileVersion {
+pub(in crate::input) struct FileVersion {
     /// The length in bytes.
-    pub(super) bytes: u64,
+    pub(in crate::input) bytes: u64,
     /// The time of the last modification.
     modified: Option<SystemTime>,
     /// The device and the number of the file on it.
@@ -127,7 +127,7 @@ pub(super) struct FileVersion {
 }
 
 impl FileVersion {
-    fn of(metadata: &Metadata) -> FileVersion {
+    pub(in crate::input) fn of(metadata: &Metadata) -> FileVersion {
         FileVersion {
             bytes: metadata.len(),
             modified: metadata.modified().ok(),
@@ -136,7 +136,7 @@ impl FileVersion {
     }
 
     /// Returns how another version differs from this one, if it does.
-    pub(super) fn change_to(self, other: FileVersion) -> Option<&'static str> {
+    pub(in crate::input) fn change_to(self, other: FileVersion) -> Option<&'static str> {
         if self.bytes != other.bytes {
             Some("it has another size")
         } else if self.modified != other.modified {

@@ -19,6 +19,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::{Error, Phase};
+use crate::input::text::TextFormat;
 
 /// A file or directory that an input matches and that is not read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -44,6 +45,8 @@ pub struct FoundFile {
     pub named: bool,
     /// The number of components of the path that the user typed, without wildcards.
     pub typed: usize,
+    /// The format of a file of text; none for Parquet.
+    pub text: Option<TextFormat>,
 }
 
 /// The files that inputs stand for.
@@ -67,6 +70,7 @@ pub fn expand(inputs: &[String]) -> Result<Expanded, Error> {
     for input in inputs {
         let path = Path::new(input);
         found.typed = typed_components(path);
+        found.takes_text = TextFormat::of(input).is_some();
         match fs::metadata(path) {
             Ok(_) => {
                 found.add(path, true)?;
@@ -89,6 +93,8 @@ struct Files {
     files: Vec<FoundFile>,
     /// The components that the user typed of the input that is being expanded.
     typed: usize,
+    /// Whether the input that is being expanded ends like files of text, so that those that it matches are read.
+    takes_text: bool,
     /// The places in `files` by canonical path.
     seen: HashMap<PathBuf, usize>,
     skipped: Vec<Skipped>,
@@ -191,11 +197,16 @@ impl Files {
 
     /// Adds a file, unless it is listed already or, not being named, is no Parquet file. Returns whether it is listed.
     fn add_file(&mut self, path: &Path, metadata: &fs::Metadata, named: bool) -> Result<bool, Error> {
+        let is_parquet = || ends_like_parquet(path) || begins_like_parquet(path);
+        let text = path.file_name().and_then(OsStr::to_str).and_then(TextFormat::of);
+        let text = text.filter(|_| metadata.is_file() && !begins_like_parquet(path));
         let reason = if named {
             None
         } else if !metadata.is_file() {
             Some("it is not a regular file")
-        } else if !ends_like_parquet(path) && !begins_like_parquet(path) {
+        } else if text.is_some() && !self.takes_text {
+            Some("it is a file of text; give it by its name, or with a glob that ends as it does")
+        } else if text.is_none() && !is_parquet() {
             Some("it does not begin like a Parquet file")
         } else {
             None
@@ -216,7 +227,7 @@ impl Files {
                 known.named |= named;
                 known.typed = known.typed.max(self.typed);
             }
-            None => self.files.push(FoundFile { path: path.to_owned(), named, typed: self.typed }),
+            None => self.files.push(FoundFile { path: path.to_owned(), named, typed: self.typed, text }),
         }
         Ok(true)
     }
