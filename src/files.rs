@@ -1,4 +1,4 @@
-//! Runs jobs from Parquet files to a directory of Parquet tables.
+//! Runs jobs from files of Parquet or text to a directory of Parquet tables.
 //!
 //! The output directory is checked before anything is fitted. The manifest, written last, holds the job, its inputs and
 //! counts.

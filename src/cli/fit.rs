@@ -25,7 +25,7 @@ use super::{Failure, summary, terminal};
 #[derive(Args, Debug)]
 #[command(after_help = "See also: sweepfit help formula, sweepfit laws, sweepfit schema")]
 pub struct FitArguments {
-    /// Parquet files, directories (searched for Parquet files of any name) or globs
+    /// Parquet files, directories (searched for Parquet files of any name) or globs; files of CSV, TSV or JSON lines by name or glob
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
 

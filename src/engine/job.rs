@@ -59,7 +59,7 @@ pub struct CatalogueFile {
 /// ```
 #[derive(Clone, Debug, Serialize)]
 pub struct Job {
-    /// Parquet files, directories and globs, for [`run_files`](crate::run_files); empty for other sources.
+    /// Files of Parquet or text, directories and globs, for [`run_files`](crate::run_files); empty for other sources.
     pub inputs: Vec<String>,
     /// The types of hive partitions, as pairs of name and type, such as `year` and `int64`; text where none is given.
     pub partition_types: Vec<(String, String)>,
