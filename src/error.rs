@@ -26,6 +26,8 @@ pub enum Setting {
     Holdout,
     /// The left side of the law.
     Response,
+    /// The columns of responses of a wide table.
+    Responses,
     /// A law, by name or formula.
     Law,
     /// The catalogue of laws, which lists the names.
@@ -70,6 +72,7 @@ impl fmt::Display for Setting {
             Setting::Where => "condition",
             Setting::Holdout => "holdout",
             Setting::Response => "response",
+            Setting::Responses => "responses",
             Setting::Law => "law",
             Setting::Catalogue => "the catalogue",
             Setting::Weight => "weight",

@@ -10,9 +10,9 @@ use arrow::array::RecordBatch;
 use serde::Serialize;
 
 use crate::engine::{self, BoundLaw, Control, Counts, Job, Plan, Summary};
-use crate::error::Error;
+use crate::error::{Error, Setting};
 use crate::formula::parse_condition;
-use crate::input::{Fragment, InputFiles, PartitionOptions, Skipped, Source};
+use crate::input::{Fragment, InputFiles, PartitionOptions, Skipped, Source, WideTable};
 use crate::law::{Domain, Law, Parameter};
 use crate::optimize::Status;
 use crate::output::schema::ANSWERS;
@@ -42,11 +42,14 @@ use crate::questions::{Frontier, Points, Selection, check_frontier, check_points
 /// as it was.
 pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> Result<Summary, Error> {
     let begun = Instant::now();
-    let source = source(job, control)?;
-    let plan = engine::plan(job, &source)?;
+    let files = files(job, control)?;
+    let (wide, effective) = wide_table(job, &files)?.unzip();
+    let source: &dyn Source = wide.as_ref().map_or(&files as &dyn Source, |wide| wide);
+    let effective = effective.as_ref().unwrap_or(job);
+    let plan = engine::plan(effective, source)?;
     let questions = Questions::of(job, &plan)?;
     directory::check(out, overwrite)?;
-    refuse_inputs_in(out, source.fragments())?;
+    refuse_inputs_in(out, files.fragments())?;
     let others = directory::count_others(out);
     if others > 0 {
         let others = match others {
@@ -57,8 +60,8 @@ pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> R
     }
     let text = serde_json::to_string(job).unwrap_or_default();
     let mut sink = DirectorySink::new(out, overwrite, text);
-    let summary = engine::run_plan(plan, job, &source, &mut sink, control)?;
-    let manifest = Manifest::new(job, &source, &summary, begun.elapsed()).to_json();
+    let summary = engine::run_plan(plan, effective, source, &mut sink, control)?;
+    let manifest = Manifest::new(job, &files, &summary, begun.elapsed()).to_json();
     if !sink.finish(&manifest, &|directory| questions.answers(directory))? {
         let note = "the earlier result was replaced file by file, because the directory cannot be exchanged for another. \
                     A run killed at that moment leaves a mixture without manifest.json";
@@ -116,11 +119,34 @@ impl<'a> Questions<'a> {
 /// # Errors
 /// If the job has an invalid setting or does not match the inputs, reading fails, or the run is interrupted.
 pub fn dry_run_files(job: &Job, control: &Control) -> Result<Summary, Error> {
-    engine::dry_run(job, &source(job, control)?, control)
+    let files = files(job, control)?;
+    match wide_table(job, &files)? {
+        Some((wide, effective)) => engine::dry_run(&effective, &wide, control),
+        None => engine::dry_run(job, &files, control),
+    }
 }
 
-/// Returns the source of a job's inputs, and notes how many files are skipped. A further format would be recognised here.
-fn source(job: &Job, control: &Control) -> Result<InputFiles, Error> {
+/// Returns the wide table that a job says its inputs are, and the job on it; none where it says no such thing.
+fn wide_table<'a>(
+    job: &Job,
+    files: &'a InputFiles,
+) -> Result<Option<(WideTable<'a, InputFiles>, Job)>, Error> {
+    if job.responses.is_empty() {
+        return Ok(None);
+    }
+    let invalid =
+        |reason: &str| Error::Invalid { place: Setting::Responses.whole(), reason: reason.to_owned() };
+    if job.response.is_some() {
+        return Err(invalid("each of these columns replaces the response; do not name another"));
+    }
+    if job.residuals {
+        return Err(invalid("the table of residuals has a column `response` of its own; leave it out"));
+    }
+    Ok(Some((WideTable::new(files, &job.responses)?, job.on_wide_table())))
+}
+
+/// Returns the files of a job's inputs, and notes how many are skipped.
+fn files(job: &Job, control: &Control) -> Result<InputFiles, Error> {
     // A condition that does not parse is an error of the plan.
     let condition = job.condition.as_ref().and_then(|text| parse_condition(text).ok());
     let (types, defined) = (&job.partition_types[..], &job.lets[..]);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, ValueEnum};
 
-use super::key_columns::key_columns;
+use super::key_columns::{key_columns, names};
 use super::numbers::whole;
 use super::progress::terminal_progress;
 use crate::engine::{CatalogueFile, Control, Job, KeepReplicates, LawText};
@@ -61,6 +61,11 @@ pub struct FitArguments {
     /// Column that replaces the whole left side of the law
     #[arg(long, value_name = "COL", help_heading = "Input")]
     response: Option<String>,
+
+    /// Columns of a wide table, by names or patterns such as 'eval/*', each of which is the response of a sweep of its own; the
+    /// key column `response` holds its name
+    #[arg(long, value_name = "COL,…", conflicts_with = "response", help_heading = "Input")]
+    responses: Vec<String>,
 
     /// Reject sweeps with fewer usable observations
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Input", allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
@@ -262,6 +267,10 @@ impl FitArguments {
             condition: self.condition.clone(),
             holdout: self.holdout.clone(),
             response: self.response.clone(),
+            responses: (self.responses.iter())
+                .map(|text| names("--responses", text))
+                .collect::<Result<Vec<_>, _>>()?
+                .concat(),
             allow_empty: self.allow_empty,
             min_points: usize::try_from(self.min_points).unwrap_or(usize::MAX),
             residual: self.residual.map(|r| match r {

@@ -19,6 +19,15 @@ pub fn key_columns(text: &str) -> Result<Vec<KeyColumn>, Failure> {
     })
 }
 
+/// Parses names between commas, each of which may stand in double quotes.
+pub fn names(flag: &str, text: &str) -> Result<Vec<String>, Failure> {
+    separated(1.., name, ',').parse(text).map_err(|error| {
+        let rest = text.get(error.offset()..).unwrap_or_default();
+        let reason = "write names between commas, and those with `,` or `=` in double quotes";
+        Failure::usage(format!("{flag} {text}: {reason} (at `{rest}`)"))
+    })
+}
+
 fn key(input: &mut &str) -> ModalResult<KeyColumn> {
     let (first, second) = (name, opt(preceded('=', name))).parse_next(input)?;
     Ok(match second {

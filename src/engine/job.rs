@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::infer::{self, IntervalMethod, Resample};
-use crate::input::KeyColumn;
+use crate::input::{KeyColumn, RESPONSE, VALUE};
 use crate::law::Residual;
 use crate::optimize::Solver;
 use crate::problem::LossChoice;
@@ -79,6 +79,9 @@ pub struct Job {
     pub holdout: Option<String>,
     /// A column or an expression that replaces the left side of every law.
     pub response: Option<String>,
+    /// The columns of responses of a wide table, by names or patterns: each becomes a sweep of its own, told apart by the key
+    /// column `response`. For [`run_files`](crate::run_files).
+    pub responses: Vec<String>,
     /// The least number of usable observations; sweeps with fewer are rejected.
     pub min_points: usize,
     /// Whether an input of which no sweep is left gives an empty result and not an error.
@@ -135,6 +138,14 @@ impl Job {
         !self.at.is_empty() || !self.frontier.budgets.is_empty() || !self.frontier.targets.is_empty()
     }
 
+    /// Returns the job on the source that a wide table stands for: its response is a column, and the name of that column a key.
+    #[must_use]
+    pub(crate) fn on_wide_table(&self) -> Job {
+        let mut job = Job { response: Some(VALUE.to_owned()), ..self.clone() };
+        job.by.push(RESPONSE.into());
+        job
+    }
+
     /// Returns a job that fits one law, given by its name in the catalogue or as a formula, with default settings.
     #[must_use]
     pub fn new(law: &str) -> Job {
@@ -155,6 +166,7 @@ impl Default for Job {
             condition: None,
             holdout: None,
             response: None,
+            responses: Vec::new(),
             min_points: 1,
             allow_empty: false,
             residual: None,

@@ -9,7 +9,7 @@ use crate::formula::{
     parse_expression, parse_formula,
 };
 use crate::infer::{Quantity, Resample};
-use crate::input::{ColumnType, HELD_OUT, KeyColumn, Request, Scope, Source};
+use crate::input::{ColumnType, HELD_OUT, KeyColumn, RESPONSE, Request, Scope, Source};
 use crate::law::{Catalogue, Domain, Law, Parameter, Residual, truncated};
 use crate::optimize::Models;
 use crate::output::schema;
@@ -114,7 +114,9 @@ pub fn plan(job: &Job, source: &dyn Source) -> Result<Plan, Error> {
         if let Some(twice) = before.iter().find(|key| key.name == *name || key.column == *column) {
             return Err(given_twice(Setting::By.of(if twice.name == *name { name } else { column })));
         }
-        if schema::is_output_column(name.as_str()) {
+        // The key of a wide table's responses has its name from the table; only that of residuals has another such column.
+        let is_of_wide_table = !job.responses.is_empty() && column == RESPONSE && !job.residuals;
+        if schema::is_output_column(name.as_str()) && !is_of_wide_table {
             return Err(Error::KeyNameTaken { column: column.clone(), name: name.clone() });
         }
     }

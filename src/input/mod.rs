@@ -23,6 +23,7 @@
 //! | `files` | the files of a job, of all formats, as a source |
 //! | [`parquet`] | Parquet files as a source |
 //! | `text` | files of CSV and JSON lines |
+//! | `wide` | a wide table as a source: a sweep for each column of responses |
 //! | `scope` | the names that expressions may use, with their types |
 //! | `request`, `contents` | the columns asked of a source; its keys and counts |
 //! | `column_plan` | a request checked against the schemas: the columns to decode and the definitions to evaluate |
@@ -64,6 +65,7 @@ mod segments;
 mod source;
 mod text;
 pub mod types;
+mod wide;
 
 use std::sync::atomic::AtomicBool;
 
@@ -82,6 +84,7 @@ pub use request::{HELD_OUT, KeyColumn, Request};
 pub use scope::Scope;
 pub use segments::{Segment, Segments};
 pub use source::{BATCH_ROWS, Fragment, RecordBatches, Source, UNSUPPORTED};
+pub use wide::{RESPONSE, VALUE, WideTable};
 
 use crate::error::Error;
 use crate::sweep::Sweep;
