@@ -204,6 +204,8 @@ pub enum Error {
     Encrypted { path: String },
     /// A file is damaged.
     Corrupt { path: String, reason: String },
+    /// The lists of a row differ in length.
+    UnequalLists { path: String, column: String, row: usize, found: usize, other: String, expected: usize },
     /// A file of text is not what its name says.
     BadText { path: String, reason: String },
     /// A file, or one of its columns, asks for something that may be valid but cannot be read: a noun.
@@ -412,6 +414,10 @@ impl Error {
             Error::Encrypted { path } => {
                 format!("{path}: the file is encrypted, which is not supported; decrypt it first")
             }
+            Error::UnequalLists { path, column, row, found, other, expected } => format!(
+                "{path}: row {row} has {} of `{column}` and {expected} of `{other}`; the lists of a row must be of one length",
+                crate::formula::counted(*found, "value")
+            ),
             Error::BadText { path, reason } => format!("{path}: the file cannot be read: {reason}"),
             Error::Corrupt { path, reason } => {
                 format!("{path}: the file is damaged ({reason}); write or copy it again, or leave it out")

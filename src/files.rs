@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::engine::{self, BoundLaw, Control, Counts, Job, Plan, Summary};
 use crate::error::{Error, Setting};
 use crate::formula::parse_condition;
-use crate::input::{Fragment, InputFiles, PartitionOptions, Skipped, Source, WideTable};
+use crate::input::{Fragment, InputFiles, NestedRows, PartitionOptions, Skipped, Source, WideTable};
 use crate::law::{Domain, Law, Parameter};
 use crate::optimize::Status;
 use crate::output::schema::ANSWERS;
@@ -43,10 +43,19 @@ use crate::questions::{Frontier, Points, Selection, check_frontier, check_points
 pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> Result<Summary, Error> {
     let begun = Instant::now();
     let files = files(job, control)?;
-    let (wide, effective) = wide_table(job, &files)?.unzip();
-    let source: &dyn Source = wide.as_ref().map_or(&files as &dyn Source, |wide| wide);
-    let effective = effective.as_ref().unwrap_or(job);
-    let plan = engine::plan(effective, source)?;
+    on_rows(job, &files, |job_on_rows, source, plan| {
+        run_rows(job, (job_on_rows, source, plan), &files, (out, overwrite), (control, begun))
+    })
+}
+
+/// Runs a job on the rows that its files stand for, as far as the directory of tables.
+fn run_rows(
+    job: &Job,
+    (job_on_rows, source, plan): (&Job, &dyn Source, Plan),
+    files: &InputFiles,
+    (out, overwrite): (&Path, bool),
+    (control, begun): (&Control, Instant),
+) -> Result<Summary, Error> {
     let questions = Questions::of(job, &plan)?;
     directory::check(out, overwrite)?;
     refuse_inputs_in(out, files.fragments())?;
@@ -60,8 +69,8 @@ pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> R
     }
     let text = serde_json::to_string(job).unwrap_or_default();
     let mut sink = DirectorySink::new(out, overwrite, text);
-    let summary = engine::run_plan(plan, effective, source, &mut sink, control)?;
-    let manifest = Manifest::new(job, &files, &summary, begun.elapsed()).to_json();
+    let summary = engine::run_plan(plan, job_on_rows, source, &mut sink, control)?;
+    let manifest = Manifest::new(job, files, &summary, begun.elapsed()).to_json();
     if !sink.finish(&manifest, &|directory| questions.answers(directory))? {
         let note = "the earlier result was replaced file by file, because the directory cannot be exchanged for another. \
                     A run killed at that moment leaves a mixture without manifest.json";
@@ -120,10 +129,27 @@ impl<'a> Questions<'a> {
 /// If the job has an invalid setting or does not match the inputs, reading fails, or the run is interrupted.
 pub fn dry_run_files(job: &Job, control: &Control) -> Result<Summary, Error> {
     let files = files(job, control)?;
-    match wide_table(job, &files)? {
-        Some((wide, effective)) => engine::dry_run(&effective, &wide, control),
-        None => engine::dry_run(job, &files, control),
+    on_rows(job, &files, |job, source, _| engine::dry_run(job, source, control))
+}
+
+/// Calls `then` with the rows that a job's files stand for, the job on these rows, and its plan.
+fn on_rows<T>(
+    job: &Job,
+    files: &InputFiles,
+    then: impl FnOnce(&Job, &dyn Source, Plan) -> Result<T, Error>,
+) -> Result<T, Error> {
+    if let Some((wide, job)) = wide_table(job, files)? {
+        let plan = engine::plan(&job, &wide)?;
+        return then(&job, &wide, plan);
     }
+    if NestedRows::are_in(files) {
+        let plan = engine::plan(job, &NestedRows::with_types_of(files))?;
+        if let Some(nested) = NestedRows::of_request(files, &plan.request)? {
+            return then(job, &nested, plan);
+        }
+    }
+    let plan = engine::plan(job, files)?;
+    then(job, files, plan)
 }
 
 /// Returns the wide table that a job says its inputs are, and the job on it; none where it says no such thing.

@@ -23,6 +23,7 @@
 //! | `files` | the files of a job, of all formats, as a source |
 //! | [`parquet`] | Parquet files as a source |
 //! | `text` | files of CSV and JSON lines |
+//! | `nested` | rows that hold a sweep each, in lists, as a source |
 //! | `wide` | a wide table as a source: a sweep for each column of responses |
 //! | `scope` | the names that expressions may use, with their types |
 //! | `request`, `contents` | the columns asked of a source; its keys and counts |
@@ -56,6 +57,7 @@ mod guard;
 mod keys;
 mod limits;
 mod memory;
+mod nested;
 mod order;
 pub mod parquet;
 mod request;
@@ -76,6 +78,7 @@ pub use files::InputFiles;
 pub(crate) use guard::panic_text;
 pub use guard::silence_guarded_panics;
 pub use memory::Memory;
+pub use nested::NestedRows;
 pub(crate) use parquet::device_and_inode;
 pub use parquet::partitions::PartitionOptions;
 pub use parquet::paths::Skipped;

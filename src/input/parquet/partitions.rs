@@ -185,10 +185,9 @@ pub fn constant_columns(
     let own = partitions.iter().filter(|partition| schema.field_with_name(&partition.name).is_err());
     own.map(|Partition { name, value, .. }| {
         let data_type = type_of(name, options)?;
-        let value = typed(vec![value.clone()], &data_type).map_err(|error| Error::Conversion {
-            path: path.display().to_string(),
-            column: name.clone(),
-            reason: error.to_string(),
+        let value = typed(vec![value.clone()], &data_type).map_err(|error| {
+            let reason = format!("{}: {error}", path.display());
+            Error::Invalid { place: Setting::PartitionType.of(name), reason }
         })?;
         Ok(ConstantColumn { field: Arc::new(Field::new(name, data_type, true)), value })
     })
