@@ -25,7 +25,8 @@ use super::{Failure, summary, terminal};
 #[derive(Args, Debug)]
 #[command(after_help = "See also: sweepfit help formula, sweepfit laws, sweepfit schema")]
 pub struct FitArguments {
-    /// Parquet files, directories (searched for Parquet files of any name) or globs; files of CSV, TSV or JSON lines by name or glob
+    /// Parquet files, directories (searched for Parquet files of any name) or globs; files of CSV, TSV or JSON lines by name or glob; `-`
+    /// for Parquet or an Arrow stream on standard input
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
 
