@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array};
 
-use common::program::fit;
+use common::program::{fit, program};
 use common::{Folder, floats, strings};
 
 /// Every observation is fitted, dropped by the user's wish, or listed with a reason.
@@ -248,4 +248,34 @@ fn rejections_of_one_law() {
     let manifest = fs::read_to_string(Path::new(&out).join("manifest.json")).expect("a manifest");
     let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
     assert_eq!(manifest["counts"]["rejected_rows"], 2);
+}
+
+/// Beyond a limit the tables and the summary are written, the exit status is 3, and the message says which limit and by how
+/// much. Two of ten rows have no number, and one of two sweeps has no optimum: a line through one value of x.
+#[test]
+fn limits_end_with_status_3() {
+    let folder = Folder::new();
+    let x = floats(&[1.0, 2.0, 3.0, 4.0, f64::NAN, 2.0, 2.0, 2.0, 2.0, f64::NAN]);
+    let y = floats(&[1.0, 2.1, 2.9, 4.0, 5.0, 1.0, 1.1, 0.9, 1.0, 1.0]);
+    let run = strings(&["a", "a", "a", "a", "a", "b", "b", "b", "b", "b"]);
+    folder.write("in.parquet", &[("run", run), ("x", x), ("y", y)]);
+    let input = folder.path("in.parquet");
+    let cases: [(&[&str], i32, &[&str]); 6] = [
+        (&["--max-failed", "1", "--max-rejected", "2"], 0, &[]),
+        (&["--max-failed", "50%", "--max-rejected", "20%"], 0, &[]),
+        (&["--max-failed", "0"], 3, &["1 of 2 fits", "--max-failed allows 0"]),
+        (&["--max-failed", "49%"], 3, &["1 of 2 fits", "--max-failed allows 49%"]),
+        (&["--max-rejected", "1"], 3, &["2 of 10 rows", "--max-rejected allows 1"]),
+        (&["--max-rejected", "many"], 2, &["--max-rejected", "such as 20"]),
+    ];
+    for (k, (limits, status, expected)) in cases.into_iter().enumerate() {
+        let out = folder.path(&format!("out{k}"));
+        let job = ["fit", &input, "--out", &out, "--by", "run", "--law", "y ~ a + b*x", "--bootstrap", "0"];
+        let output = program(&[&job[..], limits].concat());
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{limits:?}: {message}");
+        assert!(expected.iter().all(|part| message.contains(part)), "{message}");
+        assert_eq!(Path::new(&out).join("fits.parquet").exists(), status != 2);
+        assert_eq!(String::from_utf8_lossy(&output.stdout).contains("2 sweeps"), status != 2);
+    }
 }

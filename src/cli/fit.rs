@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Args, ValueEnum};
 
 use super::key_columns::{key_columns, names};
+use super::limits::{Limit, Limits};
 use super::numbers::whole;
 use super::progress::terminal_progress;
 use crate::engine::{CatalogueFile, Control, Job, KeepReplicates, LawText};
@@ -71,6 +72,14 @@ pub struct FitArguments {
     /// Reject sweeps with fewer usable observations
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Input", allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
     min_points: u64,
+
+    /// Exit with status 3 where more fits than this have no certified optimum: a number, or a share such as 1%
+    #[arg(long, value_name = "LIMIT", help_heading = "Output")]
+    max_failed: Option<Limit>,
+
+    /// Exit with status 3 where more rows than this are rejected: a number, or a share such as 1%
+    #[arg(long, value_name = "LIMIT", help_heading = "Output")]
+    max_rejected: Option<Limit>,
 
     /// Write empty tables where no row of the input is left, in place of an error
     #[arg(long, help_heading = "Input")]
@@ -368,5 +377,14 @@ pub fn run(arguments: FitArguments) -> Result<String, Failure> {
         Some(out) => run_files(&job, out, arguments.overwrite, &control),
         None => dry_run_files(&job, &control),
     })?;
-    Ok(summary::text(&outcome, arguments.dry_run, out))
+    let text = summary::text(&outcome, arguments.dry_run, out);
+    let limits = Limits { failed: arguments.max_failed, rejected: arguments.max_rejected };
+    match limits.check(&outcome.counts) {
+        // The summary is printed all the same.
+        Err(failure) => {
+            let _ = terminal::show(&text);
+            Err(failure)
+        }
+        Ok(()) => Ok(text),
+    }
 }

@@ -10,6 +10,7 @@
 //! | `coverage` | `sweepfit coverage`: how often intervals contain the truth |
 //! | `approaches` | `sweepfit isoflop`, `sweepfit envelope`: frontiers without a law |
 //! | `ask` | what the commands share that ask a kept result |
+//! | `limits` | limits of failed fits and rejected rows, beyond which the exit status is 3 |
 //! | `laws` | `sweepfit laws`: lists the catalogue |
 //! | `schema` | `sweepfit schema`: lists the output tables |
 //! | `verify` | `sweepfit verify`: checks fits and derivatives against reference answers |
@@ -34,6 +35,7 @@ mod generate;
 mod help;
 mod key_columns;
 mod laws;
+mod limits;
 mod numbers;
 mod predict;
 mod progress;
@@ -94,8 +96,8 @@ enum Command {
 
 /// An error for the user.
 pub struct Failure {
-    /// The exit status: 2 where the command line or the input is wrong, 1 where the run failed, 130 where it was
-    /// interrupted.
+    /// The exit status: 2 where the command line or the input is wrong, 1 where the run failed, 3 where it is complete and beyond
+    /// a limit of the user, 130 where it was interrupted.
     pub status: u8,
     /// What happened, where, and what to do.
     pub message: String,
