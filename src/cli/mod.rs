@@ -8,6 +8,7 @@
 //! | `frontier` | `sweepfit frontier`: the best variables for a budget |
 //! | `show` | `sweepfit show`: a kept result in words and tables |
 //! | `coverage` | `sweepfit coverage`: how often intervals contain the truth |
+//! | `diff` | `sweepfit diff`: what differs between two results |
 //! | `approaches` | `sweepfit isoflop`, `sweepfit envelope`: frontiers without a law |
 //! | `ask` | what the commands share that ask a kept result |
 //! | `limits` | limits of failed fits and rejected rows, beyond which the exit status is 3 |
@@ -29,6 +30,7 @@
 mod approaches;
 mod ask;
 mod coverage;
+mod diff;
 mod fit;
 mod frontier;
 mod generate;
@@ -78,6 +80,8 @@ enum Command {
     Coverage(Box<coverage::CoverageArguments>),
     /// Show a result: one fit in full with a plot, or many by status, parameter and worst fits
     Show(show::ShowArguments),
+    /// Say what differs between two results: fits that came, went or changed, and parameters that moved
+    Diff(diff::DiffArguments),
     /// List the catalogue of laws, or show one in full
     Laws(laws::LawsArguments),
     /// Show the output tables: columns, types, units
@@ -189,6 +193,7 @@ pub fn main() -> ExitCode {
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Isoflop(arguments) => approaches::run_isoflop(&arguments),
         Command::Envelope(arguments) => approaches::run_envelope(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Laws(arguments) => laws::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),

@@ -3,6 +3,7 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `mod` | what all questions share: the fits that are asked, and where their uncertainty comes from |
+//! | `diff` | what differs between two results |
 //! | `frontier` | the variables at which the law is least for a cost, and the cost of a value |
 //! | `optimum` | the least value of a law under a cost |
 //! | `points` | the points at which a question is asked |
@@ -13,6 +14,7 @@
 //! Intervals come from the replicates where the result holds them, or else from the covariance. The folder knows nothing of
 //! how a fit was made, and of how answers are shown.
 
+mod diff;
 mod frontier;
 mod optimum;
 mod points;
@@ -20,6 +22,7 @@ mod predict;
 mod score;
 mod table;
 
+pub use diff::{Difference, Differences, differences};
 pub use frontier::{Frontier, check_frontier, frontier};
 pub use points::{Points, numbers};
 #[cfg(feature = "cli")]

@@ -1,0 +1,99 @@
+//! `sweepfit diff`: what differs between two results ([`crate::questions::differences`]).
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::ask::AskArguments;
+use super::{Failure, terminal};
+use crate::formula::counted;
+use crate::output::KeptResult;
+use crate::questions::{Difference, differences};
+
+/// The arguments of `sweepfit diff`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "A fit is `added` or `gone`, has another `status`, has `moved` where a parameter lies outside its old interval, or \
+                        is `changed` where its estimates differ otherwise. Fits are told apart by their keys and laws."
+)]
+pub struct DiffArguments {
+    /// A directory that `sweepfit fit` has written
+    #[arg(value_name = "OLD")]
+    old: PathBuf,
+
+    /// Another one
+    #[arg(value_name = "NEW")]
+    new: PathBuf,
+
+    /// Exit with status 3 where there are such differences
+    #[arg(
+        long,
+        value_enum,
+        value_name = "added,gone,status,moved,changed",
+        value_delimiter = ',',
+        hide_possible_values = true
+    )]
+    fail_on: Vec<Kind>,
+
+    /// Also write the differences to a file: Parquet, CSV or JSON lines by its ending; `-` for CSV on standard output
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// The values of `--fail-on`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    Added,
+    Gone,
+    Status,
+    Moved,
+    Changed,
+}
+
+impl From<Kind> for Difference {
+    fn from(kind: Kind) -> Difference {
+        match kind {
+            Kind::Added => Difference::Added,
+            Kind::Gone => Difference::Gone,
+            Kind::Status => Difference::Status,
+            Kind::Moved => Difference::Moved,
+            Kind::Changed => Difference::Changed,
+        }
+    }
+}
+
+/// Runs the command and returns its output.
+pub fn run(arguments: &DiffArguments) -> Result<String, Failure> {
+    let (old, new) = (KeptResult::open(&arguments.old)?, KeptResult::open(&arguments.new)?);
+    let found = differences(&old, &new)?;
+    let count = |difference: Difference| found.counts.get(&difference).copied().unwrap_or(0);
+    let ask = AskArguments {
+        result: arguments.new.clone(),
+        condition: None,
+        law: None,
+        out: arguments.out.clone(),
+    };
+    let mut text = if found.table.num_rows() == 0 && arguments.out.is_none() {
+        String::new()
+    } else {
+        ask.finish(&found.table)?
+    };
+    let is_csv = arguments.out.as_ref().is_some_and(|out| out.as_os_str() == "-");
+    if !is_csv {
+        let counts = Difference::ALL.iter().map(|kind| format!("{} {}", count(*kind), kind.name()));
+        let counts: Vec<String> = counts.collect();
+        text +=
+            &format!("{}: {}, {} equal\n", counted(new.fits.len(), "fit"), counts.join(", "), found.equal);
+    }
+    let failing: Vec<String> = (arguments.fail_on.iter())
+        .map(|kind| Difference::from(*kind))
+        .filter(|kind| count(*kind) > 0)
+        .map(|kind| format!("{} {}", count(kind), kind.name()))
+        .collect();
+    if failing.is_empty() {
+        return Ok(text);
+    }
+    // The differences are shown all the same.
+    let _ = terminal::show(&text);
+    Err(Failure { status: 3, message: format!("{}, which --fail-on forbids", failing.join(", ")) })
+}
