@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use crate::engine::{self, BoundLaw, Control, Counts, Job, Plan, Summary};
 use crate::error::{Error, Setting};
-use crate::formula::parse_condition;
 use crate::input::{Fragment, InputFiles, NestedRows, PartitionOptions, Skipped, Source, WideTable};
 use crate::law::{Domain, Law, Parameter};
 use crate::optimize::Status;
@@ -129,7 +128,7 @@ impl<'a> Questions<'a> {
 /// If the job has an invalid setting or does not match the inputs, reading fails, or the run is interrupted.
 pub fn dry_run_files(job: &Job, control: &Control) -> Result<Summary, Error> {
     let files = files(job, control)?;
-    on_rows(job, &files, |job, source, _| engine::dry_run(job, source, control))
+    on_rows(job, &files, |job, source, plan| engine::dry_run_plan(plan, job, source, control))
 }
 
 /// Calls `then` with the rows that a job's files stand for, the job on these rows, and its plan.
@@ -142,14 +141,11 @@ fn on_rows<T>(
         let plan = engine::plan(&job, &wide)?;
         return then(&job, &wide, plan);
     }
-    if NestedRows::are_in(files) {
-        let plan = engine::plan(job, &NestedRows::with_types_of(files))?;
-        if let Some(nested) = NestedRows::of_request(files, &plan.request)? {
-            return then(job, &nested, plan);
-        }
+    let plan = engine::plan(job, &NestedRows::with_types_of(files))?;
+    match NestedRows::of_request(files, &plan.request)? {
+        Some(nested) => then(job, &nested, plan),
+        None => then(job, files, plan),
     }
-    let plan = engine::plan(job, files)?;
-    then(job, files, plan)
 }
 
 /// Returns the wide table that a job says its inputs are, and the job on it; none where it says no such thing.
@@ -173,10 +169,8 @@ fn wide_table<'a>(
 
 /// Returns the files of a job's inputs, and notes how many are skipped.
 fn files(job: &Job, control: &Control) -> Result<InputFiles, Error> {
-    // A condition that does not parse is an error of the plan.
-    let condition = job.condition.as_ref().and_then(|text| parse_condition(text).ok());
     let (types, defined) = (&job.partition_types[..], &job.lets[..]);
-    let options = PartitionOptions { types, condition: condition.as_ref(), defined };
+    let options = PartitionOptions { types, condition: job.condition.as_deref(), defined };
     let source = InputFiles::find(&job.inputs, options)?;
     if let Some(Skipped { path, reason }) = source.skipped().first() {
         let others = match source.skipped().len() - 1 {

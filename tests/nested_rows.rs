@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Builder, Int64Builder, LargeListBuilder, ListBuilder};
 
-use common::program::{fit, program};
+use common::program::{fit, refusal};
 use common::{Folder, floats, strings};
 
 const LAW: [&str; 6] = [
@@ -36,13 +36,6 @@ fn lists(values: &[Vec<f64>]) -> ArrayRef {
         builder.append_value(row.iter().map(|x| Some(*x)));
     }
     Arc::new(builder.finish())
-}
-
-fn refusal(arguments: &[&str]) -> String {
-    let output = program(arguments);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{message}");
-    message
 }
 
 /// Nested and flat rows give the same numbers, from Parquet and from JSON lines, with expressions of lists and single values.

@@ -181,15 +181,7 @@ fn corrected_percentiles_have_scipys_accelerations() {
         let arguments =
             [&["--law", problem.law.as_str(), "--keep-replicates", "always"], &options[..]].concat();
         let outcome = fit(&input, &folder.path(name), &arguments);
-        let replicates = outcome.replicates.as_ref().expect("kept");
-        let good = replicates.bools("converged");
-        let rows: Vec<Vec<f64>> = replicates
-            .lists("estimates")
-            .into_iter()
-            .zip(good)
-            .filter(|(_, good)| *good)
-            .map(|(row, _)| row)
-            .collect();
+        let rows = outcome.good_replicates();
         for (i, &(parameter, acceleration)) in accelerations.iter().enumerate() {
             let estimate = outcome.estimate(parameter);
             let mut values: Vec<f64> = rows.iter().map(|row| row[i]).collect();

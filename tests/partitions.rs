@@ -8,7 +8,7 @@ use std::path::Path;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int64Type};
 
-use common::program::{Outcome, Table, fit, program, text};
+use common::program::{Outcome, Table, fit, refusal, text};
 use common::{Folder, floats, strings};
 
 /// The line of each family and ten points on it with noise.
@@ -27,14 +27,6 @@ fn part(folder: &Folder, directory: &str, slope: f64) {
 }
 
 const LINE: [&str; 4] = ["--law", "y ~ a + b*x", "--bootstrap", "0"];
-
-/// The program's error for a command that fails with status 2.
-fn refusal(arguments: &[&str]) -> String {
-    let output = program(arguments);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{message}");
-    message
-}
 
 /// The same rows in partitions and in one file with a column give the same tables, whatever the values are: with leading
 /// zeros, escaped (as Spark and DuckDB do), or null.

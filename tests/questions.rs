@@ -62,15 +62,7 @@ fn intervals_are_percentiles_of_the_replicates() {
     let answer = ask(&folder, &["predict", &out, "--at", "N=7e10, D=1.4e12"]);
     let parameters = outcome.coefficients.floats("estimate");
     close("prediction", answer.floats("prediction")[0], chinchilla(&parameters, 7e10, 1.4e12), 1e-12);
-    let replicates = outcome.replicates.as_ref().expect("kept by default");
-    let good = replicates.bools("converged");
-    let rows: Vec<Vec<f64>> = replicates
-        .lists("estimates")
-        .into_iter()
-        .zip(good)
-        .filter(|(_, good)| *good)
-        .map(|(row, _)| row)
-        .collect();
+    let rows = outcome.good_replicates();
     assert!(rows.len() > 390);
     let mut predictions: Vec<f64> = rows.iter().map(|row| chinchilla(row, 7e10, 1.4e12)).collect();
     close("ci_low", answer.floats("ci_low")[0], percentile(&mut predictions, 0.025), 1e-12);

@@ -7,7 +7,7 @@ use std::io::Write;
 
 use arrow::datatypes::DataType;
 
-use common::program::{Outcome, fit, program};
+use common::program::{Outcome, fit, refusal};
 use common::{Folder, floats, strings};
 
 const LINE: [&str; 6] = ["--by", "family", "--law", "y ~ a + b*x", "--bootstrap", "0"];
@@ -40,13 +40,6 @@ fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(text.as_bytes()).expect("memory");
     encoder.finish().expect("memory")
-}
-
-fn refusal(arguments: &[&str]) -> String {
-    let output = program(arguments);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{message}");
-    message
 }
 
 #[test]

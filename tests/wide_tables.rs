@@ -2,17 +2,10 @@
 
 mod common;
 
-use common::program::{Table, fit, program, shared_data, text};
+use common::program::{Table, fit, refusal, shared_data, text};
 use common::{Folder, floats, strings};
 
 const LAW: [&str; 4] = ["--law", "loss ~ a + b*x", "--bootstrap", "0"];
-
-fn refusal(arguments: &[&str]) -> String {
-    let output = program(arguments);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{message}");
-    message
-}
 
 /// Two runs of six rows with two columns of responses, wide and long.
 fn tables(folder: &Folder) -> (String, String) {

@@ -11,7 +11,7 @@ use super::fit::assignment;
 use super::key_columns::key_columns;
 use super::numbers::whole;
 use crate::approaches::{Approach, ApproachTables, envelope, isoflop};
-use crate::formula::{counted, parse_condition};
+use crate::formula::counted;
 use crate::input::{InputFiles, PartitionOptions};
 use crate::output::directory::holds_result;
 use crate::questions::numbers;
@@ -132,9 +132,8 @@ impl ApproachArguments {
         let types = (self.partition_type.iter())
             .map(|text| assignment("--partition-type", text))
             .collect::<Result<Vec<_>, _>>()?;
-        let condition = approach.condition.as_ref().and_then(|text| parse_condition(text).ok());
-        let options =
-            PartitionOptions { types: &types, condition: condition.as_ref(), defined: &approach.lets };
+        let condition = approach.condition.as_deref();
+        let options = PartitionOptions { types: &types, condition, defined: &approach.lets };
         Ok((InputFiles::find(&self.inputs, options)?, approach))
     }
 

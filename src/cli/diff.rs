@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::Failure;
 use super::ask::AskArguments;
-use super::{Failure, terminal};
 use crate::formula::counted;
 use crate::output::KeptResult;
 use crate::questions::{Difference, differences};
@@ -28,38 +29,25 @@ pub struct DiffArguments {
     /// Exit with status 3 where there are such differences
     #[arg(
         long,
-        value_enum,
+        value_parser = difference(),
         value_name = "added,gone,status,moved,changed",
         value_delimiter = ',',
         hide_possible_values = true
     )]
-    fail_on: Vec<Kind>,
+    fail_on: Vec<Difference>,
 
     /// Also write the differences to a file: Parquet, CSV or JSON lines by its ending; `-` for CSV on standard output
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-/// The values of `--fail-on`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kind {
-    Added,
-    Gone,
-    Status,
-    Moved,
-    Changed,
-}
-
-impl From<Kind> for Difference {
-    fn from(kind: Kind) -> Difference {
-        match kind {
-            Kind::Added => Difference::Added,
-            Kind::Gone => Difference::Gone,
-            Kind::Status => Difference::Status,
-            Kind::Moved => Difference::Moved,
-            Kind::Changed => Difference::Changed,
-        }
-    }
+/// Parses the value of `--fail-on`.
+fn difference() -> impl TypedValueParser<Value = Difference> {
+    let names = PossibleValuesParser::new(Difference::ALL.map(Difference::name));
+    names.map(|name| {
+        let known = Difference::ALL.into_iter().find(|difference| difference.name() == name);
+        known.unwrap_or(Difference::Changed)
+    })
 }
 
 /// Runs the command and returns its output.
@@ -86,14 +74,11 @@ pub fn run(arguments: &DiffArguments) -> Result<String, Failure> {
             &format!("{}: {}, {} equal\n", counted(new.fits.len(), "fit"), counts.join(", "), found.equal);
     }
     let failing: Vec<String> = (arguments.fail_on.iter())
-        .map(|kind| Difference::from(*kind))
-        .filter(|kind| count(*kind) > 0)
-        .map(|kind| format!("{} {}", count(kind), kind.name()))
+        .filter(|kind| count(**kind) > 0)
+        .map(|kind| format!("{} {}", count(*kind), kind.name()))
         .collect();
     if failing.is_empty() {
         return Ok(text);
     }
-    // The differences are shown all the same.
-    let _ = terminal::show(&text);
-    Err(Failure { status: 3, message: format!("{}, which --fail-on forbids", failing.join(", ")) })
+    Err(Failure::beyond_limit(&text, format!("{}, which --fail-on forbids", failing.join(", "))))
 }

@@ -379,12 +379,8 @@ pub fn run(arguments: FitArguments) -> Result<String, Failure> {
     })?;
     let text = summary::text(&outcome, arguments.dry_run, out);
     let limits = Limits { failed: arguments.max_failed, rejected: arguments.max_rejected };
-    match limits.check(&outcome.counts) {
-        // The summary is printed all the same.
-        Err(failure) => {
-            let _ = terminal::show(&text);
-            Err(failure)
-        }
-        Ok(()) => Ok(text),
+    match limits.exceeded(&outcome.counts) {
+        Some(message) => Err(Failure::beyond_limit(&text, message)),
+        None => Ok(text),
     }
 }

@@ -134,6 +134,12 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
+    /// Shows the output of a command that is complete, and returns the failure that it is beyond a limit of the user.
+    fn beyond_limit(output: &str, message: String) -> Failure {
+        let _ = terminal::show(output);
+        Failure { status: 3, message }
+    }
+
     /// Returns the failure that the command line or the input is wrong.
     fn usage(message: impl Into<String>) -> Failure {
         Failure { status: 2, message: message.into() }

@@ -57,7 +57,14 @@ pub struct Summary {
 /// If the job has an invalid setting or does not match the source's columns, the source cannot be read, or the run is
 /// interrupted.
 pub fn dry_run(job: &Job, source: &dyn Source, control: &Control) -> Result<Summary, Error> {
-    let plan = plan(job, source)?;
+    dry_run_plan(plan(job, source)?, job, source, control)
+}
+
+/// Counts sweeps and rejections of a job whose plan is known; nothing is fitted.
+///
+/// # Errors
+/// If the source cannot be read, or the run is interrupted.
+pub fn dry_run_plan(plan: Plan, job: &Job, source: &dyn Source, control: &Control) -> Result<Summary, Error> {
     plan.announce(control.progress);
     let (contents, segments) = input::open(source, &plan.request, SEGMENT_ROWS, control.interrupted)?;
     let mut counts = Counts::new(&plan.laws, &contents);

@@ -236,7 +236,7 @@ impl<'a> BatchEvaluator<'a> {
             ExprKind::Name(name) => self.column(expr, name),
             ExprKind::Negate(a) => match a.kind {
                 ExprKind::Decimal(x) => Ok(Value::Number(Numbers::ConstantDecimal(x.negated()), None)),
-                _ => self.negate(a),
+                _ => self.map(a, |x| -x, |values| values.iter_mut().for_each(|x| *x = -*x)),
             },
             ExprKind::Binary(op, a, b) => self.binary(*op, a, b),
             ExprKind::Call(function, arguments) => self.call(expr, *function, arguments),
@@ -291,14 +291,20 @@ impl<'a> BatchEvaluator<'a> {
         }
     }
 
-    fn negate(&self, a: &'a Expr) -> Result<Value<'a>, TypeError> {
+    /// Applies a function of one number, given for one and for many.
+    fn map(
+        &self,
+        a: &'a Expr,
+        one: impl Fn(f64) -> f64,
+        many: impl Fn(&mut [f64]),
+    ) -> Result<Value<'a>, TypeError> {
         let (numbers, valid) = self.numbers(a)?;
         let numbers = match numbers {
-            Numbers::Constant(x) => Numbers::Constant(-x),
-            Numbers::ConstantDecimal(x) => Numbers::Constant(-x.to_f64()),
+            Numbers::Constant(x) => Numbers::Constant(one(x)),
+            Numbers::ConstantDecimal(x) => Numbers::Constant(one(x.to_f64())),
             numbers => {
                 let mut values = numbers.into_values(self.rows);
-                values.iter_mut().for_each(|x| *x = -*x);
+                many(&mut values);
                 Numbers::Owned(values)
             }
         };
@@ -374,17 +380,7 @@ impl<'a> BatchEvaluator<'a> {
             return Err(wrong_type(expr));
         };
         if rest.is_empty() {
-            let (numbers, valid) = self.numbers(first)?;
-            let numbers = match numbers {
-                Numbers::Constant(x) => Numbers::Constant(function.of_one(x)),
-                Numbers::ConstantDecimal(x) => Numbers::Constant(function.of_one(x.to_f64())),
-                numbers => {
-                    let mut values = numbers.into_values(self.rows);
-                    function.of_each(&mut values);
-                    Numbers::Owned(values)
-                }
-            };
-            return Ok(Value::Number(numbers, valid));
+            return self.map(first, |x| function.of_one(x), |values| function.of_each(values));
         }
         let mut all = self.numbers(first)?;
         for argument in rest {

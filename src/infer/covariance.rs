@@ -46,6 +46,13 @@ pub struct Margin {
     pub rise: f64,
 }
 
+impl Margin {
+    /// Returns the half-length of the interval.
+    pub fn half_length(&self) -> f64 {
+        self.std_error * self.quantile
+    }
+}
+
 /// The half-length of the interval of a logarithm from which the parameter is near the edge 0.
 const MAX_LOG_HALF_LENGTH: f64 = 1.0;
 
@@ -167,21 +174,20 @@ impl<'a> Uncertainty<'a> {
     /// term is; its own logarithm is often hardly known beside an exponent, while that of its term in the middle of the data,
     /// which is its coordinate, is.
     pub fn is_near_edge(&self, law: &Law, parameter: usize) -> bool {
-        let Some(Margin { std_error, quantile, .. }) = self.parameter_margin(parameter) else {
+        let Some(margin) = self.parameter_margin(parameter) else {
             return self.fit.at_bound[parameter];
         };
         let (least, most) = domain(law, parameter);
-        let half_length = std_error * quantile;
+        let half_length = margin.half_length();
         match self.scale(parameter) {
             Scale::Log => {
                 let coordinates = &self.fit.problem.model.coordinates;
                 let of_coordinate = || {
                     let own = coordinates.iter().position(|c| c.parameter == parameter)?;
-                    let margin = self.margin(|i| if i == own { 1.0 } else { 0.0 })?;
-                    Some(margin.std_error * margin.quantile)
+                    self.margin(|i| if i == own { 1.0 } else { 0.0 })
                 };
                 half_length > MAX_LOG_HALF_LENGTH
-                    && of_coordinate().is_none_or(|half_length| half_length > MAX_LOG_HALF_LENGTH)
+                    && of_coordinate().is_none_or(|margin| margin.half_length() > MAX_LOG_HALF_LENGTH)
             }
             Scale::Linear => {
                 let estimate = self.fit.natural[parameter];

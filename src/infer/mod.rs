@@ -351,7 +351,7 @@ impl<'a> Intervals<'a> {
         };
         let reach = |coordinate: usize| {
             let margin = uncertainty.margin(|i| if i == coordinate { 1.0 } else { 0.0 })?;
-            Some(Reach { coordinate, distance: margin.quantile * margin.std_error, rise: margin.rise })
+            Some(Reach { coordinate, distance: margin.half_length(), rise: margin.rise })
         };
         let free = solution.free.iter().copied();
         let reaches: Vec<Reach> = free.filter(may_be_open).filter_map(reach).collect();

@@ -44,8 +44,8 @@ pub fn replicate_errors(
         };
         let usable = |r: &usize| replicates.converged[*r] && is_inside(*r);
         let chosen: Vec<usize> = (first..first + errors.len() / width).filter(usable).collect();
-        let mut group = Group::of(problem, scheme.as_ref());
         let together = if problem.loss.is_quadratic() && !problem.is_long() { LANES } else { 1 };
+        let mut group = Group::of(problem, scheme.as_ref(), together);
         for numbers in chosen.chunks(together) {
             group.draw(scheme.as_mut(), numbers);
             group.theta.clear();
@@ -94,13 +94,14 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn of(problem: &'a Problem, scheme: &dyn Scheme) -> Group<'a> {
-        let n = problem.n();
+    /// Returns room for so many replicates.
+    fn of(problem: &'a Problem, scheme: &dyn Scheme, together: usize) -> Group<'a> {
+        let n = together * problem.n();
         Group {
             problem,
-            rows: vec![0; LANES * n],
-            weight: vec![0.0; LANES * n],
-            target: vec![0.0; if scheme.makes_responses() { LANES * n } else { 0 }],
+            rows: vec![0; n],
+            weight: vec![0.0; n],
+            target: vec![0.0; if scheme.makes_responses() { n } else { 0 }],
             drawn: [0; LANES],
             theta: Vec::new(),
             data: LaneData::default(),
@@ -115,7 +116,7 @@ impl<'a> Group<'a> {
     /// Draws the samples of some replicates.
     fn draw(&mut self, scheme: &mut dyn Scheme, numbers: &[usize]) {
         let n = self.problem.n();
-        let n_targets = self.target.len() / LANES;
+        let n_targets = if self.target.is_empty() { 0 } else { n };
         for (lane, r) in numbers.iter().enumerate() {
             let sample = Sample {
                 rows: &mut self.rows[lane * n..(lane + 1) * n],

@@ -38,6 +38,9 @@ fn item_type(data_type: &DataType) -> Option<&DataType> {
 
 /// Returns the columns of a fragment, with those of lists of numbers as numbers.
 fn flat(fragment: &Fragment) -> Fragment {
+    if !fragment.schema.fields().iter().any(|field| item_type(field.data_type()).is_some()) {
+        return fragment.clone();
+    }
     let field = |field: &FieldRef| match item_type(field.data_type()) {
         Some(item) => {
             let flat = Field::new(field.name(), item.clone(), true).with_metadata(field.metadata().clone());
@@ -50,12 +53,6 @@ fn flat(fragment: &Fragment) -> Fragment {
 }
 
 impl<'a, S: Source> NestedRows<'a, S> {
-    /// Returns whether a source has columns of lists of numbers.
-    pub fn are_in(source: &S) -> bool {
-        let is_list = |field: &FieldRef| item_type(field.data_type()).is_some();
-        source.fragments().iter().any(|fragment| fragment.schema.fields().iter().any(is_list))
-    }
-
     /// Returns the rows of a source whose columns of lists are taken for numbers, to be asked for names and types alone.
     #[must_use]
     pub fn with_types_of(source: &'a S) -> NestedRows<'a, S> {

@@ -240,19 +240,28 @@ impl KeptResult {
         if there { read(&self.directory, &RESIDUALS, None).map(Some) } else { Ok(None) }
     }
 
+    /// Returns the values of a fit's keys as texts, and the name of its law: what tells it apart from the others.
+    #[must_use]
+    pub fn identity(&self, fit: usize) -> Vec<String> {
+        self.identity_in(&self.table, fit)
+    }
+
+    /// Returns the identity of the fit to which a row of a table belongs.
+    fn identity_in(&self, table: &RecordBatch, row: usize) -> Vec<String> {
+        let schema = self.table.schema();
+        let keys = schema.fields()[..self.n_keys].iter().map(|field| field.name().as_str());
+        let text = |name: &str| {
+            let column = table.column_by_name(name);
+            column.and_then(|column| array_value_to_string(column, row).ok()).unwrap_or_default()
+        };
+        keys.chain(["law"]).map(text).collect()
+    }
+
     /// Returns the rows of the table of residuals that belong to a fit.
     #[must_use]
     pub fn residuals_of(&self, residuals: &RecordBatch, fit: usize) -> Vec<usize> {
-        let text = |batch: &RecordBatch, name: &str, row: usize| {
-            batch.column_by_name(name).and_then(|column| array_value_to_string(column, row).ok())
-        };
-        let schema = self.table.schema();
-        let keys = schema.fields()[..self.n_keys].iter().map(|field| field.name().as_str());
-        let names: Vec<&str> = keys.chain(["law"]).collect();
-        let own: Vec<Option<String>> = names.iter().map(|name| text(&self.table, name, fit)).collect();
-        let is_own =
-            |row: &usize| names.iter().zip(&own).all(|(name, own)| text(residuals, name, *row) == *own);
-        (0..residuals.num_rows()).filter(is_own).collect()
+        let own = self.identity(fit);
+        (0..residuals.num_rows()).filter(|&row| self.identity_in(residuals, row) == own).collect()
     }
 
     /// Returns the number of each fit that has replicates and its good replicates, in the order of the fits; nothing where the

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::util::display::array_value_to_string;
 
 use crate::error::Error;
 use crate::output::KeptResult;
@@ -68,13 +67,14 @@ pub fn differences(old: &KeptResult, new: &KeptResult) -> Result<Differences, Er
         let reason = format!("their keys are {} and {}", shown(&names(old)), shown(&names(new)));
         return Err(Error::Question { subject: "the results".to_string(), reason });
     }
-    let of_old: HashMap<Vec<String>, usize> = (0..old.fits.len()).map(|fit| (key(old, fit), fit)).collect();
+    let of_old: HashMap<Vec<String>, usize> =
+        (0..old.fits.len()).map(|fit| (old.identity(fit), fit)).collect();
     let mut seen = vec![false; old.fits.len()];
     let (mut rows, mut gone_rows) = (AnswerTable::default(), AnswerTable::default());
     let mut counts: HashMap<Difference, usize> = HashMap::new();
     let mut equal = 0;
     for fit in 0..new.fits.len() {
-        let Some(&before) = of_old.get(&key(new, fit)) else {
+        let Some(&before) = of_old.get(&new.identity(fit)) else {
             *counts.entry(Difference::Added).or_default() += 1;
             add(&mut rows, fit, Difference::Added, Pair { old: None, new: Some((new, fit)) }, None);
             continue;
@@ -128,13 +128,6 @@ pub fn differences(old: &KeptResult, new: &KeptResult) -> Result<Differences, Er
 
 fn shown(names: &[String]) -> String {
     if names.is_empty() { "none".to_string() } else { crate::formula::list(names) }
-}
-
-/// Returns the values of a fit's keys, and its law.
-fn key(result: &KeptResult, fit: usize) -> Vec<String> {
-    let text = |key: usize| array_value_to_string(result.table.column(key), fit).unwrap_or_default();
-    let law = &result.laws[result.fits[fit].law].name;
-    (0..result.n_keys).map(text).chain([law.clone()]).collect()
 }
 
 /// The results that are compared, each with the number of a fit.

@@ -55,6 +55,17 @@ pub fn program(arguments: &[&str]) -> Output {
     output
 }
 
+/// Returns the message with which the program refuses a command line or an input.
+///
+/// # Panics
+/// If the exit status is not 2.
+pub fn refusal(arguments: &[&str]) -> String {
+    let output = program(arguments);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    message
+}
+
 /// Runs `sweepfit fit INPUT --out DIR …` and returns its tables.
 ///
 /// # Panics
@@ -100,6 +111,16 @@ impl Outcome {
             residuals: optional("residuals.parquet"),
             manifest: serde_json::from_str(&manifest).expect("JSON"),
         }
+    }
+
+    /// Returns the parameters of the good replicates, in the order of their numbers.
+    ///
+    /// # Panics
+    /// If the replicates are not kept.
+    pub fn good_replicates(&self) -> Vec<Vec<f64>> {
+        let replicates = self.replicates.as_ref().expect("kept");
+        let rows = replicates.lists("estimates").into_iter().zip(replicates.bools("converged"));
+        rows.filter(|(_, good)| *good).map(|(row, _)| row).collect()
     }
 
     /// Returns the value of a column of `coefficients` for a parameter, in a run of one sweep and law.
