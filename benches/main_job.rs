@@ -13,7 +13,7 @@ use sweepfit::infer::{Context, InferenceOptions, replicate};
 use sweepfit::internals::lanes::Pack;
 use sweepfit::internals::optimize::{self, Workspace, Workspaces};
 use sweepfit::internals::problem::{CurvatureMix, LaneData, Loss, Objective, Order, ProgramWorkspace, Sums};
-use sweepfit::run_files;
+use sweepfit::{OutputOptions, run_files};
 
 use common::{FIXTURE, chinchilla, fitted};
 
@@ -89,7 +89,8 @@ fn whole_job(c: &mut Criterion) {
     let mut group = c.benchmark_group("whole job, all cores");
     group.sample_size(20);
     group.bench_function("40 sweeps × 48 observations, 100 replicates each", |b| {
-        b.iter(|| run_files(&job, out.path(), true, &Control::default()));
+        let options = OutputOptions { overwrite: true, ..OutputOptions::default() };
+        b.iter(|| run_files(&job, out.path(), &options, &Control::default()));
     });
     group.finish();
 }

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use sweepfit::{Control, Job, Progress, run_files};
+use sweepfit::{Control, Job, OutputOptions, Progress, run_files};
 
 /// Counts sweeps that are done.
 #[derive(Default)]
@@ -28,9 +28,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Set to true from another thread, or a signal handler, this ends the run without a result.
     let interrupted = AtomicBool::new(false);
     let counter = Counter::default();
-    let control = Control { progress: &counter, interrupted: &interrupted };
+    let control = Control { progress: &counter, interrupted: &interrupted, ..Control::default() };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
-    let summary = pool.install(|| run_files(&job, &out, true, &control))?;
+    let options = OutputOptions { overwrite: true, ..OutputOptions::default() };
+    let summary = pool.install(|| run_files(&job, &out, &options, &control))?;
     println!("{} sweeps, {} fits; tables in {}", counter.0.into_inner(), summary.counts.fits, out.display());
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::input::{Fragment, InputFiles, NestedRows, PartitionOptions, Skipped, 
 use crate::law::{Domain, Law, Parameter};
 use crate::optimize::Status;
 use crate::output::schema::ANSWERS;
-use crate::output::{DirectorySink, KeptResult, StatedLaw, directory};
+use crate::output::{DirectorySink, KeptResult, OutputOptions, StatedLaw, directory};
 use crate::questions::{Frontier, Points, Selection, check_frontier, check_points, frontier, predict};
 
 /// Runs a job on its input files and writes a directory of tables. The directory appears, or replaces an earlier
@@ -23,27 +23,32 @@ use crate::questions::{Frontier, Points, Selection, check_frontier, check_points
 ///
 /// ```no_run
 /// use std::path::Path;
-/// use sweepfit::{Control, Job, run_files};
+/// use sweepfit::{Control, Job, OutputOptions, run_files};
 ///
 /// let job = Job {
 ///     inputs: vec!["fixtures/chinchilla_sweeps.parquet".into()],
 ///     by: vec!["sweep".into()],
 ///     ..Job::new("chinchilla")
 /// };
-/// let summary = run_files(&job, Path::new("result"), false, &Control::default())?;
+/// let summary = run_files(&job, Path::new("result"), &OutputOptions::default(), &Control::default())?;
 /// println!("{} sweeps", summary.counts.sweeps);
 /// # Ok::<(), sweepfit::Error>(())
 /// ```
 ///
 /// # Errors
 /// If the job has an invalid setting or does not match the inputs, the directory cannot be used or holds an earlier
-/// result and `overwrite` is not set, reading or writing fails, or the run is interrupted. The directory is then left
+/// result and [`OutputOptions::overwrite`] is not set, reading or writing fails, or the run is interrupted. The directory is then left
 /// as it was.
-pub fn run_files(job: &Job, out: &Path, overwrite: bool, control: &Control) -> Result<Summary, Error> {
+pub fn run_files(
+    job: &Job,
+    out: &Path,
+    options: &OutputOptions,
+    control: &Control,
+) -> Result<Summary, Error> {
     let begun = Instant::now();
     let files = files(job, control)?;
     on_rows(job, &files, |job_on_rows, source, plan| {
-        run_rows(job, (job_on_rows, source, plan), &files, (out, overwrite), (control, begun))
+        run_rows(job, (job_on_rows, source, plan), &files, (out, options), (control, begun))
     })
 }
 
@@ -52,11 +57,11 @@ fn run_rows(
     job: &Job,
     (job_on_rows, source, plan): (&Job, &dyn Source, Plan),
     files: &InputFiles,
-    (out, overwrite): (&Path, bool),
+    (out, options): (&Path, &OutputOptions),
     (control, begun): (&Control, Instant),
 ) -> Result<Summary, Error> {
     let questions = Questions::of(job, &plan)?;
-    directory::check(out, overwrite)?;
+    directory::check(out, options.overwrite)?;
     refuse_inputs_in(out, files.fragments())?;
     let others = directory::count_others(out);
     if others > 0 {
@@ -67,8 +72,14 @@ fn run_rows(
         control.progress.note(&format!("{}: {others} beside the result", out.display()));
     }
     let text = serde_json::to_string(job).unwrap_or_default();
-    let mut sink = DirectorySink::new(out, overwrite, text);
-    let summary = engine::run_plan(plan, job_on_rows, source, &mut sink, control)?;
+    let mut sink = DirectorySink::new(out, options, text);
+    let summary = match engine::run_plan(plan, job_on_rows, source, &mut sink, control) {
+        Ok(summary) => summary,
+        Err(error) => {
+            sink.stop();
+            return Err(error);
+        }
+    };
     let manifest = Manifest::new(job, files, &summary, begun.elapsed()).to_json();
     if !sink.finish(&manifest, &|directory| questions.answers(directory))? {
         let note = "the earlier result was replaced file by file, because the directory cannot be exchanged for another. \
@@ -234,6 +245,15 @@ struct Input<'a> {
     path: &'a str,
     bytes: Option<u64>,
     rows: u64,
+    /// The rows of row groups that were not read, because the condition excludes them.
+    rows_skipped: u64,
+}
+
+impl<'a> Input<'a> {
+    fn of(fragment: &'a Fragment) -> Input<'a> {
+        let Fragment { name, rows, bytes, .. } = fragment;
+        Input { path: name, bytes: *bytes, rows: *rows, rows_skipped: fragment.rows_skipped() }
+    }
 }
 
 impl<'a> Manifest<'a> {
@@ -245,7 +265,7 @@ impl<'a> Manifest<'a> {
             version: env!("CARGO_PKG_VERSION"),
             job,
             laws: summary.laws.iter().map(stated).collect(),
-            inputs: inputs.iter().map(|f| Input { path: &f.name, bytes: f.bytes, rows: f.rows }).collect(),
+            inputs: inputs.iter().map(Input::of).collect(),
             skipped: source.skipped(),
             pruned: source.pruned(),
             counts,

@@ -141,7 +141,10 @@ pub use infer::{
 pub use input::{Fragment, KeyColumn, Memory, ParquetFiles, RecordBatches, Skipped, Source};
 pub use law::{Catalogue, Citation, Domain, Law, Parameter, Residual};
 pub use optimize::{Flag, Solver, Status};
-pub use output::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Sink, Tables, schema};
+pub use output::{
+    Chunk, ContentHash, KnownFits, OutputOptions, Record, RejectedRow, ResidualRow, ReusedFit, RunContext,
+    Sink, Tables, schema,
+};
 pub use problem::{Loss, LossChoice, RejectedValue, RejectionCode, RejectionReason, RejectionSubject};
 
 /// The inside of the library for its own tests and benches: no interface, and absent without the feature `internals`.

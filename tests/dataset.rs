@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, TimeUnit};
 use sweepfit::formula::{Expr, parse_condition, parse_expression};
-use sweepfit::input::{ColumnType, Dataset, ParquetFiles, Request, Scope, open};
+use sweepfit::input::{ColumnType, Dataset, ParquetFiles, ReadLimits, Request, Scope, open};
 use sweepfit::internals::sweep::{Sweep, is_null};
 use sweepfit::{Error, ErrorKind};
 
@@ -133,7 +133,7 @@ fn whole(sweep: &Sweep) -> Whole {
 }
 
 /// Segments are what is read at once, in parts: as many as sweeps where those come in order, by rows or by files, and one
-/// where they do not.
+/// where they do not and memory is plenty. Where it is not, every segment is read in a pass of its own.
 #[test]
 fn segments_are_what_is_read_at_once() {
     const SWEEPS: usize = 30;
@@ -164,23 +164,32 @@ fn segments_are_what_is_read_at_once() {
         let expected = load(&folder.all(), &request).expect("sweeps");
         let header = ParquetFiles::find(&folder.all()).expect("a header");
         let running = AtomicBool::new(false);
-        for limit in [1, 10, 1000] {
-            let (contents, segments) = open(&header, &request, limit, &running).expect("contents");
+        for (limit, memory_bytes) in [1, 10, 1000].into_iter().flat_map(|n| [(n, u64::MAX), (n, 0)]) {
+            let limits = ReadLimits { segment_rows: limit, memory_bytes };
+            let (contents, segments) = open(&header, &request, limits, &running).expect("contents");
             assert_eq!(contents.n_sweeps(), kept);
             assert_eq!(contents.rows_dropped, 6);
+            let passes = segments.n_passes();
             let segments: Vec<_> = segments.map(|segment| segment.expect("a segment")).collect();
             let rows = |i: usize| segments[i].sweeps().map(|s| segments[i].sweep_len(s)).sum::<usize>();
-            assert!((0..segments.len() - 1).all(|i| rows(i) >= limit));
-            match limit {
-                1 => assert_eq!(segments.len(), most),
-                10 => assert!(segments.len() > most / 12),
-                _ => assert_eq!(segments.len(), 1),
+            if memory_bytes == 0 && limit < 1000 {
+                // Every segment is a pass over the input, with as many rows as fit, or with one sweep.
+                assert_eq!(segments.len(), passes);
+                assert!((0..passes).all(|i| rows(i) <= limit || segments[i].sweeps().len() == 1));
+            } else {
+                assert_eq!(passes, 1);
+                assert!((0..segments.len() - 1).all(|i| rows(i) >= limit));
+                match limit {
+                    1 => assert_eq!(segments.len(), most),
+                    10 => assert!(segments.len() > most / 12),
+                    _ => assert_eq!(segments.len(), 1),
+                }
             }
             let numbers: Vec<usize> = segments.iter().flat_map(|s| s.sweeps()).collect();
             assert_eq!(numbers, (0..kept).collect::<Vec<_>>());
             let found = segments.iter().flat_map(|s| s.sweeps().map(|i| whole(&s.sweep(&contents, i))));
             let expected: Vec<Whole> = (0..kept).map(|i| whole(&expected.sweep(i))).collect();
-            assert_eq!(found.collect::<Vec<_>>(), expected, "{limit}");
+            assert_eq!(found.collect::<Vec<_>>(), expected, "{limits:?}");
         }
     }
 }

@@ -14,7 +14,7 @@ use parquet::file::metadata::{
     FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
 };
 use sweepfit::formula::{parse_condition, parse_expression};
-use sweepfit::input::{ParquetFiles, Request, Source, open, read};
+use sweepfit::input::{ParquetFiles, ReadLimits, Request, Source, open, read};
 use sweepfit::{Error, ErrorKind};
 
 use common::{Folder, fails, floats, keys, load, request, strings};
@@ -166,13 +166,16 @@ fn files_that_change_between_keys_and_numbers() {
     let header = ParquetFiles::find(&folder.all()).expect("a header");
     // Others are kept than before: one more, one less, and as many at another time.
     for (other, time) in [([2.0, 2.0, 3.0], 1), ([1.0, 2.0, 0.0], 1), ([2.0, 1.0, 3.0], 2)] {
-        write(&[1.0, 2.0, 3.0]);
-        modified(1);
-        let (_, segments) = open(&header, &request, 1, &running).expect("contents");
-        write(&other);
-        modified(time);
-        let error = segments.into_iter().find_map(Result::err).expect("a failure");
-        assert!(matches!(error, Error::Changed { .. }) && error.kind() == ErrorKind::Failed, "{error}");
+        for memory_bytes in [u64::MAX, 0] {
+            write(&[1.0, 2.0, 3.0]);
+            modified(1);
+            let limits = ReadLimits { segment_rows: 1, memory_bytes };
+            let (_, segments) = open(&header, &request, limits, &running).expect("contents");
+            write(&other);
+            modified(time);
+            let error = segments.into_iter().find_map(Result::err).expect("a failure");
+            assert!(matches!(error, Error::Changed { .. }) && error.kind() == ErrorKind::Failed, "{error}");
+        }
     }
 }
 
@@ -195,6 +198,7 @@ fn no_damage_makes_it_panic() {
     let without_columns = Request { by: keys(&["one"]), lets, ..common::request(&["x"]) };
     let running = AtomicBool::new(false);
     let path = folder.path("bad.parquet");
+    let limits = ReadLimits { segment_rows: 1, memory_bytes: u64::MAX };
     let (mut read_anyway, mut refused, mut passes) = (0, 0, 0);
     let mut attempt = |bytes: &[u8]| {
         fs::write(&path, bytes).expect("a file");
@@ -208,7 +212,7 @@ fn no_damage_makes_it_panic() {
         // In two passes, of which the first decodes the keys, or nothing at all.
         for request in [&request, &without_columns] {
             let Ok(header) = ParquetFiles::find(std::slice::from_ref(&path)) else { continue };
-            if let Ok((_, segments)) = open(&header, request, 1, &running) {
+            if let Ok((_, segments)) = open(&header, request, limits, &running) {
                 passes += segments.filter(Result::is_ok).count();
             }
         }

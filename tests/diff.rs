@@ -2,6 +2,10 @@
 
 mod common;
 
+use std::sync::Arc;
+
+use arrow::array::StringArray;
+
 use common::program::{Table, fit, program};
 use common::{Folder, floats, strings};
 
@@ -64,6 +68,25 @@ fn differences_are_told_apart() {
     let output = program(&["diff", &old, &old, "--fail-on", "added,gone,status,moved,changed"]);
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stdout).contains("5 equal"));
+}
+
+/// Null and the empty text are two keys (as in SQL), so each of the two sweeps has its own counterpart.
+#[test]
+fn null_and_empty_text_are_two_keys() {
+    let folder = Folder::new();
+    let runs: Vec<Option<&str>> = [None, Some("")].into_iter().flat_map(|run| [run; 8]).collect();
+    let x: Vec<f64> = (0..16).map(|i| f64::from(i % 8)).collect();
+    let y: Vec<f64> =
+        x.iter().enumerate().map(|(i, x)| 1.0 + if i < 8 { 2.0 * x } else { 5.0 * x }).collect();
+    folder.write(
+        "in.parquet",
+        &[("run", Arc::new(StringArray::from(runs))), ("x", floats(&x)), ("y", floats(&y))],
+    );
+    let out = folder.path("out");
+    fit(&folder.path("in.parquet"), &out, &["--by", "run", "--law", "y ~ a + b*x", "--bootstrap", "0"]);
+    let output = program(&["diff", &out, &out]);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(printed.contains("2 equal"), "{printed}");
 }
 
 #[test]

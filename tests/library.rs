@@ -243,7 +243,7 @@ fn a_caller_follows_a_run_and_ends_it() {
     let follow = |after: u64| {
         let interrupted = AtomicBool::new(false);
         let ending = Ending { done: AtomicU64::new(0), interrupted: &interrupted, after };
-        let control = Control { progress: &ending, interrupted: &interrupted };
+        let control = Control { progress: &ending, interrupted: &interrupted, ..Control::default() };
         let tables = job().fit_batches(rows().schema(), vec![rows()], &control);
         (tables.err(), ending.done.into_inner())
     };
@@ -266,7 +266,7 @@ fn a_caller_follows_the_replicates_of_a_sweep() {
     }
     let follow = |job: Job| {
         let (parts, interrupted) = (Parts::default(), AtomicBool::new(false));
-        let control = Control { progress: &parts, interrupted: &interrupted };
+        let control = Control { progress: &parts, interrupted: &interrupted, ..Control::default() };
         job.fit_batches(rows().schema(), vec![rows()], &control).expect("a run");
         parts.0.into_inner().expect("a lock")
     };

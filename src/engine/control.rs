@@ -3,6 +3,8 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
+use crate::input::ReadLimits;
+
 /// A listener to the progress of a run. Its functions are called from any thread and do nothing by default.
 pub trait Progress: Sync {
     /// Called when a stage before fitting begins, with its name.
@@ -36,13 +38,26 @@ pub struct Control<'a> {
     pub progress: &'a dyn Progress,
     /// The flag: the run ends with [`Error::Interrupted`](crate::Error::Interrupted) soon after it becomes true.
     pub interrupted: &'a AtomicBool,
+    /// The memory in bytes within which the run should stay, whatever the size and order of its input; none for no limit. The
+    /// results do not depend on it.
+    pub memory_bytes: Option<u64>,
+}
+
+/// The number of rows of a segment: enough work for many threads, but little memory.
+const SEGMENT_ROWS: usize = 1 << 18;
+
+impl Control<'_> {
+    /// Returns the sizes to which reading keeps.
+    pub(super) fn read_limits(&self) -> ReadLimits {
+        ReadLimits { segment_rows: SEGMENT_ROWS, memory_bytes: self.memory_bytes.unwrap_or(u64::MAX) }
+    }
 }
 
 impl Default for Control<'_> {
     /// Returns a control with a silent listener and a flag that is never set.
     fn default() -> Self {
         static NEVER: AtomicBool = AtomicBool::new(false);
-        Control { progress: &Silent, interrupted: &NEVER }
+        Control { progress: &Silent, interrupted: &NEVER, memory_bytes: None }
     }
 }
 

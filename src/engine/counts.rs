@@ -15,6 +15,8 @@ pub struct Counts {
     pub sweeps: u64,
     /// Fits: one per sweep and law, without those that had too few observations.
     pub fits: u64,
+    /// Fits among them whose results are those of an earlier run, because nothing that they follow from has changed.
+    pub reused_fits: u64,
     /// Fits by status, in the order of [`Status::ALL`].
     #[serde(skip)]
     pub by_status: [u64; Status::ALL.len()],
@@ -38,6 +40,7 @@ impl Counts {
         Counts {
             sweeps: contents.n_sweeps() as u64,
             fits: 0,
+            reused_fits: 0,
             by_status: [0; Status::ALL.len()],
             by_law: vec![[0; Status::ALL.len()]; laws.len()],
             rows_read: contents.rows_read,
@@ -49,13 +52,16 @@ impl Counts {
 
     /// Counts the fits and rejections of a chunk.
     pub fn add(&mut self, chunk: &Chunk) {
-        self.fits += chunk.records.len() as u64;
-        for record in &chunk.records {
-            if let Some(place) = Status::ALL.iter().position(|s| *s == record.status) {
+        let made = chunk.records.iter().map(|record| (record.law, record.status));
+        let reused = chunk.reused.iter().map(|fit| (fit.law, fit.status));
+        for (law, status) in made.chain(reused) {
+            self.fits += 1;
+            if let Some(place) = Status::ALL.iter().position(|known| *known == status) {
                 self.by_status[place] += 1;
-                self.by_law[record.law][place] += 1;
+                self.by_law[law][place] += 1;
             }
         }
+        self.reused_fits += chunk.reused.len() as u64;
         let (rows, sweeps): (Vec<_>, Vec<_>) = chunk.rejected.iter().partition(|r| r.place.is_some());
         // A row or sweep that several laws reject counts once; its rejections follow one another.
         let distinct = |rejected: &[&RejectedRow]| {

@@ -21,10 +21,13 @@ use crate::optimize::{self, Fit, Workspace, Workspaces, fit_choices, never_finit
 use crate::problem::{Problem, Rejection, RejectionCode, RejectionReason, RejectionSubject};
 use crate::sweep::Sweep;
 
+use super::content_hash::{SettingsDigest, content_hash, settings_digest};
 use super::control::{Control, GroupProgress};
 use super::job::{Job, KeepReplicates};
 use super::plan::{BoundLaw, Plan};
-use crate::output::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Sink};
+use crate::output::{
+    Chunk, ContentHash, KnownFits, Record, RejectedRow, ResidualRow, ReusedFit, RunContext, Sink,
+};
 use crate::questions::{HeldOut, JudgedFit};
 
 /// The laws, options and keys of a run; everything but the rows.
@@ -53,9 +56,21 @@ pub struct Run {
     /// Per law the index of each of `variables` among a sweep's columns; `None` where the law does not use the
     /// variable.
     places: Vec<Vec<Option<usize>>>,
+    /// Per law the digest of the settings that its results follow from.
+    settings: Vec<SettingsDigest>,
 }
 
 impl Run {
+    /// Returns whether rows are held out.
+    pub(super) fn has_holdout(&self) -> bool {
+        self.held_out.is_some()
+    }
+
+    /// Returns the digest of the settings that the results of a law follow from.
+    pub(super) fn settings_digest(&self, law: usize) -> &SettingsDigest {
+        &self.settings[law]
+    }
+
     /// Returns the names and keys that the run's records refer to by index.
     #[must_use]
     pub fn context(&self) -> RunContext {
@@ -117,7 +132,7 @@ impl Run {
         let covariance =
             job.covariance || job.has_questions() && !(keep_replicates && job.resample.is_distribution());
         inference.covariance |= covariance;
-        Run {
+        let mut run = Run {
             places: plan.laws.iter().map(places_in).collect(),
             laws: plan.laws.clone(),
             solve: optimize::FitOptions {
@@ -136,7 +151,10 @@ impl Run {
             inference,
             contents,
             variables,
-        }
+            settings: Vec::new(),
+        };
+        run.settings = (0..run.laws.len()).map(|law| settings_digest(&run, law)).collect();
+        run
     }
 }
 
@@ -201,13 +219,14 @@ pub fn fit_all<S: Borrow<Segment> + Send + Sync>(
     sink: &mut dyn Sink,
     control: &Control,
 ) -> Result<(), Error> {
-    let workspaces = Workspaces::default();
+    let (workspaces, known) = (Workspaces::default(), sink.known_fits());
+    let surroundings = Surroundings { control, workspaces: &workspaces, known: &known };
     let mut finished = None;
     let mut current = segments.next().transpose()?;
     while let Some(segment) = current {
         let (next, fitted) = rayon::join(
             || segments.next().transpose(),
-            || fit_segment(run, segment.borrow(), &mut finished, sink, (control, &workspaces)),
+            || fit_segment(run, segment.borrow(), &mut finished, sink, surroundings),
         );
         fitted?;
         current = next.map_err(|error| Error::Midway(Box::new(error)))?;
@@ -221,7 +240,7 @@ fn fit_segment(
     segment: &Segment,
     finished: &mut Option<Chunk>,
     sink: &mut dyn Sink,
-    (control, workspaces): (&Control, &Workspaces),
+    surroundings: Surroundings,
 ) -> Result<(), Error> {
     let Range { start: mut first, end: n } = segment.sweeps();
     while first < n {
@@ -229,10 +248,10 @@ fn fit_segment(
         let ready = finished.take();
         let (taken, chunk) = rayon::join(
             || ready.map_or(Ok(()), |chunk| sink.take(chunk)),
-            || fit_chunk(run, segment, first..end, (control, workspaces)),
+            || fit_chunk(run, segment, first..end, surroundings),
         );
         taken?;
-        if control.interrupted.load(Ordering::Relaxed) {
+        if surroundings.control.interrupted.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
         *finished = Some(chunk);
@@ -251,13 +270,8 @@ const MAX_GROUP_OBSERVATIONS: usize = 1 << 13;
 const GROUPS_PER_THREAD: usize = 4;
 
 /// Fits consecutive sweeps and returns their results in order.
-fn fit_chunk(
-    run: &Run,
-    segment: &Segment,
-    sweeps: Range<usize>,
-    (control, workspaces): (&Control, &Workspaces),
-) -> Chunk {
-    let Control { progress, interrupted } = *control;
+fn fit_chunk(run: &Run, segment: &Segment, sweeps: Range<usize>, surroundings: Surroundings) -> Chunk {
+    let Surroundings { control: &Control { progress, interrupted, .. }, workspaces, known } = surroundings;
     let threads = rayon::current_num_threads();
     let least_groups = if threads > 1 { GROUPS_PER_THREAD * threads } else { 1 };
     let most_sweeps = sweeps.len().div_ceil(least_groups).clamp(1, MAX_GROUP_SWEEPS);
@@ -281,7 +295,7 @@ fn fit_chunk(
             let sweeps: Vec<Sweep> = group.iter().map(|&i| segment.sweep(&run.contents, i)).collect();
             let work = (run.laws.len(), run.inference.n_replicates());
             let progress = GroupProgress::new(progress, group.len(), work);
-            let shared = Shared { interrupted, progress: &progress, workspaces };
+            let shared = Shared { interrupted, progress: &progress, workspaces, known };
             let part = workspaces.lend(|workspace| fit_group(run, &sweeps, workspace, shared));
             progress.end();
             part
@@ -291,7 +305,17 @@ fn fit_chunk(
     parts.into_iter().for_each(|part| whole.append(part));
     whole.records.sort_unstable_by_key(|record| (record.sweep, record.law));
     whole.rejected.sort_by_key(|rejected| rejected.sweep);
+    whole.reused.sort_unstable_by_key(|fit| (fit.sweep, fit.law));
     whole
+}
+
+/// What all fits of a run share.
+#[derive(Clone, Copy)]
+struct Surroundings<'a> {
+    control: &'a Control<'a>,
+    workspaces: &'a Workspaces,
+    /// The fits that need not be made.
+    known: &'a KnownFits,
 }
 
 /// What the work on a group of sweeps shares with its surroundings.
@@ -303,6 +327,8 @@ struct Shared<'a> {
     progress: &'a GroupProgress<'a>,
     /// The workspaces of other threads, for work that a thread divides.
     workspaces: &'a Workspaces,
+    /// The fits that need not be made.
+    known: &'a KnownFits,
 }
 
 /// A sweep to be fitted, with its rejections under all laws.
@@ -315,11 +341,14 @@ struct CandidateSweep<'a> {
     too_small: Vec<(usize, usize)>,
     /// The rows that are held out, under the law that is fitted, with their responses.
     held_out: Vec<(u32, f64)>,
+    /// The content hash of the fit under the law that is fitted; none where its results also follow from something else.
+    content_hash: Option<ContentHash>,
 }
 
 impl<'a> CandidateSweep<'a> {
     fn new(run: &'a Run, sweep: &'a Sweep<'a>) -> CandidateSweep<'a> {
-        CandidateSweep { run, sweep, rejections: Vec::new(), too_small: Vec::new(), held_out: Vec::new() }
+        let (rejections, too_small, held_out) = (Vec::new(), Vec::new(), Vec::new());
+        CandidateSweep { run, sweep, rejections, too_small, held_out, content_hash: None }
     }
 
     /// Returns the problem of fitting a law to the sweep; `None` if too few observations are usable. Records the
@@ -407,6 +436,7 @@ fn fit_or_fail(
         let bound = &run.laws[law];
         let message = defect_message(&bound.law.name, panic.as_ref());
         let fit = optimize::failed(&bound.models, bound.loss.at(1.0), message);
+        candidate.content_hash = None;
         record(run, law, candidate, &fit, (workspace, shared), chunk);
     } else {
         for candidate in group.chunks_mut(1) {
@@ -433,6 +463,13 @@ fn fit_law(
     let mut problems = Vec::with_capacity(group.len());
     for candidate in group.iter_mut() {
         if let Some(problem) = candidate.bind(law) {
+            let content = (&*problem.observations, &candidate.held_out[..]);
+            let content_hash = content_hash(run, law, candidate.sweep, content);
+            if let Some(&status) = shared.known.get(&content_hash) {
+                chunk.reused.push(ReusedFit { sweep: candidate.sweep.index, law, content_hash, status });
+                continue;
+            }
+            candidate.content_hash = Some(content_hash);
             fitted.push(candidate);
             problems.push(problem);
         }
@@ -465,6 +502,8 @@ fn reject_nonfinite(
     if nonfinite.is_empty() || nonfinite.len() == observations.len() {
         return Some(fit);
     }
+    // Another run finds these rejections by a fit alone.
+    candidate.content_hash = None;
     candidate.reject(
         law,
         nonfinite.iter().map(|&i| Rejection {
@@ -524,6 +563,7 @@ fn record(
     let infer::Inference { flags, replicates, jackknife, quantities, covariance, new_run_margin } = inferred;
     let mut record = Record::new(sweep.index, law, fit, flags, &chunk.estimates);
     record.variables = ranges(run, law, sweep, fit);
+    record.content_hash = candidate.content_hash;
     record.scores = scores;
     let covariance = covariance.filter(|_| run.covariance);
     (record.quantities, record.covariance, record.new_run_margin) = (quantities, covariance, new_run_margin);

@@ -11,7 +11,8 @@
 //! | `job` | [`Job`]: all settings of a run |
 //! | `plan` | [`plan()`]: checks a job and binds its laws to a source's columns, before any row is read |
 //! | [`fit_all`](mod@fit_all) | parallel fits of sweeps, with results in the order of the sweeps |
-//! | `control` | progress and cancellation |
+//! | `control` | progress, cancellation and the memory limit |
+//! | `content_hash` | a digest of all that a fit follows from, by which an earlier one is recognised |
 //! | `counts` | counts of sweeps, fits and rejections |
 //! | `overview` | what a summary of a few lines needs of the results |
 //!
@@ -19,6 +20,7 @@
 //! the threads of the caller's rayon pool, the global one unless the call is made within `ThreadPool::install`. Results
 //! do not depend on the number of threads.
 
+mod content_hash;
 mod control;
 mod counts;
 mod fit_all;
@@ -33,12 +35,13 @@ pub use job::{CatalogueFile, Job, KeepReplicates, LawText};
 pub use overview::{Overview, ReasonCount, Uncertified};
 pub use plan::{BoundLaw, Plan, plan};
 
-use crate::error::Error;
-use crate::input::{self, Source};
-use crate::output::{Chunk, RunContext, Sink};
+use std::sync::Arc;
 
-/// The number of rows of a segment: enough work for many threads, but little memory.
-const SEGMENT_ROWS: usize = 1 << 18;
+use arrow::util::display::array_value_to_string;
+
+use crate::error::Error;
+use crate::input::{self, Contents, Segments, Source};
+use crate::output::{Chunk, KnownFits, RunContext, Sink};
 
 /// A summary of a run, whose results went to the sink.
 #[derive(Debug)]
@@ -66,7 +69,8 @@ pub fn dry_run(job: &Job, source: &dyn Source, control: &Control) -> Result<Summ
 /// If the source cannot be read, or the run is interrupted.
 pub fn dry_run_plan(plan: Plan, job: &Job, source: &dyn Source, control: &Control) -> Result<Summary, Error> {
     plan.announce(control.progress);
-    let (contents, segments) = input::open(source, &plan.request, SEGMENT_ROWS, control.interrupted)?;
+    let (contents, segments) =
+        input::open(source, &plan.request, control.read_limits(), control.interrupted)?;
     let mut counts = Counts::new(&plan.laws, &contents);
     let run = Run::new(&plan, contents, job);
     let mut overview = Overview::new(&run.context());
@@ -101,13 +105,14 @@ pub fn run_plan(
     sink: &mut dyn Sink,
     control: &Control,
 ) -> Result<Summary, Error> {
-    let Control { progress, interrupted } = *control;
+    let Control { progress, interrupted, .. } = *control;
     plan.announce(progress);
     progress.stage("reading");
-    let (contents, mut segments) = input::open(source, &plan.request, SEGMENT_ROWS, interrupted)?;
+    let (contents, mut segments) = input::open(source, &plan.request, control.read_limits(), interrupted)?;
     if contents.rows_read == contents.rows_dropped && !job.allow_empty {
         return Err(Error::NoSweeps { read: contents.rows_read, dropped: contents.rows_dropped });
     }
+    note_memory(&contents, &segments, progress);
     let run = Run::new(&plan, contents, job);
     let context = run.context();
     let counts = Counts::new(&plan.laws, &run.contents);
@@ -123,6 +128,23 @@ pub fn run_plan(
     Ok(Summary { laws: plan.laws, counts, overview: overview.finish() })
 }
 
+/// Notes what reading within the memory limit means for the run.
+fn note_memory(contents: &Contents, segments: &Segments, progress: &dyn Progress) {
+    if let Some((sweep, rows)) = segments.beyond_memory() {
+        let values = contents.keys.iter().filter_map(|key| array_value_to_string(key, sweep).ok());
+        let key = values.collect::<Vec<_>>().join(", ");
+        let of_key = if key.is_empty() { String::new() } else { format!(" {key}") };
+        progress
+            .note(&format!("the sweep{of_key} has {rows} rows, which alone take more than the memory limit"));
+    }
+    if segments.n_passes() > 1 {
+        let passes = segments.n_passes();
+        progress.note(&format!(
+            "the rows are in no order, and are read {passes} times to stay within the memory limit"
+        ));
+    }
+}
+
 /// A sink that counts the results and passes them to another sink.
 struct CountingSink<'a> {
     sink: &'a mut dyn Sink,
@@ -133,6 +155,10 @@ struct CountingSink<'a> {
 impl Sink for CountingSink<'_> {
     fn begin(&mut self, context: &RunContext) -> Result<(), Error> {
         self.sink.begin(context)
+    }
+
+    fn known_fits(&self) -> Arc<KnownFits> {
+        self.sink.known_fits()
     }
 
     fn take(&mut self, mut chunk: Chunk) -> Result<(), Error> {

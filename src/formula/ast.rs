@@ -160,6 +160,18 @@ impl CompareOp {
         }
     }
 
+    /// Returns the operator that holds for the operands in reverse order.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        match self {
+            Self::Eq | Self::Ne => self,
+            Self::Lt => Self::Gt,
+            Self::Le => Self::Ge,
+            Self::Gt => Self::Lt,
+            Self::Ge => Self::Le,
+        }
+    }
+
     /// Returns whether the comparison holds for two values with this order. Without an order they are unequal.
     #[must_use]
     #[inline]

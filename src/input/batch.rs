@@ -134,6 +134,14 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Keeps some of the rows where the condition holds, given by their places among these, in ascending order.
+    pub(in crate::input) fn keep(&mut self, places: &[u32]) {
+        if places.len() < self.n_kept() {
+            let rows = |kept: &Vec<u32>| places.iter().map(|&place| kept[place as usize]).collect();
+            self.kept = Some(self.kept.as_ref().map_or_else(|| places.to_vec(), rows));
+        }
+    }
+
     /// Returns the number of rows where the condition holds.
     pub(in crate::input) fn n_kept(&self) -> usize {
         self.kept.as_ref().map_or(self.rows, Vec::len)

@@ -38,12 +38,13 @@ impl Contents {
         let keys: Vec<ArrayRef> = scanned.keys.iter().zip(&plan.by).map(shown).collect();
         let typed =
             |(values, key): (&ArrayRef, &Key)| key.field.clone().with_data_type(values.data_type().clone());
+        let skipped: u64 = source.fragments().iter().map(Fragment::rows_skipped).sum();
         Ok(Contents {
             fragments: source.fragments().to_vec(),
             key_fields: keys.iter().zip(&plan.by).map(typed).collect(),
             keys,
-            rows_read: scanned.read,
-            rows_dropped: scanned.dropped,
+            rows_read: scanned.read + skipped,
+            rows_dropped: scanned.dropped + skipped,
             digests: digests(&scanned.keys, scanned.sweeps)?,
         })
     }

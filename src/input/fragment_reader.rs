@@ -1,5 +1,6 @@
 //! Reads a fragment batch by batch and evaluates the definitions and the condition on each batch.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::batch::{Batch, Origin};
@@ -13,6 +14,8 @@ pub(in crate::input) struct FragmentReader<'a> {
     index: u32,
     batches: RecordBatches<'a>,
     first_row: u64,
+    /// The ranges of rows that are not read, from the next one on.
+    skipped: &'a [Range<u64>],
 }
 
 impl<'a> FragmentReader<'a> {
@@ -24,7 +27,7 @@ impl<'a> FragmentReader<'a> {
     ) -> Result<FragmentReader<'a>, Error> {
         let fragment = &source.fragments()[index as usize];
         let batches = source.read(index as usize, &needs.decoded)?;
-        Ok(FragmentReader { fragment, index, batches, first_row: 0 })
+        Ok(FragmentReader { fragment, index, batches, first_row: 0, skipped: &fragment.skipped })
     }
 
     /// Returns the fragment that is read.
@@ -44,6 +47,10 @@ impl<'a> FragmentReader<'a> {
             path: name.clone(),
             reason: format!("it states {rows} rows and has {found}"),
         };
+        while let Some(rows) = self.skipped.first().filter(|rows| rows.start == self.first_row) {
+            self.first_row = rows.end;
+            self.skipped = &self.skipped[1..];
+        }
         let Some(batch) = self.batches.next() else {
             if self.first_row != *rows {
                 return Err(miscounted(&self.first_row.to_string()));

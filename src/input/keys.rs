@@ -75,6 +75,18 @@ impl Interner {
         self.converter.convert_columns(columns)
     }
 
+    /// Returns the number of a key; `None` if it has none.
+    pub(in crate::input) fn known(&self, key: Row) -> Option<u32> {
+        let same = |number: &u32| self.keys.row(*number as usize).data() == key.data();
+        self.numbers.find(self.hasher.hash_one(key.data()), same).copied()
+    }
+
+    /// Returns the bytes that the distinct keys take in memory, without what is allocated ahead.
+    pub(in crate::input) fn bytes(&self) -> u64 {
+        // Beside a key: its place among the keys, and its number in the hash table.
+        self.bytes + 24 * self.keys.num_rows() as u64
+    }
+
     /// Returns the number of a key; a new key gets the next number.
     pub(in crate::input) fn number(&mut self, key: Row) -> Result<u32, Error> {
         let Self { keys, numbers, hasher, what, bytes, most_bytes, .. } = self;
@@ -95,8 +107,8 @@ impl Interner {
         Ok(number)
     }
 
-    /// Sorts the distinct keys.
-    pub(in crate::input) fn finish(self) -> Result<Ranked, ArrowError> {
+    /// Returns the distinct keys in ascending order.
+    pub(in crate::input) fn ranked(&self) -> Result<Ranked, ArrowError> {
         let Self { converter, keys, numbers, .. } = self;
         let mut order: Vec<u32> = (0..numbers.len() as u32).collect();
         // The bytes of the row format are ordered like the values.
@@ -198,7 +210,7 @@ mod tests {
         let names: ArrayRef = Arc::new(StringArray::from(vec![Some("b"), Some("a"), None, Some("b"), None]));
         let sizes: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), Some(-5), Some(7), None, Some(7)]));
         assert_eq!(ranks(&mut interner, &[names, sizes]), [0, 1, 2, 3, 2]);
-        let ranked = interner.finish().expect("ranks");
+        let ranked = interner.ranked().expect("ranks");
         assert_eq!(ranked.rank, [3, 1, 0, 2]);
         let shown: Vec<_> = ranked.columns[0].as_string::<i32>().iter().collect();
         assert_eq!(shown, [None, Some("a"), Some("b"), Some("b")]);
@@ -218,7 +230,7 @@ mod tests {
         let mut interner = Interner::new(&[DataType::Utf8], "keys", u64::MAX).expect("types");
         let plain = [cast_exactly(&firsts, &DataType::Utf8).expect("text")];
         assert_eq!(numbers(&mut interner, &plain, &runs), [0, 0, 0, 1, 1, 2, 0, 1]);
-        assert_eq!(interner.finish().expect("ranks").rank, [1, 0, 2]);
+        assert_eq!(interner.ranked().expect("ranks").rank, [1, 0, 2]);
     }
 
     #[test]

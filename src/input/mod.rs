@@ -34,6 +34,7 @@
 //! | `keys`, [`types`], [`digest`] | the values of key columns: numbering, common types, hashes |
 //! | `scan` | the sweep and the cluster of every row |
 //! | `segments`, `order` | consecutive sweeps with their rows; the canonical order of rows |
+//! | `passes` | the rows of a range of sweeps, where the rows of the input are in no order |
 //! | `limits` | the values and bytes that a file may ask for |
 //! | `guard` | conversion of the decoder's panics to errors |
 //!
@@ -60,6 +61,7 @@ mod memory;
 mod nested;
 mod order;
 pub mod parquet;
+mod passes;
 mod request;
 mod scan;
 mod scope;
@@ -85,7 +87,7 @@ pub use parquet::paths::Skipped;
 pub use parquet::{ParquetFiles, RESULTS_WRITTEN_BY};
 pub use request::{HELD_OUT, KeyColumn, Request};
 pub use scope::Scope;
-pub use segments::{Segment, Segments};
+pub use segments::{ReadLimits, Segment, Segments};
 pub use source::{BATCH_ROWS, Fragment, RecordBatches, Source, UNSUPPORTED};
 pub use wide::{RESPONSE, VALUE, WideTable};
 
@@ -103,7 +105,7 @@ pub struct Dataset {
 
 /// Determines the sweeps of a source, and returns their keys and an iterator over their rows.
 ///
-/// Segments have at least `limit` rows, if the rows of the source are sorted by key (see [`Segments`]). Without key
+/// Without key
 /// columns there is exactly one sweep, which may be empty. With key columns there is one sweep for every key that
 /// occurs in a row where the condition holds.
 ///
@@ -112,11 +114,11 @@ pub struct Dataset {
 pub fn open<'a>(
     source: &'a dyn Source,
     request: &'a Request,
-    limit: usize,
+    limits: ReadLimits,
     interrupted: &'a AtomicBool,
 ) -> Result<(Contents, Segments<'a>), Error> {
     let plan = column_plan::plan(source, request)?;
-    segments::open(source, request, plan, limit, interrupted)
+    segments::open(source, request, plan, limits, interrupted)
 }
 
 /// Reads all sweeps of a source at once, as a single segment.
@@ -124,7 +126,8 @@ pub fn open<'a>(
 /// # Errors
 /// If [`open()`] or the reading of rows fails.
 pub fn read(source: &dyn Source, request: &Request, interrupted: &AtomicBool) -> Result<Dataset, Error> {
-    let (contents, mut segments) = open(source, request, usize::MAX, interrupted)?;
+    let limits = ReadLimits { segment_rows: usize::MAX, memory_bytes: u64::MAX };
+    let (contents, mut segments) = open(source, request, limits, interrupted)?;
     let rows = segments.next().transpose()?.ok_or_else(|| Error::Internal {
         context: "reading".to_owned(),
         reason: "there is no segment".to_owned(),

@@ -1,7 +1,9 @@
 //! Determines the sweep and the cluster of every row where the condition holds.
 //!
-//! The result is run-length encoded: runs of consecutive rows with one sweep, and runs with one cluster. For large
-//! inputs only the key columns and the columns of the condition are decoded.
+//! The result is run-length encoded: runs of consecutive rows with one sweep, and runs with one cluster. Where the rows are in
+//! no order, so that the runs would take too much memory, the result is the number of rows of each sweep alone, and the keys
+//! are looked up again when the rows are read (see `passes`). For large inputs only the key columns and the columns of the
+//! condition are decoded.
 
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use arrow::error::ArrowError;
 use super::batch::Batch;
 use super::column_plan::{Key, ReadPlan};
 use super::convert::{cast_exactly, to_array};
+use super::fragment_reader::changed;
 use super::guard::guard;
 use super::keys::{EqualRows, Interner, Ranked, canonical_floats};
 use crate::error::Error;
@@ -35,38 +38,96 @@ fn extend(runs: &mut Vec<KeyRun>, from: usize, number: u32, rows: usize) {
 }
 
 /// The distinct keys of the rows scanned so far, and the runs of rows with equal keys.
-pub(in crate::input) struct KeyNumbering {
+struct KeyNumbering {
     keys: Vec<Key>,
     interner: Interner,
-    /// The runs of all rows, in the order of the files.
-    runs: Vec<KeyRun>,
+    /// The number of rows with each key.
+    rows_of: Vec<usize>,
+    /// The runs of all rows, in the order of the files; none once there were more than `most_runs`.
+    runs: Option<Vec<KeyRun>>,
+    most_runs: usize,
     /// The first run of the current file.
     file: usize,
 }
 
 impl KeyNumbering {
-    fn new(keys: &[Key], what: &'static str, most_bytes: u64) -> Result<Self, Error> {
+    fn new(keys: &[Key], what: &'static str, (most_bytes, most_runs): (u64, usize)) -> Result<Self, Error> {
         let types: Vec<_> = keys.iter().map(|k| k.value_type.clone()).collect();
         let interner = Interner::new(&types, what, most_bytes)
             .map_err(|e| Error::Internal { context: format!("preparing {what}"), reason: e.to_string() })?;
-        Ok(Self { keys: keys.to_vec(), interner, runs: Vec::new(), file: 0 })
+        let runs = Some(Vec::new());
+        Ok(Self { keys: keys.to_vec(), interner, rows_of: Vec::new(), runs, most_runs, file: 0 })
     }
 
     fn add(&mut self, batch: &Batch) -> Result<(), Error> {
-        let (keys, runs) = encode(batch, &self.interner, &self.keys)?;
-        for (key, run) in keys.iter().zip(runs.ranges()) {
+        let (keys, equal) = encode(batch, &self.interner, &self.keys)?;
+        for (key, run) in keys.iter().zip(equal.ranges()) {
             let number = self.interner.number(key)?;
-            extend(&mut self.runs, self.file, number, run.len());
+            if self.rows_of.len() <= number as usize {
+                self.rows_of.push(0);
+            }
+            self.rows_of[number as usize] += run.len();
+            if let Some(runs) = &mut self.runs {
+                extend(runs, self.file, number, run.len());
+            }
         }
+        self.runs.take_if(|runs| runs.len() > self.most_runs);
         Ok(())
     }
 
-    /// Returns the keys in ascending order, and the runs with the rank of each key as its number.
-    fn ranked(self) -> Result<(Vec<ArrayRef>, Vec<KeyRun>), ArrowError> {
-        let Ranked { rank, columns } = self.interner.finish()?;
-        let mut runs = self.runs;
-        runs.iter_mut().for_each(|run| run.number = rank[run.number as usize]);
-        Ok((columns, runs))
+    fn n_runs(&self) -> usize {
+        self.runs.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Ranks the keys in ascending order.
+    fn ranked(self) -> Result<(Vec<ArrayRef>, RankedKeys), ArrowError> {
+        let KeyNumbering { keys, interner, rows_of: of_numbers, mut runs, .. } = self;
+        let Ranked { rank, columns } = interner.ranked()?;
+        runs.iter_mut().flatten().for_each(|run| run.number = rank[run.number as usize]);
+        let mut rows_of = vec![0; rank.len()];
+        for (rank, rows) in rank.iter().zip(of_numbers) {
+            rows_of[*rank as usize] = rows;
+        }
+        Ok((columns, RankedKeys { lookup: KeyLookup { keys, interner, rank }, rows_of, runs }))
+    }
+}
+
+/// The keys of all rows in ascending order.
+pub(in crate::input) struct RankedKeys {
+    pub(in crate::input) lookup: KeyLookup,
+    /// The number of rows with each key, by rank.
+    pub(in crate::input) rows_of: Vec<usize>,
+    /// The runs of rows with equal keys, in the order of the files; the number of a run is the rank of its key. None where
+    /// there are too many.
+    pub(in crate::input) runs: Option<Vec<KeyRun>>,
+}
+
+/// Finds the ranks of keys.
+pub(in crate::input) struct KeyLookup {
+    keys: Vec<Key>,
+    interner: Interner,
+    /// The rank of each numbered key.
+    rank: Vec<u32>,
+}
+
+impl KeyLookup {
+    /// Returns the rank of the key of each row of a batch where the condition holds.
+    pub(in crate::input) fn ranks(&self, batch: &Batch) -> Result<Vec<u32>, Error> {
+        let (keys, runs) = encode(batch, &self.interner, &self.keys)?;
+        let mut ranks = Vec::with_capacity(batch.n_kept());
+        for (key, run) in keys.iter().zip(runs.ranges()) {
+            let number = self
+                .interner
+                .known(key)
+                .ok_or_else(|| changed(batch.origin.fragment, "it has keys that it did not have before"))?;
+            ranks.extend(std::iter::repeat_n(self.rank[number as usize], run.len()));
+        }
+        Ok(ranks)
+    }
+
+    /// Returns the memory of the lookup in bytes.
+    pub(in crate::input) fn bytes(&self) -> u64 {
+        self.interner.bytes() + 4 * self.rank.len() as u64
     }
 }
 
@@ -91,7 +152,7 @@ pub(in crate::input) struct FileRows {
     cluster_end: usize,
 }
 
-/// The result of a scan. The number of a run is the rank of its key.
+/// The result of a scan.
 pub(in crate::input) struct ScanResult {
     /// The key columns in the types in which they are compared, one row per sweep.
     pub(in crate::input) keys: Vec<ArrayRef>,
@@ -102,14 +163,15 @@ pub(in crate::input) struct ScanResult {
     /// The number of rows that the condition dropped.
     pub(in crate::input) dropped: u64,
     pub(in crate::input) files: Vec<FileRows>,
-    group: Option<Vec<KeyRun>>,
-    cluster: Option<Vec<KeyRun>>,
+    pub(in crate::input) group: Option<RankedKeys>,
+    pub(in crate::input) cluster: Option<RankedKeys>,
 }
 
 impl Scan {
-    /// Returns a scan without rows. The distinct keys may have `most_bytes`, which depends on the size of the input.
-    pub(in crate::input) fn new(plan: &ReadPlan, most_bytes: u64) -> Result<Self, Error> {
-        let new = |keys, what| KeyNumbering::new(keys, what, most_bytes);
+    /// Returns a scan without rows. `most` holds the bytes that the distinct keys may have, which depend on the size of the
+    /// input, and the number of runs that are kept.
+    pub(in crate::input) fn new(plan: &ReadPlan, most: (u64, usize)) -> Result<Self, Error> {
+        let new = |keys, what| KeyNumbering::new(keys, what, most);
         let group = (!plan.by.is_empty()).then(|| new(&plan.by, "sweeps")).transpose()?;
         let cluster =
             plan.cluster.as_ref().map(|key| new(std::slice::from_ref(key), "clusters")).transpose()?;
@@ -131,7 +193,7 @@ impl Scan {
         for numbering in self.group.iter_mut().chain(&mut self.cluster) {
             numbering.add(batch)?;
         }
-        let ends = [&self.group, &self.cluster].map(|n| n.as_ref().map_or(0, |n| n.runs.len()));
+        let ends = [&self.group, &self.cluster].map(|n| n.as_ref().map_or(0, KeyNumbering::n_runs));
         if let Some(file) = self.files.last_mut() {
             file.kept += n_kept;
             [file.group_end, file.cluster_end] = ends;
@@ -144,7 +206,7 @@ impl Scan {
         let before = FileRows { kept: 0, ..self.files.last().copied().unwrap_or_default() };
         self.files.resize(index + 1, before);
         for numbering in self.group.iter_mut().chain(&mut self.cluster) {
-            numbering.file = numbering.runs.len();
+            numbering.file = numbering.n_runs();
         }
     }
 
@@ -168,38 +230,48 @@ impl ScanResult {
         let Some(group) = &self.group else {
             return vec![0, self.files.iter().map(|file| file.kept).sum()];
         };
-        let mut starts = vec![0; self.sweeps + 1];
-        for run in group {
-            starts[run.number as usize + 1] += run.rows as usize;
-        }
-        for i in 0..self.sweeps {
-            starts[i + 1] += starts[i];
-        }
-        starts
+        let mut end = 0;
+        let ends = group.rows_of.iter().map(|rows| {
+            end += rows;
+            end
+        });
+        std::iter::once(0).chain(ends).collect()
+    }
+
+    /// Returns whether the sweep and the cluster of every row are known.
+    pub(in crate::input) fn has_runs(&self) -> bool {
+        self.group.iter().chain(&self.cluster).all(|keys| keys.runs.is_some())
+    }
+
+    /// Returns the runs of rows with one sweep; none without key columns.
+    pub(in crate::input) fn group_runs(&self) -> &[KeyRun] {
+        self.group.as_ref().and_then(|keys| keys.runs.as_deref()).unwrap_or_default()
     }
 
     /// Returns the files that have rows where the condition holds, in the order of their first sweeps.
     pub(in crate::input) fn by_first_sweep(&self) -> Vec<usize> {
         let mut files: Vec<usize> = (0..self.files.len()).filter(|&f| self.files[f].kept > 0).collect();
-        if let Some(group) = &self.group {
+        if self.group.is_some() {
+            let runs = self.group_runs();
             files.sort_by_cached_key(|&f| {
-                group[self.runs_of(f, |file| file.group_end)].iter().map(|run| run.number).min()
+                runs[self.runs_of(f, |file| file.group_end)].iter().map(|run| run.number).min()
             });
         }
         files
     }
 
     /// Returns the runs of sweeps and of clusters, in the given order of the files.
-    pub(in crate::input) fn runs(self, files: &[usize]) -> (Option<Vec<KeyRun>>, Option<Vec<KeyRun>>) {
-        if files.is_sorted() {
-            // Files that are not listed have no runs.
-            return (self.group, self.cluster);
-        }
-        let ordered = |runs: &Vec<KeyRun>, end: fn(&FileRows) -> usize| {
-            files.iter().flat_map(|&f| &runs[self.runs_of(f, end)]).copied().collect()
+    pub(in crate::input) fn runs(mut self, files: &[usize]) -> (Option<Vec<KeyRun>>, Option<Vec<KeyRun>>) {
+        let (group, cluster) = (self.group.take(), self.cluster.take());
+        let take = |end: fn(&FileRows) -> usize, keys: Option<RankedKeys>| {
+            let runs = keys?.runs?;
+            if files.is_sorted() {
+                // Files that are not listed have no runs.
+                return Some(runs);
+            }
+            Some(files.iter().flat_map(|&f| &runs[self.runs_of(f, end)]).copied().collect())
         };
-        let group = self.group.as_ref().map(|runs| ordered(runs, |file| file.group_end));
-        (group, self.cluster.as_ref().map(|runs| ordered(runs, |file| file.cluster_end)))
+        (take(|file| file.group_end, group), take(|file| file.cluster_end, cluster))
     }
 
     /// Returns the range of a file's runs, given the field with its end.

@@ -2,8 +2,10 @@
 //!
 //! The scan has counted the rows of every sweep. The rows are divided wherever all sweeps so far are complete and
 //! precede all other sweeps in the order of keys. Inputs whose rows or files are sorted by key are read in many
-//! segments. An input in another order, such as a file with shuffled rows, is read as one segment.
+//! segments. An input in another order, such as a file with shuffled rows, is read as one segment if it fits within the memory
+//! limit, and else in passes over the whole input (see `passes`).
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::error::ArrowError;
@@ -15,12 +17,30 @@ use super::convert::store;
 use super::fragment_reader::{FragmentReader, changed};
 use super::limits::large_part;
 use super::order::{KeptRows, sort_rows};
+use super::passes::{PassRows, Passes, ranges, rows_within};
 use super::request::Request;
 use super::scan::{KeyRun, Scan};
 use super::source::{BATCH_ROWS, Source};
 use crate::error::Error;
 use crate::formula::Columns;
 use crate::sweep::{MAX_ROWS, Sweep, SweepColumns, TEXT, TextCell, TextCells};
+
+/// The sizes to which reading keeps.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimits {
+    /// The least number of rows of a segment, if the rows of the source are sorted by key (see [`Segments`]).
+    pub segment_rows: usize,
+    /// The memory in bytes within which a run should stay. A source whose rows are in no order is read in as many passes as
+    /// this takes.
+    pub memory_bytes: u64,
+}
+
+impl ReadLimits {
+    /// Returns the number of runs of rows that are kept, an eighth of the memory.
+    fn most_runs(self) -> usize {
+        usize::try_from(self.memory_bytes / 8 / size_of::<KeyRun>() as u64).unwrap_or(usize::MAX)
+    }
+}
 
 /// Consecutive sweeps with their rows.
 #[derive(Debug)]
@@ -102,23 +122,29 @@ pub struct Segments<'a> {
     starts: Vec<usize>,
     next_sweep: usize,
     cuts: std::vec::IntoIter<Cut>,
+    /// Where the rows are in no order: the keys by which a pass tells the sweeps of rows.
+    passes: Option<Passes>,
+    /// The number of rows that fit within the memory limit.
+    rows_within_limit: usize,
 }
 
-/// Scans the input for its sweeps, and returns their keys and an iterator over segments of at least `limit` rows. An
-/// input that has at most `limit` rows, or no key columns, is read completely during the scan.
+/// Scans the input for its sweeps, and returns their keys and an iterator over segments. An input that has at most
+/// [`ReadLimits::segment_rows`] rows, or no key columns, is read completely during the scan.
 pub(in crate::input) fn open<'a>(
     source: &'a dyn Source,
     request: &'a Request,
     plan: ReadPlan<'a>,
-    limit: usize,
+    limits: ReadLimits,
     interrupted: &'a AtomicBool,
 ) -> Result<(Contents, Segments<'a>), Error> {
+    let limit = limits.segment_rows;
     if u32::try_from(source.fragments().len()).is_err() {
         return Err(Error::TooMany { what: "files", limit: u64::from(u32::MAX) });
     }
     let total = source.fragments().iter().map(|f| f.rows).fold(0, u64::saturating_add);
     let at_once = plan.by.is_empty() || total <= limit as u64;
-    let mut scan = Scan::new(&plan, most_key_bytes(source))?;
+    let most_runs = if at_once { usize::MAX } else { limits.most_runs() };
+    let mut scan = Scan::new(&plan, (most_key_bytes(source), most_runs))?;
     let mut rows = RowBuffer::new(request);
     let needs = if at_once { &plan.for_all } else { &plan.for_keys };
     if at_once {
@@ -145,11 +171,24 @@ pub(in crate::input) fn open<'a>(
     if starts.windows(2).any(|ends| ends[1] - ends[0] > MAX_ROWS) {
         return Err(Error::TooMany { what: "rows in one sweep", limit: MAX_ROWS as u64 });
     }
-    let order = if at_once { (0..scanned.files.len()).collect() } else { scanned.by_first_sweep() };
-    let unread = if at_once { &[][..] } else { &order };
-    let files: Vec<(usize, usize)> = unread.iter().map(|&f| (f, scanned.files[f].kept)).collect();
-    let (group, cluster) = scanned.runs(&order);
-    let cuts = cuts(&starts, group.as_deref().unwrap_or_default(), limit);
+    let rows_within_limit = rows_within(limits.memory_bytes, request, &scanned, &contents).max(limit);
+    let passes_over = cuts_between(&starts, &ranges(&starts, rows_within_limit));
+    let in_order = if scanned.has_runs() { cuts(&starts, scanned.group_runs(), limit) } else { Vec::new() };
+    let largest = |cuts: &[Cut]| cuts.iter().map(|cut| cut.rows).max();
+    let is_in_order = largest(&in_order)
+        .is_some_and(|rows| at_once || rows <= rows_within_limit || Some(rows) <= largest(&passes_over));
+    let mut files = Vec::new();
+    let (mut group, mut cluster, mut passes) = (None, None, None);
+    let cuts = if is_in_order {
+        let order = if at_once { (0..scanned.files.len()).collect() } else { scanned.by_first_sweep() };
+        let unread = if at_once { &[][..] } else { &order };
+        files.extend(unread.iter().map(|&f| (f, scanned.files[f].kept)));
+        (group, cluster) = scanned.runs(&order);
+        in_order
+    } else {
+        passes = Some(Passes::new(scanned));
+        passes_over
+    };
     let segments = Segments {
         source,
         request,
@@ -163,6 +202,8 @@ pub(in crate::input) fn open<'a>(
         starts,
         next_sweep: 0,
         cuts: cuts.into_iter(),
+        passes,
+        rows_within_limit,
     };
     Ok((contents, segments))
 }
@@ -195,6 +236,13 @@ fn cuts(starts: &[usize], group: &[KeyRun], limit: usize) -> Vec<Cut> {
     cuts
 }
 
+/// Returns the cuts after each of some ranges, which hold all sweeps.
+fn cuts_between(starts: &[usize], ranges: &[Range<usize>]) -> Vec<Cut> {
+    let cut =
+        |range: &Range<usize>| Cut { rows: starts[range.end] - starts[range.start], sweeps_end: range.end };
+    ranges.iter().map(cut).collect()
+}
+
 impl Iterator for Segments<'_> {
     type Item = Result<Segment, Error>;
 
@@ -210,8 +258,47 @@ impl Iterator for Segments<'_> {
 }
 
 impl Segments<'_> {
+    /// Returns the number of passes over the input in which the rows are read.
+    #[must_use]
+    pub fn n_passes(&self) -> usize {
+        if self.passes.is_some() { self.cuts.len() } else { 1 }
+    }
+
+    /// Returns the sweep with the most rows, and the number of these, if its rows alone do not fit within the memory limit.
+    #[must_use]
+    pub fn beyond_memory(&self) -> Option<(usize, usize)> {
+        let rows = self.starts.windows(2).map(|ends| ends[1] - ends[0]);
+        let largest = rows.enumerate().max_by_key(|(_, rows)| *rows);
+        largest.filter(|(_, rows)| *rows > self.rows_within_limit)
+    }
+
+    /// Reads the rows of a segment in a pass over the input and sorts them.
+    fn pass(&self, passes: &Passes, cut: &Cut) -> Result<Segment, Error> {
+        let first = self.next_sweep;
+        let sweeps = first..cut.sweeps_end;
+        let input = (self.source, self.request, &self.plan);
+        let PassRows { mut rows, sweep, cluster } = passes.read(input, sweeps, cut.rows, self.interrupted)?;
+        let starts = self.starts_of(first, cut);
+        let (RowBuffer { columns, file, row, .. }, texts) = rows.split(cut.rows);
+        let mut kept = KeptRows { columns, cluster, file, row };
+        let sweep = Some(sweep).filter(|sweep| !sweep.is_sorted());
+        sort_rows(&mut kept, sweep, &starts, &self.plan.order);
+        Ok(Segment { first, rows: kept, texts, starts })
+    }
+
+    /// Returns the first row of each sweep of a segment, and the number of rows at the end.
+    fn starts_of(&self, first: usize, cut: &Cut) -> Vec<usize> {
+        let starts = &self.starts[first..=cut.sweeps_end];
+        starts.iter().map(|start| start - starts[0]).collect()
+    }
+
     /// Reads the rows of a segment and sorts them.
     fn segment(&mut self, cut: &Cut) -> Result<Segment, Error> {
+        if let Some(passes) = &self.passes {
+            let segment = self.pass(passes, cut)?;
+            self.next_sweep = cut.sweeps_end;
+            return Ok(segment);
+        }
         if self.reader.is_some() || self.files.len() > 0 {
             self.rows.reserve(cut.rows.saturating_add(BATCH_ROWS));
         }
@@ -224,8 +311,7 @@ impl Segments<'_> {
         }
         let first = self.next_sweep;
         self.next_sweep = cut.sweeps_end;
-        let starts = &self.starts[first..=cut.sweeps_end];
-        let starts: Vec<usize> = starts.iter().map(|start| start - starts[0]).collect();
+        let starts = self.starts_of(first, cut);
         let (RowBuffer { columns, file, row, .. }, texts) = self.rows.split(cut.rows);
         let take = |runs: &mut Option<KeyRuns>| match runs {
             // The last segment takes the runs without a copy.
@@ -270,7 +356,7 @@ impl Segments<'_> {
 }
 
 /// Rows that were read and not yet returned, in the order of the input.
-struct RowBuffer {
+pub(in crate::input) struct RowBuffer {
     columns: Vec<Vec<f64>>,
     file: Vec<u32>,
     row: Vec<u64>,
@@ -282,7 +368,7 @@ struct RowBuffer {
 const MOST_TEXTS: usize = 1 << 18;
 
 impl RowBuffer {
-    fn new(request: &Request) -> RowBuffer {
+    pub(in crate::input) fn new(request: &Request) -> RowBuffer {
         RowBuffer {
             columns: vec![Vec::new(); request.columns.len()],
             file: Vec::new(),
@@ -293,14 +379,14 @@ impl RowBuffer {
 
     /// Reserves memory for `rows` rows in total, because growing step by step copies them and needs more memory. A
     /// failure is ignored: the number comes from the files and may be wrong, and not all rows may be kept.
-    fn reserve(&mut self, rows: usize) {
+    pub(in crate::input) fn reserve(&mut self, rows: usize) {
         let more = rows.saturating_sub(self.row.len());
         let fits = self.columns.iter_mut().all(|c| c.try_reserve_exact(more).is_ok());
         let _ = fits && self.file.try_reserve_exact(more).is_ok() && self.row.try_reserve_exact(more).is_ok();
     }
 
     /// Appends the rows of a batch where the condition holds.
-    fn add(&mut self, batch: &Batch, request: &Request) -> Result<(), Error> {
+    pub(in crate::input) fn add(&mut self, batch: &Batch, request: &Request) -> Result<(), Error> {
         let (origin, kept, n_kept) = (&batch.origin, batch.kept.as_deref(), batch.n_kept());
         if n_kept == 0 {
             return Ok(());

@@ -1,6 +1,7 @@
 //! The trait that an input format implements. The crate's `files.rs` chooses the source for the inputs of a job.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -25,6 +26,17 @@ pub struct Fragment {
     pub bytes: Option<u64>,
     /// The names and types of the columns. Fragments with equal schemas may share one.
     pub schema: SchemaRef,
+    /// The rows that are not read, because the source knows that the condition of the job does not hold in them: ranges in
+    /// ascending order. No batch has rows on both sides of a range.
+    pub skipped: Vec<Range<u64>>,
+}
+
+impl Fragment {
+    /// Returns the number of rows that are not read.
+    #[must_use]
+    pub fn rows_skipped(&self) -> u64 {
+        self.skipped.iter().map(|rows| rows.end - rows.start).sum()
+    }
 }
 
 /// An iterator over the batches of a fragment, in the order of its rows.

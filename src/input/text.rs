@@ -88,6 +88,7 @@ impl TextFile {
             rows: rows as u64,
             bytes: Some(version.bytes),
             schema: Arc::new(schema),
+            skipped: Vec::new(),
         };
         Ok((file, fragment))
     }

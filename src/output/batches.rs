@@ -17,7 +17,7 @@ use crate::compile::Scale;
 use crate::infer::{Estimate, IntervalMethod, ParameterCovariance, QuantityEstimate, Replicates};
 use crate::optimize::words;
 
-use super::records::{Chunk, Record, ResidualRow, RunContext, Scores};
+use super::records::{Chunk, ContentHash, Record, ResidualRow, RunContext, Scores};
 use super::schema::{
     COEFFICIENTS, COVARIANCE, DERIVED, FITS, JACKKNIFE, REJECTED, REPLICATES, RESIDUALS, SCORES, TableSpec,
     VARIABLES_AT,
@@ -90,15 +90,31 @@ impl Batches {
     /// # Errors
     /// If Arrow cannot build the batch, which is a defect of the program.
     pub fn batch_of(&self, table: &TableSpec, chunk: &Chunk) -> Result<RecordBatch, Error> {
+        self.batch_of_records(table, chunk, &chunk.records)
+    }
+
+    /// Returns the rows of some records of a chunk in one of [`Batches::tables`]; in the table of rejections, the rows of the
+    /// whole chunk.
+    ///
+    /// # Errors
+    /// If Arrow cannot build the batch, which is a defect of the program.
+    pub fn batch_of_records(
+        &self,
+        table: &TableSpec,
+        chunk: &Chunk,
+        records: &[Record],
+    ) -> Result<RecordBatch, Error> {
         let batch = match table.name {
-            name if name == FITS.name => self.fits(chunk),
-            name if name == COEFFICIENTS.name => self.coefficients(chunk),
-            name if name == DERIVED.name => self.derived(chunk),
-            name if name == SCORES.name => self.scores(chunk),
-            name if name == COVARIANCE.name => self.covariance(chunk),
-            name if name == REPLICATES.name => self.replicates(&REPLICATES, chunk, |r| r.replicates.as_ref()),
-            name if name == JACKKNIFE.name => self.replicates(&JACKKNIFE, chunk, |r| r.jackknife.as_ref()),
-            name if name == RESIDUALS.name => self.residuals(chunk),
+            name if name == FITS.name => self.fits(records),
+            name if name == COEFFICIENTS.name => self.coefficients(chunk, records),
+            name if name == DERIVED.name => self.derived(records),
+            name if name == SCORES.name => self.scores(records),
+            name if name == COVARIANCE.name => self.covariance(records),
+            name if name == REPLICATES.name => {
+                self.replicates(&REPLICATES, records, |r| r.replicates.as_ref())
+            }
+            name if name == JACKKNIFE.name => self.replicates(&JACKKNIFE, records, |r| r.jackknife.as_ref()),
+            name if name == RESIDUALS.name => self.residuals(chunk, records),
             name if name == REJECTED.name => self.rejected(chunk),
             name => Err(ArrowError::NotYetImplemented(format!("no values for the table {name}"))),
         };
@@ -108,8 +124,7 @@ impl Batches {
         })
     }
 
-    fn fits(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
-        let records = &chunk.records;
+    fn fits(&self, records: &[Record]) -> Result<RecordBatch, ArrowError> {
         let text = |values: Vec<&str>| -> ArrayRef { Arc::new(StringArray::from(values)) };
         let int = |f: &dyn Fn(&Record) -> usize| -> ArrayRef {
             Arc::new(Int64Array::from_iter_values(records.iter().map(|r| f(r) as i64)))
@@ -147,13 +162,14 @@ impl Batches {
             float_lists(records.iter().map(|r| r.variables.iter().map(|(_, high)| *high))),
             float(&|r| r.new_run_margin),
             Arc::new(StringArray::from_iter_values(records.iter().map(|r| words(&r.flags)))),
+            Arc::new(StringArray::from_iter(records.iter().map(|r| r.content_hash.map(hex)))),
         ];
         self.batch(&FITS, records.iter().map(|r| r.sweep as u32).collect(), columns)
     }
 
-    fn coefficients(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+    fn coefficients(&self, chunk: &Chunk, records: &[Record]) -> Result<RecordBatch, ArrowError> {
         let of_record = |record| chunk.estimates(record).iter().enumerate().map(move |(i, e)| (record, i, e));
-        let rows: Vec<(&Record, usize, &Estimate)> = chunk.records.iter().flat_map(of_record).collect();
+        let rows: Vec<(&Record, usize, &Estimate)> = records.iter().flat_map(of_record).collect();
         let float = |f: &dyn Fn(&Estimate) -> Option<f64>| -> ArrayRef {
             Arc::new(Float64Array::from_iter(rows.iter().map(|(.., e)| f(e).filter(|x| !x.is_nan()))))
         };
@@ -179,9 +195,9 @@ impl Batches {
         self.batch(&COEFFICIENTS, rows.iter().map(|(r, ..)| r.sweep as u32).collect(), columns)
     }
 
-    fn derived(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+    fn derived(&self, records: &[Record]) -> Result<RecordBatch, ArrowError> {
         let mut rows: Vec<(&Record, usize, &QuantityEstimate)> = Vec::new();
-        for record in &chunk.records {
+        for record in records {
             rows.extend(record.quantities.iter().enumerate().map(|(i, quantity)| (record, i, quantity)));
         }
         let float = |f: &dyn Fn(&QuantityEstimate) -> Option<f64>| -> ArrayRef {
@@ -202,9 +218,9 @@ impl Batches {
         self.batch(&DERIVED, rows.iter().map(|(r, ..)| r.sweep as u32).collect(), columns)
     }
 
-    fn scores(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+    fn scores(&self, records: &[Record]) -> Result<RecordBatch, ArrowError> {
         let rows: Vec<(&Record, &Scores)> =
-            chunk.records.iter().filter_map(|r| Some((r, r.scores.as_ref()?))).collect();
+            records.iter().filter_map(|r| Some((r, r.scores.as_ref()?))).collect();
         let int = |f: &dyn Fn(&Record, &Scores) -> usize| -> ArrayRef {
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|(r, s)| f(r, s) as i64)))
         };
@@ -227,10 +243,10 @@ impl Batches {
         self.batch(&SCORES, rows.iter().map(|(r, _)| r.sweep as u32).collect(), columns)
     }
 
-    fn covariance(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
+    fn covariance(&self, records: &[Record]) -> Result<RecordBatch, ArrowError> {
         let unknown = ParameterCovariance::default();
         let of = |record: &'_ Record| record.covariance.clone().unwrap_or_else(|| unknown.clone());
-        let rows: Vec<(&Record, ParameterCovariance)> = chunk.records.iter().map(|r| (r, of(r))).collect();
+        let rows: Vec<(&Record, ParameterCovariance)> = records.iter().map(|r| (r, of(r))).collect();
         let texts = |f: &dyn Fn(&Record, &ParameterCovariance, usize) -> String| -> ArrayRef {
             let mut lists = ListBuilder::new(StringBuilder::new());
             for (record, covariance) in &rows {
@@ -261,14 +277,14 @@ impl Batches {
     fn replicates(
         &self,
         table: &TableSpec,
-        chunk: &Chunk,
+        records: &[Record],
         of: impl Fn(&Record) -> Option<&Replicates>,
     ) -> Result<RecordBatch, ArrowError> {
         let mut sweeps = Vec::new();
         let mut laws = Vec::new();
         let (mut numbers, mut objectives, mut converged) = (Vec::new(), Vec::new(), Vec::new());
         let mut estimates = ListBuilder::new(Float64Builder::new());
-        for record in &chunk.records {
+        for record in records {
             let Some(replicates) = of(record) else { continue };
             for r in 0..replicates.len() {
                 sweeps.push(record.sweep as u32);
@@ -290,9 +306,8 @@ impl Batches {
         self.batch(table, sweeps, columns)
     }
 
-    fn residuals(&self, chunk: &Chunk) -> Result<RecordBatch, ArrowError> {
-        let rows: Vec<_> = chunk
-            .records
+    fn residuals(&self, chunk: &Chunk, records: &[Record]) -> Result<RecordBatch, ArrowError> {
+        let rows: Vec<_> = records
             .iter()
             .flat_map(|r| r.residuals.clone().map(move |i| (r, i, &chunk.residuals[i])))
             .collect();
@@ -340,6 +355,11 @@ impl Batches {
         ];
         self.batch(&REJECTED, rows.iter().map(|r| r.sweep as u32).collect(), columns)
     }
+}
+
+/// Returns a hash in hexadecimal digits.
+fn hex(hash: ContentHash) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns a column of lists of numbers.

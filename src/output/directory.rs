@@ -13,17 +13,22 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use super::batches::Batches;
+use super::earlier::EarlierResults;
 use super::lock::{self, Lock};
-use super::records::{Chunk, RunContext, Sink};
+use super::parts::Parts;
+use super::records::{Chunk, KnownFits, Record, ReusedFit, RunContext, Sink};
 use super::schema;
 use crate::error::Error;
 use crate::input::RESULTS_WRITTEN_BY;
@@ -47,7 +52,41 @@ pub struct Directory {
     staging: Option<PathBuf>,
     /// The locks of the output directory and of a staging directory that will take its place. They end in this order.
     locks: Vec<Lock>,
-    writers: Vec<(&'static str, ArrowWriter<File>)>,
+    writers: Vec<TableWriter>,
+}
+
+/// A table that is being written.
+struct TableWriter {
+    name: &'static str,
+    writer: ArrowWriter<File>,
+    /// The rows that are not yet written. The writer cuts pages where it is given batches, so it is given batches of one size:
+    /// the bytes of a file then follow from its rows alone, however these were computed.
+    rows: BatchCoalescer,
+}
+
+/// The number of rows that a writer is given at once.
+const ROWS_AT_ONCE: usize = 1 << 13;
+
+impl TableWriter {
+    /// Writes the batches that are complete.
+    fn write_completed(&mut self) -> Result<(), ParquetError> {
+        while let Some(batch) = self.rows.next_completed_batch() {
+            self.writer.write(&batch)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        self.rows.push_batch(batch.clone())?;
+        self.write_completed()
+    }
+
+    /// Writes the remaining rows and the footer, and flushes the file to the disk.
+    fn close(mut self) -> Result<(), ParquetError> {
+        self.rows.finish_buffered_batch()?;
+        self.write_completed()?;
+        Ok(self.writer.into_inner()?.sync_all()?)
+    }
 }
 
 /// Checks that a result can be written to a directory, without changing the disk.
@@ -107,7 +146,7 @@ fn is_ours(name: &OsStr) -> bool {
     is_staging || name == lock::NAME || result_files().any(|ours| name == ours.as_str())
 }
 
-fn entries(directory: &Path) -> impl Iterator<Item = fs::DirEntry> {
+pub(super) fn entries(directory: &Path) -> impl Iterator<Item = fs::DirEntry> {
     fs::read_dir(directory).into_iter().flatten().flatten()
 }
 
@@ -262,9 +301,10 @@ impl Directory {
             .set_coerce_types(true)
             .set_key_value_metadata(Some(vec![KeyValue::new("sweepfit.job".to_string(), job.to_string())]))
             .build();
-        let writer =
-            ArrowWriter::try_new(file, schema, Some(properties)).map_err(|e| self.failure(&name, e))?;
-        self.writers.push((table, writer));
+        let writer = ArrowWriter::try_new(file, SchemaRef::clone(&schema), Some(properties))
+            .map_err(|e| self.failure(&name, e))?;
+        let rows = BatchCoalescer::new(schema, ROWS_AT_ONCE);
+        self.writers.push(TableWriter { name: table, writer, rows });
         Ok(())
     }
 
@@ -274,18 +314,17 @@ impl Directory {
     ///
     /// If writing fails.
     pub fn write(&mut self, table: &'static str, batch: &RecordBatch) -> Result<(), Error> {
-        match self.writers.iter_mut().find(|(name, _)| *name == table) {
-            Some((_, writer)) => writer.write(batch).map_err(|e| self.failure(&file_name(table), e)),
+        match self.writers.iter_mut().find(|writer| writer.name == table) {
+            Some(writer) => writer.write(batch).map_err(|e| self.failure(&file_name(table), e)),
             None => Ok(()),
         }
     }
 
     /// Closes all tables and flushes them to the disk.
     fn close_tables(&mut self) -> Result<(), Error> {
-        for (table, writer) in std::mem::take(&mut self.writers) {
-            let name = file_name(table);
-            let file = writer.into_inner().map_err(|e| self.failure(&name, e))?;
-            file.sync_all().map_err(|e| self.failure(&name, e))?;
+        for writer in std::mem::take(&mut self.writers) {
+            let name = file_name(writer.name);
+            writer.close().map_err(|e| self.failure(&name, e))?;
         }
         Ok(())
     }
@@ -384,20 +423,34 @@ impl Drop for Directory {
 /// Returns the tables, with their names, that answer a job's questions from the tables of its result in a directory.
 pub type Answers<'a> = &'a dyn Fn(&Path) -> Result<Vec<(&'static str, RecordBatch)>, Error>;
 
+/// How a run treats what earlier runs have left.
+#[derive(Clone, Debug, Default)]
+pub struct OutputOptions {
+    /// Whether an earlier result in the output directory is replaced.
+    pub overwrite: bool,
+    /// Directories with earlier results: fits that follow from nothing that has changed are copied from them. The result is that
+    /// of a run without them, bit for bit.
+    pub earlier: Vec<PathBuf>,
+    /// Whether the run goes on where one that was killed or stopped has ended, and can be gone on with itself.
+    pub resume: bool,
+}
+
 /// A sink that writes the tables of a run to a directory of Parquet files.
 pub struct DirectorySink<'a> {
     path: &'a Path,
-    overwrite: bool,
+    options: &'a OutputOptions,
     /// The job, as JSON, for the metadata of every file.
     job: String,
+    earlier: EarlierResults,
+    parts: Option<Parts>,
     open: Option<(Batches, Directory)>,
 }
 
 impl<'a> DirectorySink<'a> {
     /// Returns a sink. The disk is not changed before the run begins. `job` is the job as JSON.
     #[must_use]
-    pub fn new(path: &'a Path, overwrite: bool, job: String) -> DirectorySink<'a> {
-        DirectorySink { path, overwrite, job, open: None }
+    pub fn new(path: &'a Path, options: &'a OutputOptions, job: String) -> DirectorySink<'a> {
+        DirectorySink { path, options, job, earlier: EarlierResults::default(), parts: None, open: None }
     }
 
     /// Writes the manifest and the answers to the job's questions, and publishes the result. Returns false if an earlier result was replaced file by file.
@@ -405,27 +458,84 @@ impl<'a> DirectorySink<'a> {
     /// # Errors
     /// If writing fails. The directory is then unchanged, or incomplete and without a manifest.
     pub fn finish(self, manifest: &str, answers: Answers) -> Result<bool, Error> {
-        let DirectorySink { job, open, .. } = self;
-        open.map_or(Ok(true), |(_, directory)| directory.finish(manifest, &job, answers))
+        let DirectorySink { job, open, parts, .. } = self;
+        let done = open.map_or(Ok(true), |(_, directory)| directory.finish(manifest, &job, answers));
+        if let (Ok(_), Some(parts)) = (&done, parts) {
+            parts.remove();
+        }
+        done
+    }
+
+    /// Ends the current part of a run that does not go on, so that another can go on from it.
+    pub fn stop(mut self) {
+        if let Some(parts) = &mut self.parts {
+            // The error that ended the run is told, and not this one.
+            let _ = parts.end();
+        }
     }
 }
 
 impl Sink for DirectorySink<'_> {
     fn begin(&mut self, context: &RunContext) -> Result<(), Error> {
         let batches = Batches::new(context.clone());
-        let mut directory = Directory::create(self.path, self.overwrite)?;
+        let mut directory = Directory::create(self.path, self.options.overwrite)?;
         for table in batches.tables() {
             directory.open(table.name, batches.schema(&table), &self.job)?;
         }
+        let mut results = self.options.earlier.clone();
+        if self.options.resume
+            && let Some(root) = Parts::root_of(&directory.output)
+        {
+            let found = Parts::found(&root);
+            results.extend(found.iter().cloned());
+            self.parts = Some(Parts::after(root, &found));
+        }
+        self.earlier = EarlierResults::open(&results, &batches, context);
         self.open = Some((batches, directory));
         Ok(())
+    }
+
+    fn known_fits(&self) -> Arc<KnownFits> {
+        self.earlier.known()
     }
 
     fn take(&mut self, chunk: Chunk) -> Result<(), Error> {
         let Some((batches, directory)) = &mut self.open else { return Ok(()) };
         for table in batches.tables() {
-            directory.write(table.name, &batches.batch_of(&table, &chunk)?)?;
+            if table.name == schema::REJECTED.name {
+                directory.write(table.name, &batches.batch_of(&table, &chunk)?)?;
+                continue;
+            }
+            for (made, reused) in in_order(&chunk) {
+                directory.write(table.name, &batches.batch_of_records(&table, &chunk, made)?)?;
+                for rows in self.earlier.rows(&table, reused)? {
+                    directory.write(table.name, &rows)?;
+                }
+            }
         }
-        Ok(())
+        match &mut self.parts {
+            Some(parts) => parts.take(batches, &chunk),
+            None => Ok(()),
+        }
     }
+}
+
+/// Divides the fits of a chunk into those that were made and those that follow them and were reused, in the order of sweeps and
+/// laws.
+fn in_order(chunk: &Chunk) -> Vec<(&[Record], &[ReusedFit])> {
+    let (mut made, mut reused) = (&chunk.records[..], &chunk.reused[..]);
+    let mut groups = Vec::new();
+    while !made.is_empty() || !reused.is_empty() {
+        let before = |next: Option<&ReusedFit>, record: &Record| {
+            next.is_none_or(|next| (record.sweep, record.law) < (next.sweep, next.law))
+        };
+        let n_made = made.partition_point(|record| before(reused.first(), record));
+        let after = made.get(n_made).map(|record| (record.sweep, record.law));
+        let n_reused = reused.partition_point(|fit| after.is_none_or(|after| (fit.sweep, fit.law) < after));
+        let (first, rest) = made.split_at(n_made);
+        let (second, others) = reused.split_at(n_reused);
+        groups.push((first, second));
+        (made, reused) = (rest, others);
+    }
+    groups
 }

@@ -141,10 +141,11 @@ impl KeptResult {
             return Err(unusable("an earlier version wrote it; fit again".to_string()));
         };
         let laws = stated.iter().map(StatedLaw::law).collect::<Result<Vec<Law>, Error>>()?;
-        let table = read(directory, &FITS, None)?;
-        let coefficients = read(directory, &COEFFICIENTS, None)?;
+        let table = read_table(directory, &FITS, None)?;
+        let coefficients = read_table(directory, &COEFFICIENTS, None)?;
         let has = |table: &TableSpec| directory.join(format!("{}.parquet", table.name)).exists();
-        let covariance = if has(&COVARIANCE) { Some(read(directory, &COVARIANCE, None)?) } else { None };
+        let covariance =
+            if has(&COVARIANCE) { Some(read_table(directory, &COVARIANCE, None)?) } else { None };
         let damaged =
             |column: &str| unusable(format!("fits.parquet: the column `{column}` is not there or damaged"));
         let texts = |column: &str| -> Result<StringArray, Error> {
@@ -237,22 +238,22 @@ impl KeptResult {
     /// If the table is there and cannot be read.
     pub fn residuals(&self) -> Result<Option<RecordBatch>, Error> {
         let there = self.directory.join(format!("{}.parquet", RESIDUALS.name)).exists();
-        if there { read(&self.directory, &RESIDUALS, None).map(Some) } else { Ok(None) }
+        if there { read_table(&self.directory, &RESIDUALS, None).map(Some) } else { Ok(None) }
     }
 
-    /// Returns the values of a fit's keys as texts, and the name of its law: what tells it apart from the others.
+    /// Returns the values of a fit's keys as texts, none for null, and the name of its law: what tells it apart from the others.
     #[must_use]
-    pub fn identity(&self, fit: usize) -> Vec<String> {
+    pub fn identity(&self, fit: usize) -> Vec<Option<String>> {
         self.identity_in(&self.table, fit)
     }
 
     /// Returns the identity of the fit to which a row of a table belongs.
-    fn identity_in(&self, table: &RecordBatch, row: usize) -> Vec<String> {
+    fn identity_in(&self, table: &RecordBatch, row: usize) -> Vec<Option<String>> {
         let schema = self.table.schema();
         let keys = schema.fields()[..self.n_keys].iter().map(|field| field.name().as_str());
         let text = |name: &str| {
-            let column = table.column_by_name(name);
-            column.and_then(|column| array_value_to_string(column, row).ok()).unwrap_or_default()
+            let column = table.column_by_name(name).filter(|column| column.is_valid(row))?;
+            array_value_to_string(column, row).ok()
         };
         keys.chain(["law"]).map(text).collect()
     }
@@ -317,7 +318,7 @@ impl<'a> Refits<'a> {
         let path = directory.join(format!("{}.parquet", table.name));
         let columns: &[&str] = &["estimates", "converged"];
         let there = path.exists() && !fits.is_empty();
-        let batches = there.then(|| batches(directory, table, Some(columns))).transpose()?;
+        let batches = there.then(|| open_table(directory, table, Some(columns))).transpose()?;
         let expected = fits.iter().enumerate().map(move |(i, fit)| (i, count(fit))).filter(|(_, n)| *n > 0);
         Ok(Refits { path, batches, expected: Box::new(expected), batch: None })
     }
@@ -429,10 +430,14 @@ fn covariance_of(table: &RecordBatch, row: usize, law: &Law) -> Option<Parameter
 }
 
 /// Returns a table as one batch, of all columns or of some.
-fn read(directory: &Path, table: &TableSpec, columns: Option<&[&str]>) -> Result<RecordBatch, Error> {
+pub(super) fn read_table(
+    directory: &Path,
+    table: &TableSpec,
+    columns: Option<&[&str]>,
+) -> Result<RecordBatch, Error> {
     let path = directory.join(format!("{}.parquet", table.name));
     let unusable = |reason: String| Error::UnusableResult { path: path.display().to_string(), reason };
-    let batches = batches(directory, table, columns)?;
+    let batches = open_table(directory, table, columns)?;
     let schema = arrow::array::RecordBatchReader::schema(&batches);
     let batches = batches.collect::<Result<Vec<_>, _>>().map_err(|error| unusable(error.to_string()))?;
     concat_batches(&schema, &batches).map_err(|error| unusable(error.to_string()))
@@ -442,7 +447,7 @@ fn read(directory: &Path, table: &TableSpec, columns: Option<&[&str]>) -> Result
 const BATCH_ROWS: usize = 1 << 13;
 
 /// Opens a table, with all columns or with some.
-fn batches(
+pub(super) fn open_table(
     directory: &Path,
     table: &TableSpec,
     columns: Option<&[&str]>,

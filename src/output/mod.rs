@@ -5,6 +5,8 @@
 //! | [`records`] | results as plain data, and [`Sink`], the trait that receives them |
 //! | [`schema`] | the output tables: columns, types, units |
 //! | [`batches`] | records → Arrow batches |
+//! | `earlier` | results of earlier runs, from which fits are copied |
+//! | `parts` | the results of a run as far as it has come, from which another run goes on |
 //! | `kept` | reads a directory of results back |
 //! | `laws` | the laws of a run as the manifest states them |
 //! | `memory` | a sink that collects the tables as record batches |
@@ -16,16 +18,20 @@
 
 pub mod batches;
 pub mod directory;
+mod earlier;
 mod kept;
 mod laws;
 mod lock;
 mod memory;
+mod parts;
 pub mod records;
 pub mod schema;
 
 pub use batches::Batches;
-pub use directory::{Directory, DirectorySink};
+pub use directory::{Directory, DirectorySink, OutputOptions};
 pub use kept::{GoodRefits, KeptFit, KeptResult, StatedJob};
 pub use laws::StatedLaw;
 pub use memory::Tables;
-pub use records::{Chunk, Record, RejectedRow, ResidualRow, RunContext, Scores, Sink};
+pub use records::{
+    Chunk, ContentHash, KnownFits, Record, RejectedRow, ResidualRow, ReusedFit, RunContext, Scores, Sink,
+};

@@ -1,6 +1,8 @@
 //! The results of a run as plain data: one [`Record`] per sweep and law.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
@@ -78,7 +80,28 @@ pub struct Record {
     pub scores: Option<Scores>,
     /// The range of the record's observations in [`Chunk::residuals`].
     pub residuals: Range<usize>,
+    /// The digest of all that the record follows from; none where it must be fitted anew by another run.
+    pub content_hash: Option<ContentHash>,
 }
+
+/// A digest of all that the results of a fit follow from: fits with one hash have the same results.
+pub type ContentHash = [u8; 16];
+
+/// A fit that a run need not make, because its sink holds the results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReusedFit {
+    /// The index of the sweep in the order of keys.
+    pub sweep: usize,
+    /// The index of the law in the run's laws.
+    pub law: usize,
+    /// The digest of all that the results follow from.
+    pub content_hash: ContentHash,
+    /// The status of the fit.
+    pub status: Status,
+}
+
+/// The fits whose results a sink holds, with their statuses.
+pub type KnownFits = HashMap<ContentHash, Status>;
 
 /// The errors of a fit's predictions on observations that were held out; NaN where they are not defined.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -141,6 +164,7 @@ impl Record {
             new_run_margin: None,
             scores: None,
             residuals: 0..0,
+            content_hash: None,
         }
     }
 }
@@ -194,6 +218,8 @@ pub struct Chunk {
     pub variables: Vec<f64>,
     /// The observations and sweeps that were not used.
     pub rejected: Vec<RejectedRow>,
+    /// The fits that were not made, because the sink holds their results; sorted as the records are, among which they belong.
+    pub reused: Vec<ReusedFit>,
 }
 
 impl Chunk {
@@ -206,24 +232,26 @@ impl Chunk {
         &self.estimates[record.parameters.clone()]
     }
 
-    /// Returns the numbers of records, estimates, residuals, variables and rejected rows.
-    pub(crate) fn lengths(&self) -> [usize; 5] {
-        let Chunk { records, estimates, residuals, variables, rejected } = self;
-        [records.len(), estimates.len(), residuals.len(), variables.len(), rejected.len()]
+    /// Returns the numbers of records, estimates, residuals, variables, rejected rows and reused fits.
+    pub(crate) fn lengths(&self) -> [usize; 6] {
+        let Chunk { records, estimates, residuals, variables, rejected, reused } = self;
+        [records.len(), estimates.len(), residuals.len(), variables.len(), rejected.len(), reused.len()]
     }
 
     /// Shortens every list to an earlier result of [`Chunk::lengths`].
-    pub(crate) fn truncate(&mut self, [records, estimates, residuals, variables, rejected]: [usize; 5]) {
+    pub(crate) fn truncate(&mut self, lengths: [usize; 6]) {
+        let [records, estimates, residuals, variables, rejected, reused] = lengths;
         self.records.truncate(records);
         self.estimates.truncate(estimates);
         self.residuals.truncate(residuals);
         self.variables.truncate(variables);
         self.rejected.truncate(rejected);
+        self.reused.truncate(reused);
     }
 
     /// Appends the results of another chunk.
     pub fn append(&mut self, mut other: Chunk) {
-        if self.records.is_empty() && self.rejected.is_empty() {
+        if self.records.is_empty() && self.rejected.is_empty() && self.reused.is_empty() {
             *self = other;
             return;
         }
@@ -237,6 +265,7 @@ impl Chunk {
         self.residuals.append(&mut other.residuals);
         self.variables.append(&mut other.variables);
         self.rejected.append(&mut other.rejected);
+        self.reused.append(&mut other.reused);
     }
 }
 
@@ -286,6 +315,11 @@ pub trait Sink: Send {
     /// If the sink cannot receive results. The run then ends.
     fn begin(&mut self, _context: &RunContext) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// Returns the fits whose results the sink holds, from an earlier run, after [`Sink::begin`]. They are not made again.
+    fn known_fits(&self) -> Arc<KnownFits> {
+        Arc::default()
     }
 
     /// Receives the results of consecutive sweeps.

@@ -178,6 +178,12 @@ pub const FITS: TableSpec = TableSpec {
             "",
             "remarks in stable words, comma-separated and in a fixed order; empty when there is nothing to say",
         ),
+        column(
+            "content_hash",
+            Text,
+            "",
+            "digest of observations, law, options and the engine's numerical version; null where a fit must be made again",
+        ),
     ],
 };
 

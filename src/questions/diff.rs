@@ -67,7 +67,7 @@ pub fn differences(old: &KeptResult, new: &KeptResult) -> Result<Differences, Er
         let reason = format!("their keys are {} and {}", shown(&names(old)), shown(&names(new)));
         return Err(Error::Question { subject: "the results".to_string(), reason });
     }
-    let of_old: HashMap<Vec<String>, usize> =
+    let of_old: HashMap<Vec<Option<String>>, usize> =
         (0..old.fits.len()).map(|fit| (old.identity(fit), fit)).collect();
     let mut seen = vec![false; old.fits.len()];
     let (mut rows, mut gone_rows) = (AnswerTable::default(), AnswerTable::default());

@@ -96,6 +96,8 @@ pub(super) struct Chunk {
     pub(super) start: u64,
     /// The length of all pages in the file, with their headers.
     pub(super) length: u64,
+    /// The places in the footer of the least and the greatest value, if they are stated.
+    bounds: Option<[Range<usize>; 2]>,
 }
 
 /// An element of the schema.
@@ -345,9 +347,10 @@ impl Footer {
                 return damaged(format!("{} has no metadata", what()));
             }
             column.unsupported = unsupported;
-            return Ok(Chunk { codec: Codec::None, values: 0, start: 0, length: 0 });
+            return Ok(Chunk { codec: Codec::None, values: 0, start: 0, length: 0, bounds: None });
         };
-        let ChunkMetadata { physical, codec, values, length, data, dictionary, unknown_encoding } = found;
+        let ChunkMetadata { physical, codec, values, length, data, dictionary, unknown_encoding, bounds } =
+            found;
         if physical != self.leaves[leaf].physical {
             return damaged(format!("{} has another type than in the schema", what()));
         }
@@ -375,7 +378,18 @@ impl Footer {
         if unsupported.is_some() {
             column.unsupported = unsupported;
         }
-        Ok(Chunk { codec: Codec::from_number(codec).unwrap_or(Codec::None), values, start, length })
+        Ok(Chunk { codec: Codec::from_number(codec).unwrap_or(Codec::None), values, start, length, bounds })
+    }
+
+    /// Returns the encoded least and greatest value of a leaf in a row group; `None` where they are not stated.
+    pub(super) fn bounds(&self, group: &RowGroup, leaf: usize) -> Option<(&[u8], &[u8])> {
+        let [least, greatest] = group.chunks.get(leaf)?.bounds.clone()?;
+        Some((&self.bytes[least], &self.bytes[greatest]))
+    }
+
+    /// Returns the number of a leaf's physical type in `parquet.thrift`.
+    pub(super) fn physical(&self, leaf: usize) -> Option<i32> {
+        self.leaves.get(leaf).filter(|leaf| !leaf.is_repeated).map(|leaf| leaf.physical)
     }
 
     /// Returns the encoded footer.
@@ -441,12 +455,13 @@ struct ChunkMetadata {
     data: i64,
     dictionary: Option<i64>,
     unknown_encoding: Option<i64>,
+    bounds: Option<[Range<usize>; 2]>,
 }
 
 /// Reads a `ColumnMetaData`.
 fn read_chunk_metadata(reader: &mut Reader) -> Result<ChunkMetadata, Malformed> {
     let (mut physical, mut codec, mut values, mut length, mut data) = (None, None, None, None, None);
-    let (mut dictionary, mut unknown_encoding, mut last) = (None, None, 0);
+    let (mut dictionary, mut unknown_encoding, mut bounds, mut last) = (None, None, None, 0);
     while let Some(field) = reader.field(&mut last)? {
         match field.id {
             1 => physical = Some(reader.i32(field)?),
@@ -464,13 +479,34 @@ fn read_chunk_metadata(reader: &mut Reader) -> Result<ChunkMetadata, Malformed> 
             7 => length = Some(reader.integer(field)?),
             9 => data = Some(reader.integer(field)?),
             11 => dictionary = Some(reader.integer(field)?),
+            12 => {
+                reader.expect_struct(field)?;
+                bounds = read_bounds(reader)?;
+            }
             _ => reader.skip(field)?,
         }
     }
     match (physical, codec, values, length, data) {
         (Some(physical), Some(codec), Some(values), Some(length), Some(data)) => {
-            Ok(ChunkMetadata { physical, codec, values, length, data, dictionary, unknown_encoding })
+            Ok(ChunkMetadata { physical, codec, values, length, data, dictionary, unknown_encoding, bounds })
         }
         _ => wrong("the metadata of a column lack its type, compression, size or place"),
     }
+}
+
+/// Reads the `Statistics` of a column and returns the places of its least and its greatest value. Those of old writers, whose
+/// order is not known for all types, are not used.
+fn read_bounds(reader: &mut Reader) -> Result<Option<[Range<usize>; 2]>, Malformed> {
+    let (mut least, mut greatest, mut last) = (None, None, 0);
+    while let Some(field) = reader.field(&mut last)? {
+        match field.id {
+            5 | 6 => {
+                let length = reader.binary(field)?.len();
+                let place = Some(reader.position() - length..reader.position());
+                if field.id == 5 { greatest = place } else { least = place }
+            }
+            _ => reader.skip(field)?,
+        }
+    }
+    Ok(least.zip(greatest).map(|(least, greatest)| [least, greatest]))
 }

@@ -8,6 +8,7 @@
 //! | `open_file` | opening a file, and errors for files that are not valid |
 //! | `footer`, `thrift` | a file's footer, checked before the decoder sees it; the protocol in which it is encoded |
 //! | `schema` | the Arrow types of columns |
+//! | `statistics` | the row groups in which the condition of a job cannot hold |
 //! | `pages`, `codec` | the pages of a column, checked before the decoder sees them; their decompression |
 //!
 //! A file is taken to be hostile. No number in it decides how much memory is allocated or how deep a function recurses,
@@ -23,9 +24,11 @@ mod pages;
 pub mod partitions;
 pub mod paths;
 mod schema;
+mod statistics;
 mod thrift;
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,11 +42,12 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMe
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Phase};
+use crate::formula::{Expr, parse_condition};
 
 use super::guard::guard;
 use super::limits::Budget;
 use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source, UNSUPPORTED};
-use footer::Footer;
+use footer::{Footer, RowGroup};
 pub(in crate::input) use open_file::FileVersion;
 pub(crate) use open_file::device_and_inode;
 use open_file::{OpenFile, decoding_error, open};
@@ -52,6 +56,7 @@ use partitions::{
     ConstantColumn, Partition, PartitionOptions, constant_columns, may_meet, partitions_of, with_constants,
 };
 use paths::{Expanded, FoundFile, Skipped};
+use statistics::may_hold;
 
 /// The beginning of the name of the program in the footers of tables that a run has written.
 pub const RESULTS_WRITTEN_BY: &str = "sweepfit ";
@@ -79,6 +84,8 @@ struct FileState {
     footer: [u8; 32],
     /// The columns that its partitions give.
     constants: Vec<ConstantColumn>,
+    /// Whether each row group is read.
+    reads: Vec<bool>,
 }
 
 impl ParquetFiles {
@@ -117,9 +124,11 @@ impl ParquetFiles {
             keep[0] = true;
             found.pruned -= 1;
         }
+        // One that cannot be parsed is an error where the job is planned.
+        let condition = partitions.condition.and_then(|text| parse_condition(text).ok());
         let kept = files.into_iter().zip(of_files).zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| file);
         for (FoundFile { path, named, .. }, own) in kept {
-            let (mut file, mut fragment, is_result) = inspect(path)?;
+            let (mut file, mut fragment, is_result) = inspect(path, &condition, partitions.defined)?;
             if is_result && !named {
                 found.skipped.push(Skipped::new(&file.path, "it is a result of sweepfit"));
                 continue;
@@ -153,20 +162,43 @@ impl ParquetFiles {
 }
 
 /// Reads the footer of a file. Also returns whether the file is a table that a run has written.
-fn inspect(path: PathBuf) -> Result<(FileState, Fragment, bool), Error> {
+fn inspect(
+    path: PathBuf,
+    condition: &Option<Expr>,
+    defined: &[(String, String)],
+) -> Result<(FileState, Fragment, bool), Error> {
     let (source, footer) = open(&path, Phase::Inspect)?;
     let name = path.display().to_string();
     let written_by = footer.created_by.as_ref();
     let is_result = written_by.is_some_and(|program| program.starts_with(RESULTS_WRITTEN_BY));
     // Only the schema is kept: the rest of the footer can be large.
-    let fragment = Fragment {
-        name,
-        rows: footer.rows,
-        bytes: Some(source.version().bytes),
-        schema: schema::arrow_schema(&footer),
+    let schema = schema::arrow_schema(&footer);
+    // The rows of lists are counted otherwise.
+    let is_nested = schema.fields().iter().any(|field| field.data_type().is_nested());
+    let reads = match condition.as_ref().filter(|_| !is_nested) {
+        Some(condition) => may_hold(&footer, &schema, condition, defined),
+        None => vec![true; footer.groups.len()],
     };
-    let file = FileState { path, version: source.version(), footer: hash(&footer), constants: Vec::new() };
+    let skipped = rows_of_groups(&footer, |group| !reads[group]);
+    let fragment = Fragment { name, rows: footer.rows, bytes: Some(source.version().bytes), schema, skipped };
+    let constants = Vec::new();
+    let file = FileState { path, version: source.version(), footer: hash(&footer), constants, reads };
     Ok((file, fragment, is_result))
+}
+
+/// Returns the rows of the row groups that are chosen, as ranges with gaps between them.
+fn rows_of_groups(footer: &Footer, is_chosen: impl Fn(usize) -> bool) -> Vec<Range<u64>> {
+    let (mut ranges, mut first): (Vec<Range<u64>>, u64) = (Vec::new(), 0);
+    for (group, RowGroup { rows, .. }) in footer.groups.iter().enumerate() {
+        let own = first..first + rows;
+        first = own.end;
+        match ranges.last_mut() {
+            _ if !is_chosen(group) || *rows == 0 => {}
+            Some(last) if last.end == own.start => last.end = own.end,
+            _ => ranges.push(own),
+        }
+    }
+    ranges
 }
 
 /// Returns the hash of a footer, to detect changes.
@@ -203,11 +235,24 @@ impl Source for ParquetFiles {
         }
         let (places, fields): (Vec<usize>, Vec<FieldRef>) = read.into_iter().unzip();
         let budget = Arc::new(Budget::new(source.version().bytes));
-        let step = || reader(&source, &budget, &footer, &places, &Fields::from(fields));
+        let step = || reader((&source, &budget), (&footer, &file.reads), &places, &Fields::from(fields));
         let failed = |reason: String| decoding_error(&file.path, &source, reason, Phase::Read);
         let reader = guard(step).map_err(failed)?.map_err(|e| failed(e.to_string()))?;
         let keep = (0..n_asked).collect();
-        Ok(Box::new(FileBatches { file, source, budget, reader, keep, constants, rest: None }))
+        let lengths = rows_of_groups(&footer, |group| file.reads[group]);
+        let lengths: Vec<u64> = lengths.into_iter().map(|rows| rows.end - rows.start).collect();
+        let lengths = lengths.into_iter();
+        Ok(Box::new(FileBatches {
+            file,
+            source,
+            budget,
+            reader,
+            keep,
+            constants,
+            rest: None,
+            lengths,
+            left: 0,
+        }))
     }
 }
 
@@ -222,11 +267,11 @@ fn as_view(field: &FieldRef) -> FieldRef {
     Arc::new(field.as_ref().clone().with_data_type(view))
 }
 
-/// Returns a reader of the columns at some places of a file, in the types of `fields`.
+/// Returns a reader of the columns at some places of a file, in the types of `fields`. `reads` says whether each row group is
+/// read.
 fn reader(
-    source: &OpenFile,
-    budget: &Arc<Budget>,
-    footer: &Footer,
+    (source, budget): (&OpenFile, &Arc<Budget>),
+    (footer, reads): (&Footer, &[bool]),
     places: &[usize],
     fields: &Fields,
 ) -> ParquetResult<ParquetRecordBatchReader> {
@@ -238,32 +283,42 @@ fn reader(
         source: source.clone(),
         budget: Arc::clone(budget),
         footer,
+        reads,
         leaves,
         metadata: &metadata,
     };
     ParquetRecordBatchReader::try_new_with_row_groups(&levels, &groups, BATCH_ROWS, None)
 }
 
-/// The pages of some columns in all row groups of a file, as the decoder asks for them.
+/// The pages of some columns in the row groups of a file that are read, as the decoder asks for them.
 struct CheckedPages<'a> {
     source: OpenFile,
     budget: Arc<Budget>,
     footer: &'a Footer,
+    /// Whether each row group is read.
+    reads: &'a [bool],
     /// The places of the leaves that are read, among all leaves of the file.
     leaves: Vec<usize>,
     /// The schema of these leaves.
     metadata: &'a ParquetMetaData,
 }
 
+impl CheckedPages<'_> {
+    /// Returns the row groups that are read.
+    fn groups(&self) -> impl Iterator<Item = &RowGroup> {
+        self.footer.groups.iter().zip(self.reads).filter(|(_, reads)| **reads).map(|(group, _)| group)
+    }
+}
+
 impl RowGroups for CheckedPages<'_> {
     fn num_rows(&self) -> usize {
-        usize::try_from(self.footer.rows).unwrap_or(usize::MAX)
+        usize::try_from(self.groups().map(|group| group.rows).sum::<u64>()).unwrap_or(usize::MAX)
     }
 
     fn column_chunks(&self, leaf: usize) -> ParquetResult<Box<dyn PageIterator>> {
         let descriptor = self.metadata.file_metadata().schema_descr().column(leaf);
         let place = *self.leaves.get(leaf).ok_or_else(|| ParquetError::General(format!("no leaf {leaf}")))?;
-        let chunks = self.footer.groups.iter().map(|group| group.chunks[place].clone()).collect();
+        let chunks = self.groups().map(|group| group.chunks[place].clone()).collect();
         let pages = LeafPages::new(self.source.clone(), Arc::clone(&self.budget), descriptor, chunks)?;
         Ok(Box::new(pages))
     }
@@ -289,6 +344,10 @@ struct FileBatches<'a> {
     constants: Vec<ConstantColumn>,
     /// A batch that is passed on in parts: its rest, and the bytes of text in each row.
     rest: Option<(RecordBatch, Vec<usize>)>,
+    /// The numbers of rows between those that are not read, from the next one on.
+    lengths: std::vec::IntoIter<u64>,
+    /// The number of rows that follow before the next that are not read.
+    left: u64,
 }
 
 impl FileBatches<'_> {
@@ -333,7 +392,13 @@ impl Iterator for FileBatches<'_> {
             Ok(read) => read?,
             Err(error) => return Some(Err(error)),
         };
-        let rows = rows_within(&sizes, TEXT_AT_ONCE);
+        if self.left == 0 {
+            // A file with more rows than its footer states is an error of the caller's.
+            self.left = self.lengths.next().unwrap_or(u64::MAX);
+        }
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let rows = rows_within(&sizes, TEXT_AT_ONCE).min(left);
+        self.left -= rows as u64;
         let first = if rows == batch.num_rows() {
             batch
         } else {

@@ -1,0 +1,142 @@
+//! Reads the rows of consecutive sweeps in passes over the whole input, each of which keeps the rows of a range of sweeps.
+//!
+//! This serves inputs whose rows are in no order and do not fit in memory. A pass reads every row and looks its key up, so
+//! the sweeps of a range are complete after it. The rows of a sweep are sorted into canonical order as always, so the results
+//! do not depend on the number of passes.
+
+use std::ops::Range;
+use std::sync::atomic::AtomicBool;
+
+use super::column_plan::ReadPlan;
+use super::contents::Contents;
+use super::fragment_reader::{FragmentReader, changed};
+use super::request::Request;
+use super::scan::{KeyLookup, ScanResult};
+use super::segments::RowBuffer;
+use super::source::{BATCH_ROWS, Source};
+use crate::error::Error;
+
+/// The memory in bytes of what does not grow with the input: the decoder's pages, the program, the tables that are written.
+const FIXED_BYTES: u64 = 160 << 20;
+
+/// The memory in bytes that a sweep takes beside its rows and its key: its digest, its place, and its estimates in the overview
+/// of the run.
+const BYTES_PER_SWEEP: u64 = 128;
+
+/// Returns the number of rows that a segment may have, for the memory limit of the job.
+///
+/// While a segment is fitted the next one is read, so two are in memory, and the copies with which the second is sorted.
+pub(in crate::input) fn rows_within(
+    memory_bytes: u64,
+    request: &Request,
+    scanned: &ScanResult,
+    contents: &Contents,
+) -> usize {
+    let keys = scanned.group.iter().chain(&scanned.cluster).map(|keys| keys.lookup.bytes());
+    let shown: usize = contents.keys.iter().map(|key| key.get_buffer_memory_size()).sum();
+    let of_sweeps = contents.n_sweeps() as u64 * BYTES_PER_SWEEP;
+    let rest = memory_bytes.saturating_sub(FIXED_BYTES + keys.sum::<u64>() + shown as u64 + of_sweeps);
+    let clusters = u64::from(request.cluster.is_some());
+    // The columns, the file, the row and the sweep; then the row in sorted order and the copy of a column.
+    let of_row = 8 * request.columns.len() as u64 + 4 + 8 + 4 + 4 * clusters;
+    usize::try_from(rest / (2 * of_row + 16)).unwrap_or(usize::MAX)
+}
+
+/// Divides the sweeps into ranges of at most `most` rows, or of a single sweep. `starts` is the first row of each sweep, and the
+/// number of rows at the end.
+pub(in crate::input) fn ranges(starts: &[usize], most: usize) -> Vec<Range<usize>> {
+    let sweeps = starts.len() - 1;
+    let (mut ranges, mut first) = (Vec::new(), 0);
+    while first < sweeps {
+        let within = starts[first + 1..].partition_point(|end| end - starts[first] <= most);
+        let end = first + within.max(1);
+        ranges.push(first..end);
+        first = end;
+    }
+    ranges
+}
+
+/// The keys by which passes tell the sweeps and the clusters of rows.
+pub(in crate::input) struct Passes {
+    group: Option<KeyLookup>,
+    cluster: Option<KeyLookup>,
+}
+
+/// The rows of a range of sweeps, in the order of the input.
+pub(in crate::input) struct PassRows {
+    pub(in crate::input) rows: RowBuffer,
+    /// The sweep of each row, counted from the first of the range.
+    pub(in crate::input) sweep: Vec<u32>,
+    pub(in crate::input) cluster: Option<Vec<u32>>,
+}
+
+impl Passes {
+    /// Returns the passes over an input that was scanned.
+    pub(in crate::input) fn new(scanned: ScanResult) -> Passes {
+        let lookup = |keys: super::scan::RankedKeys| keys.lookup;
+        Passes { group: scanned.group.map(lookup), cluster: scanned.cluster.map(lookup) }
+    }
+
+    /// Reads the rows of the sweeps in a range; there are `expected` of them.
+    pub(in crate::input) fn read(
+        &self,
+        (source, request, plan): (&dyn Source, &Request, &ReadPlan),
+        sweeps: Range<usize>,
+        expected: usize,
+        interrupted: &AtomicBool,
+    ) -> Result<PassRows, Error> {
+        let mut rows = RowBuffer::new(request);
+        rows.reserve(expected);
+        let mut sweep = Vec::with_capacity(expected);
+        let mut cluster = self.cluster.as_ref().map(|_| Vec::with_capacity(expected));
+        let range = sweeps.start as u32..sweeps.end as u32;
+        let mut chosen: Vec<u32> = Vec::with_capacity(BATCH_ROWS);
+        let mut last = None;
+        for index in 0..source.fragments().len() as u32 {
+            let mut reader = FragmentReader::open(source, index, &plan.for_all)?;
+            last = Some(reader.fragment());
+            while let Some(mut batch) = reader.next(plan, &plan.for_all, interrupted)? {
+                if batch.n_kept() == 0 {
+                    continue;
+                }
+                let ranks = match &self.group {
+                    Some(group) => group.ranks(&batch)?,
+                    None => vec![0; batch.n_kept()],
+                };
+                let places = (0_u32..).zip(&ranks).filter(|(_, rank)| range.contains(rank)).map(|(i, _)| i);
+                chosen.clear();
+                chosen.extend(places);
+                if chosen.is_empty() {
+                    continue;
+                }
+                sweep.extend(chosen.iter().map(|&i| ranks[i as usize] - range.start));
+                if let (Some(lookup), Some(cluster)) = (&self.cluster, &mut cluster) {
+                    let clusters = lookup.ranks(&batch)?;
+                    cluster.extend(chosen.iter().map(|&i| clusters[i as usize]));
+                }
+                batch.keep(&chosen);
+                rows.add(&batch, request)?;
+            }
+        }
+        match last {
+            Some(fragment) if sweep.len() != expected => {
+                Err(changed(fragment, "the condition holds in other rows than before"))
+            }
+            _ => Ok(PassRows { rows, sweep, cluster }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_as_long_as_fits() {
+        let starts = [0, 4, 8, 30, 31, 33, 40];
+        assert_eq!(ranges(&starts, 10), [0..2, 2..3, 3..6]);
+        assert_eq!(ranges(&starts, 1), [0..1, 1..2, 2..3, 3..4, 4..5, 5..6]);
+        assert_eq!(ranges(&starts, usize::MAX), [0..6]);
+        assert!(ranges(&[0], 10).is_empty());
+    }
+}
