@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use serde::Serialize;
 
-use crate::engine::{self, BoundLaw, Control, Counts, Job, Plan, Summary};
+use crate::engine::{self, BoundLaw, Check, Control, Counts, Job, Plan, Summary};
 use crate::error::{Error, Setting};
 use crate::input::{Fragment, InputFiles, NestedRows, PartitionOptions, Skipped, Source, WideTable};
 use crate::law::{Domain, Law, Parameter};
@@ -140,6 +140,15 @@ impl<'a> Questions<'a> {
 pub fn dry_run_files(job: &Job, control: &Control) -> Result<Summary, Error> {
     let files = files(job, control)?;
     on_rows(job, &files, |job, source, plan| engine::dry_run_plan(plan, job, source, control))
+}
+
+/// Checks the input files of a job; nothing is fitted or written but for a few fits that tell how long all take.
+///
+/// # Errors
+/// If the job has an invalid setting or does not match the inputs, reading fails, or the run is interrupted.
+pub fn check_files(job: &Job, control: &Control) -> Result<Check, Error> {
+    let files = files(job, control)?;
+    on_rows(job, &files, |job, source, plan| engine::check(plan, job, source, control))
 }
 
 /// Calls `then` with the rows that a job's files stand for, the job on these rows, and its plan.
@@ -280,5 +289,34 @@ impl<'a> Manifest<'a> {
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
         text
+    }
+}
+
+/// What a manifest says in short, read back.
+#[derive(Debug)]
+pub struct Summed {
+    /// The counts of sweeps, fits and rows.
+    pub counts: serde_json::Value,
+    /// The number of fits with each status.
+    pub fits_by_status: Vec<(String, u64)>,
+    /// The input files with their sizes in bytes.
+    pub inputs: Vec<(String, Option<u64>)>,
+}
+
+impl Summed {
+    /// Reads the manifest of a result; `None` where there is none.
+    #[must_use]
+    pub fn read(directory: &Path) -> Option<Summed> {
+        let text = std::fs::read_to_string(directory.join("manifest.json")).ok()?;
+        let manifest: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let by_status = manifest["fits_by_status"].as_object()?.iter();
+        let inputs = manifest["inputs"].as_array()?.iter();
+        Some(Summed {
+            counts: manifest["counts"].clone(),
+            fits_by_status: by_status.map(|(status, n)| (status.clone(), n.as_u64().unwrap_or(0))).collect(),
+            inputs: inputs
+                .filter_map(|input| Some((input["path"].as_str()?.to_owned(), input["bytes"].as_u64())))
+                .collect(),
+        })
     }
 }

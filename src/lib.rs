@@ -133,7 +133,7 @@ pub use engine::{
     CatalogueFile, Control, Counts, Job, KeepReplicates, LawText, Progress, Silent, Summary, dry_run, run,
 };
 pub use error::{Error, ErrorKind, Phase, Place, Setting};
-pub use files::{dry_run_files, run_files};
+pub use files::{check_files, dry_run_files, run_files};
 pub use in_memory::FittedLaw;
 pub use infer::{
     Criteria, Estimate, Goodness, IntervalMethod, ParameterCovariance, QuantityEstimate, Replicates, Resample,

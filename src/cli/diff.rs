@@ -1,6 +1,6 @@
 //! `sweepfit diff`: what differs between two results ([`crate::questions::differences`]).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -50,8 +50,23 @@ fn difference() -> impl TypedValueParser<Value = Difference> {
     })
 }
 
+impl DiffArguments {
+    /// Returns the directory of the old result.
+    pub(super) fn old(&self) -> &Path {
+        &self.old
+    }
+}
+
 /// Runs the command and returns its output.
 pub fn run(arguments: &DiffArguments) -> Result<String, Failure> {
+    match found(arguments)? {
+        (text, None) => Ok(text),
+        (text, Some(message)) => Err(Failure::beyond_limit(&text, message)),
+    }
+}
+
+/// Compares the results. Returns the output, and which differences the user forbids.
+pub(super) fn found(arguments: &DiffArguments) -> Result<(String, Option<String>), Failure> {
     let (old, new) = (KeptResult::open(&arguments.old)?, KeptResult::open(&arguments.new)?);
     let found = differences(&old, &new)?;
     let count = |difference: Difference| found.counts.get(&difference).copied().unwrap_or(0);
@@ -77,8 +92,6 @@ pub fn run(arguments: &DiffArguments) -> Result<String, Failure> {
         .filter(|kind| count(**kind) > 0)
         .map(|kind| format!("{} {}", count(*kind), kind.name()))
         .collect();
-    if failing.is_empty() {
-        return Ok(text);
-    }
-    Err(Failure::beyond_limit(&text, format!("{}, which --fail-on forbids", failing.join(", "))))
+    let forbidden = (!failing.is_empty()).then(|| format!("{}, which --fail-on forbids", failing.join(", ")));
+    Ok((text, forbidden))
 }

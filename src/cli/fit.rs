@@ -1,9 +1,6 @@
 //! `sweepfit fit`: turns the arguments ([`FitArguments`]) into a [`Job`] and runs it on files.
 
-use std::io::IsTerminal;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
@@ -11,35 +8,32 @@ use clap::{Args, ValueEnum};
 use super::key_columns::{key_columns, names};
 use super::limits::{Limit, Limits};
 use super::numbers::whole;
-use super::progress::terminal_progress;
-use crate::engine::{CatalogueFile, Control, Job, KeepReplicates, LawText};
+use super::reporting::{Reporting, ReportingArguments};
+use super::signals::interrupted;
+use crate::engine::{CatalogueFile, Control, Job, KeepReplicates, LawText, Progress};
+use crate::error::Error;
 use crate::files::{dry_run_files, run_files};
 use crate::infer::{IntervalMethod, Resample};
 use crate::law::Residual;
 use crate::optimize::Solver;
-use crate::output::OutputOptions;
+use crate::output::{OutputOptions, Snapshots, discard_parts};
 use crate::problem::LossChoice;
 use crate::questions::Frontier;
 
 use super::frontier::{held_variables, positive_numbers};
 use super::{Failure, summary, terminal};
 
-/// The arguments of `sweepfit fit`.
+/// The arguments that say what is fitted to what: those of a [`Job`].
 #[derive(Args, Debug)]
-#[command(after_help = "See also: sweepfit help formula, sweepfit laws, sweepfit schema")]
-pub struct FitArguments {
+pub struct JobArguments {
     /// Parquet files, directories (searched for Parquet files of any name) or globs; files of CSV, TSV or JSON lines by name or glob; `-`
     /// for Parquet or an Arrow stream on standard input
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
 
-    /// Directory for the output tables; not needed with --dry-run
-    #[arg(short, long, value_name = "DIR", required_unless_present = "dry_run")]
-    out: Option<PathBuf>,
-
     /// A catalogue name or a formula such as 'loss ~ E + A/N^alpha where E > 0, A > 0'; repeatable
     #[arg(long = "law", value_name = "LAW", required = true, allow_hyphen_values = true)]
-    laws: Vec<String>,
+    pub(super) laws: Vec<String>,
 
     /// Columns that identify a sweep [default: the whole input is one sweep]; NAME=COL gives a column another name in the
     /// output, and a name with `,` or `=` is written in double quotes
@@ -74,14 +68,6 @@ pub struct FitArguments {
     /// Reject sweeps with fewer usable observations
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Input", allow_negative_numbers = true, value_parser = whole(0, u64::MAX))]
     min_points: u64,
-
-    /// Exit with status 3 where more fits than this have no certified optimum: a number, or a share such as 1%
-    #[arg(long, value_name = "LIMIT", help_heading = "Output")]
-    max_failed: Option<Limit>,
-
-    /// Exit with status 3 where more rows than this are rejected: a number, or a share such as 1%
-    #[arg(long, value_name = "LIMIT", help_heading = "Output")]
-    max_rejected: Option<Limit>,
 
     /// Write empty tables where no row of the input is left, in place of an error
     #[arg(long, help_heading = "Input")]
@@ -201,6 +187,39 @@ pub struct FitArguments {
     /// Hold a variable of the frontier at a value; repeatable
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Questions")]
     hold: Vec<String>,
+}
+
+/// The arguments that say with what a job runs.
+#[derive(Args, Debug)]
+pub struct MachineArguments {
+    /// Memory within which the run stays, such as 2GiB: rows in no order are read as many times as it takes [default: 70 % of
+    /// the machine's]
+    #[arg(long, value_name = "SIZE", help_heading = "Input")]
+    memory_limit: Option<ByteSize>,
+
+    /// Worker threads [default: all cores]
+    #[arg(short = 'j', long, value_name = "N", help_heading = "Output", allow_negative_numbers = true, value_parser = whole(1, 1024))]
+    threads: Option<u64>,
+}
+
+/// The arguments of `sweepfit fit`.
+#[derive(Args, Debug)]
+#[command(after_help = "See also: sweepfit help formula, sweepfit laws, sweepfit schema")]
+pub struct FitArguments {
+    #[command(flatten)]
+    job: JobArguments,
+
+    /// Directory for the output tables; not needed with --dry-run and --publish
+    #[arg(short, long, value_name = "DIR", required_unless_present_any = ["dry_run", "publish", "print_job"])]
+    out: Option<PathBuf>,
+
+    /// Exit with status 3 where more fits than this have no certified optimum: a number, or a share such as 1%
+    #[arg(long, value_name = "LIMIT", help_heading = "Output")]
+    max_failed: Option<Limit>,
+
+    /// Exit with status 3 where more rows than this are rejected: a number, or a share such as 1%
+    #[arg(long, value_name = "LIMIT", help_heading = "Output")]
+    max_rejected: Option<Limit>,
 
     /// Replace an earlier result in the output directory
     #[arg(long, help_heading = "Output")]
@@ -210,18 +229,36 @@ pub struct FitArguments {
     #[arg(long, help_heading = "Output")]
     dry_run: bool,
 
-    /// No progress on standard error; warnings and errors still go there
-    #[arg(short, long, help_heading = "Output")]
-    quiet: bool,
+    /// Write the result to a new snapshot below this directory, and move its link `current` there when all is well
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "overwrite"], help_heading = "Jobs")]
+    publish: Option<PathBuf>,
 
-    /// Memory within which the run stays, such as 2GiB: rows in no order are read as many times as it takes [default: 70 % of
-    /// the machine's]
-    #[arg(long, value_name = "SIZE", help_heading = "Input")]
-    memory_limit: Option<ByteSize>,
+    /// Old snapshots that stay
+    #[arg(long, value_name = "N", default_value_t = 7, requires = "publish", help_heading = "Jobs", allow_negative_numbers = true, value_parser = whole(0, 1_000_000))]
+    keep: u64,
 
-    /// Worker threads [default: all cores]
-    #[arg(short = 'j', long, value_name = "N", help_heading = "Output", allow_negative_numbers = true, value_parser = whole(1, 1024))]
-    threads: Option<u64>,
+    /// Copy the fits of the current snapshot, or of the earlier result in --out, of which neither observations nor options have
+    /// changed; the result is the same
+    #[arg(long, help_heading = "Jobs")]
+    incremental: bool,
+
+    /// Go on where a run into this directory was killed or stopped, and make it possible for this one
+    #[arg(long, overrides_with = "fresh", help_heading = "Jobs")]
+    resume: bool,
+
+    /// Do not go on where an earlier run was killed or stopped
+    #[arg(long, help_heading = "Jobs")]
+    fresh: bool,
+
+    /// Print the job file of this command line, and do nothing else
+    #[arg(long, help_heading = "Jobs")]
+    pub(super) print_job: bool,
+
+    #[command(flatten)]
+    pub(super) reporting: ReportingArguments,
+
+    #[command(flatten)]
+    machine: MachineArguments,
 }
 
 /// The value of `--interval`; none for `auto`.
@@ -260,9 +297,9 @@ enum SolverArgument {
     Reference,
 }
 
-impl FitArguments {
+impl JobArguments {
     /// Returns the job of the arguments; reads the catalogue file.
-    fn job(&self) -> Result<Job, Failure> {
+    pub(super) fn job(&self) -> Result<Job, Failure> {
         let catalogue = match &self.catalogue {
             Some(path) => {
                 let file = path.display().to_string();
@@ -365,43 +402,140 @@ fn usual_memory() -> Option<u64> {
     Some(of_machine.min(of_container) / 10 * 7).filter(|bytes| *bytes > 0)
 }
 
-/// Runs the command and returns its output.
-pub fn run(arguments: FitArguments) -> Result<String, Failure> {
-    let job = arguments.job()?;
-    let threads = arguments.threads.map_or(0, |n| n as usize);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|error| Failure::usage(format!("--threads {threads}: {error}")))?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    // Without a handler, Ctrl-C ends the process at once, which is acceptable: an error here is ignored.
-    let _ = ctrlc::set_handler(move || {
-        // The first Ctrl-C lets the running fits end; the second ends the process at once.
-        if flag.swap(true, Ordering::Relaxed) {
-            // The progress bar stays where it is; what the shell writes begins on a line of its own.
-            if std::io::stderr().is_terminal() {
-                terminal::complain("\n");
+impl MachineArguments {
+    /// Calls `then` in a pool of the threads that the arguments ask for, with the control of the run.
+    pub(super) fn run<T: Send>(
+        &self,
+        progress: &dyn Progress,
+        then: impl FnOnce(&Control) -> Result<T, Error> + Send,
+    ) -> Result<T, Failure> {
+        let threads = self.threads.map_or(0, |n| n as usize);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .map_err(|error| Failure::usage(format!("--threads {threads}: {error}")))?;
+        let interrupted = interrupted();
+        let memory_bytes = self.memory_limit.map(|limit| limit.as_u64()).or_else(usual_memory);
+        let control = Control { progress, interrupted: &interrupted, memory_bytes };
+        Ok(pool.install(|| then(&control))?)
+    }
+}
+
+/// A fit that is complete and may still be published.
+pub(super) struct Fitted {
+    /// The summary.
+    pub(super) text: String,
+    /// The directory with the result; none after a dry run.
+    pub(super) result: Option<PathBuf>,
+    /// How a limit of the user is exceeded.
+    pub(super) beyond_limit: Option<String>,
+    snapshots: Option<Snapshots>,
+    keep: usize,
+}
+
+/// Where a fit has ended.
+pub(super) struct Concluded {
+    /// The directory with the result; none after a dry run.
+    pub(super) result: Option<PathBuf>,
+    /// The directory of snapshots, where the result is the current one.
+    pub(super) published: Option<PathBuf>,
+}
+
+impl FitArguments {
+    /// Returns the directory to which the tables are written.
+    pub(super) fn target(&self) -> Option<PathBuf> {
+        if self.dry_run {
+            None
+        } else {
+            self.publish.as_deref().map(Snapshots::unfinished_in).or(self.out.clone())
+        }
+    }
+
+    /// Returns the directory of snapshots, if the result is published.
+    pub(super) fn publish(&self) -> Option<&Path> {
+        self.publish.as_deref().filter(|_| !self.dry_run)
+    }
+
+    /// Fits and writes the tables.
+    ///
+    /// # Errors
+    /// If the run fails.
+    pub(super) fn fit(&self, progress: &dyn Progress) -> Result<Fitted, Failure> {
+        let job = self.job.job()?;
+        let snapshots = self.publish().map(Snapshots::open).transpose()?;
+        let result = self.target();
+        let mut options = OutputOptions {
+            overwrite: self.overwrite || snapshots.is_some(),
+            earlier: Vec::new(),
+            resume: self.resume && !self.fresh,
+        };
+        let before = match &snapshots {
+            Some(snapshots) => snapshots.current(),
+            None => self.out.clone(),
+        };
+        options.earlier.extend(before.filter(|_| self.incremental));
+        if let Some(result) = &result {
+            if self.fresh {
+                discard_parts(result);
+            } else if self.resume && snapshots.is_some() {
+                // A run that was killed after its last fit has left all of them.
+                options.earlier.push(result.clone());
             }
-            std::process::exit(130);
+        }
+        let summary = self.machine.run(progress, |control| match &result {
+            Some(out) => run_files(&job, out, &options, control),
+            None => dry_run_files(&job, control),
+        })?;
+        let text = summary::text(&summary, self.dry_run, result.as_deref().filter(|_| snapshots.is_none()));
+        let limits = Limits { failed: self.max_failed, rejected: self.max_rejected };
+        let beyond_limit = limits.exceeded(&summary.counts);
+        Ok(Fitted {
+            text,
+            result,
+            beyond_limit,
+            snapshots,
+            keep: usize::try_from(self.keep).unwrap_or(usize::MAX),
+        })
+    }
+}
+
+impl Fitted {
+    /// Publishes the result if that is asked for and no limit is exceeded, and sets it aside if one is. Adds to the text where
+    /// the result is.
+    ///
+    /// # Errors
+    /// If the snapshot cannot be published.
+    pub(super) fn conclude(self, text: &mut String, is_beyond_limit: bool) -> Result<Concluded, Failure> {
+        let Fitted { result, snapshots, keep, .. } = self;
+        let Some(snapshots) = snapshots else { return Ok(Concluded { result, published: None }) };
+        if is_beyond_limit {
+            let result = snapshots.set_aside()?;
+            *text += &format!(
+                "not published; the tables are in {}\n",
+                terminal::one_line(&result.display().to_string())
+            );
+            return Ok(Concluded { result: Some(result), published: None });
+        }
+        let result = snapshots.publish(keep)?;
+        let shown = result.display().to_string();
+        terminal::event("info", "published", serde_json::json!({ "snapshot": shown }));
+        *text += &format!("published {}\n", terminal::one_line(&shown));
+        let published = result.parent().and_then(Path::parent).map(Path::to_path_buf);
+        Ok(Concluded { result: Some(result), published })
+    }
+}
+
+/// Runs the command and returns its output.
+pub fn run(arguments: &FitArguments) -> Result<String, Failure> {
+    let reporting = Reporting::begin(&arguments.reporting, "fit");
+    let mut concluded = Concluded { result: None, published: None };
+    let outcome = arguments.fit(reporting.progress().as_ref()).and_then(|mut fitted| {
+        let (mut text, beyond_limit) = (std::mem::take(&mut fitted.text), fitted.beyond_limit.take());
+        concluded = fitted.conclude(&mut text, beyond_limit.is_some())?;
+        match beyond_limit {
+            Some(message) => Err(Failure::beyond_limit(&text, message)),
+            None => Ok(text),
         }
     });
-    let progress = terminal_progress(arguments.quiet);
-    let control = Control {
-        progress: progress.as_ref(),
-        interrupted: &interrupted,
-        memory_bytes: arguments.memory_limit.map(|limit| limit.as_u64()).or_else(usual_memory),
-    };
-    let out = arguments.out.as_deref().filter(|_| !arguments.dry_run);
-    let options = OutputOptions { overwrite: arguments.overwrite, ..OutputOptions::default() };
-    let outcome = pool.install(|| match out {
-        Some(out) => run_files(&job, out, &options, &control),
-        None => dry_run_files(&job, &control),
-    })?;
-    let text = summary::text(&outcome, arguments.dry_run, out);
-    let limits = Limits { failed: arguments.max_failed, rejected: arguments.max_rejected };
-    match limits.exceeded(&outcome.counts) {
-        Some(message) => Err(Failure::beyond_limit(&text, message)),
-        None => Ok(text),
-    }
+    reporting.end(outcome, concluded.result.as_deref(), concluded.published.as_deref())
 }

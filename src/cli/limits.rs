@@ -40,7 +40,7 @@ impl fmt::Display for Limit {
 
 impl Limit {
     /// Returns whether a count is beyond the limit.
-    fn is_exceeded(self, found: u64, all: u64) -> bool {
+    pub fn is_exceeded(self, found: u64, all: u64) -> bool {
         match self {
             Limit::Count(most) => found > most,
             Limit::Percent(share) => 100.0 * found as f64 > share * all as f64,
@@ -73,7 +73,7 @@ impl Limits {
             Some(format!("{found} of {all} {what}, and {flag} allows {limit}"))
         };
         let messages: Vec<String> = checks.into_iter().filter_map(exceeded).collect();
-        (!messages.is_empty()).then(|| format!("{}; the tables are written", messages.join("; ")))
+        (!messages.is_empty()).then(|| messages.join("; "))
     }
 }
 

@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | `mod` | the list of commands; errors as messages with exit statuses |
 //! | [`fit`] | `sweepfit fit`: fits laws to sweeps |
+//! | `run`, `job_file` | `sweepfit run`: the steps of a job file |
+//! | `check` | `sweepfit check`: an input before it is fitted |
 //! | `predict` | `sweepfit predict`: predictions of a kept result |
 //! | `frontier` | `sweepfit frontier`: the best variables for a budget |
 //! | `show` | `sweepfit show`: a kept result in words and tables |
@@ -22,6 +24,8 @@
 //! | `numbers` | numbers in flags, and the digits of estimates |
 //! | `summary` | tables on standard output |
 //! | `progress` | progress on standard error |
+//! | `reporting` | what a run says besides its result: log, metrics, lineage |
+//! | `signals` | Ctrl-C and SIGTERM |
 //! | `terminal` | writing to standard output and standard error |
 //!
 //! A flag is documented where it is defined. The folder knows nothing of how jobs are planned and fitted, and no other
@@ -29,21 +33,26 @@
 
 mod approaches;
 mod ask;
+mod check;
 mod coverage;
 mod diff;
 mod fit;
 mod frontier;
 mod generate;
 mod help;
+mod job_file;
 mod key_columns;
 mod laws;
 mod limits;
 mod numbers;
 mod predict;
 mod progress;
+mod reporting;
+mod run;
 mod schema;
 mod shell;
 mod show;
+mod signals;
 mod summary;
 mod terminal;
 mod verify;
@@ -51,7 +60,7 @@ mod verify;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{Error, ErrorKind, Setting};
 
@@ -68,6 +77,11 @@ struct Arguments {
 enum Command {
     /// Fit laws to every sweep of the input
     Fit(Box<fit::FitArguments>),
+    /// Do what a job file says, in order: check, fit, predict, frontier, diff, publish
+    Run(run::RunArguments),
+    /// Check an input before it is fitted: ranges, duplicates, rejections, time and memory
+    #[command(mut_arg("laws", |argument| argument.required(false)))]
+    Check(Box<check::CheckArguments>),
     /// Say what loss a fitted law predicts at given points, with intervals
     Predict(predict::PredictArguments),
     /// Find the variables at which a fitted law is least for a budget, and the budget of a target
@@ -101,7 +115,7 @@ enum Command {
 /// An error for the user.
 pub struct Failure {
     /// The exit status: 2 where the command line or the input is wrong, 1 where the run failed, 3 where it is complete and beyond
-    /// a limit of the user, 130 where it was interrupted.
+    /// a limit of the user, 130 or 143 where a signal ended it.
     pub status: u8,
     /// What happened, where, and what to do.
     pub message: String,
@@ -125,7 +139,7 @@ impl From<Error> for Failure {
         let status = match error.kind() {
             ErrorKind::Invalid => 2,
             ErrorKind::Failed => 1,
-            ErrorKind::Interrupted => 130,
+            ErrorKind::Interrupted => signals::status(),
         };
         let text = error.text(&flag);
         let message = if has_lines(&error) { text } else { terminal::one_line(&text).into_owned() };
@@ -175,11 +189,20 @@ fn joined(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     joined
 }
 
+/// Returns the job file of a command line of `fit`.
+fn print_job(program: &clap::Command, matches: &ArgMatches) -> String {
+    let fit = program.find_subcommand("fit").zip(matches.subcommand_matches("fit"));
+    fit.map_or_else(String::new, |(command, matches)| job_file::printed(command, matches))
+}
+
 /// Runs the program on the process's arguments and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse_from(joined(std::env::args_os())) {
-        Ok(arguments) => arguments,
+    let program = Arguments::command();
+    let parsed = program.clone().try_get_matches_from(joined(std::env::args_os()));
+    let parsed = parsed.and_then(|matches| Ok((Arguments::from_arg_matches(&matches)?, matches)));
+    let (arguments, matches) = match parsed {
+        Ok(parsed) => parsed,
         // The message holds what was typed.
         Err(error) if error.use_stderr() => {
             terminal::complain(&error.render().to_string());
@@ -192,7 +215,10 @@ pub fn main() -> ExitCode {
     };
     crate::input::silence_guarded_panics();
     let result = match arguments.command {
-        Command::Fit(arguments) => fit::run(*arguments),
+        Command::Fit(arguments) if arguments.print_job => Ok(print_job(&program, &matches)),
+        Command::Fit(arguments) => fit::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments, &program),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Predict(arguments) => predict::run(&arguments),
         Command::Frontier(arguments) => frontier::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
@@ -201,7 +227,7 @@ pub fn main() -> ExitCode {
         Command::Envelope(arguments) => approaches::run_envelope(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Laws(arguments) => laws::run(&arguments),
-        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments, &program),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments),
@@ -218,7 +244,7 @@ pub fn main() -> ExitCode {
             _ => ExitCode::SUCCESS,
         },
         Err(failure) => {
-            terminal::say(&failure.message);
+            terminal::fail(&failure.message);
             ExitCode::from(failure.status)
         }
     }

@@ -1,6 +1,7 @@
 //! Reports progress on standard error: as a bar on a terminal, as plain lines elsewhere.
 
 use std::io::IsTerminal;
+use std::ops::Range;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -8,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use super::terminal::{one_line, say};
+use serde_json::json;
+
+use super::terminal::{event, one_line, say};
 use crate::engine::Progress;
 use crate::formula::{counted, list};
 
@@ -19,8 +22,28 @@ pub fn terminal_progress(quiet: bool) -> Box<dyn Progress> {
     } else if std::io::stderr().is_terminal() {
         Box::new(Bar::new())
     } else {
-        Box::new(Lines::every(LINE_EVERY, say))
+        Box::new(Lines::every(LINE_EVERY, |shared| say(&shared.line())))
     }
+}
+
+/// Returns the listener for a log of JSON, with `quiet` without progress.
+pub fn json_progress(quiet: bool) -> Box<dyn Progress> {
+    if quiet {
+        return Box::new(NotesAlone);
+    }
+    let write = |shared: &Shared| {
+        let fields = shared.with(|state| {
+            let seconds = state.since.elapsed().as_secs_f64();
+            json!({
+                "stage": state.stage, "sweeps": state.total, "done": state.whole,
+                "fraction": state.fraction(), "seconds": seconds,
+            })
+        });
+        event("info", "progress", fields);
+    };
+    let mut lines = Lines::every(LINE_EVERY, write);
+    lines.is_json = true;
+    Box::new(lines)
 }
 
 /// Notes without progress.
@@ -210,25 +233,27 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Progress as plain lines at regular times, also while no sweep ends, until it is dropped.
 struct Lines {
     shared: Shared,
+    /// Whether the log is JSON, so that the plan and each segment are events.
+    is_json: bool,
     /// Its loss ends the writer.
     stop: Option<Sender<()>>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl Lines {
-    /// Writes a line at regular times with `write`.
-    fn every(time: Duration, write: impl Fn(&str) + Send + 'static) -> Lines {
+    /// Writes the state at regular times with `write`.
+    fn every(time: Duration, write: impl Fn(&Shared) + Send + 'static) -> Lines {
         let shared = Shared::new();
         let (stop, stopped) = channel::<()>();
         let told = shared.clone();
         let write_lines = move || {
             while stopped.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
-                write(&told.line());
+                write(&told);
             }
         };
         // Without a thread there are no lines, which costs no run.
         let writer = std::thread::Builder::new().name("progress".to_owned()).spawn(write_lines).ok();
-        Lines { shared, stop: Some(stop), writer }
+        Lines { shared, is_json: false, stop: Some(stop), writer }
     }
 
     /// Ends the writer, so that no line follows.
@@ -255,6 +280,15 @@ impl Progress for Lines {
 
     fn begin(&self, sweeps: u64) {
         self.shared.begin(sweeps);
+        if self.is_json {
+            event("info", "plan", json!({ "sweeps": sweeps }));
+        }
+    }
+
+    fn segment(&self, sweeps: Range<usize>) {
+        if self.is_json {
+            event("info", "segment", json!({ "first_sweep": sweeps.start, "end_sweep": sweeps.end }));
+        }
     }
 
     fn part(&self, sweeps: f64) {
@@ -300,8 +334,8 @@ mod tests {
     #[test]
     fn lines_come_while_nothing_advances() {
         let (sent, lines) = channel();
-        let progress = Lines::every(Duration::from_millis(10), move |line| {
-            let _ = sent.send(line.to_owned());
+        let progress = Lines::every(Duration::from_millis(10), move |shared| {
+            let _ = sent.send(shared.line());
         });
         progress.begin(3);
         for _ in 0..3 {

@@ -1,22 +1,32 @@
 //! `sweepfit schema`: lists the columns of the output tables ([`crate::output::schema`]).
 
-use clap::Args;
+use clap::{Args, Command};
 
 use crate::formula::list;
 use crate::optimize::Flag;
 use crate::output::schema::{ALL, FITS, TableSpec};
 
-use super::{Failure, summary};
+use super::run::SECTIONS;
+use super::{Failure, job_file, summary};
 
 /// The arguments of `sweepfit schema`.
 #[derive(Args, Debug)]
 pub struct SchemaArguments {
     /// fits, coefficients, derived, scores, covariance, replicates, jackknife, residuals or rejected
     table: Option<String>,
+
+    /// Print the JSON Schema of job files
+    #[arg(long, conflicts_with = "table")]
+    job: bool,
 }
 
 /// Runs the command and returns its output.
-pub fn run(arguments: &SchemaArguments) -> Result<String, Failure> {
+pub fn run(arguments: &SchemaArguments, program: &Command) -> Result<String, Failure> {
+    if arguments.job {
+        let section = |(name, is_repeatable)| Some((program.find_subcommand(name)?.clone(), is_repeatable));
+        let sections: Vec<(Command, bool)> = SECTIONS.into_iter().filter_map(section).collect();
+        return Ok(format!("{:#}\n", job_file::schema(&sections)));
+    }
     let tables: Vec<&TableSpec> = match &arguments.table {
         None => ALL.iter().collect(),
         Some(name) => match ALL.iter().find(|t| t.name == name) {

@@ -64,15 +64,18 @@ const MOST_REASONS: usize = 5;
 /// Returns the summary of a run: its laws, fits by status, coefficients, the messages of fits without certificate, and what
 /// was rejected. `out` is the output directory; `None` for a dry run.
 pub fn text(summary: &Summary, dry_run: bool, out: Option<&Path>) -> String {
-    let labels: Vec<String> = summary.laws.iter().enumerate().map(|(i, bound)| label(i, bound)).collect();
+    let labels = labels(summary);
     let mut text = laws(summary, &labels);
     let counts = &summary.counts;
     if !dry_run {
         text += &statuses(summary, &labels);
         text += &if counts.fits == summary.overview.first.records.len() as u64 {
             coefficients(summary, &labels)
-        } else {
+        } else if counts.reused_fits == 0 {
             quartiles(summary, &labels)
+        } else {
+            let (reused, fits) = (counts.reused_fits, counted(counts.fits, "fit"));
+            format!("{reused} of {fits} are those of an earlier run, of which nothing has changed\n")
         };
         text += &scores(summary, &labels);
         text += &messages(summary, &labels);
@@ -88,7 +91,8 @@ pub fn text(summary: &Summary, dry_run: bool, out: Option<&Path>) -> String {
     ));
     match out {
         Some(path) => text += &format!("tables in {}\n", terminal::one_line(&path.display().to_string())),
-        None => text += "dry run: nothing was fitted, nothing was written\n",
+        None if dry_run => text += "dry run: nothing was fitted, nothing was written\n",
+        None => {}
     }
     text
 }
@@ -292,6 +296,16 @@ fn messages(summary: &Summary, labels: &[String]) -> String {
     }
     text.push('\n');
     wrapped(&text)
+}
+
+/// Returns the most frequent reasons of rejections of a run.
+pub fn rejections(summary: &Summary) -> String {
+    reasons(summary, &labels(summary))
+}
+
+/// Returns the short names of the laws in tables.
+fn labels(summary: &Summary) -> Vec<String> {
+    summary.laws.iter().enumerate().map(|(i, bound)| label(i, bound)).collect()
 }
 
 /// Returns the most frequent reasons of rejections with their numbers.

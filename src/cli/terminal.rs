@@ -6,6 +6,9 @@
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Map, Value, json};
 
 use crate::formula::is_control;
 
@@ -47,9 +50,50 @@ pub fn complain(text: &str) {
     let _ = io::stderr().write_all(printable(text).as_bytes());
 }
 
-/// Writes a message to standard error, after the program's name.
+/// Writes a message to standard error, after the program's name; as a warning where the log is JSON.
 pub fn say(message: &str) {
-    complain(&format!("sweepfit: {message}\n"));
+    if AS_JSON.load(Ordering::Relaxed) {
+        event("warning", "warning", json!({ "message": message }));
+    } else {
+        complain(&format!("sweepfit: {message}\n"));
+    }
+}
+
+/// Writes the message of a failure to standard error.
+pub fn fail(message: &str) {
+    if AS_JSON.load(Ordering::Relaxed) {
+        event("error", "failed", json!({ "message": message }));
+    } else {
+        say(message);
+    }
+}
+
+/// Whether the log on standard error is JSON.
+static AS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Writes the log on standard error as JSON from now on, one object a line.
+pub fn log_as_json() {
+    AS_JSON.store(true, Ordering::Relaxed);
+}
+
+/// Writes an event to the log, where it is JSON, with the fields of an object.
+pub fn event(level: &str, event: &str, fields: Value) {
+    if !AS_JSON.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut object = Map::new();
+    object.insert("ts".to_owned(), timestamp().into());
+    object.insert("level".to_owned(), level.into());
+    object.insert("event".to_owned(), event.into());
+    if let Value::Object(fields) = fields {
+        object.extend(fields);
+    }
+    complain(&format!("{}\n", Value::Object(object)));
+}
+
+/// Returns the time in UTC, such as `2025-01-31T12:30:00.250Z`.
+pub fn timestamp() -> String {
+    chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 /// Returns the number of characters in a line of standard output: the terminal's, or `COLUMNS` where standard output is none.

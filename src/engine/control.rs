@@ -1,5 +1,6 @@
 //! Progress and cancellation of a run.
 
+use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
@@ -16,6 +17,8 @@ pub trait Progress: Sync {
     fn one_sweep(&self, _columns_of_text: &[String]) {}
     /// Called when fitting begins, with the number of sweeps.
     fn begin(&self, _sweeps: u64) {}
+    /// Called when the sweeps of a segment of the input are fitted, with their places in the order of keys.
+    fn segment(&self, _sweeps: Range<usize>) {}
     /// Called when a part of the work on some sweeps is done, such as a fit under one of the laws, or replicates of a fit,
     /// with its size in sweeps. The parts of a sweep add up to one by the time when [`Progress::advance`] counts the sweep.
     fn part(&self, _sweeps: f64) {}

@@ -22,7 +22,7 @@ use crate::problem::{Problem, Rejection, RejectionCode, RejectionReason, Rejecti
 use crate::sweep::Sweep;
 
 use super::content_hash::{SettingsDigest, content_hash, settings_digest};
-use super::control::{Control, GroupProgress};
+use super::control::{Control, GroupProgress, Silent};
 use super::job::{Job, KeepReplicates};
 use super::plan::{BoundLaw, Plan};
 use crate::output::{
@@ -229,6 +229,7 @@ pub fn fit_all<S: Borrow<Segment> + Send + Sync>(
             || fit_segment(run, segment.borrow(), &mut finished, sink, surroundings),
         );
         fitted?;
+        control.progress.segment(segment.borrow().sweeps());
         current = next.map_err(|error| Error::Midway(Box::new(error)))?;
     }
     finished.map_or(Ok(()), |chunk| sink.take(chunk))
@@ -268,6 +269,23 @@ const MAX_GROUP_OBSERVATIONS: usize = 1 << 13;
 
 /// The least number of groups per thread, if there are enough sweeps: with fewer, threads idle at the end of a chunk.
 const GROUPS_PER_THREAD: usize = 4;
+
+/// Fits some sweeps of a segment one after another, whatever a sink holds, to see how long it takes.
+pub(super) fn fit_sweeps(
+    run: &Run,
+    segment: &Segment,
+    sweeps: &[usize],
+    (control, workspaces): (&Control, &Workspaces),
+) {
+    let known = KnownFits::new();
+    for &i in sweeps {
+        let sweep = [segment.sweep(&run.contents, i)];
+        let progress = GroupProgress::new(&Silent, 1, (run.laws.len(), run.inference.n_replicates()));
+        let shared =
+            Shared { interrupted: control.interrupted, progress: &progress, workspaces, known: &known };
+        workspaces.lend(|workspace| fit_group(run, &sweep, workspace, shared));
+    }
+}
 
 /// Fits consecutive sweeps and returns their results in order.
 fn fit_chunk(run: &Run, segment: &Segment, sweeps: Range<usize>, surroundings: Surroundings) -> Chunk {

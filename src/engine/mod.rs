@@ -13,6 +13,7 @@
 //! | [`fit_all`](mod@fit_all) | parallel fits of sweeps, with results in the order of the sweeps |
 //! | `control` | progress, cancellation and the memory limit |
 //! | `content_hash` | a digest of all that a fit follows from, by which an earlier one is recognised |
+//! | `check` | what is known of an input before it is fitted |
 //! | `counts` | counts of sweeps, fits and rejections |
 //! | `overview` | what a summary of a few lines needs of the results |
 //!
@@ -20,6 +21,7 @@
 //! the threads of the caller's rayon pool, the global one unless the call is made within `ThreadPool::install`. Results
 //! do not depend on the number of threads.
 
+mod check;
 mod content_hash;
 mod control;
 mod counts;
@@ -28,6 +30,7 @@ mod job;
 mod overview;
 mod plan;
 
+pub use check::{Check, ColumnCheck, check};
 pub use control::{Control, Progress, Silent};
 pub use counts::Counts;
 pub use fit_all::{Run, fit_all};
@@ -68,6 +71,7 @@ pub fn dry_run(job: &Job, source: &dyn Source, control: &Control) -> Result<Summ
 /// # Errors
 /// If the source cannot be read, or the run is interrupted.
 pub fn dry_run_plan(plan: Plan, job: &Job, source: &dyn Source, control: &Control) -> Result<Summary, Error> {
+    plan.check_laws()?;
     plan.announce(control.progress);
     let (contents, segments) =
         input::open(source, &plan.request, control.read_limits(), control.interrupted)?;
@@ -106,6 +110,7 @@ pub fn run_plan(
     control: &Control,
 ) -> Result<Summary, Error> {
     let Control { progress, interrupted, .. } = *control;
+    plan.check_laws()?;
     plan.announce(progress);
     progress.stage("reading");
     let (contents, mut segments) = input::open(source, &plan.request, control.read_limits(), interrupted)?;

@@ -65,6 +65,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Checks that there is a law to fit.
+    pub(super) fn check_laws(&self) -> Result<(), Error> {
+        if self.laws.is_empty() { Err(Error::NoLaw) } else { Ok(()) }
+    }
+
     /// Tells a listener what a user should know before the run.
     pub(super) fn announce(&self, progress: &dyn Progress) {
         self.notes.iter().for_each(|note| progress.note(note));
@@ -269,9 +274,6 @@ fn laws(job: &Job, scope: &Scope, notes: &mut Vec<String>) -> Result<Vec<BoundLa
             }
         })
         .collect::<Result<_, _>>()?;
-    if laws.is_empty() {
-        return Err(Error::NoLaw);
-    }
     for (i, law) in laws.iter().enumerate() {
         if laws[..i].iter().any(|other| other.name == law.name) {
             return Err(given_twice(Setting::Law.of(&law.name)));

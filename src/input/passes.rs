@@ -23,23 +23,22 @@ const FIXED_BYTES: u64 = 160 << 20;
 /// of the run.
 const BYTES_PER_SWEEP: u64 = 128;
 
-/// Returns the number of rows that a segment may have, for the memory limit of the job.
+/// Returns the memory in bytes that reading and fitting takes besides the rows, and for each row of a segment.
 ///
 /// While a segment is fitted the next one is read, so two are in memory, and the copies with which the second is sorted.
-pub(in crate::input) fn rows_within(
-    memory_bytes: u64,
+pub(in crate::input) fn memory_of(
     request: &Request,
     scanned: &ScanResult,
     contents: &Contents,
-) -> usize {
+) -> (u64, u64) {
     let keys = scanned.group.iter().chain(&scanned.cluster).map(|keys| keys.lookup.bytes());
     let shown: usize = contents.keys.iter().map(|key| key.get_buffer_memory_size()).sum();
     let of_sweeps = contents.n_sweeps() as u64 * BYTES_PER_SWEEP;
-    let rest = memory_bytes.saturating_sub(FIXED_BYTES + keys.sum::<u64>() + shown as u64 + of_sweeps);
+    let fixed = FIXED_BYTES + keys.sum::<u64>() + shown as u64 + of_sweeps;
     let clusters = u64::from(request.cluster.is_some());
     // The columns, the file, the row and the sweep; then the row in sorted order and the copy of a column.
     let of_row = 8 * request.columns.len() as u64 + 4 + 8 + 4 + 4 * clusters;
-    usize::try_from(rest / (2 * of_row + 16)).unwrap_or(usize::MAX)
+    (fixed, 2 * of_row + 16)
 }
 
 /// Divides the sweeps into ranges of at most `most` rows, or of a single sweep. `starts` is the first row of each sweep, and the

@@ -17,7 +17,7 @@ use super::convert::store;
 use super::fragment_reader::{FragmentReader, changed};
 use super::limits::large_part;
 use super::order::{KeptRows, sort_rows};
-use super::passes::{PassRows, Passes, ranges, rows_within};
+use super::passes::{PassRows, Passes, memory_of, ranges};
 use super::request::Request;
 use super::scan::{KeyRun, Scan};
 use super::source::{BATCH_ROWS, Source};
@@ -126,6 +126,8 @@ pub struct Segments<'a> {
     passes: Option<Passes>,
     /// The number of rows that fit within the memory limit.
     rows_within_limit: usize,
+    /// The memory that reading and fitting takes, in bytes, besides the rows, and for each row of the largest segment.
+    memory: (u64, u64),
 }
 
 /// Scans the input for its sweeps, and returns their keys and an iterator over segments. An input that has at most
@@ -171,7 +173,9 @@ pub(in crate::input) fn open<'a>(
     if starts.windows(2).any(|ends| ends[1] - ends[0] > MAX_ROWS) {
         return Err(Error::TooMany { what: "rows in one sweep", limit: MAX_ROWS as u64 });
     }
-    let rows_within_limit = rows_within(limits.memory_bytes, request, &scanned, &contents).max(limit);
+    let memory = memory_of(request, &scanned, &contents);
+    let rest = limits.memory_bytes.saturating_sub(memory.0) / memory.1;
+    let rows_within_limit = usize::try_from(rest).unwrap_or(usize::MAX).max(limit);
     let passes_over = cuts_between(&starts, &ranges(&starts, rows_within_limit));
     let in_order = if scanned.has_runs() { cuts(&starts, scanned.group_runs(), limit) } else { Vec::new() };
     let largest = |cuts: &[Cut]| cuts.iter().map(|cut| cut.rows).max();
@@ -204,6 +208,7 @@ pub(in crate::input) fn open<'a>(
         cuts: cuts.into_iter(),
         passes,
         rows_within_limit,
+        memory,
     };
     Ok((contents, segments))
 }
@@ -262,6 +267,13 @@ impl Segments<'_> {
     #[must_use]
     pub fn n_passes(&self) -> usize {
         if self.passes.is_some() { self.cuts.len() } else { 1 }
+    }
+
+    /// Returns the memory that a run takes, in bytes, before any segment is read.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let largest = self.cuts.as_slice().iter().map(|cut| cut.rows as u64).max().unwrap_or(0);
+        self.memory.0 + self.memory.1.saturating_mul(largest)
     }
 
     /// Returns the sweep with the most rows, and the number of these, if its rows alone do not fit within the memory limit.

@@ -237,7 +237,7 @@ fn is_unsupported(error: &io::Error) -> bool {
 }
 
 /// Flushes the entries of a directory to the disk, where the system can.
-fn sync_directory(directory: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     if cfg!(windows) {
         return Ok(());
     }

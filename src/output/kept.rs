@@ -127,6 +127,8 @@ impl KeptResult {
     pub fn open(directory: &Path) -> Result<KeptResult, Error> {
         let shown = directory.display().to_string();
         let unusable = |reason: String| Error::UnusableResult { path: shown.clone(), reason };
+        // A link to the current snapshot may move while the tables are read.
+        let directory = &directory.canonicalize().unwrap_or_else(|_| directory.to_path_buf());
         let text = std::fs::read_to_string(directory.join("manifest.json")).map_err(|error| {
             unusable(match error.kind() {
                 std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {

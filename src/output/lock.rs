@@ -6,7 +6,6 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use crate::error::Error;
 use crate::input::device_and_inode;
@@ -50,7 +49,7 @@ impl Lock {
             if !is_same_file(&file, &path) {
                 continue;
             }
-            let text = format!("process {}, since {}\n", std::process::id(), now());
+            let text = format!("process {}, since {}\n", std::process::id(), utc("%Y-%m-%dT%H:%M:%SZ"));
             file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).map_err(unusable)?;
             return Ok(Lock { path, _file: file });
         }
@@ -70,12 +69,7 @@ fn is_same_file(file: &File, path: &Path) -> bool {
     of(file.metadata()) == of(fs::metadata(path))
 }
 
-/// Returns the time in UTC, such as `2025-01-31T12:30:00Z`.
-fn now() -> String {
-    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let text = arrow::temporal_conversions::timestamp_s_to_datetime(seconds as i64);
-    text.map_or_else(
-        || format!("{seconds} s after 1970"),
-        |time| format!("{}Z", time.format("%Y-%m-%dT%H:%M:%S")),
-    )
+/// Returns the time in UTC, in a format of chrono's.
+pub(super) fn utc(format: &str) -> String {
+    chrono::Utc::now().format(format).to_string()
 }

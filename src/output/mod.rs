@@ -11,6 +11,7 @@
 //! | `laws` | the laws of a run as the manifest states them |
 //! | `memory` | a sink that collects the tables as record batches |
 //! | [`directory`] | a sink that writes a directory of Parquet files, completely or not at all |
+//! | `snapshots` | results that follow one another, of which a link names the current one |
 //! | `lock` | one run at a time writes to a directory |
 //!
 //! The folder takes results from `optimize` and `infer` and knows nothing of how they are computed. It knows nothing of
@@ -26,12 +27,15 @@ mod memory;
 mod parts;
 pub mod records;
 pub mod schema;
+mod snapshots;
 
 pub use batches::Batches;
-pub use directory::{Directory, DirectorySink, OutputOptions};
+pub use directory::{Directory, DirectorySink, OutputOptions, holds_result};
 pub use kept::{GoodRefits, KeptFit, KeptResult, StatedJob};
 pub use laws::StatedLaw;
 pub use memory::Tables;
+pub use parts::discard_parts;
 pub use records::{
     Chunk, ContentHash, KnownFits, Record, RejectedRow, ResidualRow, ReusedFit, RunContext, Scores, Sink,
 };
+pub use snapshots::{CURRENT, Snapshots};

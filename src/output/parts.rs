@@ -100,6 +100,13 @@ impl Parts {
     }
 }
 
+/// Removes the parts that runs to an output directory have left.
+pub fn discard_parts(output: &Path) {
+    if let Some(root) = Parts::root_of(output) {
+        let _ = fs::remove_dir_all(root);
+    }
+}
+
 /// Returns the number of a part, given its directory.
 fn number(path: &Path) -> Option<usize> {
     path.file_name()?.to_str()?.parse().ok()

@@ -1,0 +1,243 @@
+//! Snapshots: results that follow one another in a directory, of which a link names the current one.
+//!
+//! ```text
+//! DIR/current            → snapshots/20250131T023000Z
+//! DIR/snapshots/20250130T023000Z/
+//! DIR/snapshots/20250131T023000Z/
+//! ```
+//!
+//! A run writes to `snapshots/.unfinished`. When all is written, the directory gets its name, and the link moves to it in one
+//! step of the file system. Readers see the old result or the new one; one that follows the link once reads one of them, whole.
+//! A snapshot that is not published, because a limit of the user was exceeded, has a name that ends in `-unpublished`.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::directory::{entries, holds_result, sync_directory};
+use super::lock::{Lock, utc};
+use crate::error::Error;
+
+/// The name of the link to the current snapshot.
+pub const CURRENT: &str = "current";
+
+/// The name of the directory with the snapshots.
+const SNAPSHOTS: &str = "snapshots";
+
+/// The name of a snapshot that is being written.
+const UNFINISHED: &str = ".unfinished";
+
+/// The name of the link while it is made.
+const NEXT_LINK: &str = ".current-next";
+
+/// How the name of a snapshot ends that is not published.
+const UNPUBLISHED: &str = "-unpublished";
+
+/// A directory of snapshots, in which one is being written. It is locked until the value is dropped.
+pub struct Snapshots {
+    root: PathBuf,
+    _lock: Lock,
+}
+
+impl Snapshots {
+    /// Opens a directory of snapshots and locks it; creates it where there is none.
+    ///
+    /// A snapshot that a killed run had named and not published becomes the unfinished one again, whose fits the next run
+    /// copies.
+    ///
+    /// # Errors
+    /// If another run holds the lock, or the directory cannot be used.
+    pub fn open(root: &Path) -> Result<Snapshots, Error> {
+        let unusable = |error: io::Error| unusable(root, &error);
+        fs::create_dir_all(root.join(SNAPSHOTS)).map_err(unusable)?;
+        let root = root.canonicalize().map_err(unusable)?;
+        let lock = Lock::take(&root)?;
+        let snapshots = Snapshots { root, _lock: lock };
+        let _ = fs::remove_file(snapshots.root.join(NEXT_LINK));
+        let current = snapshots.current_name();
+        let is_orphan = |name: &String| Some(name) > current.as_ref() && !name.ends_with(UNPUBLISHED);
+        for orphan in snapshots.names().into_iter().filter(is_orphan) {
+            let path = snapshots.path(&orphan);
+            if snapshots.unfinished().exists() {
+                fs::remove_dir_all(path).map_err(unusable)?;
+            } else {
+                fs::rename(path, snapshots.unfinished()).map_err(unusable)?;
+            }
+        }
+        Ok(snapshots)
+    }
+
+    /// Returns the directory in which a new snapshot is written, below a directory of snapshots.
+    #[must_use]
+    pub fn unfinished_in(root: &Path) -> PathBuf {
+        root.join(SNAPSHOTS).join(UNFINISHED)
+    }
+
+    /// Returns the directory in which the new snapshot is written.
+    #[must_use]
+    pub fn unfinished(&self) -> PathBuf {
+        Snapshots::unfinished_in(&self.root)
+    }
+
+    /// Returns the directory of the current snapshot; `None` where none is published.
+    #[must_use]
+    pub fn current(&self) -> Option<PathBuf> {
+        self.current_name().map(|name| self.path(&name)).filter(|path| holds_result(path))
+    }
+
+    /// Publishes the snapshot that was written, and removes old ones but for the last `keep`. Returns its directory.
+    ///
+    /// # Errors
+    /// If the file system refuses. The current snapshot is then the old one.
+    pub fn publish(self, keep: usize) -> Result<PathBuf, Error> {
+        let name = self.next_name("");
+        let failed = |error: io::Error| unusable(&self.root, &error);
+        self.name_unfinished(&name).map_err(failed)?;
+        let (link, target) = (self.root.join(NEXT_LINK), Path::new(SNAPSHOTS).join(&name));
+        symlink(&target, &link).map_err(failed)?;
+        fs::rename(&link, self.root.join(CURRENT)).map_err(failed)?;
+        sync_directory(&self.root).map_err(failed)?;
+        let mut old = self.names();
+        old.retain(|other| *other != name);
+        let (unpublished, published): (Vec<String>, Vec<String>) =
+            old.into_iter().partition(|other| other.ends_with(UNPUBLISHED));
+        let outdated = published.len().saturating_sub(keep);
+        // What cannot be removed now is removed by the next run.
+        for other in published.iter().take(outdated).chain(&unpublished) {
+            let _ = fs::remove_dir_all(self.path(other));
+        }
+        Ok(self.path(&name))
+    }
+
+    /// Gives the snapshot that was written a name which says that it is not published. Returns its directory. The last such
+    /// snapshot stays until the next one.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn set_aside(self) -> Result<PathBuf, Error> {
+        let name = self.next_name(UNPUBLISHED);
+        self.name_unfinished(&name).map_err(|error| unusable(&self.root, &error))?;
+        for other in self.names() {
+            if other.ends_with(UNPUBLISHED) && other != name {
+                let _ = fs::remove_dir_all(self.path(&other));
+            }
+        }
+        Ok(self.path(&name))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(SNAPSHOTS).join(name)
+    }
+
+    /// Returns the name of the current snapshot.
+    fn current_name(&self) -> Option<String> {
+        let target = fs::read_link(self.root.join(CURRENT)).ok()?;
+        Some(target.file_name()?.to_str()?.to_owned())
+    }
+
+    /// Returns the names of all snapshots that are finished, the oldest first.
+    fn names(&self) -> Vec<String> {
+        let directory = self.root.join(SNAPSHOTS);
+        let names = entries(&directory).filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+        names.sort();
+        names
+    }
+
+    /// Returns a name for a new snapshot: the time, and a number if there is another of that time.
+    fn next_name(&self, ending: &str) -> String {
+        let time = utc("%Y%m%dT%H%M%SZ");
+        let taken = self.names();
+        let is_new =
+            |name: &String| taken.iter().all(|other| other.trim_end_matches(UNPUBLISHED) < name.as_str());
+        // A clock that was set back gives a name after the last one all the same.
+        let last = taken.last().map_or("", |name| name.trim_end_matches(UNPUBLISHED));
+        let of_last = (2..).map(|n| format!("{}-{n:03}", last.split('-').next().unwrap_or(last)));
+        let mut names = std::iter::once(time).chain(of_last);
+        let name = names.find(is_new).unwrap_or_default();
+        name + ending
+    }
+
+    fn name_unfinished(&self, name: &str) -> io::Result<()> {
+        sync_directory(&self.unfinished())?;
+        fs::rename(self.unfinished(), self.path(name))?;
+        sync_directory(&self.root.join(SNAPSHOTS))
+    }
+}
+
+/// Makes a symbolic link.
+#[cfg(unix)]
+fn symlink(target: &Path, link: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(not(unix))]
+fn symlink(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::Error::new(ErrorKind::Unsupported, "snapshots need symbolic links"))
+}
+
+fn unusable(root: &Path, error: &io::Error) -> Error {
+    let reason = match error.kind() {
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "it is not a directory".to_owned(),
+        _ => error.to_string(),
+    };
+    Error::UnusableOutput { path: root.display().to_string(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(root: &Path, content: &str) -> Snapshots {
+        let snapshots = Snapshots::open(root).expect("a directory");
+        fs::create_dir_all(snapshots.unfinished()).expect("a directory");
+        fs::write(snapshots.unfinished().join("manifest.json"), content).expect("a file");
+        snapshots
+    }
+
+    fn current(root: &Path) -> String {
+        fs::read_to_string(root.join("current/manifest.json")).expect("a manifest")
+    }
+
+    #[test]
+    fn the_link_names_the_last_published_snapshot() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("lake");
+        for number in 0..5 {
+            assert_eq!(Snapshots::open(&root).expect("a directory").current().is_some(), number > 0);
+            snapshot(&root, &number.to_string()).publish(2).expect("published");
+            assert_eq!(current(&root), number.to_string());
+        }
+        snapshot(&root, "aside").set_aside().expect("set aside");
+        snapshot(&root, "aside again").set_aside().expect("set aside");
+        assert_eq!(current(&root), "4");
+        // The current one, two old ones and one that was set aside.
+        assert_eq!(fs::read_dir(root.join("snapshots")).expect("a directory").count(), 4);
+        snapshot(&root, "5").publish(0).expect("published");
+        assert_eq!(fs::read_dir(root.join("snapshots")).expect("a directory").count(), 1);
+        assert_eq!(current(&root), "5");
+    }
+
+    /// A run that dies between naming its snapshot and moving the link leaves its fits to the next.
+    #[test]
+    fn a_snapshot_that_was_not_published_is_gone_on_with() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        snapshot(root, "old").publish(7).expect("published");
+        let dying = snapshot(root, "new");
+        dying.name_unfinished(&dying.next_name("")).expect("named");
+        drop(dying);
+        let next = Snapshots::open(root).expect("a directory");
+        assert_eq!(current(root), "old");
+        assert_eq!(fs::read_to_string(next.unfinished().join("manifest.json")).expect("a file"), "new");
+    }
+
+    #[test]
+    fn two_runs_are_told_apart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = Snapshots::open(folder.path()).expect("a directory");
+        assert!(matches!(Snapshots::open(folder.path()), Err(Error::Locked { .. })));
+        drop(first);
+        assert!(Snapshots::open(folder.path()).is_ok());
+    }
+}
