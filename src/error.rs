@@ -157,8 +157,10 @@ pub enum Error {
     NoNumbers { rows: u64, reason: String },
     /// An input is a URL.
     Remote { input: String },
-    /// A directory is a table of a format with versions.
+    /// A directory is a table of a format with versions, which is not read.
     TableFormat { path: String, format: &'static str },
+    /// A table of a format with versions is not complete, is damaged, or uses a feature that is not known.
+    Table { path: String, reason: String },
     /// A job has no law.
     NoLaw,
     /// No law of the catalogue has the name.
@@ -328,8 +330,10 @@ impl Error {
             ),
             Error::TableFormat { path, format } => format!(
                 "{path}: this is a table of the format {format}, whose directory also holds files that are no longer part \
-                 of it; give the files of the version to be read by their names, as a reader of {format} lists them"
+                 of it; {}",
+                advice_for_table(format)
             ),
+            Error::Table { path, reason } => format!("{path}: {reason}"),
             Error::NoNumbers { rows, reason } => format!(
                 "there is nothing to fit: a text stands in the place of a number in all {rows} rows that could be used. In \
                  the first, {reason}; name another column, or convert the texts"
@@ -502,6 +506,22 @@ impl Error {
 /// Returns whether a character controls a terminal. Reports have newlines, and tabs of the user's text.
 fn is_control(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\t')
+}
+
+/// Returns the advice how the data of a table with versions can be read.
+fn advice_for_table(format: &str) -> &'static str {
+    match format {
+        "Iceberg" => {
+            "give the data files of its current version, which pyiceberg lists: \
+             `[task.file.file_path for task in table.scan().plan_files()]` (compact a table with delete files first)"
+        }
+        "Hudi" => {
+            "give the data files of its current version, which the Python package hudi lists: \
+             `[slice.base_file_relative_path() for slice in table.get_file_slices()]`, below the table's directory (compact a \
+             table of the type merge-on-read first)"
+        }
+        _ => "read it with `InputFiles`",
+    }
 }
 
 /// Returns the text with its first letter in upper case.

@@ -291,8 +291,11 @@ fn errors() {
     ] {
         on(input, &["--law", "power"]);
     }
-    std::fs::create_dir_all(folder.path("lake/runs/_delta_log")).expect("a directory");
-    for input in ["no{1,2}*.parquet", "{a,none}.parquet", "lake"] {
+    for directory in ["lake/runs/_delta_log", "ice/runs/metadata", "hudi/runs/.hoodie"] {
+        std::fs::create_dir_all(folder.path(directory)).expect("a directory");
+    }
+    std::fs::write(folder.path("ice/runs/metadata/v1.metadata.json"), "{}").expect("a file");
+    for input in ["no{1,2}*.parquet", "{a,none}.parquet", "lake", "ice", "hudi"] {
         on(input, &["--law", "power"]);
     }
     for law in [

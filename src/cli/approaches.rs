@@ -19,7 +19,7 @@ use crate::questions::numbers;
 /// The arguments that both commands share.
 #[derive(Args, Debug)]
 pub struct ApproachArguments {
-    /// Parquet files, directories or globs; files of CSV, TSV or JSON lines by name or glob
+    /// Parquet files, directories, Delta tables or globs; files of CSV, TSV or JSON lines by name or glob
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
 

@@ -26,8 +26,8 @@ use super::{Failure, summary, terminal};
 /// The arguments that say what is fitted to what: those of a [`Job`].
 #[derive(Args, Debug)]
 pub struct JobArguments {
-    /// Parquet files, directories (searched for Parquet files of any name) or globs; files of CSV, TSV or JSON lines by name or glob; `-`
-    /// for Parquet or an Arrow stream on standard input
+    /// Parquet files, directories (searched for Parquet files of any name), Delta tables or globs; files of CSV, TSV or JSON lines by
+    /// name or glob; `-` for Parquet or an Arrow stream on standard input
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
 

@@ -1,7 +1,7 @@
 //! The files of a job, of all formats that are known, as one source.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::sync::Arc;
 
@@ -10,11 +10,12 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Phase, Setting};
 
+use super::delta::live_files;
 use super::guard::guard;
 use super::memory::Memory;
 use super::parquet::ParquetFiles;
 use super::parquet::partitions::PartitionOptions;
-use super::parquet::paths::{Expanded, FoundFile, Skipped, expand};
+use super::parquet::paths::{Expanded, FoundFile, FoundTable, Skipped, expand};
 use super::source::{Fragment, RecordBatches, Source};
 use super::text::TextFile;
 
@@ -46,17 +47,20 @@ enum Place {
 impl InputFiles {
     /// Finds files by names, directories and globs, and reads what tells their columns.
     ///
-    /// A directory stands for the Parquet files below it (see [`ParquetFiles::find`]). Files of text are read where they are
+    /// A directory stands for the Parquet files below it (see [`ParquetFiles::find`]), and that of a Delta table for the files of the
+    /// table's current version. Files of text are read where they are
     /// named, or match a glob that ends as they do: `.csv`, `.tsv`, `.jsonl`, also with `.gz` or `.zst`. `-` alone is standard
     /// input, with a Parquet file or an Arrow stream.
     ///
     /// # Errors
-    /// If there is no file, or a file cannot be read or is not what its name says.
+    /// If there is no file, a file cannot be read or is not what its name says, or a Delta table is not complete or uses features
+    /// that are not known.
     pub fn find(inputs: &[String], partitions: PartitionOptions) -> Result<InputFiles, Error> {
         if inputs.iter().any(|input| input == STANDARD_INPUT) {
             return if inputs.len() == 1 { InputFiles::of_standard_input() } else { Err(alone()) };
         }
-        let Expanded { files, skipped } = expand(inputs)?;
+        let Expanded { files, tables, skipped } = expand(inputs)?;
+        let files = with_tables(files, &tables)?;
         let (texts, rest): (Vec<FoundFile>, Vec<FoundFile>) =
             files.into_iter().partition(|file| file.text.is_some());
         let parquet = ParquetFiles::of(rest, skipped, partitions)?;
@@ -113,7 +117,13 @@ impl InputFiles {
                 places,
             });
         }
-        let found = FoundFile { path: file.path().to_owned(), named: true, typed: usize::MAX, text: None };
+        let found = FoundFile {
+            path: file.path().to_owned(),
+            named: true,
+            typed: usize::MAX,
+            text: None,
+            table: None,
+        };
         let parquet = ParquetFiles::of(vec![found], Vec::new(), PartitionOptions::default())?;
         let fragments = name(parquet.fragments().to_vec());
         Ok(InputFiles {
@@ -137,6 +147,23 @@ impl InputFiles {
     pub fn pruned(&self) -> usize {
         self.parquet.pruned()
     }
+}
+
+/// Returns files and the files of tables, sorted by path, each once: a file that is also one of a table's is the table's.
+fn with_tables(files: Vec<FoundFile>, tables: &[FoundTable]) -> Result<Vec<FoundFile>, Error> {
+    if tables.is_empty() {
+        return Ok(files);
+    }
+    let mut all = Vec::new();
+    for table in tables {
+        all.extend(live_files(table)?);
+    }
+    all.extend(files);
+    let mut seen = HashSet::new();
+    // A file that does not exist is reported where it is opened.
+    all.retain(|file| seen.insert(fs::canonicalize(&file.path).unwrap_or_else(|_| file.path.clone())));
+    all.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(all)
 }
 
 /// Returns the error for standard input beside other inputs.

@@ -22,6 +22,7 @@
 //! | `memory` | record batches, or columns of numbers, as a source |
 //! | `files` | the files of a job, of all formats, as a source |
 //! | [`parquet`] | Parquet files as a source |
+//! | `delta` | the files of the current version of a Delta table |
 //! | `text` | files of CSV and JSON lines |
 //! | `nested` | rows that hold a sweep each, in lists, as a source |
 //! | `wide` | a wide table as a source: a sweep for each column of responses |
@@ -51,6 +52,7 @@ mod column_plan;
 mod condition;
 mod contents;
 pub mod convert;
+mod delta;
 pub mod digest;
 mod files;
 mod fragment_reader;

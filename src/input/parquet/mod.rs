@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `mod` | [`ParquetFiles`]: the files of a job, with their schemas |
 //! | [`paths`] | the files that names, directories and globs refer to |
-//! | [`partitions`] | columns whose values stand in the names of directories |
+//! | [`partitions`] | columns with one value in all rows of a file: those in the names of directories, and of tables |
 //! | `open_file` | opening a file, and errors for files that are not valid |
 //! | `footer`, `thrift` | a file's footer, checked before the decoder sees it; the protocol in which it is encoded |
 //! | `schema` | the Arrow types of columns |
@@ -27,13 +27,15 @@ mod schema;
 mod statistics;
 mod thrift;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, FieldRef, Fields, Schema};
+use arrow::datatypes::{DataType, FieldRef, Fields, Schema, SchemaRef};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::column::page::PageIterator;
@@ -42,7 +44,7 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMe
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Phase};
-use crate::formula::{Expr, parse_condition};
+use crate::formula::parse_condition;
 
 use super::guard::guard;
 use super::limits::Budget;
@@ -55,7 +57,7 @@ use pages::LeafPages;
 use partitions::{
     ConstantColumn, Partition, PartitionOptions, constant_columns, may_meet, partitions_of, with_constants,
 };
-use paths::{Expanded, FoundFile, Skipped};
+use paths::{Expanded, FoundFile, FoundTable, Skipped, TableSchema};
 use statistics::may_hold;
 
 /// The beginning of the name of the program in the footers of tables that a run has written.
@@ -86,6 +88,8 @@ struct FileState {
     constants: Vec<ConstantColumn>,
     /// Whether each row group is read.
     reads: Vec<bool>,
+    /// The places of the columns of the file that are not read, ascending.
+    hidden: Vec<usize>,
 }
 
 impl ParquetFiles {
@@ -97,9 +101,12 @@ impl ParquetFiles {
     ///
     /// # Errors
     /// If there is no file, or a file cannot be read or is not a Parquet file. Tables that a run has written are read only
-    /// where they are given by their full names.
+    /// where they are given by their full names. Delta tables are refused; [`InputFiles`](super::InputFiles) reads them.
     pub fn find(inputs: &[String]) -> Result<ParquetFiles, Error> {
-        let Expanded { files, skipped } = paths::expand(inputs)?;
+        let Expanded { files, tables, skipped } = paths::expand(inputs)?;
+        if let Some(FoundTable { path, .. }) = tables.first() {
+            return Err(Error::TableFormat { path: path.display().to_string(), format: "Delta" });
+        }
         let found = ParquetFiles::of(files, skipped, PartitionOptions::default())?;
         if found.files.is_empty() {
             return Err(Error::OnlyResults { path: inputs.join(", ") });
@@ -109,13 +116,16 @@ impl ParquetFiles {
 
     /// Reads the footers of files that were found; there may be none.
     pub(super) fn of(
-        files: Vec<FoundFile>,
+        mut files: Vec<FoundFile>,
         skipped: Vec<Skipped>,
         partitions: PartitionOptions,
     ) -> Result<ParquetFiles, Error> {
         let mut found = ParquetFiles { files: Vec::new(), fragments: Vec::new(), skipped, pruned: 0 };
-        let of_files: Vec<Vec<Partition>> =
-            files.iter().map(|file| partitions_of(&file.path, file.typed)).collect();
+        let partitions_of_file = |file: &mut FoundFile| match &mut file.table {
+            Some(table) => std::mem::take(&mut table.partitions),
+            None => partitions_of(&file.path, file.typed),
+        };
+        let of_files: Vec<Vec<Partition>> = files.iter_mut().map(partitions_of_file).collect();
         partitions::check_types(&of_files, partitions)?;
         let mut keep = may_meet(&of_files, partitions);
         found.pruned = keep.iter().filter(|keep| !**keep).count();
@@ -126,17 +136,41 @@ impl ParquetFiles {
         }
         // One that cannot be parsed is an error where the job is planned.
         let condition = partitions.condition.and_then(|text| parse_condition(text).ok());
+        let mut tables = Vec::new();
         let kept = files.into_iter().zip(of_files).zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| file);
-        for (FoundFile { path, named, .. }, own) in kept {
-            let (mut file, mut fragment, is_result) = inspect(path, &condition, partitions.defined)?;
+        for (FoundFile { path, named, table, .. }, own) in kept {
+            let schema = table.map(|table| table.schema);
+            let Inspected { mut file, mut fragment, footer, is_result } = match &schema {
+                Some(schema) => inspect_of_table(path, schema)?,
+                None => inspect(path)?,
+            };
             if is_result && !named {
                 found.skipped.push(Skipped::new(&file.path, "it is a result of sweepfit"));
                 continue;
             }
             file.constants = constant_columns(&file.path, &own, &fragment.schema, partitions)?;
-            if !file.constants.is_empty() {
-                let constants = file.constants.iter().map(|constant| Arc::clone(&constant.field));
-                let fields: Fields = fragment.schema.fields().iter().cloned().chain(constants).collect();
+            if let Some(schema) = &schema {
+                file.hidden = hidden_columns(&fragment.schema, schema, &file.constants);
+            }
+            // The rows of lists are counted otherwise.
+            let is_nested = fragment.schema.fields().iter().any(|field| field.data_type().is_nested());
+            if let Some(condition) = condition.as_ref().filter(|_| !is_nested) {
+                let is_column = |place: usize, name: &str| {
+                    file.hidden.binary_search(&place).is_err()
+                        && partitions.defined.iter().all(|(defined, _)| defined != name)
+                };
+                file.reads = may_hold(&footer, &fragment.schema, condition, &is_column);
+                fragment.skipped = rows_of_groups(&footer, |group| !file.reads[group]);
+            }
+            // Only the schema is kept: the rest of the footer can be large.
+            drop(footer);
+            if !file.constants.is_empty() || !file.hidden.is_empty() {
+                let own = fragment.schema.fields().iter().enumerate();
+                let shown = own
+                    .filter(|(place, _)| file.hidden.binary_search(place).is_err())
+                    .map(|(_, field)| field);
+                let constants = file.constants.iter().map(|constant| &constant.field);
+                let fields: Fields = shown.chain(constants).cloned().collect();
                 fragment.schema = Arc::new(Schema::new(fields));
             }
             if let Some(last) = found.fragments.last().filter(|last| last.schema == fragment.schema) {
@@ -144,7 +178,9 @@ impl ParquetFiles {
             }
             found.files.push(file);
             found.fragments.push(fragment);
+            tables.push(schema);
         }
+        add_absent_columns(&mut found.fragments, &tables)?;
         Ok(found)
     }
 
@@ -161,29 +197,37 @@ impl ParquetFiles {
     }
 }
 
-/// Reads the footer of a file. Also returns whether the file is a table that a run has written.
-fn inspect(
-    path: PathBuf,
-    condition: &Option<Expr>,
-    defined: &[(String, String)],
-) -> Result<(FileState, Fragment, bool), Error> {
+/// A file whose footer was read.
+struct Inspected {
+    file: FileState,
+    fragment: Fragment,
+    footer: Footer,
+    /// Whether it is a table that a run has written.
+    is_result: bool,
+}
+
+/// Reads the footer of a file.
+fn inspect(path: PathBuf) -> Result<Inspected, Error> {
     let (source, footer) = open(&path, Phase::Inspect)?;
     let name = path.display().to_string();
     let written_by = footer.created_by.as_ref();
     let is_result = written_by.is_some_and(|program| program.starts_with(RESULTS_WRITTEN_BY));
-    // Only the schema is kept: the rest of the footer can be large.
-    let schema = schema::arrow_schema(&footer);
-    // The rows of lists are counted otherwise.
-    let is_nested = schema.fields().iter().any(|field| field.data_type().is_nested());
-    let reads = match condition.as_ref().filter(|_| !is_nested) {
-        Some(condition) => may_hold(&footer, &schema, condition, defined),
-        None => vec![true; footer.groups.len()],
+    let fragment = Fragment {
+        name,
+        rows: footer.rows,
+        bytes: Some(source.version().bytes),
+        schema: schema::arrow_schema(&footer),
+        skipped: Vec::new(),
     };
-    let skipped = rows_of_groups(&footer, |group| !reads[group]);
-    let fragment = Fragment { name, rows: footer.rows, bytes: Some(source.version().bytes), schema, skipped };
-    let constants = Vec::new();
-    let file = FileState { path, version: source.version(), footer: hash(&footer), constants, reads };
-    Ok((file, fragment, is_result))
+    let file = FileState {
+        path,
+        version: source.version(),
+        footer: hash(&footer),
+        constants: Vec::new(),
+        reads: vec![true; footer.groups.len()],
+        hidden: Vec::new(),
+    };
+    Ok(Inspected { file, fragment, footer, is_result })
 }
 
 /// Returns the rows of the row groups that are chosen, as ranges with gaps between them.
@@ -199,6 +243,85 @@ fn rows_of_groups(footer: &Footer, is_chosen: impl Fn(usize) -> bool) -> Vec<Ran
         }
     }
     ranges
+}
+
+/// Like [`inspect`], for a file that the log of a table lists, which may have been removed or be no regular file.
+fn inspect_of_table(path: PathBuf, schema: &TableSchema) -> Result<Inspected, Error> {
+    if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+        let source = io::Error::other("it is not a regular file");
+        return Err(Error::Unreadable { path: path.display().to_string(), source, phase: Phase::Inspect });
+    }
+    inspect(path).map_err(|error| match error {
+        Error::Missing { path } => Error::Table {
+            path: schema.path.display().to_string(),
+            reason: format!(
+                "version {} of this table has the file {path}, which does not exist; it was moved, or removed, as VACUUM does; \
+                 restore the file, or read a copy of the table that has it",
+                schema.version
+            ),
+        },
+        error => error,
+    })
+}
+
+/// Returns the places of the columns in a file that are not read: those that are none of its table's, and those that the
+/// table's partitions give.
+fn hidden_columns(own: &Schema, table: &TableSchema, constants: &[ConstantColumn]) -> Vec<usize> {
+    let mut shown: HashSet<&str> = table.fields.iter().map(|field| field.name().as_str()).collect();
+    for constant in constants {
+        shown.remove(constant.field.name().as_str());
+    }
+    let places = own.fields().iter().enumerate();
+    places.filter(|(_, field)| !shown.contains(field.name().as_str())).map(|(place, _)| place).collect()
+}
+
+/// The number of columns that are added to the schemas of files, of all tables together.
+const MOST_ABSENT: usize = 1 << 24;
+
+/// Adds to each fragment, at the end, the columns of its table that it lacks, because they were added to the table later. Their
+/// types are those in other files, or those of the table if no file has them.
+fn add_absent_columns(fragments: &mut [Fragment], tables: &[Option<Arc<TableSchema>>]) -> Result<(), Error> {
+    let mut types: HashMap<(*const TableSchema, &str), &FieldRef> = HashMap::new();
+    let mut schemas: Vec<SchemaRef> = Vec::with_capacity(fragments.len());
+    for (fragment, table) in fragments.iter().zip(tables) {
+        if let Some(table) = table {
+            for field in fragment.schema.fields() {
+                types.entry((Arc::as_ptr(table), field.name())).or_insert(field);
+            }
+        }
+    }
+    let mut added = 0;
+    for (i, (fragment, table)) in fragments.iter().zip(tables).enumerate() {
+        let own = &fragment.schema;
+        if i > 0 && Arc::ptr_eq(own, &fragments[i - 1].schema) && same_table(table, &tables[i - 1]) {
+            schemas.push(Arc::clone(&schemas[i - 1]));
+            continue;
+        }
+        let Some(table) = table else {
+            schemas.push(Arc::clone(own));
+            continue;
+        };
+        let names: HashSet<&str> = own.fields().iter().map(|field| field.name().as_str()).collect();
+        let absent = table.fields.iter().filter(|field| !names.contains(field.name().as_str()));
+        let absent: Vec<FieldRef> = absent
+            .map(|field| types.get(&(Arc::as_ptr(table), field.name().as_str())).copied().unwrap_or(field))
+            .cloned()
+            .collect();
+        added += absent.len();
+        if added > MOST_ABSENT {
+            let limit = MOST_ABSENT as u64;
+            return Err(Error::TooMany { what: "columns that files of a table lack", limit });
+        }
+        let fields: Fields = own.fields().iter().cloned().chain(absent).collect();
+        schemas.push(Arc::new(Schema::new(fields)));
+    }
+    fragments.iter_mut().zip(schemas).for_each(|(fragment, schema)| fragment.schema = schema);
+    Ok(())
+}
+
+/// Returns whether two files are of one table, or of none.
+fn same_table(a: &Option<Arc<TableSchema>>, b: &Option<Arc<TableSchema>>) -> bool {
+    a.as_ref().map(Arc::as_ptr) == b.as_ref().map(Arc::as_ptr)
 }
 
 /// Returns the hash of a footer, to detect changes.
@@ -221,10 +344,14 @@ impl Source for ParquetFiles {
         if hash(&footer) != file.footer {
             return Err(changed("it has another footer"));
         }
-        let asked = file.constants.iter().filter(|constant| columns.contains(constant.field.name()));
-        let constants: Vec<ConstantColumn> = asked.cloned().collect();
-        let own = || fragment.schema.fields().iter().enumerate().take(footer.columns.len());
+        let fields = fragment.schema.fields();
+        let shown = || (0..footer.columns.len()).filter(|place| file.hidden.binary_search(place).is_err());
+        let own = || shown().zip(fields);
         let is_asked = |(_, field): &(usize, &FieldRef)| columns.contains(field.name());
+        let asked = file.constants.iter().filter(|constant| columns.contains(constant.field.name()));
+        let absent = fields.iter().skip(shown().count() + file.constants.len());
+        let absent = absent.filter(|field| columns.contains(field.name()));
+        let constants = asked.cloned().chain(absent.map(ConstantColumn::null)).collect();
         let mut read: Vec<(usize, FieldRef)> =
             own().filter(is_asked).map(|(i, field)| (i, as_view(field))).collect();
         let n_asked = read.len();
@@ -256,15 +383,29 @@ impl Source for ParquetFiles {
     }
 }
 
-/// Returns a column of text or bytes as one of views: the values of a batch then stay in their pages, where the copies of one
-/// long value in a dictionary take its memory once.
+/// Returns a column of text or bytes as one of views, in nested columns too: the values of a batch then stay in their pages,
+/// where the copies of one long value in a dictionary take its memory once.
 fn as_view(field: &FieldRef) -> FieldRef {
     let view = match field.data_type() {
         DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
         DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(nested_as_view).collect()),
+        DataType::List(item) => DataType::List(nested_as_view(item)),
+        DataType::LargeList(item) => DataType::LargeList(nested_as_view(item)),
+        DataType::Map(entries, sorted) => DataType::Map(nested_as_view(entries), *sorted),
         _ => return Arc::clone(field),
     };
     Arc::new(field.as_ref().clone().with_data_type(view))
+}
+
+/// Like [`as_view`], for a field of a nested column, where dictionaries of text become views too.
+fn nested_as_view(field: &FieldRef) -> FieldRef {
+    match field.data_type() {
+        DataType::Dictionary(_, values) if values.is_string() || values.is_binary() => {
+            as_view(&Arc::new(field.as_ref().clone().with_data_type(values.as_ref().clone())))
+        }
+        _ => as_view(field),
+    }
 }
 
 /// Returns a reader of the columns at some places of a file, in the types of `fields`. `reads` says whether each row group is

@@ -1,35 +1,39 @@
-//! Hive partitions: columns whose values stand in the names of directories, as in `family=llama/part-0.parquet`.
+//! Partitions: columns with one value in all rows of a file.
 //!
-//! A value is text unless the job says another type. Writers escape characters of a value as URLs do (Spark, DuckDB, polars),
-//! and write [`NULL`] for null. A column that a file holds itself keeps the file's values and type: some writers write both.
+//! The value of a hive partition stands in the name of a directory, as in `family=llama/part-0.parquet`. The log of a table says
+//! the value and the type of the table's partitions. A value of a directory is text unless the job says another type. Writers escape characters of a value as URLs do (Spark, DuckDB, polars),
+//! and write [`NULL`] for null. A column that a file holds itself keeps the file's values and type, instead of those of a directory:
+//! some writers write both.
 
 use std::collections::HashMap;
 use std::path::{Component, Path};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
-use arrow::compute::{CastOptions, cast_with_options, take};
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array, new_null_array};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use percent_encoding::percent_decode_str;
 
 use crate::error::{Error, Setting};
 use crate::formula::{Column, Expr, ExprKind, Table, evaluate, list, names, parse_condition};
-use crate::input::convert::{rows_where, to_column};
+use crate::input::convert::{cast_exactly, rows_where, to_column};
 
 /// The value that stands for null.
 pub const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// A partition of a file: the name and the value of one of its directories.
+/// A partition of a file: the name and the value of one of its directories, or of a column by which its table is partitioned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
     /// The name of the column.
     pub name: String,
     /// The value; none for null.
     pub value: Option<String>,
-    /// Whether the directory was found, and not typed by the user.
+    /// Whether the partition was found, and is not a directory that the user typed.
     pub is_found: bool,
+    /// The type that the schema of the table says; none for a directory.
+    pub data_type: Option<DataType>,
 }
 
 /// Returns the partitions of a file, in the order of its directories, of which the user typed the first `typed` components.
@@ -48,7 +52,7 @@ pub fn partitions_of(path: &Path, typed: usize) -> Vec<Partition> {
         let name = decoded(name);
         partitions.retain(|partition| partition.name != name);
         let value = (value != NULL).then(|| decoded(value));
-        partitions.push(Partition { name, value, is_found: place >= typed });
+        partitions.push(Partition { name, value, is_found: place >= typed, data_type: None });
     }
     partitions
 }
@@ -77,10 +81,11 @@ const TYPES: [(&str, DataType); 9] = [
     ("timestamp_ns", DataType::Timestamp(TimeUnit::Nanosecond, None)),
 ];
 
-/// Returns the type of a partition.
-fn type_of(name: &str, options: PartitionOptions) -> Result<DataType, Error> {
+/// Returns the type of a partition: that which the job says, or that of the table, or text.
+fn type_of(partition: &Partition, options: PartitionOptions) -> Result<DataType, Error> {
+    let name = &partition.name;
     let Some((_, text)) = options.types.iter().find(|(known, _)| known == name) else {
-        return Ok(DataType::Utf8);
+        return Ok(partition.data_type.clone().unwrap_or(DataType::Utf8));
     };
     let known = TYPES.into_iter().find(|(word, _)| word == text).map(|(_, data_type)| data_type);
     // Arrow's own names are known too, such as `Decimal128(10, 2)`.
@@ -117,7 +122,6 @@ pub fn check_types(files: &[Vec<Partition>], options: PartitionOptions) -> Resul
 pub fn may_meet(files: &[Vec<Partition>], options: PartitionOptions) -> Vec<bool> {
     let mut keep = vec![true; files.len()];
     let Some(condition) = options.condition.and_then(|text| parse_condition(text).ok()) else { return keep };
-    let find = |file: &'_ [Partition], name: &str| file.iter().find(|p| p.name == name).cloned();
     let mut columns: HashMap<String, Option<Column>> = HashMap::new();
     for part in conjuncts(&condition) {
         let used = names(part);
@@ -131,11 +135,8 @@ pub fn may_meet(files: &[Vec<Partition>], options: PartitionOptions) -> Vec<bool
         }
         let mut table = Table::new(files.len());
         for &name in &used {
-            let column = columns.entry(name.to_owned()).or_insert_with(|| {
-                let values = files.iter().map(|file| find(file, name).and_then(|partition| partition.value));
-                let array = typed(values.collect(), &type_of(name, options).ok()?).ok()?;
-                to_column(&array).ok()
-            });
+            let column =
+                columns.entry(name.to_owned()).or_insert_with(|| column_of_partition(files, name, options));
             if let Some(column) = column {
                 table.push(name, column.clone());
             }
@@ -149,6 +150,23 @@ pub fn may_meet(files: &[Vec<Partition>], options: PartitionOptions) -> Vec<bool
     keep
 }
 
+/// Returns the partition of a name.
+fn find<'a>(file: &'a [Partition], name: &str) -> Option<&'a Partition> {
+    file.iter().find(|partition| partition.name == name)
+}
+
+/// Returns the values of a partition that all files have, one for each file; `None` if they have no common type.
+fn column_of_partition(files: &[Vec<Partition>], name: &str, options: PartitionOptions) -> Option<Column> {
+    let partitions: Option<Vec<&Partition>> = files.iter().map(|file| find(file, name)).collect();
+    let partitions = partitions?;
+    let data_type = type_of(partitions.first()?, options).ok()?;
+    if partitions.iter().any(|partition| type_of(partition, options).ok().as_ref() != Some(&data_type)) {
+        return None;
+    }
+    let values = partitions.iter().map(|partition| partition.value.clone());
+    to_column(&typed(values.collect(), &data_type).ok()?).ok()
+}
+
 /// Returns the parts of a condition that must all hold.
 fn conjuncts(expr: &Expr) -> Vec<&Expr> {
     match &expr.kind {
@@ -159,8 +177,13 @@ fn conjuncts(expr: &Expr) -> Vec<&Expr> {
 
 /// Returns texts as values of a type.
 fn typed(texts: Vec<Option<String>>, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
-    let texts = StringArray::from(texts);
-    cast_with_options(&texts, data_type, &CastOptions { safe: false, ..CastOptions::default() })
+    // Arrow parses instants in zones with an offset alone.
+    let parsed = match data_type {
+        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("+00:00".into())),
+        other => other.clone(),
+    };
+    let texts: ArrayRef = Arc::new(StringArray::from(texts));
+    cast_exactly(&cast_exactly(&texts, &parsed)?, data_type)
 }
 
 /// A column with one value in all rows of a file.
@@ -172,7 +195,18 @@ pub struct ConstantColumn {
     value: ArrayRef,
 }
 
-/// Returns the columns of a file that its partitions give: those that the file does not hold itself.
+impl ConstantColumn {
+    /// Returns a column of nulls.
+    #[must_use]
+    pub fn null(field: &FieldRef) -> ConstantColumn {
+        let field = Arc::new(field.as_ref().clone().with_nullable(true));
+        let value = new_null_array(field.data_type(), 1);
+        ConstantColumn { field, value }
+    }
+}
+
+/// Returns the columns of a file that its partitions give: those of its table, and those of directories that the file does not
+/// hold itself. `schema` has the columns of the file.
 ///
 /// # Errors
 /// If a value is not of the type that is given.
@@ -182,16 +216,21 @@ pub fn constant_columns(
     schema: &SchemaRef,
     options: PartitionOptions,
 ) -> Result<Vec<ConstantColumn>, Error> {
-    let own = partitions.iter().filter(|partition| schema.field_with_name(&partition.name).is_err());
-    own.map(|Partition { name, value, .. }| {
-        let data_type = type_of(name, options)?;
-        let value = typed(vec![value.clone()], &data_type).map_err(|error| {
-            let reason = format!("{}: {error}", path.display());
-            Error::Invalid { place: Setting::PartitionType.of(name), reason }
-        })?;
-        Ok(ConstantColumn { field: Arc::new(Field::new(name, data_type, true)), value })
-    })
-    .collect()
+    let is_given = |partition: &&Partition| {
+        partition.data_type.is_some() || schema.field_with_name(&partition.name).is_err()
+    };
+    let given = partitions.iter().filter(is_given);
+    given
+        .map(|partition| {
+            let Partition { name, value, .. } = partition;
+            let data_type = type_of(partition, options)?;
+            let value = typed(vec![value.clone()], &data_type).map_err(|error| {
+                let reason = format!("{}: {error}", path.display());
+                Error::Invalid { place: Setting::PartitionType.of(name), reason }
+            })?;
+            Ok(ConstantColumn { field: Arc::new(Field::new(name, data_type, true)), value })
+        })
+        .collect()
 }
 
 /// Returns a batch with some of its columns and constant columns after them.
@@ -220,7 +259,7 @@ mod tests {
     use super::*;
 
     fn partition(name: &str, value: Option<&str>, is_found: bool) -> Partition {
-        Partition { name: name.to_owned(), value: value.map(str::to_owned), is_found }
+        Partition { name: name.to_owned(), value: value.map(str::to_owned), is_found, data_type: None }
     }
 
     /// The names are those that Spark 3.5 writes for these values: `a b/c=d`, 100 %, null, and a text with a leading zero.

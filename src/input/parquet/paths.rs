@@ -5,8 +5,9 @@
 //! `.part-0.crc`), and so are pipes and sockets, which have no end to seek to. Links to files are
 //! followed, and links to directories are not, so that no link leads in circles or out of the directory (as in DuckDB 2.0);
 //! a link to a directory that is given by its full name stands for the directory. What is skipped is listed with the reason.
-//! Alternatives in braces are expanded as shells do. Directories of the table formats Delta, Iceberg and Hudi are refused:
-//! files below them may be of older versions of the table, or deleted from it.
+//! Alternatives in braces are expanded as shells do. Files in the directory of a table of the format Delta, Iceberg or Hudi may be
+//! of older versions of the table, or deleted from it: a Delta table is listed as a table, and its directory is not searched;
+//! tables of the others are refused.
 //! A file given by its full name is never skipped. A file that is matched several times is listed once. The lists are
 //! sorted by path, so the indices of files do not depend on the order of the arguments or of directory entries.
 
@@ -15,11 +16,16 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
+use arrow::datatypes::Fields;
+
 use crate::error::{Error, Phase};
 use crate::input::text::TextFormat;
+
+use super::partitions::Partition;
 
 /// A file or directory that an input matches and that is not read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -37,7 +43,7 @@ impl Skipped {
 }
 
 /// A file that inputs stand for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug)]
 pub struct FoundFile {
     /// Its path.
     pub path: PathBuf,
@@ -47,6 +53,37 @@ pub struct FoundFile {
     pub typed: usize,
     /// The format of a file of text; none for Parquet.
     pub text: Option<TextFormat>,
+    /// What the log of a table says of the file, if it is one of a table's.
+    pub table: Option<TableFile>,
+}
+
+/// What the log of a table says of one of its files.
+#[derive(Clone, Debug)]
+pub struct TableFile {
+    /// The partitions of the file.
+    pub partitions: Vec<Partition>,
+    /// The schema of the table.
+    pub schema: Arc<TableSchema>,
+}
+
+/// The schema of a version of a table.
+#[derive(Debug)]
+pub struct TableSchema {
+    /// The directory of the table.
+    pub path: PathBuf,
+    /// The number of the version.
+    pub version: i64,
+    /// The names and types of the columns.
+    pub fields: Fields,
+}
+
+/// A Delta table that inputs stand for.
+#[derive(Clone, Debug)]
+pub struct FoundTable {
+    /// The directory of the table.
+    pub path: PathBuf,
+    /// The number of components of the path that the user typed, without wildcards.
+    pub typed: usize,
 }
 
 /// The files that inputs stand for.
@@ -54,6 +91,8 @@ pub struct FoundFile {
 pub struct Expanded {
     /// The files, sorted by path, each once.
     pub files: Vec<FoundFile>,
+    /// The Delta tables, sorted by path, each once.
+    pub tables: Vec<FoundTable>,
     /// What is skipped, sorted by path, each once.
     pub skipped: Vec<Skipped>,
 }
@@ -80,11 +119,13 @@ pub fn expand(inputs: &[String]) -> Result<Expanded, Error> {
             Err(_) => found.add_pattern(input)?,
         }
     }
-    let Files { mut files, mut skipped, .. } = found;
-    files.sort();
+    let Files { mut files, tables, mut skipped, .. } = found;
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     skipped.sort();
     skipped.dedup();
-    Ok(Expanded { files, skipped })
+    let mut tables: Vec<FoundTable> = tables.into_values().collect();
+    tables.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(Expanded { files, tables, skipped })
 }
 
 /// The files found so far.
@@ -97,6 +138,8 @@ struct Files {
     takes_text: bool,
     /// The places in `files` by canonical path.
     seen: HashMap<PathBuf, usize>,
+    /// The tables by canonical path.
+    tables: HashMap<PathBuf, FoundTable>,
     skipped: Vec<Skipped>,
 }
 
@@ -113,13 +156,13 @@ impl Files {
             }
             return self.add_file(path, &metadata, named);
         }
-        if let Some(format) = table_format(path) {
-            return Err(Error::TableFormat { path: path.display().to_string(), format });
-        }
         let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
         if is_link && !named {
             self.skipped.push(Skipped::new(path, LINKED_DIRECTORY));
             return Ok(false);
+        }
+        if self.add_table(path)? {
+            return Ok(true);
         }
         let mut pending = vec![path.to_owned()];
         let mut any = false;
@@ -137,12 +180,13 @@ impl Files {
                         self.skipped.push(Skipped::new(&path, LINKED_DIRECTORY));
                     }
                     // A directory may have any name: some writers call one `table.parquet`.
-                    Ok(metadata) if metadata.is_dir() => match table_format(&path) {
-                        Some(format) => {
-                            return Err(Error::TableFormat { path: path.display().to_string(), format });
+                    Ok(metadata) if metadata.is_dir() => {
+                        if self.add_table(&path)? {
+                            any = true;
+                        } else {
+                            pending.push(path);
                         }
-                        None => pending.push(path),
-                    },
+                    }
                     Ok(metadata) => any |= self.add_file(&path, &metadata, false)?,
                     Err(e) if ends_like_parquet(&path) => return Err(unreadable(&path, e)),
                     // Dangling links.
@@ -154,6 +198,23 @@ impl Files {
             return Ok(any);
         }
         Err(Error::EmptyDirectory { path: path.display().to_string() })
+    }
+
+    /// Adds a directory if it is that of a Delta table, and returns whether it is. Tables of other formats are refused.
+    fn add_table(&mut self, path: &Path) -> Result<bool, Error> {
+        match table_format(path) {
+            None => return Ok(false),
+            Some(DELTA) => {}
+            Some(format) => return Err(Error::TableFormat { path: path.display().to_string(), format }),
+        }
+        let resolved = fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
+        let found = FoundTable { path: path.to_owned(), typed: self.typed };
+        let known = self.tables.entry(resolved).or_insert_with(|| found.clone());
+        if rank(&found.path) < rank(&known.path) {
+            known.path = found.path;
+        }
+        known.typed = known.typed.max(found.typed);
+        Ok(true)
     }
 
     /// Adds what an input stands for that is not the name of a file or directory.
@@ -219,18 +280,25 @@ impl Files {
         let place = *self.seen.entry(resolved).or_insert(self.files.len());
         match self.files.get_mut(place) {
             Some(known) => {
-                // The path of a file must not depend on the order of the arguments or of directory entries.
-                let rank = |path: &Path| (path.components().count(), path.to_owned());
                 if rank(path) < rank(&known.path) {
                     path.clone_into(&mut known.path);
                 }
                 known.named |= named;
                 known.typed = known.typed.max(self.typed);
             }
-            None => self.files.push(FoundFile { path: path.to_owned(), named, typed: self.typed, text }),
+            None => {
+                let (path, typed) = (path.to_owned(), self.typed);
+                self.files.push(FoundFile { path, named, typed, text, table: None });
+            }
         }
         Ok(true)
     }
+}
+
+/// Returns by what the path of a file that has several is chosen: the path must not depend on the order of the arguments or of
+/// directory entries.
+fn rank(path: &Path) -> (usize, PathBuf) {
+    (path.components().count(), path.to_owned())
 }
 
 /// How the wildcards of patterns match: none matches a separator, or a dot at the beginning of a name.
@@ -363,11 +431,14 @@ fn alternatives(text: &str) -> Vec<String> {
     vec![text.to_owned()]
 }
 
+/// The table format that is read.
+const DELTA: &str = "Delta";
+
 /// Returns the table format whose log or metadata a directory has.
 fn table_format(directory: &Path) -> Option<&'static str> {
     let has = |name: &str| directory.join(name).is_dir();
     if has("_delta_log") {
-        return Some("Delta");
+        return Some(DELTA);
     }
     if has(".hoodie") {
         return Some("Hudi");
@@ -419,7 +490,7 @@ mod tests {
         }
         std::os::unix::net::UnixListener::bind(root.path().join("d/socket.parquet")).expect("a socket");
         std::os::unix::fs::symlink(root.path().join("gone"), root.path().join("d/link")).expect("a link");
-        let Expanded { files, skipped } =
+        let Expanded { files, skipped, .. } =
             expand(&[root.path().join("d").display().to_string()]).expect("files");
         let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
         let found: Vec<String> = files.iter().map(|file| name(&file.path)).collect();
@@ -456,12 +527,28 @@ mod tests {
     }
 
     #[test]
+    fn delta_tables_are_listed_once_and_not_searched() {
+        let root =
+            tree(&["lake/t/1.parquet", "lake/t/_delta_log/00000000000000000000.json", "lake/2.parquet"]);
+        let inputs = ["lake", "lake/t", "lake/*"];
+        let inputs: Vec<String> =
+            inputs.iter().map(|input| root.path().join(input).display().to_string()).collect();
+        for input in &inputs {
+            let Expanded { tables, .. } = expand(std::slice::from_ref(input)).expect("a table");
+            let paths: Vec<PathBuf> = tables.into_iter().map(|table| table.path).collect();
+            assert_eq!(paths, [root.path().join("lake/t")], "{input}");
+        }
+        let Expanded { files, tables, .. } = expand(&inputs).expect("a table");
+        assert_eq!((files.len(), tables.len()), (1, 1));
+        assert_eq!(files[0].path, root.path().join("lake/2.parquet"));
+        assert_eq!(expand_in(&root, &["lake/t/*.parquet"]).expect("files"), ["lake/t/1.parquet"]);
+    }
+
+    #[test]
     fn tables_with_versions_are_refused_by_format() {
-        for (marker, expected) in [
-            ("_delta_log/00000000000000000000.json", "Delta"),
-            ("metadata/00000-5c8f.metadata.json", "Iceberg"),
-            (".hoodie/hoodie.properties", "Hudi"),
-        ] {
+        for (marker, expected) in
+            [("metadata/00000-5c8f.metadata.json", "Iceberg"), (".hoodie/hoodie.properties", "Hudi")]
+        {
             let root = tree(&["lake/t/1.parquet", &format!("lake/t/{marker}")]);
             for input in ["lake", "lake/t", "lake/*"] {
                 match expand_in(&root, &[input]) {

@@ -17,15 +17,15 @@ use super::super::guard::guard;
 use super::footer::{Footer, RowGroup};
 use crate::formula::{Column, CompareOp, Expr, ExprKind, Table, evaluate, names};
 
-/// Returns which row groups of a file may have rows where the condition holds. `defined` has the names that are definitions
-/// and not columns.
+/// Returns which row groups of a file may have rows where the condition holds. `schema` has the columns of the file, and
+/// `is_column` says whether the condition means one of them by its name.
 pub(super) fn may_hold(
     footer: &Footer,
     schema: &Schema,
     condition: &Expr,
-    defined: &[(String, String)],
+    is_column: &dyn Fn(usize, &str) -> bool,
 ) -> Vec<bool> {
-    let groups = GroupStatistics { footer, schema, defined };
+    let groups = GroupStatistics { footer, schema, is_column };
     groups.may_hold(condition).unwrap_or_else(|| vec![true; footer.groups.len()])
 }
 
@@ -33,7 +33,7 @@ pub(super) fn may_hold(
 struct GroupStatistics<'a> {
     footer: &'a Footer,
     schema: &'a Schema,
-    defined: &'a [(String, String)],
+    is_column: &'a dyn Fn(usize, &str) -> bool,
 }
 
 impl GroupStatistics<'_> {
@@ -64,7 +64,7 @@ impl GroupStatistics<'_> {
 
     /// Returns in which row groups a column may have a value that compares so with a constant.
     fn compare(&self, column: &str, op: CompareOp, constant: &Expr) -> Option<Vec<bool>> {
-        if !names(constant).is_empty() || self.defined.iter().any(|(name, _)| name == column) {
+        if !names(constant).is_empty() {
             return None;
         }
         let [least, greatest] = self.bounds(column)?;
@@ -104,7 +104,7 @@ impl GroupStatistics<'_> {
     /// Returns the least and the greatest value of a column in each row group, null where they are not known.
     fn bounds(&self, name: &str) -> Option<[Column; 2]> {
         let (place, field) = self.schema.column_with_name(name)?;
-        let column = self.footer.columns.get(place)?;
+        let column = self.footer.columns.get(place).filter(|_| (self.is_column)(place, name))?;
         // The statistics of timestamps of 96 bits follow another order.
         if column.leaves.len() != 1 || column.unsupported.is_some() || column.is_int96 {
             return None;
