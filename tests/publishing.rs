@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::libc::{
     SYS_chmod, SYS_close, SYS_flock, SYS_fstat, SYS_fsync, SYS_ftruncate, SYS_getcwd, SYS_getdents64,
     SYS_lseek, SYS_mkdir, SYS_open, SYS_openat, SYS_readlink, SYS_rename, SYS_renameat2, SYS_rmdir,
-    SYS_statx, SYS_unlink, SYS_unlinkat, SYS_write,
+    SYS_statx, SYS_symlink, SYS_symlinkat, SYS_unlink, SYS_unlinkat, SYS_write,
 };
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
@@ -44,7 +44,7 @@ struct Traced {
 }
 
 /// The system calls on files.
-const ON_FILES: [i64; 20] = [
+const ON_FILES: [i64; 22] = [
     SYS_chmod,
     SYS_close,
     SYS_flock,
@@ -62,6 +62,8 @@ const ON_FILES: [i64; 20] = [
     SYS_renameat2,
     SYS_rmdir,
     SYS_statx,
+    SYS_symlink,
+    SYS_symlinkat,
     SYS_unlink,
     SYS_unlinkat,
     SYS_write,
@@ -236,4 +238,64 @@ fn a_fault_at_any_system_call_leaves_a_whole_result() {
         // The faults are on both sides of the exchange.
         assert_eq!(seen, [before, Some(2)].into());
     }
+}
+
+/// Publishes a snapshot with a fault at each system call. The current snapshot is the earlier one or the new one, whole; the next
+/// run succeeds, and nothing is left behind after it.
+#[test]
+fn a_fault_while_a_snapshot_is_published_leaves_a_whole_one() {
+    let folder = Folder::new();
+    let x: Vec<f64> = (0..10).map(f64::from).collect();
+    let y: Vec<f64> = x.iter().map(|x| 1.0 + 2.0 * x + 0.1 * (x % 3.0)).collect();
+    folder.write("a.parquet", &[("x", floats(&x)), ("y", floats(&y))]);
+    let (input, lake) = (folder.path("a.parquet"), folder.path("lake"));
+    let publish = |seed| {
+        let law = ["fit", &input, "--law", "y ~ a + b*x", "--bootstrap", "0", "--threads", "1", "--quiet"];
+        [&law[..], &["--publish", &lake, "--keep", "0", "--resume", "--seed", seed]].concat()
+    };
+    let current = Path::new(&lake).join("current");
+    let mut seen = BTreeSet::new();
+    for before in [Some(1), None] {
+        let reset = || {
+            let _ = fs::remove_dir_all(&lake);
+            if before.is_some() {
+                assert!(program(&publish("1")).status.success());
+            }
+        };
+        reset();
+        let undisturbed = traced(&publish("2"), None);
+        assert_eq!((undisturbed.status, result_in(&current)), (Some(0), Some(2)));
+        for name in [SYS_rename, SYS_fsync, SYS_symlink] {
+            assert!(undisturbed.calls.contains(&name), "system call {name} is not among those counted");
+        }
+        for (at, call) in undisturbed.calls.iter().enumerate() {
+            let errors = [Errno::EIO, Errno::ENOSPC].map(Fault::Failed);
+            let errors = errors.into_iter().filter(|_| *call != SYS_close);
+            for fault in [Fault::Killed].into_iter().chain(errors) {
+                reset();
+                let Traced { status, calls } = traced(&publish("2"), Some((at, fault)));
+                let place =
+                    format!("{fault:?} at call {at} ({call}) after snapshot {before:?}: status {status:?}");
+                assert_eq!(calls.get(at), Some(call), "{place}");
+                let found = result_in(&current);
+                seen.insert(found);
+                match status {
+                    Some(0) => assert_eq!(found, Some(2), "{place}"),
+                    Some(1 | 2) | None => assert!(found == before || found == Some(2), "{place}: {found:?}"),
+                    _ => panic!("{place}"),
+                }
+                assert!(program(&publish("3")).status.success(), "{place}");
+                assert_eq!(result_in(&current), Some(3), "{place}");
+                let names = |directory: &Path| -> Vec<_> {
+                    let entries = fs::read_dir(directory).expect("a directory").flatten();
+                    entries.map(|entry| entry.file_name()).collect()
+                };
+                assert_eq!(names(Path::new(&lake)).len(), 2, "{place}: {:?}", names(Path::new(&lake)));
+                let snapshots = names(&Path::new(&lake).join("snapshots"));
+                assert_eq!(snapshots.len(), 1, "{place}: {snapshots:?}");
+            }
+        }
+    }
+    // The faults are on both sides of the moment when the link moves.
+    assert_eq!(seen, [None, Some(1), Some(2)].into());
 }

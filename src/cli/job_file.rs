@@ -99,7 +99,7 @@ pub fn has_key(command: &Command, key: &str) -> bool {
 /// If the command has no flag for a key, or a value is of a kind that the flag does not take.
 pub fn arguments(command: &Command, section: &str, table: &Table) -> Result<Vec<OsString>, Failure> {
     let mut flags = vec![OsString::from(command.get_name())];
-    let mut positional: Vec<(usize, OsString)> = Vec::new();
+    let mut positional: Vec<(Option<usize>, OsString)> = Vec::new();
     for (key, value) in table {
         let Some(found) = argument(command, key) else {
             let keys: Vec<String> = keys(command).map(key_of).collect();
@@ -128,7 +128,7 @@ pub fn arguments(command: &Command, section: &str, table: &Table) -> Result<Vec<
                 flags.extend(texts.iter().map(|text| OsString::from(format!("--{long}={text}"))));
             }
             (None, _) => {
-                let place = found.get_index().unwrap_or(0);
+                let place = command.get_positionals().position(|other| other.get_id() == found.get_id());
                 positional.extend(texts.into_iter().map(|text| (place, OsString::from(text))));
             }
         }

@@ -258,8 +258,11 @@ fn parse<T: FromArgMatches>(command: &Command, name: &str, table: &Table) -> Res
     let parsed = matches.and_then(|matches| T::from_arg_matches(&matches));
     parsed.map_err(|error| {
         let text = error.render().to_string();
-        let reason =
-            text.lines().take_while(|line| !line.starts_with("Usage")).map(str::trim).collect::<Vec<_>>();
+        let reason = text
+            .lines()
+            .take_while(|line| !["Usage", "For more"].iter().any(|start| line.starts_with(start)))
+            .map(str::trim)
+            .collect::<Vec<_>>();
         let reason = reason.join(" ");
         Failure::usage(format!("[{name}] {}", reason.trim().trim_start_matches("error: ")))
     })
