@@ -13,7 +13,7 @@ use parquet::basic::{Compression, Encoding};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 use sweepfit::ErrorKind;
-use sweepfit::input::{ParquetFiles, Request, open};
+use sweepfit::input::{ParquetFiles, ReadLimits, Request, open};
 
 use common::crafted::{Column, Struct, doubles, file, page_with_checksum, plain};
 use common::program::program;
@@ -117,6 +117,8 @@ fn changed_files_are_read_or_refused() {
     for (number, good) in files(&folder).iter().enumerate() {
         fs::write(&path[0], good).expect("a file");
         assert_eq!(load(&path, &by_both).expect("a valid file").n_sweeps(), 6, "file {number}");
+        let memory_bytes = if number % 2 == 0 { u64::MAX } else { 0 };
+        let limits = ReadLimits { segment_rows: 1, memory_bytes };
         let (mut read, mut refused) = (0, 0);
         for _ in 0..600 {
             fs::write(&path[0], mutated(good, &mut random)).expect("a file");
@@ -129,7 +131,7 @@ fn changed_files_are_read_or_refused() {
             }
             // In two passes, of which the first reads the keys alone.
             if let Ok(files) = ParquetFiles::find(&path)
-                && let Ok((_, segments)) = open(&files, &by_both, 1, &running)
+                && let Ok((_, segments)) = open(&files, &by_both, limits, &running)
             {
                 let _ = segments.filter(Result::is_ok).count();
             }
