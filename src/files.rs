@@ -294,7 +294,7 @@ impl<'a> Manifest<'a> {
 
 /// What a manifest says in short, read back.
 #[derive(Debug)]
-pub struct Summed {
+pub struct ManifestSummary {
     /// The counts of sweeps, fits and rows.
     pub counts: serde_json::Value,
     /// The number of fits with each status.
@@ -303,15 +303,15 @@ pub struct Summed {
     pub inputs: Vec<(String, Option<u64>)>,
 }
 
-impl Summed {
+impl ManifestSummary {
     /// Reads the manifest of a result; `None` where there is none.
     #[must_use]
-    pub fn read(directory: &Path) -> Option<Summed> {
+    pub fn read(directory: &Path) -> Option<ManifestSummary> {
         let text = std::fs::read_to_string(directory.join("manifest.json")).ok()?;
         let manifest: serde_json::Value = serde_json::from_str(&text).ok()?;
         let by_status = manifest["fits_by_status"].as_object()?.iter();
         let inputs = manifest["inputs"].as_array()?.iter();
-        Some(Summed {
+        Some(ManifestSummary {
             counts: manifest["counts"].clone(),
             fits_by_status: by_status.map(|(status, n)| (status.clone(), n.as_u64().unwrap_or(0))).collect(),
             inputs: inputs

@@ -3,7 +3,7 @@
 use bytesize::ByteSize;
 use clap::Args;
 
-use super::fit::{JobArguments, MachineArguments};
+use super::fit::{Concluded, JobArguments, MachineArguments};
 use super::limits::{Limit, Limits};
 use super::reporting::{Reporting, ReportingArguments};
 use super::summary::{lines, rejections, table};
@@ -45,7 +45,7 @@ pub struct CheckArguments {
 pub fn run(arguments: &CheckArguments) -> Result<String, Failure> {
     let reporting = Reporting::begin(&arguments.reporting, "check");
     let outcome = arguments.check(reporting.progress().as_ref());
-    reporting.end(outcome, None, None)
+    reporting.end(outcome, &Concluded::default(), None)
 }
 
 impl CheckArguments {

@@ -16,7 +16,7 @@ use crate::files::{dry_run_files, run_files};
 use crate::infer::{IntervalMethod, Resample};
 use crate::law::Residual;
 use crate::optimize::Solver;
-use crate::output::{OutputOptions, Snapshots, discard_parts};
+use crate::output::{OutputOptions, Snapshots};
 use crate::problem::LossChoice;
 use crate::questions::Frontier;
 
@@ -243,10 +243,10 @@ pub struct FitArguments {
     incremental: bool,
 
     /// Go on where a run into this directory was killed or stopped, and make it possible for this one
-    #[arg(long, overrides_with = "fresh", help_heading = "Jobs")]
+    #[arg(long, help_heading = "Jobs")]
     resume: bool,
 
-    /// Do not go on where an earlier run was killed or stopped
+    /// Remove what a run that was killed or stopped has left, and begin anew
     #[arg(long, help_heading = "Jobs")]
     fresh: bool,
 
@@ -393,13 +393,16 @@ pub(super) fn values(flag: &str, texts: &[String]) -> Result<Vec<(String, f64)>,
     Ok(values)
 }
 
-/// Returns 70 % of the memory of the machine, or of the container in which the program runs; none where it is not known.
+/// Returns 70 % of the memory of the machine, or of the control group in which the program runs; none where it is not known.
 fn usual_memory() -> Option<u64> {
     let mut system = sysinfo::System::new().ok()?;
     system.refresh_memory();
+    let own = sysinfo::get_current_pid().ok()?;
+    system.refresh_processes(sysinfo::ProcessesToUpdate::Some(&[own]), false);
     let of_machine = system.total_memory();
-    let of_container = system.cgroup_limits().map_or(of_machine, |limits| limits.total_memory);
-    Some(of_machine.min(of_container) / 10 * 7).filter(|bytes| *bytes > 0)
+    let of_group = system.process(own).and_then(sysinfo::Process::cgroup_limits);
+    let of_group = of_group.map_or(of_machine, |limits| limits.total_memory);
+    Some(of_machine.min(of_group) / 10 * 7).filter(|bytes| *bytes > 0)
 }
 
 impl MachineArguments {
@@ -414,9 +417,8 @@ impl MachineArguments {
             .num_threads(threads)
             .build()
             .map_err(|error| Failure::usage(format!("--threads {threads}: {error}")))?;
-        let interrupted = interrupted();
         let memory_bytes = self.memory_limit.map(|limit| limit.as_u64()).or_else(usual_memory);
-        let control = Control { progress, interrupted: &interrupted, memory_bytes };
+        let control = Control { progress, interrupted: interrupted(), memory_bytes };
         Ok(pool.install(|| then(&control))?)
     }
 }
@@ -434,6 +436,7 @@ pub(super) struct Fitted {
 }
 
 /// Where a fit has ended.
+#[derive(Default)]
 pub(super) struct Concluded {
     /// The directory with the result; none after a dry run.
     pub(super) result: Option<PathBuf>,
@@ -467,20 +470,17 @@ impl FitArguments {
         let mut options = OutputOptions {
             overwrite: self.overwrite || snapshots.is_some(),
             earlier: Vec::new(),
-            resume: self.resume && !self.fresh,
+            resume: self.resume,
+            fresh: self.fresh,
         };
         let before = match &snapshots {
             Some(snapshots) => snapshots.current(),
             None => self.out.clone(),
         };
         options.earlier.extend(before.filter(|_| self.incremental));
-        if let Some(result) = &result {
-            if self.fresh {
-                discard_parts(result);
-            } else if self.resume && snapshots.is_some() {
-                // A run that was killed after its last fit has left all of them.
-                options.earlier.push(result.clone());
-            }
+        if self.resume && !self.fresh && snapshots.is_some() {
+            // A run that was killed after its last fit has left all of them.
+            options.earlier.extend(result.clone());
         }
         let summary = self.machine.run(progress, |control| match &result {
             Some(out) => run_files(&job, out, &options, control),
@@ -528,7 +528,7 @@ impl Fitted {
 /// Runs the command and returns its output.
 pub fn run(arguments: &FitArguments) -> Result<String, Failure> {
     let reporting = Reporting::begin(&arguments.reporting, "fit");
-    let mut concluded = Concluded { result: None, published: None };
+    let mut concluded = Concluded::default();
     let outcome = arguments.fit(reporting.progress().as_ref()).and_then(|mut fitted| {
         let (mut text, beyond_limit) = (std::mem::take(&mut fitted.text), fitted.beyond_limit.take());
         concluded = fitted.conclude(&mut text, beyond_limit.is_some())?;
@@ -537,5 +537,5 @@ pub fn run(arguments: &FitArguments) -> Result<String, Failure> {
             None => Ok(text),
         }
     });
-    reporting.end(outcome, concluded.result.as_deref(), concluded.published.as_deref())
+    reporting.end(outcome, &concluded, arguments.publish())
 }

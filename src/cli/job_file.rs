@@ -28,7 +28,23 @@ pub fn read(path: &Path) -> Result<Table, Failure> {
     table.iter_mut().try_for_each(|(key, value)| {
         expand(value, &variable).map_err(|reason| Failure::usage(format!("{shown}: {key}: {reason}")))
     })?;
-    Ok(table)
+    Ok(table.into_iter().map(|(key, value)| (normal(&key), with_normal_keys(value))).collect())
+}
+
+/// Returns a key with `_` between its words.
+fn normal(key: &str) -> String {
+    key.replace('-', "_")
+}
+
+/// Returns a section, or a list of sections, with `_` between the words of its keys.
+fn with_normal_keys(value: Value) -> Value {
+    match value {
+        Value::Table(table) => {
+            Value::Table(table.into_iter().map(|(key, value)| (normal(&key), value)).collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(with_normal_keys).collect()),
+        other => other,
+    }
 }
 
 /// Replaces variables in all texts of a value.
@@ -84,7 +100,7 @@ pub fn set(job: &mut Table, assignment: &str) -> Result<(), Failure> {
         let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
         table = entry.as_table_mut().ok_or_else(|| bad("what stands before the dot is not one section"))?;
     }
-    table.insert(key.to_owned(), value);
+    table.insert(normal(key), value);
     Ok(())
 }
 
@@ -169,11 +185,11 @@ fn keys(command: &Command) -> impl Iterator<Item = &Arg> {
 
 /// Returns the key of a flag or an argument.
 fn key_of(argument: &Arg) -> String {
-    argument.get_long().map_or_else(|| argument.get_id().to_string(), |long| long.replace('-', "_"))
+    argument.get_long().map_or_else(|| argument.get_id().to_string(), normal)
 }
 
 fn argument<'a>(command: &'a Command, key: &str) -> Option<&'a Arg> {
-    let key = key.replace('-', "_");
+    let key = normal(key);
     keys(command).find(|argument| key_of(argument) == key)
 }
 

@@ -2,15 +2,17 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::fit::Concluded;
 use super::progress::{json_progress, terminal_progress};
 use super::{Failure, terminal};
 use crate::engine::Progress;
-use crate::files::Summed;
+use crate::files::ManifestSummary;
+use crate::output::CURRENT;
 
 /// The flags on what a run says.
 #[derive(Args, Clone, Debug, Default)]
@@ -19,16 +21,9 @@ pub struct ReportingArguments {
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
 
-    /// The log on standard error: text, or json for one JSON object a line
-    #[arg(
-        long,
-        value_enum,
-        value_name = "text|json",
-        default_value = "text",
-        hide_possible_values = true,
-        help_heading = "Jobs"
-    )]
-    pub log_format: LogFormat,
+    /// The log on standard error: text (the default), or json for one JSON object a line
+    #[arg(long, value_enum, value_name = "text|json", hide_possible_values = true, help_heading = "Jobs")]
+    pub log_format: Option<LogFormat>,
 
     /// Also write counts, times and sizes to a file in Prometheus's text format
     #[arg(long, value_name = "FILE", help_heading = "Jobs")]
@@ -40,10 +35,9 @@ pub struct ReportingArguments {
 }
 
 /// The values of `--log-format`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Lines of text, and a bar on a terminal.
-    #[default]
     Text,
     /// One JSON object a line.
     Json,
@@ -62,7 +56,7 @@ impl Reporting {
     /// Begins the reporting of a run under the name of its job.
     #[must_use]
     pub fn begin(arguments: &ReportingArguments, job: &str) -> Reporting {
-        if arguments.log_format == LogFormat::Json {
+        if arguments.log_format == Some(LogFormat::Json) {
             terminal::log_as_json();
         }
         terminal::event(
@@ -78,39 +72,57 @@ impl Reporting {
         }
     }
 
+    /// Adds what a job file says where the command line says nothing.
+    pub fn add(&mut self, file: &ReportingArguments) {
+        let typed = &mut self.arguments;
+        typed.quiet |= file.quiet;
+        typed.metrics = typed.metrics.take().or_else(|| file.metrics.clone());
+        typed.lineage = typed.lineage.take().or_else(|| file.lineage.clone());
+        if typed.log_format.is_none() && file.log_format == Some(LogFormat::Json) {
+            typed.log_format = file.log_format;
+            terminal::log_as_json();
+        }
+    }
+
     /// Returns the listener for the progress of the run.
     #[must_use]
     pub fn progress(&self) -> Box<dyn Progress> {
         match self.arguments.log_format {
-            LogFormat::Json => json_progress(self.arguments.quiet),
-            LogFormat::Text => terminal_progress(self.arguments.quiet),
+            Some(LogFormat::Json) => json_progress(self.arguments.quiet),
+            _ => terminal_progress(self.arguments.quiet),
         }
     }
 
-    /// Ends the reporting: writes metrics and lineage of the run, of whose result the directory is given where there is one.
+    /// Ends the reporting: writes metrics and lineage of the run, which wrote to a directory of `snapshots` if one is given.
     ///
     /// # Errors
     /// The failure of the run, or that of writing a file.
     pub fn end(
         self,
         outcome: Result<String, Failure>,
-        result: Option<&Path>,
-        published: Option<&Path>,
+        concluded: &Concluded,
+        snapshots: Option<&Path>,
     ) -> Result<String, Failure> {
         let status = outcome.as_ref().err().map_or(0, |failure| failure.status);
-        let manifest = result.and_then(Summed::read);
+        let Concluded { result, published } = concluded;
+        let manifest = result.as_deref().and_then(ManifestSummary::read);
         let seconds = self.begun.elapsed().as_secs_f64();
-        let Reporting { arguments: ReportingArguments { metrics, lineage, .. }, .. } = &self;
+        let ReportingArguments { metrics, lineage, .. } = &self.arguments;
+        let current = snapshots.map(|root| root.join(CURRENT).join("manifest.json"));
+        let snapshot_time = current.and_then(|path| std::fs::metadata(path).ok()?.modified().ok());
+        let output = published.as_deref().or(result.as_deref());
         let texts = [
-            (metrics, metrics_text(manifest.as_ref(), seconds, status, published.is_some())),
-            (lineage, self.lineage(manifest.as_ref(), published.or(result), status)),
+            (metrics, metrics_text(manifest.as_ref(), seconds, status, snapshot_time)),
+            (lineage, self.lineage(manifest.as_ref(), output, status)),
         ];
         for (path, text) in texts {
             let Some(path) = path else { continue };
-            if let Err(error) = write(path, &text)
-                && status == 0
-            {
-                return Err(Failure { status: 1, message: format!("{}: {error}", path.display()) });
+            if let Err(error) = write(path, &text) {
+                let message = format!("{}: {error}", path.display());
+                if status == 0 {
+                    return Err(Failure { status: 1, message });
+                }
+                terminal::say(&message);
             }
         }
         let counts = manifest.as_ref().map(|manifest| manifest.counts.clone());
@@ -120,7 +132,7 @@ impl Reporting {
     }
 
     /// Returns an event of OpenLineage: what the run has read and written.
-    fn lineage(&self, manifest: Option<&Summed>, output: Option<&Path>, status: u8) -> String {
+    fn lineage(&self, manifest: Option<&ManifestSummary>, output: Option<&Path>, status: u8) -> String {
         const PRODUCER: &str = concat!("sweepfit/", env!("CARGO_PKG_VERSION"));
         let absolute = |path: &Path| {
             std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).display().to_string()
@@ -156,7 +168,12 @@ impl Reporting {
 }
 
 /// Returns the metrics of a run in the text format of Prometheus.
-fn metrics_text(manifest: Option<&Summed>, seconds: f64, status: u8, is_published: bool) -> String {
+fn metrics_text(
+    manifest: Option<&ManifestSummary>,
+    seconds: f64,
+    status: u8,
+    snapshot: Option<SystemTime>,
+) -> String {
     let mut text = String::new();
     let mut metric = |name: &str, help: &str, values: &[(String, f64)]| {
         text += &format!("# HELP sweepfit_{name} {help}\n# TYPE sweepfit_{name} gauge\n");
@@ -171,6 +188,10 @@ fn metrics_text(manifest: Option<&Summed>, seconds: f64, status: u8, is_publishe
     metric("duration_seconds", "Duration of the last run.", &plain(seconds));
     if let Some(bytes) = peak_memory() {
         metric("peak_memory_bytes", "Peak resident memory of the last run.", &plain(bytes));
+    }
+    if let Some(since) = snapshot.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) {
+        let help = "When the current snapshot was written, in seconds since 1970.";
+        metric("snapshot_timestamp_seconds", help, &plain(since.as_secs_f64()));
     }
     let Some(manifest) = manifest else { return text };
     let by_status: Vec<(String, f64)> = (manifest.fits_by_status.iter())
@@ -190,9 +211,6 @@ fn metrics_text(manifest: Option<&Summed>, seconds: f64, status: u8, is_publishe
     }
     let bytes: u64 = manifest.inputs.iter().filter_map(|(_, bytes)| *bytes).sum();
     metric("input_bytes", "Size of the input files.", &plain(bytes as f64));
-    if is_published {
-        metric("snapshot_timestamp_seconds", "When the current snapshot was published.", &plain(now));
-    }
     text
 }
 

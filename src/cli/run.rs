@@ -12,7 +12,7 @@ use super::frontier::{self, FrontierArguments};
 use super::job_file::{arguments, has_key, read, set};
 use super::predict::{self, PredictArguments};
 use super::reporting::{Reporting, ReportingArguments};
-use super::{Failure, terminal};
+use super::{Failure, signals, terminal};
 use crate::formula::{list, nearest};
 use crate::output::{CURRENT, holds_result};
 
@@ -44,6 +44,9 @@ pub struct RunArguments {
 pub(super) const SECTIONS: [(&str, bool); 5] =
     [("check", false), ("fit", false), ("predict", true), ("frontier", true), ("diff", false)];
 
+/// The keys on what a job says, which are those of the whole job.
+const OF_THE_JOB: [&str; 4] = ["quiet", "log_format", "metrics", "lineage"];
+
 /// The steps of a job.
 struct Steps {
     check: Option<CheckArguments>,
@@ -60,31 +63,27 @@ enum Answer {
 
 /// Runs the command and returns its output.
 pub fn run(arguments: &RunArguments, program: &Command) -> Result<String, Failure> {
-    let mut job = read(&arguments.job)?;
-    arguments.set.iter().try_for_each(|assignment| set(&mut job, assignment))?;
-    let at = |failure: Failure| Failure {
-        message: format!("{}: {}", arguments.job.display(), failure.message),
-        ..failure
-    };
-    let steps = Steps::of(job, program, arguments.fresh).map_err(at)?;
     let name = arguments.job.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let reporting = Reporting::begin(&merged(&arguments.reporting, &steps.fit.reporting), &name);
-    let mut concluded = Concluded { result: None, published: None };
-    let outcome = steps.run(&reporting, &mut concluded);
-    reporting.end(outcome, concluded.result.as_deref(), concluded.published.as_deref())
+    let mut reporting = Reporting::begin(&arguments.reporting, &name);
+    let mut concluded = Concluded::default();
+    let steps = arguments.steps(program);
+    let snapshots = steps.as_ref().ok().and_then(|steps| steps.fit.publish()).map(Path::to_path_buf);
+    let outcome = steps.and_then(|steps| {
+        reporting.add(&steps.fit.reporting);
+        steps.run(&reporting, &mut concluded)
+    });
+    reporting.end(outcome, &concluded, snapshots.as_deref())
 }
 
-/// Returns what is said by the command line and, where that says nothing, by the file.
-fn merged(typed: &ReportingArguments, file: &ReportingArguments) -> ReportingArguments {
-    ReportingArguments {
-        quiet: typed.quiet || file.quiet,
-        log_format: if typed.log_format == file.log_format {
-            typed.log_format
-        } else {
-            super::reporting::LogFormat::Json
-        },
-        metrics: typed.metrics.clone().or_else(|| file.metrics.clone()),
-        lineage: typed.lineage.clone().or_else(|| file.lineage.clone()),
+impl RunArguments {
+    /// Reads the job file.
+    fn steps(&self, program: &Command) -> Result<Steps, Failure> {
+        let mut job = read(&self.job)?;
+        self.set.iter().try_for_each(|assignment| set(&mut job, assignment))?;
+        Steps::of(job, program, self.fresh).map_err(|failure| Failure {
+            message: format!("{}: {}", self.job.display(), failure.message),
+            ..failure
+        })
     }
 }
 
@@ -109,14 +108,19 @@ impl Steps {
                 return Err(unknown(&key));
             }
         }
-        if !fit.contains_key("resume") && !fit.contains_key("fresh") {
-            fit.insert(if fresh { "fresh" } else { "resume" }.to_owned(), Value::Boolean(true));
+        fit.entry("resume").or_insert(Value::Boolean(true));
+        if fresh {
+            fit.insert("fresh".to_owned(), Value::Boolean(true));
         }
         let check = match section(&mut job, "check")? {
             Some(mut check) => {
                 let command = command("check")?;
+                if let Some(key) = OF_THE_JOB.into_iter().find(|key| check.contains_key(*key)) {
+                    return Err(Failure::usage(format!("[check] {key}: write it above all sections")));
+                }
                 // What is checked is what is fitted, but for what is said otherwise.
-                let shared = fit.iter().filter(|(key, _)| has_key(&command, key));
+                let is_shared = |key: &str| has_key(&command, key) && !OF_THE_JOB.contains(&key);
+                let shared = fit.iter().filter(|(key, _)| is_shared(key));
                 for (key, value) in
                     shared.map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>()
                 {
@@ -176,10 +180,12 @@ impl Steps {
         if let Some(check) = check {
             text += &titled("check", &check.check(reporting.progress().as_ref())?);
         }
+        signals::check()?;
         let fitted = fit.fit(reporting.progress().as_ref())?;
         text += &titled("fit", &fitted.text);
         beyond_limits.extend(fitted.beyond_limit.clone());
         for answer in &answers {
+            signals::check()?;
             text += &match answer {
                 Answer::Predict(asked) => titled("predict", &predict::run(asked)?),
                 Answer::Frontier(asked) => titled("frontier", &frontier::run(asked)?),
@@ -196,6 +202,7 @@ impl Steps {
             }
             None => {}
         }
+        signals::check()?;
         *concluded = fitted.conclude(&mut text, !beyond_limits.is_empty())?;
         if beyond_limits.is_empty() {
             Ok(text)

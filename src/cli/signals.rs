@@ -2,10 +2,13 @@
 //!
 //! The first lets the fits that are running end; the second ends the process at once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::Failure;
+use crate::error::Error;
 
 /// The exit status of the signal that came: 128 and its number.
 static STATUS: AtomicU8 = AtomicU8::new(130);
@@ -15,17 +18,30 @@ pub fn status() -> u8 {
     STATUS.load(Ordering::Relaxed)
 }
 
-/// Returns the flag that a signal sets. Without a handler a signal ends the process at once, which is acceptable: an error here
-/// is ignored.
+/// Returns the flag that a signal sets, one for the process. Without a handler a signal ends the process at once, which is
+/// acceptable: an error here is ignored.
+pub fn interrupted() -> &'static AtomicBool {
+    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    FLAG.get_or_init(|| {
+        let flag = Arc::new(AtomicBool::new(false));
+        handle(&flag);
+        flag
+    })
+}
+
+/// Fails if a signal has come, between the steps of a job.
+pub fn check() -> Result<(), Failure> {
+    if interrupted().load(Ordering::Relaxed) { Err(Error::Interrupted.into()) } else { Ok(()) }
+}
+
 #[cfg(unix)]
-pub fn interrupted() -> Arc<AtomicBool> {
+fn handle(interrupted: &Arc<AtomicBool>) {
     use std::io::IsTerminal;
 
     use super::terminal;
 
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else { return interrupted };
+    let flag = Arc::clone(interrupted);
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else { return };
     let wait = move || {
         for signal in signals.forever() {
             STATUS.store(128 + signal as u8, Ordering::Relaxed);
@@ -39,16 +55,12 @@ pub fn interrupted() -> Arc<AtomicBool> {
         }
     };
     let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(wait);
-    interrupted
 }
 
-/// Returns the flag that a signal sets.
 #[cfg(not(unix))]
-pub fn interrupted() -> Arc<AtomicBool> {
-    let interrupted = Arc::new(AtomicBool::new(false));
+fn handle(interrupted: &Arc<AtomicBool>) {
     for signal in [SIGINT, SIGTERM] {
-        let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted));
-        let _ = signal_hook::flag::register(signal, Arc::clone(&interrupted));
+        let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(interrupted));
+        let _ = signal_hook::flag::register(signal, Arc::clone(interrupted));
     }
-    interrupted
 }

@@ -88,7 +88,23 @@ pub fn event(level: &str, event: &str, fields: Value) {
     if let Value::Object(fields) = fields {
         object.extend(fields);
     }
-    complain(&format!("{}\n", Value::Object(object)));
+    // Written past `complain`, whose escapes are none of JSON.
+    let _ = io::stderr().write_all(format!("{}\n", json_text(&Value::Object(object))).as_bytes());
+}
+
+/// Returns a value as JSON, with all control characters escaped, also those that JSON allows.
+fn json_text(value: &Value) -> String {
+    let text = value.to_string();
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_control(c) {
+            let mut units = [0; 2];
+            safe.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
 }
 
 /// Returns the time in UTC, such as `2025-01-31T12:30:00.250Z`.
@@ -110,6 +126,13 @@ pub fn width() -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_in_json_stay_json() {
+        let value = json!({ "path": "a\u{7f}\u{202e}b\n\u{1b}" });
+        assert_eq!(json_text(&value), "{\"path\":\"a\\u007f\\u202eb\\n\\u001b\"}");
+        assert_eq!(serde_json::from_str::<Value>(&json_text(&value)).expect("JSON"), value);
+    }
 
     #[test]
     fn control_characters_are_escaped_and_letters_stay() {

@@ -1,11 +1,13 @@
 //! Checks an input before it is fitted: keys, ranges, duplicates, rejections, and what a run would take.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::input::{self, ColumnType, Scope, Segment, Source};
+use crate::formula::Type;
+use crate::input::{self, Scope, Segment, Source};
 use crate::optimize::Workspaces;
-use crate::sweep::is_null;
+use crate::sweep::{is_null, is_text};
 
 use super::control::Control;
 use super::counts::Counts;
@@ -57,11 +59,14 @@ const SAMPLE_ROWS: usize = 20_000;
 /// If the source cannot be read, or the run is interrupted.
 pub fn check(mut plan: Plan, job: &Job, source: &dyn Source, control: &Control) -> Result<Check, Error> {
     if job.laws.is_empty() {
-        let scope = Scope::new(source);
+        let mut scope = Scope::new(source);
+        for (name, expr) in &plan.request.lets {
+            scope.define(name, expr)?;
+        }
         let is_key = |name: &String| plan.request.by.iter().any(|key| key.column == *name);
-        let is_number = |name: &&String| scope.column_type(name) == Some(ColumnType::Number) && !is_key(name);
-        plan.request.columns = scope.columns().iter().filter(is_number).cloned().collect();
-        plan.request.columns.extend(job.lets.iter().map(|(name, _)| name.clone()));
+        let is_number = |name: &&String| scope.type_of(name) == Some(Type::Number) && !is_key(name);
+        let names = scope.names();
+        plan.request.columns = names.iter().filter(is_number).cloned().collect();
         plan.request.order = plan.request.columns.clone();
     } else {
         plan.announce(control.progress);
@@ -94,6 +99,9 @@ pub fn check(mut plan: Plan, job: &Job, source: &dyn Source, control: &Control) 
             counts.add(&chunk);
             overview.add(&mut chunk);
         }
+    }
+    if control.interrupted.load(Ordering::Relaxed) {
+        return Err(Error::Interrupted);
     }
     sizes.sort_unstable();
     let sweep_sizes = match sizes.as_slice() {

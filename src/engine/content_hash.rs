@@ -21,7 +21,10 @@ pub(super) type SettingsDigest = [u8; 32];
 pub(super) fn settings_digest(run: &Run, law: usize) -> SettingsDigest {
     let bound = &run.laws[law];
     // `Debug` writes numbers with all their digits.
-    let of_law = format!("{:?} {} {:?} {:?}", bound.law, bound.residual, bound.loss, bound.quantities);
+    let of_law = format!(
+        "{:?} {:?} {} {:?} {:?}",
+        bound.law, bound.binding.response, bound.residual, bound.loss, bound.quantities
+    );
     let of_run = format!("{:?} {:?} {:?}", run.solve, run.inference, run.min_points);
     let tables = (run.residuals, run.keep_replicates, run.covariance, run.has_holdout());
     Sha256::digest(format!("{NUMBERS} {of_law} {of_run} {tables:?}")).into()

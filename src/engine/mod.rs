@@ -127,7 +127,9 @@ pub fn run_plan(
     fit_all(&run, &mut segments, &mut sink, control)?;
     progress.end();
     let CountingSink { counts, overview, .. } = sink;
-    if let Some((rows, reason)) = overview.only_texts() {
+    if counts.fits == 0
+        && let Some((rows, reason)) = overview.only_texts()
+    {
         return Err(Error::NoNumbers { rows, reason: reason.to_string() });
     }
     Ok(Summary { laws: plan.laws, counts, overview: overview.finish() })

@@ -143,7 +143,7 @@ pub(in crate::input) fn open<'a>(
     if u32::try_from(source.fragments().len()).is_err() {
         return Err(Error::TooMany { what: "files", limit: u64::from(u32::MAX) });
     }
-    let total = source.fragments().iter().map(|f| f.rows).fold(0, u64::saturating_add);
+    let total = source.fragments().iter().map(|f| f.rows - f.rows_skipped()).fold(0, u64::saturating_add);
     let at_once = plan.by.is_empty() || total <= limit as u64;
     let most_runs = if at_once { usize::MAX } else { limits.most_runs() };
     let mut scan = Scan::new(&plan, (most_key_bytes(source), most_runs))?;

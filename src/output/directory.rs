@@ -351,7 +351,13 @@ impl Directory {
         let Some(staging) = self.staging.take() else { return Ok(true) };
         let done = self.publish(&staging);
         match &done {
-            Ok(_) => retire(&staging, &self.output),
+            Ok(_) => {
+                retire(&staging, &self.output);
+                // A complete result needs none of the parts that this run, or one before it, has left.
+                if let Some(root) = Parts::root_of(&self.output) {
+                    let _ = fs::remove_dir_all(root);
+                }
+            }
             Err(_) => self.created.clear(),
         }
         done
@@ -433,6 +439,8 @@ pub struct OutputOptions {
     pub earlier: Vec<PathBuf>,
     /// Whether the run goes on where one that was killed or stopped has ended, and can be gone on with itself.
     pub resume: bool,
+    /// Whether what such a run has left is removed first.
+    pub fresh: bool,
 }
 
 /// A sink that writes the tables of a run to a directory of Parquet files.
@@ -459,11 +467,9 @@ impl<'a> DirectorySink<'a> {
     /// If writing fails. The directory is then unchanged, or incomplete and without a manifest.
     pub fn finish(self, manifest: &str, answers: Answers) -> Result<bool, Error> {
         let DirectorySink { job, open, parts, .. } = self;
-        let done = open.map_or(Ok(true), |(_, directory)| directory.finish(manifest, &job, answers));
-        if let (Ok(_), Some(parts)) = (&done, parts) {
-            parts.remove();
-        }
-        done
+        drop(parts);
+        let Some((_, directory)) = open else { return Ok(true) };
+        directory.finish(manifest, &job, answers)
     }
 
     /// Ends the current part of a run that does not go on, so that another can go on from it.
@@ -483,9 +489,11 @@ impl Sink for DirectorySink<'_> {
             directory.open(table.name, batches.schema(&table), &self.job)?;
         }
         let mut results = self.options.earlier.clone();
-        if self.options.resume
-            && let Some(root) = Parts::root_of(&directory.output)
-        {
+        let root = Parts::root_of(&directory.output);
+        if let Some(root) = root.as_ref().filter(|_| self.options.fresh) {
+            let _ = fs::remove_dir_all(root);
+        }
+        if let Some(root) = root.filter(|_| self.options.resume) {
             let found = Parts::found(&root);
             results.extend(found.iter().cloned());
             self.parts = Some(Parts::after(root, &found));

@@ -5,6 +5,7 @@
 //! order is not known, and is made again.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,8 +38,11 @@ struct EarlierResult {
     converter: RowConverter,
     /// The key and the law of each fit.
     fits: Rows,
-    /// The tables that are read, by their names.
+    /// The tables that are being read, by their names. A table is opened for the first fit that is known and closed after the
+    /// last: the parts of a long run are many.
     tables: HashMap<&'static str, TableReader>,
+    /// The last fit that is known.
+    last: usize,
 }
 
 impl EarlierResults {
@@ -92,16 +96,16 @@ impl EarlierResult {
         if !holds_result(directory) {
             return None;
         }
-        let mut tables = HashMap::new();
         for table in batches.tables().iter().filter(|table| table.name != REJECTED.name) {
             let reader = open_table(directory, table, None).ok()?;
             if !has_columns(&arrow::array::RecordBatchReader::schema(&reader), &batches.schema(table)) {
                 return None;
             }
-            tables.insert(table.name, TableReader { batches: reader, rows: None, next_fit: 0 });
         }
         let n_keys = context.key_fields.len();
-        let fits = read_table(directory, &FITS, None).ok()?;
+        let keys = context.key_fields.iter().map(|field| field.name().as_str());
+        let columns: Vec<&str> = keys.chain(["law", "status", "content_hash"]).collect();
+        let fits = read_table(directory, &FITS, Some(&columns)).ok()?;
         let types =
             fits.schema().fields()[..=n_keys].iter().map(|f| SortField::new(plain(f.data_type()))).collect();
         let converter = RowConverter::new(types).ok()?;
@@ -122,17 +126,30 @@ impl EarlierResult {
                 known.push((hash, status, fit));
             }
         }
-        Some((EarlierResult { directory: directory.to_path_buf(), converter, fits: own, tables }, known))
+        let last = known.last().map_or(0, |(.., fit)| *fit);
+        let (directory, tables) = (directory.to_path_buf(), HashMap::new());
+        Some((EarlierResult { directory, converter, fits: own, tables, last }, known))
     }
 
     /// Returns the rows of some fits in a table.
     fn rows(&mut self, table: &TableSpec, fits: std::ops::Range<usize>) -> Result<Vec<RecordBatch>, Error> {
-        let EarlierResult { directory, converter, fits: known, tables } = self;
-        let Some(reader) = tables.get_mut(table.name) else { return Ok(Vec::new()) };
-        reader.rows(converter, known, fits).map_err(|reason| {
+        let EarlierResult { directory, converter, fits: known, tables, last } = self;
+        let is_last = fits.end > *last;
+        let reader = match tables.entry(table.name) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(closed) => {
+                let batches = open_table(directory, table, None)?;
+                closed.insert(TableReader { batches, rows: None, next_fit: 0 })
+            }
+        };
+        let rows = reader.rows(converter, known, fits).map_err(|reason| {
             let path = directory.join(format!("{}.parquet", table.name)).display().to_string();
             Error::UnusableResult { path, reason }
-        })
+        });
+        if is_last {
+            tables.remove(table.name);
+        }
+        rows
     }
 }
 

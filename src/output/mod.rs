@@ -34,7 +34,6 @@ pub use directory::{Directory, DirectorySink, OutputOptions, holds_result};
 pub use kept::{GoodRefits, KeptFit, KeptResult, StatedJob};
 pub use laws::StatedLaw;
 pub use memory::Tables;
-pub use parts::discard_parts;
 pub use records::{
     Chunk, ContentHash, KnownFits, Record, RejectedRow, ResidualRow, ReusedFit, RunContext, Scores, Sink,
 };

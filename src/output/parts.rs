@@ -4,7 +4,6 @@
 //! their content hashes, as it copies the fits of any [earlier result](super::earlier). The parts are removed when a run is
 //! complete.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -90,20 +89,6 @@ impl Parts {
             Some((directory, _)) => directory.finish("{}\n", "", &|_| Ok(Vec::new())).map(|_| ()),
             None => Ok(()),
         }
-    }
-
-    /// Removes all parts.
-    pub fn remove(self) {
-        drop(self.open);
-        // What cannot be removed is no harm: the fits in it are known by their hashes.
-        let _ = fs::remove_dir_all(&self.root);
-    }
-}
-
-/// Removes the parts that runs to an output directory have left.
-pub fn discard_parts(output: &Path) {
-    if let Some(root) = Parts::root_of(output) {
-        let _ = fs::remove_dir_all(root);
     }
 }
 

@@ -10,8 +10,8 @@
 //! step of the file system. Readers see the old result or the new one; one that follows the link once reads one of them, whole.
 //! A snapshot that is not published, because a limit of the user was exceeded, has a name that ends in `-unpublished`.
 
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::directory::{entries, holds_result, sync_directory};
@@ -29,6 +29,9 @@ const UNFINISHED: &str = ".unfinished";
 
 /// The name of the link while it is made.
 const NEXT_LINK: &str = ".current-next";
+
+/// The name of a file with the name of a snapshot, from the moment before it gets the name until the link names it.
+const MARKER: &str = ".publishing";
 
 /// How the name of a snapshot ends that is not published.
 const UNPUBLISHED: &str = "-unpublished";
@@ -54,16 +57,15 @@ impl Snapshots {
         let lock = Lock::take(&root)?;
         let snapshots = Snapshots { root, _lock: lock };
         let _ = fs::remove_file(snapshots.root.join(NEXT_LINK));
-        let current = snapshots.current_name();
-        let is_orphan = |name: &String| Some(name) > current.as_ref() && !name.ends_with(UNPUBLISHED);
-        for orphan in snapshots.names().into_iter().filter(is_orphan) {
-            let path = snapshots.path(&orphan);
-            if snapshots.unfinished().exists() {
-                fs::remove_dir_all(path).map_err(unusable)?;
-            } else {
+        let marker = snapshots.root.join(MARKER);
+        let named = fs::read_to_string(&marker).ok().filter(|name| is_snapshot(name));
+        if let Some(name) = named.filter(|name| snapshots.current_name().as_ref() != Some(name)) {
+            let path = snapshots.path(&name);
+            if path.exists() && !snapshots.unfinished().exists() {
                 fs::rename(path, snapshots.unfinished()).map_err(unusable)?;
             }
         }
+        let _ = fs::remove_file(marker);
         Ok(snapshots)
     }
 
@@ -91,12 +93,21 @@ impl Snapshots {
     /// If the file system refuses. The current snapshot is then the old one.
     pub fn publish(self, keep: usize) -> Result<PathBuf, Error> {
         let name = self.next_name("");
-        let failed = |error: io::Error| unusable(&self.root, &error);
+        let failed = |error: io::Error| self.failure(&error);
+        let marker = self.root.join(MARKER);
+        let mark = || {
+            let mut file = File::create(&marker)?;
+            file.write_all(name.as_bytes())?;
+            file.sync_all()?;
+            sync_directory(&self.root)
+        };
+        mark().map_err(failed)?;
         self.name_unfinished(&name).map_err(failed)?;
         let (link, target) = (self.root.join(NEXT_LINK), Path::new(SNAPSHOTS).join(&name));
         symlink(&target, &link).map_err(failed)?;
         fs::rename(&link, self.root.join(CURRENT)).map_err(failed)?;
         sync_directory(&self.root).map_err(failed)?;
+        let _ = fs::remove_file(marker);
         let mut old = self.names();
         old.retain(|other| *other != name);
         let (unpublished, published): (Vec<String>, Vec<String>) =
@@ -116,7 +127,7 @@ impl Snapshots {
     /// If the file system refuses.
     pub fn set_aside(self) -> Result<PathBuf, Error> {
         let name = self.next_name(UNPUBLISHED);
-        self.name_unfinished(&name).map_err(|error| unusable(&self.root, &error))?;
+        self.name_unfinished(&name).map_err(|error| self.failure(&error))?;
         for other in self.names() {
             if other.ends_with(UNPUBLISHED) && other != name {
                 let _ = fs::remove_dir_all(self.path(&other));
@@ -139,7 +150,7 @@ impl Snapshots {
     fn names(&self) -> Vec<String> {
         let directory = self.root.join(SNAPSHOTS);
         let names = entries(&directory).filter_map(|entry| entry.file_name().into_string().ok());
-        let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+        let mut names: Vec<String> = names.filter(|name| is_snapshot(name)).collect();
         names.sort();
         names
     }
@@ -158,11 +169,27 @@ impl Snapshots {
         name + ending
     }
 
+    fn failure(&self, error: &io::Error) -> Error {
+        Error::Write { path: self.root.display().to_string(), reason: error.to_string() }
+    }
+
     fn name_unfinished(&self, name: &str) -> io::Result<()> {
         sync_directory(&self.unfinished())?;
         fs::rename(self.unfinished(), self.path(name))?;
         sync_directory(&self.root.join(SNAPSHOTS))
     }
+}
+
+/// Returns whether a name is one that snapshots get: a time, a number if there is another of that time, and whether it is not
+/// published. What else lies among the snapshots is the user's.
+fn is_snapshot(name: &str) -> bool {
+    let name = name.strip_suffix(UNPUBLISHED).unwrap_or(name);
+    let (time, number) = name.split_once('-').map_or((name, None), |(time, number)| (time, Some(number)));
+    let pattern = "00000000T000000Z";
+    let fits = |(found, expected): (u8, u8)| found == expected || expected == b'0' && found.is_ascii_digit();
+    time.len() == pattern.len()
+        && time.bytes().zip(pattern.bytes()).all(fits)
+        && number.is_none_or(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Makes a symbolic link.
@@ -225,11 +252,34 @@ mod tests {
         let root = folder.path();
         snapshot(root, "old").publish(7).expect("published");
         let dying = snapshot(root, "new");
-        dying.name_unfinished(&dying.next_name("")).expect("named");
+        let name = dying.next_name("");
+        fs::write(root.join(MARKER), &name).expect("a file");
+        dying.name_unfinished(&name).expect("named");
         drop(dying);
         let next = Snapshots::open(root).expect("a directory");
         assert_eq!(current(root), "old");
         assert_eq!(fs::read_to_string(next.unfinished().join("manifest.json")).expect("a file"), "new");
+    }
+
+    /// A user moves the link back, and keeps files of their own among the snapshots.
+    #[test]
+    fn snapshots_of_the_user_stay() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        let old = snapshot(root, "old").publish(7).expect("published");
+        let new = snapshot(root, "new").publish(7).expect("published");
+        fs::remove_file(root.join(CURRENT)).expect("removed");
+        symlink(&old, &root.join(CURRENT)).expect("a link");
+        fs::write(root.join("snapshots/README"), "mine").expect("a file");
+        fs::create_dir(root.join("snapshots/golden")).expect("a directory");
+        snapshot(root, "newest").publish(1).expect("published");
+        assert_eq!(current(root), "newest");
+        assert!(new.exists() && !old.exists());
+        assert!(root.join("snapshots/README").exists() && root.join("snapshots/golden").exists());
+        // Without a link none is removed before the next is published.
+        fs::remove_file(root.join(CURRENT)).expect("removed");
+        drop(Snapshots::open(root).expect("a directory"));
+        assert!(new.exists());
     }
 
     #[test]

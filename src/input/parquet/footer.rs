@@ -51,6 +51,8 @@ pub(super) struct Footer {
     /// The leaves of all columns, in the order of the schema.
     leaves: Vec<Leaf>,
     pub(super) groups: Vec<RowGroup>,
+    /// Whether the order of the columns is stated, without which their least and greatest values mean nothing.
+    has_order: bool,
 }
 
 /// A top-level column.
@@ -141,6 +143,7 @@ impl Footer {
             columns: Vec::new(),
             leaves: Vec::new(),
             groups: Vec::new(),
+            has_order: false,
         };
         match footer.filled(&bytes, file) {
             Ok(footer) => Ok(footer),
@@ -171,6 +174,10 @@ impl Footer {
                     for _ in 0..count {
                         self.read_pair(&mut reader)?;
                     }
+                }
+                7 => {
+                    self.has_order = true;
+                    reader.skip(field)?;
                 }
                 6 => self.created_by = Some(String::from_utf8_lossy(reader.binary(field)?).into_owned()),
                 _ => reader.skip(field)?,
@@ -383,7 +390,7 @@ impl Footer {
 
     /// Returns the encoded least and greatest value of a leaf in a row group; `None` where they are not stated.
     pub(super) fn bounds(&self, group: &RowGroup, leaf: usize) -> Option<(&[u8], &[u8])> {
-        let [least, greatest] = group.chunks.get(leaf)?.bounds.clone()?;
+        let [least, greatest] = group.chunks.get(leaf)?.bounds.clone().filter(|_| self.has_order)?;
         Some((&self.bytes[least], &self.bytes[greatest]))
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaDataReader, RowGroupMetaData};
@@ -109,6 +109,10 @@ impl GroupStatistics<'_> {
         if column.leaves.len() != 1 || column.unsupported.is_some() || column.is_int96 {
             return None;
         }
+        // Numbers of 16 bits may be NaN, which is not seen in their bytes.
+        if *field.data_type() == DataType::Float16 {
+            return None;
+        }
         let [least, greatest] = guard(|| self.arrays(place, field)).ok()??;
         Some([to_column(&least).ok()?, to_column(&greatest).ok()?])
     }
@@ -134,12 +138,15 @@ impl GroupStatistics<'_> {
 }
 
 /// Returns the least and the greatest value of a leaf in a row group as the decoder states them; `None` where the footer does
-/// not, or not in the length of the leaf's type.
+/// not, or not in the length of the leaf's type. A NaN says nothing.
 fn statistics(footer: &Footer, group: &RowGroup, leaf: usize) -> Option<Statistics> {
     let (least, greatest) = footer.bounds(group, leaf)?;
     macro_rules! number {
         ($new:ident, $number:ty) => {{
-            let value = |bytes: &[u8]| Some(<$number>::from_le_bytes(bytes.try_into().ok()?));
+            #[expect(clippy::eq_op, reason = "a NaN is not equal to itself")]
+            let value = |bytes: &[u8]| {
+                Some(<$number>::from_le_bytes(bytes.try_into().ok()?)).filter(|value| value == value)
+            };
             Some(Statistics::$new(Some(value(least)?), Some(value(greatest)?), None, None, false))
         }};
     }
