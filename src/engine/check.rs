@@ -92,8 +92,11 @@ pub fn check(mut plan: Plan, job: &Job, source: &dyn Source, control: &Control) 
             let all: Vec<&[f64]> = sweep.columns.iter().collect();
             columns.iter_mut().zip(&all).for_each(|(check, values)| check.add(values));
             // Equal rows follow one another in canonical order.
-            let same =
-                |row: &usize| all.iter().all(|values| values[row - 1].to_bits() == values[*row].to_bits());
+            let same = |row: &usize| {
+                let is_same = |values: &[f64]| values[row - 1].to_bits() == values[*row].to_bits();
+                // Of texts that are no numbers the rows do not say which they are.
+                all.iter().all(|values| is_same(values) && !is_text(values[*row]))
+            };
             duplicates += (1..sweep.len()).filter(|row| !all.is_empty() && same(row)).count() as u64;
             let mut chunk = reject_only(&run, &sweep);
             counts.add(&chunk);
