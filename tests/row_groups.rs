@@ -9,6 +9,7 @@ use arrow::array::{
     ArrayRef, Date32Array, Decimal128Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
 
+use common::crafted::{Column, Struct, data_page, doubles, file_with_order, plain};
 use common::program::{Outcome, Table, fit, refusal};
 use common::{Folder, floats};
 
@@ -115,4 +116,30 @@ fn groups_that_are_left_out_are_not_read() {
     // A definition hides the column of its name.
     let hidden = [&line[..], &["name = 'run 005'", "--let", "name='run 005'"]].concat();
     assert!(refusal(&hidden).contains("damaged.parquet"));
+}
+
+/// Bounds that say nothing leave nothing out: a NaN, and those of a file that does not state the order of its columns
+/// (apache/parquet-format, `parquet.thrift`, `Statistics`). Others are trusted, also where they are wrong.
+#[test]
+fn bounds_that_say_nothing_are_not_used() {
+    let folder = Folder::new();
+    let path = folder.path("crafted.parquet");
+    let y = Column {
+        element: || Struct::default().i32(1, 5).i32(3, 0).text(4, b"y"),
+        pages: data_page(&doubles(&[3.0, 5.0, 7.1, 9.0, 11.0]), 40, 5, 0),
+        ..plain()
+    };
+    let rows_fitted = |bounds: [f64; 2], has_order: bool| {
+        let x = Column { bounds: Some(bounds), ..plain() };
+        fs::write(&path, file_with_order(&[x, y.clone()], 5, &[], has_order)).expect("a file");
+        let arguments =
+            ["--law", "y ~ a + b*x", "--bootstrap", "0", "--where", "x <= 3", "--allow-empty", "--overwrite"];
+        let outcome = fit(&path, &folder.path("out"), &arguments);
+        outcome.fits.integers("n_points").first().copied().flatten().unwrap_or(0)
+    };
+    assert_eq!(rows_fitted([1.0, 5.0], true), 3);
+    assert_eq!(rows_fitted([4.0, 5.0], true), 0);
+    assert_eq!(rows_fitted([4.0, 5.0], false), 3);
+    assert_eq!(rows_fitted([f64::NAN, 5.0], true), 3);
+    assert_eq!(rows_fitted([4.0, f64::NAN], true), 3);
 }

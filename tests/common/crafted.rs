@@ -69,6 +69,8 @@ pub struct Column {
     pub codec: i64,
     /// The page headers with their pages.
     pub pages: Vec<u8>,
+    /// The least and the greatest value that the footer states.
+    pub bounds: Option<[f64; 2]>,
     /// Replaces the place of the pages.
     pub start: Option<i64>,
     /// Appends fields to the `ColumnChunk`, after its metadata.
@@ -111,6 +113,7 @@ pub fn plain() -> Column {
         encoding: 0,
         codec: 0,
         pages: data_page(&doubles(&[1.0, 2.0, 3.0, 4.0, 5.0]), 40, 5, 0),
+        bounds: None,
         start: None,
         more: |chunk| chunk,
     }
@@ -118,6 +121,11 @@ pub fn plain() -> Column {
 
 /// Returns a file of the columns, in one row group of so many rows.
 pub fn file(columns: &[Column], rows: i64, metadata: &[(&str, &str)]) -> Vec<u8> {
+    file_with_order(columns, rows, metadata, true)
+}
+
+/// Returns a file as [`file`] does, with or without the order of its columns, in which their bounds are meant.
+pub fn file_with_order(columns: &[Column], rows: i64, metadata: &[(&str, &str)], has_order: bool) -> Vec<u8> {
     let mut bytes = b"PAR1".to_vec();
     let mut elements = vec![Struct::default().text(4, b"schema").i32(5, columns.len() as i64).end()];
     let mut chunks = Vec::new();
@@ -133,6 +141,13 @@ pub fn file(columns: &[Column], rows: i64, metadata: &[(&str, &str)]) -> Vec<u8>
             .i64(6, length)
             .i64(7, length)
             .i64(9, place);
+        let about = match column.bounds {
+            Some([least, greatest]) => {
+                let bounds = Struct::default().text(5, &greatest.to_le_bytes()).text(6, &least.to_le_bytes());
+                about.inner(12, bounds)
+            }
+            None => about,
+        };
         chunks.push((column.more)(Struct::default().i64(2, start).inner(3, about)).end());
         elements.push((column.element)().end());
         bytes.extend_from_slice(&column.pages);
@@ -148,6 +163,8 @@ pub fn file(columns: &[Column], rows: i64, metadata: &[(&str, &str)]) -> Vec<u8>
         .i64(3, rows)
         .list(4, 12, &[group.end()])
         .list(5, 12, &pairs);
+    let order = Struct::default().inner(1, Struct::default()).end();
+    let footer = if has_order { footer.list(7, 12, &vec![order; columns.len()]) } else { footer };
     with_footer(bytes, &footer.end())
 }
 
