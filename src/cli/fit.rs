@@ -238,7 +238,7 @@ pub struct FitArguments {
     keep: u64,
 
     /// Copy the fits of the current snapshot, or of the earlier result in --out, of which neither observations nor options have
-    /// changed; the result is the same
+    /// changed; the result is the same. With --residuals, which tells files and rows, all fits are made again
     #[arg(long, help_heading = "Jobs")]
     incremental: bool,
 

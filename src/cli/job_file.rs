@@ -15,20 +15,27 @@ use toml::{Table, Value};
 use super::Failure;
 use crate::formula::{list, nearest};
 
-/// Reads a job file and replaces `${NAME}` and `${NAME:-default}` in it by the variables of the environment.
+/// Reads a job file.
 ///
 /// # Errors
-/// If the file cannot be read or is not TOML, or a variable is not set and has no default.
+/// If the file cannot be read or is not TOML.
 pub fn read(path: &Path) -> Result<Table, Failure> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
-    let mut table: Table =
+    let table: Table =
         text.parse().map_err(|error: toml::de::Error| Failure::usage(format!("{shown}: {error}")))?;
-    let variable = |name: &str| std::env::var(name).ok();
-    table.iter_mut().try_for_each(|(key, value)| {
-        expand(value, &variable).map_err(|reason| Failure::usage(format!("{shown}: {key}: {reason}")))
-    })?;
     Ok(table.into_iter().map(|(key, value)| (normal(&key), with_normal_keys(value))).collect())
+}
+
+/// Replaces `${NAME}` and `${NAME:-default}` in a job by the variables of the environment.
+///
+/// # Errors
+/// If a variable is not set and has no default.
+pub fn replace_variables(job: &mut Table) -> Result<(), Failure> {
+    let variable = |name: &str| std::env::var(name).ok();
+    job.iter_mut().try_for_each(|(key, value)| {
+        expand(value, &variable).map_err(|reason| Failure::usage(format!("{key}: {reason}")))
+    })
 }
 
 /// Returns a key with `_` between its words.

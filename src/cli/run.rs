@@ -9,7 +9,7 @@ use super::check::CheckArguments;
 use super::diff::{self, DiffArguments};
 use super::fit::{Concluded, FitArguments};
 use super::frontier::{self, FrontierArguments};
-use super::job_file::{arguments, has_key, read, set};
+use super::job_file::{arguments, has_key, read, replace_variables, set};
 use super::predict::{self, PredictArguments};
 use super::reporting::{Reporting, ReportingArguments};
 use super::{Failure, signals, terminal};
@@ -80,7 +80,8 @@ impl RunArguments {
     fn steps(&self, program: &Command) -> Result<Steps, Failure> {
         let mut job = read(&self.job)?;
         self.set.iter().try_for_each(|assignment| set(&mut job, assignment))?;
-        Steps::of(job, program, self.fresh).map_err(|failure| Failure {
+        let steps = replace_variables(&mut job).and_then(|()| Steps::of(job, program, self.fresh));
+        steps.map_err(|failure| Failure {
             message: format!("{}: {}", self.job.display(), failure.message),
             ..failure
         })

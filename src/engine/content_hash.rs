@@ -2,7 +2,7 @@
 //!
 //! Two fits with one hash have the same results, bit for bit, so a run may copy the earlier ones in place of fitting again. The
 //! hash covers the law, the options, the key, the values of the observations in canonical order, and the version of the
-//! engine's numbers. Files and rows from which the observations came are covered where the results show them.
+//! engine's numbers. It does not cover the files and rows from which the observations came, which the table of residuals shows.
 
 use sha2::{Digest, Sha256};
 
@@ -60,15 +60,6 @@ pub(super) fn content_hash(
         sorted.dedup();
         let place = |cluster: &u32| sorted.partition_point(|other| other < cluster) as u32;
         clusters.iter().for_each(|cluster| hasher.update(place(cluster).to_le_bytes()));
-    }
-    if run.residuals {
-        for &row in &observations.rows {
-            let file = &run.contents.fragments[sweep.file[row as usize] as usize].name;
-            hasher.update((file.len() as u64).to_le_bytes());
-            hasher.update(file);
-            hasher.update(sweep.row[row as usize].to_le_bytes());
-        }
-        observations.cluster.iter().flatten().for_each(|cluster| hasher.update(cluster.to_le_bytes()));
     }
     let mut hash = ContentHash::default();
     let length = hash.len();

@@ -219,7 +219,9 @@ pub fn fit_all<S: Borrow<Segment> + Send + Sync>(
     sink: &mut dyn Sink,
     control: &Control,
 ) -> Result<(), Error> {
-    let (workspaces, known) = (Workspaces::default(), sink.known_fits());
+    // Residuals are told with their files and rows, which the content hash does not cover.
+    let known = if run.residuals { Arc::default() } else { sink.known_fits() };
+    let workspaces = Workspaces::default();
     let surroundings = Surroundings { control, workspaces: &workspaces, known: &known };
     let mut finished = None;
     let mut current = segments.next().transpose()?;

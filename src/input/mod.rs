@@ -35,6 +35,7 @@
 //! | `keys`, [`types`], [`digest`] | the values of key columns: numbering, common types, hashes |
 //! | `scan` | the sweep and the cluster of every row |
 //! | `segments`, `order` | consecutive sweeps with their rows; the canonical order of rows |
+//! | `row_buffer` | rows that were read and not yet returned |
 //! | `passes` | the rows of a range of sweeps, where the rows of the input are in no order |
 //! | `limits` | the values and bytes that a file may ask for |
 //! | `guard` | conversion of the decoder's panics to errors |
@@ -65,6 +66,7 @@ mod order;
 pub mod parquet;
 mod passes;
 mod request;
+mod row_buffer;
 mod scan;
 mod scope;
 mod segments;

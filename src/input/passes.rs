@@ -11,8 +11,8 @@ use super::column_plan::ReadPlan;
 use super::contents::Contents;
 use super::fragment_reader::{FragmentReader, changed};
 use super::request::Request;
+use super::row_buffer::RowBuffer;
 use super::scan::{KeyLookup, ScanResult};
-use super::segments::RowBuffer;
 use super::source::{BATCH_ROWS, Source};
 use crate::error::Error;
 

@@ -5,6 +5,7 @@
 //! are looked up again when the rows are read (see `passes`). For large inputs only the key columns and the columns of the
 //! condition are decoded.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, UInt32Array};
@@ -243,16 +244,32 @@ impl ScanResult {
         self.group.iter().chain(&self.cluster).all(|keys| keys.runs.is_some())
     }
 
-    /// Returns the runs of rows with one sweep; none without key columns.
-    pub(in crate::input) fn group_runs(&self) -> &[KeyRun] {
-        self.group.as_ref().and_then(|keys| keys.runs.as_deref()).unwrap_or_default()
+    /// Returns the runs of rows with one sweep, in the given order of the files; none without key columns.
+    pub(in crate::input) fn group_runs(&self, files: &[usize]) -> Cow<'_, [KeyRun]> {
+        let Some(runs) = self.group.as_ref().and_then(|keys| keys.runs.as_deref()) else {
+            return Cow::default();
+        };
+        self.in_order(runs, files, |file| file.group_end)
+    }
+
+    /// Returns runs, which end in each file where `end` says, in the given order of the files.
+    fn in_order<'a>(
+        &self,
+        runs: &'a [KeyRun],
+        files: &[usize],
+        end: fn(&FileRows) -> usize,
+    ) -> Cow<'a, [KeyRun]> {
+        if files.is_sorted() {
+            // Files that are not listed have no runs.
+            return Cow::Borrowed(runs);
+        }
+        Cow::Owned(files.iter().flat_map(|&f| &runs[self.runs_of(f, end)]).copied().collect())
     }
 
     /// Returns the files that have rows where the condition holds, in the order of their first sweeps.
     pub(in crate::input) fn by_first_sweep(&self) -> Vec<usize> {
         let mut files: Vec<usize> = (0..self.files.len()).filter(|&f| self.files[f].kept > 0).collect();
-        if self.group.is_some() {
-            let runs = self.group_runs();
+        if let Some(runs) = self.group.as_ref().and_then(|keys| keys.runs.as_deref()) {
             files.sort_by_cached_key(|&f| {
                 runs[self.runs_of(f, |file| file.group_end)].iter().map(|run| run.number).min()
             });
@@ -265,11 +282,10 @@ impl ScanResult {
         let (group, cluster) = (self.group.take(), self.cluster.take());
         let take = |end: fn(&FileRows) -> usize, keys: Option<RankedKeys>| {
             let runs = keys?.runs?;
-            if files.is_sorted() {
-                // Files that are not listed have no runs.
-                return Some(runs);
+            match self.in_order(&runs, files, end) {
+                Cow::Borrowed(_) => Some(runs),
+                Cow::Owned(ordered) => Some(ordered),
             }
-            Some(files.iter().flat_map(|&f| &runs[self.runs_of(f, end)]).copied().collect())
         };
         (take(|file| file.group_end, group), take(|file| file.cluster_end, cluster))
     }

@@ -13,7 +13,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::BatchCoalescer;
@@ -24,11 +23,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use super::batches::Batches;
-use super::earlier::EarlierResults;
 use super::lock::{self, Lock};
-use super::parts::Parts;
-use super::records::{Chunk, KnownFits, Record, ReusedFit, RunContext, Sink};
 use super::schema;
 use crate::error::Error;
 use crate::input::RESULTS_WRITTEN_BY;
@@ -53,6 +48,8 @@ pub struct Directory {
     /// The locks of the output directory and of a staging directory that will take its place. They end in this order.
     locks: Vec<Lock>,
     writers: Vec<TableWriter>,
+    /// A directory that a complete result makes useless.
+    obsolete: Option<PathBuf>,
 }
 
 /// A table that is being written.
@@ -271,6 +268,7 @@ impl Directory {
             staging: None,
             locks: Vec::new(),
             writers: Vec::new(),
+            obsolete: None,
         };
         fs::create_dir_all(path).map_err(unusable)?;
         directory.output = path.canonicalize().map_err(unusable)?;
@@ -284,6 +282,17 @@ impl Directory {
             directory.locks.push(Lock::take(staging)?);
         }
         Ok(directory)
+    }
+
+    /// Returns the directory, without symbolic links.
+    #[must_use]
+    pub fn output(&self) -> &Path {
+        &self.output
+    }
+
+    /// Removes another directory once the result is complete.
+    pub fn remove_when_complete(&mut self, obsolete: PathBuf) {
+        self.obsolete = Some(obsolete);
     }
 
     /// Opens a table for writing. `job`, the job as JSON, is stored in the metadata of the file.
@@ -353,9 +362,9 @@ impl Directory {
         match &done {
             Ok(_) => {
                 retire(&staging, &self.output);
-                // A complete result needs none of the parts that this run, or one before it, has left.
-                if let Some(root) = Parts::root_of(&self.output) {
-                    let _ = fs::remove_dir_all(root);
+                // The next run removes what cannot be removed now.
+                if let Some(obsolete) = &self.obsolete {
+                    let _ = fs::remove_dir_all(obsolete);
                 }
             }
             Err(_) => self.created.clear(),
@@ -428,122 +437,3 @@ impl Drop for Directory {
 
 /// Returns the tables, with their names, that answer a job's questions from the tables of its result in a directory.
 pub type Answers<'a> = &'a dyn Fn(&Path) -> Result<Vec<(&'static str, RecordBatch)>, Error>;
-
-/// How a run treats what earlier runs have left.
-#[derive(Clone, Debug, Default)]
-pub struct OutputOptions {
-    /// Whether an earlier result in the output directory is replaced.
-    pub overwrite: bool,
-    /// Directories with earlier results: fits that follow from nothing that has changed are copied from them. The result is that
-    /// of a run without them, bit for bit.
-    pub earlier: Vec<PathBuf>,
-    /// Whether the run goes on where one that was killed or stopped has ended, and can be gone on with itself.
-    pub resume: bool,
-    /// Whether what such a run has left is removed first.
-    pub fresh: bool,
-}
-
-/// A sink that writes the tables of a run to a directory of Parquet files.
-pub struct DirectorySink<'a> {
-    path: &'a Path,
-    options: &'a OutputOptions,
-    /// The job, as JSON, for the metadata of every file.
-    job: String,
-    earlier: EarlierResults,
-    parts: Option<Parts>,
-    open: Option<(Batches, Directory)>,
-}
-
-impl<'a> DirectorySink<'a> {
-    /// Returns a sink. The disk is not changed before the run begins. `job` is the job as JSON.
-    #[must_use]
-    pub fn new(path: &'a Path, options: &'a OutputOptions, job: String) -> DirectorySink<'a> {
-        DirectorySink { path, options, job, earlier: EarlierResults::default(), parts: None, open: None }
-    }
-
-    /// Writes the manifest and the answers to the job's questions, and publishes the result. Returns false if an earlier result was replaced file by file.
-    ///
-    /// # Errors
-    /// If writing fails. The directory is then unchanged, or incomplete and without a manifest.
-    pub fn finish(self, manifest: &str, answers: Answers) -> Result<bool, Error> {
-        let DirectorySink { job, open, parts, .. } = self;
-        drop(parts);
-        let Some((_, directory)) = open else { return Ok(true) };
-        directory.finish(manifest, &job, answers)
-    }
-
-    /// Ends the current part of a run that does not go on, so that another can go on from it.
-    pub fn stop(mut self) {
-        if let Some(parts) = &mut self.parts {
-            // The error that ended the run is told, and not this one.
-            let _ = parts.end();
-        }
-    }
-}
-
-impl Sink for DirectorySink<'_> {
-    fn begin(&mut self, context: &RunContext) -> Result<(), Error> {
-        let batches = Batches::new(context.clone());
-        let mut directory = Directory::create(self.path, self.options.overwrite)?;
-        for table in batches.tables() {
-            directory.open(table.name, batches.schema(&table), &self.job)?;
-        }
-        let mut results = self.options.earlier.clone();
-        let root = Parts::root_of(&directory.output);
-        if let Some(root) = root.as_ref().filter(|_| self.options.fresh) {
-            let _ = fs::remove_dir_all(root);
-        }
-        if let Some(root) = root.filter(|_| self.options.resume) {
-            let found = Parts::found(&root);
-            results.extend(found.iter().cloned());
-            self.parts = Some(Parts::after(root, &found));
-        }
-        self.earlier = EarlierResults::open(&results, &batches, context);
-        self.open = Some((batches, directory));
-        Ok(())
-    }
-
-    fn known_fits(&self) -> Arc<KnownFits> {
-        self.earlier.known()
-    }
-
-    fn take(&mut self, chunk: Chunk) -> Result<(), Error> {
-        let Some((batches, directory)) = &mut self.open else { return Ok(()) };
-        for table in batches.tables() {
-            if table.name == schema::REJECTED.name {
-                directory.write(table.name, &batches.batch_of(&table, &chunk)?)?;
-                continue;
-            }
-            for (made, reused) in in_order(&chunk) {
-                directory.write(table.name, &batches.batch_of_records(&table, &chunk, made)?)?;
-                for rows in self.earlier.rows(&table, reused)? {
-                    directory.write(table.name, &rows)?;
-                }
-            }
-        }
-        match &mut self.parts {
-            Some(parts) => parts.take(batches, &chunk),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Divides the fits of a chunk into those that were made and those that follow them and were reused, in the order of sweeps and
-/// laws.
-fn in_order(chunk: &Chunk) -> Vec<(&[Record], &[ReusedFit])> {
-    let (mut made, mut reused) = (&chunk.records[..], &chunk.reused[..]);
-    let mut groups = Vec::new();
-    while !made.is_empty() || !reused.is_empty() {
-        let before = |next: Option<&ReusedFit>, record: &Record| {
-            next.is_none_or(|next| (record.sweep, record.law) < (next.sweep, next.law))
-        };
-        let n_made = made.partition_point(|record| before(reused.first(), record));
-        let after = made.get(n_made).map(|record| (record.sweep, record.law));
-        let n_reused = reused.partition_point(|fit| after.is_none_or(|after| (fit.sweep, fit.law) < after));
-        let (first, rest) = made.split_at(n_made);
-        let (second, others) = reused.split_at(n_reused);
-        groups.push((first, second));
-        (made, reused) = (rest, others);
-    }
-    groups
-}

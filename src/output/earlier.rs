@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
@@ -43,6 +43,8 @@ struct EarlierResult {
     tables: HashMap<&'static str, TableReader>,
     /// The last fit that is known.
     last: usize,
+    /// The columns of each table as the run writes them.
+    schemas: HashMap<&'static str, SchemaRef>,
 }
 
 impl EarlierResults {
@@ -96,11 +98,14 @@ impl EarlierResult {
         if !holds_result(directory) {
             return None;
         }
+        let mut schemas = HashMap::new();
         for table in batches.tables().iter().filter(|table| table.name != REJECTED.name) {
             let reader = open_table(directory, table, None).ok()?;
-            if !has_columns(&arrow::array::RecordBatchReader::schema(&reader), &batches.schema(table)) {
+            let schema = batches.schema(table);
+            if !has_columns(&arrow::array::RecordBatchReader::schema(&reader), &schema) {
                 return None;
             }
+            schemas.insert(table.name, schema);
         }
         let n_keys = context.key_fields.len();
         let keys = context.key_fields.iter().map(|field| field.name().as_str());
@@ -128,18 +133,19 @@ impl EarlierResult {
         }
         let last = known.last().map_or(0, |(.., fit)| *fit);
         let (directory, tables) = (directory.to_path_buf(), HashMap::new());
-        Some((EarlierResult { directory, converter, fits: own, tables, last }, known))
+        Some((EarlierResult { directory, converter, fits: own, tables, last, schemas }, known))
     }
 
     /// Returns the rows of some fits in a table.
     fn rows(&mut self, table: &TableSpec, fits: std::ops::Range<usize>) -> Result<Vec<RecordBatch>, Error> {
-        let EarlierResult { directory, converter, fits: known, tables, last } = self;
+        let EarlierResult { directory, converter, fits: known, tables, last, schemas } = self;
         let is_last = fits.end > *last;
         let reader = match tables.entry(table.name) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(closed) => {
                 let batches = open_table(directory, table, None)?;
-                closed.insert(TableReader { batches, rows: None, next_fit: 0 })
+                let schema = SchemaRef::clone(&schemas[table.name]);
+                closed.insert(TableReader { batches, schema, rows: None, next_fit: 0 })
             }
         };
         let rows = reader.rows(converter, known, fits).map_err(|reason| {
@@ -156,6 +162,8 @@ impl EarlierResult {
 /// A table that is read in its order.
 struct TableReader {
     batches: ParquetRecordBatchReader,
+    /// The columns as the run writes them.
+    schema: SchemaRef,
     /// The rows that were read last, and the fit of each.
     rows: Option<(RecordBatch, Vec<usize>)>,
     /// The fit of the last row.
@@ -183,6 +191,7 @@ impl TableReader {
                 }
             }
             let Some(batch) = self.batches.next() else { return Ok(found) };
+            let batch = batch.and_then(|batch| with_schema(&batch, &self.schema));
             let batch = batch.map_err(|error| error.to_string())?;
             let n_keys = batch.schema().index_of("law").map_err(|error| error.to_string())?;
             let own = identities(converter, &batch, n_keys).map_err(|error| error.to_string())?;
@@ -203,10 +212,17 @@ impl TableReader {
 
 /// Returns whether a file has the columns of a table, in their types and order.
 fn has_columns(found: &SchemaRef, expected: &SchemaRef) -> bool {
-    let columns = |schema: &SchemaRef| -> Vec<(String, DataType)> {
-        schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
-    };
-    columns(found) == columns(expected)
+    // Parquet names the items of lists otherwise.
+    let same =
+        |(a, b): (&FieldRef, &FieldRef)| a.name() == b.name() && a.data_type().equals_datatype(b.data_type());
+    found.fields().len() == expected.fields().len() && found.fields().iter().zip(expected.fields()).all(same)
+}
+
+/// Returns a batch with the names and types of a schema.
+fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| arrow::compute::cast(column, field.data_type()));
+    RecordBatch::try_new(SchemaRef::clone(schema), columns.collect::<Result<_, _>>()?)
 }
 
 /// Returns the type in which values are compared: that of the values of a dictionary.

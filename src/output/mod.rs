@@ -10,7 +10,8 @@
 //! | `kept` | reads a directory of results back |
 //! | `laws` | the laws of a run as the manifest states them |
 //! | `memory` | a sink that collects the tables as record batches |
-//! | [`directory`] | a sink that writes a directory of Parquet files, completely or not at all |
+//! | [`directory`] | a directory of Parquet files that is written completely or not at all |
+//! | `directory_sink` | a sink that writes to such a directory |
 //! | `snapshots` | results that follow one another, of which a link names the current one |
 //! | `lock` | one run at a time writes to a directory |
 //!
@@ -19,6 +20,7 @@
 
 pub mod batches;
 pub mod directory;
+mod directory_sink;
 mod earlier;
 mod kept;
 mod laws;
@@ -30,7 +32,8 @@ pub mod schema;
 mod snapshots;
 
 pub use batches::Batches;
-pub use directory::{Directory, DirectorySink, OutputOptions, holds_result};
+pub use directory::{Directory, holds_result};
+pub use directory_sink::{DirectorySink, OutputOptions};
 pub use kept::{GoodRefits, KeptFit, KeptResult, StatedJob};
 pub use laws::StatedLaw;
 pub use memory::Tables;
