@@ -291,32 +291,3 @@ impl<'a> Manifest<'a> {
         text
     }
 }
-
-/// What a manifest says in short, read back.
-#[derive(Debug)]
-pub struct ManifestSummary {
-    /// The counts of sweeps, fits and rows.
-    pub counts: serde_json::Value,
-    /// The number of fits with each status.
-    pub fits_by_status: Vec<(String, u64)>,
-    /// The input files with their sizes in bytes.
-    pub inputs: Vec<(String, Option<u64>)>,
-}
-
-impl ManifestSummary {
-    /// Reads the manifest of a result; `None` where there is none.
-    #[must_use]
-    pub fn read(directory: &Path) -> Option<ManifestSummary> {
-        let text = std::fs::read_to_string(directory.join("manifest.json")).ok()?;
-        let manifest: serde_json::Value = serde_json::from_str(&text).ok()?;
-        let by_status = manifest["fits_by_status"].as_object()?.iter();
-        let inputs = manifest["inputs"].as_array()?.iter();
-        Some(ManifestSummary {
-            counts: manifest["counts"].clone(),
-            fits_by_status: by_status.map(|(status, n)| (status.clone(), n.as_u64().unwrap_or(0))).collect(),
-            inputs: inputs
-                .filter_map(|input| Some((input["path"].as_str()?.to_owned(), input["bytes"].as_u64())))
-                .collect(),
-        })
-    }
-}

@@ -133,6 +133,7 @@ fn schemas_are_the_contracts() {
             ("variable_high", &floats_list),
             ("new_run_margin", float),
             ("flags", string),
+            ("content_hash", string),
         ])
     );
     assert_eq!(

@@ -11,7 +11,6 @@ use super::fit::Concluded;
 use super::progress::{json_progress, terminal_progress};
 use super::{Failure, terminal};
 use crate::engine::Progress;
-use crate::files::ManifestSummary;
 use crate::output::CURRENT;
 
 /// The flags on what a run says.
@@ -233,4 +232,32 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// What a manifest says in short, read back.
+#[derive(Debug)]
+struct ManifestSummary {
+    /// The counts of sweeps, fits and rows.
+    counts: serde_json::Value,
+    /// The number of fits with each status.
+    fits_by_status: Vec<(String, u64)>,
+    /// The input files with their sizes in bytes.
+    inputs: Vec<(String, Option<u64>)>,
+}
+
+impl ManifestSummary {
+    /// Reads the manifest of a result; `None` where there is none.
+    fn read(directory: &Path) -> Option<ManifestSummary> {
+        let text = std::fs::read_to_string(directory.join("manifest.json")).ok()?;
+        let manifest: serde_json::Value = serde_json::from_str(&text).ok()?;
+        let by_status = manifest["fits_by_status"].as_object()?.iter();
+        let inputs = manifest["inputs"].as_array()?.iter();
+        Some(ManifestSummary {
+            counts: manifest["counts"].clone(),
+            fits_by_status: by_status.map(|(status, n)| (status.clone(), n.as_u64().unwrap_or(0))).collect(),
+            inputs: inputs
+                .filter_map(|input| Some((input["path"].as_str()?.to_owned(), input["bytes"].as_u64())))
+                .collect(),
+        })
+    }
 }

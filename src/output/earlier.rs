@@ -32,6 +32,9 @@ pub struct EarlierResults {
     results: Vec<EarlierResult>,
 }
 
+/// A fit of an earlier result: its content hash, its status, and its place among the fits.
+type KnownFit = (ContentHash, Status, usize);
+
 /// The result of an earlier run.
 struct EarlierResult {
     directory: PathBuf,
@@ -94,7 +97,7 @@ impl EarlierResult {
         directory: &Path,
         batches: &Batches,
         context: &RunContext,
-    ) -> Option<(EarlierResult, Vec<(ContentHash, Status, usize)>)> {
+    ) -> Option<(EarlierResult, Vec<KnownFit>)> {
         if !holds_result(directory) {
             return None;
         }

@@ -143,7 +143,6 @@ fn statistics(footer: &Footer, group: &RowGroup, leaf: usize) -> Option<Statisti
     let (least, greatest) = footer.bounds(group, leaf)?;
     macro_rules! number {
         ($new:ident, $number:ty) => {{
-            #[expect(clippy::eq_op, reason = "a NaN is not equal to itself")]
             let value = |bytes: &[u8]| {
                 Some(<$number>::from_le_bytes(bytes.try_into().ok()?)).filter(|value| value == value)
             };
