@@ -36,7 +36,7 @@ fn said_in(folder: &Folder, width: Option<&str>, arguments: &[&str]) -> String {
 #[test]
 fn help() {
     let folder = Folder::new();
-    let asking = ["predict", "frontier", "isoflop", "envelope", "coverage", "show", "diff"];
+    let asking = ["predict", "frontier", "isoflop", "envelope", "coverage", "show", "diff", "run", "check"];
     let others = ["fit", "laws", "schema", "verify", "generate", "completions", "man", "help"];
     for verb in asking.into_iter().chain(others) {
         assert_snapshot!(format!("help_{verb}"), said(&folder, &[verb, "--help"]));
