@@ -106,16 +106,21 @@ pub(super) fn write(path: &Path, answer: &RecordBatch) -> Result<(), Failure> {
             return Err(Failure::usage(format!("--out {}: {reason}", path.display())));
         }
     };
+    write_whole(path, &content).map_err(|error| failed(error.to_string()))
+}
+
+/// Writes a file, which appears when it is complete.
+pub(super) fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let staging = path.with_extension(format!("{ending}.incomplete"));
     let write = || {
         let mut file = File::create(&staging)?;
-        file.write_all(&content)?;
+        file.write_all(content)?;
         file.sync_all()?;
         std::fs::rename(&staging, path)
     };
-    write().map_err(|error: std::io::Error| {
+    write().inspect_err(|_| {
         let _ = std::fs::remove_file(&staging);
-        failed(error.to_string())
     })
 }
 

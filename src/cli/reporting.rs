@@ -1,12 +1,12 @@
 //! What a run says besides its result: the log on standard error, metrics, and lineage.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::ask::write_whole;
 use super::fit::Concluded;
 use super::progress::{json_progress, terminal_progress};
 use super::{Failure, terminal};
@@ -116,7 +116,7 @@ impl Reporting {
         ];
         for (path, text) in texts {
             let Some(path) = path else { continue };
-            if let Err(error) = write(path, &text) {
+            if let Err(error) = write_whole(path, text.as_bytes()) {
                 let message = format!("{}: {error}", path.display());
                 if status == 0 {
                     return Err(Failure { status: 1, message });
@@ -219,19 +219,6 @@ fn peak_memory() -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(1024.0 * kibibytes)
-}
-
-/// Writes a text to a file, which appears when it is complete.
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(text.as_bytes())?;
-    // Others read metrics, such as the node exporter.
-    #[cfg(unix)]
-    std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }
 
 /// What a manifest says in short, read back.

@@ -85,6 +85,12 @@ impl Batches {
         super::schema::ALL.into_iter().filter(wanted).collect()
     }
 
+    /// Returns the tables whose rows belong to fits: all but that of rejections, which is made anew by every run.
+    #[must_use]
+    pub fn tables_of_fits(&self) -> Vec<TableSpec> {
+        self.tables().into_iter().filter(|table| table.name != REJECTED.name).collect()
+    }
+
     /// Returns the rows of a chunk in one of [`Batches::tables`].
     ///
     /// # Errors

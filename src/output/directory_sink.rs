@@ -8,7 +8,7 @@ use super::directory::{Answers, Directory};
 use super::earlier::EarlierResults;
 use super::parts::Parts;
 use super::records::{Chunk, KnownFits, Record, ReusedFit, RunContext, Sink};
-use super::schema;
+use super::schema::REJECTED;
 use crate::error::Error;
 
 /// How a run treats what earlier runs have left.
@@ -95,11 +95,8 @@ impl Sink for DirectorySink<'_> {
 
     fn take(&mut self, chunk: Chunk) -> Result<(), Error> {
         let Some((batches, directory)) = &mut self.open else { return Ok(()) };
-        for table in batches.tables() {
-            if table.name == schema::REJECTED.name {
-                directory.write(table.name, &batches.batch_of(&table, &chunk)?)?;
-                continue;
-            }
+        directory.write(REJECTED.name, &batches.batch_of(&REJECTED, &chunk)?)?;
+        for table in batches.tables_of_fits() {
             for (made, reused) in in_order(&chunk) {
                 directory.write(table.name, &batches.batch_of_records(&table, &chunk, made)?)?;
                 for rows in self.earlier.rows(&table, reused)? {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
@@ -19,8 +19,9 @@ use super::batches::Batches;
 use super::directory::holds_result;
 use super::kept::{open_table, read_table};
 use super::records::{ContentHash, KnownFits, ReusedFit, RunContext};
-use super::schema::{FITS, REJECTED, TableSpec};
+use super::schema::{FITS, TableSpec};
 use crate::error::Error;
+use crate::input::types::value_type;
 use crate::optimize::Status;
 
 /// Results of earlier runs, in directories.
@@ -102,7 +103,7 @@ impl EarlierResult {
             return None;
         }
         let mut schemas = HashMap::new();
-        for table in batches.tables().iter().filter(|table| table.name != REJECTED.name) {
+        for table in &batches.tables_of_fits() {
             let reader = open_table(directory, table, None).ok()?;
             let schema = batches.schema(table);
             if !has_columns(&arrow::array::RecordBatchReader::schema(&reader), &schema) {
@@ -114,8 +115,10 @@ impl EarlierResult {
         let keys = context.key_fields.iter().map(|field| field.name().as_str());
         let columns: Vec<&str> = keys.chain(["law", "status", "content_hash"]).collect();
         let fits = read_table(directory, &FITS, Some(&columns)).ok()?;
-        let types =
-            fits.schema().fields()[..=n_keys].iter().map(|f| SortField::new(plain(f.data_type()))).collect();
+        let types = fits.schema().fields()[..=n_keys]
+            .iter()
+            .map(|f| SortField::new(value_type(f.data_type()).clone()))
+            .collect();
         let converter = RowConverter::new(types).ok()?;
         let own = identities(&converter, &fits, n_keys).ok()?;
         let order = order_of(&converter, &own, context)?;
@@ -228,17 +231,9 @@ fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, A
     RecordBatch::try_new(SchemaRef::clone(schema), columns.collect::<Result<_, _>>()?)
 }
 
-/// Returns the type in which values are compared: that of the values of a dictionary.
-fn plain(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Dictionary(_, values) => values.as_ref().clone(),
-        other => other.clone(),
-    }
-}
-
 /// Returns the key and the law in each row of a table: its first columns.
 fn identities(converter: &RowConverter, table: &RecordBatch, n_keys: usize) -> Result<Rows, ArrowError> {
-    let column = |column: &ArrayRef| arrow::compute::cast(column, &plain(column.data_type()));
+    let column = |column: &ArrayRef| arrow::compute::cast(column, value_type(column.data_type()));
     let columns = table.columns()[..=n_keys].iter().map(column).collect::<Result<Vec<_>, _>>()?;
     converter.convert_columns(&columns)
 }
@@ -254,13 +249,12 @@ fn order_of(
     let places: HashMap<&[u8], usize> =
         (0..earlier.num_rows()).map(|fit| (earlier.row(fit).data(), fit)).collect();
     let sweeps = context.keys.first().map_or(1, |keys| keys.len());
+    let key = |key: &ArrayRef| arrow::compute::cast(key, value_type(key.data_type())).ok();
+    let keys = context.keys.iter().map(key).collect::<Option<Vec<_>>>()?;
     for (law, name) in context.laws.iter().enumerate() {
-        let mut columns = Vec::with_capacity(context.keys.len() + 1);
-        for key in &context.keys {
-            columns.push(arrow::compute::cast(key, &plain(key.data_type())).ok()?);
-        }
         let names = std::iter::repeat_n(name.as_str(), sweeps);
-        columns.push(Arc::new(arrow::array::StringArray::from_iter_values(names)));
+        let names: ArrayRef = Arc::new(arrow::array::StringArray::from_iter_values(names));
+        let columns = [&keys[..], &[names]].concat();
         let own = converter.convert_columns(&columns).ok()?;
         for (sweep, row) in own.iter().enumerate() {
             if let Some(fit) = places.get(row.data()) {

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use super::batches::Batches;
 use super::directory::{Directory, entries};
 use super::records::Chunk;
-use super::schema::REJECTED;
 use crate::error::Error;
 
 /// The time after which a part ends: what a run may lose.
@@ -57,8 +56,7 @@ impl Parts {
         if chunk.records.is_empty() {
             return Ok(());
         }
-        let tables: Vec<_> =
-            batches.tables().into_iter().filter(|table| table.name != REJECTED.name).collect();
+        let tables = batches.tables_of_fits();
         let (directory, since) = match &mut self.open {
             Some(open) => open,
             None => {
