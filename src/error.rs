@@ -155,8 +155,8 @@ pub enum Error {
     NoSweeps { read: u64, dropped: u64 },
     /// A column of text that is to be read as numbers has no number in any row. `reason` is that of the first row.
     NoNumbers { rows: u64, reason: String },
-    /// An input is a URL.
-    Remote { input: String },
+    /// A URL is of no store that is known, or says credentials, or the program was built without stores.
+    Remote { url: String, reason: String },
     /// A directory is a table of a format with versions, which is not read.
     TableFormat { path: String, format: &'static str },
     /// A table of a format with versions is not complete, is damaged, or uses a feature that is not known.
@@ -324,10 +324,7 @@ impl Error {
                 name(Setting::Where),
                 name(Setting::AllowEmpty)
             ),
-            Error::Remote { input } => format!(
-                "{input}: this is a URL, and inputs are files, directories and patterns on this machine; copy the files here, \
-                 or mount the store"
-            ),
+            Error::Remote { url, reason } => format!("{url}: {reason}"),
             Error::TableFormat { path, format } => format!(
                 "{path}: this is a table of the format {format}, whose directory also holds files that are no longer part \
                  of it; {}",

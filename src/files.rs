@@ -253,6 +253,9 @@ fn stated(bound: &BoundLaw) -> StatedLaw {
 struct Input<'a> {
     path: &'a str,
     bytes: Option<u64>,
+    /// The version that a store or a table states.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
     rows: u64,
     /// The rows of row groups that were not read, because the condition excludes them.
     rows_skipped: u64,
@@ -261,7 +264,8 @@ struct Input<'a> {
 impl<'a> Input<'a> {
     fn of(fragment: &'a Fragment) -> Input<'a> {
         let Fragment { name, rows, bytes, .. } = fragment;
-        Input { path: name, bytes: *bytes, rows: *rows, rows_skipped: fragment.rows_skipped() }
+        let version = fragment.version.as_deref();
+        Input { path: name, bytes: *bytes, version, rows: *rows, rows_skipped: fragment.rows_skipped() }
     }
 }
 

@@ -122,6 +122,7 @@ mod optimize;
 pub mod output;
 mod problem;
 pub mod questions;
+mod store;
 mod sweep;
 #[cfg(test)]
 mod testing;

@@ -14,7 +14,7 @@ use super::numbers::{last_place, rounded};
 use super::summary::{TEXT_WIDTH, cell, lines, table};
 use super::{Failure, terminal};
 use crate::input::rows_that_meet;
-use crate::output::KeptResult;
+use crate::output::{KeptResult, write_object};
 use crate::questions::Selection;
 
 /// The arguments that commands share that ask a result.
@@ -106,11 +106,14 @@ pub(super) fn write(path: &Path, answer: &RecordBatch) -> Result<(), Failure> {
             return Err(Failure::usage(format!("--out {}: {reason}", path.display())));
         }
     };
-    write_whole(path, &content).map_err(|error| failed(error.to_string()))
+    write_whole(path, &content)
 }
 
-/// Writes a file, which appears when it is complete.
-pub(super) fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
+/// Writes a file on this machine or in a store, which appears when it is complete.
+pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    if write_object(path, content)? {
+        return Ok(());
+    }
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     let staging = path.with_extension(format!("{ending}.incomplete"));
     let write = || {
@@ -119,8 +122,9 @@ pub(super) fn write_whole(path: &Path, content: &[u8]) -> std::io::Result<()> {
         file.sync_all()?;
         std::fs::rename(&staging, path)
     };
-    write().inspect_err(|_| {
+    write().map_err(|error: std::io::Error| {
         let _ = std::fs::remove_file(&staging);
+        Failure { status: 1, message: format!("{}: {error}", path.display()) }
     })
 }
 

@@ -16,7 +16,7 @@ use crate::files::{dry_run_files, run_files};
 use crate::infer::{IntervalMethod, Resample};
 use crate::law::Residual;
 use crate::optimize::Solver;
-use crate::output::{OutputOptions, Snapshots};
+use crate::output::{NamedSnapshot, OutputOptions, RemoteDirectory, Snapshots, local_directory};
 use crate::problem::LossChoice;
 use crate::questions::Frontier;
 
@@ -209,7 +209,7 @@ pub struct FitArguments {
     #[command(flatten)]
     job: JobArguments,
 
-    /// Directory for the output tables; not needed with --dry-run and --publish
+    /// Directory or URL for the output tables; not needed with --dry-run and --publish
     #[arg(short, long, value_name = "DIR", required_unless_present_any = ["dry_run", "publish", "print_job"])]
     out: Option<PathBuf>,
 
@@ -229,7 +229,7 @@ pub struct FitArguments {
     #[arg(long, help_heading = "Output")]
     dry_run: bool,
 
-    /// Write the result to a new snapshot below this directory, and move its link `current` there when all is well
+    /// Write the result to a new snapshot below this directory or URL, and move its link `current` there when all is well
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "overwrite"], help_heading = "Jobs")]
     publish: Option<PathBuf>,
 
@@ -431,51 +431,92 @@ pub(super) struct Fitted {
     pub(super) result: Option<PathBuf>,
     /// How a limit of the user is exceeded.
     pub(super) beyond_limit: Option<String>,
-    snapshots: Option<Snapshots>,
+    destination: Destination,
     keep: usize,
+}
+
+/// Where the result of a fit goes when it is complete.
+enum Destination {
+    /// It stays where it was written.
+    Here,
+    /// To a new directory in a store.
+    Store(RemoteDirectory),
+    /// To a directory of snapshots.
+    Snapshots(Snapshots),
+}
+
+/// The directories of a fit on this machine.
+#[derive(Default)]
+pub(super) struct Directories {
+    /// That to which the tables are written; none for a dry run.
+    pub(super) result: Option<PathBuf>,
+    /// That of snapshots, if the result is published.
+    pub(super) snapshots: Option<PathBuf>,
 }
 
 /// Where a fit has ended.
 #[derive(Default)]
 pub(super) struct Concluded {
-    /// The directory with the result; none after a dry run.
+    /// The directory with the result on this machine; none after a dry run.
     pub(super) result: Option<PathBuf>,
-    /// The directory of snapshots, where the result is the current one.
-    pub(super) published: Option<PathBuf>,
+    /// The path or URL of the result, or of the directory of snapshots where the result is the current one.
+    pub(super) output: Option<PathBuf>,
 }
 
 impl FitArguments {
-    /// Returns the directory to which the tables are written.
-    pub(super) fn target(&self) -> Option<PathBuf> {
-        if self.dry_run {
-            None
-        } else {
-            self.publish.as_deref().map(Snapshots::unfinished_in).or(self.out.clone())
+    /// Returns the directories on this machine to which the fit writes. For what goes to a store, these are copies.
+    ///
+    /// # Errors
+    /// If a URL is refused.
+    pub(super) fn directories(&self) -> Result<Directories, Failure> {
+        match (&self.publish, &self.out) {
+            _ if self.dry_run => Ok(Directories::default()),
+            (Some(root), _) => {
+                let root = local_directory(root)?;
+                Ok(Directories { result: Some(Snapshots::unfinished_in(&root)), snapshots: Some(root) })
+            }
+            (None, Some(out)) => Ok(Directories { result: Some(local_directory(out)?), snapshots: None }),
+            (None, None) => Ok(Directories::default()),
         }
     }
 
-    /// Returns the directory of snapshots, if the result is published.
-    pub(super) fn publish(&self) -> Option<&Path> {
-        self.publish.as_deref().filter(|_| !self.dry_run)
+    fn destination(&self) -> Result<Destination, Failure> {
+        if let Some(root) = self.publish.as_ref().filter(|_| !self.dry_run) {
+            return Ok(Destination::Snapshots(Snapshots::open(root)?));
+        }
+        let out = self.out.as_ref().filter(|_| !self.dry_run);
+        let Some(remote) = out.map(|out| RemoteDirectory::of(out)).transpose()?.flatten() else {
+            return Ok(Destination::Here);
+        };
+        remote.check_new()?;
+        Ok(Destination::Store(remote))
     }
 
-    /// Fits and writes the tables.
+    /// Fits and writes the tables. `needs_current` says whether the current snapshot is needed for more than its fits.
     ///
     /// # Errors
     /// If the run fails.
-    pub(super) fn fit(&self, progress: &dyn Progress) -> Result<Fitted, Failure> {
+    pub(super) fn fit(&self, progress: &dyn Progress, needs_current: bool) -> Result<Fitted, Failure> {
         let job = self.job.job()?;
-        let snapshots = self.publish().map(Snapshots::open).transpose()?;
-        let result = self.target();
+        let destination = self.destination()?;
+        let result = self.directories()?.result;
+        let snapshots = match &destination {
+            Destination::Snapshots(snapshots) => Some(snapshots),
+            Destination::Here | Destination::Store(_) => None,
+        };
+        if let Some(snapshots) = snapshots.filter(|_| self.incremental || needs_current) {
+            snapshots.fetch_current()?;
+        }
+        // What is in a copy is no result of the user's.
         let mut options = OutputOptions {
-            overwrite: self.overwrite || snapshots.is_some(),
+            overwrite: self.overwrite || !matches!(destination, Destination::Here),
             earlier: Vec::new(),
             resume: self.resume,
             fresh: self.fresh,
         };
-        let before = match &snapshots {
+        let before = match snapshots {
             Some(snapshots) => snapshots.current(),
-            None => self.out.clone(),
+            None => result.clone(),
         };
         options.earlier.extend(before.filter(|_| self.incremental));
         if self.resume && !self.fresh && snapshots.is_some() {
@@ -486,14 +527,14 @@ impl FitArguments {
             Some(out) => run_files(&job, out, &options, control),
             None => dry_run_files(&job, control),
         })?;
-        let text = summary::text(&summary, self.dry_run, result.as_deref().filter(|_| snapshots.is_none()));
+        let text = summary::text(&summary, self.dry_run, result.as_deref().filter(|_| matches!(destination, Destination::Here)));
         let limits = Limits { failed: self.max_failed, rejected: self.max_rejected };
         let beyond_limit = limits.exceeded(&summary.counts);
         Ok(Fitted {
             text,
             result,
             beyond_limit,
-            snapshots,
+            destination,
             keep: usize::try_from(self.keep).unwrap_or(usize::MAX),
         })
     }
@@ -506,22 +547,27 @@ impl Fitted {
     /// # Errors
     /// If the snapshot cannot be published.
     pub(super) fn conclude(self, text: &mut String, is_beyond_limit: bool) -> Result<Concluded, Failure> {
-        let Fitted { result, snapshots, keep, .. } = self;
-        let Some(snapshots) = snapshots else { return Ok(Concluded { result, published: None }) };
+        let Fitted { result, destination, keep, .. } = self;
+        let snapshots = match destination {
+            Destination::Snapshots(snapshots) => snapshots,
+            Destination::Here => return Ok(Concluded { output: result.clone(), result }),
+            Destination::Store(remote) => {
+                result.as_deref().map_or(Ok(()), |result| remote.send(result))?;
+                *text += &format!("written to {}\n", terminal::one_line(&remote.shown()));
+                return Ok(Concluded { result, output: Some(remote.shown().into()) });
+            }
+        };
         if is_beyond_limit {
-            let result = snapshots.set_aside()?;
-            *text += &format!(
-                "not published; the tables are in {}\n",
-                terminal::one_line(&result.display().to_string())
-            );
-            return Ok(Concluded { result: Some(result), published: None });
+            let NamedSnapshot { directory, shown } = snapshots.set_aside()?;
+            *text += &format!("not published; the tables are in {}\n", terminal::one_line(&shown));
+            return Ok(Concluded { result: Some(directory), output: Some(shown.into()) });
         }
-        let result = snapshots.publish(keep)?;
-        let shown = result.display().to_string();
+        let NamedSnapshot { directory, shown } = snapshots.publish(keep)?;
         terminal::event("info", "published", serde_json::json!({ "snapshot": shown }));
         *text += &format!("published {}\n", terminal::one_line(&shown));
-        let published = result.parent().and_then(Path::parent).map(Path::to_path_buf);
-        Ok(Concluded { result: Some(result), published })
+        // What is published is the directory of snapshots, whose name stays.
+        let output = Path::new(&shown).parent().and_then(Path::parent).map(Path::to_path_buf);
+        Ok(Concluded { result: Some(directory), output })
     }
 }
 
@@ -529,7 +575,7 @@ impl Fitted {
 pub fn run(arguments: &FitArguments) -> Result<String, Failure> {
     let reporting = Reporting::begin(&arguments.reporting, "fit");
     let mut concluded = Concluded::default();
-    let outcome = arguments.fit(reporting.progress().as_ref()).and_then(|mut fitted| {
+    let outcome = arguments.fit(reporting.progress().as_ref(), false).and_then(|mut fitted| {
         let (mut text, beyond_limit) = (std::mem::take(&mut fitted.text), fitted.beyond_limit.take());
         concluded = fitted.conclude(&mut text, beyond_limit.is_some())?;
         match beyond_limit {
@@ -537,5 +583,6 @@ pub fn run(arguments: &FitArguments) -> Result<String, Failure> {
             None => Ok(text),
         }
     });
-    reporting.end(outcome, &concluded, arguments.publish())
+    let snapshots = arguments.directories().ok().and_then(|directories| directories.snapshots);
+    reporting.end(outcome, &concluded, snapshots.as_deref())
 }

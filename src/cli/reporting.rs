@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ask::write_whole;
@@ -103,25 +104,23 @@ impl Reporting {
         snapshots: Option<&Path>,
     ) -> Result<String, Failure> {
         let status = outcome.as_ref().err().map_or(0, |failure| failure.status);
-        let Concluded { result, published } = concluded;
+        let Concluded { result, output } = concluded;
         let manifest = result.as_deref().and_then(ManifestSummary::read);
         let seconds = self.begun.elapsed().as_secs_f64();
         let ReportingArguments { metrics, lineage, .. } = &self.arguments;
         let current = snapshots.map(|root| root.join(CURRENT).join("manifest.json"));
         let snapshot_time = current.and_then(|path| std::fs::metadata(path).ok()?.modified().ok());
-        let output = published.as_deref().or(result.as_deref());
         let texts = [
             (metrics, metrics_text(manifest.as_ref(), seconds, status, snapshot_time)),
-            (lineage, self.lineage(manifest.as_ref(), output, status)),
+            (lineage, self.lineage(manifest.as_ref(), output.as_deref(), status)),
         ];
         for (path, text) in texts {
             let Some(path) = path else { continue };
-            if let Err(error) = write_whole(path, text.as_bytes()) {
-                let message = format!("{}: {error}", path.display());
+            if let Err(failure) = write_whole(path, text.as_bytes()) {
                 if status == 0 {
-                    return Err(Failure { status: 1, message });
+                    return Err(failure);
                 }
-                terminal::say(&message);
+                terminal::say(&failure.message);
             }
         }
         let counts = manifest.as_ref().map(|manifest| manifest.counts.clone());
@@ -133,25 +132,26 @@ impl Reporting {
     /// Returns an event of OpenLineage: what the run has read and written.
     fn lineage(&self, manifest: Option<&ManifestSummary>, output: Option<&Path>, status: u8) -> String {
         const PRODUCER: &str = concat!("sweepfit/", env!("CARGO_PKG_VERSION"));
-        let absolute = |path: &Path| {
-            std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).display().to_string()
-        };
-        let input = |(path, bytes): &(String, Option<u64>)| {
+        let input = |InputSummary { path, bytes, version }: &InputSummary| {
             let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
             let modified = modified
                 .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
                 .map_or(0, |time| time.as_millis());
-            let version = format!("{}-{modified}", bytes.unwrap_or(0));
+            let version = version.clone().unwrap_or_else(|| format!("{}-{modified}", bytes.unwrap_or(0)));
             let facet = json!({
                 "_producer": PRODUCER,
                 "_schemaURL": "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json",
                 "datasetVersion": version,
             });
-            json!({ "namespace": "file", "name": absolute(path.as_ref()), "facets": { "version": facet } })
+            let [namespace, name] = dataset(path);
+            json!({ "namespace": namespace, "name": name, "facets": { "version": facet } })
         };
         let inputs: Vec<Value> = manifest.map(|m| m.inputs.iter().map(input).collect()).unwrap_or_default();
-        let outputs: Vec<Value> =
-            output.map(|path| json!({ "namespace": "file", "name": absolute(path) })).into_iter().collect();
+        let written = |path: &Path| {
+            let [namespace, name] = dataset(&path.display().to_string());
+            json!({ "namespace": namespace, "name": name })
+        };
+        let outputs: Vec<Value> = output.map(written).into_iter().collect();
         let event = json!({
             "eventType": if matches!(status, 0 | 3) { "COMPLETE" } else if status > 100 { "ABORT" } else { "FAIL" },
             "eventTime": terminal::timestamp(),
@@ -163,6 +163,21 @@ impl Reporting {
             "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent",
         });
         format!("{event}\n")
+    }
+}
+
+/// Returns the namespace and the name of a dataset at a path or URL, by the rules of OpenLineage: those of an object are the root
+/// of its store and its key.
+fn dataset(path: &str) -> [String; 2] {
+    match path.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, key) = rest.split_once('/').unwrap_or((rest, ""));
+            [format!("{scheme}://{authority}"), key.to_owned()]
+        }
+        None => {
+            let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
+            ["file".to_owned(), absolute.display().to_string()]
+        }
     }
 }
 
@@ -208,7 +223,7 @@ fn metrics_text(
     for (name, help) in counts {
         metric(name, help, &plain(manifest.counts[name].as_f64().unwrap_or(0.0)));
     }
-    let bytes: u64 = manifest.inputs.iter().filter_map(|(_, bytes)| *bytes).sum();
+    let bytes: u64 = manifest.inputs.iter().filter_map(|input| input.bytes).sum();
     metric("input_bytes", "Size of the input files.", &plain(bytes as f64));
     text
 }
@@ -228,8 +243,16 @@ struct ManifestSummary {
     counts: serde_json::Value,
     /// The number of fits with each status.
     fits_by_status: Vec<(String, u64)>,
-    /// The input files with their sizes in bytes.
-    inputs: Vec<(String, Option<u64>)>,
+    /// The input files.
+    inputs: Vec<InputSummary>,
+}
+
+/// An input file in a manifest.
+#[derive(Debug, Deserialize)]
+struct InputSummary {
+    path: String,
+    bytes: Option<u64>,
+    version: Option<String>,
 }
 
 impl ManifestSummary {
@@ -243,7 +266,7 @@ impl ManifestSummary {
             counts: manifest["counts"].clone(),
             fits_by_status: by_status.map(|(status, n)| (status.clone(), n.as_u64().unwrap_or(0))).collect(),
             inputs: inputs
-                .filter_map(|input| Some((input["path"].as_str()?.to_owned(), input["bytes"].as_u64())))
+                .filter_map(|input| serde_json::from_value(input.clone()).ok())
                 .collect(),
         })
     }

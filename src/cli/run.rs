@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::check::CheckArguments;
 use super::diff::{self, DiffArguments};
-use super::fit::{Concluded, FitArguments};
+use super::fit::{Concluded, Directories, FitArguments};
 use super::frontier::{self, FrontierArguments};
 use super::job_file::{arguments, has_key, read, replace_variables, set};
 use super::predict::{self, PredictArguments};
@@ -67,7 +67,8 @@ pub fn run(arguments: &RunArguments, program: &Command) -> Result<String, Failur
     let mut reporting = Reporting::begin(&arguments.reporting, &name);
     let mut concluded = Concluded::default();
     let steps = arguments.steps(program);
-    let snapshots = steps.as_ref().ok().and_then(|steps| steps.fit.publish()).map(Path::to_path_buf);
+    let directories = steps.as_ref().ok().and_then(|steps| steps.fit.directories().ok());
+    let snapshots = directories.and_then(|directories| directories.snapshots);
     let outcome = steps.and_then(|steps| {
         reporting.add(&steps.fit.reporting);
         steps.run(&reporting, &mut concluded)
@@ -132,7 +133,8 @@ impl Steps {
             None => None,
         };
         let fit: FitArguments = parse(&fit_command, "fit", &fit)?;
-        let result = fit.target().ok_or_else(|| Failure::usage("[fit] dry_run: a job writes its result"))?;
+        let Directories { result, snapshots } = fit.directories()?;
+        let result = result.ok_or_else(|| Failure::usage("[fit] dry_run: a job writes its result"))?;
         let mut answers = Vec::new();
         for name in ["predict", "frontier"] {
             let command = command(name)?;
@@ -155,7 +157,7 @@ impl Steps {
         }
         let diff = match section(&mut job, "diff")? {
             Some(mut diff) => {
-                match fit.publish() {
+                match &snapshots {
                     Some(root) => with_default(&mut diff, "old", &root.join(CURRENT)),
                     None if diff.contains_key("old") => {}
                     None => {
@@ -182,7 +184,7 @@ impl Steps {
             text += &titled("check", &check.check(reporting.progress().as_ref())?);
         }
         signals::check()?;
-        let fitted = fit.fit(reporting.progress().as_ref())?;
+        let fitted = fit.fit(reporting.progress().as_ref(), diff.is_some())?;
         text += &titled("fit", &fitted.text);
         beyond_limits.extend(fitted.beyond_limit.clone());
         for answer in &answers {

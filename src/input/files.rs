@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::ipc::reader::StreamReader;
@@ -12,6 +13,7 @@ use crate::error::{Error, Phase, Setting};
 
 use super::delta::live_files;
 use super::guard::guard;
+use super::location::Location;
 use super::memory::Memory;
 use super::parquet::ParquetFiles;
 use super::parquet::partitions::PartitionOptions;
@@ -69,9 +71,9 @@ impl InputFiles {
             found.push((fragment.clone(), Place::Parquet(i)));
         }
         let mut text_files = Vec::new();
-        for FoundFile { path, text, .. } in texts {
+        for FoundFile { location, text, .. } in texts {
             let Some(format) = text else { continue };
-            let (file, fragment) = TextFile::inspect(&path, format)?;
+            let (file, fragment) = TextFile::inspect(location, format)?;
             found.push((fragment, Place::Text(text_files.len())));
             text_files.push(file);
         }
@@ -118,7 +120,7 @@ impl InputFiles {
             });
         }
         let found = FoundFile {
-            path: file.path().to_owned(),
+            location: Location::of_file(file.path().to_owned()),
             named: true,
             typed: usize::MAX,
             text: None,
@@ -161,8 +163,9 @@ fn with_tables(files: Vec<FoundFile>, tables: &[FoundTable]) -> Result<Vec<Found
     all.extend(files);
     let mut seen = HashSet::new();
     // A file that does not exist is reported where it is opened.
-    all.retain(|file| seen.insert(fs::canonicalize(&file.path).unwrap_or_else(|_| file.path.clone())));
-    all.sort_by(|a, b| a.path.cmp(&b.path));
+    let resolved = |path: &PathBuf| fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    all.retain(|file| seen.insert(resolved(&file.location.path)));
+    all.sort_by(|a, b| a.location.path.cmp(&b.location.path));
     Ok(all)
 }
 

@@ -24,6 +24,8 @@ pub struct Fragment {
     pub rows: u64,
     /// The size of a file in bytes.
     pub bytes: Option<u64>,
+    /// The version that a store or a table states: the tag of an object's content, or the number of the table's version.
+    pub version: Option<String>,
     /// The names and types of the columns. Fragments with equal schemas may share one.
     pub schema: SchemaRef,
     /// The rows that are not read, because the source knows that the condition of the job does not hold in them: ranges in

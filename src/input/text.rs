@@ -4,9 +4,7 @@
 //! change stay texts: those with leading zeros, which are codes, and those beyond 64 bits. An empty cell is null.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -18,7 +16,7 @@ use arrow::json;
 use crate::error::{Error, Phase};
 
 use super::guard::guard;
-use super::parquet::FileVersion;
+use super::location::{FileVersion, InOrder, Location};
 use super::source::{BATCH_ROWS, Fragment, RecordBatches};
 
 /// A format of files of text.
@@ -64,7 +62,7 @@ impl TextFormat {
 /// A file of text as it was when the job began.
 #[derive(Clone, Debug)]
 pub(in crate::input) struct TextFile {
-    path: PathBuf,
+    location: Location,
     format: TextFormat,
     version: FileVersion,
 }
@@ -74,19 +72,24 @@ type Text = BufReader<Box<dyn Read + Send>>;
 
 impl TextFile {
     /// Reads a file once, for its columns, their types and the number of its rows.
-    pub(in crate::input) fn inspect(path: &Path, format: TextFormat) -> Result<(TextFile, Fragment), Error> {
-        let unreadable =
-            |source| Error::Unreadable { path: path.display().to_string(), source, phase: Phase::Inspect };
-        let version = FileVersion::of(&std::fs::metadata(path).map_err(unreadable)?);
-        let file = TextFile { path: path.to_owned(), format, version };
+    pub(in crate::input) fn inspect(
+        location: Location,
+        format: TextFormat,
+    ) -> Result<(TextFile, Fragment), Error> {
+        let name = location.path.display().to_string();
+        let unreadable = |source| Error::Unreadable { path: name.clone(), source, phase: Phase::Inspect };
+        let opened = location.open().map_err(unreadable)?;
+        let version = opened.version().map_err(unreadable)?;
         if version.bytes == 0 {
-            return Err(Error::EmptyFile { path: path.display().to_string() });
+            return Err(Error::EmptyFile { path: name });
         }
+        let file = TextFile { location, format, version };
         let (schema, rows) = file.infer()?;
         let fragment = Fragment {
-            name: path.display().to_string(),
+            name,
             rows: rows as u64,
             bytes: Some(version.bytes),
+            version: opened.tag(),
             schema: Arc::new(schema),
             skipped: Vec::new(),
         };
@@ -95,19 +98,24 @@ impl TextFile {
 
     /// Opens the text.
     fn open(&self, phase: Phase) -> Result<Text, Error> {
-        let path = || self.path.display().to_string();
-        let unreadable = |source| Error::Unreadable { path: path(), source, phase };
-        let file = File::open(&self.path).map_err(unreadable)?;
-        let now = FileVersion::of(&file.metadata().map_err(unreadable)?);
+        let path = || self.location.path.display().to_string();
+        let changed = |what: &str| Error::Changed { path: path(), what: what.to_owned() };
+        let unreadable = |source: io::Error| match source.kind() {
+            io::ErrorKind::StaleNetworkFileHandle => changed("it was replaced by another object"),
+            _ => Error::Unreadable { path: path(), source, phase },
+        };
+        let file = self.location.open().map_err(unreadable)?;
+        let now = file.version_now().map_err(unreadable)?;
         if let Some(what) = self.version.change_to(now) {
-            return Err(Error::Changed { path: path(), what: what.to_owned() });
+            return Err(changed(what));
         }
-        Ok(BufReader::with_capacity(1 << 16, decompressed(file).map_err(unreadable)?))
+        let text = InOrder::new(file, now.bytes);
+        Ok(BufReader::with_capacity(1 << 16, decompressed(text).map_err(unreadable)?))
     }
 
     fn failed(&self, reason: impl std::fmt::Display) -> Error {
         let reason = format!("as {}, {reason}", self.format.name());
-        Error::BadText { path: self.path.display().to_string(), reason }
+        Error::BadText { path: self.location.path.display().to_string(), reason }
     }
 
     /// Returns the columns with their types, and the number of rows.
@@ -196,10 +204,10 @@ impl TextFile {
 }
 
 /// Returns the content of a file, decompressed where it begins like gzip or zstd.
-fn decompressed(mut file: File) -> io::Result<Box<dyn Read + Send>> {
+fn decompressed(mut file: InOrder) -> io::Result<Box<dyn Read + Send>> {
     let mut mark = Vec::new();
     file.by_ref().take(4).read_to_end(&mut mark)?;
-    file.rewind()?;
+    file.rewind();
     Ok(match mark.as_slice() {
         [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(file))),
         [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::stream::read::Decoder::new(file)?),

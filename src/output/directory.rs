@@ -28,7 +28,8 @@ use super::schema;
 use crate::error::Error;
 use crate::input::RESULTS_WRITTEN_BY;
 
-const MANIFEST: &str = "manifest.json";
+/// The file that is written last.
+pub const MANIFEST: &str = "manifest.json";
 
 /// How the names of staging directories begin. The name of the output directory and random letters follow.
 const STAGING_PREFIX: &str = ".sweepfit-incomplete-";

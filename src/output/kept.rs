@@ -22,6 +22,7 @@ use crate::infer::{ParameterCovariance, Resample};
 use crate::law::Law;
 
 use super::laws::StatedLaw;
+use super::remote::FetchedResult;
 use super::schema::{COEFFICIENTS, COVARIANCE, FITS, JACKKNIFE, REPLICATES, RESIDUALS, TableSpec};
 
 /// What is read of a manifest.
@@ -57,6 +58,8 @@ pub struct StatedJob {
 #[derive(Debug)]
 pub struct KeptResult {
     directory: PathBuf,
+    /// The copy of a result in a store.
+    _fetched: Option<FetchedResult>,
     /// The laws, in the order of the run.
     pub laws: Vec<Law>,
     /// The laws as the manifest states them.
@@ -125,7 +128,9 @@ impl KeptResult {
     /// # Errors
     /// If the directory holds no complete result of this version, or its tables cannot be read.
     pub fn open(directory: &Path) -> Result<KeptResult, Error> {
+        let fetched = FetchedResult::of(directory)?;
         let shown = directory.display().to_string();
+        let directory = fetched.as_ref().map_or(directory, FetchedResult::directory);
         let unusable = |reason: String| Error::UnusableResult { path: shown.clone(), reason };
         // A link to the current snapshot may move while the tables are read.
         let directory = &directory.canonicalize().unwrap_or_else(|_| directory.to_path_buf());
@@ -221,6 +226,7 @@ impl KeptResult {
         let job = manifest.job;
         Ok(KeptResult {
             directory,
+            _fetched: fetched,
             laws,
             stated,
             job,

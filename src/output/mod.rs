@@ -13,6 +13,7 @@
 //! | [`directory`] | a directory of Parquet files that is written completely or not at all |
 //! | `directory_sink` | a sink that writes to such a directory |
 //! | `snapshots` | results that follow one another, of which a link names the current one |
+//! | `remote` | results in object stores |
 //! | `lock` | one run at a time writes to a directory |
 //!
 //! The folder takes results from `optimize` and `infer` and knows nothing of how they are computed. It knows nothing of
@@ -28,6 +29,7 @@ mod lock;
 mod memory;
 mod parts;
 pub mod records;
+mod remote;
 pub mod schema;
 mod snapshots;
 
@@ -40,4 +42,5 @@ pub use memory::Tables;
 pub use records::{
     Chunk, ContentHash, KnownFits, Record, RejectedRow, ResidualRow, ReusedFit, RunContext, Scores, Sink,
 };
-pub use snapshots::{CURRENT, Snapshots};
+pub use remote::{FetchedResult, RemoteDirectory, local_directory, write_object};
+pub use snapshots::{CURRENT, NamedSnapshot, Snapshots};

@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 
 use super::directory::{entries, holds_result, sync_directory};
 use super::lock::{Lock, utc};
+use super::remote::{RemoteDirectory, RemoteSnapshots, local_directory};
 use crate::error::Error;
 
 /// The name of the link to the current snapshot.
 pub const CURRENT: &str = "current";
 
 /// The name of the directory with the snapshots.
-const SNAPSHOTS: &str = "snapshots";
+pub const SNAPSHOTS: &str = "snapshots";
 
 /// The name of a snapshot that is being written.
 const UNFINISHED: &str = ".unfinished";
@@ -34,29 +35,48 @@ const NEXT_LINK: &str = ".current-next";
 const MARKER: &str = ".publishing";
 
 /// How the name of a snapshot ends that is not published.
-const UNPUBLISHED: &str = "-unpublished";
+pub const UNPUBLISHED: &str = "-unpublished";
 
 /// A directory of snapshots, in which one is being written. It is locked until the value is dropped.
 pub struct Snapshots {
     root: PathBuf,
+    /// The directory in a store, of which `root` is the copy on this machine.
+    remote: Option<RemoteSnapshots>,
     _lock: Lock,
 }
 
+/// A snapshot that was named.
+pub struct NamedSnapshot {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Its path or URL.
+    pub shown: String,
+}
+
 impl Snapshots {
-    /// Opens a directory of snapshots and locks it; creates it where there is none.
+    /// Opens a directory of snapshots and locks it; creates it where there is none. For one in a store, its copy is locked.
     ///
     /// A snapshot that a killed run had named and not published becomes the unfinished one again, whose fits the next run
     /// copies.
     ///
     /// # Errors
     /// If another run holds the lock, or the directory cannot be used.
-    pub fn open(root: &Path) -> Result<Snapshots, Error> {
+    pub fn open(target: &Path) -> Result<Snapshots, Error> {
+        let root = &local_directory(target)?;
         let unusable = |error: io::Error| unusable(root, &error);
         fs::create_dir_all(root.join(SNAPSHOTS)).map_err(unusable)?;
         let root = root.canonicalize().map_err(unusable)?;
         let lock = Lock::take(&root)?;
-        let snapshots = Snapshots { root, _lock: lock };
+        let remote = RemoteDirectory::of(target)?.map(RemoteSnapshots::open).transpose()?;
+        let snapshots = Snapshots { root, remote, _lock: lock };
         let _ = fs::remove_file(snapshots.root.join(NEXT_LINK));
+        if let Some(remote) = &snapshots.remote {
+            // What the store says is current is so here too, once it is here.
+            let _ = fs::remove_file(snapshots.root.join(CURRENT));
+            if let Some(name) = remote.current_name().filter(|name| holds_result(&snapshots.path(name))) {
+                snapshots.move_link(name).map_err(unusable)?;
+            }
+        }
         let marker = snapshots.root.join(MARKER);
         let named = fs::read_to_string(&marker).ok().filter(|name| is_snapshot(name));
         if let Some(name) = named.filter(|name| snapshots.current_name().as_ref() != Some(name)) {
@@ -67,6 +87,18 @@ impl Snapshots {
         }
         let _ = fs::remove_file(marker);
         Ok(snapshots)
+    }
+
+    /// Fetches the current snapshot of a directory in a store, if it is not here yet.
+    ///
+    /// # Errors
+    /// If it cannot be fetched.
+    pub fn fetch_current(&self) -> Result<(), Error> {
+        let Some(remote) = &self.remote else { return Ok(()) };
+        let Some(name) = remote.current_name().filter(|_| self.current().is_none()) else { return Ok(()) };
+        let _ = fs::remove_dir_all(self.path(name));
+        remote.fetch(name, &self.path(name))?;
+        self.move_link(name).map_err(|error| self.failure(&error))
     }
 
     /// Returns the directory in which a new snapshot is written, below a directory of snapshots.
@@ -87,12 +119,12 @@ impl Snapshots {
         self.current_name().map(|name| self.path(&name)).filter(|path| holds_result(path))
     }
 
-    /// Publishes the snapshot that was written, and removes old ones but for the last `keep`. Returns its directory.
+    /// Publishes the snapshot that was written, and removes old ones but for the last `keep`.
     ///
     /// # Errors
     /// If the file system refuses. The current snapshot is then the old one.
-    pub fn publish(self, keep: usize) -> Result<PathBuf, Error> {
-        let name = self.next_name("");
+    pub fn publish(self, keep: usize) -> Result<NamedSnapshot, Error> {
+        let name = self.next_name("")?;
         let failed = |error: io::Error| self.failure(&error);
         let marker = self.root.join(MARKER);
         let mark = || {
@@ -103,37 +135,59 @@ impl Snapshots {
         };
         mark().map_err(failed)?;
         self.name_unfinished(&name).map_err(failed)?;
-        let (link, target) = (self.root.join(NEXT_LINK), Path::new(SNAPSHOTS).join(&name));
-        symlink(&target, &link).map_err(failed)?;
-        fs::rename(&link, self.root.join(CURRENT)).map_err(failed)?;
-        sync_directory(&self.root).map_err(failed)?;
+        if let Some(remote) = &self.remote {
+            remote.publish(&name, &self.path(&name), keep)?;
+        }
+        self.move_link(&name).map_err(failed)?;
         let _ = fs::remove_file(marker);
         let mut old = self.names();
         old.retain(|other| *other != name);
         let (unpublished, published): (Vec<String>, Vec<String>) =
             old.into_iter().partition(|other| other.ends_with(UNPUBLISHED));
+        // Those of a store are kept there.
+        let keep = if self.remote.is_some() { 0 } else { keep };
         let outdated = published.len().saturating_sub(keep);
         // What cannot be removed now is removed by the next run.
         for other in published.iter().take(outdated).chain(&unpublished) {
             let _ = fs::remove_dir_all(self.path(other));
         }
-        Ok(self.path(&name))
+        Ok(self.named(&name))
     }
 
-    /// Gives the snapshot that was written a name which says that it is not published. Returns its directory. The last such
-    /// snapshot stays until the next one.
+    /// Gives the snapshot that was written a name which says that it is not published. The last such snapshot stays until the
+    /// next one.
     ///
     /// # Errors
     /// If the file system refuses.
-    pub fn set_aside(self) -> Result<PathBuf, Error> {
-        let name = self.next_name(UNPUBLISHED);
+    pub fn set_aside(self) -> Result<NamedSnapshot, Error> {
+        let name = self.next_name(UNPUBLISHED)?;
         self.name_unfinished(&name).map_err(|error| self.failure(&error))?;
+        if let Some(remote) = &self.remote {
+            remote.send(&name, &self.path(&name))?;
+        }
         for other in self.names() {
             if other.ends_with(UNPUBLISHED) && other != name {
                 let _ = fs::remove_dir_all(self.path(&other));
             }
         }
-        Ok(self.path(&name))
+        Ok(self.named(&name))
+    }
+
+    fn named(&self, name: &str) -> NamedSnapshot {
+        let directory = self.path(name);
+        let shown = match &self.remote {
+            Some(remote) => remote.shown(name),
+            None => directory.display().to_string(),
+        };
+        NamedSnapshot { directory, shown }
+    }
+
+    /// Moves the link to a snapshot, in one step.
+    fn move_link(&self, name: &str) -> io::Result<()> {
+        let (link, target) = (self.root.join(NEXT_LINK), Path::new(SNAPSHOTS).join(name));
+        symlink(&target, &link)?;
+        fs::rename(&link, self.root.join(CURRENT))?;
+        sync_directory(&self.root)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -156,9 +210,13 @@ impl Snapshots {
     }
 
     /// Returns a name for a new snapshot: the time, and a number if there is another of that time.
-    fn next_name(&self, ending: &str) -> String {
+    fn next_name(&self, ending: &str) -> Result<String, Error> {
         let time = utc("%Y%m%dT%H%M%SZ");
-        let taken = self.names();
+        let mut taken = self.names();
+        if let Some(remote) = &self.remote {
+            taken.extend(remote.names()?);
+            taken.sort();
+        }
         let is_new =
             |name: &String| taken.iter().all(|other| other.trim_end_matches(UNPUBLISHED) < name.as_str());
         // A clock that was set back gives a name after the last one all the same.
@@ -166,7 +224,7 @@ impl Snapshots {
         let of_last = (2..).map(|n| format!("{}-{n:03}", last.split('-').next().unwrap_or(last)));
         let mut names = std::iter::once(time).chain(of_last);
         let name = names.find(is_new).unwrap_or_default();
-        name + ending
+        Ok(name + ending)
     }
 
     fn failure(&self, error: &io::Error) -> Error {
@@ -182,7 +240,8 @@ impl Snapshots {
 
 /// Returns whether a name is one that snapshots get: a time, a number if there is another of that time, and whether it is not
 /// published. What else lies among the snapshots is the user's.
-fn is_snapshot(name: &str) -> bool {
+#[must_use]
+pub fn is_snapshot(name: &str) -> bool {
     let name = name.strip_suffix(UNPUBLISHED).unwrap_or(name);
     let (time, number) = name.split_once('-').map_or((name, None), |(time, number)| (time, Some(number)));
     let pattern = "00000000T000000Z";
@@ -252,7 +311,7 @@ mod tests {
         let root = folder.path();
         snapshot(root, "old").publish(7).expect("published");
         let dying = snapshot(root, "new");
-        let name = dying.next_name("");
+        let name = dying.next_name("").expect("a name");
         fs::write(root.join(MARKER), &name).expect("a file");
         dying.name_unfinished(&name).expect("named");
         drop(dying);
@@ -266,8 +325,8 @@ mod tests {
     fn snapshots_of_the_user_stay() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path();
-        let old = snapshot(root, "old").publish(7).expect("published");
-        let new = snapshot(root, "new").publish(7).expect("published");
+        let old = snapshot(root, "old").publish(7).expect("published").directory;
+        let new = snapshot(root, "new").publish(7).expect("published").directory;
         fs::remove_file(root.join(CURRENT)).expect("removed");
         symlink(&old, &root.join(CURRENT)).expect("a link");
         fs::write(root.join("snapshots/README"), "mine").expect("a file");

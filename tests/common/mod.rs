@@ -5,6 +5,8 @@
 
 pub mod crafted;
 pub mod program;
+#[cfg(feature = "cloud")]
+pub mod store_server;
 
 use std::fs;
 use std::path::Path;

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Phase};
 use crate::input::guard::guard;
+use crate::input::location::{InOrder, Location};
 use crate::input::parquet::ParquetFiles;
 use crate::input::parquet::partitions::PartitionOptions;
 use crate::input::parquet::paths::FoundFile;
@@ -131,15 +132,20 @@ impl FileKey {
 ///
 /// # Errors
 /// If the file cannot be read, is damaged, or an action cannot be applied.
-pub(super) fn read(path: &Path, apply: &mut dyn FnMut(Action) -> Result<(), String>) -> Result<(), Error> {
+pub(super) fn read(
+    location: &Location,
+    apply: &mut dyn FnMut(Action) -> Result<(), String>,
+) -> Result<(), Error> {
+    let path = location.path.as_path();
     // To open a pipe would wait for a writer.
-    if !fs::metadata(path).map_err(|error| unreadable(path, error))?.is_file() {
+    let is_file = || fs::metadata(path).map_err(|error| unreadable(path, error)).map(|found| found.is_file());
+    if location.object.is_none() && !is_file()? {
         return Err(unreadable(path, io::Error::other("it is not a regular file")));
     }
     if path.extension() == Some(OsStr::new("json")) {
-        read_lines(path, apply)
+        read_lines(location, apply)
     } else {
-        read_rows(path, apply)
+        read_rows(location, apply)
     }
 }
 
@@ -153,9 +159,15 @@ fn bad(path: &Path, reason: String) -> Error {
     Error::BadText { path: path.display().to_string(), reason }
 }
 
-fn read_lines(path: &Path, apply: &mut dyn FnMut(Action) -> Result<(), String>) -> Result<(), Error> {
+fn read_lines(
+    location: &Location,
+    apply: &mut dyn FnMut(Action) -> Result<(), String>,
+) -> Result<(), Error> {
+    let path = location.path.as_path();
     let unreadable = |source| unreadable(path, source);
-    let mut text = BufReader::new(File::open(path).map_err(unreadable)?);
+    let file = location.open().map_err(unreadable)?;
+    let bytes = file.version().map_err(unreadable)?.bytes;
+    let mut text = BufReader::new(InOrder::new(file, bytes));
     let mut line = Vec::new();
     for number in 1_u64.. {
         line.clear();
@@ -173,8 +185,9 @@ fn read_lines(path: &Path, apply: &mut dyn FnMut(Action) -> Result<(), String>) 
     Ok(())
 }
 
-fn read_rows(path: &Path, apply: &mut dyn FnMut(Action) -> Result<(), String>) -> Result<(), Error> {
-    let file = FoundFile { path: path.to_owned(), named: true, typed: usize::MAX, text: None, table: None };
+fn read_rows(location: &Location, apply: &mut dyn FnMut(Action) -> Result<(), String>) -> Result<(), Error> {
+    let path = location.path.as_path();
+    let file = FoundFile { location: location.clone(), named: true, typed: usize::MAX, text: None, table: None };
     let files = ParquetFiles::of(vec![file], Vec::new(), PartitionOptions::default())?;
     let fields = files.fragments()[0].schema.fields();
     let columns: HashSet<String> = ["add", "protocol", "metaData", "sidecar"]

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::{Error, Phase};
+use crate::input::location::Location;
+use crate::input::parquet::paths::FoundTable;
 
 /// The directory of the log, in that of the table.
 pub(super) const LOG: &str = "_delta_log";
@@ -24,9 +26,9 @@ pub(super) struct LogFiles {
     /// The current version.
     pub(super) version: i64,
     /// The parts of the newest checkpoint that is complete; empty if there is none.
-    pub(super) checkpoint: Vec<PathBuf>,
+    pub(super) checkpoint: Vec<Location>,
     /// The commits after the checkpoint, oldest first.
-    pub(super) commits: Vec<PathBuf>,
+    pub(super) commits: Vec<Location>,
 }
 
 /// What the name of a file in the log says of it.
@@ -60,24 +62,19 @@ impl LogFiles {
     ///
     /// # Errors
     /// If the log cannot be listed, has no commit, or lacks one of the versions that it needs.
-    pub(super) fn list(table: &Path) -> Result<LogFiles, Error> {
-        let log = table.join(LOG);
-        let unreadable = |source: io::Error| Error::Unreadable {
-            path: log.display().to_string(),
-            source,
-            phase: Phase::Inspect,
-        };
+    pub(super) fn list(table: &FoundTable) -> Result<LogFiles, Error> {
+        let files = files_of_log(table)?;
+        let table = table.path.as_path();
         let mut commits = BTreeMap::new();
         // By version and number of parts. Of several V2 checkpoints of one version, which are equal, one is read.
-        let mut checkpoints: BTreeMap<(i64, u32), BTreeMap<u32, PathBuf>> = BTreeMap::new();
-        for entry in fs::read_dir(&log).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            match entry.file_name().to_str().and_then(parse) {
+        let mut checkpoints: BTreeMap<(i64, u32), BTreeMap<u32, Location>> = BTreeMap::new();
+        for (name, location) in files {
+            match parse(&name) {
                 Some((version, Kind::Commit)) => {
-                    commits.insert(version, entry.path());
+                    commits.insert(version, location);
                 }
                 Some((version, Kind::Part(number, of))) => {
-                    checkpoints.entry((version, of)).or_default().insert(number, entry.path());
+                    checkpoints.entry((version, of)).or_default().insert(number, location);
                 }
                 None => {}
             }
@@ -87,7 +84,7 @@ impl LogFiles {
         let Some(&newest) = versions.last() else {
             return Err(refused(table, "its log has no commit; restore the log"));
         };
-        let is_complete = |of: u32, parts: &BTreeMap<u32, PathBuf>| parts.keys().copied().eq(1..=of);
+        let is_complete = |of: u32, parts: &BTreeMap<u32, Location>| parts.keys().copied().eq(1..=of);
         let complete = checkpoints.iter().rev().find(|((_, of), parts)| is_complete(*of, parts));
         let (mut version, checkpoint) = match complete {
             Some((&(version, _), parts)) => (version, parts.values().cloned().collect()),
@@ -95,12 +92,12 @@ impl LogFiles {
         };
         let after = commits.split_off(&(version + 1));
         let mut found = Vec::with_capacity(after.len());
-        for (number, path) in after {
+        for (number, location) in after {
             if number != version + 1 {
                 break;
             }
             version = number;
-            found.push(path);
+            found.push(location);
         }
         if version < newest {
             let missing = version + 1;
@@ -113,6 +110,27 @@ impl LogFiles {
         }
         Ok(LogFiles { version, checkpoint, commits: found })
     }
+}
+
+/// Returns the names and locations of the files in the log of a table.
+fn files_of_log(table: &FoundTable) -> Result<Vec<(String, Location)>, Error> {
+    if let Some(remote) = &table.remote {
+        return Ok(remote.files_in(LOG).collect());
+    }
+    let log = table.path.join(LOG);
+    let unreadable = |source: io::Error| Error::Unreadable {
+        path: log.display().to_string(),
+        source,
+        phase: Phase::Inspect,
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&log).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        if let Some(name) = entry.file_name().to_str() {
+            files.push((name.to_owned(), Location::of_file(entry.path())));
+        }
+    }
+    Ok(files)
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ use percent_encoding::percent_decode_str;
 use crate::error::Error;
 use crate::formula::list;
 
+use super::location::Location;
+use super::parquet::missing_of_table as missing;
 use super::parquet::partitions::{Partition, partitions_of};
 use super::parquet::paths::{FoundFile, FoundTable, TableFile, TableSchema};
 use actions::{Action, Add, FileKey, Metadata, PartitionValues, Protocol};
@@ -62,10 +64,10 @@ const MOST_SIDECARS: usize = 1 << 16;
 /// # Errors
 /// If the log cannot be read or is not complete, the table uses a feature that is not known, or its current version has no files.
 pub(in crate::input) fn live_files(table: &FoundTable) -> Result<Vec<FoundFile>, Error> {
-    let log_files = LogFiles::list(&table.path)?;
+    let log_files = LogFiles::list(table)?;
     let version = log_files.version;
     let refused = |reason: String| refused(&table.path, &reason);
-    let log = Log::read(&table.path, log_files)?;
+    let log = Log::read(table, log_files)?;
     let (Some(protocol), Some(metadata)) = (log.protocol, log.metadata) else {
         return Err(refused("its log has no protocol or no schema; restore the log".to_owned()));
     };
@@ -87,7 +89,13 @@ pub(in crate::input) fn live_files(table: &FoundTable) -> Result<Vec<FoundFile>,
     let schema = Arc::new(TableSchema { path: table.path.clone(), version, fields });
     let mut files = Vec::with_capacity(log.live.len());
     for (key, mut values) in log.live {
-        let path = local_path(&table.path, &key.path).map_err(refused)?;
+        let location = match &table.remote {
+            Some(remote) => {
+                let relative = relative_path(&key.path).map_err(refused)?;
+                remote.file(&relative).ok_or_else(|| missing(&schema, &table.path.join(relative)))?
+            }
+            None => Location::of_file(local_path(&table.path, &key.path).map_err(refused)?),
+        };
         let mut partitions = above.clone();
         partitions.extend(columns.iter().map(|(name, data_type)| Partition {
             name: name.clone(),
@@ -96,9 +104,9 @@ pub(in crate::input) fn live_files(table: &FoundTable) -> Result<Vec<FoundFile>,
             data_type: Some(data_type.clone()),
         }));
         let table = Some(TableFile { partitions, schema: Arc::clone(&schema) });
-        files.push(FoundFile { path, named: true, typed: usize::MAX, text: None, table });
+        files.push(FoundFile { location, named: true, typed: usize::MAX, text: None, table });
     }
-    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files.sort_by(|a, b| a.location.path.cmp(&b.location.path));
     Ok(files)
 }
 
@@ -171,6 +179,15 @@ fn local_path(table: &Path, text: &str) -> Result<PathBuf, String> {
     Ok(table.join(&*decoded))
 }
 
+/// Returns the path of a file below its table from its path in the log, with escapes.
+fn relative_path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') || text.split_once(":/").is_some_and(|(scheme, _)| is_scheme(scheme)) {
+        return Err(format!("its log lists the file {text}, and files outside of the table are not supported"));
+    }
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(Into::into).map_err(|_| format!("its log lists the file {text}, whose name is not valid UTF-8"))
+}
+
 /// Returns whether a text can be the scheme of a URI (RFC 3986, section 3.1).
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -189,7 +206,7 @@ struct Log {
 
 impl Log {
     /// Reads the checkpoint and the commits after it.
-    fn read(table: &Path, files: LogFiles) -> Result<Log, Error> {
+    fn read(table: &FoundTable, files: LogFiles) -> Result<Log, Error> {
         let mut log = Log::default();
         let mut sidecars = Vec::new();
         for part in &files.checkpoint {
@@ -202,9 +219,19 @@ impl Log {
             })?;
         }
         for sidecar in sidecars {
-            let folder = table.join(LOG).join("_sidecars");
-            let path = local_path(&folder, &sidecar).map_err(|reason| refused(table, &reason))?;
-            actions::read(&path, &mut |action| log.apply(action))?;
+            let refused = |reason: String| refused(&table.path, &reason);
+            let folder = format!("{LOG}/_sidecars");
+            let location = match &table.remote {
+                Some(remote) => {
+                    let name = format!("{folder}/{}", relative_path(&sidecar).map_err(refused)?);
+                    let lacks = || refused(format!("its log lacks {name}"));
+                    remote.file(&name).ok_or_else(lacks)?
+                }
+                None => {
+                    Location::of_file(local_path(&table.path.join(folder), &sidecar).map_err(refused)?)
+                }
+            };
+            actions::read(&location, &mut |action| log.apply(action))?;
         }
         for commit in &files.commits {
             actions::read(commit, &mut |action| log.apply(action))?;

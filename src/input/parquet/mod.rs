@@ -31,7 +31,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -48,10 +48,9 @@ use crate::formula::parse_condition;
 
 use super::guard::guard;
 use super::limits::Budget;
+use super::location::{FileVersion, Location};
 use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source, UNSUPPORTED};
 use footer::{Footer, RowGroup};
-pub(in crate::input) use open_file::FileVersion;
-pub(crate) use open_file::device_and_inode;
 use open_file::{OpenFile, decoding_error, open};
 use pages::LeafPages;
 use partitions::{
@@ -79,7 +78,7 @@ pub struct ParquetFiles {
 /// A file as it was when the job began.
 #[derive(Debug, Clone)]
 struct FileState {
-    path: PathBuf,
+    location: Location,
     /// What identified its content, to detect changes.
     version: FileVersion,
     /// The hash of its footer.
@@ -123,7 +122,7 @@ impl ParquetFiles {
         let mut found = ParquetFiles { files: Vec::new(), fragments: Vec::new(), skipped, pruned: 0 };
         let partitions_of_file = |file: &mut FoundFile| match &mut file.table {
             Some(table) => std::mem::take(&mut table.partitions),
-            None => partitions_of(&file.path, file.typed),
+            None => partitions_of(&file.location.path, file.typed),
         };
         let of_files: Vec<Vec<Partition>> = files.iter_mut().map(partitions_of_file).collect();
         partitions::check_types(&of_files, partitions)?;
@@ -138,18 +137,19 @@ impl ParquetFiles {
         let condition = partitions.condition.and_then(|text| parse_condition(text).ok());
         let mut tables = Vec::new();
         let kept = files.into_iter().zip(of_files).zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| file);
-        for (FoundFile { path, named, table, .. }, own) in kept {
+        for (FoundFile { location, named, table, .. }, own) in kept {
             let schema = table.map(|table| table.schema);
             let Inspected { mut file, mut fragment, footer, is_result } = match &schema {
-                Some(schema) => inspect_of_table(path, schema)?,
-                None => inspect(path)?,
+                Some(schema) => inspect_of_table(location, schema)?,
+                None => inspect(location)?,
             };
             if is_result && !named {
-                found.skipped.push(Skipped::new(&file.path, "it is a result of sweepfit"));
+                found.skipped.push(Skipped::new(&file.location.path, "it is a result of sweepfit"));
                 continue;
             }
-            file.constants = constant_columns(&file.path, &own, &fragment.schema, partitions)?;
+            file.constants = constant_columns(&file.location.path, &own, &fragment.schema, partitions)?;
             if let Some(schema) = &schema {
+                fragment.version = Some(schema.version.to_string());
                 file.hidden = hidden_columns(&fragment.schema, schema, &file.constants);
             }
             // The rows of lists are counted otherwise.
@@ -207,20 +207,21 @@ struct Inspected {
 }
 
 /// Reads the footer of a file.
-fn inspect(path: PathBuf) -> Result<Inspected, Error> {
-    let (source, footer) = open(&path, Phase::Inspect)?;
-    let name = path.display().to_string();
+fn inspect(location: Location) -> Result<Inspected, Error> {
+    let (source, footer) = open(&location, Phase::Inspect)?;
+    let name = location.path.display().to_string();
     let written_by = footer.created_by.as_ref();
     let is_result = written_by.is_some_and(|program| program.starts_with(RESULTS_WRITTEN_BY));
     let fragment = Fragment {
         name,
         rows: footer.rows,
         bytes: Some(source.version().bytes),
+        version: source.tag(),
         schema: schema::arrow_schema(&footer),
         skipped: Vec::new(),
     };
     let file = FileState {
-        path,
+        location,
         version: source.version(),
         footer: hash(&footer),
         constants: Vec::new(),
@@ -246,22 +247,29 @@ fn rows_of_groups(footer: &Footer, is_chosen: impl Fn(usize) -> bool) -> Vec<Ran
 }
 
 /// Like [`inspect`], for a file that the log of a table lists, which may have been removed or be no regular file.
-fn inspect_of_table(path: PathBuf, schema: &TableSchema) -> Result<Inspected, Error> {
-    if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+fn inspect_of_table(location: Location, schema: &TableSchema) -> Result<Inspected, Error> {
+    let path = &location.path;
+    if location.object.is_none() && fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         let source = io::Error::other("it is not a regular file");
         return Err(Error::Unreadable { path: path.display().to_string(), source, phase: Phase::Inspect });
     }
-    inspect(path).map_err(|error| match error {
-        Error::Missing { path } => Error::Table {
-            path: schema.path.display().to_string(),
-            reason: format!(
-                "version {} of this table has the file {path}, which does not exist; it was moved, or removed, as VACUUM does; \
-                 restore the file, or read a copy of the table that has it",
-                schema.version
-            ),
-        },
+    inspect(location).map_err(|error| match error {
+        Error::Missing { path } => missing_of_table(schema, Path::new(&path)),
         error => error,
     })
+}
+
+/// Returns the error for a file of a table that does not exist.
+pub(super) fn missing_of_table(schema: &TableSchema, path: &Path) -> Error {
+    Error::Table {
+        path: schema.path.display().to_string(),
+        reason: format!(
+            "version {} of this table has the file {}, which does not exist; it was moved, or removed, as VACUUM does; restore \
+             the file, or read a copy of the table that has it",
+            schema.version,
+            path.display()
+        ),
+    }
 }
 
 /// Returns the places of the columns in a file that are not read: those that are none of its table's, and those that the
@@ -337,7 +345,7 @@ impl Source for ParquetFiles {
     fn read(&self, fragment: usize, columns: &HashSet<String>) -> Result<RecordBatches<'_>, Error> {
         let (file, fragment) = (&self.files[fragment], &self.fragments[fragment]);
         let changed = |what: &str| Error::Changed { path: fragment.name.clone(), what: what.to_owned() };
-        let (source, footer) = open(&file.path, Phase::Read)?;
+        let (source, footer) = open(&file.location, Phase::Read)?;
         if let Some(what) = file.version.change_to(source.version()) {
             return Err(changed(what));
         }
@@ -363,7 +371,7 @@ impl Source for ParquetFiles {
         let (places, fields): (Vec<usize>, Vec<FieldRef>) = read.into_iter().unzip();
         let budget = Arc::new(Budget::new(source.version().bytes));
         let step = || reader((&source, &budget), (&footer, &file.reads), &places, &Fields::from(fields));
-        let failed = |reason: String| decoding_error(&file.path, &source, reason, Phase::Read);
+        let failed = |reason: String| decoding_error(&file.location.path, &source, reason, Phase::Read);
         let reader = guard(step).map_err(failed)?.map_err(|e| failed(e.to_string()))?;
         let keep = (0..n_asked).collect();
         let lengths = rows_of_groups(&footer, |group| file.reads[group]);
@@ -493,7 +501,7 @@ struct FileBatches<'a> {
 
 impl FileBatches<'_> {
     fn failed(&self, reason: String) -> Error {
-        decoding_error(&self.file.path, &self.source, reason, Phase::Read)
+        decoding_error(&self.file.location.path, &self.source, reason, Phase::Read)
     }
 
     /// Returns the rest of the last batch, or the next batch of the decoder.
@@ -508,7 +516,7 @@ impl FileBatches<'_> {
             return match self.source.change() {
                 None => Ok(None),
                 Some(what) => {
-                    let path = self.file.path.display().to_string();
+                    let path = self.file.location.path.display().to_string();
                     Err(Error::Changed { path, what: what.to_owned() })
                 }
             };
@@ -518,7 +526,7 @@ impl FileBatches<'_> {
             .map_err(|panic| self.failed(panic))?;
         let text = sizes.iter().map(|size| *size as u64).sum();
         self.budget.add_text(text).map_err(|what| {
-            let path = self.file.path.display().to_string();
+            let path = self.file.location.path.display().to_string();
             Error::Unsupported { path, column: None, what }
         })?;
         Ok(Some((batch, sizes)))

@@ -1,16 +1,15 @@
 //! Opens files that may not be valid Parquet files: files of other formats, truncated files, damaged files.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 
 use super::footer::{Footer, Refusal};
 use crate::error::{Error, Phase};
+use crate::input::location::{FileVersion, Location, ReadAt};
 
 /// The mark at both ends of a file.
 const MAGIC: [u8; 4] = *b"PAR1";
@@ -21,13 +20,16 @@ const ENCRYPTED: [u8; 4] = *b"PARE";
 /// The number of bytes at the end of a file: the footer's length and the mark.
 const TAIL: u64 = 8;
 
+/// What is said of an object that another has replaced.
+const REPLACED: &str = "it was replaced by another object";
+
 /// An open file that is read through the decoder.
 ///
 /// The decoder converts every error to text, which would hide whether the file is damaged or the disk failed. The first
 /// failure is therefore recorded here.
 #[derive(Clone)]
 pub(super) struct OpenFile {
-    file: Arc<File>,
+    file: Arc<dyn ReadAt>,
     version: FileVersion,
     failure: Arc<Mutex<Option<Failure>>>,
 }
@@ -62,9 +64,18 @@ impl OpenFile {
         self.version
     }
 
+    /// Returns the tag that a store gives the content.
+    pub(super) fn tag(&self) -> Option<String> {
+        self.file.tag()
+    }
+
     /// Returns how the content has changed since the file was opened, if it has.
     pub(super) fn change(&self) -> Option<&'static str> {
-        self.file.metadata().ok().and_then(|now| self.version.change_to(FileVersion::of(&now)))
+        match self.file.version_now() {
+            Ok(now) => self.version.change_to(now),
+            Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => Some(REPLACED),
+            Err(_) => None,
+        }
     }
 
     /// Returns the bytes at a place. Reads past the end are refused before memory is allocated.
@@ -75,7 +86,7 @@ impl OpenFile {
             return Err(self.refuse(Refusal::Damaged(reason)));
         };
         let mut buffer = vec![0; length];
-        match read_exact_at(&self.file, &mut buffer, start) {
+        match self.file.read_exact_at(&mut buffer, start) {
             Ok(()) => Ok(buffer.into()),
             Err(error) => {
                 let text = error.to_string();
@@ -86,81 +97,14 @@ impl OpenFile {
     }
 }
 
-/// Fills a buffer from a place of a file.
-#[cfg(unix)]
-fn read_exact_at(file: &File, buffer: &mut [u8], start: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buffer, start)
-}
-
-/// Fills a buffer from a place of a file.
-#[cfg(not(unix))]
-fn read_exact_at(file: &File, buffer: &mut [u8], start: u64) -> io::Result<()> {
-    let mut file = file.try_clone()?;
-    file.seek(SeekFrom::Start(start))?;
-    file.read_exact(buffer)
-}
-
-/// Returns the device of a file and the number of the file on the device, where the system says them. A file that replaces
-/// another has another number.
-pub(crate) fn device_and_inode(metadata: &Metadata) -> Option<(u64, u64)> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        Some((metadata.dev(), metadata.ino()))
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = metadata;
-        None
-    }
-}
-
-/// What identifies the content of a file, as far as the system says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::input) struct FileVersion {
-    /// The length in bytes.
-    pub(in crate::input) bytes: u64,
-    /// The time of the last modification.
-    modified: Option<SystemTime>,
-    /// The device and the number of the file on it.
-    inode: Option<(u64, u64)>,
-}
-
-impl FileVersion {
-    pub(in crate::input) fn of(metadata: &Metadata) -> FileVersion {
-        FileVersion {
-            bytes: metadata.len(),
-            modified: metadata.modified().ok(),
-            inode: device_and_inode(metadata),
-        }
-    }
-
-    /// Returns how another version differs from this one, if it does.
-    pub(in crate::input) fn change_to(self, other: FileVersion) -> Option<&'static str> {
-        if self.bytes != other.bytes {
-            Some("it has another size")
-        } else if self.modified != other.modified {
-            Some("it was written again")
-        } else if self.inode != other.inode {
-            Some("it was replaced by another file")
-        } else {
-            None
-        }
-    }
-}
-
 /// Opens a file and reads its footer.
-pub(super) fn open(path: &Path, phase: Phase) -> Result<(OpenFile, Footer), Error> {
+pub(super) fn open(location: &Location, phase: Phase) -> Result<(OpenFile, Footer), Error> {
+    let path = location.path.as_path();
     let unreadable = |e: io::Error| io_error(path, e, phase);
-    let mut file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if metadata.is_dir() {
-        return Err(unreadable(io::ErrorKind::IsADirectory.into()));
-    }
-    let length = metadata.len();
-    check_magic_numbers(&mut file, length, path, phase)?;
-    let source =
-        OpenFile { file: Arc::new(file), version: FileVersion::of(&metadata), failure: Arc::default() };
+    let file = location.open().map_err(unreadable)?;
+    let version = file.version().map_err(unreadable)?;
+    check_magic_numbers(file.as_ref(), version.bytes, path, phase)?;
+    let source = OpenFile { file, version, failure: Arc::default() };
     let footer = read_footer(&source).map_err(|e| decoding_error(path, &source, e.to_string(), phase))?;
     Ok((source, footer))
 }
@@ -180,7 +124,7 @@ fn read_footer(source: &OpenFile) -> ParquetResult<Footer> {
 }
 
 /// Checks the magic numbers at both ends of a file, to report the most common faults with a specific error.
-fn check_magic_numbers(file: &mut File, length: u64, path: &Path, phase: Phase) -> Result<(), Error> {
+fn check_magic_numbers(file: &dyn ReadAt, length: u64, path: &Path, phase: Phase) -> Result<(), Error> {
     /// The length of two magic numbers and the footer's length.
     const MIN_LENGTH: u64 = 12;
     let name = || path.display().to_string();
@@ -191,15 +135,14 @@ fn check_magic_numbers(file: &mut File, length: u64, path: &Path, phase: Phase) 
     if length < MIN_LENGTH {
         return Err(not_parquet("it has fewer than 12 bytes"));
     }
-    let mut read_at = |from| -> io::Result<[u8; 4]> {
+    let read_at = |start| -> io::Result<[u8; 4]> {
         let mut bytes = [0; 4];
-        file.seek(from)?;
-        file.read_exact(&mut bytes)?;
+        file.read_exact_at(&mut bytes, start)?;
         Ok(bytes)
     };
     let failed = |e| io_error(path, e, phase);
-    let first = read_at(SeekFrom::Start(0)).map_err(failed)?;
-    let last = read_at(SeekFrom::End(-4)).map_err(failed)?;
+    let first = read_at(0).map_err(failed)?;
+    let last = read_at(length - 4).map_err(failed)?;
     match (first, last) {
         (MAGIC, MAGIC) => Ok(()),
         (ENCRYPTED, _) | (_, ENCRYPTED) => Err(Error::Encrypted { path: name() }),
@@ -235,6 +178,7 @@ fn io_error(path: &Path, source: io::Error, phase: Phase) -> Error {
     match (source.kind(), phase) {
         (io::ErrorKind::NotFound, Phase::Inspect) => Error::Missing { path: name },
         (io::ErrorKind::NotFound, Phase::Read) => Error::Vanished { path: name },
+        (io::ErrorKind::StaleNetworkFileHandle, _) => Error::Changed { path: name, what: REPLACED.to_owned() },
         _ => Error::Unreadable { path: name, source, phase },
     }
 }

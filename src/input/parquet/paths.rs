@@ -23,7 +23,10 @@ use serde::Serialize;
 use arrow::datatypes::Fields;
 
 use crate::error::{Error, Phase};
+use crate::input::location::Location;
+use crate::input::objects::{self, RemoteTable};
 use crate::input::text::TextFormat;
+use crate::store::{Stores, has_scheme};
 
 use super::partitions::Partition;
 
@@ -37,7 +40,7 @@ pub struct Skipped {
 }
 
 impl Skipped {
-    pub(super) fn new(path: &Path, reason: impl Into<String>) -> Skipped {
+    pub(in crate::input) fn new(path: &Path, reason: impl Into<String>) -> Skipped {
         Skipped { path: path.display().to_string(), reason: reason.into() }
     }
 }
@@ -45,8 +48,8 @@ impl Skipped {
 /// A file that inputs stand for.
 #[derive(Clone, Debug)]
 pub struct FoundFile {
-    /// Its path.
-    pub path: PathBuf,
+    /// Where it is.
+    pub location: Location,
     /// Whether it was given by its full name.
     pub named: bool,
     /// The number of components of the path that the user typed, without wildcards.
@@ -84,6 +87,8 @@ pub struct FoundTable {
     pub path: PathBuf,
     /// The number of components of the path that the user typed, without wildcards.
     pub typed: usize,
+    /// The objects of a table in a store.
+    pub remote: Option<RemoteTable>,
 }
 
 /// The files that inputs stand for.
@@ -105,11 +110,15 @@ pub fn expand(inputs: &[String]) -> Result<Expanded, Error> {
     if inputs.is_empty() {
         return Err(Error::NoInputs);
     }
-    let mut found = Files::default();
+    let (mut found, mut stores) = (Files::default(), Stores::default());
     for input in inputs {
         let path = Path::new(input);
         found.typed = typed_components(path);
         found.takes_text = TextFormat::of(input).is_some();
+        if has_scheme(input) {
+            found.add_remote(objects::find(input, &mut stores)?);
+            continue;
+        }
         match fs::metadata(path) {
             Ok(_) => {
                 found.add(path, true)?;
@@ -120,7 +129,7 @@ pub fn expand(inputs: &[String]) -> Result<Expanded, Error> {
         }
     }
     let Files { mut files, tables, mut skipped, .. } = found;
-    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files.sort_by(|a, b| a.location.path.cmp(&b.location.path));
     skipped.sort();
     skipped.dedup();
     let mut tables: Vec<FoundTable> = tables.into_values().collect();
@@ -208,7 +217,7 @@ impl Files {
             Some(format) => return Err(Error::TableFormat { path: path.display().to_string(), format }),
         }
         let resolved = fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
-        let found = FoundTable { path: path.to_owned(), typed: self.typed };
+        let found = FoundTable { path: path.to_owned(), typed: self.typed, remote: None };
         let known = self.tables.entry(resolved).or_insert_with(|| found.clone());
         if rank(&found.path) < rank(&known.path) {
             known.path = found.path;
@@ -217,11 +226,19 @@ impl Files {
         Ok(true)
     }
 
+    /// Adds what a URL stands for.
+    fn add_remote(&mut self, found: Expanded) {
+        for file in found.files {
+            self.add_found(file.location.path.clone(), file);
+        }
+        for table in found.tables {
+            self.tables.entry(table.path.clone()).or_insert(table);
+        }
+        self.skipped.extend(found.skipped);
+    }
+
     /// Adds what an input stands for that is not the name of a file or directory.
     fn add_pattern(&mut self, input: &str) -> Result<(), Error> {
-        if has_scheme(input) {
-            return Err(Error::Remote { input: input.to_owned() });
-        }
         let alternatives = alternatives(input);
         if alternatives.len() == 1 && !is_pattern(input) {
             return Err(Error::Missing { path: input.to_owned() });
@@ -266,9 +283,9 @@ impl Files {
         } else if !metadata.is_file() {
             Some("it is not a regular file")
         } else if text.is_some() && !self.takes_text {
-            Some("it is a file of text; give it by its name, or with a glob that ends as it does")
+            Some(TEXT)
         } else if text.is_none() && !is_parquet() {
-            Some("it does not begin like a Parquet file")
+            Some(NOT_PARQUET)
         } else {
             None
         };
@@ -277,21 +294,20 @@ impl Files {
             return Ok(false);
         }
         let resolved = fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
-        let place = *self.seen.entry(resolved).or_insert(self.files.len());
-        match self.files.get_mut(place) {
-            Some(known) => {
-                if rank(path) < rank(&known.path) {
-                    path.clone_into(&mut known.path);
-                }
-                known.named |= named;
-                known.typed = known.typed.max(self.typed);
-            }
-            None => {
-                let (path, typed) = (path.to_owned(), self.typed);
-                self.files.push(FoundFile { path, named, typed, text, table: None });
-            }
-        }
+        let location = Location::of_file(path.to_owned());
+        self.add_found(resolved, FoundFile { location, named, typed: self.typed, text, table: None });
         Ok(true)
+    }
+
+    /// Lists a file, or adds to what is known of one that is listed. `resolved` names the file whatever its path is.
+    fn add_found(&mut self, resolved: PathBuf, file: FoundFile) {
+        let place = *self.seen.entry(resolved).or_insert(self.files.len());
+        let Some(known) = self.files.get_mut(place) else { return self.files.push(file) };
+        if rank(&file.location.path) < rank(&known.location.path) {
+            known.location = file.location;
+        }
+        known.named |= file.named;
+        known.typed = known.typed.max(file.typed);
     }
 }
 
@@ -302,7 +318,7 @@ fn rank(path: &Path) -> (usize, PathBuf) {
 }
 
 /// How the wildcards of patterns match: none matches a separator, or a dot at the beginning of a name.
-const WILDCARDS: glob::MatchOptions = glob::MatchOptions {
+pub const WILDCARDS: glob::MatchOptions = glob::MatchOptions {
     case_sensitive: true,
     require_literal_separator: true,
     require_literal_leading_dot: true,
@@ -365,7 +381,15 @@ fn glob_paths(pattern: &str) -> Result<Result<Vec<PathBuf>, Error>, glob::Patter
 }
 
 const LINKED_DIRECTORY: &str = "it is a link to a directory";
-const HIDDEN: &str = "its name begins with `.` or `_`";
+
+/// Why names such as `_SUCCESS` are skipped.
+pub const HIDDEN: &str = "its name begins with `.` or `_`";
+
+/// Why files of text are skipped where they are not asked for.
+pub const TEXT: &str = "it is a file of text; give it by its name, or with a glob that ends as it does";
+
+/// Why other files are skipped.
+pub const NOT_PARQUET: &str = "it does not begin like a Parquet file";
 
 /// Returns whether a file's name ends in `.parquet`.
 fn ends_like_parquet(path: &Path) -> bool {
@@ -379,24 +403,22 @@ fn begins_like_parquet(path: &Path) -> bool {
 }
 
 /// Returns the number of components before the first with a wildcard.
-fn typed_components(path: &Path) -> usize {
+#[must_use]
+pub fn typed_components(path: &Path) -> usize {
     let is_literal = |component: &Component| !component.as_os_str().to_str().is_some_and(is_pattern);
     path.components().take_while(is_literal).count()
 }
 
-fn is_pattern(input: &str) -> bool {
+/// Returns whether a text has wildcards.
+#[must_use]
+pub fn is_pattern(input: &str) -> bool {
     input.contains(['*', '?', '['])
-}
-
-/// Returns whether an input begins like a URL: letters, then `://`.
-fn has_scheme(input: &str) -> bool {
-    let scheme = input.split_once("://").map(|(scheme, _)| scheme);
-    scheme.is_some_and(|scheme| !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric()))
 }
 
 /// Returns the texts that a text with alternatives in braces stands for: `a{b,c}` for `ab` and `ac`. Braces without a comma
 /// stand for themselves.
-fn alternatives(text: &str) -> Vec<String> {
+#[must_use]
+pub fn alternatives(text: &str) -> Vec<String> {
     let mut depth = 0;
     let (mut start, mut commas) = (0, Vec::new());
     for (place, c) in text.char_indices() {
@@ -449,6 +471,11 @@ fn table_format(directory: &Path) -> Option<&'static str> {
 }
 
 /// Returns whether a name starts with `.` or `_`.
+#[must_use]
+pub fn is_hidden(name: &str) -> bool {
+    name.starts_with(['.', '_'])
+}
+
 fn is_skipped(name: &OsStr) -> bool {
     matches!(name.as_encoded_bytes().first(), Some(b'.' | b'_'))
 }
@@ -477,7 +504,7 @@ mod tests {
         let Expanded { files, .. } = expand(&inputs)?;
         let relative =
             |f: &PathBuf| f.strip_prefix(root.path()).expect("below the root").display().to_string();
-        Ok(files.iter().map(|file| relative(&file.path)).collect())
+        Ok(files.iter().map(|file| relative(&file.location.path)).collect())
     }
 
     /// Files count by how they begin, whatever they are called; what is skipped is said.
@@ -493,7 +520,7 @@ mod tests {
         let Expanded { files, skipped, .. } =
             expand(&[root.path().join("d").display().to_string()]).expect("files");
         let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
-        let found: Vec<String> = files.iter().map(|file| name(&file.path)).collect();
+        let found: Vec<String> = files.iter().map(|file| name(&file.location.path)).collect();
         assert_eq!(found, ["000000_0", "B.PARQUET", "a.parquet", "c.pq"]);
         let skipped: Vec<(String, String)> =
             skipped.into_iter().map(|skipped| (name(Path::new(&skipped.path)), skipped.reason)).collect();
@@ -540,7 +567,7 @@ mod tests {
         }
         let Expanded { files, tables, .. } = expand(&inputs).expect("a table");
         assert_eq!((files.len(), tables.len()), (1, 1));
-        assert_eq!(files[0].path, root.path().join("lake/2.parquet"));
+        assert_eq!(files[0].location.path, root.path().join("lake/2.parquet"));
         assert_eq!(expand_in(&root, &["lake/t/*.parquet"]).expect("files"), ["lake/t/1.parquet"]);
     }
 

@@ -1,0 +1,265 @@
+//! Inputs in object stores.
+//!
+//! | file | contents |
+//! | --- | --- |
+//! | `mod` | [`find`]: the objects that a URL stands for |
+//! | `object` | [`Object`]: an object as a file that can be read at any place |
+//!
+//! A URL stands for what a path stands for on a disk (see [`paths`](super::parquet::paths)): an object, all objects below a
+//! directory, or those that a pattern matches. A store has no directories and no links: `runs` is a directory where there are
+//! keys that begin with `runs/`.
+
+mod object;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use object::Object;
+
+use super::location::{Location, ReadAt};
+use super::parquet::paths::{
+    Expanded, FoundFile, FoundTable, HIDDEN, NOT_PARQUET, Skipped, TEXT, WILDCARDS, alternatives, is_hidden,
+    is_pattern, typed_components,
+};
+use super::text::TextFormat;
+use crate::error::{Error, Phase};
+use crate::store::{Entry, Store, Stores};
+
+/// The directory of the log of a Delta table.
+const DELTA_LOG: &str = "_delta_log";
+
+/// A Delta table in a store: the store, and all objects below the table's directory.
+#[derive(Clone, Debug)]
+pub struct RemoteTable {
+    /// The store.
+    pub store: Arc<Store>,
+    /// The key of the table's directory.
+    pub key: String,
+    /// The objects below it, sorted by key.
+    pub entries: Vec<Entry>,
+}
+
+impl RemoteTable {
+    /// Returns the object with a path below the table.
+    #[must_use]
+    pub fn file(&self, path: &str) -> Option<Location> {
+        let key = key_below(&self.key, path);
+        let place = self.entries.binary_search_by(|entry| entry.key.cmp(&key)).ok()?;
+        Some(self.location(&self.entries[place]))
+    }
+
+    /// Returns the names and locations of the objects in a directory of the table.
+    pub fn files_in(&self, directory: &str) -> impl Iterator<Item = (String, Location)> {
+        let above = key_below(&self.key, directory) + "/";
+        self.entries.iter().filter_map(move |entry| {
+            let name = entry.key.strip_prefix(&above).filter(|name| !name.contains('/'))?;
+            Some((name.to_owned(), self.location(entry)))
+        })
+    }
+
+    fn location(&self, entry: &Entry) -> Location {
+        let object = Object::new(Arc::clone(&self.store), entry.clone());
+        Location { path: self.store.shown(&entry.key).into(), object: Some(Arc::new(object)) }
+    }
+}
+
+/// Returns the objects that a URL stands for; several times those that are matched several times.
+///
+/// # Errors
+/// If the URL is refused, stands for nothing, or the store cannot be asked.
+pub fn find(url: &str, stores: &mut Stores) -> Result<Expanded, Error> {
+    let mut found = Expanded::default();
+    let takes_text = TextFormat::of(url).is_some();
+    let alternatives = alternatives(url);
+    let mut any = false;
+    for alternative in &alternatives {
+        let (store, key) = stores.open(alternative)?;
+        let search = Search { store, url: alternative, takes_text };
+        any |= search.run(&key, &mut found)?;
+    }
+    if any { Ok(found) } else { Err(Error::NoMatch { pattern: url.to_owned() }) }
+}
+
+/// The search for what one URL stands for.
+struct Search<'a> {
+    store: Arc<Store>,
+    url: &'a str,
+    /// Whether the URL ends like files of text, so that those that it matches are read.
+    takes_text: bool,
+}
+
+impl Search<'_> {
+    fn unreadable(&self, source: std::io::Error) -> Error {
+        Error::Unreadable { path: self.url.to_owned(), source, phase: Phase::Inspect }
+    }
+
+    /// Adds what a key or pattern stands for, and returns whether there was anything.
+    fn run(&self, key: &str, found: &mut Expanded) -> Result<bool, Error> {
+        if !key.is_empty() {
+            // A key that exists is not treated as a pattern.
+            if let Some(entry) = self.store.describe(key).map_err(|error| self.unreadable(error))? {
+                return self.add(entry, true, found);
+            }
+        }
+        if is_pattern(key) {
+            return self.add_matches(key, found);
+        }
+        let entries = self.store.list(key).map_err(|error| self.unreadable(error))?;
+        if entries.is_empty() {
+            return Err(Error::Missing { path: self.url.to_owned() });
+        }
+        if self.add_below(key, entries, found)? {
+            return Ok(true);
+        }
+        Err(Error::EmptyDirectory { path: self.url.to_owned() })
+    }
+
+    /// Adds the objects and directories that a pattern matches.
+    fn add_matches(&self, key: &str, found: &mut Expanded) -> Result<bool, Error> {
+        let pattern = glob::Pattern::new(key)
+            .map_err(|error| Error::BadPattern { pattern: self.url.to_owned(), reason: error.to_string() })?;
+        let literal: Vec<&str> = key.split('/').take_while(|component| !is_pattern(component)).collect();
+        let above = literal.join("/");
+        let entries = self.store.list(&above).map_err(|error| self.unreadable(error))?;
+        let takes_hidden = key.rsplit('/').next().is_some_and(is_hidden);
+        // The directories that match, from which all is taken, and objects that match.
+        let mut below: Vec<(String, Vec<Entry>)> = Vec::new();
+        let mut any = false;
+        for entry in entries {
+            let directories = entry.key.match_indices('/').map(|(end, _)| &entry.key[..end]);
+            let mut directories = directories.filter(|directory| directory.len() > above.len());
+            if let Some(directory) = directories.find(|directory| pattern.matches_with(directory, WILDCARDS)) {
+                match below.last_mut() {
+                    Some((last, entries)) if last == directory => entries.push(entry),
+                    _ => below.push((directory.to_owned(), vec![entry])),
+                }
+            } else if pattern.matches_with(&entry.key, WILDCARDS) {
+                let name = entry.key.rsplit('/').next().unwrap_or_default();
+                if is_hidden(name) && !takes_hidden {
+                    found.skipped.push(Skipped::new(&self.path(&entry.key), HIDDEN));
+                } else {
+                    any |= self.add(entry, false, found)?;
+                }
+            }
+        }
+        for (directory, entries) in below {
+            let name = directory.rsplit('/').next().unwrap_or_default();
+            if is_hidden(name) && !takes_hidden {
+                found.skipped.push(Skipped::new(&self.path(&directory), HIDDEN));
+            } else {
+                any |= self.add_below(&directory, entries, found)?;
+            }
+        }
+        Ok(any)
+    }
+
+    /// Adds the objects below a directory.
+    fn add_below(&self, directory: &str, entries: Vec<Entry>, found: &mut Expanded) -> Result<bool, Error> {
+        let mut any = false;
+        let mut tables: Vec<RemoteTable> = Vec::new();
+        for table in self.tables(directory, &entries)? {
+            tables.push(RemoteTable { store: Arc::clone(&self.store), key: table, entries: Vec::new() });
+        }
+        for entry in entries {
+            if let Some(table) = tables.iter_mut().find(|table| is_below(&entry.key, &table.key)) {
+                table.entries.push(entry);
+                continue;
+            }
+            let below = entry.key[directory.len()..].trim_start_matches('/');
+            match below.split('/').position(is_hidden) {
+                Some(hidden) => {
+                    let upto: Vec<&str> = below.split('/').take(hidden + 1).collect();
+                    let skipped = key_below(directory, &upto.join("/"));
+                    found.skipped.push(Skipped::new(&self.path(&skipped), HIDDEN));
+                }
+                None => any |= self.add(entry, false, found)?,
+            }
+        }
+        for table in tables {
+            any = true;
+            let path = self.path(&table.key);
+            found.tables.push(FoundTable { path, typed: self.typed(), remote: Some(table) });
+        }
+        Ok(any)
+    }
+
+    /// Returns the directories of Delta tables among objects, and refuses tables of other formats.
+    fn tables(&self, directory: &str, entries: &[Entry]) -> Result<Vec<String>, Error> {
+        let mut tables: Vec<String> = Vec::new();
+        for Entry { key, .. } in entries {
+            let components: Vec<&str> = key.split('/').collect();
+            let depth = directory.split('/').filter(|component| !component.is_empty()).count();
+            let inside = components.iter().enumerate().skip(depth).take(components.len() - 1 - depth);
+            let inside: Vec<(usize, &&str)> = inside.collect();
+            let root_of = |name: &str| {
+                let place = inside.iter().find(|(_, component)| **component == name)?.0;
+                Some(components[..place].join("/"))
+            };
+            if let Some(root) = root_of(DELTA_LOG) {
+                if tables.iter().all(|known| !is_below(&root, known) && *known != root) {
+                    tables.push(root);
+                }
+                continue;
+            }
+            let iceberg = root_of("metadata").filter(|_| key.ends_with(".metadata.json"));
+            let refused = root_of(".hoodie").map(|root| (root, "Hudi")).or(iceberg.map(|root| (root, "Iceberg")));
+            if let Some((root, format)) = refused {
+                return Err(Error::TableFormat { path: self.store.shown(&root), format });
+            }
+        }
+        Ok(tables)
+    }
+
+    /// Adds an object, unless it is listed already or, not being named, is no Parquet file. Returns whether it is listed.
+    fn add(&self, entry: Entry, named: bool, found: &mut Expanded) -> Result<bool, Error> {
+        let path = self.path(&entry.key);
+        let name = entry.key.rsplit('/').next().unwrap_or_default();
+        let ends_like_parquet = name.ends_with(".parquet");
+        let text = TextFormat::of(name);
+        let is_marker = entry.bytes == 0 && !named;
+        let object: Arc<dyn ReadAt> = Arc::new(Object::new(Arc::clone(&self.store), entry));
+        let begins_like_parquet = || -> Result<bool, Error> {
+            let mut mark = [0; 4];
+            match object.read_exact_at(&mut mark, 0) {
+                Ok(()) => Ok(mark == *b"PAR1"),
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+                Err(error) => Err(self.unreadable(error)),
+            }
+        };
+        let text = if text.is_some() && begins_like_parquet()? { None } else { text };
+        let reason = if named {
+            None
+        } else if text.is_some() && !self.takes_text {
+            Some(TEXT)
+        } else if text.is_none() && !ends_like_parquet && (is_marker || !begins_like_parquet()?) {
+            Some(NOT_PARQUET)
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            found.skipped.push(Skipped::new(&path, reason));
+            return Ok(false);
+        }
+        let location = Location { path, object: Some(object) };
+        found.files.push(FoundFile { location, named, typed: self.typed(), text, table: None });
+        Ok(true)
+    }
+
+    fn typed(&self) -> usize {
+        typed_components(Path::new(self.url))
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.store.shown(key).into()
+    }
+}
+
+/// Returns the key of what has a path below a directory.
+fn key_below(directory: &str, path: &str) -> String {
+    if directory.is_empty() { path.to_owned() } else { format!("{directory}/{path}") }
+}
+
+/// Returns whether a key is below that of a directory.
+fn is_below(key: &str, directory: &str) -> bool {
+    directory.is_empty() || key.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+}
