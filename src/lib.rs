@@ -77,6 +77,7 @@
 //! | [`lanes`], [`linalg`] | SIMD vectors of f64 and their elementary functions; small matrices over lanes |
 //! | [`formula`] | the formula language: parsing, type checking, evaluation on columns |
 //! | `error` | the error type |
+//! | `store` | a client of object stores (feature `cloud`) |
 //! | [`law`] | parameters, domains, the catalogue; expressions with exact derivatives |
 //! | [`compile`] | laws compiled to programs over lanes, in the solver's coordinates |
 //! | [`sweep`] | the columns of a sweep, in canonical row order |

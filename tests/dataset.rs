@@ -12,7 +12,9 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int8Type, Int64Type, TimeUnit};
 use sweepfit::formula::{Expr, parse_condition, parse_expression};
-use sweepfit::input::{ColumnType, Dataset, ParquetFiles, ReadLimits, Request, Scope, open};
+use sweepfit::input::{
+    ColumnType, Dataset, InputFiles, ParquetFiles, PartitionOptions, ReadLimits, Request, Scope, Source, open,
+};
 use sweepfit::internals::sweep::{Sweep, is_null};
 use sweepfit::{Error, ErrorKind};
 
@@ -191,6 +193,48 @@ fn segments_are_what_is_read_at_once() {
             let expected: Vec<Whole> = (0..kept).map(|i| whole(&expected.sweep(i))).collect();
             assert_eq!(found.collect::<Vec<_>>(), expected, "{limits:?}");
         }
+    }
+}
+
+/// Passes read the parts of a large file by several threads; row groups in which the condition cannot hold are left out.
+#[test]
+fn parts_of_a_file_are_all_of_its_rows() {
+    const ROWS: usize = 400_000;
+    const SWEEPS: usize = 7;
+    let folder = Folder::new();
+    let names: Vec<String> = (0..ROWS).map(|row| format!("k{}", row * 31 % SWEEPS)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let x: Vec<f64> = (0..ROWS).map(|row| (row % 1000) as f64).collect();
+    let at: Vec<f64> = (0..ROWS).map(|row| row as f64).collect();
+    let columns = [("k", strings(&names)), ("x", floats(&x)), ("at", floats(&at))];
+    folder.write_in_groups("a.parquet", &columns, 30_000);
+    for (condition, kept) in [("at >= 0", ROWS), ("at < 65000 or at > 215000", 65_000 + 184_999)] {
+        let request = Request {
+            by: keys(&["k"]),
+            condition: Some(parse_condition(condition).expect("a condition")),
+            ..request(&["x"])
+        };
+        let options = PartitionOptions { condition: Some(condition), ..PartitionOptions::default() };
+        let source = InputFiles::find(&folder.all(), options).expect("files");
+        let parts = source.parts(0);
+        assert!(parts.len() > 2 && parts[0].start == 0 && parts[parts.len() - 1].end == ROWS as u64);
+        assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
+        let skipped = source.fragments()[0].rows_skipped();
+        assert_eq!(skipped, if kept == ROWS { 0 } else { 120_000 });
+        let running = AtomicBool::new(false);
+        let expected = load(&folder.all(), &request).expect("sweeps");
+        let limits = ReadLimits { segment_rows: 1, memory_bytes: 0 };
+        let (contents, segments) = open(&source, &request, limits, &running).expect("contents");
+        assert_eq!(segments.n_passes(), SWEEPS);
+        let mut rows = 0;
+        for segment in segments {
+            let segment = segment.expect("a segment");
+            for sweep in segment.sweeps() {
+                rows += segment.sweep_len(sweep);
+                assert_eq!(whole(&segment.sweep(&contents, sweep)), whole(&expected.sweep(sweep)), "{sweep}");
+            }
+        }
+        assert_eq!(rows, kept);
     }
 }
 

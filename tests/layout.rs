@@ -8,11 +8,12 @@ use std::fs;
 use std::path::Path;
 
 /// Modules, lowest first: each may import those before it.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "lanes",
     "linalg",
     "formula",
     "error",
+    "store",
     "law",
     "compile",
     "sweep",

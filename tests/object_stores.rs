@@ -86,7 +86,7 @@ impl Setting {
     }
 
     /// Fits inputs to a directory on this machine.
-    fn fit(&self, input: &str, out: &str, more: &[&str]) -> Vec<Vec<u64>> {
+    fn fit(&self, input: &str, out: &str, more: &[&str]) -> Vec<String> {
         let out = self.folder.path(out);
         self.succeed(&[&["fit", input, "--out", &out, "--overwrite", "--quiet"], &LINE[..], more].concat());
         rows(&out)
@@ -112,9 +112,12 @@ impl Setting {
     }
 }
 
-fn rows(directory: &str) -> Vec<Vec<u64>> {
+fn rows(directory: &str) -> Vec<String> {
     let tables = ["fits", "coefficients", "replicates", "rejected"];
-    tables.iter().flat_map(|name| Table::read(&Path::new(directory).join(format!("{name}.parquet"))).bits()).collect()
+    tables
+        .iter()
+        .flat_map(|name| Table::read(&Path::new(directory).join(format!("{name}.parquet"))).bits())
+        .collect()
 }
 
 /// What is asked of any store: partitions and patterns, a Delta table, text, snapshots, incremental runs from another machine,
@@ -163,7 +166,8 @@ fn chain(setting: &Setting, put: &dyn Fn(&str, Vec<u8>)) {
     setting.succeed(&[&["fit", &runs, "--out", &new, "--quiet"], &LINE[..]].concat());
     let differences = setting.succeed(&["diff", &new, &setting.url("fits/current")]);
     assert!(differences.contains("0 added, 0 gone, 0 status, 0 moved, 0 changed, 4 equal"), "{differences}");
-    let message = setting.fail(&[&["fit", &runs, "--out", &new, "--overwrite", "--quiet"], &LINE[..]].concat(), 2);
+    let message =
+        setting.fail(&[&["fit", &runs, "--out", &new, "--overwrite", "--quiet"], &LINE[..]].concat(), 2);
     assert!(message.contains("name a new directory, or publish snapshots"), "{message}");
 }
 

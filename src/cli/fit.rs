@@ -527,7 +527,11 @@ impl FitArguments {
             Some(out) => run_files(&job, out, &options, control),
             None => dry_run_files(&job, control),
         })?;
-        let text = summary::text(&summary, self.dry_run, result.as_deref().filter(|_| matches!(destination, Destination::Here)));
+        let text = summary::text(
+            &summary,
+            self.dry_run,
+            result.as_deref().filter(|_| matches!(destination, Destination::Here)),
+        );
         let limits = Limits { failed: self.max_failed, rejected: self.max_rejected };
         let beyond_limit = limits.exceeded(&summary.counts);
         Ok(Fitted {

@@ -265,9 +265,7 @@ impl ManifestSummary {
         Some(ManifestSummary {
             counts: manifest["counts"].clone(),
             fits_by_status: by_status.map(|(status, n)| (status.clone(), n.as_u64().unwrap_or(0))).collect(),
-            inputs: inputs
-                .filter_map(|input| serde_json::from_value(input.clone()).ok())
-                .collect(),
+            inputs: inputs.filter_map(|input| serde_json::from_value(input.clone()).ok()).collect(),
         })
     }
 }

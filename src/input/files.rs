@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,12 +13,13 @@ use tempfile::NamedTempFile;
 use crate::error::{Error, Phase, Setting};
 
 use super::delta::live_files;
+use super::found::{Expanded, FoundFile, FoundTable, Skipped};
 use super::guard::guard;
 use super::location::Location;
 use super::memory::Memory;
 use super::parquet::ParquetFiles;
 use super::parquet::partitions::PartitionOptions;
-use super::parquet::paths::{Expanded, FoundFile, FoundTable, Skipped, expand};
+use super::parquet::paths::expand;
 use super::source::{Fragment, RecordBatches, Source};
 use super::text::TextFile;
 
@@ -201,6 +203,25 @@ impl Source for InputFiles {
                 Some(stream) => stream.read(0, columns),
                 None => Ok(Box::new(std::iter::empty())),
             },
+        }
+    }
+
+    fn parts(&self, fragment: usize) -> Vec<Range<u64>> {
+        match self.places[fragment] {
+            Place::Parquet(file) => self.parquet.parts(file),
+            Place::Text(_) | Place::Stream => vec![0..self.fragments[fragment].rows],
+        }
+    }
+
+    fn read_part(
+        &self,
+        fragment: usize,
+        part: &Range<u64>,
+        columns: &HashSet<String>,
+    ) -> Result<RecordBatches<'_>, Error> {
+        match self.places[fragment] {
+            Place::Parquet(file) => self.parquet.read_part(file, part, columns),
+            Place::Text(_) | Place::Stream => self.read(fragment, columns),
         }
     }
 }

@@ -14,6 +14,8 @@ pub(in crate::input) struct FragmentReader<'a> {
     index: u32,
     batches: RecordBatches<'a>,
     first_row: u64,
+    /// The row after the last that is read.
+    end: u64,
     /// The ranges of rows that are not read, from the next one on.
     skipped: &'a [Range<u64>],
 }
@@ -25,9 +27,23 @@ impl<'a> FragmentReader<'a> {
         index: u32,
         needs: &Needs,
     ) -> Result<FragmentReader<'a>, Error> {
+        let rows = 0..source.fragments()[index as usize].rows;
+        FragmentReader::open_part(source, index, &rows, needs)
+    }
+
+    /// Opens a part of a fragment: one of [`Source::parts`], or all rows.
+    pub(in crate::input) fn open_part(
+        source: &'a dyn Source,
+        index: u32,
+        part: &Range<u64>,
+        needs: &Needs,
+    ) -> Result<FragmentReader<'a>, Error> {
         let fragment = &source.fragments()[index as usize];
-        let batches = source.read(index as usize, &needs.decoded)?;
-        Ok(FragmentReader { fragment, index, batches, first_row: 0, skipped: &fragment.skipped })
+        let batches = source.read_part(index as usize, part, &needs.decoded)?;
+        let (first_row, end) = (part.start, part.end);
+        let before = fragment.skipped.partition_point(|rows| rows.end <= first_row);
+        let skipped = &fragment.skipped[before..];
+        Ok(FragmentReader { fragment, index, batches, first_row, end, skipped })
     }
 
     /// Returns the fragment that is read.
@@ -42,17 +58,17 @@ impl<'a> FragmentReader<'a> {
         needs: &Needs,
         interrupted: &AtomicBool,
     ) -> Result<Option<Batch<'a>>, Error> {
-        let Fragment { name, rows, .. } = self.fragment;
+        let (Fragment { name, rows, .. }, end) = (self.fragment, self.end);
         let miscounted = |found: &str| Error::Corrupt {
             path: name.clone(),
             reason: format!("it states {rows} rows and has {found}"),
         };
-        while let Some(rows) = self.skipped.first().filter(|rows| rows.start == self.first_row) {
-            self.first_row = rows.end;
+        while let Some(rows) = self.skipped.first().filter(|rows| rows.contains(&self.first_row)) {
+            self.first_row = rows.end.min(end);
             self.skipped = &self.skipped[1..];
         }
         let Some(batch) = self.batches.next() else {
-            if self.first_row != *rows {
+            if self.first_row != end {
                 return Err(miscounted(&self.first_row.to_string()));
             }
             return Ok(None);
@@ -70,7 +86,7 @@ impl<'a> FragmentReader<'a> {
         }
         let origin = Origin { fragment: self.fragment, index: self.index, first_row: self.first_row };
         self.first_row += batch.num_rows() as u64;
-        if self.first_row > *rows {
+        if self.first_row > end {
             // If no column is decoded, the decoder yields as many rows as a damaged footer states.
             return Err(miscounted("more"));
         }

@@ -41,7 +41,8 @@ impl Memory {
             });
         }
         let rows = batches.iter().map(|batch| batch.num_rows() as u64).sum();
-        let fragment = Fragment { name: NAME.to_owned(), rows, bytes: None, version: None, schema, skipped: Vec::new() };
+        let fragment =
+            Fragment { name: NAME.to_owned(), rows, bytes: None, version: None, schema, skipped: Vec::new() };
         Ok(Memory { fragment, batches })
     }
 

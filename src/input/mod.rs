@@ -24,6 +24,9 @@
 //! | [`parquet`] | Parquet files as a source |
 //! | `delta` | the files of the current version of a Delta table |
 //! | `text` | files of CSV and JSON lines |
+//! | `objects` | what URLs stand for in object stores; an object as a file |
+//! | `found`, `patterns` | the files and tables that inputs stand for; wildcards and braces |
+//! | `location` | where an input is, and its bytes at any place |
 //! | `nested` | rows that hold a sweep each, in lists, as a source |
 //! | `wide` | a wide table as a source: a sweep for each column of responses |
 //! | `scope` | the names that expressions may use, with their types |
@@ -56,6 +59,7 @@ pub mod convert;
 mod delta;
 pub mod digest;
 mod files;
+mod found;
 mod fragment_reader;
 mod guard;
 mod keys;
@@ -67,6 +71,7 @@ mod objects;
 mod order;
 pub mod parquet;
 mod passes;
+mod patterns;
 mod request;
 mod row_buffer;
 mod scan;
@@ -83,13 +88,13 @@ pub use condition::rows_that_meet;
 pub use contents::Contents;
 pub use convert::ColumnType;
 pub use files::InputFiles;
+pub use found::Skipped;
 pub(crate) use guard::panic_text;
 pub use guard::silence_guarded_panics;
 pub(crate) use location::device_and_inode;
 pub use memory::Memory;
 pub use nested::NestedRows;
 pub use parquet::partitions::PartitionOptions;
-pub use parquet::paths::Skipped;
 pub use parquet::{ParquetFiles, RESULTS_WRITTEN_BY};
 pub use request::{HELD_OUT, KeyColumn, Request};
 pub use scope::Scope;

@@ -7,6 +7,8 @@
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 
+use rayon::prelude::*;
+
 use super::column_plan::ReadPlan;
 use super::contents::Contents;
 use super::fragment_reader::{FragmentReader, changed};
@@ -18,6 +20,10 @@ use crate::error::Error;
 
 /// The memory in bytes of what does not grow with the input: the decoder's pages, the program, the tables that are written.
 const FIXED_BYTES: u64 = 160 << 20;
+
+/// The number of parts of the input that several threads read at once. Each takes the memory of the decoder and of the rows of
+/// the range in it, so that more would take more than [`FIXED_BYTES`] allows for.
+const PARTS_AT_ONCE: usize = 4;
 
 /// The memory in bytes that a sweep takes beside its rows and its key: its digest, its place, and its estimates in the overview
 /// of the run.
@@ -84,44 +90,82 @@ impl Passes {
         expected: usize,
         interrupted: &AtomicBool,
     ) -> Result<PassRows, Error> {
-        let mut rows = RowBuffer::new(request);
-        rows.reserve(expected);
-        let mut sweep = Vec::with_capacity(expected);
-        let mut cluster = self.cluster.as_ref().map(|_| Vec::with_capacity(expected));
-        let range = sweeps.start as u32..sweeps.end as u32;
-        let mut chosen: Vec<u32> = Vec::with_capacity(BATCH_ROWS);
-        let mut last = None;
-        for index in 0..source.fragments().len() as u32 {
-            let mut reader = FragmentReader::open(source, index, &plan.for_all)?;
-            last = Some(reader.fragment());
-            while let Some(mut batch) = reader.next(plan, &plan.for_all, interrupted)? {
-                if batch.n_kept() == 0 {
-                    continue;
-                }
-                let ranks = match &self.group {
-                    Some(group) => group.ranks(&batch)?,
-                    None => vec![0; batch.n_kept()],
-                };
-                let places = (0_u32..).zip(&ranks).filter(|(_, rank)| range.contains(rank)).map(|(i, _)| i);
-                chosen.clear();
-                chosen.extend(places);
-                if chosen.is_empty() {
-                    continue;
-                }
-                sweep.extend(chosen.iter().map(|&i| ranks[i as usize] - range.start));
-                if let (Some(lookup), Some(cluster)) = (&self.cluster, &mut cluster) {
-                    let clusters = lookup.ranks(&batch)?;
-                    cluster.extend(chosen.iter().map(|&i| clusters[i as usize]));
-                }
-                batch.keep(&chosen);
-                rows.add(&batch, request)?;
+        let n_fragments = source.fragments().len();
+        let parts =
+            (0..n_fragments).flat_map(|index| source.parts(index).into_iter().map(move |part| (index, part)));
+        let parts: Vec<(usize, Range<u64>)> = parts.collect();
+        let mut all = PassRows::new(request, expected, self.cluster.is_some());
+        for some in parts.chunks(PARTS_AT_ONCE) {
+            let read = some.par_iter().map(|(index, part)| {
+                let input = (source, request, plan);
+                self.read_part(input, (*index as u32, part), &sweeps, interrupted)
+            });
+            for part in read.collect::<Vec<_>>() {
+                all.append(part?);
             }
         }
-        match last {
-            Some(fragment) if sweep.len() != expected => {
+        match source.fragments().last() {
+            Some(fragment) if all.sweep.len() != expected => {
                 Err(changed(fragment, "the condition holds in other rows than before"))
             }
-            _ => Ok(PassRows { rows, sweep, cluster }),
+            _ => Ok(all),
+        }
+    }
+
+    /// Reads the rows of the sweeps in a range from a part of a fragment.
+    fn read_part(
+        &self,
+        (source, request, plan): (&dyn Source, &Request, &ReadPlan),
+        (index, part): (u32, &Range<u64>),
+        sweeps: &Range<usize>,
+        interrupted: &AtomicBool,
+    ) -> Result<PassRows, Error> {
+        let mut all = PassRows::new(request, 0, self.cluster.is_some());
+        let PassRows { rows, sweep, cluster } = &mut all;
+        let range = sweeps.start as u32..sweeps.end as u32;
+        let mut chosen: Vec<u32> = Vec::with_capacity(BATCH_ROWS);
+        let mut reader = FragmentReader::open_part(source, index, part, &plan.for_all)?;
+        while let Some(mut batch) = reader.next(plan, &plan.for_all, interrupted)? {
+            if batch.n_kept() == 0 {
+                continue;
+            }
+            let ranks = match &self.group {
+                Some(group) => group.ranks(&batch)?,
+                None => vec![0; batch.n_kept()],
+            };
+            let places = (0_u32..).zip(&ranks).filter(|(_, rank)| range.contains(rank)).map(|(i, _)| i);
+            chosen.clear();
+            chosen.extend(places);
+            if chosen.is_empty() {
+                continue;
+            }
+            sweep.extend(chosen.iter().map(|&i| ranks[i as usize] - range.start));
+            if let (Some(lookup), Some(cluster)) = (&self.cluster, cluster.as_mut()) {
+                let clusters = lookup.ranks(&batch)?;
+                cluster.extend(chosen.iter().map(|&i| clusters[i as usize]));
+            }
+            batch.keep(&chosen);
+            rows.add(&batch, request)?;
+        }
+        Ok(all)
+    }
+}
+
+impl PassRows {
+    /// Returns no rows, with memory for `expected` of them.
+    fn new(request: &Request, expected: usize, has_clusters: bool) -> PassRows {
+        let mut rows = RowBuffer::new(request);
+        rows.reserve(expected);
+        let cluster = has_clusters.then(|| Vec::with_capacity(expected));
+        PassRows { rows, sweep: Vec::with_capacity(expected), cluster }
+    }
+
+    /// Appends rows that follow in the order of the input.
+    fn append(&mut self, next: PassRows) {
+        self.rows.append(next.rows);
+        self.sweep.extend(next.sweep);
+        if let (Some(cluster), Some(next)) = (&mut self.cluster, next.cluster) {
+            cluster.extend(next);
         }
     }
 }

@@ -71,6 +71,19 @@ impl RowBuffer {
         Ok(())
     }
 
+    /// Appends rows that follow in the order of the input.
+    pub(in crate::input) fn append(&mut self, mut next: RowBuffer) {
+        let before = self.row.len();
+        for (stored, more) in self.columns.iter_mut().zip(&mut next.columns) {
+            stored.append(more);
+        }
+        self.file.append(&mut next.file);
+        self.row.append(&mut next.row);
+        let left = MOST_TEXTS.saturating_sub(self.texts.len());
+        let texts = next.texts.into_iter().take(left);
+        self.texts.extend(texts.map(|(place, column, cell)| (before + place, column, cell)));
+    }
+
     /// Removes the first `rows` rows and returns them, with their texts apart.
     pub(in crate::input) fn split(&mut self, rows: usize) -> (RowBuffer, TextCells) {
         fn first<T: Copy>(values: &mut Vec<T>, rows: usize) -> Vec<T> {

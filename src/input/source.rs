@@ -61,4 +61,24 @@ pub trait Source: Sync {
     /// If the fragment cannot be opened, or differs from its description in [`Source::fragments`]. Later errors are
     /// items of the iterator.
     fn read(&self, fragment: usize, columns: &HashSet<String>) -> Result<RecordBatches<'_>, Error>;
+
+    /// Returns the parts of a fragment that can be read apart, by several threads: ranges of rows that follow one another and
+    /// together are all rows.
+    fn parts(&self, fragment: usize) -> Vec<Range<u64>> {
+        vec![0..self.fragments()[fragment].rows]
+    }
+
+    /// Returns the batches of a part of a fragment, as [`Source::read`] does for all parts.
+    ///
+    /// # Errors
+    /// Those of [`Source::read`].
+    fn read_part(
+        &self,
+        fragment: usize,
+        part: &Range<u64>,
+        columns: &HashSet<String>,
+    ) -> Result<RecordBatches<'_>, Error> {
+        let _ = part;
+        self.read(fragment, columns)
+    }
 }

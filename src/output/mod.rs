@@ -12,7 +12,7 @@
 //! | `memory` | a sink that collects the tables as record batches |
 //! | [`directory`] | a directory of Parquet files that is written completely or not at all |
 //! | `directory_sink` | a sink that writes to such a directory |
-//! | `snapshots` | results that follow one another, of which a link names the current one |
+//! | `snapshots`, `snapshot_names` | results that follow one another, of which a link names the current one |
 //! | `remote` | results in object stores |
 //! | `lock` | one run at a time writes to a directory |
 //!
@@ -31,6 +31,7 @@ mod parts;
 pub mod records;
 mod remote;
 pub mod schema;
+mod snapshot_names;
 mod snapshots;
 
 pub use batches::Batches;
@@ -43,4 +44,5 @@ pub use records::{
     Chunk, ContentHash, KnownFits, Record, RejectedRow, ResidualRow, ReusedFit, RunContext, Scores, Sink,
 };
 pub use remote::{FetchedResult, RemoteDirectory, local_directory, write_object};
-pub use snapshots::{CURRENT, NamedSnapshot, Snapshots};
+pub use snapshot_names::CURRENT;
+pub use snapshots::{NamedSnapshot, Snapshots};

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::directory::{MANIFEST, entries};
-use super::snapshots::SNAPSHOTS;
+use super::snapshot_names::{SNAPSHOTS, UNPUBLISHED, is_snapshot};
 use crate::error::Error;
 use crate::store::{Condition, Entry, Store, Stores, has_scheme};
 
@@ -96,9 +96,11 @@ impl RemoteDirectory {
 
     fn failure(&self, error: &io::Error) -> Error {
         let reason = match error.kind() {
-            ErrorKind::StaleNetworkFileHandle => "another run has published here since this one began, and its result stays; \
+            ErrorKind::StaleNetworkFileHandle => {
+                "another run has published here since this one began, and its result stays; \
                                                   run again, which copies the fits of both"
-                .to_owned(),
+                    .to_owned()
+            }
             _ => error.to_string(),
         };
         Error::Write { path: self.shown(), reason }
@@ -256,7 +258,7 @@ impl RemoteSnapshots {
         for object in self.root.store.list(&all.key)? {
             let below = object.key[all.key.len()..].trim_start_matches('/');
             let Some((name, _)) = below.split_once('/') else { continue };
-            if !super::snapshots::is_snapshot(name) {
+            if !is_snapshot(name) {
                 continue;
             }
             match snapshots.last_mut() {
@@ -280,7 +282,7 @@ impl RemoteSnapshots {
         let mut old = self.snapshots()?;
         old.retain(|(name, _)| name != current);
         let is_whole = |(name, objects): &(String, Vec<Entry>)| {
-            !name.ends_with(super::snapshots::UNPUBLISHED)
+            !name.ends_with(UNPUBLISHED)
                 && objects.iter().any(|object| object.key.ends_with(&format!("/{MANIFEST}")))
         };
         let (published, rest): (Vec<_>, Vec<_>) = old.into_iter().partition(is_whole);
@@ -309,7 +311,8 @@ impl FetchedResult {
     pub fn of(path: &Path) -> Result<Option<FetchedResult>, Error> {
         let Some(mut remote) = RemoteDirectory::of(path)? else { return Ok(None) };
         let shown = remote.shown();
-        let unusable = |error: io::Error| Error::UnusableResult { path: shown.clone(), reason: error.to_string() };
+        let unusable =
+            |error: io::Error| Error::UnusableResult { path: shown.clone(), reason: error.to_string() };
         let root = match remote.key.strip_suffix("current") {
             Some(above) if above.is_empty() || above.ends_with('/') => RemoteDirectory {
                 store: Arc::clone(&remote.store),

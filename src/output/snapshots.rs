@@ -17,13 +17,8 @@ use std::path::{Path, PathBuf};
 use super::directory::{entries, holds_result, sync_directory};
 use super::lock::{Lock, utc};
 use super::remote::{RemoteDirectory, RemoteSnapshots, local_directory};
+use super::snapshot_names::{CURRENT, SNAPSHOTS, UNPUBLISHED, is_snapshot};
 use crate::error::Error;
-
-/// The name of the link to the current snapshot.
-pub const CURRENT: &str = "current";
-
-/// The name of the directory with the snapshots.
-pub const SNAPSHOTS: &str = "snapshots";
 
 /// The name of a snapshot that is being written.
 const UNFINISHED: &str = ".unfinished";
@@ -33,9 +28,6 @@ const NEXT_LINK: &str = ".current-next";
 
 /// The name of a file with the name of a snapshot, from the moment before it gets the name until the link names it.
 const MARKER: &str = ".publishing";
-
-/// How the name of a snapshot ends that is not published.
-pub const UNPUBLISHED: &str = "-unpublished";
 
 /// A directory of snapshots, in which one is being written. It is locked until the value is dropped.
 pub struct Snapshots {
@@ -236,19 +228,6 @@ impl Snapshots {
         fs::rename(self.unfinished(), self.path(name))?;
         sync_directory(&self.root.join(SNAPSHOTS))
     }
-}
-
-/// Returns whether a name is one that snapshots get: a time, a number if there is another of that time, and whether it is not
-/// published. What else lies among the snapshots is the user's.
-#[must_use]
-pub fn is_snapshot(name: &str) -> bool {
-    let name = name.strip_suffix(UNPUBLISHED).unwrap_or(name);
-    let (time, number) = name.split_once('-').map_or((name, None), |(time, number)| (time, Some(number)));
-    let pattern = "00000000T000000Z";
-    let fits = |(found, expected): (u8, u8)| found == expected || expected == b'0' && found.is_ascii_digit();
-    time.len() == pattern.len()
-        && time.bytes().zip(pattern.bytes()).all(fits)
-        && number.is_none_or(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Makes a symbolic link.

@@ -12,8 +12,8 @@ use etcetera::{BaseStrategy, choose_base_strategy};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{
-    Error as StoreError, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode,
-    UpdateVersion, parse_url_opts,
+    Error as StoreError, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, ObjectStoreScheme,
+    PutMode, UpdateVersion, parse_url_opts,
 };
 use sha2::{Digest, Sha256};
 use tokio::runtime::{Builder, Runtime};
@@ -54,7 +54,8 @@ impl Store {
         }
         let (root, key) = if is_web {
             let parsed = Url::parse(url).map_err(|error| malformed(error.to_string()))?;
-            let (_, path) = ObjectStoreScheme::parse(&parsed).map_err(|error| malformed(error.to_string()))?;
+            let (_, path) =
+                ObjectStoreScheme::parse(&parsed).map_err(|error| malformed(error.to_string()))?;
             let all = percent_encoding::percent_decode_str(parsed.path()).decode_utf8_lossy();
             let bucket = all.trim_end_matches('/').strip_suffix(path.as_ref()).unwrap_or_default();
             let bucket = bucket.trim_end_matches('/');
@@ -64,7 +65,8 @@ impl Store {
             let parsed = Url::parse(&root).map_err(|error| malformed(error.to_string()))?;
             match ObjectStoreScheme::parse(&parsed) {
                 Ok((ObjectStoreScheme::Local | ObjectStoreScheme::Memory, _)) | Err(_) => {
-                    let reason = "stores are s3://, gs://, az:// and https://; files have paths without a scheme";
+                    let reason =
+                        "stores are s3://, gs://, az:// and https://; files have paths without a scheme";
                     return Err(refused(reason.to_owned()));
                 }
                 Ok(_) => {}
@@ -95,7 +97,8 @@ impl Store {
     /// # Errors
     /// If the settings are not complete.
     pub fn connect(url: &str, root: &str) -> Result<Store, Error> {
-        let refused = |reason: String| Error::Remote { url: url.to_owned(), reason: without_secrets(&reason) };
+        let refused =
+            |reason: String| Error::Remote { url: url.to_owned(), reason: without_secrets(&reason) };
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let plain = root.starts_with("http://").then(|| ("allow_http".to_owned(), "true".to_owned()));
@@ -243,8 +246,12 @@ fn entry(found: ObjectMeta) -> Entry {
 fn io_error(error: StoreError) -> io::Error {
     let kind = match &error {
         StoreError::NotFound { .. } => return ErrorKind::NotFound.into(),
-        StoreError::Precondition { .. } | StoreError::AlreadyExists { .. } => ErrorKind::StaleNetworkFileHandle,
-        StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => ErrorKind::PermissionDenied,
+        StoreError::Precondition { .. } | StoreError::AlreadyExists { .. } => {
+            ErrorKind::StaleNetworkFileHandle
+        }
+        StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
+            ErrorKind::PermissionDenied
+        }
         _ => ErrorKind::Other,
     };
     io::Error::new(kind, without_secrets(&error.to_string()))
@@ -288,14 +295,29 @@ mod tests {
             ("s3://lake/runs/", "s3://lake", "runs"),
             ("gs://lake/x?.parquet", "gs://lake", "x?.parquet"),
             ("az://container/x", "az://container", "x"),
-            ("abfss://container@account.dfs.core.windows.net/x", "abfss://container@account.dfs.core.windows.net", "x"),
+            (
+                "abfss://container@account.dfs.core.windows.net/x",
+                "abfss://container@account.dfs.core.windows.net",
+                "x",
+            ),
             ("https://example.com/data/a%20b.parquet", "https://example.com", "data/a b.parquet"),
-            ("https://account.blob.core.windows.net/container/x", "https://account.blob.core.windows.net/container", "x"),
+            (
+                "https://account.blob.core.windows.net/container/x",
+                "https://account.blob.core.windows.net/container",
+                "x",
+            ),
             ("https://s3.eu-west-1.amazonaws.com/lake/x/y", "https://s3.eu-west-1.amazonaws.com/lake", "x/y"),
         ] {
             assert_eq!(located(url), Ok((root.to_owned(), key.to_owned())), "{url}");
         }
-        for url in ["file:///x", "ftp://host/x", "s3://", "https://me:secret@host/x", "https://host/x?sig=secret", "s3://lake/a//b"] {
+        for url in [
+            "file:///x",
+            "ftp://host/x",
+            "s3://",
+            "https://me:secret@host/x",
+            "https://host/x?sig=secret",
+            "s3://lake/a//b",
+        ] {
             let error = located(url).expect_err(url);
             assert!(!error.contains("secret"), "{error}");
         }
@@ -304,7 +326,10 @@ mod tests {
     #[test]
     fn secrets_are_not_repeated() {
         for (text, expected) in [
-            ("error for url (https://host/x?sig=secret): timeout", "error for url (https://host/x?…): timeout"),
+            (
+                "error for url (https://host/x?sig=secret): timeout",
+                "error for url (https://host/x?…): timeout",
+            ),
             ("at https://user:secret@host/x and s3://lake/y", "at https://host/x and s3://lake/y"),
             ("no URL? none", "no URL? none"),
         ] {

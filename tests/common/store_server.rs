@@ -101,8 +101,11 @@ impl StoreServer {
     /// Returns the keys that were read since the last call, each once.
     pub fn reads(&self) -> Vec<String> {
         let log = self.with(|state| std::mem::take(&mut state.log));
-        let mut keys: Vec<String> =
-            log.into_iter().filter(|(method, key)| method == "GET" && !key.is_empty()).map(|(_, key)| key).collect();
+        let mut keys: Vec<String> = log
+            .into_iter()
+            .filter(|(method, key)| method == "GET" && !key.is_empty())
+            .map(|(_, key)| key)
+            .collect();
         keys.sort();
         keys.dedup();
         keys
@@ -224,7 +227,8 @@ fn respond(state: &mut State, request: &Request) -> Answer {
             Answer(200, Vec::new(), text.into_bytes())
         }
         "POST" => {
-            let parts = query.get("uploadId").and_then(|id| state.uploads.get(id)).cloned().unwrap_or_default();
+            let parts =
+                query.get("uploadId").and_then(|id| state.uploads.get(id)).cloned().unwrap_or_default();
             let content: Vec<u8> = parts.into_values().flatten().collect();
             let tag = etag(&content);
             state.objects.insert(key.clone(), content);

@@ -17,11 +17,11 @@ use arrow::json::LineDelimitedWriter;
 use serde::Deserialize;
 
 use crate::error::{Error, Phase};
+use crate::input::found::FoundFile;
 use crate::input::guard::guard;
 use crate::input::location::{InOrder, Location};
 use crate::input::parquet::ParquetFiles;
 use crate::input::parquet::partitions::PartitionOptions;
-use crate::input::parquet::paths::FoundFile;
 use crate::input::source::Source;
 
 /// The length of a line, in bytes. A line holds an action; the longest are schemas of tables with many columns.
@@ -159,10 +159,7 @@ fn bad(path: &Path, reason: String) -> Error {
     Error::BadText { path: path.display().to_string(), reason }
 }
 
-fn read_lines(
-    location: &Location,
-    apply: &mut dyn FnMut(Action) -> Result<(), String>,
-) -> Result<(), Error> {
+fn read_lines(location: &Location, apply: &mut dyn FnMut(Action) -> Result<(), String>) -> Result<(), Error> {
     let path = location.path.as_path();
     let unreadable = |source| unreadable(path, source);
     let file = location.open().map_err(unreadable)?;
@@ -187,7 +184,8 @@ fn read_lines(
 
 fn read_rows(location: &Location, apply: &mut dyn FnMut(Action) -> Result<(), String>) -> Result<(), Error> {
     let path = location.path.as_path();
-    let file = FoundFile { location: location.clone(), named: true, typed: usize::MAX, text: None, table: None };
+    let file =
+        FoundFile { location: location.clone(), named: true, typed: usize::MAX, text: None, table: None };
     let files = ParquetFiles::of(vec![file], Vec::new(), PartitionOptions::default())?;
     let fields = files.fragments()[0].schema.fields();
     let columns: HashSet<String> = ["add", "protocol", "metaData", "sidecar"]

@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 
 use crate::error::{Error, Phase};
+use crate::input::found::FoundTable;
 use crate::input::location::Location;
-use crate::input::parquet::paths::FoundTable;
 
 /// The directory of the log, in that of the table.
 pub(super) const LOG: &str = "_delta_log";

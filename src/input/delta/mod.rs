@@ -30,10 +30,10 @@ use percent_encoding::percent_decode_str;
 use crate::error::Error;
 use crate::formula::list;
 
+use super::found::{FoundFile, FoundTable, TableFile, TableSchema};
 use super::location::Location;
 use super::parquet::missing_of_table as missing;
 use super::parquet::partitions::{Partition, partitions_of};
-use super::parquet::paths::{FoundFile, FoundTable, TableFile, TableSchema};
 use actions::{Action, Add, FileKey, Metadata, PartitionValues, Protocol};
 use log_files::{LOG, LogFiles, refused};
 
@@ -182,10 +182,14 @@ fn local_path(table: &Path, text: &str) -> Result<PathBuf, String> {
 /// Returns the path of a file below its table from its path in the log, with escapes.
 fn relative_path(text: &str) -> Result<String, String> {
     if text.starts_with('/') || text.split_once(":/").is_some_and(|(scheme, _)| is_scheme(scheme)) {
-        return Err(format!("its log lists the file {text}, and files outside of the table are not supported"));
+        return Err(format!(
+            "its log lists the file {text}, and files outside of the table are not supported"
+        ));
     }
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(Into::into).map_err(|_| format!("its log lists the file {text}, whose name is not valid UTF-8"))
+    decoded
+        .map(Into::into)
+        .map_err(|_| format!("its log lists the file {text}, whose name is not valid UTF-8"))
 }
 
 /// Returns whether a text can be the scheme of a URI (RFC 3986, section 3.1).
@@ -227,9 +231,7 @@ impl Log {
                     let lacks = || refused(format!("its log lacks {name}"));
                     remote.file(&name).ok_or_else(lacks)?
                 }
-                None => {
-                    Location::of_file(local_path(&table.path.join(folder), &sidecar).map_err(refused)?)
-                }
+                None => Location::of_file(local_path(&table.path.join(folder), &sidecar).map_err(refused)?),
             };
             actions::read(&location, &mut |action| log.apply(action))?;
         }

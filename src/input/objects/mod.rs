@@ -3,6 +3,7 @@
 //! | file | contents |
 //! | --- | --- |
 //! | `mod` | [`find`]: the objects that a URL stands for |
+//! | `table` | [`RemoteTable`]: the objects of a Delta table |
 //! | `object` | [`Object`]: an object as a file that can be read at any place |
 //!
 //! A URL stands for what a path stands for on a disk (see [`paths`](super::parquet::paths)): an object, all objects below a
@@ -10,58 +11,24 @@
 //! keys that begin with `runs/`.
 
 mod object;
+mod table;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use object::Object;
+pub use table::RemoteTable;
 
+use super::found::{Expanded, FoundFile, FoundTable, HIDDEN, NOT_PARQUET, Skipped, TEXT};
 use super::location::{Location, ReadAt};
-use super::parquet::paths::{
-    Expanded, FoundFile, FoundTable, HIDDEN, NOT_PARQUET, Skipped, TEXT, WILDCARDS, alternatives, is_hidden,
-    is_pattern, typed_components,
-};
+use super::patterns::{WILDCARDS, alternatives, is_hidden, is_pattern, typed_components};
 use super::text::TextFormat;
 use crate::error::{Error, Phase};
 use crate::store::{Entry, Store, Stores};
+use table::key_below;
 
 /// The directory of the log of a Delta table.
 const DELTA_LOG: &str = "_delta_log";
-
-/// A Delta table in a store: the store, and all objects below the table's directory.
-#[derive(Clone, Debug)]
-pub struct RemoteTable {
-    /// The store.
-    pub store: Arc<Store>,
-    /// The key of the table's directory.
-    pub key: String,
-    /// The objects below it, sorted by key.
-    pub entries: Vec<Entry>,
-}
-
-impl RemoteTable {
-    /// Returns the object with a path below the table.
-    #[must_use]
-    pub fn file(&self, path: &str) -> Option<Location> {
-        let key = key_below(&self.key, path);
-        let place = self.entries.binary_search_by(|entry| entry.key.cmp(&key)).ok()?;
-        Some(self.location(&self.entries[place]))
-    }
-
-    /// Returns the names and locations of the objects in a directory of the table.
-    pub fn files_in(&self, directory: &str) -> impl Iterator<Item = (String, Location)> {
-        let above = key_below(&self.key, directory) + "/";
-        self.entries.iter().filter_map(move |entry| {
-            let name = entry.key.strip_prefix(&above).filter(|name| !name.contains('/'))?;
-            Some((name.to_owned(), self.location(entry)))
-        })
-    }
-
-    fn location(&self, entry: &Entry) -> Location {
-        let object = Object::new(Arc::clone(&self.store), entry.clone());
-        Location { path: self.store.shown(&entry.key).into(), object: Some(Arc::new(object)) }
-    }
-}
 
 /// Returns the objects that a URL stands for; several times those that are matched several times.
 ///
@@ -128,7 +95,8 @@ impl Search<'_> {
         for entry in entries {
             let directories = entry.key.match_indices('/').map(|(end, _)| &entry.key[..end]);
             let mut directories = directories.filter(|directory| directory.len() > above.len());
-            if let Some(directory) = directories.find(|directory| pattern.matches_with(directory, WILDCARDS)) {
+            if let Some(directory) = directories.find(|directory| pattern.matches_with(directory, WILDCARDS))
+            {
                 match below.last_mut() {
                     Some((last, entries)) if last == directory => entries.push(entry),
                     _ => below.push((directory.to_owned(), vec![entry])),
@@ -202,7 +170,8 @@ impl Search<'_> {
                 continue;
             }
             let iceberg = root_of("metadata").filter(|_| key.ends_with(".metadata.json"));
-            let refused = root_of(".hoodie").map(|root| (root, "Hudi")).or(iceberg.map(|root| (root, "Iceberg")));
+            let refused =
+                root_of(".hoodie").map(|root| (root, "Hudi")).or(iceberg.map(|root| (root, "Iceberg")));
             if let Some((root, format)) = refused {
                 return Err(Error::TableFormat { path: self.store.shown(&root), format });
             }
@@ -252,11 +221,6 @@ impl Search<'_> {
     fn path(&self, key: &str) -> PathBuf {
         self.store.shown(key).into()
     }
-}
-
-/// Returns the key of what has a path below a directory.
-fn key_below(directory: &str, path: &str) -> String {
-    if directory.is_empty() { path.to_owned() } else { format!("{directory}/{path}") }
 }
 
 /// Returns whether a key is below that of a directory.

@@ -46,6 +46,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Phase};
 use crate::formula::parse_condition;
 
+use super::found::{Expanded, FoundFile, FoundTable, Skipped, TableSchema};
 use super::guard::guard;
 use super::limits::Budget;
 use super::location::{FileVersion, Location};
@@ -56,7 +57,6 @@ use pages::LeafPages;
 use partitions::{
     ConstantColumn, Partition, PartitionOptions, constant_columns, may_meet, partitions_of, with_constants,
 };
-use paths::{Expanded, FoundFile, FoundTable, Skipped, TableSchema};
 use statistics::may_hold;
 
 /// The beginning of the name of the program in the footers of tables that a run has written.
@@ -89,6 +89,35 @@ struct FileState {
     reads: Vec<bool>,
     /// The places of the columns of the file that are not read, ascending.
     hidden: Vec<usize>,
+    /// The parts that can be read apart.
+    parts: Vec<Part>,
+}
+
+/// Consecutive row groups of a file.
+#[derive(Debug, Clone)]
+struct Part {
+    groups: Range<usize>,
+    rows: Range<u64>,
+}
+
+/// The number of rows that a part has at least, unless the file has fewer: the footer is read again for each.
+const PART_ROWS: u64 = 1 << 17;
+
+/// Divides the row groups of a file into parts.
+fn parts(footer: &Footer) -> Vec<Part> {
+    let mut parts: Vec<Part> = vec![Part { groups: 0..0, rows: 0..0 }];
+    for (group, RowGroup { rows, .. }) in footer.groups.iter().enumerate() {
+        let last = parts.len() - 1;
+        let Part { groups, rows: of_part } = &mut parts[last];
+        if of_part.end - of_part.start < PART_ROWS {
+            groups.end = group + 1;
+            of_part.end += rows;
+        } else {
+            let of_part = of_part.end..of_part.end + rows;
+            parts.push(Part { groups: group..group + 1, rows: of_part });
+        }
+    }
+    parts
 }
 
 impl ParquetFiles {
@@ -227,6 +256,7 @@ fn inspect(location: Location) -> Result<Inspected, Error> {
         constants: Vec::new(),
         reads: vec![true; footer.groups.len()],
         hidden: Vec::new(),
+        parts: parts(&footer),
     };
     Ok(Inspected { file, fragment, footer, is_result })
 }
@@ -343,6 +373,19 @@ impl Source for ParquetFiles {
     }
 
     fn read(&self, fragment: usize, columns: &HashSet<String>) -> Result<RecordBatches<'_>, Error> {
+        self.read_part(fragment, &(0..self.fragments[fragment].rows), columns)
+    }
+
+    fn parts(&self, fragment: usize) -> Vec<Range<u64>> {
+        self.files[fragment].parts.iter().map(|part| part.rows.clone()).collect()
+    }
+
+    fn read_part(
+        &self,
+        fragment: usize,
+        part: &Range<u64>,
+        columns: &HashSet<String>,
+    ) -> Result<RecordBatches<'_>, Error> {
         let (file, fragment) = (&self.files[fragment], &self.fragments[fragment]);
         let changed = |what: &str| Error::Changed { path: fragment.name.clone(), what: what.to_owned() };
         let (source, footer) = open(&file.location, Phase::Read)?;
@@ -370,11 +413,17 @@ impl Source for ParquetFiles {
         }
         let (places, fields): (Vec<usize>, Vec<FieldRef>) = read.into_iter().unzip();
         let budget = Arc::new(Budget::new(source.version().bytes));
-        let step = || reader((&source, &budget), (&footer, &file.reads), &places, &Fields::from(fields));
+        // A part whose rows lie within those that are asked for is read.
+        let asked = |of_part: &&Part| of_part.rows.start >= part.start && of_part.rows.end <= part.end;
+        let mut reads = vec![false; file.reads.len()];
+        for of_part in file.parts.iter().filter(asked) {
+            reads[of_part.groups.clone()].copy_from_slice(&file.reads[of_part.groups.clone()]);
+        }
+        let step = || reader((&source, &budget), (&footer, &reads), &places, &Fields::from(fields));
         let failed = |reason: String| decoding_error(&file.location.path, &source, reason, Phase::Read);
         let reader = guard(step).map_err(failed)?.map_err(|e| failed(e.to_string()))?;
         let keep = (0..n_asked).collect();
-        let lengths = rows_of_groups(&footer, |group| file.reads[group]);
+        let lengths = rows_of_groups(&footer, |group| reads[group]);
         let lengths: Vec<u64> = lengths.into_iter().map(|rows| rows.end - rows.start).collect();
         let lengths = lengths.into_iter();
         Ok(Box::new(FileBatches {

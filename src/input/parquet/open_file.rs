@@ -178,7 +178,9 @@ fn io_error(path: &Path, source: io::Error, phase: Phase) -> Error {
     match (source.kind(), phase) {
         (io::ErrorKind::NotFound, Phase::Inspect) => Error::Missing { path: name },
         (io::ErrorKind::NotFound, Phase::Read) => Error::Vanished { path: name },
-        (io::ErrorKind::StaleNetworkFileHandle, _) => Error::Changed { path: name, what: REPLACED.to_owned() },
+        (io::ErrorKind::StaleNetworkFileHandle, _) => {
+            Error::Changed { path: name, what: REPLACED.to_owned() }
+        }
         _ => Error::Unreadable { path: name, source, phase },
     }
 }

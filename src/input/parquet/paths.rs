@@ -15,92 +15,15 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
-use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
-
-use serde::Serialize;
-
-use arrow::datatypes::Fields;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Phase};
+use crate::input::found::{Expanded, FoundFile, FoundTable, HIDDEN, NOT_PARQUET, Skipped, TEXT};
 use crate::input::location::Location;
-use crate::input::objects::{self, RemoteTable};
+use crate::input::objects;
+use crate::input::patterns::{WILDCARDS, alternatives, is_pattern, typed_components};
 use crate::input::text::TextFormat;
 use crate::store::{Stores, has_scheme};
-
-use super::partitions::Partition;
-
-/// A file or directory that an input matches and that is not read.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Skipped {
-    /// Its path.
-    pub path: String,
-    /// Why it is not read.
-    pub reason: String,
-}
-
-impl Skipped {
-    pub(in crate::input) fn new(path: &Path, reason: impl Into<String>) -> Skipped {
-        Skipped { path: path.display().to_string(), reason: reason.into() }
-    }
-}
-
-/// A file that inputs stand for.
-#[derive(Clone, Debug)]
-pub struct FoundFile {
-    /// Where it is.
-    pub location: Location,
-    /// Whether it was given by its full name.
-    pub named: bool,
-    /// The number of components of the path that the user typed, without wildcards.
-    pub typed: usize,
-    /// The format of a file of text; none for Parquet.
-    pub text: Option<TextFormat>,
-    /// What the log of a table says of the file, if it is one of a table's.
-    pub table: Option<TableFile>,
-}
-
-/// What the log of a table says of one of its files.
-#[derive(Clone, Debug)]
-pub struct TableFile {
-    /// The partitions of the file.
-    pub partitions: Vec<Partition>,
-    /// The schema of the table.
-    pub schema: Arc<TableSchema>,
-}
-
-/// The schema of a version of a table.
-#[derive(Debug)]
-pub struct TableSchema {
-    /// The directory of the table.
-    pub path: PathBuf,
-    /// The number of the version.
-    pub version: i64,
-    /// The names and types of the columns.
-    pub fields: Fields,
-}
-
-/// A Delta table that inputs stand for.
-#[derive(Clone, Debug)]
-pub struct FoundTable {
-    /// The directory of the table.
-    pub path: PathBuf,
-    /// The number of components of the path that the user typed, without wildcards.
-    pub typed: usize,
-    /// The objects of a table in a store.
-    pub remote: Option<RemoteTable>,
-}
-
-/// The files that inputs stand for.
-#[derive(Debug, Default)]
-pub struct Expanded {
-    /// The files, sorted by path, each once.
-    pub files: Vec<FoundFile>,
-    /// The Delta tables, sorted by path, each once.
-    pub tables: Vec<FoundTable>,
-    /// What is skipped, sorted by path, each once.
-    pub skipped: Vec<Skipped>,
-}
 
 /// Returns the files that `inputs` stand for.
 ///
@@ -317,13 +240,6 @@ fn rank(path: &Path) -> (usize, PathBuf) {
     (path.components().count(), path.to_owned())
 }
 
-/// How the wildcards of patterns match: none matches a separator, or a dot at the beginning of a name.
-pub const WILDCARDS: glob::MatchOptions = glob::MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
-
 /// Returns the files and directories that a pattern matches.
 ///
 /// A component `**` stands for any number of directories. It does not enter links to directories, which could lead in
@@ -382,15 +298,6 @@ fn glob_paths(pattern: &str) -> Result<Result<Vec<PathBuf>, Error>, glob::Patter
 
 const LINKED_DIRECTORY: &str = "it is a link to a directory";
 
-/// Why names such as `_SUCCESS` are skipped.
-pub const HIDDEN: &str = "its name begins with `.` or `_`";
-
-/// Why files of text are skipped where they are not asked for.
-pub const TEXT: &str = "it is a file of text; give it by its name, or with a glob that ends as it does";
-
-/// Why other files are skipped.
-pub const NOT_PARQUET: &str = "it does not begin like a Parquet file";
-
 /// Returns whether a file's name ends in `.parquet`.
 fn ends_like_parquet(path: &Path) -> bool {
     path.extension() == Some(OsStr::new("parquet"))
@@ -400,57 +307,6 @@ fn ends_like_parquet(path: &Path) -> bool {
 fn begins_like_parquet(path: &Path) -> bool {
     let mut mark = [0; 4];
     fs::File::open(path).and_then(|mut file| file.read_exact(&mut mark)).is_ok() && mark == *b"PAR1"
-}
-
-/// Returns the number of components before the first with a wildcard.
-#[must_use]
-pub fn typed_components(path: &Path) -> usize {
-    let is_literal = |component: &Component| !component.as_os_str().to_str().is_some_and(is_pattern);
-    path.components().take_while(is_literal).count()
-}
-
-/// Returns whether a text has wildcards.
-#[must_use]
-pub fn is_pattern(input: &str) -> bool {
-    input.contains(['*', '?', '['])
-}
-
-/// Returns the texts that a text with alternatives in braces stands for: `a{b,c}` for `ab` and `ac`. Braces without a comma
-/// stand for themselves.
-#[must_use]
-pub fn alternatives(text: &str) -> Vec<String> {
-    let mut depth = 0;
-    let (mut start, mut commas) = (0, Vec::new());
-    for (place, c) in text.char_indices() {
-        match c {
-            '{' => {
-                depth += 1;
-                if depth == 1 {
-                    (start, commas) = (place, Vec::new());
-                }
-            }
-            ',' if depth == 1 => commas.push(place),
-            '}' if depth > 0 => {
-                depth -= 1;
-                if depth > 0 || commas.is_empty() {
-                    continue;
-                }
-                let starts = [start].into_iter().chain(commas.iter().copied());
-                let ends = commas.iter().copied().chain([place]);
-                let rests = alternatives(&text[place + 1..]);
-                return starts
-                    .zip(ends)
-                    .flat_map(|(from, to)| alternatives(&text[from + 1..to]))
-                    .flat_map(|part| {
-                        let head = &text[..start];
-                        rests.iter().map(move |rest| format!("{head}{part}{rest}"))
-                    })
-                    .collect();
-            }
-            _ => {}
-        }
-    }
-    vec![text.to_owned()]
 }
 
 /// The table format that is read.
@@ -468,12 +324,6 @@ fn table_format(directory: &Path) -> Option<&'static str> {
     let ends = |entry: fs::DirEntry| entry.file_name().as_encoded_bytes().ends_with(b".metadata.json");
     let is_iceberg = fs::read_dir(directory.join("metadata")).into_iter().flatten().flatten().any(ends);
     is_iceberg.then_some("Iceberg")
-}
-
-/// Returns whether a name starts with `.` or `_`.
-#[must_use]
-pub fn is_hidden(name: &str) -> bool {
-    name.starts_with(['.', '_'])
 }
 
 fn is_skipped(name: &OsStr) -> bool {

@@ -1,0 +1,48 @@
+//! The objects of a Delta table in a store.
+
+use std::sync::Arc;
+
+use super::object::Object;
+use crate::input::location::Location;
+use crate::store::{Entry, Store};
+
+/// A Delta table in a store: the store, and all objects below the table's directory.
+#[derive(Clone, Debug)]
+pub struct RemoteTable {
+    /// The store.
+    pub store: Arc<Store>,
+    /// The key of the table's directory.
+    pub key: String,
+    /// The objects below it, sorted by key.
+    pub entries: Vec<Entry>,
+}
+
+impl RemoteTable {
+    /// Returns the object with a path below the table.
+    #[must_use]
+    pub fn file(&self, path: &str) -> Option<Location> {
+        let key = key_below(&self.key, path);
+        let place = self.entries.binary_search_by(|entry| entry.key.cmp(&key)).ok()?;
+        Some(self.location(&self.entries[place]))
+    }
+
+    /// Returns the names and locations of the objects in a directory of the table.
+    pub fn files_in(&self, directory: &str) -> impl Iterator<Item = (String, Location)> {
+        let above = key_below(&self.key, directory) + "/";
+        self.entries.iter().filter_map(move |entry| {
+            let name = entry.key.strip_prefix(&above).filter(|name| !name.contains('/'))?;
+            Some((name.to_owned(), self.location(entry)))
+        })
+    }
+
+    fn location(&self, entry: &Entry) -> Location {
+        let object = Object::new(Arc::clone(&self.store), entry.clone());
+        Location { path: self.store.shown(&entry.key).into(), object: Some(Arc::new(object)) }
+    }
+}
+
+/// Returns the key of what has a path below a directory.
+#[must_use]
+pub fn key_below(directory: &str, path: &str) -> String {
+    if directory.is_empty() { path.to_owned() } else { format!("{directory}/{path}") }
+}
