@@ -393,6 +393,11 @@ impl Error {
                 "{path}: the directory holds no Parquet file (names that start with `.` or `_` are skipped); name \
                  another directory, or the files"
             ),
+            Error::Unreadable { path, source, .. } if path.contains("://") => {
+                format!(
+                    "{path}: cannot be read ({source}); check the URL, the credentials and the connection"
+                )
+            }
             Error::Unreadable { path, source, .. } => {
                 format!("{path}: cannot be read ({source}); check its permissions and that the disk is there")
             }

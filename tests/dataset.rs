@@ -211,6 +211,7 @@ fn parts_of_a_file_are_all_of_its_rows() {
     for (condition, kept) in [("at >= 0", ROWS), ("at < 65000 or at > 215000", 65_000 + 184_999)] {
         let request = Request {
             by: keys(&["k"]),
+            cluster: Some("x".to_owned()),
             condition: Some(parse_condition(condition).expect("a condition")),
             ..request(&["x"])
         };

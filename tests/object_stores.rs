@@ -64,8 +64,8 @@ impl Setting {
 
     fn run(&self, arguments: &[&str]) -> Output {
         let mut command = command(arguments);
-        command.env("XDG_CACHE_HOME", self.folder.path("cache"));
-        self.environment.iter().for_each(|(name, value)| drop(command.env(name, value)));
+        command.env("XDG_CACHE_HOME", self.folder.path("cache")).env("TOKEN", "of another program");
+        command.envs(self.environment.iter().cloned());
         let output = command.output().expect("the program can be started");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(!errors.contains("panicked") && !errors.contains("a-secret-of"), "{arguments:?}: {errors}");
@@ -143,6 +143,7 @@ fn chain(setting: &Setting, put: &dyn Fn(&str, Vec<u8>)) {
     }
     let of_table = setting.fit(&text(&table), "local", &[]);
     assert_eq!(setting.fit(&setting.url("table"), "remote", &[]), of_table);
+    assert_eq!(setting.fit(&setting.url("table/**"), "remote", &[]), of_table);
 
     let csv = "family,x,y\ngpt,1,2\ngpt,2,3.1\ngpt,3,3.9\ngpt,4,5.2\n";
     fs::write(local.path("rows.csv"), csv).expect("a file");
@@ -180,6 +181,10 @@ fn files_below(directory: &Path) -> Vec<std::path::PathBuf> {
 fn a_store_is_read_and_written_as_a_disk_is() {
     let server = StoreServer::start();
     let setting = Setting::of(&server);
+    // Directories that some tools mark by objects.
+    for marker in ["x/runs/", "x/runs/family=gpt/", "x/table/", "x/fits/"] {
+        server.put(marker, Vec::new());
+    }
     chain(&setting, &|path, content| server.put(&format!("x/{path}"), content));
     // The current snapshot, an old one, and the object that names the current one.
     let keys = server.keys();
@@ -284,9 +289,9 @@ fn failures_that_stay_are_told() {
         assert!(message.contains(&url), "{message}");
         message
     };
-    assert!(fit("none.parquet", 2).contains("does not exist"));
+    assert!(fit("none.parquet", 2).contains("there is no such file"));
     server.put("x/half.parquet", whole[..whole.len() / 2].to_vec());
-    assert!(fit("half.parquet", 2).contains("truncated"));
+    assert!(fit("half.parquet", 2).contains("its end is missing"));
     server.put("x/denied.parquet", whole.clone());
     server.hook(Box::new(|_, key, _| key.ends_with("denied.parquet").then_some(Fault::Status(403))));
     assert!(fit("denied.parquet", 2).contains("privileges"));
@@ -371,6 +376,82 @@ fn a_run_that_dies_while_it_sends_leaves_the_old_snapshot() {
         let manifest = format!("{}/manifest.json", key.rsplit_once('/').expect("a directory").0);
         assert!(keys.contains(&manifest), "{key} of {keys:?}");
     }
+}
+
+/// A run removes what was never current, if it is of a run that began before.
+#[test]
+fn what_was_never_current_is_removed() {
+    let server = StoreServer::start();
+    let setting = Setting::of(&server);
+    for path in tree(&setting.folder) {
+        server.put(&format!("x/{path}"), fs::read(setting.folder.path(&path)).expect("a file"));
+    }
+    let publish = setting.publish(&setting.url("runs"), &["--keep", "1"]);
+    assert_eq!(setting.copied(&publish), 0);
+    let (old, later) = ("x/fits/snapshots/20200101T000000Z-000000005", "x/fits/snapshots/29990101T000000Z-000000001");
+    for name in ["fits.parquet", "manifest.json"] {
+        server.put(&format!("{old}/{name}"), b"of a run that came second".to_vec());
+    }
+    server.put(&format!("{later}/fits.parquet"), b"of a run that is sending".to_vec());
+    server.put("x/fits/snapshots/golden/fits.parquet", b"the user's".to_vec());
+    let first = server.object("x/fits/current.json");
+    assert_eq!(setting.copied(&publish), 0);
+    let keys = server.keys();
+    let has = |start: &str| keys.iter().any(|key| key.starts_with(start));
+    assert!(!has(old) && has("x/fits/snapshots/golden/"), "{keys:?}");
+    assert!(has(later), "{keys:?}");
+    let named: serde_json::Value = serde_json::from_slice(&first).expect("JSON");
+    assert!(has(&format!("x/fits/{}/manifest.json", named["snapshot"].as_str().expect("a name"))), "{keys:?}");
+}
+
+/// A directory of its own takes one result: what a run that died has sent is written over, and a run that is sending is not
+/// disturbed.
+#[test]
+fn a_directory_of_its_own_takes_one_result() {
+    let server = StoreServer::start();
+    let setting = Setting::of(&server);
+    for path in tree(&setting.folder) {
+        server.put(&format!("x/{path}"), fs::read(setting.folder.path(&path)).expect("a file"));
+    }
+    let runs = setting.url("runs");
+    let fit = |out: &str| [&["fit", &runs, "--out", out, "--quiet"], &LINE[..]].concat().join("
+");
+    let arguments = fit(&setting.url("new"));
+    let arguments: Vec<&str> = arguments.split('
+').collect();
+    server.put("x/new/fits.parquet", b"of a run that died".to_vec());
+    server.hook(Box::new(|method, key, objects| {
+        if method == "PUT" && key == "x/new/.sending" {
+            objects.insert(key.to_owned(), b"another run".to_vec());
+        }
+        None
+    }));
+    let message = setting.fail(&arguments, 2);
+    assert!(message.contains("another run sends its tables here"), "{message}");
+    assert_eq!(server.object("x/new/fits.parquet"), b"of a run that died");
+    server.no_hook();
+    server.remove("x/new/.sending");
+    setting.succeed(&arguments);
+    let found: Vec<String> = server.keys().into_iter().filter(|key| key.starts_with("x/new/")).collect();
+    assert!(found.contains(&"x/new/manifest.json".to_owned()) && !found.contains(&"x/new/.sending".to_owned()), "{found:?}");
+    assert!(server.object("x/new/fits.parquet").starts_with(b"PAR1"));
+    let message = setting.fail(&arguments, 2);
+    assert!(message.contains("name a new directory"), "{message}");
+}
+
+/// Files of a web server are read, and results are not sent there.
+#[test]
+fn web_servers_are_read() {
+    let server = StoreServer::start();
+    let setting = Setting::of(&server);
+    let csv = "family,x,y\ngpt,1,2\ngpt,2,3.1\ngpt,3,3.9\ngpt,4,5.2\n";
+    fs::write(setting.folder.path("rows.csv"), csv).expect("a file");
+    server.put("x/rows.csv", csv.into());
+    let web = format!("http://127.0.0.1:{}/lake/x", server.port);
+    let expected = setting.fit(&setting.folder.path("rows.csv"), "local", &[]);
+    assert_eq!(setting.fit(&format!("{web}/rows.csv"), "remote", &[]), expected);
+    let message = setting.fail(&[&["fit", &setting.url("rows.csv"), "--publish", &web], &LINE[..]].concat(), 2);
+    assert!(message.contains("web servers are read alone"), "{message}");
 }
 
 #[test]

@@ -13,8 +13,9 @@ use super::numbers::whole;
 use crate::approaches::{Approach, ApproachTables, envelope, isoflop};
 use crate::formula::counted;
 use crate::input::{InputFiles, PartitionOptions};
-use crate::output::directory::holds_result;
+use crate::output::is_result;
 use crate::questions::numbers;
+use crate::store::has_scheme;
 
 /// The arguments that both commands share.
 #[derive(Args, Debug)]
@@ -108,7 +109,8 @@ impl ApproachArguments {
         if !(self.confidence > 0.0 && self.confidence < 1.0) {
             return Err(Failure::usage("--confidence: give a value between 0 and 1, such as 0.95"));
         }
-        if let Some(directory) = self.out.as_ref().filter(|directory| holds_result(directory)) {
+        let taken = self.out.as_ref().map(|directory| is_result(directory)).transpose()?;
+        if let Some(directory) = self.out.as_ref().filter(|_| taken == Some(true)) {
             let reason = "this directory holds a result of `sweepfit fit`, whose frontier.parquet would be another; write \
                           elsewhere";
             return Err(Failure::usage(format!("--out {}: {reason}", directory.display())));
@@ -151,7 +153,9 @@ impl ApproachArguments {
                 status: 1,
                 message: format!("{}: {error}", directory.display()),
             };
-            std::fs::create_dir_all(directory).map_err(failed)?;
+            if !has_scheme(&directory.to_string_lossy()) {
+                std::fs::create_dir_all(directory).map_err(failed)?;
+            }
             let put =
                 |name: &str, table: &RecordBatch| write(&directory.join(format!("{name}.parquet")), table);
             put(name, optima)?;

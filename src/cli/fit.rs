@@ -16,9 +16,10 @@ use crate::files::{dry_run_files, run_files};
 use crate::infer::{IntervalMethod, Resample};
 use crate::law::Residual;
 use crate::optimize::Solver;
-use crate::output::{NamedSnapshot, OutputOptions, RemoteDirectory, Snapshots, local_directory};
+use crate::output::{NamedSnapshot, OutputOptions, RemoteResult, Snapshots, local_directory};
 use crate::problem::LossChoice;
 use crate::questions::Frontier;
+use crate::store::has_scheme;
 
 use super::frontier::{held_variables, positive_numbers};
 use super::{Failure, summary, terminal};
@@ -440,7 +441,7 @@ enum Destination {
     /// It stays where it was written.
     Here,
     /// To a new directory in a store.
-    Store(RemoteDirectory),
+    Store(RemoteResult),
     /// To a directory of snapshots.
     Snapshots(Snapshots),
 }
@@ -475,7 +476,11 @@ impl FitArguments {
                 let root = local_directory(root)?;
                 Ok(Directories { result: Some(Snapshots::unfinished_in(&root)), snapshots: Some(root) })
             }
-            (None, Some(out)) => Ok(Directories { result: Some(local_directory(out)?), snapshots: None }),
+            (None, Some(out)) if has_scheme(&out.to_string_lossy()) => {
+                let copy = RemoteResult::copy_in(&local_directory(out)?);
+                Ok(Directories { result: Some(copy), snapshots: None })
+            }
+            (None, Some(out)) => Ok(Directories { result: Some(out.clone()), snapshots: None }),
             (None, None) => Ok(Directories::default()),
         }
     }
@@ -485,11 +490,8 @@ impl FitArguments {
             return Ok(Destination::Snapshots(Snapshots::open(root)?));
         }
         let out = self.out.as_ref().filter(|_| !self.dry_run);
-        let Some(remote) = out.map(|out| RemoteDirectory::of(out)).transpose()?.flatten() else {
-            return Ok(Destination::Here);
-        };
-        remote.check_new()?;
-        Ok(Destination::Store(remote))
+        let remote = out.map(|out| RemoteResult::open(out)).transpose()?.flatten();
+        Ok(remote.map_or(Destination::Here, Destination::Store))
     }
 
     /// Fits and writes the tables. `needs_current` says whether the current snapshot is needed for more than its fits.
@@ -556,17 +558,17 @@ impl Fitted {
             Destination::Snapshots(snapshots) => snapshots,
             Destination::Here => return Ok(Concluded { output: result.clone(), result }),
             Destination::Store(remote) => {
-                result.as_deref().map_or(Ok(()), |result| remote.send(result))?;
+                remote.send(interrupted())?;
                 *text += &format!("written to {}\n", terminal::one_line(&remote.shown()));
                 return Ok(Concluded { result, output: Some(remote.shown().into()) });
             }
         };
         if is_beyond_limit {
-            let NamedSnapshot { directory, shown } = snapshots.set_aside()?;
+            let NamedSnapshot { directory, shown } = snapshots.set_aside(interrupted())?;
             *text += &format!("not published; the tables are in {}\n", terminal::one_line(&shown));
             return Ok(Concluded { result: Some(directory), output: Some(shown.into()) });
         }
-        let NamedSnapshot { directory, shown } = snapshots.publish(keep)?;
+        let NamedSnapshot { directory, shown } = snapshots.publish(keep, interrupted())?;
         terminal::event("info", "published", serde_json::json!({ "snapshot": shown }));
         *text += &format!("published {}\n", terminal::one_line(&shown));
         // What is published is the directory of snapshots, whose name stays.

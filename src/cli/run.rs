@@ -14,7 +14,7 @@ use super::predict::{self, PredictArguments};
 use super::reporting::{Reporting, ReportingArguments};
 use super::{Failure, signals, terminal};
 use crate::formula::{list, nearest};
-use crate::output::{CURRENT, holds_result};
+use crate::output::{CURRENT, is_result};
 
 /// The arguments of `sweepfit run`.
 #[derive(Args, Debug)]
@@ -195,7 +195,7 @@ impl Steps {
             };
         }
         match diff {
-            Some(asked) if !holds_result(asked.old()) => {
+            Some(asked) if !is_result(asked.old())? => {
                 terminal::say(&format!("[diff] there is no earlier result in {}", asked.old().display()));
             }
             Some(asked) => {

@@ -44,12 +44,16 @@ impl ReadAt for File {
         std::os::unix::fs::FileExt::read_exact_at(self, buffer, start)
     }
 
-    #[cfg(not(unix))]
-    fn read_exact_at(&self, buffer: &mut [u8], start: u64) -> io::Result<()> {
-        use std::io::{Seek, SeekFrom};
-        let mut file = self.try_clone()?;
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(buffer)
+    #[cfg(windows)]
+    fn read_exact_at(&self, mut buffer: &mut [u8], mut start: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            let read = std::os::windows::fs::FileExt::seek_read(self, buffer, start)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            (buffer, start) = (&mut buffer[read..], start + read as u64);
+        }
+        Ok(())
     }
 
     fn version(&self) -> io::Result<FileVersion> {

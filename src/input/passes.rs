@@ -19,11 +19,18 @@ use super::source::{BATCH_ROWS, Source};
 use crate::error::Error;
 
 /// The memory in bytes of what does not grow with the input: the decoder's pages, the program, the tables that are written.
-const FIXED_BYTES: u64 = 160 << 20;
+const FIXED_BYTES: u64 = 128 << 20;
+
+/// The memory in bytes that a thread takes for its fits and its heap.
+const BYTES_PER_THREAD: u64 = 6 << 20;
 
 /// The number of parts of the input that several threads read at once. Each takes the memory of the decoder and of the rows of
 /// the range in it, so that more would take more than [`FIXED_BYTES`] allows for.
 const PARTS_AT_ONCE: usize = 4;
+
+/// How many times the rows of a part all rows must be for several parts to be read at once: their copies then have at most half of
+/// the rows of the range, and mostly a quarter.
+const LEAST_PARTS: u64 = 2 * 2 * PARTS_AT_ONCE as u64;
 
 /// The memory in bytes that a sweep takes beside its rows and its key: its digest, its place, and its estimates in the overview
 /// of the run.
@@ -40,11 +47,13 @@ pub(in crate::input) fn memory_of(
     let keys = scanned.group.iter().chain(&scanned.cluster).map(|keys| keys.lookup.bytes());
     let shown: usize = contents.keys.iter().map(|key| key.get_buffer_memory_size()).sum();
     let of_sweeps = contents.n_sweeps() as u64 * BYTES_PER_SWEEP;
-    let fixed = FIXED_BYTES + keys.sum::<u64>() + shown as u64 + of_sweeps;
+    let of_threads = rayon::current_num_threads() as u64 * BYTES_PER_THREAD;
+    let fixed = FIXED_BYTES + of_threads + keys.sum::<u64>() + shown as u64 + of_sweeps;
     let clusters = u64::from(request.cluster.is_some());
-    // The columns, the file, the row and the sweep; then the row in sorted order and the copy of a column.
+    // The columns, the file, the row and the sweep.
     let of_row = 8 * request.columns.len() as u64 + 4 + 8 + 4 + 4 * clusters;
-    (fixed, 2 * of_row + 16)
+    // While parts are read their copies take half of that again; while rows are sorted, the order and a column.
+    (fixed, 2 * of_row + (of_row / 2).max(16))
 }
 
 /// Divides the sweeps into ranges of at most `most` rows, or of a single sweep. `starts` is the first row of each sweep, and the
@@ -95,12 +104,21 @@ impl Passes {
             (0..n_fragments).flat_map(|index| source.parts(index).into_iter().map(move |part| (index, part)));
         let parts: Vec<(usize, Range<u64>)> = parts.collect();
         let mut all = PassRows::new(request, expected, self.cluster.is_some());
-        for some in parts.chunks(PARTS_AT_ONCE) {
+        let input = (source, request, plan);
+        let total: u64 = parts.iter().map(|(_, rows)| rows.end - rows.start).sum();
+        let is_small = |(_, rows): &(usize, Range<u64>)| LEAST_PARTS * (rows.end - rows.start) <= total;
+        let at_once = if parts.iter().all(is_small) { PARTS_AT_ONCE } else { 1 };
+        for some in parts.chunks(at_once) {
+            if let [(index, part)] = some {
+                self.read_part(input, (*index as u32, part), &sweeps, (&mut all, interrupted))?;
+                continue;
+            }
             let read = some.par_iter().map(|(index, part)| {
-                let input = (source, request, plan);
-                self.read_part(input, (*index as u32, part), &sweeps, interrupted)
+                let mut rows = PassRows::new(request, 0, self.cluster.is_some());
+                self.read_part(input, (*index as u32, part), &sweeps, (&mut rows, interrupted))?;
+                Ok(rows)
             });
-            for part in read.collect::<Vec<_>>() {
+            for part in read.collect::<Vec<Result<PassRows, Error>>>() {
                 all.append(part?);
             }
         }
@@ -112,16 +130,15 @@ impl Passes {
         }
     }
 
-    /// Reads the rows of the sweeps in a range from a part of a fragment.
+    /// Appends the rows of the sweeps in a range from a part of a fragment.
     fn read_part(
         &self,
         (source, request, plan): (&dyn Source, &Request, &ReadPlan),
         (index, part): (u32, &Range<u64>),
         sweeps: &Range<usize>,
-        interrupted: &AtomicBool,
-    ) -> Result<PassRows, Error> {
-        let mut all = PassRows::new(request, 0, self.cluster.is_some());
-        let PassRows { rows, sweep, cluster } = &mut all;
+        (all, interrupted): (&mut PassRows, &AtomicBool),
+    ) -> Result<(), Error> {
+        let PassRows { rows, sweep, cluster } = all;
         let range = sweeps.start as u32..sweeps.end as u32;
         let mut chosen: Vec<u32> = Vec::with_capacity(BATCH_ROWS);
         let mut reader = FragmentReader::open_part(source, index, part, &plan.for_all)?;
@@ -147,7 +164,7 @@ impl Passes {
             batch.keep(&chosen);
             rows.add(&batch, request)?;
         }
-        Ok(all)
+        Ok(())
     }
 }
 

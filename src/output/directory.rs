@@ -129,7 +129,7 @@ pub fn holds_result(path: &Path) -> bool {
 }
 
 /// Returns the names of the files that a result may consist of.
-fn result_files() -> impl Iterator<Item = String> {
+pub fn result_files() -> impl Iterator<Item = String> {
     let tables = schema::ALL.iter().map(|table| table.name).chain(schema::ANSWERS);
     tables.map(file_name).chain([MANIFEST.to_string()])
 }

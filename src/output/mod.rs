@@ -43,6 +43,6 @@ pub use memory::Tables;
 pub use records::{
     Chunk, ContentHash, KnownFits, Record, RejectedRow, ResidualRow, ReusedFit, RunContext, Scores, Sink,
 };
-pub use remote::{FetchedResult, RemoteDirectory, local_directory, write_object};
+pub use remote::{RemoteResult, is_result, local_directory, write_object};
 pub use snapshot_names::CURRENT;
 pub use snapshots::{NamedSnapshot, Snapshots};

@@ -10,18 +10,24 @@
 //! ```
 //!
 //! It is written after all tables, in one step, and only if it still is what it was when the run began: of two runs that end
-//! one after the other, on whatever machines, the second fails and changes nothing. What a killed run has sent is named by no
-//! `current.json`, and is removed by the next run that publishes.
+//! one after the other, on whatever machines, the second fails and changes nothing. `current.json` also names the earlier
+//! snapshots that stay. What it does not name was sent by a run that died or came second, and is removed by the next run that
+//! publishes, if its name is before that run's: a run that begins later chooses a later name.
+//!
+//! A result that is sent to a directory of its own is preceded by an object `.sending`, which one run alone can write.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use super::directory::{MANIFEST, entries};
+use super::directory::{MANIFEST, holds_result, result_files, sync_directory};
+use super::lock::{Lock, utc};
 use super::snapshot_names::{SNAPSHOTS, UNPUBLISHED, is_snapshot};
 use crate::error::Error;
 use crate::store::{Condition, Entry, Store, Stores, has_scheme};
@@ -37,7 +43,16 @@ const FETCHED_BYTES: u64 = 16 << 20;
 struct CurrentObject {
     /// The directory of the snapshot, below that of `current.json`.
     snapshot: String,
+    /// The names of the snapshots that were current before, the oldest first.
+    #[serde(default)]
+    earlier: Vec<String>,
 }
+
+/// The object that says that a run sends its tables.
+const CLAIM: &str = ".sending";
+
+/// The time after which a run that sends its tables is taken to have died.
+const CLAIM_TIME: Duration = Duration::from_secs(3600);
 
 /// Returns the directory on this machine for what is written to a path or URL: the path itself, or that of the copy.
 ///
@@ -55,9 +70,22 @@ fn url_of(path: &Path) -> Option<&str> {
     path.to_str().filter(|text| has_scheme(text))
 }
 
+/// Returns whether a path or URL holds a complete result of a run, or a current one.
+///
+/// # Errors
+/// If the URL is refused, or the store cannot be asked.
+pub fn is_result(path: &Path) -> Result<bool, Error> {
+    let Some(remote) = RemoteDirectory::of(path)? else { return Ok(holds_result(path)) };
+    let found = remote.current_or_self().and_then(|remote| remote.store.describe(&remote.key_of(MANIFEST)));
+    found.map(|found| found.is_some()).map_err(|error| remote.unusable(&error))
+}
+
+/// How the names of directories begin in which snapshots are fetched.
+pub const INCOMING: &str = ".incoming-";
+
 /// A directory in a store.
 #[derive(Debug)]
-pub struct RemoteDirectory {
+struct RemoteDirectory {
     store: Arc<Store>,
     /// Its key.
     key: String,
@@ -68,21 +96,17 @@ impl RemoteDirectory {
     ///
     /// # Errors
     /// If the URL is refused.
-    pub fn of(path: &Path) -> Result<Option<RemoteDirectory>, Error> {
+    fn of(path: &Path) -> Result<Option<RemoteDirectory>, Error> {
         let Some(url) = url_of(path) else { return Ok(None) };
         let (store, key) = Stores::default().open(url)?;
         Ok(Some(RemoteDirectory { store, key }))
     }
 
-    /// Returns its URL.
-    #[must_use]
-    pub fn shown(&self) -> String {
+    fn shown(&self) -> String {
         self.store.shown(&self.key)
     }
 
-    /// Returns a directory below it.
-    #[must_use]
-    pub fn below(&self, name: &str) -> RemoteDirectory {
+    fn below(&self, name: &str) -> RemoteDirectory {
         RemoteDirectory { store: Arc::clone(&self.store), key: self.key_of(name) }
     }
 
@@ -106,55 +130,106 @@ impl RemoteDirectory {
         Error::Write { path: self.shown(), reason }
     }
 
-    /// Checks that there is no result in the directory yet, which could not be replaced in one step.
-    ///
-    /// # Errors
-    /// If there is one, or the store cannot be asked.
-    pub fn check_new(&self) -> Result<(), Error> {
-        match self.store.list(&self.key) {
-            Ok(found) if found.is_empty() => Ok(()),
-            Ok(_) => {
-                let reason = "there are objects here, which a store cannot replace in one step; name a new directory, or publish \
-                              snapshots";
-                Err(Error::UnusableOutput { path: self.shown(), reason: reason.to_owned() })
-            }
-            Err(error) => Err(self.unusable(&error)),
+    /// Checks that a result can be written to the store.
+    fn check_writable(&self) -> Result<(), Error> {
+        if !self.store.is_web() {
+            return Ok(());
         }
+        let reason = "web servers are read alone; results go to a directory, or to s3://, gs:// or az://";
+        Err(Error::UnusableOutput { path: self.shown(), reason: reason.to_owned() })
     }
 
-    /// Sends all files of a directory, the manifest last.
+    /// Checks that there is nothing in the directory, which could not be replaced in one step, but what a run has sent that died.
+    fn check_new(&self) -> Result<(), Error> {
+        let found = self.store.list(&self.key).map_err(|error| self.unusable(&error))?;
+        let own: Vec<String> =
+            result_files().filter(|name| name != MANIFEST).chain([CLAIM.to_owned()]).collect();
+        let is_own = |object: &Entry| own.iter().any(|name| self.key_of(name) == object.key);
+        if found.iter().all(is_own) {
+            return Ok(());
+        }
+        let reason = "there are objects here, which a store cannot replace in one step; name a new directory, or publish \
+                      snapshots";
+        Err(Error::UnusableOutput { path: self.shown(), reason: reason.to_owned() })
+    }
+
+    /// Says in the store that this run sends its tables. Returns the object that says so.
+    fn claim(&self) -> Result<(), Error> {
+        let key = self.key_of(CLAIM);
+        let text = format!("process {}, since {}\n", std::process::id(), utc("%Y-%m-%dT%H:%M:%SZ"));
+        let old = self.store.describe(&key).map_err(|error| self.unusable(&error))?;
+        let has_died = |old: &&Entry| {
+            let age = old.modified.and_then(|time| time.elapsed().ok());
+            age.is_some_and(|age| age > CLAIM_TIME)
+        };
+        let condition = old.as_ref().filter(has_died).map_or(Condition::Absent, Condition::Unchanged);
+        self.store.write(&key, text.into_bytes(), condition).map_err(|error| match error.kind() {
+            ErrorKind::StaleNetworkFileHandle => {
+                let reason = format!(
+                    "another run sends its tables here; if it has died, remove {} or wait for an hour",
+                    self.store.shown(&key)
+                );
+                Error::UnusableOutput { path: self.shown(), reason }
+            }
+            _ => self.failure(&error),
+        })
+    }
+
+    /// Sends the files of a result, the manifest last.
     ///
     /// # Errors
     /// If the store refuses.
-    pub fn send(&self, directory: &Path) -> Result<(), Error> {
-        let mut files: Vec<String> =
-            entries(directory).filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        files.retain(|name| !name.starts_with('.'));
-        files.sort_by_key(|name| (name == MANIFEST, name.clone()));
-        for name in files {
-            let sent = self.store.upload(&directory.join(&name), &self.key_of(&name));
-            sent.map_err(|error| self.below(&name).failure(&error))?;
+    fn send(&self, directory: &Path, interrupted: &AtomicBool) -> Result<(), Error> {
+        // What else lies in the copy is of another run.
+        for name in result_files().filter(|name| directory.join(name).exists()) {
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let sent = self.store.upload(&directory.join(&name), &self.key_of(&name), interrupted);
+            sent.map_err(|error| match error.kind() {
+                ErrorKind::Interrupted => Error::Interrupted,
+                _ => self.below(&name).failure(&error),
+            })?;
         }
         Ok(())
     }
 
-    /// Fetches all files of the directory to one on this machine.
+    /// Fetches the files of a result to a directory on this machine, the manifest last, and syncs them.
     fn fetch(&self, directory: &Path) -> io::Result<()> {
-        fs::create_dir_all(directory)?;
-        for object in self.store.list(&self.key)? {
-            let name = object.key[self.key.len()..].trim_start_matches('/');
-            if name.contains('/') {
-                continue;
-            }
+        let manifest = self.store.describe(&self.key_of(MANIFEST))?;
+        if manifest.is_none() {
+            return Err(io::Error::other("there is no manifest.json, so this is no complete result"));
+        }
+        let found = self.store.list(&self.key)?;
+        for name in result_files() {
+            let key = self.key_of(&name);
+            let Some(object) = found.iter().find(|object| object.key == key) else { continue };
             let mut file = File::create(directory.join(name))?;
             let mut at = 0;
             while at < object.bytes {
                 let end = (at + FETCHED_BYTES).min(object.bytes);
-                file.write_all(&self.store.read(&object, at..end)?)?;
+                file.write_all(&self.store.read(object, at..end)?)?;
                 at = end;
             }
+            if let Some(time) = object.modified {
+                file.set_modified(time)?;
+            }
+            file.sync_all()?;
         }
-        Ok(())
+        sync_directory(directory)
+    }
+
+    /// Returns the directory of the current snapshot, if this is one of snapshots or its name ends in `current`; else this one.
+    fn current_or_self(&self) -> io::Result<RemoteDirectory> {
+        let key = match self.key.strip_suffix("current") {
+            Some(above) if above.is_empty() || above.ends_with('/') => above.trim_end_matches('/'),
+            _ => &self.key,
+        };
+        let root = RemoteDirectory { store: Arc::clone(&self.store), key: key.to_owned() };
+        match root.current()? {
+            Some(current) => Ok(root.below(SNAPSHOTS).below(&current.name)),
+            None => Ok(RemoteDirectory { store: Arc::clone(&self.store), key: self.key.clone() }),
+        }
     }
 
     /// Writes an object below the directory at once.
@@ -162,17 +237,79 @@ impl RemoteDirectory {
         self.store.write(&self.key_of(name), content, condition)
     }
 
-    /// Returns the name of the current snapshot and its object, `None` where none is published.
-    fn current(&self) -> io::Result<Option<(String, Entry)>> {
+    /// Returns the current snapshot; `None` where none is published.
+    fn current(&self) -> io::Result<Option<CurrentSnapshot>> {
         let Some(object) = self.store.describe(&self.key_of(CURRENT_OBJECT))? else { return Ok(None) };
         let text = self.store.read(&object, 0..object.bytes)?;
         let found: CurrentObject = serde_json::from_slice(&text).map_err(io::Error::other)?;
         let name = found.snapshot.strip_prefix(SNAPSHOTS).and_then(|rest| rest.strip_prefix('/'));
         let name = name.filter(|name| !name.is_empty() && !name.contains('/') && !name.starts_with('.'));
         match name {
-            Some(name) => Ok(Some((name.to_owned(), object))),
+            Some(name) => Ok(Some(CurrentSnapshot { name: name.to_owned(), earlier: found.earlier, object })),
             None => Err(io::Error::other(format!("{CURRENT_OBJECT} names no snapshot"))),
         }
+    }
+}
+
+/// What `current.json` says.
+#[derive(Debug)]
+struct CurrentSnapshot {
+    name: String,
+    earlier: Vec<String>,
+    object: Entry,
+}
+
+/// A new directory in a store for one result, and the directory on this machine in which it is written. That is locked until the
+/// value is dropped.
+pub struct RemoteResult {
+    remote: RemoteDirectory,
+    copy: PathBuf,
+    _lock: Lock,
+}
+
+impl RemoteResult {
+    /// Returns the directory that a path names; `None` for one on this machine.
+    ///
+    /// # Errors
+    /// If the URL is refused, or there is a result already.
+    pub fn open(target: &Path) -> Result<Option<RemoteResult>, Error> {
+        let Some(remote) = RemoteDirectory::of(target)? else { return Ok(None) };
+        remote.check_writable()?;
+        remote.check_new()?;
+        let root = local_directory(target)?;
+        let unusable = |error: io::Error| Error::UnusableOutput {
+            path: root.display().to_string(),
+            reason: error.to_string(),
+        };
+        fs::create_dir_all(&root).map_err(unusable)?;
+        let lock = Lock::take(&root)?;
+        Ok(Some(RemoteResult { remote, copy: RemoteResult::copy_in(&root), _lock: lock }))
+    }
+
+    /// Returns the directory in which a result is written, given that of a URL.
+    #[must_use]
+    pub fn copy_in(root: &Path) -> PathBuf {
+        root.join("result")
+    }
+
+    /// Returns the URL.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        self.remote.shown()
+    }
+
+    /// Sends the result that was written.
+    ///
+    /// # Errors
+    /// If the store refuses, another run sends its result there, or the run is interrupted.
+    pub fn send(&self, interrupted: &AtomicBool) -> Result<(), Error> {
+        self.remote.claim()?;
+        // Another run may have sent its result since this one began.
+        self.remote.check_new()?;
+        self.remote.send(&self.copy, interrupted)?;
+        // An object that stays is no harm: the manifest keeps others away.
+        let _ = self.remote.store.remove(vec![self.remote.key_of(CLAIM)]);
+        Ok(())
     }
 }
 
@@ -180,23 +317,25 @@ impl RemoteDirectory {
 #[derive(Debug)]
 pub struct RemoteSnapshots {
     root: RemoteDirectory,
-    current: Option<(String, Entry)>,
+    current: Option<CurrentSnapshot>,
 }
 
 impl RemoteSnapshots {
-    /// Looks for the current snapshot.
+    /// Looks for the current snapshot of a directory that a path names; `None` for one on this machine.
     ///
     /// # Errors
-    /// If the store cannot be asked, or `current.json` is not what a run writes.
-    pub fn open(root: RemoteDirectory) -> Result<RemoteSnapshots, Error> {
+    /// If the URL is refused, the store cannot be asked, or `current.json` is not what a run writes.
+    pub fn open(target: &Path) -> Result<Option<RemoteSnapshots>, Error> {
+        let Some(root) = RemoteDirectory::of(target)? else { return Ok(None) };
+        root.check_writable()?;
         let current = root.current().map_err(|error| root.unusable(&error))?;
-        Ok(RemoteSnapshots { root, current })
+        Ok(Some(RemoteSnapshots { root, current }))
     }
 
     /// Returns the name of the current snapshot.
     #[must_use]
     pub fn current_name(&self) -> Option<&str> {
-        self.current.as_ref().map(|(name, _)| name.as_str())
+        self.current.as_ref().map(|current| current.name.as_str())
     }
 
     /// Returns the URL of a snapshot.
@@ -216,39 +355,57 @@ impl RemoteSnapshots {
     pub fn fetch(&self, name: &str, directory: &Path) -> Result<(), Error> {
         let remote = self.snapshot(name);
         let beside = directory.parent().unwrap_or(directory);
-        let fetched = tempfile::Builder::new().prefix(".incoming-").tempdir_in(beside).and_then(|staging| {
+        let fetched = tempfile::Builder::new().prefix(INCOMING).tempdir_in(beside).and_then(|staging| {
             remote.fetch(staging.path())?;
-            fs::rename(staging.keep(), directory)
+            fs::rename(staging.keep(), directory)?;
+            sync_directory(beside)
         });
         fetched.map_err(|error| remote.unusable(&error))
     }
 
-    /// Sends a snapshot and makes it the current one. Then removes old ones but for the last `keep`, and what is no complete
-    /// snapshot.
+    /// Sends a snapshot and makes it the current one. Then removes old ones but for the last `keep`, and what was never current.
     ///
     /// # Errors
-    /// If the store refuses, or another run has published since this one began. The current snapshot is then the old one.
-    pub fn publish(&self, name: &str, directory: &Path, keep: usize) -> Result<(), Error> {
-        self.send(name, directory)?;
-        let content = CurrentObject { snapshot: format!("{SNAPSHOTS}/{name}") };
+    /// If the store refuses, the run is interrupted, or another run has published since this one began. The current snapshot is
+    /// then the old one.
+    pub fn publish(
+        &self,
+        name: &str,
+        directory: &Path,
+        (keep, interrupted): (usize, &AtomicBool),
+    ) -> Result<(), Error> {
+        self.snapshot(name).send(directory, interrupted)?;
+        let mut earlier: Vec<String> = Vec::new();
+        if let Some(current) = &self.current {
+            earlier.extend(current.earlier.iter().chain([&current.name]).cloned());
+        }
+        earlier.drain(..earlier.len().saturating_sub(keep));
+        let content = CurrentObject { snapshot: format!("{SNAPSHOTS}/{name}"), earlier: earlier.clone() };
         let content = serde_json::to_vec(&content).unwrap_or_default();
         let condition = match &self.current {
-            Some((_, old)) => Condition::Unchanged(old),
+            Some(current) => Condition::Unchanged(&current.object),
             None => Condition::Absent,
         };
-        let moved = self.root.write(CURRENT_OBJECT, content, condition);
-        moved.map_err(|error| self.root.failure(&error))?;
+        if let Err(error) = self.root.write(CURRENT_OBJECT, content, condition) {
+            // The answer to a request that was carried out can be lost; asked again, the store sees its own change.
+            let is_ours = self.root.current().is_ok_and(|now| now.is_some_and(|now| now.name == name));
+            if !is_ours {
+                return Err(self.root.failure(&error));
+            }
+        }
         // What cannot be removed now is removed by the next run.
-        let _ = self.remove_old(name, keep);
+        let _ = self.remove_before(name, |other| !earlier.iter().any(|kept| kept == other));
         Ok(())
     }
 
-    /// Sends a snapshot.
+    /// Sends a snapshot that is not published, and removes the last such one.
     ///
     /// # Errors
     /// If the store refuses.
-    pub fn send(&self, name: &str, directory: &Path) -> Result<(), Error> {
-        self.snapshot(name).send(directory)
+    pub fn set_aside(&self, name: &str, directory: &Path, interrupted: &AtomicBool) -> Result<(), Error> {
+        self.snapshot(name).send(directory, interrupted)?;
+        let _ = self.remove_before(name, |other| other.ends_with(UNPUBLISHED));
+        Ok(())
     }
 
     /// Returns the names of the snapshots in the store, sorted, with their objects.
@@ -278,16 +435,11 @@ impl RemoteSnapshots {
         Ok(found.into_iter().map(|(name, _)| name).collect())
     }
 
-    fn remove_old(&self, current: &str, keep: usize) -> io::Result<()> {
-        let mut old = self.snapshots()?;
-        old.retain(|(name, _)| name != current);
-        let is_whole = |(name, objects): &(String, Vec<Entry>)| {
-            !name.ends_with(UNPUBLISHED)
-                && objects.iter().any(|object| object.key.ends_with(&format!("/{MANIFEST}")))
-        };
-        let (published, rest): (Vec<_>, Vec<_>) = old.into_iter().partition(is_whole);
-        let outdated = published.len().saturating_sub(keep);
-        for (_, mut objects) in published.into_iter().take(outdated).chain(rest) {
+    /// Removes the snapshots before one that need not stay. Those after it may be of runs that have begun since.
+    fn remove_before(&self, name: &str, is_removed: impl Fn(&str) -> bool) -> io::Result<()> {
+        for (_, mut objects) in
+            self.snapshots()?.into_iter().filter(|(other, _)| other.as_str() < name && is_removed(other))
+        {
             // The manifest first: what is left of a snapshot is then none.
             objects.sort_by_key(|object| !object.key.ends_with(&format!("/{MANIFEST}")));
             self.root.store.remove(objects.into_iter().map(|object| object.key).collect())?;
@@ -309,20 +461,11 @@ impl FetchedResult {
     /// # Errors
     /// If it cannot be fetched.
     pub fn of(path: &Path) -> Result<Option<FetchedResult>, Error> {
-        let Some(mut remote) = RemoteDirectory::of(path)? else { return Ok(None) };
+        let Some(remote) = RemoteDirectory::of(path)? else { return Ok(None) };
         let shown = remote.shown();
         let unusable =
             |error: io::Error| Error::UnusableResult { path: shown.clone(), reason: error.to_string() };
-        let root = match remote.key.strip_suffix("current") {
-            Some(above) if above.is_empty() || above.ends_with('/') => RemoteDirectory {
-                store: Arc::clone(&remote.store),
-                key: above.trim_end_matches('/').to_owned(),
-            },
-            _ => RemoteDirectory { store: Arc::clone(&remote.store), key: remote.key.clone() },
-        };
-        if let Some((name, _)) = root.current().map_err(unusable)? {
-            remote = root.below(SNAPSHOTS).below(&name);
-        }
+        let remote = remote.current_or_self().map_err(unusable)?;
         let fetched = TempDir::new().and_then(|directory| {
             remote.fetch(directory.path())?;
             Ok(FetchedResult { directory })

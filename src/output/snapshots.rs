@@ -11,12 +11,14 @@
 //! A snapshot that is not published, because a limit of the user was exceeded, has a name that ends in `-unpublished`.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use super::directory::{entries, holds_result, sync_directory};
 use super::lock::{Lock, utc};
-use super::remote::{RemoteDirectory, RemoteSnapshots, local_directory};
+use super::remote::{INCOMING, RemoteSnapshots, local_directory};
 use super::snapshot_names::{CURRENT, SNAPSHOTS, UNPUBLISHED, is_snapshot};
 use crate::error::Error;
 
@@ -59,10 +61,15 @@ impl Snapshots {
         fs::create_dir_all(root.join(SNAPSHOTS)).map_err(unusable)?;
         let root = root.canonicalize().map_err(unusable)?;
         let lock = Lock::take(&root)?;
-        let remote = RemoteDirectory::of(target)?.map(RemoteSnapshots::open).transpose()?;
+        let remote = RemoteSnapshots::open(target)?;
         let snapshots = Snapshots { root, remote, _lock: lock };
         let _ = fs::remove_file(snapshots.root.join(NEXT_LINK));
         if let Some(remote) = &snapshots.remote {
+            for entry in entries(&snapshots.root.join(SNAPSHOTS)) {
+                if entry.file_name().to_string_lossy().starts_with(INCOMING) {
+                    let _ = fs::remove_dir_all(entry.path());
+                }
+            }
             // What the store says is current is so here too, once it is here.
             let _ = fs::remove_file(snapshots.root.join(CURRENT));
             if let Some(name) = remote.current_name().filter(|name| holds_result(&snapshots.path(name))) {
@@ -115,7 +122,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// If the file system refuses. The current snapshot is then the old one.
-    pub fn publish(self, keep: usize) -> Result<NamedSnapshot, Error> {
+    pub fn publish(self, keep: usize, interrupted: &AtomicBool) -> Result<NamedSnapshot, Error> {
         let name = self.next_name("")?;
         let failed = |error: io::Error| self.failure(&error);
         let marker = self.root.join(MARKER);
@@ -128,9 +135,12 @@ impl Snapshots {
         mark().map_err(failed)?;
         self.name_unfinished(&name).map_err(failed)?;
         if let Some(remote) = &self.remote {
-            remote.publish(&name, &self.path(&name), keep)?;
+            remote.publish(&name, &self.path(&name), (keep, interrupted))?;
+            // The store says what is current; the next run reads it there.
+            let _ = self.move_link(&name);
+        } else {
+            self.move_link(&name).map_err(failed)?;
         }
-        self.move_link(&name).map_err(failed)?;
         let _ = fs::remove_file(marker);
         let mut old = self.names();
         old.retain(|other| *other != name);
@@ -151,11 +161,11 @@ impl Snapshots {
     ///
     /// # Errors
     /// If the file system refuses.
-    pub fn set_aside(self) -> Result<NamedSnapshot, Error> {
+    pub fn set_aside(self, interrupted: &AtomicBool) -> Result<NamedSnapshot, Error> {
         let name = self.next_name(UNPUBLISHED)?;
         self.name_unfinished(&name).map_err(|error| self.failure(&error))?;
         if let Some(remote) = &self.remote {
-            remote.send(&name, &self.path(&name))?;
+            remote.set_aside(&name, &self.path(&name), interrupted)?;
         }
         for other in self.names() {
             if other.ends_with(UNPUBLISHED) && other != name {
@@ -208,6 +218,7 @@ impl Snapshots {
         if let Some(remote) = &self.remote {
             taken.extend(remote.names()?);
             taken.sort();
+            return Ok(name_among(&taken, &time, RandomState::new().hash_one(())) + ending);
         }
         let is_new =
             |name: &String| taken.iter().all(|other| other.trim_end_matches(UNPUBLISHED) < name.as_str());
@@ -227,6 +238,23 @@ impl Snapshots {
         sync_directory(&self.unfinished())?;
         fs::rename(self.unfinished(), self.path(name))?;
         sync_directory(&self.root.join(SNAPSHOTS))
+    }
+}
+
+/// Returns a name for a snapshot of a store, after those that are taken: a time and a random number, so that runs on two machines
+/// do not write to one directory.
+fn name_among(taken: &[String], time: &str, random: u64) -> String {
+    const DIGITS: u64 = 1_000_000_000;
+    let last = taken.last().map_or("", |name| name.trim_end_matches(UNPUBLISHED));
+    let (of_last, number) = last.split_once('-').unwrap_or((last, ""));
+    // A clock that was set back gives a name after the last one all the same.
+    if of_last < time {
+        return format!("{time}-{:09}", random % DIGITS);
+    }
+    let number: u64 = number.parse().unwrap_or(0);
+    match DIGITS.checked_sub(number + 1) {
+        Some(rest) if rest > 0 => format!("{of_last}-{:09}", number + 1 + random % rest),
+        _ => format!("{last}-{:09}", random % DIGITS),
     }
 }
 
@@ -253,6 +281,8 @@ fn unusable(root: &Path, error: &io::Error) -> Error {
 mod tests {
     use super::*;
 
+    static RUNNING: AtomicBool = AtomicBool::new(false);
+
     fn snapshot(root: &Path, content: &str) -> Snapshots {
         let snapshots = Snapshots::open(root).expect("a directory");
         fs::create_dir_all(snapshots.unfinished()).expect("a directory");
@@ -270,15 +300,15 @@ mod tests {
         let root = folder.path().join("lake");
         for number in 0..5 {
             assert_eq!(Snapshots::open(&root).expect("a directory").current().is_some(), number > 0);
-            snapshot(&root, &number.to_string()).publish(2).expect("published");
+            snapshot(&root, &number.to_string()).publish(2, &RUNNING).expect("published");
             assert_eq!(current(&root), number.to_string());
         }
-        snapshot(&root, "aside").set_aside().expect("set aside");
-        snapshot(&root, "aside again").set_aside().expect("set aside");
+        snapshot(&root, "aside").set_aside(&RUNNING).expect("set aside");
+        snapshot(&root, "aside again").set_aside(&RUNNING).expect("set aside");
         assert_eq!(current(&root), "4");
         // The current one, two old ones and one that was set aside.
         assert_eq!(fs::read_dir(root.join("snapshots")).expect("a directory").count(), 4);
-        snapshot(&root, "5").publish(0).expect("published");
+        snapshot(&root, "5").publish(0, &RUNNING).expect("published");
         assert_eq!(fs::read_dir(root.join("snapshots")).expect("a directory").count(), 1);
         assert_eq!(current(&root), "5");
     }
@@ -288,7 +318,7 @@ mod tests {
     fn a_snapshot_that_was_not_published_is_gone_on_with() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path();
-        snapshot(root, "old").publish(7).expect("published");
+        snapshot(root, "old").publish(7, &RUNNING).expect("published");
         let dying = snapshot(root, "new");
         let name = dying.next_name("").expect("a name");
         fs::write(root.join(MARKER), &name).expect("a file");
@@ -304,13 +334,13 @@ mod tests {
     fn snapshots_of_the_user_stay() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path();
-        let old = snapshot(root, "old").publish(7).expect("published").directory;
-        let new = snapshot(root, "new").publish(7).expect("published").directory;
+        let old = snapshot(root, "old").publish(7, &RUNNING).expect("published").directory;
+        let new = snapshot(root, "new").publish(7, &RUNNING).expect("published").directory;
         fs::remove_file(root.join(CURRENT)).expect("removed");
         symlink(&old, &root.join(CURRENT)).expect("a link");
         fs::write(root.join("snapshots/README"), "mine").expect("a file");
         fs::create_dir(root.join("snapshots/golden")).expect("a directory");
-        snapshot(root, "newest").publish(1).expect("published");
+        snapshot(root, "newest").publish(1, &RUNNING).expect("published");
         assert_eq!(current(root), "newest");
         assert!(new.exists() && !old.exists());
         assert!(root.join("snapshots/README").exists() && root.join("snapshots/golden").exists());
@@ -318,6 +348,23 @@ mod tests {
         fs::remove_file(root.join(CURRENT)).expect("removed");
         drop(Snapshots::open(root).expect("a directory"));
         assert!(new.exists());
+    }
+
+    #[test]
+    fn names_in_a_store_follow_those_that_are_taken() {
+        let mut taken: Vec<String> = Vec::new();
+        for (time, random) in [
+            ("20250101T000000Z", 7),
+            ("20250101T000000Z", 3),
+            ("20250102T000000Z", u64::MAX),
+            ("20250101T000000Z", 5),
+        ] {
+            let name = name_among(&taken, time, random);
+            assert!(is_snapshot(&name) && taken.iter().all(|other| *other < name), "{name} after {taken:?}");
+            taken.push(name);
+        }
+        let last = vec!["20250102T000000Z-999999998".to_owned()];
+        assert_eq!(name_among(&last, "20250101T000000Z", 12), "20250102T000000Z-999999999");
     }
 
     #[test]

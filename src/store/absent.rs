@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 
@@ -49,7 +50,11 @@ impl Store {
         match *self {}
     }
 
-    pub fn upload(&self, _: &Path, _: &str) -> io::Result<()> {
+    pub fn is_web(&self) -> bool {
+        match *self {}
+    }
+
+    pub fn upload(&self, _: &Path, _: &str, _: &AtomicBool) -> io::Result<()> {
         match *self {}
     }
 

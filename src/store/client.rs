@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -23,7 +24,13 @@ use super::{Condition, Entry};
 use crate::error::Error;
 
 /// The size from which a file is written in parts, and of a part.
-const PART_BYTES: usize = 16 << 20;
+const PART_BYTES: usize = 8 << 20;
+
+/// How long a request may take, unless the environment says otherwise: a part over a slow line.
+const TIMEOUT: &str = "120 seconds";
+
+/// How the names of variables of the environment begin that say how a store is found and entered.
+const VARIABLES: [&str; 5] = ["AWS_", "AZURE_", "GOOGLE_", "IDENTITY_", "MSI_"];
 
 /// An object store: a bucket, a container or a server.
 #[derive(Debug)]
@@ -47,7 +54,7 @@ impl Store {
         let (authority, key) = rest.split_once('/').unwrap_or((rest, ""));
         let is_web = matches!(scheme, "http" | "https");
         let said = authority.rsplit_once('@').map(|(user, _)| user);
-        if said.is_some_and(|user| is_web || user.contains(':')) || is_web && key.contains('?') {
+        if said.is_some_and(|user| is_web || user.contains(':')) || is_web && rest.contains('?') {
             let reason = "credentials are not read from URLs, which are written to manifests and logs; give them in the \
                           environment, as in AWS_ACCESS_KEY_ID or AZURE_STORAGE_SAS_KEY";
             return Err(refused(reason.to_owned()));
@@ -100,10 +107,12 @@ impl Store {
         let refused =
             |reason: String| Error::Remote { url: url.to_owned(), reason: without_secrets(&reason) };
         let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| VARIABLES.iter().any(|start| name.starts_with(start)));
+        let timeout = std::iter::once(("timeout".to_owned(), TIMEOUT.to_owned()));
         let plain = root.starts_with("http://").then(|| ("allow_http".to_owned(), "true".to_owned()));
         let parsed = Url::parse(root).map_err(|error| refused(error.to_string()))?;
-        let (client, _) = parse_url_opts(&parsed, environment.chain(plain))
+        let (client, _) = parse_url_opts(&parsed, timeout.chain(plain).chain(environment))
             .map_err(|error| refused(format!("the store cannot be opened: {error}")))?;
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|error| refused(error.to_string()))?;
@@ -126,7 +135,22 @@ impl Store {
         let found = self.runtime.block_on(self.client.list(prefix).try_collect::<Vec<ObjectMeta>>());
         let mut entries: Vec<Entry> = found.map_err(io_error)?.into_iter().map(entry).collect();
         entries.sort_by(|a, b| a.key.cmp(&b.key));
+        // Some tools mark directories by objects without bytes.
+        let keys: Vec<String> = entries.iter().map(|entry| entry.key.clone()).collect();
+        let is_directory = |of: &String| {
+            let below = format!("{of}/");
+            let next = keys.partition_point(|other| *other < below);
+            *of == key || keys.get(next).is_some_and(|other| other.starts_with(&below))
+        };
+        entries.retain(|entry| entry.bytes > 0 || !is_directory(&entry.key));
         Ok(entries)
+    }
+
+    /// Returns whether the store is a web server, which is read alone.
+    #[must_use]
+    pub fn is_web(&self) -> bool {
+        let kind = Url::parse(&self.root).ok().and_then(|url| ObjectStoreScheme::parse(&url).ok());
+        matches!(kind, Some((ObjectStoreScheme::Http, _)))
     }
 
     /// Returns what the store says of an object; `None` where there is none.
@@ -185,8 +209,8 @@ impl Store {
     /// Writes a file to an object, which appears when it is complete.
     ///
     /// # Errors
-    /// If the file cannot be read, or the store refuses.
-    pub fn upload(&self, file: &FilePath, key: &str) -> io::Result<()> {
+    /// If the file cannot be read, the store refuses, or the run is interrupted (`Interrupted`).
+    pub fn upload(&self, file: &FilePath, key: &str, interrupted: &AtomicBool) -> io::Result<()> {
         let path = Path::parse(key).map_err(io::Error::other)?;
         let mut file = File::open(file)?;
         let mut part = || -> io::Result<Vec<u8>> {
@@ -202,6 +226,9 @@ impl Store {
             let mut upload = self.client.put_multipart(&path).await.map_err(io_error)?;
             let mut send = async || -> io::Result<()> {
                 while !next.is_empty() {
+                    if interrupted.load(Ordering::Relaxed) {
+                        return Err(ErrorKind::Interrupted.into());
+                    }
                     upload.put_part(std::mem::take(&mut next).into()).await.map_err(io_error)?;
                     next = part()?;
                 }
@@ -237,7 +264,8 @@ fn entry(found: ObjectMeta) -> Entry {
         bytes: found.size,
         // Servers that do not say when an object was written are taken to mean the beginning of time.
         modified: Some(modified).filter(|time| *time > SystemTime::UNIX_EPOCH),
-        etag: found.e_tag,
+        // A weak tag does not tell bytes apart, and servers do not match it.
+        etag: found.e_tag.filter(|tag| !tag.starts_with("W/")),
         version: found.version,
     }
 }
@@ -254,7 +282,20 @@ fn io_error(error: StoreError) -> io::Error {
         }
         _ => ErrorKind::Other,
     };
-    io::Error::new(kind, without_secrets(&error.to_string()))
+    io::Error::new(kind, without_secrets(&without_body(&error.to_string())))
+}
+
+/// Returns the message of an error without the body of the server's answer, which can repeat credentials, but for its code and
+/// message.
+fn without_body(text: &str) -> String {
+    let Some(begin) = text.find('<') else { return text.to_owned() };
+    let (before, body) = text.split_at(begin);
+    let of = |tag: &str| {
+        let inside = body.split_once(&format!("<{tag}>"))?.1;
+        Some(inside.split_once('<')?.0.to_owned())
+    };
+    let said: Vec<String> = ["Code", "Message"].into_iter().filter_map(of).collect();
+    format!("{before}{}", said.join(": "))
 }
 
 /// Returns a text without what follows `?` in URLs, where signatures stand, and without users in URLs.
@@ -267,9 +308,11 @@ fn without_secrets(text: &str) -> String {
         let end = after.find(|c: char| c.is_whitespace() || "\"'<>()".contains(c)).unwrap_or(after.len());
         let (url, others) = after.split_at(end);
         let (authority, path) = url.split_at(url.find('/').unwrap_or(url.len()));
+        let authority = authority.split_once('?').map_or(authority, |(host, _)| host);
         // The container of `abfss://container@account…` is no secret.
+        let is_web = before.ends_with("http://") || before.ends_with("https://");
         safe += match authority.rsplit_once('@') {
-            Some((user, host)) if user.contains(':') => host,
+            Some((user, host)) if is_web || user.contains(':') => host,
             _ => authority,
         };
         match path.split_once('?') {
@@ -316,6 +359,8 @@ mod tests {
             "s3://",
             "https://me:secret@host/x",
             "https://host/x?sig=secret",
+            "https://host?sig=secret",
+            "https://secret@host/x",
             "s3://lake/a//b",
         ] {
             let error = located(url).expect_err(url);
@@ -332,8 +377,12 @@ mod tests {
             ),
             ("at https://user:secret@host/x and s3://lake/y", "at https://host/x and s3://lake/y"),
             ("no URL? none", "no URL? none"),
+            ("https://secret@host", "https://host"),
         ] {
             assert_eq!(without_secrets(text), expected);
         }
+        let body = "HTTP 400: <?xml?><Error><Code>ExpiredToken</Code><Message>It has expired.</Message><Token-0>secret</Token-0></Error>";
+        assert_eq!(without_body(body), "HTTP 400: ExpiredToken: It has expired.");
+        assert_eq!(without_body("HTTP 502: <html>secret</html>"), "HTTP 502: ");
     }
 }

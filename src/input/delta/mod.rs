@@ -92,7 +92,7 @@ pub(in crate::input) fn live_files(table: &FoundTable) -> Result<Vec<FoundFile>,
         let location = match &table.remote {
             Some(remote) => {
                 let relative = relative_path(&key.path).map_err(refused)?;
-                remote.file(&relative).ok_or_else(|| missing(&schema, &table.path.join(relative)))?
+                remote.file(&relative)?.ok_or_else(|| missing(&schema, &table.path.join(relative)))?
             }
             None => Location::of_file(local_path(&table.path, &key.path).map_err(refused)?),
         };
@@ -229,7 +229,7 @@ impl Log {
                 Some(remote) => {
                     let name = format!("{folder}/{}", relative_path(&sidecar).map_err(refused)?);
                     let lacks = || refused(format!("its log lacks {name}"));
-                    remote.file(&name).ok_or_else(lacks)?
+                    remote.file(&name)?.ok_or_else(lacks)?
                 }
                 None => Location::of_file(local_path(&table.path.join(folder), &sidecar).map_err(refused)?),
             };

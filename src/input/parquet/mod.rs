@@ -50,6 +50,7 @@ use super::found::{Expanded, FoundFile, FoundTable, Skipped, TableSchema};
 use super::guard::guard;
 use super::limits::Budget;
 use super::location::{FileVersion, Location};
+use super::objects::fetch_ends;
 use super::source::{BATCH_ROWS, Fragment, RecordBatches, Source, UNSUPPORTED};
 use footer::{Footer, RowGroup};
 use open_file::{OpenFile, decoding_error, open};
@@ -103,13 +104,17 @@ struct Part {
 /// The number of rows that a part has at least, unless the file has fewer: the footer is read again for each.
 const PART_ROWS: u64 = 1 << 17;
 
+/// The number of parts of a file at most, about.
+const MOST_PARTS: u64 = 64;
+
 /// Divides the row groups of a file into parts.
 fn parts(footer: &Footer) -> Vec<Part> {
+    let least = PART_ROWS.max(footer.rows / MOST_PARTS);
     let mut parts: Vec<Part> = vec![Part { groups: 0..0, rows: 0..0 }];
     for (group, RowGroup { rows, .. }) in footer.groups.iter().enumerate() {
         let last = parts.len() - 1;
         let Part { groups, rows: of_part } = &mut parts[last];
-        if of_part.end - of_part.start < PART_ROWS {
+        if of_part.end - of_part.start < least {
             groups.end = group + 1;
             of_part.end += rows;
         } else {
@@ -166,6 +171,9 @@ impl ParquetFiles {
         let condition = partitions.condition.and_then(|text| parse_condition(text).ok());
         let mut tables = Vec::new();
         let kept = files.into_iter().zip(of_files).zip(keep).filter(|(_, keep)| *keep).map(|(file, _)| file);
+        let kept: Vec<(FoundFile, Vec<Partition>)> = kept.collect();
+        let objects = kept.iter().filter_map(|(file, _)| file.location.object.as_ref());
+        fetch_ends(&objects.collect::<Vec<_>>(), true);
         for (FoundFile { location, named, table, .. }, own) in kept {
             let schema = table.map(|table| table.schema);
             let Inspected { mut file, mut fragment, footer, is_result } = match &schema {
@@ -387,6 +395,15 @@ impl Source for ParquetFiles {
         columns: &HashSet<String>,
     ) -> Result<RecordBatches<'_>, Error> {
         let (file, fragment) = (&self.files[fragment], &self.fragments[fragment]);
+        // A part whose rows lie within those that are asked for is read.
+        let asked = |of_part: &&Part| of_part.rows.start >= part.start && of_part.rows.end <= part.end;
+        let mut reads = vec![false; file.reads.len()];
+        for of_part in file.parts.iter().filter(asked) {
+            reads[of_part.groups.clone()].copy_from_slice(&file.reads[of_part.groups.clone()]);
+        }
+        if *part != (0..fragment.rows) && !reads.contains(&true) {
+            return Ok(Box::new(std::iter::empty()));
+        }
         let changed = |what: &str| Error::Changed { path: fragment.name.clone(), what: what.to_owned() };
         let (source, footer) = open(&file.location, Phase::Read)?;
         if let Some(what) = file.version.change_to(source.version()) {
@@ -413,12 +430,6 @@ impl Source for ParquetFiles {
         }
         let (places, fields): (Vec<usize>, Vec<FieldRef>) = read.into_iter().unzip();
         let budget = Arc::new(Budget::new(source.version().bytes));
-        // A part whose rows lie within those that are asked for is read.
-        let asked = |of_part: &&Part| of_part.rows.start >= part.start && of_part.rows.end <= part.end;
-        let mut reads = vec![false; file.reads.len()];
-        for of_part in file.parts.iter().filter(asked) {
-            reads[of_part.groups.clone()].copy_from_slice(&file.reads[of_part.groups.clone()]);
-        }
         let step = || reader((&source, &budget), (&footer, &reads), &places, &Fields::from(fields));
         let failed = |reason: String| decoding_error(&file.location.path, &source, reason, Phase::Read);
         let reader = guard(step).map_err(failed)?.map_err(|e| failed(e.to_string()))?;

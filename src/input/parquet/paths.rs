@@ -20,10 +20,10 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Phase};
 use crate::input::found::{Expanded, FoundFile, FoundTable, HIDDEN, NOT_PARQUET, Skipped, TEXT};
 use crate::input::location::Location;
-use crate::input::objects;
+use crate::input::objects::{self, ObjectInputs};
 use crate::input::patterns::{WILDCARDS, alternatives, is_pattern, typed_components};
 use crate::input::text::TextFormat;
-use crate::store::{Stores, has_scheme};
+use crate::store::has_scheme;
 
 /// Returns the files that `inputs` stand for.
 ///
@@ -33,13 +33,13 @@ pub fn expand(inputs: &[String]) -> Result<Expanded, Error> {
     if inputs.is_empty() {
         return Err(Error::NoInputs);
     }
-    let (mut found, mut stores) = (Files::default(), Stores::default());
+    let (mut found, mut objects) = (Files::default(), ObjectInputs::default());
     for input in inputs {
         let path = Path::new(input);
         found.typed = typed_components(path);
         found.takes_text = TextFormat::of(input).is_some();
         if has_scheme(input) {
-            found.add_remote(objects::find(input, &mut stores)?);
+            found.add_remote(objects::find(input, &mut objects)?);
             continue;
         }
         match fs::metadata(path) {
