@@ -388,11 +388,18 @@ fn what_was_never_current_is_removed() {
     }
     let publish = setting.publish(&setting.url("runs"), &["--keep", "1"]);
     assert_eq!(setting.copied(&publish), 0);
-    let (old, later) = ("x/fits/snapshots/20200101T000000Z-000000005", "x/fits/snapshots/29990101T000000Z-000000001");
+    let (old, later) =
+        ("x/fits/snapshots/20200101T000000Z-000000005", "x/fits/snapshots/29990101T000000Z-000000001");
     for name in ["fits.parquet", "manifest.json"] {
         server.put(&format!("{old}/{name}"), b"of a run that came second".to_vec());
     }
-    server.put(&format!("{later}/fits.parquet"), b"of a run that is sending".to_vec());
+    // A run that begins while this one ends chooses a later name.
+    server.hook(Box::new(move |method, key, objects| {
+        if method == "PUT" && key == "x/fits/current.json" {
+            objects.insert(format!("{later}/fits.parquet"), b"of a run that is sending".to_vec());
+        }
+        None
+    }));
     server.put("x/fits/snapshots/golden/fits.parquet", b"the user's".to_vec());
     let first = server.object("x/fits/current.json");
     assert_eq!(setting.copied(&publish), 0);
@@ -401,7 +408,10 @@ fn what_was_never_current_is_removed() {
     assert!(!has(old) && has("x/fits/snapshots/golden/"), "{keys:?}");
     assert!(has(later), "{keys:?}");
     let named: serde_json::Value = serde_json::from_slice(&first).expect("JSON");
-    assert!(has(&format!("x/fits/{}/manifest.json", named["snapshot"].as_str().expect("a name"))), "{keys:?}");
+    assert!(
+        has(&format!("x/fits/{}/manifest.json", named["snapshot"].as_str().expect("a name"))),
+        "{keys:?}"
+    );
 }
 
 /// A directory of its own takes one result: what a run that died has sent is written over, and a run that is sending is not
@@ -414,11 +424,8 @@ fn a_directory_of_its_own_takes_one_result() {
         server.put(&format!("x/{path}"), fs::read(setting.folder.path(&path)).expect("a file"));
     }
     let runs = setting.url("runs");
-    let fit = |out: &str| [&["fit", &runs, "--out", out, "--quiet"], &LINE[..]].concat().join("
-");
-    let arguments = fit(&setting.url("new"));
-    let arguments: Vec<&str> = arguments.split('
-').collect();
+    let new = setting.url("new");
+    let arguments = [&["fit", &runs, "--out", &new, "--quiet"], &LINE[..]].concat();
     server.put("x/new/fits.parquet", b"of a run that died".to_vec());
     server.hook(Box::new(|method, key, objects| {
         if method == "PUT" && key == "x/new/.sending" {
@@ -433,7 +440,10 @@ fn a_directory_of_its_own_takes_one_result() {
     server.remove("x/new/.sending");
     setting.succeed(&arguments);
     let found: Vec<String> = server.keys().into_iter().filter(|key| key.starts_with("x/new/")).collect();
-    assert!(found.contains(&"x/new/manifest.json".to_owned()) && !found.contains(&"x/new/.sending".to_owned()), "{found:?}");
+    assert!(
+        found.contains(&"x/new/manifest.json".to_owned()) && !found.contains(&"x/new/.sending".to_owned()),
+        "{found:?}"
+    );
     assert!(server.object("x/new/fits.parquet").starts_with(b"PAR1"));
     let message = setting.fail(&arguments, 2);
     assert!(message.contains("name a new directory"), "{message}");
@@ -450,7 +460,8 @@ fn web_servers_are_read() {
     let web = format!("http://127.0.0.1:{}/lake/x", server.port);
     let expected = setting.fit(&setting.folder.path("rows.csv"), "local", &[]);
     assert_eq!(setting.fit(&format!("{web}/rows.csv"), "remote", &[]), expected);
-    let message = setting.fail(&[&["fit", &setting.url("rows.csv"), "--publish", &web], &LINE[..]].concat(), 2);
+    let message =
+        setting.fail(&[&["fit", &setting.url("rows.csv"), "--publish", &web], &LINE[..]].concat(), 2);
     assert!(message.contains("web servers are read alone"), "{message}");
 }
 
