@@ -209,7 +209,7 @@ impl Source for InputFiles {
     fn parts(&self, fragment: usize) -> Vec<Range<u64>> {
         match self.places[fragment] {
             Place::Parquet(file) => self.parquet.parts(file),
-            Place::Text(_) | Place::Stream => vec![0..self.fragments[fragment].rows],
+            Place::Text(_) | Place::Stream => std::iter::once(0..self.fragments[fragment].rows).collect(),
         }
     }
 

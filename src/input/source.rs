@@ -65,7 +65,7 @@ pub trait Source: Sync {
     /// Returns the parts of a fragment that can be read apart, by several threads: ranges of rows that follow one another and
     /// together are all rows.
     fn parts(&self, fragment: usize) -> Vec<Range<u64>> {
-        vec![0..self.fragments()[fragment].rows]
+        std::iter::once(0..self.fragments()[fragment].rows).collect()
     }
 
     /// Returns the batches of a part of a fragment, as [`Source::read`] does for all parts.
