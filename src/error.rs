@@ -60,6 +60,8 @@ pub enum Setting {
     Out,
     /// Whether an earlier result is replaced.
     Overwrite,
+    /// The key columns by which the tables are divided.
+    PartitionBy,
 }
 
 impl fmt::Display for Setting {
@@ -89,6 +91,7 @@ impl fmt::Display for Setting {
             Setting::Residuals => "residuals",
             Setting::Out => "out",
             Setting::Overwrite => "overwrite",
+            Setting::PartitionBy => "partition_by",
         })
     }
 }

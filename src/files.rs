@@ -61,6 +61,12 @@ fn run_rows(
     (control, begun): (&Control, Instant),
 ) -> Result<Summary, Error> {
     let questions = Questions::of(job, &plan)?;
+    let keys: Vec<&str> = plan.request.by.iter().map(|key| key.name.as_str()).collect();
+    if !keys.starts_with(&options.partition_by.iter().map(String::as_str).collect::<Vec<_>>()) {
+        let reason = format!("name the first key columns, in their order: {}", keys.join(", "));
+        let place = Setting::PartitionBy.of(&options.partition_by.join(","));
+        return Err(Error::Invalid { place, reason });
+    }
     directory::check(out, options.overwrite)?;
     refuse_inputs_in(out, files.fragments())?;
     let others = directory::count_others(out);

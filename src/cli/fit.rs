@@ -230,6 +230,10 @@ pub struct FitArguments {
     #[arg(long, help_heading = "Output")]
     dry_run: bool,
 
+    /// Divide the output tables into hive partitions by the first key columns: fits.parquet/family=llama/part-0.parquet
+    #[arg(long, value_name = "COL,…", help_heading = "Jobs")]
+    partition_by: Vec<String>,
+
     /// Write the result to a new snapshot below this directory or URL, and move its link `current` there when all is well
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "overwrite"], help_heading = "Jobs")]
     publish: Option<PathBuf>,
@@ -515,6 +519,10 @@ impl FitArguments {
             earlier: Vec::new(),
             resume: self.resume,
             fresh: self.fresh,
+            partition_by: (self.partition_by.iter())
+                .map(|text| names("--partition-by", text))
+                .collect::<Result<Vec<_>, _>>()?
+                .concat(),
         };
         let before = match snapshots {
             Some(snapshots) => snapshots.current(),

@@ -128,6 +128,7 @@ fn flag(setting: Setting) -> String {
         Setting::Catalogue => "`sweepfit laws`".to_string(),
         Setting::Where => "--where".to_string(),
         Setting::MinPoints => "--min-points".to_string(),
+        Setting::PartitionBy => "--partition-by".to_string(),
         Setting::AllowEmpty => "--allow-empty".to_string(),
         // The other settings are displayed by the name of their flag.
         other => format!("--{other}"),

@@ -11,7 +11,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -24,6 +24,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use super::lock::{self, Lock};
+use super::partitions::Partitions;
 use super::schema;
 use crate::error::Error;
 use crate::input::RESULTS_WRITTEN_BY;
@@ -48,14 +49,27 @@ pub struct Directory {
     staging: Option<PathBuf>,
     /// The locks of the output directory and of a staging directory that will take its place. They end in this order.
     locks: Vec<Lock>,
-    writers: Vec<TableWriter>,
+    writers: Vec<Writer>,
+    /// The partitions of the tables; empty where there are none.
+    partitions: Partitions,
+    /// Directories with earlier results, whose files stand for equal ones.
+    earlier: Vec<PathBuf>,
     /// A directory that a complete result makes useless.
     obsolete: Option<PathBuf>,
 }
 
 /// A table that is being written.
-struct TableWriter {
+struct Writer {
     name: &'static str,
+    schema: SchemaRef,
+    /// The job as JSON.
+    job: String,
+    /// The file that is being written, and its path below the table where that is a directory.
+    open: Option<(PathBuf, TableWriter)>,
+}
+
+/// A file of a table that is being written.
+struct TableWriter {
     writer: ArrowWriter<File>,
     /// The rows that are not yet written. The writer cuts pages where it is given batches, so it is given batches of one size:
     /// the bytes of a file then follow from its rows alone, however these were computed.
@@ -66,6 +80,19 @@ struct TableWriter {
 const ROWS_AT_ONCE: usize = 1 << 13;
 
 impl TableWriter {
+    /// Creates a file. `job` is stored in its metadata.
+    fn create(path: &Path, schema: SchemaRef, job: &str) -> Result<TableWriter, ParquetError> {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_created_by(format!("{RESULTS_WRITTEN_BY}{}", env!("CARGO_PKG_VERSION")))
+            // Without coercion a date64 key would be written as int64 milliseconds.
+            .set_coerce_types(true)
+            .set_key_value_metadata(Some(vec![KeyValue::new("sweepfit.job".to_string(), job.to_string())]))
+            .build();
+        let writer = ArrowWriter::try_new(File::create(path)?, SchemaRef::clone(&schema), Some(properties))?;
+        Ok(TableWriter { writer, rows: BatchCoalescer::new(schema, ROWS_AT_ONCE) })
+    }
+
     /// Writes the batches that are complete.
     fn write_completed(&mut self) -> Result<(), ParquetError> {
         while let Some(batch) = self.rows.next_completed_batch() {
@@ -84,6 +111,47 @@ impl TableWriter {
         self.rows.finish_buffered_batch()?;
         self.write_completed()?;
         Ok(self.writer.into_inner()?.sync_all()?)
+    }
+}
+
+impl Writer {
+    /// Writes rows to the files of their partitions. The rows of a partition follow one another in a table.
+    fn write_parts(
+        &mut self,
+        table: &Path,
+        partitions: &Partitions,
+        batch: &RecordBatch,
+    ) -> Result<(), ParquetError> {
+        for (path, rows) in partitions.split(batch)? {
+            let is_open = self.open.as_ref().is_some_and(|(open, _)| *open == path);
+            if !is_open {
+                if let Some((_, file)) = self.open.take() {
+                    file.close()?;
+                }
+                let file = table.join(&path);
+                fs::create_dir_all(file.parent().unwrap_or(table))?;
+                if file.exists() {
+                    return Err(ParquetError::General(format!("{}: it is written twice", path.display())));
+                }
+                let writer = TableWriter::create(&file, partitions.file_schema(&self.schema), &self.job)?;
+                self.open = Some((path, writer));
+            }
+            if let Some((_, file)) = &mut self.open {
+                file.write(&rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the table and flushes it to the disk. One that is divided and has no rows becomes a file.
+    fn close(self, path: &Path, is_divided: bool) -> Result<(), ParquetError> {
+        match self.open {
+            Some((_, file)) => file.close(),
+            None if is_divided && !path.exists() => {
+                TableWriter::create(path, self.schema, &self.job)?.close()
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -146,6 +214,41 @@ fn is_ours(name: &OsStr) -> bool {
 
 pub(super) fn entries(directory: &Path) -> impl Iterator<Item = fs::DirEntry> {
     fs::read_dir(directory).into_iter().flatten().flatten()
+}
+
+/// Returns the files below a directory, sorted by path.
+pub(super) fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = entries(directory).map(|entry| entry.path()).collect();
+    paths.sort();
+    paths.into_iter().flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+/// Returns whether two files have the same bytes. One that cannot be read has none.
+fn is_equal(one: &Path, other: &Path) -> bool {
+    let length = |path: &Path| fs::metadata(path).map(|metadata| metadata.len());
+    let (Ok(one_length), Ok(other_length)) = (length(one), length(other)) else { return false };
+    let read = |path: &Path| Some(BufReader::new(File::open(path).ok()?));
+    let (Some(mut one), Some(mut other)) = (read(one), read(other)) else { return false };
+    if one_length != other_length {
+        return false;
+    }
+    loop {
+        let (Ok(a), Ok(b)) = (one.fill_buf(), other.fill_buf()) else { return false };
+        let length = a.len().min(b.len());
+        if a[..length] != b[..length] {
+            return false;
+        }
+        if length == 0 {
+            return a.is_empty() && b.is_empty();
+        }
+        one.consume(length);
+        other.consume(length);
+    }
+}
+
+/// Removes a file or a directory with what is in it.
+fn remove(path: &Path) -> io::Result<()> {
+    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
 /// Removes directories in order, up to the first that is not empty.
@@ -269,6 +372,8 @@ impl Directory {
             staging: None,
             locks: Vec::new(),
             writers: Vec::new(),
+            partitions: Partitions::default(),
+            earlier: Vec::new(),
             obsolete: None,
         };
         fs::create_dir_all(path).map_err(unusable)?;
@@ -303,19 +408,21 @@ impl Directory {
     /// If the file cannot be created.
     pub fn open(&mut self, table: &'static str, schema: SchemaRef, job: &str) -> Result<(), Error> {
         let name = file_name(table);
-        let file = File::create(self.staged(&name)).map_err(|e| self.failure(&name, e))?;
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_created_by(format!("{RESULTS_WRITTEN_BY}{}", env!("CARGO_PKG_VERSION")))
-            // Without coercion a date64 key would be written as int64 milliseconds.
-            .set_coerce_types(true)
-            .set_key_value_metadata(Some(vec![KeyValue::new("sweepfit.job".to_string(), job.to_string())]))
-            .build();
-        let writer = ArrowWriter::try_new(file, SchemaRef::clone(&schema), Some(properties))
-            .map_err(|e| self.failure(&name, e))?;
-        let rows = BatchCoalescer::new(schema, ROWS_AT_ONCE);
-        self.writers.push(TableWriter { name: table, writer, rows });
+        let is_divided = self.partitions.divide(&schema);
+        let mut writer = Writer { name: table, schema, job: job.to_owned(), open: None };
+        if !is_divided {
+            let path = self.staged(&name);
+            let file = TableWriter::create(&path, SchemaRef::clone(&writer.schema), job);
+            writer.open = Some((PathBuf::new(), file.map_err(|e| self.failure(&name, e))?));
+        }
+        self.writers.push(writer);
         Ok(())
+    }
+
+    /// Divides the tables that are opened from now on by partitions. Their files are those of earlier results where they are equal.
+    pub fn divide(&mut self, partitions: Partitions, earlier: &[PathBuf]) {
+        self.partitions = partitions;
+        self.earlier = earlier.to_vec();
     }
 
     /// Appends a batch to an open table.
@@ -324,19 +431,56 @@ impl Directory {
     ///
     /// If writing fails.
     pub fn write(&mut self, table: &'static str, batch: &RecordBatch) -> Result<(), Error> {
-        match self.writers.iter_mut().find(|writer| writer.name == table) {
-            Some(writer) => writer.write(batch).map_err(|e| self.failure(&file_name(table), e)),
-            None => Ok(()),
-        }
+        let Some(place) = self.writers.iter().position(|writer| writer.name == table) else { return Ok(()) };
+        let path = self.staged(&file_name(table));
+        let writer = &mut self.writers[place];
+        let written = match self.partitions.divide(&writer.schema) {
+            true => writer.write_parts(&path, &self.partitions, batch),
+            false => match &mut writer.open {
+                Some((_, file)) => file.write(batch),
+                None => Ok(()),
+            },
+        };
+        written.map_err(|e| self.failure(&file_name(table), e))
     }
 
     /// Closes all tables and flushes them to the disk.
     fn close_tables(&mut self) -> Result<(), Error> {
         for writer in std::mem::take(&mut self.writers) {
             let name = file_name(writer.name);
-            writer.close().map_err(|e| self.failure(&name, e))?;
+            let path = self.staged(&name);
+            let is_divided = self.partitions.divide(&writer.schema);
+            writer.close(&path, is_divided).map_err(|e| self.failure(&name, e))?;
+            if is_divided && path.is_dir() {
+                let settled = self.partitions.write(&path).and_then(|()| self.settle(&name, &path));
+                settled.map_err(|e| self.failure(&name, e))?;
+            }
         }
         Ok(())
+    }
+
+    /// Lets the files of an earlier result stand for equal ones of a table in partitions, and flushes its directories.
+    fn settle(&self, name: &str, table: &Path) -> io::Result<()> {
+        for path in files_below(table) {
+            let below = path.strip_prefix(table).unwrap_or(&path);
+            let equal = self
+                .earlier
+                .iter()
+                .map(|earlier| earlier.join(name).join(below))
+                .find(|old| is_equal(old, &path));
+            if let Some(old) = equal {
+                // Where there are no hard links, the new file stays.
+                let link = path.with_extension("linked");
+                if fs::hard_link(old, &link).is_ok() {
+                    fs::rename(&link, &path)?;
+                }
+            }
+            path.ancestors()
+                .skip(1)
+                .take_while(|directory| *directory != table)
+                .try_for_each(sync_directory)?;
+        }
+        sync_directory(table)
     }
 
     /// Closes all tables, writes the manifest and the answers to the job's questions, and publishes the result. `answers` is
@@ -404,7 +548,15 @@ impl Directory {
         }
         for name in result_files() {
             let (new, old) = (staging.join(&name), self.output.join(&name));
-            let moved = if new.exists() { fs::rename(new, old) } else { fs::remove_file(old) };
+            // A directory, which a table in partitions is, cannot be written over.
+            let moved = match new.exists() {
+                true if new.is_dir() || old.is_dir() => {
+                    let removed = if old.exists() { remove(&old) } else { Ok(()) };
+                    removed.and_then(|()| fs::rename(new, old))
+                }
+                true => fs::rename(new, old),
+                false => remove(&old),
+            };
             match moved {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(failure(&name, error)),
                 _ => {}

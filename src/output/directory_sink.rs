@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow::datatypes::FieldRef;
+
 use super::batches::Batches;
 use super::directory::{Answers, Directory};
 use super::earlier::EarlierResults;
+use super::partitions::Partitions;
 use super::parts::Parts;
 use super::records::{Chunk, KnownFits, Record, ReusedFit, RunContext, Sink};
 use super::schema::REJECTED;
-use crate::error::Error;
+use crate::error::{Error, Setting};
 
 /// How a run treats what earlier runs have left.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +26,8 @@ pub struct OutputOptions {
     pub resume: bool,
     /// Whether what such a run has left is removed first.
     pub fresh: bool,
+    /// The first key columns, by which the tables are divided into hive partitions; none for tables of one file each.
+    pub partition_by: Vec<String>,
 }
 
 /// A sink that writes the tables of a run to a directory of Parquet files.
@@ -67,6 +72,13 @@ impl Sink for DirectorySink<'_> {
     fn begin(&mut self, context: &RunContext) -> Result<(), Error> {
         let batches = Batches::new(context.clone());
         let mut directory = Directory::create(self.path, self.options.overwrite)?;
+        let n = self.options.partition_by.len().min(context.key_fields.len());
+        if n > 0 {
+            let fields: Vec<FieldRef> = context.key_fields[..n].iter().cloned().map(Arc::new).collect();
+            let partitions = Partitions::of(&fields, &context.keys[..n]);
+            let invalid = |reason| Error::Invalid { place: Setting::PartitionBy.whole(), reason };
+            directory.divide(partitions.map_err(invalid)?, &self.options.earlier);
+        }
         for table in batches.tables() {
             directory.open(table.name, batches.schema(&table), &self.job)?;
         }

@@ -13,11 +13,11 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::batches::Batches;
 use super::directory::holds_result;
 use super::kept::{open_table, read_table};
+use super::partitions::TableBatches;
 use super::records::{ContentHash, KnownFits, ReusedFit, RunContext};
 use super::schema::{FITS, TableSpec};
 use crate::error::Error;
@@ -106,7 +106,7 @@ impl EarlierResult {
         for table in &batches.tables_of_fits() {
             let reader = open_table(directory, table, None).ok()?;
             let schema = batches.schema(table);
-            if !has_columns(&arrow::array::RecordBatchReader::schema(&reader), &schema) {
+            if !has_columns(&reader.schema(), &schema) {
                 return None;
             }
             schemas.insert(table.name, schema);
@@ -167,7 +167,7 @@ impl EarlierResult {
 
 /// A table that is read in its order.
 struct TableReader {
-    batches: ParquetRecordBatchReader,
+    batches: TableBatches,
     /// The columns as the run writes them.
     schema: SchemaRef,
     /// The rows that were read last, and the fit of each.

@@ -3,17 +3,13 @@
 //! Rows of the tables are in the order of sweeps and laws, and each fit has as many coefficients as its law has
 //! parameters and as many replicates as its row says, so that the tables are joined by place.
 
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, BooleanArray, Float64Array, ListArray, RecordBatch, StringArray};
 use arrow::buffer::OffsetBuffer;
-use arrow::compute::concat_batches;
 use arrow::datatypes::{Float64Type, Int64Type};
 use arrow::util::display::array_value_to_string;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde::Deserialize;
 
 use crate::compile::Scale;
@@ -22,6 +18,7 @@ use crate::infer::{ParameterCovariance, Resample};
 use crate::law::Law;
 
 use super::laws::StatedLaw;
+use super::partitions::TableBatches;
 use super::remote::FetchedResult;
 use super::schema::{COEFFICIENTS, COVARIANCE, FITS, JACKKNIFE, REPLICATES, RESIDUALS, TableSpec};
 
@@ -301,7 +298,7 @@ impl KeptResult {
 pub struct Refits<'a> {
     path: PathBuf,
     /// The rest of the table; none where it is not there.
-    batches: Option<ParquetRecordBatchReader>,
+    batches: Option<TableBatches>,
     /// The fits that have refits, and how many, of those that are not complete.
     expected: Box<dyn Iterator<Item = (usize, usize)> + Send + 'a>,
     /// The rows that are read, and the number of those that are used.
@@ -445,29 +442,16 @@ pub(super) fn read_table(
 ) -> Result<RecordBatch, Error> {
     let path = directory.join(format!("{}.parquet", table.name));
     let unusable = |reason: String| Error::UnusableResult { path: path.display().to_string(), reason };
-    let batches = open_table(directory, table, columns)?;
-    let schema = arrow::array::RecordBatchReader::schema(&batches);
-    let batches = batches.collect::<Result<Vec<_>, _>>().map_err(|error| unusable(error.to_string()))?;
-    concat_batches(&schema, &batches).map_err(|error| unusable(error.to_string()))
+    open_table(directory, table, columns)?.all().map_err(|error| unusable(error.to_string()))
 }
-
-/// The number of rows that are read at a time: few enough for their memory to be used again and again.
-const BATCH_ROWS: usize = 1 << 13;
 
 /// Opens a table, with all columns or with some.
 pub(super) fn open_table(
     directory: &Path,
     table: &TableSpec,
     columns: Option<&[&str]>,
-) -> Result<ParquetRecordBatchReader, Error> {
+) -> Result<TableBatches, Error> {
     let path = directory.join(format!("{}.parquet", table.name));
-    let unusable = |reason: String| Error::UnusableResult { path: path.display().to_string(), reason };
-    let file = File::open(&path).map_err(|error| unusable(error.to_string()))?;
-    let mut builder =
-        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| unusable(error.to_string()))?;
-    if let Some(columns) = columns {
-        let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-        builder = builder.with_projection(mask);
-    }
-    builder.with_batch_size(BATCH_ROWS).build().map_err(|error| unusable(error.to_string()))
+    let shown = path.display().to_string();
+    TableBatches::open(path, columns).map_err(|reason| Error::UnusableResult { path: shown, reason })
 }

@@ -13,6 +13,7 @@
 //! | [`directory`] | a directory of Parquet files that is written completely or not at all |
 //! | `directory_sink` | a sink that writes to such a directory |
 //! | `snapshots`, `snapshot_names` | results that follow one another, of which a link names the current one |
+//! | `partitions` | tables in hive partitions, and their rows read back |
 //! | `remote` | results in object stores |
 //! | `lock` | one run at a time writes to a directory |
 //!
@@ -27,6 +28,7 @@ mod kept;
 mod laws;
 mod lock;
 mod memory;
+mod partitions;
 mod parts;
 pub mod records;
 mod remote;

@@ -26,7 +26,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use super::directory::{MANIFEST, holds_result, result_files, sync_directory};
+use super::directory::{MANIFEST, files_below, holds_result, result_files, sync_directory};
 use super::lock::{Lock, utc};
 use super::snapshot_names::{SNAPSHOTS, UNPUBLISHED, is_snapshot};
 use crate::error::Error;
@@ -144,7 +144,10 @@ impl RemoteDirectory {
         let found = self.store.list(&self.key).map_err(|error| self.unusable(&error))?;
         let own: Vec<String> =
             result_files().filter(|name| name != MANIFEST).chain([CLAIM.to_owned()]).collect();
-        let is_own = |object: &Entry| own.iter().any(|name| self.key_of(name) == object.key);
+        let is_own = |object: &Entry| {
+            let rest = own.iter().find_map(|name| object.key.strip_prefix(&self.key_of(name)));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
         if found.iter().all(is_own) {
             return Ok(());
         }
@@ -181,15 +184,22 @@ impl RemoteDirectory {
     /// If the store refuses.
     fn send(&self, directory: &Path, interrupted: &AtomicBool) -> Result<(), Error> {
         // What else lies in the copy is of another run.
-        for name in result_files().filter(|name| directory.join(name).exists()) {
-            if interrupted.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
+        for path in result_files().map(|name| directory.join(name)) {
+            // A table in partitions is a directory.
+            let files = if path.is_dir() { files_below(&path) } else { vec![path] };
+            for file in files.iter().filter(|file| file.exists()) {
+                let below = file.strip_prefix(directory).unwrap_or(file);
+                let name =
+                    below.components().map(|c| c.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+                if interrupted.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                let sent = self.store.upload(file, &self.key_of(&name), interrupted);
+                sent.map_err(|error| match error.kind() {
+                    ErrorKind::Interrupted => Error::Interrupted,
+                    _ => self.below(&name).failure(&error),
+                })?;
             }
-            let sent = self.store.upload(&directory.join(&name), &self.key_of(&name), interrupted);
-            sent.map_err(|error| match error.kind() {
-                ErrorKind::Interrupted => Error::Interrupted,
-                _ => self.below(&name).failure(&error),
-            })?;
         }
         Ok(())
     }
@@ -201,10 +211,17 @@ impl RemoteDirectory {
             return Err(io::Error::other("there is no manifest.json, so this is no complete result"));
         }
         let found = self.store.list(&self.key)?;
-        for name in result_files() {
-            let key = self.key_of(&name);
-            let Some(object) = found.iter().find(|object| object.key == key) else { continue };
-            let mut file = File::create(directory.join(name))?;
+        let is_of = |key: &str, name: &str| {
+            key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        for object in &found {
+            let below = object.key[self.key.len()..].trim_start_matches('/');
+            if !result_files().any(|name| is_of(below, &name)) || below.split('/').any(|part| part == "..") {
+                continue;
+            }
+            let path = directory.join(below);
+            fs::create_dir_all(path.parent().unwrap_or(directory))?;
+            let mut file = File::create(path)?;
             let mut at = 0;
             while at < object.bytes {
                 let end = (at + FETCHED_BYTES).min(object.bytes);
