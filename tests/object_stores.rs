@@ -426,6 +426,14 @@ fn a_directory_of_its_own_takes_one_result() {
     let runs = setting.url("runs");
     let new = setting.url("new");
     let arguments = [&["fit", &runs, "--out", &new, "--quiet"], &LINE[..]].concat();
+    let message = {
+        server.put("x/new/fits.parquet", b"of a user".to_vec());
+        setting.fail(&arguments, 2)
+    };
+    assert!(message.contains("name a new directory"), "{message}");
+    // A run that died, longer than an hour ago, had said that it sends.
+    server.put("x/new/.sending", b"a run that died".to_vec());
+    server.put("x/new/residuals.parquet", b"of a run that died".to_vec());
     server.put("x/new/fits.parquet", b"of a run that died".to_vec());
     server.hook(Box::new(|method, key, objects| {
         if method == "PUT" && key == "x/new/.sending" {
@@ -437,7 +445,7 @@ fn a_directory_of_its_own_takes_one_result() {
     assert!(message.contains("another run sends its tables here"), "{message}");
     assert_eq!(server.object("x/new/fits.parquet"), b"of a run that died");
     server.no_hook();
-    server.remove("x/new/.sending");
+    server.put("x/new/.sending", b"a run that died".to_vec());
     setting.succeed(&arguments);
     let found: Vec<String> = server.keys().into_iter().filter(|key| key.starts_with("x/new/")).collect();
     assert!(
@@ -445,6 +453,7 @@ fn a_directory_of_its_own_takes_one_result() {
         "{found:?}"
     );
     assert!(server.object("x/new/fits.parquet").starts_with(b"PAR1"));
+    assert!(!found.contains(&"x/new/residuals.parquet".to_owned()), "{found:?}");
     let message = setting.fail(&arguments, 2);
     assert!(message.contains("name a new directory"), "{message}");
 }
@@ -462,6 +471,10 @@ fn web_servers_are_read() {
     assert_eq!(setting.fit(&format!("{web}/rows.csv"), "remote", &[]), expected);
     let message =
         setting.fail(&[&["fit", &setting.url("rows.csv"), "--publish", &web], &LINE[..]].concat(), 2);
+    assert!(message.contains("web servers are read alone"), "{message}");
+    setting.fit(&setting.folder.path("rows.csv"), "fits", &[]);
+    let (fits, answer) = (setting.folder.path("fits"), format!("{web}/answer.csv"));
+    let message = setting.fail(&["predict", &fits, "--at", "x=20", "--out", &answer], 2);
     assert!(message.contains("web servers are read alone"), "{message}");
 }
 

@@ -13,8 +13,9 @@ use sweepfit::output::KeptResult;
 use common::program::{Table, program, refusal};
 use common::{Folder, floats};
 
-/// The keys of the sweeps: texts that a directory's name escapes, an empty one and nulls.
-const FAMILIES: [Option<&str>; 6] = [Some("llama"), Some("a/b=c %2"), Some(""), Some("é"), None, Some("gpt")];
+/// The keys of the sweeps: texts that a directory's name escapes, and nulls.
+const FAMILIES: [Option<&str>; 6] =
+    [Some("llama"), Some("a/b=c %2"), Some(".hidden"), Some("é"), None, Some("gpt")];
 
 /// Writes sweeps of ten points: of each family two years, and of each of these two seeds. `scale` multiplies the responses of a
 /// family.
@@ -23,20 +24,20 @@ fn write(folder: &Folder, scale: impl Fn(usize) -> f64) {
     let rows = || (0..FAMILIES.len()).flat_map(|f| (0..4).flat_map(move |s| (0..10).map(move |i| (f, s, i))));
     let family: ArrayRef = Arc::new(StringArray::from_iter(rows().map(|(f, ..)| FAMILIES[f])));
     let year: ArrayRef = Arc::new(Int32Array::from_iter(rows().map(|(_, s, _)| (s < 2).then_some(9 + s))));
-    let seed: ArrayRef = Arc::new(Int32Array::from_iter_values(rows().map(|(_, s, _)| s)));
+    let trial: ArrayRef = Arc::new(Int32Array::from_iter_values(rows().map(|(_, s, _)| s)));
     let x: Vec<f64> = rows().map(|(.., i)| if i == 9 { f64::NAN } else { 1.0 + i as f64 }).collect();
     let y: Vec<f64> =
         rows().map(|(f, s, i)| scale(f) * (2.0 + 3.0 * (1.0 + i as f64) + noise[i] + f64::from(s))).collect();
     folder.write(
         "in.parquet",
-        &[("family", family), ("year", year), ("seed", seed), ("x", floats(&x)), ("y", floats(&y))],
+        &[("family", family), ("year", year), ("trial", trial), ("x", floats(&x)), ("y", floats(&y))],
     );
 }
 
 fn run(folder: &Folder, arguments: &[&str]) {
     let input = folder.path("in.parquet");
     let common =
-        ["fit", &input, "--by", "family,year,seed", "--law", "y ~ a + b*x", "--bootstrap", "20", "--quiet"];
+        ["fit", &input, "--by", "family,year,trial", "--law", "y ~ a + b*x", "--bootstrap", "20", "--quiet"];
     let output = program(&[&common[..], arguments].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -151,13 +152,56 @@ fn partitions_are_by_the_first_keys() {
     let folder = Folder::new();
     write(&folder, |_| 1.0);
     let (input, out) = (folder.path("in.parquet"), folder.path("out"));
-    let common = ["fit", &input, "--by", "family,year,seed", "--law", "y ~ a + b*x", "--out", &out];
-    for columns in ["year", "family,seed", "x"] {
+    let common = ["fit", &input, "--by", "family,year,trial", "--law", "y ~ a + b*x", "--out", &out];
+    for columns in ["year", "family,trial", "x"] {
         let message = refusal(&[&common[..], &["--partition-by", columns]].concat());
         assert!(
-            message.contains("name the first key columns, in their order: family, year, seed"),
+            message.contains("name the first key columns, in their order: family, year, trial"),
             "{message}"
         );
     }
     assert!(!Path::new(&out).exists());
+}
+
+/// What other readers would not read back is refused before the earlier result is touched.
+#[test]
+fn keys_that_have_no_directory_are_refused() {
+    let folder = Folder::new();
+    let (input, out) = (folder.path("in.parquet"), folder.path("out"));
+    let long = "x".repeat(300);
+    for key in ["", "__HIVE_DEFAULT_PARTITION__", &long] {
+        let x = floats(&[1.0, 2.0, 3.0, 4.0]);
+        let family: ArrayRef = Arc::new(StringArray::from(vec![key; 4]));
+        folder.write("in.parquet", &[("family", family), ("x", x), ("y", floats(&[1.0, 2.1, 2.9, 4.2]))]);
+        let common = ["fit", &input, "--by", "family", "--law", "y ~ a + b*x", "--out", &out];
+        let message = refusal(&[&common[..], &["--partition-by", "family"]].concat());
+        assert!(message.contains("there would be a partition family="), "{message}");
+        assert!(!Path::new(&out).exists());
+    }
+}
+
+/// Files that others have put among the tables of an earlier result are kept.
+#[test]
+fn files_of_others_among_partitions_are_kept() {
+    let folder = Folder::new();
+    write(&folder, |_| 1.0);
+    let out = folder.path("out");
+    run(&folder, &["--out", &out, "--partition-by", "family"]);
+    for name in ["fits.parquet/README", "fits.parquet/family=gpt/notes.txt"] {
+        fs::write(Path::new(&out).join(name), "mine").expect("a file");
+    }
+    run(&folder, &["--out", &out, "--partition-by", "family", "--overwrite"]);
+    for name in ["fits.parquet/README", "fits.parquet/family=gpt/notes.txt"] {
+        assert_eq!(fs::read_to_string(Path::new(&out).join(name)).expect("a file"), "mine");
+    }
+    run(&folder, &["--out", &out, "--overwrite"]);
+    assert!(Path::new(&out).join("fits.parquet").is_file());
+    for name in ["fits.parquet.others/README", "fits.parquet.others/family=gpt/notes.txt"] {
+        assert_eq!(fs::read_to_string(Path::new(&out).join(name)).expect("a file"), "mine");
+    }
+    // A partition that is gone is told, and not taken for one without rows.
+    run(&folder, &["--out", &out, "--partition-by", "family", "--overwrite"]);
+    fs::remove_dir_all(Path::new(&out).join("coefficients.parquet/family=gpt")).expect("removed");
+    let message = refusal(&["show", &out]);
+    assert!(message.contains("family=gpt"), "{message}");
 }

@@ -232,7 +232,7 @@ pub struct FitArguments {
 
     /// Divide the output tables into hive partitions by the first key columns: fits.parquet/family=llama/part-0.parquet
     #[arg(long, value_name = "COL,…", help_heading = "Jobs")]
-    partition_by: Vec<String>,
+    pub(super) partition_by: Vec<String>,
 
     /// Write the result to a new snapshot below this directory or URL, and move its link `current` there when all is well
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "overwrite"], help_heading = "Jobs")]

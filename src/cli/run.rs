@@ -136,12 +136,19 @@ impl Steps {
         let Directories { result, snapshots } = fit.directories()?;
         let result = result.ok_or_else(|| Failure::usage("[fit] dry_run: a job writes its result"))?;
         let mut answers = Vec::new();
+        let is_divided = !fit.partition_by.is_empty();
         for name in ["predict", "frontier"] {
             let command = command(name)?;
             let table = if name == "predict" { "predictions" } else { "frontier" };
             let mut taken = false;
             for mut asked in sections(&mut job, name)? {
                 let has_own_out = asked.contains_key("out");
+                if is_divided && !has_own_out {
+                    return Err(Failure::usage(format!(
+                        "[{name}] needs an `out` beside `partition_by`, whose tables are directories; or ask in [fit], with `at`, \
+                         `budget` or `target`"
+                    )));
+                }
                 if !has_own_out && std::mem::replace(&mut taken, true) {
                     return Err(Failure::usage(format!(
                         "several sections [{name}] need an `out` each but one"

@@ -28,9 +28,9 @@ const BYTES_PER_THREAD: u64 = 6 << 20;
 /// the range in it, so that more would take more than [`FIXED_BYTES`] allows for.
 const PARTS_AT_ONCE: usize = 4;
 
-/// How many times the rows of a part all rows must be for several parts to be read at once: their copies then have at most half of
-/// the rows of the range, and mostly a quarter.
-const LEAST_PARTS: u64 = 2 * 2 * PARTS_AT_ONCE as u64;
+/// How many times the rows of a part all rows must be for several parts to be read at once. Where keys are in no order, the parts
+/// that are read at once then have at most a quarter of the rows of a range.
+const LEAST_PARTS: u64 = 4 * PARTS_AT_ONCE as u64;
 
 /// The memory in bytes that a sweep takes beside its rows and its key: its digest, its place, and its estimates in the overview
 /// of the run.
@@ -52,8 +52,8 @@ pub(in crate::input) fn memory_of(
     let clusters = u64::from(request.cluster.is_some());
     // The columns, the file, the row and the sweep.
     let of_row = 8 * request.columns.len() as u64 + 4 + 8 + 4 + 4 * clusters;
-    // While parts are read their copies take half of that again; while rows are sorted, the order and a column.
-    (fixed, 2 * of_row + (of_row / 2).max(16))
+    // While parts are read there are copies of their rows; while rows are sorted, the order and a column.
+    (fixed, 2 * of_row + of_row.max(16))
 }
 
 /// Divides the sweeps into ranges of at most `most` rows, or of a single sweep. `starts` is the first row of each sweep, and the

@@ -24,7 +24,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use super::lock::{self, Lock};
-use super::partitions::Partitions;
+use super::partitions::{Partitions, is_part};
 use super::schema;
 use crate::error::Error;
 use crate::input::RESULTS_WRITTEN_BY;
@@ -225,11 +225,13 @@ pub(super) fn files_below(directory: &Path) -> Vec<PathBuf> {
 
 /// Returns whether two files have the same bytes. One that cannot be read has none.
 fn is_equal(one: &Path, other: &Path) -> bool {
-    let length = |path: &Path| fs::metadata(path).map(|metadata| metadata.len());
+    // A link is not a file that could be linked to.
+    let length =
+        |path: &Path| fs::symlink_metadata(path).map(|metadata| metadata.is_file().then_some(metadata.len()));
     let (Ok(one_length), Ok(other_length)) = (length(one), length(other)) else { return false };
     let read = |path: &Path| Some(BufReader::new(File::open(path).ok()?));
     let (Some(mut one), Some(mut other)) = (read(one), read(other)) else { return false };
-    if one_length != other_length {
+    if one_length.is_none() || one_length != other_length {
         return false;
     }
     loop {
@@ -246,9 +248,34 @@ fn is_equal(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// Removes a file or a directory with what is in it.
+/// Removes a table: a file, or a directory of partitions. Other files in it stay, and the directory with them.
 fn remove(path: &Path) -> io::Result<()> {
-    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    if !path.is_dir() {
+        return fs::remove_file(path);
+    }
+    for file in files_below(path) {
+        if is_part(&file) {
+            fs::remove_file(&file)?;
+            let above: Vec<PathBuf> =
+                file.ancestors().skip(1).take_while(|above| *above != path).map(Path::to_path_buf).collect();
+            remove_empty(&above);
+        }
+    }
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        done => done,
+    }
+}
+
+/// Moves the files below a directory to the same places below another, where there is none.
+fn move_files(from: &Path, to: &Path) {
+    for file in files_below(from) {
+        let target = to.join(file.strip_prefix(from).unwrap_or(&file));
+        if target.symlink_metadata().is_err() {
+            let _ = target.parent().map_or(Ok(()), fs::create_dir_all);
+            let _ = fs::rename(&file, target);
+        }
+    }
 }
 
 /// Removes directories in order, up to the first that is not empty.
@@ -266,7 +293,22 @@ fn retire(staging: &Path, output: &Path) {
     for entry in entries(staging) {
         let (path, target) = (entry.path(), output.join(entry.file_name()));
         let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let is_table = result_files().any(|name| entry.file_name() == name.as_str());
         let _ = match is_ours(&entry.file_name()) {
+            true if is_directory && is_table => {
+                let removed = remove(&path);
+                // What others have put there is kept.
+                if path.is_dir() {
+                    match target.is_dir() {
+                        true => move_files(&path, &target),
+                        false => {
+                            move_files(&path, &output.join(format!("{}.others", entry.file_name().display())))
+                        }
+                    }
+                    let _ = fs::remove_dir_all(&path);
+                }
+                removed
+            }
             true if is_directory => fs::remove_dir_all(path),
             true => fs::remove_file(path),
             false if target.symlink_metadata().is_ok() => continue,

@@ -214,6 +214,9 @@ impl KeptResult {
                 n_jackknife: usize::try_from(jackknives.value(row)).unwrap_or(0),
             });
         }
+        if place < estimates.len() {
+            return Err(unusable("coefficients.parquet has too many rows for fits.parquet".to_string()));
+        }
         let n_keys = table.schema().index_of("law").map_err(|_| damaged("law"))?;
         let is_distribution =
             manifest.job.resample.parse::<Resample>().is_ok_and(|resample| resample.is_distribution());

@@ -28,6 +28,9 @@ const DESCRIPTION: &str = "_partitions.json";
 /// The file with the rows of a partition.
 const PART: &str = "part-0.parquet";
 
+/// The bytes that a name may have in a directory.
+const MOST_NAME: usize = 255;
+
 /// The value that stands for null in the names of directories.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -56,7 +59,7 @@ const BATCH_ROWS: usize = 1 << 13;
 pub struct Partitions {
     /// The columns that partition the table, its first.
     pub columns: Vec<PartitionColumn>,
-    /// The partitions, in the order of the sweeps.
+    /// The partitions, in the order of the sweeps. A file that is not there is an error.
     order: Vec<PartitionValues>,
 }
 
@@ -107,7 +110,28 @@ impl Partitions {
             let values = values_at(keys, run.start).map_err(|error| error.to_string())?;
             order.push(PartitionValues { path: path_of(&columns, &values), values });
         }
-        let mut paths: Vec<&str> = order.iter().map(|partition| partition.path.as_str()).collect();
+        for PartitionValues { path, values } in &order {
+            let reason = match path.split('/').find(|name| name.len() > MOST_NAME) {
+                Some(_) => "its name would be longer than file systems allow",
+                None if values.iter().any(|value| value.as_deref() == Some("")) => {
+                    "other readers refuse an empty text"
+                }
+                None if values.iter().any(|value| value.as_deref() == Some(NULL)) => {
+                    "other readers take it for null"
+                }
+                None if path.starts_with(['.', '_']) || path.contains("/.") || path.contains("/_") => {
+                    "other readers skip names that begin with `.` or `_`"
+                }
+                None => continue,
+            };
+            return Err(format!("there would be a partition {path}: {reason}"));
+        }
+        let in_one_case = cfg!(any(windows, target_vendor = "apple"));
+        let name = |partition: &PartitionValues| match in_one_case {
+            true => partition.path.to_lowercase(),
+            false => partition.path.clone(),
+        };
+        let mut paths: Vec<String> = order.iter().map(name).collect();
         paths.sort_unstable();
         if let Some(pair) = paths.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(format!("two values would have the directory {}", pair[0]));
@@ -156,13 +180,15 @@ impl Partitions {
         Schema::new(rest).into()
     }
 
-    /// Writes the description of a table's partitions to its directory.
+    /// Writes the description of a table's partitions to its directory, of those that the table has.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn write(&self, table: &Path) -> std::io::Result<()> {
         let file = File::create(table.join(DESCRIPTION))?;
-        serde_json::to_writer(&file, self)?;
+        let has = |partition: &&PartitionValues| table.join(&partition.path).join(PART).exists();
+        let order = self.order.iter().filter(has).cloned().collect();
+        serde_json::to_writer(&file, &Partitions { columns: self.columns.clone(), order })?;
         file.sync_all()
     }
 }
@@ -187,10 +213,25 @@ fn values_at(keys: &[ArrayRef], row: usize) -> Result<Vec<Option<String>>, Arrow
 /// Returns the directory of a partition.
 fn path_of(columns: &[PartitionColumn], values: &[Option<String>]) -> String {
     let name = |(column, value): (&PartitionColumn, &Option<String>)| {
-        let escaped = |text: &str| utf8_percent_encode(text, ESCAPED).to_string();
-        format!("{}={}", escaped(&column.name), value.as_deref().map_or(NULL.to_owned(), escaped))
+        format!("{}={}", escaped(&column.name), value.as_deref().map_or_else(|| NULL.to_owned(), escaped))
     };
     columns.iter().zip(values).map(name).collect::<Vec<_>>().join("/")
+}
+
+/// Returns a text as Hive writes it in the names of directories. Letters beyond ASCII stay, because Spark takes an escape for a
+/// character, and not for a byte.
+fn escaped(text: &str) -> String {
+    let escape = |c: char| match c.is_ascii() {
+        true => utf8_percent_encode(c.encode_utf8(&mut [0; 4]), ESCAPED).to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(escape).collect()
+}
+
+/// Returns whether a file in the directory of a table is one that runs write.
+#[must_use]
+pub fn is_part(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == PART || name == DESCRIPTION)
 }
 
 /// The rows of a table that a run has written: a file, or a directory of partitions.
@@ -257,9 +298,6 @@ impl TableBatches {
         let mut files = Vec::new();
         for PartitionValues { path, values } in &partitions.order {
             let file = self.path.join(path).join(PART);
-            if !file.exists() {
-                continue;
-            }
             let constants = asked.iter().zip(&self.types).map(|(&i, field)| {
                 let value = StringArray::from(vec![values.get(i).cloned().flatten()]);
                 cast(&value, field.data_type()).map_err(|error| error.to_string())
@@ -279,7 +317,9 @@ impl TableBatches {
     fn next_part(&mut self) -> Result<(), ArrowError> {
         self.current = None;
         let Some((path, constants)) = self.rest.next() else { return Ok(()) };
-        let mut builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+        let named =
+            |error: std::io::Error| ArrowError::IoError(format!("{}: {error}", path.display()), error);
+        let mut builder = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).map_err(named)?)?;
         if let Some(columns) = &self.columns {
             let own = columns.iter().map(String::as_str);
             let mask = ProjectionMask::columns(builder.parquet_schema(), own);

@@ -16,12 +16,13 @@
 //!
 //! A result that is sent to a directory of its own is preceded by an object `.sending`, which one run alone can write.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -53,6 +54,15 @@ const CLAIM: &str = ".sending";
 
 /// The time after which a run that sends its tables is taken to have died.
 const CLAIM_TIME: Duration = Duration::from_secs(3600);
+
+/// The time after which a run says again that it sends its tables.
+const RENEWAL_TIME: Duration = Duration::from_secs(60);
+
+/// Returns whether the run that made a claim is taken to have died.
+fn has_died(claim: &Entry) -> bool {
+    let age = claim.modified.and_then(|time| time.elapsed().ok());
+    age.is_some_and(|age| age > CLAIM_TIME)
+}
 
 /// Returns the directory on this machine for what is written to a path or URL: the path itself, or that of the copy.
 ///
@@ -121,8 +131,8 @@ impl RemoteDirectory {
     fn failure(&self, error: &io::Error) -> Error {
         let reason = match error.kind() {
             ErrorKind::StaleNetworkFileHandle => {
-                "another run has published here since this one began, and its result stays; \
-                                                  run again, which copies the fits of both"
+                "another run has published here since this one began, and its result stays; run again (with --resume this \
+                 run's fits are copied)"
                     .to_owned()
             }
             _ => error.to_string(),
@@ -140,49 +150,62 @@ impl RemoteDirectory {
     }
 
     /// Checks that there is nothing in the directory, which could not be replaced in one step, but what a run has sent that died.
-    fn check_new(&self) -> Result<(), Error> {
+    /// Returns the keys of that. `claim` is the claim of this run, if it has made one.
+    fn leftovers(&self, claim: Option<&Entry>) -> Result<Vec<String>, Error> {
         let found = self.store.list(&self.key).map_err(|error| self.unusable(&error))?;
-        let own: Vec<String> =
-            result_files().filter(|name| name != MANIFEST).chain([CLAIM.to_owned()]).collect();
-        let is_own = |object: &Entry| {
+        let refused = |reason: String| Err(Error::UnusableOutput { path: self.shown(), reason });
+        let claim_key = self.key_of(CLAIM);
+        let (claims, others): (Vec<&Entry>, Vec<&Entry>) =
+            found.iter().partition(|object| object.key == claim_key);
+        let own: Vec<String> = result_files().filter(|name| name != MANIFEST).collect();
+        let is_own = |object: &&Entry| {
             let rest = own.iter().find_map(|name| object.key.strip_prefix(&self.key_of(name)));
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        if found.iter().all(is_own) {
-            return Ok(());
+        if !others.is_empty() && (claims.is_empty() || !others.iter().all(is_own)) {
+            return refused(
+                "there are objects here, which a store cannot replace in one step; name a new directory, or publish snapshots"
+                    .to_owned(),
+            );
         }
-        let reason = "there are objects here, which a store cannot replace in one step; name a new directory, or publish \
-                      snapshots";
-        Err(Error::UnusableOutput { path: self.shown(), reason: reason.to_owned() })
+        if claim.is_none() && claims.iter().any(|claim| !has_died(claim)) {
+            return refused(self.claimed());
+        }
+        Ok(others.into_iter().map(|object| object.key.clone()).collect())
     }
 
-    /// Says in the store that this run sends its tables. Returns the object that says so.
-    fn claim(&self) -> Result<(), Error> {
+    /// Returns what is said where another run sends its tables.
+    fn claimed(&self) -> String {
+        let claim = self.store.shown(&self.key_of(CLAIM));
+        format!("another run sends its tables here; if it has died, remove {claim} or wait for an hour")
+    }
+
+    /// Says in the store that this run sends its tables, if no other does. `old` is the claim of this run, or of one that died.
+    /// Returns the claim.
+    fn claim(&self, old: Option<&Entry>) -> Result<Entry, Error> {
         let key = self.key_of(CLAIM);
-        let text = format!("process {}, since {}\n", std::process::id(), utc("%Y-%m-%dT%H:%M:%SZ"));
-        let old = self.store.describe(&key).map_err(|error| self.unusable(&error))?;
-        let has_died = |old: &&Entry| {
-            let age = old.modified.and_then(|time| time.elapsed().ok());
-            age.is_some_and(|age| age > CLAIM_TIME)
-        };
-        let condition = old.as_ref().filter(has_died).map_or(Condition::Absent, Condition::Unchanged);
+        let text = format!("process {}, at {}\n", std::process::id(), utc("%Y-%m-%dT%H:%M:%SZ"));
+        let condition = old.map_or(Condition::Absent, Condition::Unchanged);
         self.store.write(&key, text.into_bytes(), condition).map_err(|error| match error.kind() {
             ErrorKind::StaleNetworkFileHandle => {
-                let reason = format!(
-                    "another run sends its tables here; if it has died, remove {} or wait for an hour",
-                    self.store.shown(&key)
-                );
-                Error::UnusableOutput { path: self.shown(), reason }
+                Error::UnusableOutput { path: self.shown(), reason: self.claimed() }
             }
             _ => self.failure(&error),
-        })
+        })?;
+        let made = self.store.describe(&key).map_err(|error| self.failure(&error))?;
+        made.ok_or_else(|| Error::UnusableOutput { path: self.shown(), reason: self.claimed() })
     }
 
     /// Sends the files of a result, the manifest last.
     ///
     /// # Errors
     /// If the store refuses.
-    fn send(&self, directory: &Path, interrupted: &AtomicBool) -> Result<(), Error> {
+    fn send(
+        &self,
+        directory: &Path,
+        interrupted: &AtomicBool,
+        before_each: &mut dyn FnMut() -> Result<(), Error>,
+    ) -> Result<(), Error> {
         // What else lies in the copy is of another run.
         for path in result_files().map(|name| directory.join(name)) {
             // A table in partitions is a directory.
@@ -194,7 +217,13 @@ impl RemoteDirectory {
                 if interrupted.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
-                let sent = self.store.upload(file, &self.key_of(&name), interrupted);
+                before_each()?;
+                let sent = match name.as_str() {
+                    // That of another run is never written over.
+                    MANIFEST => fs::read(file)
+                        .and_then(|text| self.store.write(&self.key_of(MANIFEST), text, Condition::Absent)),
+                    _ => self.store.upload(file, &self.key_of(&name), interrupted),
+                };
                 sent.map_err(|error| match error.kind() {
                     ErrorKind::Interrupted => Error::Interrupted,
                     _ => self.below(&name).failure(&error),
@@ -206,11 +235,13 @@ impl RemoteDirectory {
 
     /// Fetches the files of a result to a directory on this machine, the manifest last, and syncs them.
     fn fetch(&self, directory: &Path) -> io::Result<()> {
-        let manifest = self.store.describe(&self.key_of(MANIFEST))?;
-        if manifest.is_none() {
+        let manifest = self.key_of(MANIFEST);
+        if self.store.describe(&manifest)?.is_none() {
             return Err(io::Error::other("there is no manifest.json, so this is no complete result"));
         }
-        let found = self.store.list(&self.key)?;
+        let mut found = self.store.list(&self.key)?;
+        found.sort_by_key(|object| object.key == manifest);
+        let mut directories = BTreeSet::from([directory.to_path_buf()]);
         let is_of = |key: &str, name: &str| {
             key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
@@ -221,6 +252,9 @@ impl RemoteDirectory {
             }
             let path = directory.join(below);
             fs::create_dir_all(path.parent().unwrap_or(directory))?;
+            directories.extend(
+                path.ancestors().skip(1).take_while(|above| *above != directory).map(Path::to_path_buf),
+            );
             let mut file = File::create(path)?;
             let mut at = 0;
             while at < object.bytes {
@@ -233,7 +267,7 @@ impl RemoteDirectory {
             }
             file.sync_all()?;
         }
-        sync_directory(directory)
+        directories.iter().try_for_each(|directory| sync_directory(directory))
     }
 
     /// Returns the directory of the current snapshot, if this is one of snapshots or its name ends in `current`; else this one.
@@ -292,7 +326,7 @@ impl RemoteResult {
     pub fn open(target: &Path) -> Result<Option<RemoteResult>, Error> {
         let Some(remote) = RemoteDirectory::of(target)? else { return Ok(None) };
         remote.check_writable()?;
-        remote.check_new()?;
+        remote.leftovers(None)?;
         let root = local_directory(target)?;
         let unusable = |error: io::Error| Error::UnusableOutput {
             path: root.display().to_string(),
@@ -320,13 +354,30 @@ impl RemoteResult {
     /// # Errors
     /// If the store refuses, another run sends its result there, or the run is interrupted.
     pub fn send(&self, interrupted: &AtomicBool) -> Result<(), Error> {
-        self.remote.claim()?;
+        let RemoteResult { remote, copy, .. } = self;
+        let key = remote.key_of(CLAIM);
+        let old = remote.store.describe(&key).map_err(|error| remote.unusable(&error))?;
+        let mut claim = remote.claim(old.as_ref().filter(|old| has_died(old)))?;
+        let mut renewed = Instant::now();
         // Another run may have sent its result since this one began.
-        self.remote.check_new()?;
-        self.remote.send(&self.copy, interrupted)?;
-        // An object that stays is no harm: the manifest keeps others away.
-        let _ = self.remote.store.remove(vec![self.remote.key_of(CLAIM)]);
-        Ok(())
+        let sent = remote.leftovers(Some(&claim)).and_then(|keys| {
+            remote.store.remove(keys).map_err(|error| remote.failure(&error))?;
+            remote.send(copy, interrupted, &mut || {
+                if renewed.elapsed() > RENEWAL_TIME {
+                    claim = remote.claim(Some(&claim))?;
+                    renewed = Instant::now();
+                }
+                Ok(())
+            })
+        });
+        if sent.is_err() && remote.claim(Some(&claim)).is_ok() {
+            // What was sent would keep the next run away.
+            let keys = remote.leftovers(Some(&claim)).unwrap_or_default();
+            let _ = remote.store.remove(keys);
+        }
+        // One that stays is no harm beside a manifest, and is taken over after an hour.
+        let _ = remote.store.remove(vec![key]);
+        sent
     }
 }
 
@@ -391,7 +442,7 @@ impl RemoteSnapshots {
         directory: &Path,
         (keep, interrupted): (usize, &AtomicBool),
     ) -> Result<(), Error> {
-        self.snapshot(name).send(directory, interrupted)?;
+        self.snapshot(name).send(directory, interrupted, &mut || Ok(()))?;
         let mut earlier: Vec<String> = Vec::new();
         if let Some(current) = &self.current {
             earlier.extend(current.earlier.iter().chain([&current.name]).cloned());
@@ -420,7 +471,7 @@ impl RemoteSnapshots {
     /// # Errors
     /// If the store refuses.
     pub fn set_aside(&self, name: &str, directory: &Path, interrupted: &AtomicBool) -> Result<(), Error> {
-        self.snapshot(name).send(directory, interrupted)?;
+        self.snapshot(name).send(directory, interrupted, &mut || Ok(()))?;
         let _ = self.remove_before(name, |other| other.ends_with(UNPUBLISHED));
         Ok(())
     }
@@ -504,6 +555,7 @@ impl FetchedResult {
 pub fn write_object(path: &Path, content: &[u8]) -> Result<bool, Error> {
     let Some(url) = url_of(path) else { return Ok(false) };
     let (store, key) = Stores::default().open(url)?;
+    RemoteDirectory { store: Arc::clone(&store), key: key.clone() }.check_writable()?;
     let written = store.write(&key, content.to_vec(), Condition::None);
     let failed = |error: io::Error| Error::Write { path: store.shown(&key), reason: error.to_string() };
     written.map(|()| true).map_err(failed)
