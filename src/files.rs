@@ -64,7 +64,7 @@ fn run_rows(
     let keys: Vec<&str> = plan.request.by.iter().map(|key| key.name.as_str()).collect();
     if !keys.starts_with(&options.partition_by.iter().map(String::as_str).collect::<Vec<_>>()) {
         let reason = format!("name the first key columns, in their order: {}", keys.join(", "));
-        let place = Setting::PartitionBy.of(&options.partition_by.join(","));
+        let place = Setting::PartitionBy.of(options.partition_by.join(","));
         return Err(Error::Invalid { place, reason });
     }
     directory::check(out, options.overwrite)?;

@@ -224,7 +224,9 @@ fn respond(state: &mut State, request: &Request) -> Answer {
                 .filter_map(|rest| Some(rest.split_once("</Key>")?.0.to_owned()))
                 .collect();
             keys.iter().for_each(|key| drop(state.objects.remove(key)));
-            Answer(200, Vec::new(), b"<DeleteResult></DeleteResult>".to_vec())
+            let deleted = keys.iter().map(|key| format!("<Deleted><Key>{key}</Key></Deleted>"));
+            let text = format!("<DeleteResult>{}</DeleteResult>", deleted.collect::<String>());
+            Answer(200, Vec::new(), text.into_bytes())
         }
         "POST" if query.contains_key("uploads") => {
             let id = format!("upload-{}", state.uploads.len());
