@@ -112,6 +112,16 @@ impl Setting {
     }
 }
 
+/// Returns a server with a tree of partitions, and the setting in which it is found.
+fn with_tree() -> (StoreServer, Setting) {
+    let server = StoreServer::start();
+    let setting = Setting::of(&server);
+    for path in tree(&setting.folder) {
+        server.put(&format!("x/{path}"), fs::read(setting.folder.path(&path)).expect("a file"));
+    }
+    (server, setting)
+}
+
 fn rows(directory: &str) -> Vec<String> {
     let tables = ["fits", "coefficients", "replicates", "rejected"];
     tables
@@ -212,11 +222,7 @@ fn a_real_store_is_read_and_written_as_a_disk_is() {
 /// A condition on a partition opens the files of that partition alone, and one on a column the row groups that may have it.
 #[test]
 fn what_a_condition_excludes_is_not_read() {
-    let server = StoreServer::start();
-    let setting = Setting::of(&server);
-    for path in tree(&setting.folder) {
-        server.put(&format!("x/{path}"), fs::read(setting.folder.path(&path)).expect("a file"));
-    }
+    let (server, setting) = with_tree();
     server.reads();
     setting.fit(&setting.url("runs"), "out", &["--where", "family = 'llama'"]);
     // The text file is opened to see that it is no Parquet file.
@@ -249,11 +255,7 @@ fn what_a_condition_excludes_is_not_read() {
 /// Throttling, errors of the server and broken connections pass: the client asks again.
 #[test]
 fn failures_that_pass_change_nothing() {
-    let server = StoreServer::start();
-    let setting = Setting::of(&server);
-    for path in tree(&setting.folder) {
-        server.put(&format!("x/{path}"), fs::read(setting.folder.path(&path)).expect("a file"));
-    }
+    let (server, setting) = with_tree();
     let expected = setting.fit(&setting.folder.path("runs"), "local", &[]);
     for faults in [
         &[Fault::Status(503), Fault::Status(503)][..],
@@ -324,11 +326,7 @@ fn failures_that_stay_are_told() {
 /// Of two runs that began with the same snapshot, the second to end changes nothing, and its fits are copied by the next.
 #[test]
 fn the_second_of_two_runs_publishes_nothing() {
-    let server = StoreServer::start();
-    let setting = Setting::of(&server);
-    for path in tree(&setting.folder) {
-        server.put(&format!("x/{path}"), fs::read(setting.folder.path(&path)).expect("a file"));
-    }
+    let (server, setting) = with_tree();
     let publish = setting.publish(&setting.url("runs"), &["--resume"]);
     assert_eq!(setting.copied(&publish), 0);
     let first = server.object("x/fits/current.json");
@@ -353,11 +351,7 @@ fn the_second_of_two_runs_publishes_nothing() {
 /// A run whose tables are not all sent leaves the old snapshot. The next one copies its fits and removes what it had sent.
 #[test]
 fn a_run_that_dies_while_it_sends_leaves_the_old_snapshot() {
-    let server = StoreServer::start();
-    let setting = Setting::of(&server);
-    for path in tree(&setting.folder) {
-        server.put(&format!("x/{path}"), fs::read(setting.folder.path(&path)).expect("a file"));
-    }
+    let (server, setting) = with_tree();
     let publish = setting.publish(&setting.url("runs"), &["--resume"]);
     assert_eq!(setting.copied(&publish), 0);
     let (first, before) = (server.object("x/fits/current.json"), server.keys());
@@ -381,11 +375,7 @@ fn a_run_that_dies_while_it_sends_leaves_the_old_snapshot() {
 /// A run removes what was never current, if it is of a run that began before.
 #[test]
 fn what_was_never_current_is_removed() {
-    let server = StoreServer::start();
-    let setting = Setting::of(&server);
-    for path in tree(&setting.folder) {
-        server.put(&format!("x/{path}"), fs::read(setting.folder.path(&path)).expect("a file"));
-    }
+    let (server, setting) = with_tree();
     let publish = setting.publish(&setting.url("runs"), &["--keep", "1"]);
     assert_eq!(setting.copied(&publish), 0);
     let (old, later) =
@@ -418,11 +408,7 @@ fn what_was_never_current_is_removed() {
 /// disturbed.
 #[test]
 fn a_directory_of_its_own_takes_one_result() {
-    let server = StoreServer::start();
-    let setting = Setting::of(&server);
-    for path in tree(&setting.folder) {
-        server.put(&format!("x/{path}"), fs::read(setting.folder.path(&path)).expect("a file"));
-    }
+    let (server, setting) = with_tree();
     let runs = setting.url("runs");
     let new = setting.url("new");
     let arguments = [&["fit", &runs, "--out", &new, "--quiet"], &LINE[..]].concat();

@@ -15,7 +15,7 @@ use crate::formula::counted;
 use crate::input::{InputFiles, PartitionOptions};
 use crate::output::is_result;
 use crate::questions::numbers;
-use crate::store::has_scheme;
+use crate::store::url_of;
 
 /// The arguments that both commands share.
 #[derive(Args, Debug)]
@@ -153,7 +153,7 @@ impl ApproachArguments {
                 status: 1,
                 message: format!("{}: {error}", directory.display()),
             };
-            if !has_scheme(&directory.to_string_lossy()) {
+            if url_of(directory).is_none() {
                 std::fs::create_dir_all(directory).map_err(failed)?;
             }
             let put =

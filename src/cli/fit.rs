@@ -19,7 +19,7 @@ use crate::optimize::Solver;
 use crate::output::{NamedSnapshot, OutputOptions, RemoteResult, Snapshots, local_directory};
 use crate::problem::LossChoice;
 use crate::questions::Frontier;
-use crate::store::has_scheme;
+use crate::store::url_of;
 
 use super::frontier::{held_variables, positive_numbers};
 use super::{Failure, summary, terminal};
@@ -480,7 +480,7 @@ impl FitArguments {
                 let root = local_directory(root)?;
                 Ok(Directories { result: Some(Snapshots::unfinished_in(&root)), snapshots: Some(root) })
             }
-            (None, Some(out)) if has_scheme(&out.to_string_lossy()) => {
+            (None, Some(out)) if url_of(out).is_some() => {
                 let copy = RemoteResult::copy_in(&local_directory(out)?);
                 Ok(Directories { result: Some(copy), snapshots: None })
             }

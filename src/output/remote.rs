@@ -18,6 +18,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use super::directory::{MANIFEST, files_below, holds_result, result_files, sync_d
 use super::lock::{Lock, utc};
 use super::snapshot_names::{SNAPSHOTS, UNPUBLISHED, is_snapshot};
 use crate::error::Error;
-use crate::store::{Condition, Entry, Store, Stores, has_scheme};
+use crate::store::{Condition, Entry, Store, Stores, url_of};
 
 /// The object that names the current snapshot.
 const CURRENT_OBJECT: &str = "current.json";
@@ -73,11 +74,6 @@ pub fn local_directory(target: &Path) -> Result<PathBuf, Error> {
         Some(url) => Store::local_copy(url),
         None => Ok(target.to_path_buf()),
     }
-}
-
-/// Returns the URL that stands in the place of a path, if one does.
-fn url_of(path: &Path) -> Option<&str> {
-    path.to_str().filter(|text| has_scheme(text))
 }
 
 /// Returns whether a path or URL holds a complete result of a run, or a current one.
@@ -184,9 +180,10 @@ impl RemoteDirectory {
     /// Returns the claim.
     fn claim(&self, old: Option<&Entry>) -> Result<Entry, Error> {
         let key = self.key_of(CLAIM);
-        let text = format!("process {}, at {}\n", std::process::id(), utc("%Y-%m-%dT%H:%M:%SZ"));
+        let (process, random) = (std::process::id(), RandomState::new().hash_one(()));
+        let text = format!("process {process}, at {} ({random:016x})\n", utc("%Y-%m-%dT%H:%M:%SZ"));
         let condition = old.map_or(Condition::Absent, Condition::Unchanged);
-        self.store.write(&key, text.into_bytes(), condition).map_err(|error| match error.kind() {
+        self.write(CLAIM, text.as_bytes(), condition).map_err(|error| match error.kind() {
             ErrorKind::StaleNetworkFileHandle => {
                 Error::UnusableOutput { path: self.shown(), reason: self.claimed() }
             }
@@ -220,8 +217,9 @@ impl RemoteDirectory {
                 before_each()?;
                 let sent = match name.as_str() {
                     // That of another run is never written over.
-                    MANIFEST => fs::read(file)
-                        .and_then(|text| self.store.write(&self.key_of(MANIFEST), text, Condition::Absent)),
+                    MANIFEST => {
+                        fs::read(file).and_then(|text| self.write(MANIFEST, &text, Condition::Absent))
+                    }
                     _ => self.store.upload(file, &self.key_of(&name), interrupted),
                 };
                 sent.map_err(|error| match error.kind() {
@@ -284,8 +282,20 @@ impl RemoteDirectory {
     }
 
     /// Writes an object below the directory at once.
-    fn write(&self, name: &str, content: Vec<u8>, condition: Condition) -> io::Result<()> {
-        self.store.write(&self.key_of(name), content, condition)
+    fn write(&self, name: &str, content: &[u8], condition: Condition) -> io::Result<()> {
+        let key = self.key_of(name);
+        // The answer to a request that was carried out can be lost; asked again, the store sees its own change.
+        let is_ours = || {
+            let object = self.store.describe(&key).ok()??;
+            let same = object.bytes == content.len() as u64;
+            Some(same && self.store.read(&object, 0..object.bytes).ok()? == content)
+        };
+        match self.store.write(&key, content.to_vec(), condition) {
+            Err(error) if error.kind() == ErrorKind::StaleNetworkFileHandle && is_ours() == Some(true) => {
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Returns the current snapshot; `None` where none is published.
@@ -370,13 +380,16 @@ impl RemoteResult {
                 Ok(())
             })
         });
-        if sent.is_err() && remote.claim(Some(&claim)).is_ok() {
-            // What was sent would keep the next run away.
-            let keys = remote.leftovers(Some(&claim)).unwrap_or_default();
-            let _ = remote.store.remove(keys);
+        let mut useless = Vec::new();
+        if sent.is_ok() {
+            // A claim that stays is no harm beside a manifest.
+            useless.push(key);
+        } else if remote.claim(Some(&claim)).is_ok() {
+            // What was sent would keep the next run away. The claim of a run that has taken over stays.
+            useless = remote.leftovers(Some(&claim)).unwrap_or_default();
+            useless.push(key);
         }
-        // One that stays is no harm beside a manifest, and is taken over after an hour.
-        let _ = remote.store.remove(vec![key]);
+        let _ = remote.store.remove(useless);
         sent
     }
 }
@@ -454,13 +467,8 @@ impl RemoteSnapshots {
             Some(current) => Condition::Unchanged(&current.object),
             None => Condition::Absent,
         };
-        if let Err(error) = self.root.write(CURRENT_OBJECT, content, condition) {
-            // The answer to a request that was carried out can be lost; asked again, the store sees its own change.
-            let is_ours = self.root.current().is_ok_and(|now| now.is_some_and(|now| now.name == name));
-            if !is_ours {
-                return Err(self.root.failure(&error));
-            }
-        }
+        let moved = self.root.write(CURRENT_OBJECT, &content, condition);
+        moved.map_err(|error| self.root.failure(&error))?;
         // What cannot be removed now is removed by the next run.
         let _ = self.remove_before(name, |other| !earlier.iter().any(|kept| kept == other));
         Ok(())

@@ -16,6 +16,7 @@ mod client;
 mod client;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -69,6 +70,12 @@ impl Stores {
         self.by_root.insert(root, Arc::clone(&store));
         Ok((store, key))
     }
+}
+
+/// Returns the URL that stands in the place of a path, if one does.
+#[must_use]
+pub fn url_of(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| has_scheme(text))
 }
 
 /// Returns whether a text begins like a URL.
