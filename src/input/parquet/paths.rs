@@ -400,7 +400,7 @@ mod tests {
         assert!(
             matches!(expand_in(&root, &["{a,none}"]), Err(Error::Missing { path }) if path.ends_with("none"))
         );
-        assert!(matches!(expand(&["s3://bucket/runs".to_owned()]), Err(Error::Remote { .. })));
+        assert!(matches!(expand(&["ftp://host/runs".to_owned()]), Err(Error::Remote { .. })));
     }
 
     #[test]
