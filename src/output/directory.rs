@@ -267,6 +267,16 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes a directory in which there are no files, at any depth. What cannot be removed stays.
+fn remove_if_empty(directory: &Path) {
+    for entry in entries(directory) {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_if_empty(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(directory);
+}
+
 /// Moves the files below a directory to the same places below another, where there is none.
 fn move_files(from: &Path, to: &Path) {
     for file in files_below(from) {
@@ -305,7 +315,7 @@ fn retire(staging: &Path, output: &Path) {
                             move_files(&path, &output.join(format!("{}.others", entry.file_name().display())))
                         }
                     }
-                    let _ = fs::remove_dir_all(&path);
+                    remove_if_empty(&path);
                 }
                 removed
             }
