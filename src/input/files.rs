@@ -196,14 +196,7 @@ impl Source for InputFiles {
     }
 
     fn read(&self, fragment: usize, columns: &HashSet<String>) -> Result<RecordBatches<'_>, Error> {
-        match self.places[fragment] {
-            Place::Parquet(file) => self.parquet.read(file, columns),
-            Place::Text(file) => self.texts[file].read(&self.fragments[fragment], columns),
-            Place::Stream => match &self.stream {
-                Some(stream) => stream.read(0, columns),
-                None => Ok(Box::new(std::iter::empty())),
-            },
-        }
+        self.read_part(fragment, &(0..self.fragments[fragment].rows), columns)
     }
 
     fn parts(&self, fragment: usize) -> Vec<Range<u64>> {
@@ -221,7 +214,11 @@ impl Source for InputFiles {
     ) -> Result<RecordBatches<'_>, Error> {
         match self.places[fragment] {
             Place::Parquet(file) => self.parquet.read_part(file, part, columns),
-            Place::Text(_) | Place::Stream => self.read(fragment, columns),
+            Place::Text(file) => self.texts[file].read(&self.fragments[fragment], columns),
+            Place::Stream => match &self.stream {
+                Some(stream) => stream.read(0, columns),
+                None => Ok(Box::new(std::iter::empty())),
+            },
         }
     }
 }

@@ -9,6 +9,9 @@ use std::time::SystemTime;
 
 use crate::store::Entry;
 
+/// What is said of an object that another has replaced.
+pub const REPLACED: &str = "it was replaced by another object";
+
 /// Bytes that can be read at any place.
 pub trait ReadAt: Debug + Send + Sync {
     /// Fills a buffer from a place.

@@ -1,5 +1,6 @@
 //! Patterns of names: wildcards, and alternatives in braces.
 
+use std::ffi::OsStr;
 use std::path::{Component, Path};
 
 /// How the wildcards of patterns match: none matches a separator, or a dot at the beginning of a name.
@@ -62,6 +63,6 @@ pub fn alternatives(text: &str) -> Vec<String> {
 
 /// Returns whether a name starts with `.` or `_`.
 #[must_use]
-pub fn is_hidden(name: &str) -> bool {
-    name.starts_with(['.', '_'])
+pub fn is_hidden(name: impl AsRef<OsStr>) -> bool {
+    matches!(name.as_ref().as_encoded_bytes().first(), Some(b'.' | b'_'))
 }

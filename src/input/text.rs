@@ -16,7 +16,7 @@ use arrow::json;
 use crate::error::{Error, Phase};
 
 use super::guard::guard;
-use super::location::{FileVersion, InOrder, Location};
+use super::location::{FileVersion, InOrder, Location, REPLACED};
 use super::source::{BATCH_ROWS, Fragment, RecordBatches};
 
 /// A format of files of text.
@@ -101,7 +101,7 @@ impl TextFile {
         let path = || self.location.path.display().to_string();
         let changed = |what: &str| Error::Changed { path: path(), what: what.to_owned() };
         let unreadable = |source: io::Error| match source.kind() {
-            io::ErrorKind::StaleNetworkFileHandle => changed("it was replaced by another object"),
+            io::ErrorKind::StaleNetworkFileHandle => changed(REPLACED),
             _ => Error::Unreadable { path: path(), source, phase },
         };
         let file = self.location.open().map_err(unreadable)?;

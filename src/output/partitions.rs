@@ -95,19 +95,21 @@ impl Partitions {
         }
         let runs = partition(keys).map_err(|error| error.to_string())?.ranges();
         let firsts = UInt64Array::from_iter_values(runs.iter().map(|run| run.start as u64));
+        let mut of_columns = Vec::with_capacity(keys.len());
         for (key, field) in keys.iter().zip(fields) {
             let failed = |reason: String| format!("`{}` cannot partition tables: {reason}", field.name());
             let values = take(key, &firsts, None).map_err(|error| failed(error.to_string()))?;
             let texts = texts(&values).map_err(|error| failed(error.to_string()))?;
-            let back = cast(&StringArray::from(texts), field.data_type())
+            let back = cast(&StringArray::from(texts.clone()), field.data_type())
                 .map_err(|error| failed(error.to_string()))?;
             let value = cast(&values, field.data_type()).map_err(|error| failed(error.to_string()))?;
             if back.to_data() != value.to_data() {
                 return Err(failed("its values do not come back from their texts".to_owned()));
             }
+            of_columns.push(texts);
         }
-        for run in runs {
-            let values = values_at(keys, run.start).map_err(|error| error.to_string())?;
+        for run in 0..runs.len() {
+            let values: Vec<Option<String>> = of_columns.iter().map(|texts| texts[run].clone()).collect();
             order.push(PartitionValues { path: path_of(&columns, &values), values });
         }
         for PartitionValues { path, values } in &order {

@@ -32,7 +32,7 @@ use super::directory::{MANIFEST, files_below, holds_result, result_files, sync_d
 use super::lock::{Lock, utc};
 use super::snapshot_names::{SNAPSHOTS, UNPUBLISHED, is_snapshot};
 use crate::error::Error;
-use crate::store::{Condition, Entry, Store, Stores, url_of};
+use crate::store::{Condition, Entry, Store, Stores, is_below, key_below, url_of};
 
 /// The object that names the current snapshot.
 const CURRENT_OBJECT: &str = "current.json";
@@ -117,7 +117,13 @@ impl RemoteDirectory {
     }
 
     fn key_of(&self, name: &str) -> String {
-        if self.key.is_empty() { name.to_owned() } else { format!("{}/{name}", self.key) }
+        key_below(&self.key, name)
+    }
+
+    /// Returns the path of an object below the directory, if it is a file of a result.
+    fn path_of<'a>(&self, object: &'a Entry) -> Option<&'a str> {
+        let path = object.key[self.key.len()..].trim_start_matches('/');
+        result_files().any(|name| path == name || is_below(path, &name)).then_some(path)
     }
 
     fn unusable(&self, error: &io::Error) -> Error {
@@ -153,11 +159,7 @@ impl RemoteDirectory {
         let claim_key = self.key_of(CLAIM);
         let (claims, others): (Vec<&Entry>, Vec<&Entry>) =
             found.iter().partition(|object| object.key == claim_key);
-        let own: Vec<String> = result_files().filter(|name| name != MANIFEST).collect();
-        let is_own = |object: &&Entry| {
-            let rest = own.iter().find_map(|name| object.key.strip_prefix(&self.key_of(name)));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+        let is_own = |object: &&Entry| self.path_of(object).is_some_and(|path| path != MANIFEST);
         if !others.is_empty() && (claims.is_empty() || !others.iter().all(is_own)) {
             return refused(
                 "there are objects here, which a store cannot replace in one step; name a new directory, or publish snapshots"
@@ -240,14 +242,9 @@ impl RemoteDirectory {
         let mut found = self.store.list(&self.key)?;
         found.sort_by_key(|object| object.key == manifest);
         let mut directories = BTreeSet::from([directory.to_path_buf()]);
-        let is_of = |key: &str, name: &str| {
-            key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
         for object in &found {
-            let below = object.key[self.key.len()..].trim_start_matches('/');
-            if !result_files().any(|name| is_of(below, &name)) || below.split('/').any(|part| part == "..") {
-                continue;
-            }
+            let below = self.path_of(object).filter(|path| path.split('/').all(|part| part != ".."));
+            let Some(below) = below else { continue };
             let path = directory.join(below);
             fs::create_dir_all(path.parent().unwrap_or(directory))?;
             directories.extend(

@@ -252,7 +252,7 @@ fn name_among(taken: &[String], time: &str, random: u64) -> String {
         return format!("{time}-{:09}", random % DIGITS);
     }
     let number: u64 = number.parse().unwrap_or(0);
-    match DIGITS.checked_sub(number + 1) {
+    match DIGITS.checked_sub(number.saturating_add(1)) {
         Some(rest) if rest > 0 => format!("{of_last}-{:09}", number + 1 + random % rest.min(1 << 20)),
         // A longer number follows.
         _ => format!("{last}{}", random % 10),

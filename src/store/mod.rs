@@ -85,3 +85,15 @@ pub fn has_scheme(text: &str) -> bool {
         !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
     })
 }
+
+/// Returns the key of what has a path below a directory.
+#[must_use]
+pub fn key_below(directory: &str, path: &str) -> String {
+    if directory.is_empty() { path.to_owned() } else { format!("{directory}/{path}") }
+}
+
+/// Returns whether a key is below that of a directory.
+#[must_use]
+pub fn is_below(key: &str, directory: &str) -> bool {
+    directory.is_empty() || key.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+}

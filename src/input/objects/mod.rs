@@ -24,8 +24,7 @@ use super::location::Location;
 use super::patterns::{WILDCARDS, alternatives, is_hidden, is_pattern, typed_components};
 use super::text::TextFormat;
 use crate::error::{Error, Phase};
-use crate::store::{Entry, Store, Stores};
-use table::key_below;
+use crate::store::{Entry, Store, Stores, is_below, key_below};
 
 /// The directory of the log of a Delta table.
 const DELTA_LOG: &str = "_delta_log";
@@ -285,9 +284,4 @@ struct Candidate {
     ends_like_parquet: bool,
     /// The format of text that its name says.
     text: Option<TextFormat>,
-}
-
-/// Returns whether a key is below that of a directory.
-fn is_below(key: &str, directory: &str) -> bool {
-    directory.is_empty() || key.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }

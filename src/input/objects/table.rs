@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::object::{FetchedBytes, Object};
 use crate::error::{Error, Phase};
 use crate::input::location::Location;
-use crate::store::{Entry, Store};
+use crate::store::{Entry, Store, key_below};
 
 /// A Delta table in a store: the store, and all objects below the table's directory.
 #[derive(Clone, Debug)]
@@ -51,10 +51,4 @@ impl RemoteTable {
         let object = Object::new(Arc::clone(&self.store), entry.clone(), Arc::clone(&self.fetched));
         Location { path: self.store.shown(&entry.key).into(), object: Some(Arc::new(object)) }
     }
-}
-
-/// Returns the key of what has a path below a directory.
-#[must_use]
-pub fn key_below(directory: &str, path: &str) -> String {
-    if directory.is_empty() { path.to_owned() } else { format!("{directory}/{path}") }
 }

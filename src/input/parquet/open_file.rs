@@ -9,7 +9,7 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 
 use super::footer::{Footer, Refusal};
 use crate::error::{Error, Phase};
-use crate::input::location::{FileVersion, Location, ReadAt};
+use crate::input::location::{FileVersion, Location, REPLACED, ReadAt};
 
 /// The mark at both ends of a file.
 const MAGIC: [u8; 4] = *b"PAR1";
@@ -19,9 +19,6 @@ const ENCRYPTED: [u8; 4] = *b"PARE";
 
 /// The number of bytes at the end of a file: the footer's length and the mark.
 const TAIL: u64 = 8;
-
-/// What is said of an object that another has replaced.
-const REPLACED: &str = "it was replaced by another object";
 
 /// An open file that is read through the decoder.
 ///
@@ -71,11 +68,7 @@ impl OpenFile {
 
     /// Returns how the content has changed since the file was opened, if it has.
     pub(super) fn change(&self) -> Option<&'static str> {
-        match self.file.version_now() {
-            Ok(now) => self.version.change_to(now),
-            Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => Some(REPLACED),
-            Err(_) => None,
-        }
+        self.file.version_now().ok().and_then(|now| self.version.change_to(now))
     }
 
     /// Returns the bytes at a place. Reads past the end are refused before memory is allocated.

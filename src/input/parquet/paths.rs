@@ -21,7 +21,7 @@ use crate::error::{Error, Phase};
 use crate::input::found::{Expanded, FoundFile, FoundTable, HIDDEN, NOT_PARQUET, Skipped, TEXT};
 use crate::input::location::Location;
 use crate::input::objects::{self, ObjectInputs};
-use crate::input::patterns::{WILDCARDS, alternatives, is_pattern, typed_components};
+use crate::input::patterns::{WILDCARDS, alternatives, is_hidden, is_pattern, typed_components};
 use crate::input::text::TextFormat;
 use crate::store::has_scheme;
 
@@ -102,7 +102,7 @@ impl Files {
             for entry in fs::read_dir(&directory).map_err(|e| unreadable(&directory, e))? {
                 let entry = entry.map_err(|e| unreadable(&directory, e))?;
                 let path = entry.path();
-                if is_skipped(&entry.file_name()) {
+                if is_hidden(entry.file_name()) {
                     self.skipped.push(Skipped::new(&path, HIDDEN));
                     continue;
                 }
@@ -184,10 +184,10 @@ impl Files {
     /// Adds the files and directories that match a pattern, and returns whether there was a file.
     fn add_matches(&mut self, pattern: &str) -> Result<bool, Error> {
         let matches = matches(pattern)?;
-        let matches_skipped = Path::new(pattern).file_name().is_some_and(is_skipped);
+        let matches_skipped = Path::new(pattern).file_name().is_some_and(is_hidden);
         let mut any = false;
         for path in matches {
-            if !matches_skipped && path.file_name().is_some_and(is_skipped) {
+            if !matches_skipped && path.file_name().is_some_and(is_hidden) {
                 self.skipped.push(Skipped::new(&path, HIDDEN));
                 continue;
             }
@@ -324,10 +324,6 @@ fn table_format(directory: &Path) -> Option<&'static str> {
     let ends = |entry: fs::DirEntry| entry.file_name().as_encoded_bytes().ends_with(b".metadata.json");
     let is_iceberg = fs::read_dir(directory.join("metadata")).into_iter().flatten().flatten().any(ends);
     is_iceberg.then_some("Iceberg")
-}
-
-fn is_skipped(name: &OsStr) -> bool {
-    matches!(name.as_encoded_bytes().first(), Some(b'.' | b'_'))
 }
 
 fn unreadable(path: &Path, source: io::Error) -> Error {
